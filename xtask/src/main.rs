@@ -1,2 +1,64 @@
-//! placeholder
-fn main() {}
+//! The one entry point for contributors: `cargo xtask <verb>`.
+
+mod bench;
+mod conformance;
+mod demo;
+mod docs;
+mod redis_server;
+mod shell;
+mod summary;
+mod test_all;
+mod tidy;
+mod workspace;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use summary::Summary;
+
+/// Runs everything: tests, demo, benchmarks, house rules.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(clap::Subcommand)]
+enum Verb {
+    /// Move a pool under load from node to node, and watch.
+    Demo(demo::Args),
+    /// Run everything that must pass before a change goes in.
+    TestAll(test_all::Args),
+    /// Run the conformance suite, or a part of it.
+    Conformance(conformance::Args),
+    /// Check the house rules.
+    Tidy(tidy::Args),
+    /// Run a benchmark beside its peers.
+    Bench(bench::Args),
+    /// Build the documentation.
+    Docs,
+}
+
+fn main() -> ExitCode {
+    let summary = match Cli::parse().verb {
+        // These have a verdict of their own.
+        Verb::Demo(args) => return exit_code(demo::run(&args)),
+        Verb::Bench(args) => return exit_code(bench::run(&args)),
+        Verb::TestAll(args) => test_all::run(&args),
+        Verb::Conformance(args) => conformance::run(&args),
+        Verb::Tidy(args) => tidy::run(&args),
+        Verb::Docs => docs::run(),
+    };
+    let summary = summary.unwrap_or_else(|error| {
+        println!("{error}");
+        Summary::of_step(false)
+    });
+    println!("{summary}");
+    exit_code(summary.failed == 0)
+}
+
+fn exit_code(succeeded: bool) -> ExitCode {
+    if succeeded { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}

@@ -1,0 +1,145 @@
+//! Runs commands, and says which.
+
+use std::ffi::{OsStr, OsString};
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
+
+use crate::summary::Summary;
+use crate::workspace;
+
+/// A command that prints itself before it runs, in the root of the repository.
+pub(crate) struct Cmd {
+    program: OsString,
+    arguments: Vec<OsString>,
+    variables: Vec<(&'static str, OsString)>,
+}
+
+impl Cmd {
+    pub(crate) fn new(program: impl Into<OsString>) -> Self {
+        Self { program: program.into(), arguments: Vec::new(), variables: Vec::new() }
+    }
+
+    /// The cargo that runs us, so that the same toolchain is used all along.
+    pub(crate) fn cargo() -> Self {
+        Self::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+    }
+
+    pub(crate) fn arg(mut self, argument: impl Into<OsString>) -> Self {
+        self.arguments.push(argument.into());
+        self
+    }
+
+    /// Adds the words of a text: `.args_of("test --workspace")`.
+    pub(crate) fn args_of(mut self, words: &str) -> Self {
+        self.arguments.extend(words.split_whitespace().map(OsString::from));
+        self
+    }
+
+    pub(crate) fn args(mut self, arguments: impl IntoIterator<Item = impl Into<OsString>>) -> Self {
+        self.arguments.extend(arguments.into_iter().map(Into::into));
+        self
+    }
+
+    pub(crate) fn env(mut self, name: &'static str, value: impl Into<OsString>) -> Self {
+        self.variables.push((name, value.into()));
+        self
+    }
+
+    /// Runs it with our own input and output, and answers whether it succeeded.
+    pub(crate) fn run(&self) -> bool {
+        println!("$ {self}");
+        match self.command().status() {
+            Ok(status) => status.success(),
+            Err(error) => {
+                println!("{}: {error}", self.program.display());
+                false
+            }
+        }
+    }
+
+    /// Runs it without printing anything, and answers whether it succeeded.
+    pub(crate) fn run_quietly(&self) -> bool {
+        let status = self.command().stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
+        status.is_ok_and(|status| status.success())
+    }
+
+    /// Runs a `cargo test`, passes its output on, and counts its results. A run that fails without a failed test counts as one.
+    pub(crate) fn run_tests(&self) -> Summary {
+        println!("$ {self}");
+        let mut summary = Summary::default();
+        let succeeded = self.pass_on(|line| summary.add_test_result(line)).unwrap_or_else(|error| {
+            println!("{}: {error}", self.program.display());
+            false
+        });
+        if !succeeded && summary.failed == 0 {
+            summary.add_step(false);
+        }
+        summary
+    }
+
+    fn pass_on(&self, mut on_line: impl FnMut(&str)) -> std::io::Result<bool> {
+        let mut child = self.command().stdout(Stdio::piped()).spawn()?;
+        if let Some(stdout) = child.stdout.take() {
+            let mut reader = BufReader::new(stdout);
+            let mut line = Vec::new();
+            while reader.read_until(b'\n', &mut line)? > 0 {
+                let text = String::from_utf8_lossy(&line);
+                print!("{text}");
+                on_line(&text);
+                line.clear();
+            }
+        }
+        Ok(child.wait()?.success())
+    }
+
+    fn command(&self) -> Command {
+        let mut command = Command::new(&self.program);
+        command.args(&self.arguments).current_dir(workspace::root());
+        command.envs(self.variables.iter().map(|(name, value)| (name, value)));
+        command
+    }
+}
+
+impl std::fmt::Display for Cmd {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        for (name, value) in &self.variables {
+            write!(formatter, "{name}={} ", quoted(value))?;
+        }
+        let is_cargo = std::env::var_os("CARGO").is_some_and(|cargo| cargo == self.program);
+        let program = if is_cargo { "cargo".into() } else { quoted(&self.program) };
+        formatter.write_str(&program)?;
+        self.arguments.iter().try_for_each(|argument| write!(formatter, " {}", quoted(argument)))
+    }
+}
+
+/// An argument as a shell would need it, for whoever copies the line.
+fn quoted(argument: &OsStr) -> String {
+    let text = argument.to_string_lossy();
+    let is_plain = |character: char| character.is_alphanumeric() || "-_=./:,+@%".contains(character);
+    if !text.is_empty() && text.chars().all(is_plain) {
+        return text.into_owned();
+    }
+    format!("'{}'", text.replace('\'', "'\\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_is_printed_as_a_shell_would_take_it() {
+        let command =
+            Cmd::new("cargo").args_of("clippy --workspace").arg("a b").env("RUSTDOCFLAGS", "-D warnings");
+        assert_eq!(command.to_string(), "RUSTDOCFLAGS='-D warnings' cargo clippy --workspace 'a b'");
+    }
+
+    #[test]
+    fn results_are_counted_and_a_failure_without_tests_counts_as_one() {
+        let script = "echo 'test result: ok. 2 passed; 0 failed; 1 ignored; 0 measured'";
+        let passing = Cmd::new("sh").arg("-c").arg(script).run_tests();
+        assert_eq!(passing, Summary { passed: 2, failed: 0, skipped: 1 });
+        let failing = Cmd::new("sh").args(["-c", "exit 3"]).run_tests();
+        assert_eq!(failing, Summary { passed: 0, failed: 1, skipped: 0 });
+        assert_eq!(Cmd::new("no-such-program").run_tests().failed, 1);
+    }
+}
