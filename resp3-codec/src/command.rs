@@ -1,0 +1,131 @@
+use std::fmt;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use smallvec::SmallVec;
+
+use crate::arg::ToArg;
+use crate::encode::{MAX_HEAD, decimal_digits, head};
+
+/// Room in front of the arguments for `*N` and a line end, N having up to 13 digits.
+const ROOM: usize = 16;
+
+/// Starts a command: its name, to which arguments are added.
+///
+/// ```
+/// use resp3_codec::cmd;
+///
+/// let set = cmd("SET").arg("counter").arg(17).args(["EX", "60"]);
+/// assert_eq!(set.len(), 5);
+/// assert_eq!(set.name(), b"SET");
+/// ```
+pub fn cmd(name: impl ToArg) -> Command {
+    Command { wire: SmallVec::from_slice(&[0; ROOM]), len: 0 }.arg(name)
+}
+
+/// A command, held as the bytes that go over the wire.
+///
+/// `Debug` shows its name and how many arguments it has, not the arguments.
+#[derive(Clone)]
+pub struct Command {
+    /// `ROOM` bytes for the header, then the name and the arguments, each as a bulk string.
+    wire: SmallVec<[u8; 128]>,
+    len: usize,
+}
+
+impl Command {
+    /// Adds an argument.
+    pub fn arg(mut self, arg: impl ToArg) -> Self {
+        arg.with_bytes(|bytes| self.push(bytes));
+        self
+    }
+
+    /// Adds an argument for each item.
+    pub fn args<A: ToArg>(self, args: impl IntoIterator<Item = A>) -> Self {
+        args.into_iter().fold(self, Self::arg)
+    }
+
+    /// The bytes that go over the wire.
+    pub fn into_bytes(mut self) -> Bytes {
+        let start = self.write_header();
+        let wire = if self.wire.spilled() {
+            Bytes::from(self.wire.into_vec())
+        } else {
+            Bytes::from_owner(self.wire)
+        };
+        wire.slice(start..)
+    }
+
+    /// Appends the bytes that go over the wire.
+    pub fn encode(&self, buf: &mut BytesMut) {
+        buf.reserve(MAX_HEAD + self.wire.len() - ROOM);
+        head(buf, b'*', self.len);
+        buf.put_slice(&self.wire[ROOM..]);
+    }
+
+    /// The number of strings that the command consists of: its name and its arguments.
+    #[expect(clippy::len_without_is_empty, reason = "a command has a name")]
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// The name, as it was given to [`cmd`].
+    pub fn name(&self) -> &[u8] {
+        self.iter().next().unwrap_or_default()
+    }
+
+    /// The name and the arguments.
+    pub fn iter(&self) -> impl Iterator<Item = &[u8]> {
+        let mut rest = &self.wire[ROOM..];
+        std::iter::from_fn(move || {
+            let line = memchr::memchr(b'\r', rest)?;
+            let len = rest[1..line].iter().fold(0, |len, digit| len * 10 + usize::from(digit - b'0'));
+            let (arg, after) = rest[line + 2..].split_at(len);
+            rest = &after[2..];
+            Some(arg)
+        })
+    }
+
+    fn push(&mut self, arg: &[u8]) {
+        let mut digits = [0; 20];
+        let digits = decimal_digits(&mut digits, arg.len() as u64);
+        let more = 1 + digits.len() + 2 + arg.len() + 2;
+        if arg.len() > 1024 {
+            // Large arguments tend to be the last one: no room beyond them means no second allocation.
+            self.wire.reserve_exact(more);
+        }
+        self.wire.push(b'$');
+        self.wire.extend_from_slice(digits);
+        self.wire.extend_from_slice(b"\r\n");
+        self.wire.extend_from_slice(arg);
+        self.wire.extend_from_slice(b"\r\n");
+        self.len += 1;
+    }
+
+    /// Writes the header up against the arguments; where it starts.
+    fn write_header(&mut self) -> usize {
+        let mut digits = [0; 20];
+        let digits = decimal_digits(&mut digits, self.len as u64);
+        let start = ROOM - digits.len() - 3;
+        self.wire[start] = b'*';
+        self.wire[start + 1..ROOM - 2].copy_from_slice(digits);
+        self.wire[ROOM - 2..ROOM].copy_from_slice(b"\r\n");
+        start
+    }
+}
+
+impl fmt::Debug for Command {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Command({} with {} arguments)", self.name().escape_ascii(), self.len - 1)
+    }
+}
+
+/// Appends a command to `buf`; for callers that have the arguments at hand. Allocates nothing but room in `buf`.
+pub fn encode_command(buf: &mut BytesMut, args: &[&[u8]]) {
+    buf.reserve(args.iter().fold(MAX_HEAD, |sum, arg| sum + arg.len() + MAX_HEAD + 2));
+    head(buf, b'*', args.len());
+    for arg in args {
+        head(buf, b'$', arg.len());
+        buf.put_slice(arg);
+        buf.put_slice(b"\r\n");
+    }
+}
