@@ -15,7 +15,8 @@ pub(super) fn readme(files: &[Source]) -> Vec<Finding> {
         "maintenance notifications",
         "hitless upgrades",
     ];
-    let text = file.text.to_lowercase();
+    // A phrase may be broken over two lines.
+    let text = file.text.to_lowercase().split_whitespace().collect::<Vec<_>>().join(" ");
     let missing = needed.into_iter().filter(|phrase| !text.contains(phrase));
     missing
         .map(|phrase| Finding::new("README.md", 1, format!("say `{phrase}`, so that people find it")))
@@ -29,7 +30,8 @@ mod tests {
     #[test]
     fn a_readme_without_the_commands_is_caught() {
         assert_eq!(readme(&[]).len(), 1);
-        let text = "`cargo xtask demo`: Smart client handoffs, maintenance notifications or hitless upgrades";
+        let text =
+            "`cargo xtask demo`: Smart client handoffs, maintenance\nnotifications or hitless upgrades";
         let findings = readme(&[Source::new("README.md", text)]);
         assert_eq!(findings.len(), 1);
         assert!(findings[0].message.contains("test-all"));
