@@ -1,6 +1,7 @@
 //! `cargo xtask bench`: the benchmarks, side by side with the peers.
 
 use std::ffi::OsString;
+use std::process::ExitCode;
 
 use crate::shell::Cmd;
 
@@ -15,9 +16,9 @@ pub(crate) struct Args {
 }
 
 /// Builds and runs a benchmark.
-pub(crate) fn run(args: &Args) -> bool {
+pub(crate) fn run(args: &Args) -> ExitCode {
     let bench =
         Cmd::cargo().args_of("run --release -p hitless-bench --").arg(&args.name).args(&args.arguments);
     // On some processors glibc's memcpy falls from 90 to 3 GB/s at unlucky offsets without this.
-    bench.env("GLIBC_TUNABLES", "glibc.cpu.x86_rep_movsb_threshold=2000000000").run()
+    bench.env("GLIBC_TUNABLES", "glibc.cpu.x86_rep_movsb_threshold=2000000000").run_instead_of_us()
 }

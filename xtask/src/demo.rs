@@ -1,6 +1,7 @@
 //! `cargo xtask demo`: a pool under load moves from node to node, and nobody notices.
 
 use std::ffi::OsString;
+use std::process::ExitCode;
 
 use crate::redis_server;
 use crate::shell::Cmd;
@@ -14,10 +15,10 @@ pub(crate) struct Args {
 }
 
 /// Builds and runs the demo, and tells it of a `redis-server` if there is one.
-pub(crate) fn run(args: &Args) -> bool {
+pub(crate) fn run(args: &Args) -> ExitCode {
     let demo = Cmd::cargo().args_of("run --quiet --release -p hitless-demo --").args(&args.arguments);
     match redis_server::find() {
-        Some(server) => demo.env(redis_server::VARIABLE, server).run(),
-        None => demo.run(),
+        Some(server) => demo.env(redis_server::VARIABLE, server).run_instead_of_us(),
+        None => demo.run_instead_of_us(),
     }
 }

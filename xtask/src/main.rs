@@ -44,8 +44,8 @@ enum Verb {
 fn main() -> ExitCode {
     let summary = match Cli::parse().verb {
         // These have a verdict of their own.
-        Verb::Demo(args) => return exit_code(demo::run(&args)),
-        Verb::Bench(args) => return exit_code(bench::run(&args)),
+        Verb::Demo(args) => return demo::run(&args),
+        Verb::Bench(args) => return bench::run(&args),
         Verb::TestAll(args) => test_all::run(&args),
         Verb::Conformance(args) => conformance::run(&args),
         Verb::Tidy(args) => tidy::run(&args),
@@ -56,9 +56,5 @@ fn main() -> ExitCode {
         Summary::of_step(false)
     });
     println!("{summary}");
-    exit_code(summary.failed == 0)
-}
-
-fn exit_code(succeeded: bool) -> ExitCode {
-    if succeeded { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if summary.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

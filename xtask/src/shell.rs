@@ -2,7 +2,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::io::{BufRead, BufReader};
-use std::process::{Command, Stdio};
+use std::process::{Command, ExitCode, Stdio};
 
 use crate::summary::Summary;
 use crate::workspace;
@@ -55,6 +55,20 @@ impl Cmd {
                 false
             }
         }
+    }
+
+    /// Becomes the command where the system can do that, so that signals reach nobody but it; runs it otherwise.
+    pub(crate) fn run_instead_of_us(&self) -> ExitCode {
+        #[cfg(unix)]
+        {
+            use std::os::unix::process::CommandExt;
+            println!("$ {self}");
+            let error = self.command().exec();
+            println!("{}: {error}", self.program.display());
+            ExitCode::FAILURE
+        }
+        #[cfg(not(unix))]
+        if self.run() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
     }
 
     /// Runs it without printing anything, and answers whether it succeeded.
