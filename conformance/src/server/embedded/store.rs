@@ -1,0 +1,141 @@
+//! Keys and values of the databases.
+
+use std::collections::{HashMap, VecDeque};
+use std::time::Instant;
+
+use bytes::Bytes;
+
+/// The number of a database.
+pub(super) type Db = usize;
+
+#[derive(Clone, Debug)]
+pub(super) enum Value {
+    String(Bytes),
+    List(VecDeque<Bytes>),
+}
+
+#[derive(Clone, Debug)]
+struct Entry {
+    value: Value,
+    expires_at: Option<Instant>,
+}
+
+/// A key holds a value of another type than the command works on.
+#[derive(Debug)]
+pub(super) struct WrongType;
+
+/// All databases; remembers which keys were touched, for `WATCH` and for blocked clients.
+#[derive(Debug)]
+pub(super) struct Store {
+    databases: Vec<HashMap<Bytes, Entry>>,
+    touched: Vec<(Db, Bytes)>,
+}
+
+impl Store {
+    pub(super) fn new(databases: usize) -> Self {
+        Self { databases: (0..databases).map(|_| HashMap::new()).collect(), touched: Vec::new() }
+    }
+
+    pub(super) fn databases(&self) -> usize {
+        self.databases.len()
+    }
+
+    /// The keys touched since the last call, in order.
+    pub(super) fn take_touched(&mut self) -> Vec<(Db, Bytes)> {
+        std::mem::take(&mut self.touched)
+    }
+
+    pub(super) fn exists(&mut self, now: Instant, db: Db, key: &Bytes) -> bool {
+        self.live(now, db, key).is_some()
+    }
+
+    pub(super) fn string(&mut self, now: Instant, db: Db, key: &Bytes) -> Result<Option<Bytes>, WrongType> {
+        match self.live(now, db, key).map(|entry| &entry.value) {
+            None => Ok(None),
+            Some(Value::String(bytes)) => Ok(Some(bytes.clone())),
+            Some(Value::List(_)) => Err(WrongType),
+        }
+    }
+
+    /// When the key expires; none when it does not, or does not exist.
+    pub(super) fn expiry(&mut self, now: Instant, db: Db, key: &Bytes) -> Option<Instant> {
+        self.live(now, db, key).and_then(|entry| entry.expires_at)
+    }
+
+    /// Replaces whatever is there.
+    pub(super) fn set_string(&mut self, db: Db, key: &Bytes, value: Bytes, expires_at: Option<Instant>) {
+        // Out of the read buffer of the connection: a small value must not keep a large buffer alive.
+        let value = Value::String(Bytes::copy_from_slice(&value));
+        self.databases[db].insert(Bytes::copy_from_slice(key), Entry { value, expires_at });
+        self.touch(db, key);
+    }
+
+    pub(super) fn list(
+        &mut self,
+        now: Instant,
+        db: Db,
+        key: &Bytes,
+    ) -> Result<Option<&VecDeque<Bytes>>, WrongType> {
+        match self.live(now, db, key).map(|entry| &entry.value) {
+            None => Ok(None),
+            Some(Value::List(list)) => Ok(Some(list)),
+            Some(Value::String(_)) => Err(WrongType),
+        }
+    }
+
+    /// Changes a list, which is made when it is missing and removed when it becomes empty.
+    pub(super) fn change_list<T>(
+        &mut self,
+        now: Instant,
+        db: Db,
+        key: &Bytes,
+        change: impl FnOnce(&mut VecDeque<Bytes>) -> T,
+    ) -> Result<T, WrongType> {
+        self.list(now, db, key)?;
+        let entry = self.databases[db]
+            .entry(Bytes::copy_from_slice(key))
+            .or_insert_with(|| Entry { value: Value::List(VecDeque::new()), expires_at: None });
+        let Value::List(list) = &mut entry.value else { return Err(WrongType) };
+        let result = change(list);
+        if list.is_empty() {
+            self.databases[db].remove(key);
+        }
+        self.touch(db, key);
+        Ok(result)
+    }
+
+    pub(super) fn remove(&mut self, now: Instant, db: Db, key: &Bytes) -> bool {
+        let existed = self.live(now, db, key).is_some();
+        if existed {
+            self.databases[db].remove(key);
+            self.touch(db, key);
+        }
+        existed
+    }
+
+    pub(super) fn size(&self, now: Instant, db: Db) -> usize {
+        #[expect(clippy::disallowed_methods, reason = "a count does not depend on the order")]
+        self.databases[db].values().filter(|entry| entry.expires_at.is_none_or(|at| now < at)).count()
+    }
+
+    pub(super) fn clear(&mut self, db: Db) {
+        #[expect(clippy::disallowed_methods, reason = "sorted right after")]
+        let mut keys: Vec<Bytes> = self.databases[db].drain().map(|(key, _)| key).collect();
+        keys.sort();
+        self.touched.extend(keys.into_iter().map(|key| (db, key)));
+    }
+
+    fn live(&mut self, now: Instant, db: Db, key: &Bytes) -> Option<&Entry> {
+        let expired = self.databases[db].get(key)?.expires_at.is_some_and(|at| at <= now);
+        if expired {
+            self.databases[db].remove(key);
+            self.touch(db, key);
+            return None;
+        }
+        self.databases[db].get(key)
+    }
+
+    fn touch(&mut self, db: Db, key: &Bytes) {
+        self.touched.push((db, key.clone()));
+    }
+}
