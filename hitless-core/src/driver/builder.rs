@@ -1,0 +1,121 @@
+//! From a URL to a client.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::error::Error;
+use super::handle::Client;
+use super::observer::{Broadcast, Events};
+use super::traits::{Connector, Resolver, Runtime};
+use crate::config::{ConfigBuilder, Protocol, maintenance};
+use crate::event::Event;
+
+/// Collects the settings of a [`Client`] and opens it. For what each setting means and costs, and its default, see
+/// [`ConfigBuilder`].
+#[derive(Debug)]
+#[must_use]
+pub struct Builder<R, N = R> {
+    runtime: R,
+    network: N,
+    settings: ConfigBuilder,
+    events: Arc<Broadcast<Event>>,
+}
+
+impl<R: Runtime, N: Resolver + Connector> Builder<R, N> {
+    /// A builder for the server at `url`, whose client runs on `runtime` and opens its connections through `network`.
+    ///
+    /// # Errors
+    /// [`Error::Config`] if the URL does not parse.
+    pub fn new(runtime: R, network: N, url: &str) -> Result<Self, Error> {
+        Ok(Self::from_settings(runtime, network, ConfigBuilder::from_url(url)?))
+    }
+
+    /// A builder that begins with `settings`.
+    pub fn from_settings(runtime: R, network: N, settings: ConfigBuilder) -> Self {
+        // The capacity is set when the settings are complete.
+        Self { runtime, network, settings, events: Arc::new(Broadcast::new(0)) }
+    }
+
+    /// Opens connections through `network` instead.
+    pub fn network<M: Resolver + Connector>(self, network: M) -> Builder<R, M> {
+        Builder { runtime: self.runtime, network, settings: self.settings, events: self.events }
+    }
+
+    /// User and password. `None` as user is the default user.
+    pub fn credentials(self, user: Option<&str>, password: &str) -> Self {
+        self.with(|settings| settings.credentials(user, password))
+    }
+
+    /// The database that every connection selects.
+    pub fn database(self, database: u32) -> Self {
+        self.with(|settings| settings.database(database))
+    }
+
+    /// The name that every connection gives itself.
+    pub fn client_name(self, name: &str) -> Self {
+        self.with(|settings| settings.client_name(name))
+    }
+
+    /// The dialect.
+    pub fn protocol(self, protocol: Protocol) -> Self {
+        self.with(|settings| settings.protocol(protocol))
+    }
+
+    /// Shared connections, opened when the client connects.
+    pub fn pool_size(self, size: u32) -> Self {
+        self.with(|settings| settings.pool_size(size))
+    }
+
+    /// The longest that a dial may take, handshake included; `None` is for ever.
+    pub fn connect_timeout(self, timeout: impl Into<Option<Duration>>) -> Self {
+        self.with(|settings| settings.connect_timeout(timeout.into()))
+    }
+
+    /// The longest that a command may take from its acceptance; `None` is for ever.
+    pub fn command_timeout(self, timeout: impl Into<Option<Duration>>) -> Self {
+        self.with(|settings| settings.command_timeout(timeout.into()))
+    }
+
+    /// Requests that may wait while there is no connection.
+    pub fn parked_requests(self, limit: usize) -> Self {
+        self.with(|settings| settings.parked_requests(limit))
+    }
+
+    /// Requests that may be under way, parked ones included.
+    pub fn requests_in_flight(self, limit: usize) -> Self {
+        self.with(|settings| settings.requests_in_flight(limit))
+    }
+
+    /// Events and pushes that a slow observer may leave unread before it misses some.
+    pub fn event_capacity(self, capacity: usize) -> Self {
+        self.with(|settings| settings.event_capacity(capacity))
+    }
+
+    /// How the client takes part in maintenance.
+    pub fn maintenance(self, config: maintenance::Config) -> Self {
+        self.with(|settings| settings.maintenance(config))
+    }
+
+    /// A stream of what will happen to the client, from its first dial on.
+    #[must_use]
+    pub fn events(&self) -> Events {
+        self.events.observe()
+    }
+
+    /// Checks the settings and opens the pool. It is done when every connection of the pool is ready.
+    ///
+    /// # Errors
+    /// [`Error::Config`] if the settings do not fit together; [`Error::Connect`] if the pool cannot be opened.
+    ///
+    /// # Cancel safety
+    /// Dropping the future closes what was opened.
+    pub async fn connect(self) -> Result<Client<R>, Error> {
+        let config = self.settings.build()?;
+        Client::open_observed(self.runtime, self.network, config, self.events).await
+    }
+
+    fn with(mut self, change: impl FnOnce(ConfigBuilder) -> ConfigBuilder) -> Self {
+        self.settings = change(self.settings);
+        self
+    }
+}

@@ -1,0 +1,124 @@
+//! What a call can end with.
+
+use std::fmt;
+
+use resp3_codec::Frame;
+use thiserror::Error as ThisError;
+
+use crate::config::ConfigError;
+use crate::error::{ConnectError, Delivery, RequestError};
+use crate::request::{RefusedCommand, SendError};
+
+/// Why a call of the client has no result.
+///
+/// [`delivery`](Self::delivery) says whether the server may have run what was asked.
+#[derive(Debug, ThisError)]
+#[non_exhaustive]
+pub enum Error {
+    /// The settings cannot work.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The pool could not be opened.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// The command would break the shared connection for everybody else; it was not sent.
+    #[error(transparent)]
+    Refused(#[from] RefusedCommand),
+    /// The client did not accept the request, which it gives back.
+    #[error(transparent)]
+    Send(#[from] SendError),
+    /// The request was accepted and has no reply.
+    #[error(transparent)]
+    Request(#[from] RequestError),
+    /// The server's reply is an error.
+    #[error(transparent)]
+    Server(#[from] ServerError),
+    /// The server discarded an atomic pipeline: nothing of it ran.
+    #[error("the server discarded the transaction: {0}")]
+    Discarded(ServerError),
+    /// The server refused MULTI and so may have run the commands after it one by one.
+    #[error("the server refused MULTI: {0} (delivery: {delivery})", delivery = Delivery::Unknown)]
+    NotAtomic(ServerError),
+}
+
+impl Error {
+    /// Whether the server may have run what was asked; `None` if it answered.
+    #[must_use]
+    pub fn delivery(&self) -> Option<Delivery> {
+        match self {
+            Self::Config(_) | Self::Connect(_) | Self::Refused(_) | Self::Send(_) => Some(Delivery::NotSent),
+            Self::Request(error) => Some(error.delivery()),
+            Self::NotAtomic(_) => Some(Delivery::Unknown),
+            Self::Server(_) | Self::Discarded(_) => None,
+        }
+    }
+}
+
+/// An error reply of the server, such as `WRONGTYPE Operation against a key holding the wrong kind of value`.
+#[derive(Clone, PartialEq, Eq, Hash, ThisError)]
+#[error("{text}")]
+pub struct ServerError {
+    text: Box<str>,
+}
+
+impl ServerError {
+    /// The error that `frame` is; `None` if it is no error. An attribute around it is ignored.
+    #[must_use]
+    pub fn from_frame(frame: &Frame) -> Option<Self> {
+        match frame {
+            Frame::Error(text) | Frame::BlobError(text) => {
+                Some(Self { text: String::from_utf8_lossy(text).into() })
+            }
+            Frame::Attribute { value, .. } => Self::from_frame(value),
+            _ => None,
+        }
+    }
+
+    /// What stands for an EXEC that was answered with nil and so does not say why.
+    pub(super) fn aborted() -> Self {
+        Self { text: "EXECABORT the transaction was not executed".into() }
+    }
+
+    /// Its first word: `ERR`, `WRONGTYPE`, `READONLY` and so on.
+    #[must_use]
+    pub fn code(&self) -> &str {
+        self.text.split(' ').next().unwrap_or_default()
+    }
+
+    /// What follows the code.
+    #[must_use]
+    pub fn message(&self) -> &str {
+        self.text.split_once(' ').map_or("", |(_, message)| message)
+    }
+}
+
+impl fmt::Debug for ServerError {
+    /// Only the code: the message of some errors repeats arguments, which do not belong in a log by accident.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ServerError").field("code", &self.code()).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_error_has_a_code_and_a_message() {
+        let error = ServerError::from_frame(&Frame::error("WRONGTYPE wrong kind of value")).unwrap();
+        assert_eq!((error.code(), error.message()), ("WRONGTYPE", "wrong kind of value"));
+        assert_eq!(error.to_string(), "WRONGTYPE wrong kind of value");
+        let bare = ServerError::from_frame(&Frame::error("ERR")).unwrap();
+        assert_eq!((bare.code(), bare.message()), ("ERR", ""));
+        assert_eq!(ServerError::from_frame(&Frame::simple("OK")), None);
+    }
+
+    #[test]
+    fn a_request_that_may_have_run_says_so() {
+        let error = Error::from(RequestError::ShutDown { delivery: Delivery::Unknown });
+        assert_eq!(error.delivery(), Some(Delivery::Unknown));
+        assert!(error.to_string().contains("Unknown"), "{error}");
+        let refused = Error::NotAtomic(ServerError { text: "NOPERM no".into() });
+        assert!(refused.to_string().contains("Unknown"), "{refused}");
+    }
+}

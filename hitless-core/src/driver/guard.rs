@@ -1,0 +1,55 @@
+//! What a task leaves behind when it ends, above all when it is dropped before its end.
+
+use std::io;
+use std::sync::Arc;
+
+use super::shared::Shared;
+use super::state::Link;
+use super::traits::Runtime;
+
+/// Held by each task for as long as it exists. A runtime that goes away drops its tasks, and so everybody who waits for
+/// them is told.
+pub(super) struct TaskGuard<R: Runtime> {
+    shared: Arc<Shared<R>>,
+    unfinished: Unfinished,
+}
+
+/// What a task that is dropped now leaves unsaid.
+pub(super) enum Unfinished {
+    /// Nothing: it has come to its end.
+    Nothing,
+    /// Without it nothing will move any more: the driver has died.
+    Driver,
+    /// That a dial has failed: the runtime is going away, or the adapter's code panicked.
+    Dial(Link),
+}
+
+impl<R: Runtime> TaskGuard<R> {
+    pub(super) fn new(shared: Arc<Shared<R>>, unfinished: Unfinished) -> Self {
+        shared.task_began();
+        Self { shared, unfinished }
+    }
+
+    pub(super) fn set(&mut self, unfinished: Unfinished) {
+        self.unfinished = unfinished;
+    }
+
+    pub(super) fn shared(&self) -> &Arc<Shared<R>> {
+        &self.shared
+    }
+}
+
+impl<R: Runtime> Drop for TaskGuard<R> {
+    fn drop(&mut self) {
+        match std::mem::replace(&mut self.unfinished, Unfinished::Nothing) {
+            Unfinished::Nothing => {}
+            Unfinished::Driver => self.shared.abandon(),
+            // Of the two reports the machine ignores the one it does not wait for.
+            Unfinished::Dial(link) => {
+                self.shared.handle_resolved(&link, Err(io::ErrorKind::Interrupted.into()));
+                self.shared.handle_connect_failed(&link, io::ErrorKind::Interrupted);
+            }
+        }
+        self.shared.task_ended();
+    }
+}

@@ -1,0 +1,254 @@
+//! The client as its users hold it.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use resp3_codec::{Command, Frame};
+
+use super::builder::Builder;
+use super::error::{Error, ServerError};
+use super::observer::{Broadcast, Events, Pushes};
+use super::reply::Reply;
+use super::shared::Shared;
+use super::supervisor;
+use super::traits::{Connector, Resolver, Runtime};
+use crate::client::Stats;
+use crate::config::Config;
+use crate::event::Event;
+use crate::request::{Pipeline, Replies, Request, SendError};
+
+/// A pool of connections to one Redis endpoint that follows the server's maintenance without letting anybody notice.
+///
+/// A clone is another handle to the same pool, and cheap. When the last handle and the last [`Reply`] are gone, the
+/// client shuts down at once.
+///
+/// # Order
+/// Requests travel in the order in which they were accepted as long as they travel on the same connection. A call that
+/// is awaited before the next one begins is answered before it; calls that are not awaited may overtake each other,
+/// because the pool has several connections. A [`Pipeline`] is one unit on one connection.
+pub struct Client<R: Runtime> {
+    handle: Arc<Handle<R>>,
+}
+
+/// What is alive as long as anybody uses the client.
+struct Handle<R: Runtime> {
+    shared: Arc<Shared<R>>,
+}
+
+impl<R: Runtime + Resolver + Connector + Default> Client<R> {
+    /// A builder for the server at `url`: `redis://[user][:password@]host[:port][/database]` or `unix:///path`. See
+    /// [`ConfigBuilder::from_url`](crate::config::ConfigBuilder::from_url) for the rest.
+    ///
+    /// # Errors
+    /// [`Error::Config`] if the URL does not parse.
+    pub fn builder(url: &str) -> Result<Builder<R>, Error> {
+        Builder::new(R::default(), R::default(), url)
+    }
+
+    /// A client with the default settings for the server at `url`.
+    ///
+    /// # Errors
+    /// [`Error::Config`] if the URL does not parse; [`Error::Connect`] if the pool cannot be opened.
+    ///
+    /// # Cancel safety
+    /// Dropping the future closes what was opened.
+    pub async fn connect(url: &str) -> Result<Self, Error> {
+        Self::builder(url)?.connect().await
+    }
+}
+
+impl<R: Runtime> Client<R> {
+    /// Opens the pool that `config` describes, on `runtime`, by way of `network`. It is done when every connection of
+    /// the pool is ready.
+    ///
+    /// # Errors
+    /// [`Error::Connect`] if the pool cannot be opened.
+    ///
+    /// # Cancel safety
+    /// Dropping the future closes what was opened.
+    pub async fn open<N: Resolver + Connector>(runtime: R, network: N, config: Config) -> Result<Self, Error> {
+        let events = Arc::new(Broadcast::new(config.event_capacity()));
+        Self::open_observed(runtime, network, config, events).await
+    }
+
+    pub(super) async fn open_observed<N: Resolver + Connector>(
+        runtime: R,
+        network: N,
+        config: Config,
+        events: Arc<Broadcast<Event>>,
+    ) -> Result<Self, Error> {
+        let client = Self { handle: Arc::new(Handle { shared: Shared::new(runtime, config, events) }) };
+        let shared = client.shared();
+        supervisor::spawn(shared, network);
+        std::future::poll_fn(|cx| shared.started.poll(cx)).await?;
+        Ok(client)
+    }
+
+    /// Sends one command and waits for its reply.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] for a command that does not belong on a shared connection, [`Error::Send`] if the client does
+    /// not accept it now, [`Error::Request`] if no reply came, [`Error::Server`] if the reply is an error.
+    ///
+    /// # Cancel safety
+    /// Like dropping a [`Reply`]: the order of everybody else's replies is unaffected; whether the command ran is not
+    /// known.
+    pub async fn call(&self, command: Command) -> Result<Frame, Error> {
+        let replies = self.request(Request::command(command)?).await?;
+        let frame = first(replies);
+        match ServerError::from_frame(&frame) {
+            None => Ok(frame),
+            Some(error) => Err(error.into()),
+        }
+    }
+
+    /// Sends several commands as one unit and waits for all their replies, which are returned in order. The error
+    /// replies of single commands are among them, as frames.
+    ///
+    /// Of an [atomic](Pipeline::atomic) pipeline, the elements of EXEC's reply are returned.
+    ///
+    /// # Errors
+    /// Those of [`call`](Self::call) but for [`Error::Server`]; for an atomic pipeline also [`Error::Discarded`] and
+    /// [`Error::NotAtomic`].
+    ///
+    /// # Cancel safety
+    /// Like dropping a [`Reply`]; the server gets all of the pipeline or nothing.
+    pub async fn pipeline(&self, pipeline: impl Into<Pipeline>) -> Result<Vec<Frame>, Error> {
+        let pipeline = pipeline.into();
+        let is_atomic = pipeline.is_atomic();
+        let Some(request) = pipeline.into_request()? else { return Ok(Vec::new()) };
+        let replies = self.request(request).await?;
+        if is_atomic { executed(replies) } else { Ok(replies.into_vec()) }
+    }
+
+    /// Sends `request`, which may have a timeout and a replay rule of its own, and waits for its replies. Error replies
+    /// are among them, as frames.
+    ///
+    /// # Errors
+    /// [`Error::Send`] and [`Error::Request`].
+    ///
+    /// # Cancel safety
+    /// Like dropping a [`Reply`].
+    pub async fn request(&self, request: Request) -> Result<Replies, Error> {
+        Ok(self.send(request)?.await?)
+    }
+
+    /// Sends `request` without waiting: the future that is returned waits.
+    ///
+    /// # Errors
+    /// [`SendError`] gives the request back.
+    pub fn send(&self, request: Request) -> Result<Reply<R>, SendError> {
+        let (id, waiter) = self.shared().send(request)?;
+        Ok(Reply::new(self.clone(), waiter, id))
+    }
+
+    /// Finishes what is under way, for at most `grace`, then closes everything. It is done when no socket, timer or task
+    /// of the client is left. Nothing new is accepted meanwhile.
+    ///
+    /// # Cancel safety
+    /// Dropping the future does not stop the shutdown. Several may wait for it.
+    pub async fn shutdown(&self, grace: Duration) {
+        let shared = self.shared();
+        shared.shutdown(grace);
+        shared.gone.wait().await;
+    }
+
+    /// What happens to the client from now on. [`Builder::events`] makes a stream that begins before the pool opens.
+    #[must_use]
+    pub fn events(&self) -> Events {
+        self.shared().events()
+    }
+
+    /// Pushes of the server from now on that are not maintenance notifications.
+    #[must_use]
+    pub fn pushes(&self) -> Pushes {
+        self.shared().pushes()
+    }
+
+    /// Figures, derived from what there is at this moment.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        self.shared().stats()
+    }
+
+    pub(super) fn shared(&self) -> &Arc<Shared<R>> {
+        &self.handle.shared
+    }
+}
+
+impl<R: Runtime> Clone for Client<R> {
+    fn clone(&self) -> Self {
+        Self { handle: Arc::clone(&self.handle) }
+    }
+}
+
+impl<R: Runtime> fmt::Debug for Client<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client").field("stats", &self.stats()).finish_non_exhaustive()
+    }
+}
+
+impl<R: Runtime> Drop for Handle<R> {
+    fn drop(&mut self) {
+        self.shared.shutdown(Duration::ZERO);
+    }
+}
+
+/// The only reply of one command.
+fn first(replies: Replies) -> Frame {
+    // The machine completes a request with as many replies as it calls for.
+    replies.into_iter().next().unwrap_or(Frame::Null)
+}
+
+/// The elements of EXEC's reply, out of the replies to MULTI, to each command, and to EXEC.
+fn executed(mut replies: Replies) -> Result<Vec<Frame>, Error> {
+    if let Some(refusal) = replies.first().and_then(ServerError::from_frame) {
+        return Err(Error::NotAtomic(refusal));
+    }
+    let exec = replies.pop().unwrap_or(Frame::Null).without_attributes();
+    match exec {
+        Frame::Array(elements) => Ok(elements),
+        exec => {
+            // The error of the command that was not queued says more than EXECABORT.
+            let cause = replies.iter().chain([&exec]).find_map(ServerError::from_frame);
+            Err(Error::Discarded(cause.unwrap_or_else(ServerError::aborted)))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn replies(frames: &[Frame]) -> Replies {
+        frames.iter().cloned().collect()
+    }
+
+    #[test]
+    fn the_elements_of_exec_are_the_result_of_an_atomic_pipeline() {
+        let results = vec![Frame::Integer(1), Frame::error("ERR no")];
+        let exec = Frame::Array(results.clone());
+        let queued = Frame::simple("QUEUED");
+        let all = replies(&[Frame::simple("OK"), queued.clone(), queued, exec]);
+        assert_eq!(executed(all).unwrap(), results);
+    }
+
+    #[test]
+    fn a_discarded_transaction_names_the_command_at_fault() {
+        let fault = Frame::error("ERR unknown command 'X'");
+        let all = replies(&[Frame::simple("OK"), fault, Frame::error("EXECABORT Transaction discarded")]);
+        let Err(Error::Discarded(error)) = executed(all) else { panic!("it was discarded") };
+        assert_eq!(error.code(), "ERR");
+
+        let nil = replies(&[Frame::simple("OK"), Frame::simple("QUEUED"), Frame::Null]);
+        assert!(matches!(executed(nil), Err(Error::Discarded(_))));
+    }
+
+    #[test]
+    fn a_refused_multi_is_not_a_transaction() {
+        let refused = Frame::error("NOPERM no MULTI for you");
+        let all = replies(&[refused, Frame::Integer(1), Frame::error("ERR EXEC without MULTI")]);
+        assert!(matches!(executed(all), Err(Error::NotAtomic(_))));
+    }
+}

@@ -1,0 +1,208 @@
+//! One task per connection: bytes are read, decoded and written here, outside the client's lock.
+
+use std::io;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use resp3_codec::{Decoder, Frame, Limits};
+
+use super::effects::Effects;
+use super::guard::{TaskGuard, Unfinished};
+use super::shared::Shared;
+use super::signals::{CLOSE, WRITE};
+use super::state::Link;
+use super::traits::{Runtime, Stream};
+use crate::error::{CloseCause, ProtocolError};
+use crate::write_buffer::WriteBuffer;
+
+/// Frames handed over in one visit to the machine.
+const BATCH: usize = 64;
+/// Turns of writing and reading in one poll before other tasks get theirs.
+const TURNS_PER_POLL: usize = 16;
+
+/// Serves the connection until the machine closes it or the stream ends.
+pub(super) async fn run<R: Runtime, S: Stream>(mut guard: TaskGuard<R>, stream: S, link: Link) {
+    let mut task = IoTask::new(Arc::clone(guard.shared()), stream, link);
+    let ended = std::future::poll_fn(|cx| task.poll(cx)).await;
+    if let Some(cause) = ended {
+        task.shared.handle_closed(&task.link, cause);
+    }
+    std::future::poll_fn(|cx| {
+        // Once, as a courtesy: dropping the stream is what closes it.
+        let _ = task.stream.poll_close(cx);
+        Poll::Ready(())
+    })
+    .await;
+    guard.set(Unfinished::Nothing);
+    drop(task);
+}
+
+struct IoTask<R, S> {
+    shared: Arc<Shared<R>>,
+    stream: S,
+    link: Link,
+    decoder: Decoder,
+    /// Decoded and not yet handed over; empty between polls.
+    frames: Vec<Frame>,
+    /// The last batch was full: the decoder may hold another.
+    undecoded: bool,
+    outgoing: WriteBuffer,
+    writing: Writing,
+    /// Kept for its allocations.
+    effects: Effects,
+}
+
+/// How far the task is with what the machine has to write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Writing {
+    /// Nothing was announced.
+    Idle,
+    /// Something was announced; it is taken at the next poll, so that tasks which are ready to run join the batch.
+    Announced,
+    /// The machine may have more.
+    Active,
+    /// The stream takes no more bytes. What has already arrived is still read.
+    Broken(io::ErrorKind),
+}
+
+/// What one turn of one direction came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Turn {
+    /// There may be more to do.
+    Progress,
+    /// Nothing to do until the task is woken.
+    Blocked,
+}
+
+impl<R: Runtime, S: Stream> IoTask<R, S> {
+    fn new(shared: Arc<Shared<R>>, stream: S, link: Link) -> Self {
+        Self {
+            shared,
+            stream,
+            link,
+            decoder: Decoder::new(Limits::default()),
+            frames: Vec::with_capacity(BATCH),
+            undecoded: false,
+            outgoing: WriteBuffer::new(),
+            writing: Writing::Idle,
+            effects: Effects::default(),
+        }
+    }
+
+    /// Ready with the cause if the stream ended, without one if the machine closes the connection.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<CloseCause>> {
+        self.link.signals.register(cx.waker());
+        if self.writing == Writing::Announced {
+            self.writing = Writing::Active;
+        }
+        for _ in 0..TURNS_PER_POLL {
+            if self.link.signals.is_up(CLOSE) {
+                return Poll::Ready(None);
+            }
+            let written = self.write(cx);
+            let read = match self.read(cx) {
+                Ok(turn) => turn,
+                Err(cause) => return Poll::Ready(Some(cause)),
+            };
+            if (written, read) == (Turn::Blocked, Turn::Blocked) {
+                return Poll::Pending;
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    /// Writes once.
+    fn write(&mut self, cx: &mut Context<'_>) -> Turn {
+        if self.outgoing.is_empty() && !self.fill(cx) {
+            return Turn::Blocked;
+        }
+        match self.stream.poll_write(cx, self.outgoing.chunk()) {
+            Poll::Pending => Turn::Blocked,
+            Poll::Ready(Ok(count)) if count > 0 => {
+                self.outgoing.advance(count);
+                Turn::Progress
+            }
+            Poll::Ready(result) => {
+                let kind = result.map_or_else(|error| error.kind(), |_| io::ErrorKind::WriteZero);
+                self.writing = Writing::Broken(kind);
+                self.outgoing = WriteBuffer::new();
+                Turn::Blocked
+            }
+        }
+    }
+
+    /// Takes from the machine what is to be written; false if there is nothing to write now.
+    fn fill(&mut self, cx: &mut Context<'_>) -> bool {
+        match self.writing {
+            Writing::Announced | Writing::Broken(_) => return false,
+            Writing::Idle => {
+                if self.link.signals.take(WRITE) {
+                    self.writing = Writing::Announced;
+                    cx.waker().wake_by_ref();
+                }
+                return false;
+            }
+            Writing::Active => {}
+        }
+        // Taken down before the visit: what is announced after it is not in it.
+        self.link.signals.take(WRITE);
+        let more = self.shared.transmit(self.link.conn, &mut self.outgoing, &mut self.effects);
+        if !more {
+            self.writing = Writing::Idle;
+        }
+        !self.outgoing.is_empty()
+    }
+
+    /// Hands over what is left of the last read, else reads once.
+    fn read(&mut self, cx: &mut Context<'_>) -> Result<Turn, CloseCause> {
+        if self.undecoded && self.hand_over()? {
+            return Ok(Turn::Progress);
+        }
+        match self.stream.poll_read(cx, self.decoder.buffer()) {
+            Poll::Pending => Ok(Turn::Blocked),
+            Poll::Ready(Ok(0)) => Err(self.end(CloseCause::ByServer)),
+            Poll::Ready(Ok(_)) => {
+                if !self.hand_over()? {
+                    // A part of a long reply is no frame, but it shows that the server is alive.
+                    self.shared.handle_received(self.link.conn);
+                }
+                Ok(Turn::Progress)
+            }
+            Poll::Ready(Err(error)) => Err(self.end(CloseCause::Io(error.kind()))),
+        }
+    }
+
+    /// Decodes one batch and hands it to the machine; false if no frame is complete.
+    fn hand_over(&mut self) -> Result<bool, CloseCause> {
+        let decoded = self.decode();
+        self.undecoded = self.frames.len() == BATCH;
+        let any = !self.frames.is_empty();
+        if any {
+            // Also before an error: the frames ahead of it are as good as any.
+            self.shared.handle_frames(self.link.conn, &mut self.frames, &mut self.effects);
+        }
+        decoded.map(|()| any)
+    }
+
+    fn decode(&mut self) -> Result<(), CloseCause> {
+        while self.frames.len() < BATCH {
+            match self.decoder.poll_frame() {
+                Ok(None) => break,
+                // A push may be kept by observers for long.
+                Ok(Some(frame @ Frame::Push(_))) => self.frames.push(frame.compact()),
+                Ok(Some(frame)) => self.frames.push(frame),
+                Err(_) => return Err(CloseCause::Protocol(ProtocolError::Malformed)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Why the stream ended: a broken write explains the end of reading.
+    fn end(&self, cause: CloseCause) -> CloseCause {
+        match self.writing {
+            Writing::Broken(kind) => CloseCause::Io(kind),
+            _ => cause,
+        }
+    }
+}

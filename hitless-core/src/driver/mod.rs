@@ -1,0 +1,47 @@
+//! The async driver, written once for every runtime.
+//!
+//! It joins the [machine](crate::client) to streams, timers and tasks. An adapter brings those by implementing five
+//! small traits, and makes no decisions: [`Runtime`], [`Timer`], [`Resolver`], [`Connector`] and [`Stream`]. Then
+//! [`Client`] is the client on that runtime.
+//!
+//! # Writing an adapter
+//! 1. One type that is a [`Runtime`], a [`Resolver`] and a [`Connector`], and [`Default`]; usually a unit struct.
+//! 2. Its [`Timer`] and its [`Stream`].
+//! 3. `pub type Client = hitless_core::driver::Client<Adapter>;`, which has `Client::connect(url)` and
+//!    `Client::builder(url)`.
+//! 4. The conformance suite, in the adapter's tests.
+//!
+//! # Tasks
+//! | task | how many | ends |
+//! |---|---|---|
+//! | supervisor | one per client: keeps the alarm clock, starts the others | when the client has terminated |
+//! | dial | one per name that is looked up | with the answer |
+//! | connection | one per connection: connects, then reads, decodes and writes | with the connection |
+//!
+//! They share the machine behind one lock, which is held for short: bytes are read, decoded and written outside, a
+//! batch of frames is handed over in one visit, and wakers are collected under the lock and woken after it. Should the
+//! runtime drop a task before its end, then everybody who waits for a reply gets
+//! [`ShutDown`](crate::error::RequestError::ShutDown).
+
+mod builder;
+mod dial;
+mod effects;
+mod error;
+mod guard;
+mod handle;
+mod io_task;
+mod observer;
+mod reply;
+mod shared;
+mod signals;
+mod state;
+mod supervisor;
+mod traits;
+mod waiter;
+
+pub use self::builder::Builder;
+pub use self::error::{Error, ServerError};
+pub use self::handle::Client;
+pub use self::observer::{Events, Missed, Observer, Push, Pushes};
+pub use self::reply::Reply;
+pub use self::traits::{Connector, Resolver, Runtime, Stream, Timer};

@@ -1,0 +1,64 @@
+//! The future of one accepted request.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use super::handle::Client;
+use super::traits::Runtime;
+use super::waiter::Waiter;
+use crate::ids::RequestId;
+use crate::request::Outcome;
+
+/// The replies to a request that was accepted, once they are there. The request is on its way whether this is polled or
+/// not.
+///
+/// # Cancel safety
+/// Dropping it cancels the request: what was not yet written is never written; of what was written, the replies are
+/// skipped in order, so that nobody else gets them. Whether a cancelled request ran is not known.
+#[must_use = "dropping the reply cancels the request"]
+pub struct Reply<R: Runtime> {
+    /// Keeps the client from shutting down.
+    client: Client<R>,
+    waiter: Arc<Waiter<Outcome>>,
+    request: RequestId,
+    done: bool,
+}
+
+impl<R: Runtime> Reply<R> {
+    pub(super) fn new(client: Client<R>, waiter: Arc<Waiter<Outcome>>, request: RequestId) -> Self {
+        Self { client, waiter, request, done: false }
+    }
+
+    /// The request's number in events and logs.
+    #[must_use]
+    pub fn id(&self) -> RequestId {
+        self.request
+    }
+}
+
+impl<R: Runtime> Future for Reply<R> {
+    type Output = Outcome;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Outcome> {
+        let outcome = self.waiter.poll(cx);
+        self.done |= outcome.is_ready();
+        outcome
+    }
+}
+
+impl<R: Runtime> Drop for Reply<R> {
+    fn drop(&mut self) {
+        if !self.done {
+            self.client.shared().cancel(self.request);
+        }
+    }
+}
+
+impl<R: Runtime> fmt::Debug for Reply<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reply").field("request", &self.request).field("done", &self.done).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,215 @@
+//! The one lock of a client, and the only ways through it.
+
+use std::io;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use resp3_codec::Frame;
+
+use super::effects::Effects;
+use super::observer::{Broadcast, Events, Pushes};
+use super::signals::Signals;
+use super::state::{Link, Order, State};
+use super::traits::Runtime;
+use super::waiter::{Latch, Waiter};
+use crate::client::Stats;
+use crate::config::Config;
+use crate::endpoint::Peer;
+use crate::error::{CloseCause, ConnectError};
+use crate::event::Event;
+use crate::ids::{ConnId, RequestId};
+use crate::request::{Outcome, Request, SendError};
+use crate::write_buffer::WriteBuffer;
+
+/// As much as one visit takes off the machine for writing: what is not taken can still move to another connection.
+const TAKE: usize = 64 * 1024;
+
+/// What the handles and the tasks of one client have in common.
+pub(super) struct Shared<R> {
+    pub(super) runtime: R,
+    /// How the supervisor is called.
+    pub(super) supervisor: Arc<Signals>,
+    /// How the opening of the pool ended.
+    pub(super) started: Arc<Waiter<Result<(), ConnectError>>>,
+    /// Open once no task is left.
+    pub(super) gone: Latch,
+    tasks: AtomicUsize,
+    state: Mutex<State>,
+}
+
+/// What the supervisor finds to do.
+pub(super) struct Work {
+    pub(super) orders: Vec<Order>,
+    pub(super) alarm: Option<Instant>,
+    pub(super) terminated: bool,
+}
+
+impl<R: Runtime> Shared<R> {
+    pub(super) fn new(runtime: R, config: Config, events: Arc<Broadcast<Event>>) -> Arc<Self> {
+        let supervisor = Arc::new(Signals::default());
+        let started = Arc::new(Waiter::new());
+        let (now, seed) = (runtime.now(), runtime.seed());
+        let state = State::new(now, seed, config, events, Arc::clone(&supervisor), Arc::clone(&started));
+        let shared = Arc::new(Self {
+            runtime,
+            supervisor,
+            started,
+            gone: Latch::default(),
+            tasks: AtomicUsize::new(0),
+            state: Mutex::new(state),
+        });
+        // The machine has decisions to hand out from the beginning: it opens the pool.
+        shared.enter(&mut Effects::default(), |_, _| ());
+        shared
+    }
+
+    pub(super) fn send(&self, request: Request) -> Result<(RequestId, Arc<Waiter<Outcome>>), SendError> {
+        let waiter = Arc::new(Waiter::new());
+        let sent = self.enter(&mut Effects::default(), |state, now| state.send(now, request, &waiter));
+        sent.map(|id| (id, waiter))
+    }
+
+    /// Nobody waits for the request any more.
+    pub(super) fn cancel(&self, request: RequestId) {
+        self.enter(&mut Effects::default(), |state, now| {
+            // Of the waiter, the future that is being dropped holds another reference: nothing is freed here.
+            state.waiters.remove(request);
+            state.machine.cancel(now, request);
+        });
+    }
+
+    pub(super) fn shutdown(&self, grace: Duration) {
+        self.enter(&mut Effects::default(), |state, now| {
+            // A grace beyond what an instant can hold is as good as a century.
+            let century = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+            let until = now.checked_add(grace).unwrap_or_else(|| now + century);
+            state.machine.shutdown(now, until);
+            state.machine.handle_timeout(now);
+        });
+    }
+
+    /// A task was dropped that should have run: without it nothing will move any more.
+    pub(super) fn abandon(&self) {
+        if self.lock().terminated {
+            return;
+        }
+        self.shutdown(Duration::ZERO);
+        let mut effects = Effects::default();
+        self.enter_unsettled(|state, _| state.abandon(&mut effects));
+        effects.apply();
+    }
+
+    pub(super) fn handle_timeout(&self) {
+        self.enter(&mut Effects::default(), |state, now| {
+            state.alarm = None;
+            state.machine.handle_timeout(now);
+        });
+    }
+
+    pub(super) fn handle_resolved(&self, link: &Link, result: io::Result<Vec<IpAddr>>) {
+        let result = result.map_err(|error| error.kind());
+        self.enter(&mut Effects::default(), |state, now| {
+            state.unlink(link);
+            state.machine.handle_resolved(now, link.conn, result);
+        });
+    }
+
+    pub(super) fn handle_connect_failed(&self, link: &Link, error: io::ErrorKind) {
+        self.enter(&mut Effects::default(), |state, now| {
+            state.unlink(link);
+            state.machine.handle_connect_failed(now, link.conn, error);
+        });
+    }
+
+    pub(super) fn handle_connected(&self, link: &Link, peer: Peer) {
+        self.enter(&mut Effects::default(), |state, now| {
+            state.machine.handle_connected(now, link.conn, peer);
+        });
+    }
+
+    /// Feeds `frames`, which are empty afterwards. `effects` is the caller's, to be used again.
+    pub(super) fn handle_frames(&self, conn: ConnId, frames: &mut Vec<Frame>, effects: &mut Effects) {
+        self.enter(effects, |state, now| state.machine.handle_frames(now, conn, frames.drain(..)));
+    }
+
+    pub(super) fn handle_received(&self, conn: ConnId) {
+        self.enter_unsettled(|state, _| state.machine.handle_received(conn));
+    }
+
+    pub(super) fn handle_closed(&self, link: &Link, cause: CloseCause) {
+        self.enter(&mut Effects::default(), |state, now| {
+            state.unlink(link);
+            state.machine.handle_closed(now, link.conn, cause);
+        });
+    }
+
+    /// Takes what is to be written on `conn`; true if more is left.
+    pub(super) fn transmit(&self, conn: ConnId, buffer: &mut WriteBuffer, effects: &mut Effects) -> bool {
+        self.enter(effects, |state, now| {
+            while state.machine.poll_transmit(now, conn, buffer) {
+                if buffer.len() >= TAKE {
+                    return true;
+                }
+            }
+            false
+        })
+    }
+
+    /// What the supervisor has to do. Orders are handed out once; after the end they are dropped here.
+    pub(super) fn take_work(&self) -> Work {
+        self.enter_unsettled(|state, _| Work {
+            orders: std::mem::take(&mut state.orders),
+            alarm: state.alarm,
+            terminated: state.terminated,
+        })
+    }
+
+    pub(super) fn task_began(&self) {
+        self.tasks.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Only the supervisor begins tasks, and it is one itself: at zero there will be no other.
+    pub(super) fn task_ended(&self) {
+        if self.tasks.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.gone.open();
+        }
+    }
+
+    pub(super) fn events(&self) -> Events {
+        self.lock().events().observe()
+    }
+
+    pub(super) fn pushes(&self) -> Pushes {
+        self.lock().pushes().observe()
+    }
+
+    pub(super) fn stats(&self) -> Stats {
+        self.lock().machine.stats()
+    }
+
+    /// Changes the state under the lock, takes the machine's decisions, and acts on them when the lock is released.
+    fn enter<T>(&self, effects: &mut Effects, change: impl FnOnce(&mut State, Instant) -> T) -> T {
+        let result = self.enter_unsettled(|state, now| {
+            let result = change(state, now);
+            state.settle(effects);
+            result
+        });
+        effects.apply();
+        result
+    }
+
+    fn enter_unsettled<T>(&self, change: impl FnOnce(&mut State, Instant) -> T) -> T {
+        let now = self.runtime.now();
+        let mut state = self.lock();
+        let now = now.max(state.latest);
+        state.latest = now;
+        change(&mut state, now)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // The machine's methods are total: after a panic of one of them the others still answer.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,181 @@
+//! What the client's lock protects: the machine, and what the driver keeps beside it.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use resp3_codec::Frame;
+
+use super::effects::Effects;
+use super::observer::{Broadcast, Push};
+use super::signals::{self, Signals};
+use super::waiter::Waiter;
+use crate::client::{Action, Client as Machine};
+use crate::config::Config;
+use crate::endpoint::Peer;
+use crate::error::{ConnectError, Delivery, RequestError};
+use crate::event::Event;
+use crate::ids::{ConnId, IdMap, RequestId};
+use crate::request::{Outcome, Request, SendError};
+
+/// A connection, and how its task is called.
+#[derive(Clone)]
+pub(super) struct Link {
+    pub(super) conn: ConnId,
+    pub(super) signals: Arc<Signals>,
+}
+
+/// What the supervisor has to have done for a connection.
+pub(super) struct Order {
+    pub(super) link: Link,
+    pub(super) job: Job,
+}
+
+pub(super) enum Job {
+    Resolve(Arc<str>),
+    Connect(Peer),
+}
+
+/// The machine and the tables beside it. It is reached only through [`Shared`](super::shared::Shared), which settles it
+/// after every change.
+pub(super) struct State {
+    pub(super) machine: Machine,
+    /// The latest time seen: the clocks of two threads may be read in one order and the lock be taken in the other.
+    pub(super) latest: Instant,
+    pub(super) waiters: IdMap<RequestId, Arc<Waiter<Outcome>>>,
+    pub(super) orders: Vec<Order>,
+    /// When the supervisor's timer rings; never later than the machine's own deadline.
+    pub(super) alarm: Option<Instant>,
+    pub(super) terminated: bool,
+    /// The task of each connection.
+    links: IdMap<ConnId, Arc<Signals>>,
+    supervisor: Arc<Signals>,
+    started: Arc<Waiter<Result<(), ConnectError>>>,
+    events: Arc<Broadcast<Event>>,
+    pushes: Arc<Broadcast<Push>>,
+}
+
+impl State {
+    pub(super) fn new(
+        now: Instant,
+        seed: u64,
+        config: Config,
+        events: Arc<Broadcast<Event>>,
+        supervisor: Arc<Signals>,
+        started: Arc<Waiter<Result<(), ConnectError>>>,
+    ) -> Self {
+        let capacity = config.event_capacity();
+        events.set_capacity(capacity);
+        Self {
+            machine: Machine::new(now, Arc::new(config), seed),
+            latest: now,
+            waiters: IdMap::new(),
+            orders: Vec::new(),
+            alarm: None,
+            terminated: false,
+            links: IdMap::new(),
+            supervisor,
+            started,
+            events,
+            pushes: Arc::new(Broadcast::new(capacity)),
+        }
+    }
+
+    /// Hands a request to the machine and keeps `waiter` for its outcome.
+    pub(super) fn send(
+        &mut self,
+        now: Instant,
+        request: Request,
+        waiter: &Arc<Waiter<Outcome>>,
+    ) -> Result<RequestId, SendError> {
+        let id = self.machine.send(now, request)?;
+        self.waiters.insert(id, Arc::clone(waiter));
+        Ok(id)
+    }
+
+    /// The task behind `link` has nothing more to do or to hear. To be called before the machine is told.
+    pub(super) fn unlink(&mut self, link: &Link) {
+        // Resolving and connecting are two tasks of one connection: the first must not unlink the second.
+        if self.links.get(link.conn).is_some_and(|linked| Arc::ptr_eq(linked, &link.signals)) {
+            self.links.remove(link.conn);
+        }
+    }
+
+    /// Takes the machine's decisions: what is quick and our own is done, the rest goes to `effects`.
+    pub(super) fn settle(&mut self, effects: &mut Effects) {
+        while let Some(action) = self.machine.poll_action() {
+            self.on_action(action, effects);
+        }
+        let Some(deadline) = self.machine.poll_timeout() else { return };
+        // A later deadline can wait for the earlier alarm: it rings once for nothing and is set anew.
+        if self.alarm.is_none_or(|alarm| deadline < alarm) {
+            self.alarm = Some(deadline);
+            effects.signals.push((Arc::clone(&self.supervisor), signals::WORK));
+        }
+    }
+
+    /// The driver has died: nobody will move the machine any more, so nobody may go on waiting for it.
+    pub(super) fn abandon(&mut self, effects: &mut Effects) {
+        let lost = Err(RequestError::ShutDown { delivery: Delivery::Unknown });
+        let waiters = std::mem::replace(&mut self.waiters, IdMap::new());
+        effects.completed.extend(waiters.iter().map(|(_, waiter)| (Arc::clone(waiter), lost.clone())));
+        self.on_started(Err(ConnectError::ShutDown), effects);
+        self.on_terminated(effects);
+    }
+
+    pub(super) fn events(&self) -> &Arc<Broadcast<Event>> {
+        &self.events
+    }
+
+    pub(super) fn pushes(&self) -> &Arc<Broadcast<Push>> {
+        &self.pushes
+    }
+
+    fn on_action(&mut self, action: Action, effects: &mut Effects) {
+        match action {
+            Action::Complete { request, outcome } => match self.waiters.remove(request) {
+                Some(waiter) => effects.completed.push((waiter, outcome)),
+                None => effects.dropped.extend(outcome.into_iter().flatten()),
+            },
+            Action::Flush { conn } => {
+                if let Some(signals) = self.links.get(conn) {
+                    effects.signals.push((Arc::clone(signals), signals::WRITE));
+                }
+            }
+            Action::Resolve { conn, host } => self.order(conn, Job::Resolve(host), effects),
+            // The machine watches the time of a dial itself, and says `Close`.
+            Action::Connect { conn, address, until: _ } => self.order(conn, Job::Connect(address), effects),
+            Action::Close { conn, cause: _ } => {
+                if let Some(signals) = self.links.remove(conn) {
+                    effects.signals.push((signals, signals::CLOSE));
+                }
+            }
+            Action::Push { conn, elements } => {
+                let unseen = self.pushes.publish(Push { conn, elements }, &mut effects.wakers);
+                effects.dropped.extend(unseen.map(|push| Frame::Push(push.elements)));
+            }
+            // Published under the lock, because this is where the events are in order. What is handed back owns nothing
+            // but a reference or two.
+            Action::Emit(event) => drop(self.events.publish(event, &mut effects.wakers)),
+            Action::Started(result) => self.on_started(result, effects),
+            Action::Terminated => self.on_terminated(effects),
+        }
+    }
+
+    fn order(&mut self, conn: ConnId, job: Job, effects: &mut Effects) {
+        let signals = Arc::new(Signals::default());
+        self.links.insert(conn, Arc::clone(&signals));
+        self.orders.push(Order { link: Link { conn, signals }, job });
+        effects.signals.push((Arc::clone(&self.supervisor), signals::WORK));
+    }
+
+    fn on_started(&self, result: Result<(), ConnectError>, effects: &mut Effects) {
+        effects.wakers.extend(self.started.put(result));
+    }
+
+    fn on_terminated(&mut self, effects: &mut Effects) {
+        self.terminated = true;
+        self.events.close(&mut effects.wakers);
+        self.pushes.close(&mut effects.wakers);
+        effects.signals.push((Arc::clone(&self.supervisor), signals::WORK));
+    }
+}

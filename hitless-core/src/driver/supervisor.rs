@@ -1,0 +1,65 @@
+//! One task per client that keeps its alarm clock and starts all its other tasks.
+
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use super::dial;
+use super::guard::{TaskGuard, Unfinished};
+use super::shared::Shared;
+use super::signals::WORK;
+use super::traits::{Connector, Resolver, Runtime, Timer};
+
+/// Alarms answered in one poll before others get their turn.
+const ALARMS_PER_POLL: usize = 16;
+
+/// Starts the supervisor of a new client.
+pub(super) fn spawn<R: Runtime, N: Resolver + Connector>(shared: &Arc<Shared<R>>, network: N) {
+    let guard = TaskGuard::new(Arc::clone(shared), Unfinished::Driver);
+    let runtime = shared.runtime.clone();
+    shared.runtime.spawn(async move {
+        let mut supervisor =
+            Supervisor { timer: runtime.timer(), armed: None, network: Arc::new(network), guard };
+        std::future::poll_fn(|cx| supervisor.poll(cx)).await;
+        supervisor.guard.set(Unfinished::Nothing);
+    });
+}
+
+struct Supervisor<R: Runtime, N> {
+    timer: R::Timer,
+    /// What the timer is armed for.
+    armed: Option<Instant>,
+    network: Arc<N>,
+    // Dropped last, when nothing of the task is left.
+    guard: TaskGuard<R>,
+}
+
+impl<R: Runtime, N: Resolver + Connector> Supervisor<R, N> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Self { timer, armed, network, guard } = self;
+        let shared = guard.shared();
+        shared.supervisor.register(cx.waker());
+        for _ in 0..ALARMS_PER_POLL {
+            shared.supervisor.take(WORK);
+            let work = shared.take_work();
+            if work.terminated {
+                return Poll::Ready(());
+            }
+            for order in work.orders {
+                dial::spawn(shared, network, order);
+            }
+            let Some(alarm) = work.alarm else { return Poll::Pending };
+            if *armed != Some(alarm) {
+                timer.reset(alarm);
+                *armed = Some(alarm);
+            }
+            if timer.poll_expired(cx).is_pending() {
+                return Poll::Pending;
+            }
+            *armed = None;
+            shared.handle_timeout();
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+}

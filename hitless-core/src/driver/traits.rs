@@ -1,0 +1,102 @@
+//! What the driver needs of the outside world: the five traits that an adapter implements.
+
+use std::future::Future;
+use std::io;
+use std::net::IpAddr;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use bytes::BytesMut;
+
+use crate::endpoint::Peer;
+
+/// A clock, timers, tasks and a little randomness.
+///
+/// A clone is another handle to the same runtime.
+pub trait Runtime: Clone + Send + Sync + 'static {
+    /// Its timers.
+    type Timer: Timer;
+
+    /// The time. It never runs backwards, and is the time by which [timers](Timer) expire.
+    fn now(&self) -> Instant;
+
+    /// A timer that is not armed. Called inside a task of this runtime.
+    fn timer(&self) -> Self::Timer;
+
+    /// Runs `task` to its end without anyone waiting for it.
+    ///
+    /// A runtime that goes away must drop the tasks it holds: that is how callers who wait for a reply learn that none
+    /// will come. The driver calls this inside `connect` and inside its own tasks, never while it holds a lock.
+    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static);
+
+    /// A number that differs from client to client, from which the client's jitter is derived. Called once per client.
+    /// It need not be secret; a simulation gives the same number again to get the same run again.
+    fn seed(&self) -> u64;
+}
+
+/// One alarm clock. The driver needs one per client.
+pub trait Timer: Send + 'static {
+    /// Arms the timer for `at`, which may be in the past. An earlier alarm is forgotten.
+    fn reset(&mut self, at: Instant);
+
+    /// Ready once the instant of the last [`reset`](Self::reset) has come, at every poll until the next reset. Pending
+    /// otherwise: the task is then woken when the instant comes. A timer that was never reset is always pending.
+    fn poll_expired(&mut self, cx: &mut Context<'_>) -> Poll<()>;
+}
+
+/// Looks host names up.
+pub trait Resolver: Send + Sync + 'static {
+    /// The addresses of `host`, in order of preference. No address is reported as an empty list or as an error, as you
+    /// like.
+    ///
+    /// The future is dropped when its result is no longer wanted. The driver applies its own time limits.
+    fn resolve(&self, host: &str) -> impl Future<Output = io::Result<Vec<IpAddr>>> + Send;
+}
+
+/// Opens streams.
+///
+/// TCP and Unix sockets are one connector; a proxy, a tunnel or a pipe in memory are others.
+pub trait Connector: Send + Sync + 'static {
+    /// What it opens.
+    type Stream: Stream;
+
+    /// Connects to `address`; the second part of the result is the address that the stream is connected to, which is
+    /// `address` itself unless the connector chose another.
+    ///
+    /// Sockets should have Nagle's algorithm switched off (`TCP_NODELAY`): the driver writes whole batches. A kind of
+    /// address that the platform lacks is an [`Unsupported`](io::ErrorKind::Unsupported) error. The future is dropped
+    /// when its result is no longer wanted. The driver applies its own time limits.
+    fn connect(&self, address: Peer) -> impl Future<Output = io::Result<(Self::Stream, Peer)>> + Send;
+}
+
+/// An ordered, reliable stream of bytes in both directions. One task at a time uses it.
+///
+/// After an error of [`poll_write`](Self::poll_write) the driver only reads, until reading ends too: replies that have
+/// already arrived are delivered. Dropping the stream releases everything.
+pub trait Stream: Send + 'static {
+    /// Reads some bytes and appends them to `buffer`, no more than its spare capacity, which is not empty.
+    ///
+    /// `Ready(Ok(n))` with the number of bytes appended, 0 at the end of the stream only. Pending: nothing was
+    /// appended, and the task is woken when reading makes progress. A stream that knows after a short read that nothing
+    /// is left should say Pending to the next call without asking the system.
+    ///
+    /// # Errors
+    /// Fatal to the stream.
+    fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut BytesMut) -> Poll<io::Result<usize>>;
+
+    /// Writes some of `bytes`, which are not empty, and makes sure that they leave without a further call.
+    ///
+    /// `Ready(Ok(n))` with the number of bytes taken, at least 1. Pending: none was taken, and the task is woken when
+    /// writing makes progress; the next call may bring other bytes.
+    ///
+    /// # Errors
+    /// Fatal to the direction.
+    fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>>;
+
+    /// Says goodbye (FIN, or the closing message of an encrypted stream). It is a courtesy: the driver calls it once and
+    /// then drops the stream, whatever the answer.
+    ///
+    /// # Errors
+    /// Ignored by the driver.
+    fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
+}
