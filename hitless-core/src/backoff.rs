@@ -1,0 +1,244 @@
+//! When to try again: inside the time that a move grants, and for ever after a lost connection.
+
+use std::time::{Duration, Instant};
+
+use crate::rng::Rng;
+
+/// Retries beyond this number would be closer together than a timer can tell.
+const MAX_RETRIES: u32 = 30;
+/// How far a retry strays from its time, so that a pool does not arrive at a new node in step.
+const JITTER_PERCENT: u32 = 25;
+/// What is kept free between the last attempt and the deadline: a second, or a tenth of the time if that is
+/// more.
+const MARGIN: Duration = Duration::from_secs(1);
+
+/// The attempts of one move: attempt 0 is the first, attempt `k` follows retry `k`.
+///
+/// The budget is the time until the deadline less a margin for the cut-over: a second, or a tenth of the time
+/// if that is more, but never more than half of it, so that a move announced at the last moment is still
+/// tried. Of `n` retries, retry `k` waits 2^(k-1) / 2^n of the budget: short waits while a target is just
+/// coming up, long ones when it evidently is not, and all of them together inside the budget. Where slow
+/// attempts have used it up, a wait is cut short so that what follows keeps an eighth of what is left: the
+/// last attempt is always made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HandoffSchedule {
+    budget: Duration,
+    end: Instant,
+    retries: u32,
+    handoff_timeout: Duration,
+}
+
+impl HandoffSchedule {
+    /// The schedule of a move that is learnt of `now` and over at `deadline`.
+    #[must_use]
+    pub fn new(now: Instant, deadline: Instant, retries: u32, handoff_timeout: Duration) -> Self {
+        let total = deadline.saturating_duration_since(now);
+        let margin = MARGIN.max(total / 10).min(total / 2);
+        let budget = total - margin;
+        Self { budget, end: now + budget, retries: retries.min(MAX_RETRIES), handoff_timeout }
+    }
+
+    /// How long the attempt that begins now may last: the handoff timeout, or its even share of the budget
+    /// that is left if that is less. `None`: no attempt may begin any more.
+    #[must_use]
+    pub fn attempt_limit(&self, now: Instant, attempt: u32) -> Option<Duration> {
+        let attempts_left = (self.retries + 1).checked_sub(attempt).filter(|left| *left > 0)?;
+        let limit = self.handoff_timeout.min(self.left(now) / attempts_left);
+        (!limit.is_zero()).then_some(limit)
+    }
+
+    /// When retry `retry`, counted from 1, of an attempt that fails now begins. `None`: retries or budget are
+    /// spent.
+    pub fn retry_at(&self, now: Instant, retry: u32, rng: &mut Rng) -> Option<Instant> {
+        if !(1..=self.retries).contains(&retry) {
+            return None;
+        }
+        let wait = self.budget / (1 << (self.retries + 1 - retry));
+        let left = self.left(now);
+        let latest = left - left / 8;
+        (latest < left).then(|| now + rng.jitter(wait, JITTER_PERCENT).min(latest))
+    }
+
+    /// When the budget is spent: no attempt begins or goes on after that.
+    #[must_use]
+    pub const fn budget_end(&self) -> Instant {
+        self.end
+    }
+
+    fn left(&self, now: Instant) -> Duration {
+        self.end.saturating_duration_since(now)
+    }
+}
+
+/// The pause before connecting again after a lost connection: 50 ms, doubled by each failure up to 2 s, and
+/// shortened by up to half at random.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Reconnect {
+    attempt: u32,
+}
+
+impl Reconnect {
+    /// The pause after a first failure, at most.
+    pub const FIRST: Duration = Duration::from_millis(50);
+    /// The pause after many, at most.
+    pub const CAP: Duration = Duration::from_secs(2);
+
+    /// No failure yet.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { attempt: 0 }
+    }
+
+    /// How long to wait after one more failure.
+    pub fn next(&mut self, rng: &mut Rng) -> Duration {
+        let doubled = Self::FIRST.saturating_mul(1u32.checked_shl(self.attempt).unwrap_or(u32::MAX));
+        self.attempt = self.attempt.saturating_add(1);
+        // A quarter either way of three quarters: from half to the whole.
+        let longest = doubled.min(Self::CAP);
+        rng.jitter(longest * 3 / 4, 33).min(longest)
+    }
+
+    /// Forgets the failures, after a success.
+    pub fn reset(&mut self) {
+        self.attempt = 0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::{Rng, *};
+    use crate::timer::epoch;
+
+    const SECOND: Duration = Duration::from_secs(1);
+    const TIMEOUT: Duration = Duration::from_secs(15);
+
+    #[test]
+    fn the_budget_keeps_a_margin_before_the_deadline() {
+        let now = epoch();
+        for (total, budget) in
+            [(15_000, 13_500), (5_000, 4_000), (60_000, 54_000), (2_000, 1_000), (1_000, 500), (0, 0)]
+        {
+            let deadline = now + Duration::from_millis(total);
+            let schedule = HandoffSchedule::new(now, deadline, 3, TIMEOUT);
+            assert_eq!(schedule.budget_end(), now + Duration::from_millis(budget), "{total} ms");
+        }
+        let late = HandoffSchedule::new(now + SECOND, now, 3, TIMEOUT);
+        assert_eq!(late.attempt_limit(now + SECOND, 0), None);
+    }
+
+    #[test]
+    fn attempts_share_what_is_left_of_the_budget() {
+        let now = epoch();
+        let schedule = HandoffSchedule::new(now, now + 10 * SECOND, 2, TIMEOUT);
+        assert_eq!(schedule.attempt_limit(now, 0), Some(3 * SECOND));
+        assert_eq!(schedule.attempt_limit(now + 3 * SECOND, 1), Some(3 * SECOND));
+        assert_eq!(schedule.attempt_limit(now + 3 * SECOND, 2), Some(6 * SECOND));
+        assert_eq!(schedule.attempt_limit(now + 3 * SECOND, 3), None);
+        assert_eq!(schedule.attempt_limit(now + 9 * SECOND, 2), None);
+
+        let hasty = HandoffSchedule::new(now, now + 10 * SECOND, 2, SECOND);
+        assert_eq!(hasty.attempt_limit(now, 0), Some(SECOND));
+    }
+
+    #[test]
+    fn waits_double() {
+        let now = epoch();
+        let schedule = HandoffSchedule::new(now, now + 10 * SECOND, 3, TIMEOUT);
+        let mean = |retry| {
+            let mut rng = Rng::new(1);
+            let waits = (0..1_000).map(|_| schedule.retry_at(now, retry, &mut rng).unwrap() - now);
+            waits.sum::<Duration>() / 1_000
+        };
+        for (retry, nominal) in [(1, 1_125), (2, 2_250), (3, 4_500)] {
+            let nominal = Duration::from_millis(nominal);
+            assert!(mean(retry).abs_diff(nominal) < nominal / 50, "retry {retry}: {:?}", mean(retry));
+        }
+        assert_eq!(schedule.retry_at(now, 0, &mut Rng::new(1)), None);
+        assert_eq!(schedule.retry_at(now, 4, &mut Rng::new(1)), None);
+        assert_eq!(schedule.retry_at(now + 9 * SECOND, 1, &mut Rng::new(1)), None);
+    }
+
+    #[test]
+    fn reconnecting_slows_down_to_the_cap_and_starts_anew() {
+        let mut rng = Rng::new(5);
+        let mut reconnect = Reconnect::new();
+        for longest in [50, 100, 200, 400, 800, 1_600, 2_000, 2_000].map(Duration::from_millis) {
+            let pause = reconnect.next(&mut rng);
+            assert!(longest / 2 <= pause && pause <= longest, "{pause:?} of {longest:?}");
+        }
+        for _ in 0..100 {
+            assert!(reconnect.next(&mut rng) >= Reconnect::CAP / 2);
+        }
+        reconnect.reset();
+        assert!(reconnect.next(&mut rng) <= Reconnect::FIRST);
+    }
+
+    proptest! {
+        /// INV-07, PITFALL-15. Whatever the attempts do, refused at once or hanging until their limit: each
+        /// of them is made, in order, and the last is over before the budget is.
+        #[test]
+        fn every_attempt_is_made_inside_the_budget(
+            seed: u64,
+            grace in 1..3_600u64,
+            retries in 1..=10u32,
+            timeout in 1..30_000u64,
+            hangs in proptest::collection::vec(any::<bool>(), 11),
+        ) {
+            let origin = epoch();
+            let mut rng = Rng::new(seed);
+            let timeout = Duration::from_millis(timeout);
+            let deadline = origin + Duration::from_secs(grace);
+            let schedule = HandoffSchedule::new(origin, deadline, retries, timeout);
+            let mut now = origin;
+            for attempt in 0..=retries {
+                let limit = schedule.attempt_limit(now, attempt);
+                let limit = limit.expect("an attempt is due");
+                prop_assert!(limit <= timeout);
+                prop_assert!(now + limit <= schedule.budget_end());
+                if hangs[attempt as usize] {
+                    now += limit;
+                }
+                match schedule.retry_at(now, attempt + 1, &mut rng) {
+                    Some(at) => {
+                        prop_assert!(attempt < retries && now < at && at < schedule.budget_end());
+                        now = at;
+                    }
+                    None => prop_assert!(attempt == retries),
+                }
+            }
+        }
+
+        #[test]
+        fn waits_stray_by_a_quarter_at_most(
+            seed: u64,
+            grace in 2..3_600u64,
+            (retries, retry) in (1..=10u32).prop_flat_map(|retries| (Just(retries), 1..=retries)),
+        ) {
+            let now = epoch();
+            let schedule = HandoffSchedule::new(now, now + Duration::from_secs(grace), retries, TIMEOUT);
+            let budget = (schedule.budget_end() - now).as_secs_f64();
+            let nominal = budget * f64::from(1 << (retry - 1)) / f64::from(1 << retries);
+            let wait = (schedule.retry_at(now, retry, &mut Rng::new(seed)).unwrap() - now).as_secs_f64();
+            prop_assert!((wait - nominal).abs() <= nominal * 0.25 + 1e-6, "{} of {}", wait, nominal);
+        }
+
+        /// INV-11
+        #[test]
+        fn the_schedule_is_total(
+            seed: u64, grace: u32, spent: u32, retries: u32, attempt: u32, timeout: u64,
+        ) {
+            let origin = epoch();
+            let deadline = origin + Duration::from_secs(grace.into());
+            let now = origin + Duration::from_secs(spent.into());
+            let schedule = HandoffSchedule::new(origin, deadline, retries, Duration::from_secs(timeout));
+            if let Some(at) = schedule.retry_at(now, attempt, &mut Rng::new(seed)) {
+                prop_assert!(now <= at && at < deadline);
+            }
+            if let Some(limit) = schedule.attempt_limit(now, attempt) {
+                prop_assert!(now + limit < deadline);
+            }
+        }
+    }
+}

@@ -1,0 +1,233 @@
+//! Hash slots: the unit in which a cluster moves its keys.
+
+use std::{fmt, str::FromStr};
+
+use crate::endpoint::Endpoint;
+
+/// The highest hash slot.
+pub const MAX_SLOT: u16 = 16_383;
+
+/// A run of slots, both ends included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SlotRange {
+    start: u16,
+    end: u16,
+}
+
+impl SlotRange {
+    /// The slots from `start` to `end`.
+    ///
+    /// # Errors
+    /// [`SlotError::Range`] when `end` comes before `start` or lies beyond [`MAX_SLOT`].
+    pub const fn new(start: u16, end: u16) -> Result<Self, SlotError> {
+        if start <= end && end <= MAX_SLOT { Ok(Self { start, end }) } else { Err(SlotError::Range) }
+    }
+
+    /// The first slot.
+    #[must_use]
+    pub const fn start(self) -> u16 {
+        self.start
+    }
+
+    /// The last slot.
+    #[must_use]
+    pub const fn end(self) -> u16 {
+        self.end
+    }
+}
+
+impl FromStr for SlotRange {
+    type Err = SlotError;
+
+    /// Reads `5` or `5-9`.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (start, end) = text.split_once('-').unwrap_or((text, text));
+        Self::new(slot(start)?, slot(end)?)
+    }
+}
+
+impl fmt::Display for SlotRange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self { start, end } if start == end => write!(f, "{start}"),
+            Self { start, end } => write!(f, "{start}-{end}"),
+        }
+    }
+}
+
+fn slot(digits: &str) -> Result<u16, SlotError> {
+    let digits = digits.trim();
+    if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(SlotError::Syntax);
+    }
+    // Digits that do not fit are a number, only too large a one.
+    digits.parse().map_err(|_| SlotError::Range)
+}
+
+/// A set of slots, kept as sorted ranges that neither overlap nor touch: equal sets look equal, and none has
+/// over 8192 ranges.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SlotSet {
+    ranges: Box<[SlotRange]>,
+}
+
+impl SlotSet {
+    /// Reads slots and ranges separated by commas, such as `1,2-5`, in any order; spaces around them do not
+    /// matter.
+    ///
+    /// # Errors
+    /// Says whether the text or a number in it is wrong. A text without a slot is wrong.
+    pub fn parse(text: &str) -> Result<Self, SlotError> {
+        text.split(',').map(|piece| piece.trim().parse()).collect::<Result<_, _>>()
+    }
+
+    /// Whether `slot` is one of them.
+    #[must_use]
+    pub fn contains(&self, slot: u16) -> bool {
+        let next = self.ranges.partition_point(|range| range.end < slot);
+        self.ranges.get(next).is_some_and(|range| range.start <= slot)
+    }
+
+    /// How many slots these are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.ranges.iter().map(|range| usize::from(range.end - range.start) + 1).sum()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.ranges.is_empty()
+    }
+
+    /// The slots as ranges, ascending, with at least one slot missing between each and the next.
+    #[must_use]
+    pub fn ranges(&self) -> &[SlotRange] {
+        &self.ranges
+    }
+}
+
+impl FromIterator<SlotRange> for SlotSet {
+    fn from_iter<I: IntoIterator<Item = SlotRange>>(ranges: I) -> Self {
+        let mut ranges: Vec<SlotRange> = ranges.into_iter().collect();
+        ranges.sort_unstable();
+        ranges.dedup_by(|next, kept| {
+            let joins = next.start <= kept.end + 1;
+            if joins {
+                kept.end = kept.end.max(next.end);
+            }
+            joins
+        });
+        Self { ranges: ranges.into() }
+    }
+}
+
+impl FromStr for SlotSet {
+    type Err = SlotError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Self::parse(text)
+    }
+}
+
+impl fmt::Display for SlotSet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, range) in self.ranges.iter().enumerate() {
+            let separator = if index == 0 { "" } else { "," };
+            write!(f, "{separator}{range}")?;
+        }
+        Ok(())
+    }
+}
+
+/// Slots that changed hands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SlotMove {
+    /// The node that served them; older servers do not say.
+    pub source: Option<Endpoint>,
+    /// The node that serves them now.
+    pub target: Endpoint,
+    /// What moved.
+    pub slots: SlotSet,
+}
+
+/// Why a text is not a set of slots. It never repeats the text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SlotError {
+    /// Neither a number nor two with a dash between them.
+    #[error("expected slots and ranges such as 1,2-5")]
+    Syntax,
+    /// A slot beyond the last one, or a range that runs backwards.
+    #[error("not a range of slots from 0 to 16383")]
+    Range,
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn range(start: u16, end: u16) -> SlotRange {
+        SlotRange::new(start, end).unwrap()
+    }
+
+    #[test]
+    fn reads_slots_and_ranges_in_any_order() {
+        let slots = SlotSet::parse("7, 2-5 ,1,16383,4-6").unwrap();
+        assert_eq!(slots.ranges(), [range(1, 7), range(16_383, 16_383)]);
+        assert_eq!(slots.to_string(), "1-7,16383");
+        assert_eq!(slots.len(), 8);
+    }
+
+    #[test]
+    fn says_what_is_wrong() {
+        for text in ["", " ", ",", "1,", "x", "1-", "-1", "+1", "1-2-3", "1 2"] {
+            assert_eq!(SlotSet::parse(text), Err(SlotError::Syntax), "{text:?}");
+        }
+        for text in ["16384", "0-16384", "5-4", "99999999999999999999"] {
+            assert_eq!(SlotSet::parse(text), Err(SlotError::Range), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_whole_keyspace_is_one_range() {
+        let all: SlotSet = (0..=MAX_SLOT).rev().map(|slot| range(slot, slot)).collect();
+        assert_eq!(all.ranges(), [range(0, MAX_SLOT)]);
+    }
+
+    fn ranges() -> impl Strategy<Value = Vec<(u16, u16)>> {
+        // A narrow band, so that ranges meet; the last slots are in it.
+        let band = MAX_SLOT - 63..=MAX_SLOT;
+        proptest::collection::vec(
+            (band.clone(), band).prop_map(|(a, b)| (a.min(b), a.max(b).min(a.min(b) + 9))),
+            0..12,
+        )
+    }
+
+    proptest! {
+        #[test]
+        fn behaves_like_a_set_of_numbers(ranges in ranges()) {
+            let model: BTreeSet<u16> = ranges.iter().flat_map(|&(start, end)| start..=end).collect();
+            let slots: SlotSet = ranges.iter().map(|&(start, end)| range(start, end)).collect();
+
+            prop_assert_eq!(slots.len(), model.len());
+            prop_assert_eq!(slots.is_empty(), model.is_empty());
+            prop_assert!((0..=MAX_SLOT).all(|slot| slots.contains(slot) == model.contains(&slot)));
+            prop_assert!(slots.ranges().windows(2).all(|pair| pair[0].end() + 1 < pair[1].start()));
+            if !slots.is_empty() {
+                prop_assert_eq!(SlotSet::parse(&slots.to_string()), Ok(slots));
+            }
+        }
+
+        #[test]
+        fn parse_is_total(text in "[0-9, -]{0,24}") {
+            if let Ok(slots) = SlotSet::parse(&text) {
+                prop_assert!(!slots.is_empty());
+            }
+        }
+    }
+}

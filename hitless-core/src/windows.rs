@@ -1,0 +1,259 @@
+//! Relaxed timeouts: the windows of time in which slow replies are to be expected.
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
+
+use crate::{
+    dedup::Remembered,
+    notification::{MoveTarget, Notification, NotificationKind, Seq, ShardIds},
+    timer::{after, earliest},
+};
+
+/// How many times the relaxed timeout an opener's window outlasts the announced time, when nobody closes it.
+const OUTLASTS: u32 = 3;
+/// How long an opener that arrives after its completion is recognised as late: the two may come over
+/// different connections.
+const COMPLETION_MEMORY: Duration = Duration::from_secs(60);
+/// How many completions are remembered for that.
+const COMPLETIONS: usize = 64;
+
+/// Why a window is open. A set of windows holds each cause once per scope.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum Cause {
+    /// An opener: the start of a migration or of a failover was announced.
+    Notification {
+        /// Its kind.
+        kind: NotificationKind,
+        /// Its id.
+        seq: Seq,
+        /// The shards it named that are not completed yet; none if it named none.
+        shards: ShardIds,
+    },
+    /// A move was announced. Two moves may share an id, so the target is part of it.
+    Move {
+        /// Its id.
+        seq: Seq,
+        /// Where it leads.
+        target: MoveTarget,
+    },
+    /// A connection has just been handed off: its node is warming up.
+    Handoff,
+}
+
+impl Cause {
+    /// The cause that `notification` is; `None` for completions, which open nothing.
+    #[must_use]
+    pub fn of(notification: &Notification) -> Option<Self> {
+        let (kind, seq) = (notification.kind(), notification.seq());
+        match notification {
+            Notification::Moving { target, .. } => Some(Self::Move { seq, target: target.clone() }),
+            Notification::Migrating { shards, .. } | Notification::FailingOver { shards, .. } => {
+                Some(Self::Notification { kind, seq, shards: shards.clone() })
+            }
+            Notification::SlotsMigrating { .. } => {
+                Some(Self::Notification { kind, seq, shards: ShardIds::default() })
+            }
+            Notification::Migrated { .. }
+            | Notification::FailedOver { .. }
+            | Notification::SlotsMigrated { .. } => None,
+        }
+    }
+}
+
+/// The open windows of every scope: a set keyed by scope and cause, never a counter, so that a notification
+/// that is lost, repeated or out of order cannot leave timeouts relaxed for ever, or tight too soon.
+///
+/// Each window ends by itself at the instant given by whoever opens it: see [`opener_end`] for openers; a
+/// move's window ends at its deadline. The number of windows is limited: beyond it, the one that ends soonest
+/// gives way.
+///
+/// A scope covers what its owner says it covers. Scopes do not nest here: ask for each that applies.
+#[derive(Debug)]
+pub struct Windows<S> {
+    scopes: BTreeMap<S, Vec<Window>>,
+    limit: usize,
+    /// Opener kind, id and shards of recent completions.
+    completed: Remembered<(NotificationKind, Seq, ShardIds)>,
+}
+
+#[derive(Debug)]
+struct Window {
+    cause: Cause,
+    until: Instant,
+}
+
+impl<S: Ord + Clone> Windows<S> {
+    /// No window, and room for `limit`.
+    #[must_use]
+    pub const fn new(limit: usize) -> Self {
+        Self { scopes: BTreeMap::new(), limit, completed: Remembered::new(COMPLETIONS) }
+    }
+
+    /// Opens a window and says whether that changed anything.
+    ///
+    /// It does not when it would be over already, when its completion has been seen within the last minute,
+    /// and when a notification is merely repeated while its window is open: repeating extends nothing. A
+    /// [`Cause::Handoff`] is the client's own and extends its window, but never shortens it.
+    pub fn open(&mut self, now: Instant, scope: S, cause: Cause, until: Instant) -> bool {
+        let Some(cause) = self.uncompleted(now, cause).filter(|_| until > now) else { return false };
+        let windows = self.scopes.entry(scope.clone()).or_default();
+        match windows.iter_mut().find(|window| window.cause == cause) {
+            Some(known) => {
+                let may_extend = cause == Cause::Handoff || known.until <= now;
+                let extends = may_extend && known.until < until;
+                if extends {
+                    known.until = until;
+                }
+                extends
+            }
+            None => {
+                windows.push(Window { cause: cause.clone(), until });
+                self.enforce_limit();
+                self.scopes
+                    .get(&scope)
+                    .is_some_and(|windows| windows.iter().any(|window| window.cause == cause))
+            }
+        }
+    }
+
+    /// Handles a completion and returns the windows that it closes, in every scope.
+    ///
+    /// Those are the windows of the openers that `kind` completes, with an id not above `seq`. If both name
+    /// shards, only those shards are completed, and the window stays open for the opener's others. A
+    /// completion that finds nothing to close is ordinary: servers repeat the last one after each opt-in.
+    pub fn complete(
+        &mut self,
+        now: Instant,
+        kind: NotificationKind,
+        seq: Seq,
+        shards: &ShardIds,
+    ) -> Vec<(S, Cause)> {
+        let Some(opener) = kind.completes() else { return Vec::new() };
+        self.completed.insert(now, (opener, seq, shards.clone()), after(now, COMPLETION_MEMORY));
+        self.replace(|cause| remainder(cause, opener, seq, shards))
+    }
+
+    /// Closes the windows that `closes` picks, and returns them: those of a vetoed notification, or of a
+    /// scope that is gone.
+    pub fn close(&mut self, mut closes: impl FnMut(&S, &Cause) -> bool) -> Vec<(S, Cause)> {
+        self.take(|scope, window| closes(scope, &window.cause))
+    }
+
+    /// Closes the windows that are over at `now`, and returns them.
+    pub fn expire(&mut self, now: Instant) -> Vec<(S, Cause)> {
+        self.completed.expire(now);
+        self.take(|_, window| window.until <= now)
+    }
+
+    /// Whether timeouts are relaxed in `scope` at `now`.
+    #[must_use]
+    pub fn is_open(&self, now: Instant, scope: &S) -> bool {
+        self.open_until(now, scope).is_some()
+    }
+
+    /// Until when timeouts are relaxed in `scope`, if they are at `now` and nothing is closed.
+    #[must_use]
+    pub fn open_until(&self, now: Instant, scope: &S) -> Option<Instant> {
+        self.scopes.get(scope)?.iter().map(|window| window.until).max().filter(|until| *until > now)
+    }
+
+    /// When the next window ends.
+    #[must_use]
+    pub fn next_expiry(&self) -> Option<Instant> {
+        earliest(self.scopes.values().flatten().map(|window| Some(window.until)))
+    }
+
+    /// The windows that are open at `now`.
+    pub fn iter(&self, now: Instant) -> impl Iterator<Item = (&S, &Cause)> {
+        let windows =
+            self.scopes.iter().flat_map(|(scope, windows)| windows.iter().map(move |window| (scope, window)));
+        windows.filter(move |(_, window)| window.until > now).map(|(scope, window)| (scope, &window.cause))
+    }
+
+    /// What recent completions leave of `cause`.
+    fn uncompleted(&self, now: Instant, cause: Cause) -> Option<Cause> {
+        let completions = self.completed.iter(now);
+        completions
+            .into_iter()
+            .try_fold(cause, |cause, (opener, seq, shards)| remainder(cause, *opener, *seq, shards))
+    }
+
+    fn enforce_limit(&mut self) {
+        if self.scopes.values().map(Vec::len).sum::<usize>() <= self.limit {
+            return;
+        }
+        // The first of those that end soonest; the order of scopes decides, so it is the same in every run.
+        let Some(soonest) = self.next_expiry() else { return };
+        let mut is_found = false;
+        self.take(|_, window| window.until == soonest && !std::mem::replace(&mut is_found, true));
+    }
+
+    /// Removes and returns the windows that `takes` picks.
+    fn take(&mut self, mut takes: impl FnMut(&S, &Window) -> bool) -> Vec<(S, Cause)> {
+        let mut taken = Vec::new();
+        self.scopes.retain(|scope, windows| {
+            for window in windows.extract_if(.., |window| takes(scope, window)) {
+                taken.push((scope.clone(), window.cause));
+            }
+            !windows.is_empty()
+        });
+        taken
+    }
+
+    /// Puts in place of each cause what `remains` of it, and returns those of which nothing does.
+    fn replace(&mut self, remains: impl Fn(Cause) -> Option<Cause>) -> Vec<(S, Cause)> {
+        let mut closed = Vec::new();
+        self.scopes.retain(|scope, windows| {
+            let mut kept: Vec<Window> = Vec::with_capacity(windows.len());
+            for window in windows.drain(..) {
+                let Some(cause) = remains(window.cause.clone()) else {
+                    closed.push((scope.clone(), window.cause));
+                    continue;
+                };
+                // Two openers of one event may be left with the same shards: they are one cause then.
+                match kept.iter_mut().find(|other| other.cause == cause) {
+                    Some(same) => same.until = same.until.max(window.until),
+                    None => kept.push(Window { cause, until: window.until }),
+                }
+            }
+            *windows = kept;
+            !windows.is_empty()
+        });
+        closed
+    }
+}
+
+/// What is left of `cause` after the completion of openers of kind `opener` up to `seq` for `completed`
+/// shards.
+fn remainder(cause: Cause, opener: NotificationKind, seq: Seq, completed: &ShardIds) -> Option<Cause> {
+    match cause {
+        Cause::Notification { kind, seq: opened, shards } if kind == opener && opened <= seq => {
+            if shards.is_empty() || completed.is_empty() {
+                return None;
+            }
+            let shards = shards.without(completed);
+            (!shards.is_empty()).then_some(Cause::Notification { kind, seq: opened, shards })
+        }
+        other => Some(other),
+    }
+}
+
+/// When the window of an opener ends, if no completion closes it: three relaxed timeouts after the announced
+/// time, because completions can be lost.
+#[must_use]
+pub fn opener_end(now: Instant, starts_in: Option<Duration>, relaxed: Duration) -> Instant {
+    after(now, starts_in.unwrap_or_default().saturating_add(relaxed.saturating_mul(OUTLASTS)))
+}
+
+/// The timeout in force: the longer of the configured one (`None`: infinite, which it stays) and the relaxed
+/// one (`None`: no window is open). So a window never makes a timeout shorter.
+#[must_use]
+pub fn effective_timeout(configured: Option<Duration>, relaxed: Option<Duration>) -> Option<Duration> {
+    configured.map(|configured| configured.max(relaxed.unwrap_or_default()))
+}
+
+#[cfg(test)]
+mod tests;
