@@ -10,7 +10,11 @@ use super::traits::{Connector, Resolver, Runtime};
 use crate::endpoint::Peer;
 
 /// Starts the task that carries out `order`.
-pub(super) fn spawn<R: Runtime, N: Resolver + Connector>(shared: &Arc<Shared<R>>, network: &Arc<N>, order: Order) {
+pub(super) fn spawn<R: Runtime, N: Resolver + Connector>(
+    shared: &Arc<Shared<R>>,
+    network: &Arc<N>,
+    order: Order,
+) {
     let guard = TaskGuard::new(Arc::clone(shared), Unfinished::Dial(order.link.clone()));
     let network = Arc::clone(network);
     shared.runtime.spawn(async move {
@@ -30,7 +34,12 @@ async fn resolve<R: Runtime>(mut guard: TaskGuard<R>, resolver: &impl Resolver, 
 }
 
 /// Connects, and goes on as the task of the connection.
-async fn connect<R: Runtime, N: Connector>(mut guard: TaskGuard<R>, connector: Arc<N>, link: Link, address: Peer) {
+async fn connect<R: Runtime, N: Connector>(
+    mut guard: TaskGuard<R>,
+    connector: Arc<N>,
+    link: Link,
+    address: Peer,
+) {
     let result = link.signals.unless_closed(connector.connect(address)).await;
     guard.set(Unfinished::Nothing);
     // A connection lives longer than the need for the connector.

@@ -67,7 +67,11 @@ impl<R: Runtime> Client<R> {
     ///
     /// # Cancel safety
     /// Dropping the future closes what was opened.
-    pub async fn open<N: Resolver + Connector>(runtime: R, network: N, config: Config) -> Result<Self, Error> {
+    pub async fn open<N: Resolver + Connector>(
+        runtime: R,
+        network: N,
+        config: Config,
+    ) -> Result<Self, Error> {
         let events = Arc::new(Broadcast::new(config.event_capacity()));
         Self::open_observed(runtime, network, config, events).await
     }

@@ -44,4 +44,4 @@ pub use self::error::{Error, ServerError};
 pub use self::handle::Client;
 pub use self::observer::{Events, Missed, Observer, Push, Pushes};
 pub use self::reply::Reply;
-pub use self::traits::{Connector, Resolver, Runtime, Stream, Timer};
+pub use self::traits::{Connector, KEEPALIVE, Resolver, Runtime, Stream, Timer, USER_TIMEOUT};

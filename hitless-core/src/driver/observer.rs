@@ -65,7 +65,8 @@ impl<T: Clone> Observer<T> {
         if ring.closed {
             return Poll::Ready(None);
         }
-        let old = ring.cursors[self.index].as_mut().and_then(|cursor| cursor.waker.replace(cx.waker().clone()));
+        let old =
+            ring.cursors[self.index].as_mut().and_then(|cursor| cursor.waker.replace(cx.waker().clone()));
         drop(ring);
         drop(old);
         Poll::Pending

@@ -59,6 +59,9 @@ impl<R: Runtime> Drop for Reply<R> {
 
 impl<R: Runtime> fmt::Debug for Reply<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Reply").field("request", &self.request).field("done", &self.done).finish_non_exhaustive()
+        f.debug_struct("Reply")
+            .field("request", &self.request)
+            .field("done", &self.done)
+            .finish_non_exhaustive()
     }
 }

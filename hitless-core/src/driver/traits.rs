@@ -4,11 +4,18 @@ use std::future::Future;
 use std::io;
 use std::net::IpAddr;
 use std::task::{Context, Poll};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 
 use crate::endpoint::Peer;
+
+/// After so long without traffic a TCP socket should be probed (keepalive), so that a link that died unnoticed is found.
+pub const KEEPALIVE: Duration = Duration::from_secs(30);
+
+/// What was written to a TCP socket should be acknowledged within this time, where the platform has such an option
+/// (`TCP_USER_TIMEOUT`).
+pub const USER_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A clock, timers, tasks and a little randomness.
 ///
@@ -63,8 +70,8 @@ pub trait Connector: Send + Sync + 'static {
     /// Connects to `address`; the second part of the result is the address that the stream is connected to, which is
     /// `address` itself unless the connector chose another.
     ///
-    /// Sockets should have Nagle's algorithm switched off (`TCP_NODELAY`): the driver writes whole batches. A kind of
-    /// address that the platform lacks is an [`Unsupported`](io::ErrorKind::Unsupported) error. The future is dropped
+    /// TCP sockets should have Nagle's algorithm switched off (`TCP_NODELAY`), because the driver writes whole batches,
+    /// and the options of [`KEEPALIVE`] and [`USER_TIMEOUT`] set. A kind of address that the platform lacks is an [`Unsupported`](io::ErrorKind::Unsupported) error. The future is dropped
     /// when its result is no longer wanted. The driver applies its own time limits.
     fn connect(&self, address: Peer) -> impl Future<Output = io::Result<(Self::Stream, Peer)>> + Send;
 }

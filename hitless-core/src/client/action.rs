@@ -1,0 +1,71 @@
+//! What the owner of a [`Client`](super::Client) is told to do.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use resp3_codec::Frame;
+
+use crate::endpoint::Peer;
+use crate::error::{CloseCause, ConnectError};
+use crate::event::Event;
+use crate::ids::{ConnId, RequestId};
+use crate::request::Outcome;
+
+/// A decision of the client, in the order in which it was made. None goes stale when it is obeyed late: facts about a
+/// connection that is gone meanwhile are no-ops.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+#[must_use]
+pub enum Action {
+    /// Look `host` up and report with [`Client::handle_resolved`](super::Client::handle_resolved).
+    Resolve {
+        /// The connection that will be dialled.
+        conn: ConnId,
+        /// The name.
+        host: Arc<str>,
+    },
+    /// Connect a stream to `address` and report with [`Client::handle_connected`](super::Client::handle_connected) or
+    /// [`Client::handle_connect_failed`](super::Client::handle_connect_failed).
+    Connect {
+        /// The connection.
+        conn: ConnId,
+        /// Where to.
+        address: Peer,
+        /// When the client gives up by itself (it then says `Close`); `None` is never.
+        until: Option<Instant>,
+    },
+    /// There is something to write on `conn`: call [`Client::poll_transmit`](super::Client::poll_transmit) when the
+    /// socket takes bytes, until nothing comes. Said once per batch, not once per request.
+    Flush {
+        /// The connection.
+        conn: ConnId,
+    },
+    /// Stop resolving or dialling, or close the stream. The client has forgotten the connection: nothing need be
+    /// reported.
+    Close {
+        /// The connection.
+        conn: ConnId,
+        /// Why.
+        cause: CloseCause,
+    },
+    /// A request has ended.
+    Complete {
+        /// Which.
+        request: RequestId,
+        /// Its replies, or what became of it.
+        outcome: Outcome,
+    },
+    /// The pool is open (once every connection of it is ready), or could not be opened. Said once.
+    Started(Result<(), ConnectError>),
+    /// A push that is not a maintenance notification.
+    Push {
+        /// On which connection it came.
+        conn: ConnId,
+        /// Its elements, the name first.
+        elements: Vec<Frame>,
+    },
+    /// Something to observe.
+    Emit(Event),
+    /// Shut down: no connection, no request and no timer is left.
+    Terminated,
+}

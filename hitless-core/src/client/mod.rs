@@ -1,0 +1,231 @@
+//! The whole client as one machine: a pool of shared, pipelined connections, and the policy that moves them.
+//!
+//! It composes the [`Coordinator`] (what to do) with a [`Connection`] per socket (how to say it). The two meet in
+//! `settle` alone: every public `handle_*` and every request ends there, and everything that is to be done is then in
+//! one ordered queue, [`poll_action`](Client::poll_action).
+
+mod action;
+mod pool;
+mod requests;
+mod settle;
+mod shutdown;
+#[cfg(test)]
+mod tests;
+
+use std::collections::VecDeque;
+use std::io;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use resp3_codec::Frame;
+
+pub use self::action::Action;
+use self::pool::{Pool, Start};
+use self::requests::Place;
+use self::shutdown::Lifecycle;
+use crate::config::Config;
+use crate::connection::{Accepted, Connection};
+use crate::coordinator::{Coordinator, CoordinatorStats};
+use crate::endpoint::Peer;
+use crate::error::{CloseCause, ConnectError};
+use crate::handshake::Probe;
+use crate::ids::{Arena, ConnId, IdMap, RequestId};
+use crate::timer::earliest;
+use crate::write_buffer::WriteBuffer;
+
+/// A client without sockets, clock or tasks: tell it the facts, obey its [`Action`]s.
+#[derive(Debug)]
+pub struct Client {
+    config: Arc<Config>,
+    coordinator: Coordinator,
+    links: IdMap<ConnId, Link>,
+    pool: Pool,
+    requests: Arena<RequestId, Place>,
+    parked: VecDeque<Accepted>,
+    /// No request is due before this instant. A lower bound, so that completions need not maintain it.
+    quiet_until: Option<Instant>,
+    start: Start,
+    lifecycle: Lifecycle,
+    actions: VecDeque<Action>,
+    /// The latest instant that was told.
+    now: Instant,
+}
+
+/// One connection, from the decision to open it to its end.
+#[derive(Debug)]
+struct Link {
+    slot: usize,
+    probe: Probe,
+    /// Once the socket is connected.
+    connection: Option<Connection>,
+    /// `Flush` was said, and not everything was taken since.
+    flushing: bool,
+}
+
+impl Client {
+    /// A client that begins to open its pool: actions are pending. The same seed and the same facts give the same
+    /// actions.
+    #[must_use]
+    pub fn new(now: Instant, config: Arc<Config>, seed: u64) -> Self {
+        let mut client = Self {
+            coordinator: Coordinator::new(Arc::clone(&config), seed),
+            links: IdMap::new(),
+            pool: Pool::new(config.pool_size() as usize, seed),
+            requests: Arena::new(),
+            parked: VecDeque::new(),
+            quiet_until: None,
+            start: Start::Pending,
+            lifecycle: Lifecycle::Running,
+            actions: VecDeque::new(),
+            config,
+            now,
+        };
+        for slot in 0..client.pool.len() {
+            client.open(now, slot);
+        }
+        client.settle(now);
+        client
+    }
+
+    /// The answer to [`Action::Resolve`].
+    pub fn handle_resolved(
+        &mut self,
+        now: Instant,
+        conn: ConnId,
+        addresses: Result<Vec<IpAddr>, io::ErrorKind>,
+    ) {
+        self.coordinator.handle_resolved(now, conn, addresses);
+        self.settle(now);
+    }
+
+    /// The stream of `conn` is connected to `peer`.
+    pub fn handle_connected(&mut self, now: Instant, conn: ConnId, peer: Peer) {
+        let Some(link) = self.links.get_mut(conn).filter(|link| link.connection.is_none()) else { return };
+        link.connection = Some(Connection::new(&self.config, link.probe, &peer));
+        self.coordinator.handle_connected(now, conn, peer);
+        self.flush(conn);
+        self.settle(now);
+    }
+
+    /// The stream of `conn` could not be connected.
+    pub fn handle_connect_failed(&mut self, now: Instant, conn: ConnId, error: io::ErrorKind) {
+        self.coordinator.handle_dial_failed(now, conn, ConnectError::Connect(error));
+        self.obey_all(now);
+        // A failed handoff names no directive for the dial itself: its link ends here.
+        self.unlink(conn);
+        self.settle(now);
+    }
+
+    /// Frames were received on `conn`, in order.
+    pub fn handle_frames(&mut self, now: Instant, conn: ConnId, frames: impl IntoIterator<Item = Frame>) {
+        for frame in frames {
+            let Some(connection) = self.connection(conn) else { break };
+            connection.handle_frame(frame);
+            self.drain_events(now, conn);
+        }
+        self.settle(now);
+    }
+
+    /// Bytes were received on `conn` that complete no frame: the link is alive.
+    pub fn handle_received(&mut self, conn: ConnId) {
+        if let Some(connection) = self.connection(conn) {
+            connection.handle_received();
+        }
+    }
+
+    /// The stream of `conn` has ended. Frames that were received before must have been handed in.
+    pub fn handle_closed(&mut self, now: Instant, conn: ConnId, cause: CloseCause) {
+        self.lose(now, conn, cause);
+        self.settle(now);
+    }
+
+    /// Time has passed. Calling it too early does nothing.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        self.coordinator.handle_timeout(now);
+        self.reopen_due(now);
+        self.time_out_requests(now);
+        self.end_grace(now);
+        self.settle(now);
+    }
+
+    /// The next thing to do.
+    pub fn poll_action(&mut self) -> Option<Action> {
+        self.actions.pop_front()
+    }
+
+    /// Appends what is to be written on `conn`, at most 64 KiB and the rest of one request; true if there was anything.
+    /// What was taken counts as written: the server may run it. After [`Action::Flush`], write and call it again until
+    /// nothing comes.
+    pub fn poll_transmit(&mut self, conn: ConnId, buffer: &mut WriteBuffer) -> bool {
+        let Some(link) = self.links.get_mut(conn) else { return false };
+        let Some(connection) = &mut link.connection else { return false };
+        let any = connection.poll_transmit(buffer);
+        link.flushing = connection.has_unsent();
+        any
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) has something to do. While actions are pending this is not in the
+    /// future, so that a loop that looks here only still makes progress.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        if !self.actions.is_empty() {
+            return Some(self.now);
+        }
+        if self.is_terminated() {
+            return None;
+        }
+        earliest([
+            self.coordinator.poll_timeout(),
+            self.pool.next_retry(),
+            self.quiet_until,
+            self.lifecycle.grace_ends_at(),
+        ])
+    }
+
+    /// What is going on, computed from the live state.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        Stats {
+            coordinator: self.coordinator.stats(),
+            pool_size: self.pool.len(),
+            serving: self.pool.serving(),
+            requests: self.requests.len(),
+            parked: self.parked.len(),
+        }
+    }
+
+    /// True once [`Action::Terminated`] was said.
+    #[must_use]
+    pub fn is_terminated(&self) -> bool {
+        matches!(self.lifecycle, Lifecycle::Terminated)
+    }
+
+    fn connection(&mut self, conn: ConnId) -> Option<&mut Connection> {
+        self.links.get_mut(conn)?.connection.as_mut()
+    }
+
+    fn flush(&mut self, conn: ConnId) {
+        let Some(link) = self.links.get_mut(conn).filter(|link| !link.flushing) else { return };
+        if link.connection.as_ref().is_some_and(Connection::has_unsent) {
+            link.flushing = true;
+            self.actions.push_back(Action::Flush { conn });
+        }
+    }
+}
+
+/// A snapshot, computed from the live state when it is asked for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Connections per address, moves, handoffs and windows.
+    pub coordinator: CoordinatorStats,
+    /// Slots of the pool; an old connection and its successor share one.
+    pub pool_size: usize,
+    /// Slots that have a connection that takes requests.
+    pub serving: usize,
+    /// Requests that are accepted and not completed.
+    pub requests: usize,
+    /// Those of them that wait for a connection.
+    pub parked: usize,
+}

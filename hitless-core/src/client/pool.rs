@@ -1,0 +1,172 @@
+//! The slots of the pool: which connection serves, and which is to take its place.
+
+use std::time::{Duration, Instant};
+
+use super::{Action, Client, Link};
+use crate::backoff::Reconnect;
+use crate::coordinator::Redial;
+use crate::error::ConnectError;
+use crate::handshake::Probe;
+use crate::ids::ConnId;
+use crate::rng::Rng;
+use crate::timer::{after, earliest};
+
+/// Failed dials of one slot after which a client that has never been up gives up.
+const START_ATTEMPTS: u32 = 4;
+
+#[derive(Debug)]
+pub(super) struct Pool {
+    slots: Vec<Slot>,
+    turn: usize,
+    rng: Rng,
+}
+
+/// Room for one connection. While it moves, the old and the new one share it.
+#[derive(Debug, Default)]
+pub(super) struct Slot {
+    pub(super) active: Option<ConnId>,
+    /// Being dialled: the first one, a replacement for one that was lost, or the new one of a handoff.
+    pub(super) next: Option<ConnId>,
+    retry_at: Option<Instant>,
+    failures: u32,
+    reconnect: Reconnect,
+}
+
+/// Whether the pool has been open.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Start {
+    Pending,
+    Told,
+}
+
+impl Pool {
+    pub(super) fn new(size: usize, seed: u64) -> Self {
+        let slots = std::iter::repeat_with(Slot::default).take(size).collect();
+        // Not the coordinator's sequence: the two must not move in step.
+        Self { slots, turn: 0, rng: Rng::new(seed ^ 0x9e37_79b9_7f4a_7c15) }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    pub(super) fn serving(&self) -> usize {
+        self.slots.iter().filter(|slot| slot.active.is_some()).count()
+    }
+
+    /// A connection that takes requests, the next one each time.
+    pub(super) fn route(&mut self) -> Option<ConnId> {
+        for _ in 0..self.slots.len() {
+            self.turn = (self.turn + 1) % self.slots.len();
+            if let Some(conn) = self.slots[self.turn].active {
+                return Some(conn);
+            }
+        }
+        None
+    }
+
+    pub(super) fn slot(&self, slot: usize) -> &Slot {
+        &self.slots[slot]
+    }
+
+    pub(super) fn slot_mut(&mut self, slot: usize) -> &mut Slot {
+        &mut self.slots[slot]
+    }
+
+    /// Takes `conn` out of the slot that it is in.
+    pub(super) fn vacate(&mut self, slot: usize, conn: ConnId) {
+        let slot = &mut self.slots[slot];
+        slot.active.take_if(|active| *active == conn);
+        slot.next.take_if(|next| *next == conn);
+    }
+
+    /// `conn` serves from now on.
+    pub(super) fn promote(&mut self, slot: usize, conn: ConnId) {
+        let slot = &mut self.slots[slot];
+        slot.active = Some(conn);
+        slot.next.take_if(|next| *next == conn);
+        slot.retry_at = None;
+        slot.failures = 0;
+        slot.reconnect.reset();
+    }
+
+    pub(super) fn next_retry(&self) -> Option<Instant> {
+        earliest(self.slots.iter().map(|slot| slot.retry_at))
+    }
+
+    pub(super) fn stop_retrying(&mut self) {
+        for slot in &mut self.slots {
+            slot.retry_at = None;
+        }
+    }
+
+    fn take_due(&mut self, now: Instant) -> Vec<usize> {
+        let mut due = Vec::new();
+        for (index, slot) in self.slots.iter_mut().enumerate() {
+            if slot.retry_at.take_if(|at| *at <= now).is_some() {
+                due.push(index);
+            }
+        }
+        due
+    }
+}
+
+impl Client {
+    /// Begins to open a connection for `slot`.
+    pub(super) fn open(&mut self, now: Instant, slot: usize) {
+        let conn = self.coordinator.open(now);
+        // The coordinator says in its `Dial` whether to opt in.
+        self.links.insert(conn, Link { slot, probe: Probe::Skip, connection: None, flushing: false });
+        self.pool.slot_mut(slot).next = Some(conn);
+    }
+
+    pub(super) fn reopen_due(&mut self, now: Instant) {
+        if !self.lifecycle.is_running() {
+            return;
+        }
+        for slot in self.pool.take_due(now) {
+            self.open(now, slot);
+        }
+    }
+
+    /// `slot` has lost its connection: opens another one, unless one is on its way.
+    pub(super) fn reopen(&mut self, now: Instant, slot: usize, redial: Redial) {
+        if !self.lifecycle.is_running() {
+            return;
+        }
+        let pause = match redial {
+            Redial::AtOnce => Duration::ZERO,
+            Redial::AfterPause => self.pool.slots[slot].reconnect.next(&mut self.pool.rng),
+            Redial::Hopeless => Reconnect::CAP,
+        };
+        let empty = &mut self.pool.slots[slot];
+        if empty.active.is_some() || empty.next.is_some() {
+            return;
+        }
+        empty.retry_at = Some(after(now, pause));
+    }
+
+    /// A connection of `slot` could not be opened.
+    pub(super) fn open_failed(&mut self, now: Instant, slot: usize, error: ConnectError, redial: Redial) {
+        let failed = self.pool.slot_mut(slot);
+        if redial != Redial::AtOnce {
+            failed.failures += 1;
+        }
+        let give_up = redial == Redial::Hopeless || failed.failures >= START_ATTEMPTS;
+        if self.start == Start::Pending && give_up {
+            self.start = Start::Told;
+            self.actions.push_back(Action::Started(Err(error)));
+            self.begin_shutdown(now, now);
+            return;
+        }
+        self.reopen(now, slot, redial);
+    }
+
+    /// Says so once every slot has its connection.
+    pub(super) fn report_start(&mut self) {
+        if self.start == Start::Pending && self.pool.slots.iter().all(|slot| slot.active.is_some()) {
+            self.start = Start::Told;
+            self.actions.push_back(Action::Started(Ok(())));
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! Requests: accepted, placed on a connection or parked, completed once.
+
+use std::time::Instant;
+
+use super::{Action, Client};
+use crate::connection::{Accepted, Ticket};
+use crate::error::{Delivery, RequestError};
+use crate::event::Event;
+use crate::ids::{ConnId, RequestId};
+use crate::request::{Outcome, Request, SendError};
+use crate::timer::earliest;
+
+/// Where an accepted request is.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Place {
+    Parked,
+    On { conn: ConnId, ticket: Ticket },
+}
+
+impl Client {
+    /// Accepts a request: [`Action::Complete`] will say exactly once how it ended, unless it is cancelled.
+    ///
+    /// # Errors
+    /// [`SendError`] gives the request back: too many are under way, or the client is shutting down.
+    #[expect(clippy::result_large_err, reason = "the request is given back as it came")]
+    pub fn send(&mut self, now: Instant, request: Request) -> Result<RequestId, SendError> {
+        self.now = now;
+        if !self.lifecycle.is_running() {
+            return Err(SendError::ShuttingDown(request));
+        }
+        let full = self.requests.len() >= self.config.requests_in_flight();
+        let route = self.pool.route();
+        let crowded = match route.and_then(|conn| self.connection(conn)) {
+            // Replies that nobody waits for any more count here.
+            Some(connection) => connection.requests() >= self.config.requests_in_flight(),
+            None => self.parked.len() >= self.config.parked_requests(),
+        };
+        if full || crowded {
+            return Err(SendError::Full(request));
+        }
+        let id = self.requests.insert(Place::Parked);
+        let relaxed = if route.is_none() { self.coordinator.relaxed(now, None) } else { None };
+        let accepted = Accepted::new(now, id, request, self.config.command_timeout(), relaxed);
+        match route {
+            Some(conn) => self.place_on(conn, accepted),
+            None => self.park(accepted),
+        }
+        Ok(id)
+    }
+
+    /// Gives up on a request: no completion follows. If it was written its replies are swallowed when they come.
+    pub fn cancel(&mut self, now: Instant, request: RequestId) {
+        match self.requests.remove(request) {
+            Some(Place::On { conn, ticket }) => {
+                if let Some(connection) = self.connection(conn) {
+                    connection.abandon(ticket);
+                }
+            }
+            Some(Place::Parked) => self.parked.retain(|parked| parked.id != request),
+            None => {}
+        }
+        self.settle(now);
+    }
+
+    /// A request came back from a connection, whose successor, if it has one, takes it.
+    pub(super) fn place_again(&mut self, accepted: Accepted, delivery: Delivery, successor: Option<ConnId>) {
+        if !self.lifecycle.is_running() {
+            return self.complete(accepted.id, Err(RequestError::ShutDown { delivery }));
+        }
+        match successor.or_else(|| self.pool.route()) {
+            Some(conn) => self.place_on(conn, accepted),
+            None => self.park(accepted),
+        }
+    }
+
+    fn place_on(&mut self, conn: ConnId, accepted: Accepted) {
+        let id = accepted.id;
+        self.quiet_until = earliest([self.quiet_until, accepted.deadline()]);
+        let Some(connection) = self.connection(conn) else { return self.park(accepted) };
+        match connection.enqueue(accepted) {
+            Ok(ticket) => {
+                if let Some(place) = self.requests.get_mut(id) {
+                    *place = Place::On { conn, ticket };
+                }
+                self.flush(conn);
+            }
+            Err(accepted) => self.park(accepted),
+        }
+    }
+
+    fn park(&mut self, accepted: Accepted) {
+        self.quiet_until = earliest([self.quiet_until, accepted.deadline()]);
+        if let Some(place) = self.requests.get_mut(accepted.id) {
+            *place = Place::Parked;
+        }
+        self.parked.push_back(accepted);
+    }
+
+    /// There is a connection again.
+    pub(super) fn unpark(&mut self) {
+        for accepted in std::mem::take(&mut self.parked) {
+            self.place_again(accepted, Delivery::NotSent, None);
+        }
+    }
+
+    pub(super) fn complete(&mut self, id: RequestId, outcome: Outcome) {
+        if self.requests.remove(id).is_some() {
+            self.actions.push_back(Action::Complete { request: id, outcome });
+        }
+    }
+
+    pub(super) fn time_out_requests(&mut self, now: Instant) {
+        if self.quiet_until.is_none_or(|quiet_until| quiet_until > now) {
+            return;
+        }
+        let conns: Vec<ConnId> = self.links.iter().map(|(conn, _)| conn).collect();
+        for conn in conns {
+            if let Some(connection) = self.connection(conn) {
+                connection.handle_timeout(now);
+                self.drain_events(now, conn);
+            }
+        }
+        for accepted in std::mem::take(&mut self.parked) {
+            if accepted.is_due(now) {
+                let after = accepted.timeout();
+                self.emit(Event::RequestTimedOut { conn: None });
+                self.complete(
+                    accepted.id,
+                    Err(RequestError::TimedOut { after, delivery: Delivery::NotSent }),
+                );
+            } else {
+                self.parked.push_back(accepted);
+            }
+        }
+        let on_links = self.links.iter().map(|(_, link)| link.connection.as_ref()?.poll_timeout());
+        self.quiet_until = earliest(on_links.chain(self.parked.iter().map(Accepted::deadline)));
+    }
+}

@@ -1,0 +1,177 @@
+//! What the core must know of commands: which are read-only by name *and arguments* (they may be repeated), and which
+//! a shared connection cannot carry. Everything else may write.
+//!
+//! Source: the `readonly`, `blocking` and `noscript` flags and the key specifications of Redis 7 (`COMMAND INFO`).
+//! Commands that are read-only by flag but write with certain arguments are not flagged `readonly` there either
+//! (SORT, GEORADIUS, GETEX, XREADGROUP), and so are not in this table.
+
+use resp3_codec::Command;
+
+/// What the table says of one command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    ReadOnly,
+    MayWrite,
+    Refused { command: &'static str, instead: &'static str },
+}
+
+const LEASE: &str = "it needs a connection of its own, which this version does not lend yet";
+const BATCH: &str = "use an atomic pipeline, which sends MULTI .. EXEC as one batch";
+const SETTING: &str = "the connection belongs to everybody; set it when the client is built";
+const BLOCKING: &str = "it would block everybody's commands; it needs a connection of its own, which this version does not lend yet";
+const PUBSUB: &str = "it needs a connection of its own, which this version does not lend yet";
+
+/// No command name is longer than this, so a longer one is in no table.
+const LONGEST: usize = 20;
+
+pub(crate) fn verdict(command: &Command) -> Verdict {
+    let name = command.name();
+    if name.len() > LONGEST {
+        return Verdict::MayWrite;
+    }
+    let mut upper = [0; LONGEST];
+    let upper = &mut upper[..name.len()];
+    upper.copy_from_slice(name);
+    upper.make_ascii_uppercase();
+    by_name(upper, command)
+}
+
+fn by_name(name: &[u8], command: &Command) -> Verdict {
+    if is_read_only(name) {
+        return Verdict::ReadOnly;
+    }
+    let refused = |command, instead| Verdict::Refused { command, instead };
+    match name {
+        b"XREAD" if has_argument(command, b"BLOCK") => refused("XREAD BLOCK", BLOCKING),
+        b"XREAD" => Verdict::ReadOnly,
+        b"XREADGROUP" if has_argument(command, b"BLOCK") => refused("XREADGROUP BLOCK", BLOCKING),
+        b"BLPOP" => refused("BLPOP", BLOCKING),
+        b"BRPOP" => refused("BRPOP", BLOCKING),
+        b"BLMOVE" => refused("BLMOVE", BLOCKING),
+        b"BRPOPLPUSH" => refused("BRPOPLPUSH", BLOCKING),
+        b"BLMPOP" => refused("BLMPOP", BLOCKING),
+        b"BZPOPMIN" => refused("BZPOPMIN", BLOCKING),
+        b"BZPOPMAX" => refused("BZPOPMAX", BLOCKING),
+        b"BZMPOP" => refused("BZMPOP", BLOCKING),
+        // WAIT answers for the writes of its own connection only: elsewhere it would be a false promise.
+        b"WAIT" => refused("WAIT", LEASE),
+        b"WAITAOF" => refused("WAITAOF", LEASE),
+        b"WATCH" => refused("WATCH", LEASE),
+        b"UNWATCH" => refused("UNWATCH", LEASE),
+        b"MULTI" => refused("MULTI", BATCH),
+        b"EXEC" => refused("EXEC", BATCH),
+        b"DISCARD" => refused("DISCARD", BATCH),
+        b"SELECT" => refused("SELECT", SETTING),
+        b"AUTH" => refused("AUTH", SETTING),
+        b"HELLO" => refused("HELLO", SETTING),
+        b"READONLY" => refused("READONLY", SETTING),
+        b"READWRITE" => refused("READWRITE", SETTING),
+        b"RESET" => refused("RESET", SETTING),
+        b"ASKING" => refused("ASKING", "cluster redirections are not followed by this client"),
+        b"QUIT" => refused("QUIT", "shut the client down instead"),
+        b"MONITOR" => refused("MONITOR", PUBSUB),
+        b"SYNC" => refused("SYNC", PUBSUB),
+        b"PSYNC" => refused("PSYNC", PUBSUB),
+        b"SUBSCRIBE" => refused("SUBSCRIBE", PUBSUB),
+        b"UNSUBSCRIBE" => refused("UNSUBSCRIBE", PUBSUB),
+        b"PSUBSCRIBE" => refused("PSUBSCRIBE", PUBSUB),
+        b"PUNSUBSCRIBE" => refused("PUNSUBSCRIBE", PUBSUB),
+        b"SSUBSCRIBE" => refused("SSUBSCRIBE", PUBSUB),
+        b"SUNSUBSCRIBE" => refused("SUNSUBSCRIBE", PUBSUB),
+        b"CLIENT" => client_subcommand(command),
+        _ => Verdict::MayWrite,
+    }
+}
+
+fn client_subcommand(command: &Command) -> Verdict {
+    let refused = |command, instead| Verdict::Refused { command, instead };
+    let Some(subcommand) = command.iter().nth(1) else { return Verdict::MayWrite };
+    match subcommand.to_ascii_uppercase().as_slice() {
+        b"REPLY" => refused("CLIENT REPLY", "replies are what requests are matched by"),
+        b"TRACKING" => refused("CLIENT TRACKING", SETTING),
+        b"CACHING" => refused("CLIENT CACHING", LEASE),
+        b"SETNAME" => refused("CLIENT SETNAME", SETTING),
+        b"NO-EVICT" => refused("CLIENT NO-EVICT", SETTING),
+        b"NO-TOUCH" => refused("CLIENT NO-TOUCH", SETTING),
+        b"MAINT_NOTIFICATIONS" => refused("CLIENT MAINT_NOTIFICATIONS", SETTING),
+        _ => Verdict::MayWrite,
+    }
+}
+
+fn has_argument(command: &Command, wanted: &[u8]) -> bool {
+    command.iter().skip(1).any(|argument| argument.eq_ignore_ascii_case(wanted))
+}
+
+#[rustfmt::skip]
+fn is_read_only(name: &[u8]) -> bool {
+    matches!(
+        name,
+        b"GET" | b"MGET" | b"STRLEN" | b"GETRANGE" | b"SUBSTR" | b"LCS" | b"GETBIT" | b"BITCOUNT" | b"BITPOS" | b"BITFIELD_RO"
+            | b"EXISTS" | b"TYPE" | b"TTL" | b"PTTL" | b"EXPIRETIME" | b"PEXPIRETIME" | b"DUMP" | b"KEYS" | b"SCAN" | b"RANDOMKEY"
+            | b"DBSIZE" | b"TOUCH" | b"SORT_RO"
+            | b"HGET" | b"HMGET" | b"HGETALL" | b"HKEYS" | b"HVALS" | b"HLEN" | b"HEXISTS" | b"HSTRLEN" | b"HRANDFIELD" | b"HSCAN"
+            | b"LLEN" | b"LRANGE" | b"LINDEX" | b"LPOS"
+            | b"SMEMBERS" | b"SISMEMBER" | b"SMISMEMBER" | b"SCARD" | b"SRANDMEMBER" | b"SINTER" | b"SINTERCARD" | b"SUNION" | b"SDIFF"
+            | b"SSCAN"
+            | b"ZRANGE" | b"ZRANGEBYSCORE" | b"ZRANGEBYLEX" | b"ZREVRANGE" | b"ZREVRANGEBYSCORE" | b"ZREVRANGEBYLEX" | b"ZCARD"
+            | b"ZCOUNT" | b"ZLEXCOUNT" | b"ZRANK" | b"ZREVRANK" | b"ZSCORE" | b"ZMSCORE" | b"ZRANDMEMBER" | b"ZSCAN" | b"ZDIFF"
+            | b"ZINTER" | b"ZINTERCARD" | b"ZUNION"
+            | b"XLEN" | b"XRANGE" | b"XREVRANGE" | b"XPENDING" | b"XINFO"
+            | b"GEOPOS" | b"GEODIST" | b"GEOHASH" | b"GEOSEARCH" | b"GEORADIUS_RO" | b"GEORADIUSBYMEMBER_RO"
+            | b"PFCOUNT" | b"EVAL_RO" | b"EVALSHA_RO" | b"FCALL_RO" | b"PING" | b"ECHO" | b"TIME" | b"INFO"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use resp3_codec::cmd;
+
+    use super::*;
+
+    /// PITFALL-40: a name alone does not make a command repeatable.
+    #[test]
+    fn commands_that_write_with_certain_arguments_are_writes() {
+        for command in [
+            cmd("SORT").arg("k").arg("STORE").arg("d"),
+            cmd("GETEX").arg("k").arg("PERSIST"),
+            cmd("GETDEL").arg("k"),
+            cmd("XREADGROUP").arg("GROUP").arg("g").arg("c").arg("STREAMS").arg("s").arg(">"),
+            cmd("GEORADIUS").arg("k").arg(0).arg(0).arg(1).arg("km").arg("STORE").arg("d"),
+            cmd("SET").arg("k").arg("v"),
+            cmd("INCR").arg("k"),
+            cmd("EVAL").arg("return 1").arg(0),
+            cmd("NOSUCHCOMMAND"),
+            cmd("A-COMMAND-WITH-A-NAME-LONGER-THAN-ANY"),
+        ] {
+            assert_eq!(verdict(&command), Verdict::MayWrite, "{command:?}");
+        }
+    }
+
+    #[test]
+    fn reads_are_recognised_in_any_case() {
+        for command in [
+            cmd("GET").arg("k"),
+            cmd("get").arg("k"),
+            cmd("zRangeByScore").arg("k"),
+            cmd("XREAD").arg("STREAMS"),
+        ] {
+            assert_eq!(verdict(&command), Verdict::ReadOnly, "{command:?}");
+        }
+    }
+
+    /// PITFALL-38: WAIT on another connection than the writer's is a false promise.
+    #[test]
+    fn commands_that_would_break_a_shared_connection_are_refused() {
+        for command in [
+            cmd("WAIT").arg(1).arg(0),
+            cmd("select").arg(1),
+            cmd("BLPOP").arg("q").arg(0),
+            cmd("XREAD").arg("BLOCK").arg(0).arg("STREAMS").arg("s").arg("$"),
+            cmd("CLIENT").arg("reply").arg("OFF"),
+            cmd("SUBSCRIBE").arg("c"),
+        ] {
+            assert!(matches!(verdict(&command), Verdict::Refused { .. }), "{command:?}");
+        }
+        assert_eq!(verdict(&cmd("CLIENT").arg("ID")), Verdict::MayWrite);
+    }
+}

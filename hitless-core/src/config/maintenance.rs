@@ -1,0 +1,244 @@
+//! Settings of maintenance notifications.
+
+use std::time::Duration;
+
+use super::ConfigError;
+use crate::endpoint_type::EndpointPreference;
+use crate::mode::Mode;
+
+/// How the client takes part in maintenance. Only [`ConfigBuilder::build`] makes one, so it is always valid.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    mode: Mode,
+    endpoint_type: EndpointPreference,
+    max_handoff_retries: u32,
+    handoff_timeout: Duration,
+    relaxed_timeout: Duration,
+    post_handoff_relaxed_duration: Duration,
+    max_workers: Option<u32>,
+    handoff_queue_size: Option<u32>,
+}
+
+impl Config {
+    /// A builder with the defaults.
+    #[must_use]
+    pub fn builder() -> ConfigBuilder {
+        ConfigBuilder::default()
+    }
+
+    /// Whether to opt in, and what a refusal means.
+    #[must_use]
+    pub fn mode(&self) -> Mode {
+        self.mode
+    }
+
+    /// Which kind of endpoint MOVING should name.
+    #[must_use]
+    pub fn endpoint_type(&self) -> EndpointPreference {
+        self.endpoint_type
+    }
+
+    /// Dials of one handoff after the first.
+    #[must_use]
+    pub fn max_handoff_retries(&self) -> u32 {
+        self.max_handoff_retries
+    }
+
+    /// The longest that one attempt of a handoff may take.
+    #[must_use]
+    pub fn handoff_timeout(&self) -> Duration {
+        self.handoff_timeout
+    }
+
+    /// The command timeout inside a window, if it is longer than the configured one.
+    #[must_use]
+    pub fn relaxed_timeout(&self) -> Duration {
+        self.relaxed_timeout
+    }
+
+    /// For how long a connection is relaxed after its handoff.
+    #[must_use]
+    pub fn post_handoff_relaxed_duration(&self) -> Duration {
+        self.post_handoff_relaxed_duration
+    }
+
+    /// The longest that a window may outlive the time that the server announced.
+    #[must_use]
+    pub fn window_cap(&self) -> Duration {
+        self.relaxed_timeout.saturating_mul(3)
+    }
+
+    /// Workers and queue for a pool of `pool_size`: the only place where "unset" is given a meaning.
+    pub(super) fn capacity(&self, pool_size: u32) -> HandoffCapacity {
+        let workers = match self.max_workers {
+            None => (pool_size / 3).clamp(1, 10),
+            Some(workers) => workers.max(10),
+        };
+        let queue = self.handoff_queue_size.unwrap_or_else(|| workers.saturating_mul(10));
+        HandoffCapacity { workers, queue: queue.min(pool_size).max(1) }
+    }
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        let unset = ConfigBuilder::default();
+        Self {
+            mode: unset.mode,
+            endpoint_type: unset.endpoint_type,
+            max_handoff_retries: unset.max_handoff_retries,
+            handoff_timeout: unset.handoff_timeout,
+            relaxed_timeout: unset.relaxed_timeout,
+            post_handoff_relaxed_duration: unset.relaxed_timeout.saturating_mul(2),
+            max_workers: None,
+            handoff_queue_size: None,
+        }
+    }
+}
+
+/// How many handoffs run and wait at a time: resolved once, when the client's configuration is built.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HandoffCapacity {
+    workers: u32,
+    queue: u32,
+}
+
+impl HandoffCapacity {
+    /// Handoffs that may be in their dial or handshake at a time; at least 1.
+    #[must_use]
+    pub fn workers(self) -> u32 {
+        self.workers
+    }
+
+    /// Handoffs that may wait for a worker; at least 1. A connection that finds the queue full stays in service and is
+    /// taken as soon as there is room.
+    #[must_use]
+    pub fn queue(self) -> u32 {
+        self.queue
+    }
+}
+
+/// Collects the settings of [`Config`].
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct ConfigBuilder {
+    mode: Mode,
+    endpoint_type: EndpointPreference,
+    max_handoff_retries: u32,
+    handoff_timeout: Duration,
+    relaxed_timeout: Duration,
+    post_handoff_relaxed_duration: Option<Duration>,
+    max_workers: Option<u32>,
+    handoff_queue_size: Option<u32>,
+}
+
+impl Default for ConfigBuilder {
+    fn default() -> Self {
+        Self {
+            mode: Mode::default(),
+            endpoint_type: EndpointPreference::default(),
+            max_handoff_retries: 3,
+            handoff_timeout: Duration::from_secs(15),
+            relaxed_timeout: Duration::from_secs(10),
+            post_handoff_relaxed_duration: None,
+            max_workers: None,
+            handoff_queue_size: None,
+        }
+    }
+}
+
+impl ConfigBuilder {
+    /// Whether to opt in, and what a refusal means. Default: [`Mode::Auto`].
+    pub fn mode(mut self, mode: Mode) -> Self {
+        self.mode = mode;
+        self
+    }
+
+    /// Which kind of endpoint MOVING should name. Default: automatic, from TLS and the connected address.
+    pub fn endpoint_type(mut self, preference: EndpointPreference) -> Self {
+        self.endpoint_type = preference;
+        self
+    }
+
+    /// Dials of one handoff after the first, 1 to 10. Default: 3. More of them probe a dead target oftener inside the
+    /// same budget.
+    pub fn max_handoff_retries(mut self, retries: u32) -> Self {
+        self.max_handoff_retries = retries;
+        self
+    }
+
+    /// The longest that one attempt of a handoff may take, from dial to the end of the handshake. Default: 15 s. A long
+    /// one wastes the budget on a target that drops packets.
+    pub fn handoff_timeout(mut self, timeout: Duration) -> Self {
+        self.handoff_timeout = timeout;
+        self
+    }
+
+    /// The command timeout inside a window, unless the configured one is longer. Default: 10 s. It also caps windows,
+    /// at three times its length beyond the announced time.
+    pub fn relaxed_timeout(mut self, timeout: Duration) -> Self {
+        self.relaxed_timeout = timeout;
+        self
+    }
+
+    /// For how long a connection is relaxed after its handoff. Default: twice the relaxed timeout; zero: not at all.
+    pub fn post_handoff_relaxed_duration(mut self, duration: Duration) -> Self {
+        self.post_handoff_relaxed_duration = Some(duration);
+        self
+    }
+
+    /// Handoffs in their dial or handshake at a time. Unset: a third of the pool, at most 10; set: at least 10.
+    pub fn max_workers(mut self, workers: u32) -> Self {
+        self.max_workers = Some(workers);
+        self
+    }
+
+    /// Handoffs that wait for a worker. Unset: ten times the workers; never more than the pool has connections.
+    pub fn handoff_queue_size(mut self, size: u32) -> Self {
+        self.handoff_queue_size = Some(size);
+        self
+    }
+
+    /// Checks the settings.
+    ///
+    /// # Errors
+    /// [`ConfigError`] names the setting that is out of its range and the range.
+    pub fn build(self) -> Result<Config, ConfigError> {
+        if !(1..=10).contains(&self.max_handoff_retries) {
+            return Err(ConfigError::OutOfRange {
+                setting: "max_handoff_retries",
+                range: "1 to 10",
+                value: self.max_handoff_retries.to_string(),
+            });
+        }
+        for (setting, value) in
+            [("handoff_timeout", self.handoff_timeout), ("relaxed_timeout", self.relaxed_timeout)]
+        {
+            if value.is_zero() {
+                return Err(ConfigError::OutOfRange { setting, range: "more than 0", value: "0".into() });
+            }
+        }
+        for (setting, value) in
+            [("max_workers", self.max_workers), ("handoff_queue_size", self.handoff_queue_size)]
+        {
+            if value == Some(0) {
+                return Err(ConfigError::OutOfRange {
+                    setting,
+                    range: "at least 1, or unset",
+                    value: "0".into(),
+                });
+            }
+        }
+        Ok(Config {
+            mode: self.mode,
+            endpoint_type: self.endpoint_type,
+            max_handoff_retries: self.max_handoff_retries,
+            handoff_timeout: self.handoff_timeout,
+            relaxed_timeout: self.relaxed_timeout,
+            post_handoff_relaxed_duration: self
+                .post_handoff_relaxed_duration
+                .unwrap_or_else(|| self.relaxed_timeout.saturating_mul(2)),
+            max_workers: self.max_workers,
+            handoff_queue_size: self.handoff_queue_size,
+        })
+    }
+}

@@ -1,0 +1,346 @@
+//! Configuration: a builder that checks, and a value that cannot be invalid.
+
+pub mod maintenance;
+mod url;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use thiserror::Error;
+
+pub use self::maintenance::HandoffCapacity;
+use crate::endpoint::{Endpoint, EndpointError};
+use crate::mode::Mode;
+
+/// The dialect spoken with the server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+pub enum Protocol {
+    /// RESP2: no pushes, hence no maintenance notifications.
+    Resp2,
+    /// RESP3, falling back to RESP2 with a server that does not know HELLO (unless the mode is
+    /// [`Mode::Enabled`]).
+    #[default]
+    Resp3,
+}
+
+/// A secret that no `Debug` output shows.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(Arc<str>);
+
+impl Secret {
+    /// The secret itself.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl<T: Into<Arc<str>>> From<T> for Secret {
+    fn from(secret: T) -> Self {
+        Self(secret.into())
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(..)")
+    }
+}
+
+/// User and password.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Credentials {
+    /// The ACL user; `None` is the default user.
+    pub user: Option<Arc<str>>,
+    /// The password.
+    pub password: Secret,
+}
+
+/// Everything a client needs to know. Only [`ConfigBuilder::build`] makes one, so it is always valid.
+#[derive(Clone, Debug)]
+pub struct Config {
+    settings: ConfigBuilder,
+    capacity: HandoffCapacity,
+}
+
+impl Config {
+    /// A builder with the defaults for the server at `endpoint`.
+    pub fn builder(endpoint: Endpoint) -> ConfigBuilder {
+        ConfigBuilder::new(endpoint)
+    }
+
+    /// The configured endpoint: the *name* whose addresses are dialled.
+    #[must_use]
+    pub fn endpoint(&self) -> &Endpoint {
+        &self.settings.endpoint
+    }
+
+    /// Whether connections are encrypted.
+    #[must_use]
+    pub fn tls(&self) -> bool {
+        false
+    }
+
+    /// User and password, if any.
+    #[must_use]
+    pub fn credentials(&self) -> Option<&Credentials> {
+        self.settings.credentials.as_ref()
+    }
+
+    /// The database that every connection selects.
+    #[must_use]
+    pub fn database(&self) -> u32 {
+        self.settings.database
+    }
+
+    /// The name that every connection gives itself.
+    #[must_use]
+    pub fn client_name(&self) -> Option<&str> {
+        self.settings.client_name.as_deref()
+    }
+
+    /// The dialect.
+    #[must_use]
+    pub fn protocol(&self) -> Protocol {
+        self.settings.protocol
+    }
+
+    /// Shared connections, opened when the client connects.
+    #[must_use]
+    pub fn pool_size(&self) -> u32 {
+        self.settings.pool_size
+    }
+
+    /// The longest that a dial may take, handshake included; `None` is for ever.
+    #[must_use]
+    pub fn connect_timeout(&self) -> Option<Duration> {
+        self.settings.connect_timeout
+    }
+
+    /// The longest that a command may take from its acceptance; `None` is for ever.
+    #[must_use]
+    pub fn command_timeout(&self) -> Option<Duration> {
+        self.settings.command_timeout
+    }
+
+    /// Requests that may wait while there is no connection.
+    #[must_use]
+    pub fn parked_requests(&self) -> usize {
+        self.settings.parked_requests
+    }
+
+    /// Requests that may be under way, parked ones included.
+    #[must_use]
+    pub fn requests_in_flight(&self) -> usize {
+        self.settings.requests_in_flight
+    }
+
+    /// Events that a slow observer may leave unread before it misses some.
+    #[must_use]
+    pub fn event_capacity(&self) -> usize {
+        self.settings.event_capacity
+    }
+
+    /// How the client takes part in maintenance.
+    #[must_use]
+    pub fn maintenance(&self) -> &maintenance::Config {
+        &self.settings.maintenance
+    }
+
+    /// Workers and queue of the handoffs.
+    #[must_use]
+    pub fn handoff_capacity(&self) -> HandoffCapacity {
+        self.capacity
+    }
+}
+
+/// Collects the settings of [`Config`].
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct ConfigBuilder {
+    endpoint: Endpoint,
+    credentials: Option<Credentials>,
+    database: u32,
+    client_name: Option<Arc<str>>,
+    protocol: Protocol,
+    pool_size: u32,
+    connect_timeout: Option<Duration>,
+    command_timeout: Option<Duration>,
+    parked_requests: usize,
+    requests_in_flight: usize,
+    event_capacity: usize,
+    maintenance: maintenance::Config,
+}
+
+impl ConfigBuilder {
+    /// The defaults, for the server at `endpoint`.
+    pub fn new(endpoint: Endpoint) -> Self {
+        Self {
+            endpoint,
+            credentials: None,
+            database: 0,
+            client_name: None,
+            protocol: Protocol::default(),
+            pool_size: 10,
+            connect_timeout: Some(Duration::from_secs(5)),
+            command_timeout: Some(Duration::from_secs(3)),
+            parked_requests: 10_000,
+            requests_in_flight: 100_000,
+            event_capacity: 1024,
+            maintenance: maintenance::Config::default(),
+        }
+    }
+
+    /// The defaults, with what a URL says: `redis://[user][:password@]host[:port][/database]`,
+    /// `unix:///path/to/socket` (also `redis+unix://`), with the query parameters `protocol=2|3|resp2|resp3`, `db=n`,
+    /// `user=`, `pass=` and `client_name=`. User and password are percent-decoded.
+    ///
+    /// # Errors
+    /// [`ConfigError`] names the part of the URL that is wrong; it never repeats the password.
+    pub fn from_url(url: &str) -> Result<Self, ConfigError> {
+        url::parse(url)
+    }
+
+    /// User and password. `None` as user is the default user. Default: no authentication.
+    pub fn credentials(mut self, user: Option<&str>, password: &str) -> Self {
+        self.credentials = Some(Credentials { user: user.map(Arc::from), password: Secret::from(password) });
+        self
+    }
+
+    /// The database that every connection selects. Default: 0.
+    pub fn database(mut self, database: u32) -> Self {
+        self.database = database;
+        self
+    }
+
+    /// The name that every connection gives itself. No white space. Default: none.
+    pub fn client_name(mut self, name: &str) -> Self {
+        self.client_name = Some(Arc::from(name));
+        self
+    }
+
+    /// The dialect. Default: [`Protocol::Resp3`].
+    pub fn protocol(mut self, protocol: Protocol) -> Self {
+        self.protocol = protocol;
+        self
+    }
+
+    /// Shared connections, opened when the client connects. Default: 10. Commands are pipelined, so few carry much:
+    /// one is often the fastest.
+    pub fn pool_size(mut self, size: u32) -> Self {
+        self.pool_size = size;
+        self
+    }
+
+    /// The longest that a dial may take, handshake included. Default: 5 s; `None` is for ever.
+    pub fn connect_timeout(mut self, timeout: Option<Duration>) -> Self {
+        self.connect_timeout = timeout;
+        self
+    }
+
+    /// The longest that a command may take from its acceptance. Default: 3 s; `None` is for ever. Maintenance windows
+    /// relax it.
+    pub fn command_timeout(mut self, timeout: Option<Duration>) -> Self {
+        self.command_timeout = timeout;
+        self
+    }
+
+    /// Requests that may wait while there is no connection. Default: 10 000.
+    pub fn parked_requests(mut self, limit: usize) -> Self {
+        self.parked_requests = limit;
+        self
+    }
+
+    /// Requests that may be under way, parked ones included. Default: 100 000.
+    pub fn requests_in_flight(mut self, limit: usize) -> Self {
+        self.requests_in_flight = limit;
+        self
+    }
+
+    /// Events that a slow observer may leave unread before it misses some. Default: 1024.
+    pub fn event_capacity(mut self, capacity: usize) -> Self {
+        self.event_capacity = capacity;
+        self
+    }
+
+    /// How the client takes part in maintenance. Default: [`maintenance::Config::default`].
+    pub fn maintenance(mut self, config: maintenance::Config) -> Self {
+        self.maintenance = config;
+        self
+    }
+
+    /// Checks the settings and resolves those that depend on each other.
+    ///
+    /// # Errors
+    /// [`ConfigError`] names the settings that do not fit.
+    pub fn build(self) -> Result<Config, ConfigError> {
+        let at_least_one = |setting, value: usize| match value {
+            0 => Err(ConfigError::OutOfRange { setting, range: "at least 1", value: "0".into() }),
+            _ => Ok(()),
+        };
+        at_least_one("pool_size", self.pool_size as usize)?;
+        at_least_one("parked_requests", self.parked_requests)?;
+        at_least_one("requests_in_flight", self.requests_in_flight)?;
+        at_least_one("event_capacity", self.event_capacity)?;
+        for (setting, value) in
+            [("connect_timeout", self.connect_timeout), ("command_timeout", self.command_timeout)]
+        {
+            if value.is_some_and(|value| value.is_zero()) {
+                let range = "more than 0, or None for ever";
+                return Err(ConfigError::OutOfRange { setting, range, value: "0".into() });
+            }
+        }
+        if self.protocol == Protocol::Resp2 && self.maintenance.mode() == Mode::Enabled {
+            return Err(ConfigError::EnabledNeedsResp3);
+        }
+        let unprintable = |name: &str| name.bytes().any(|byte| !(b'!'..=b'~').contains(&byte));
+        if self.client_name.as_deref().is_some_and(|name| name.is_empty() || unprintable(name)) {
+            return Err(ConfigError::ClientName);
+        }
+        let capacity = self.maintenance.capacity(self.pool_size);
+        Ok(Config { settings: self, capacity })
+    }
+}
+
+/// A setting that cannot work.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// A value outside its range.
+    #[error("{setting} is {value}, but must be {range}")]
+    OutOfRange {
+        /// The setting.
+        setting: &'static str,
+        /// What it may be.
+        range: &'static str,
+        /// What it was.
+        value: String,
+    },
+    /// Maintenance notifications are RESP3 pushes.
+    #[error("mode `enabled` needs RESP3, but `protocol` is RESP2: use RESP3, or mode `auto` or `disabled`")]
+    EnabledNeedsResp3,
+    /// Redis accepts printable characters without blanks only.
+    #[error("client_name must consist of printable ASCII characters without blanks")]
+    ClientName,
+    /// The URL has a scheme that this client does not speak.
+    #[error("the URL scheme must be redis://, unix:// or redis+unix://, not {0:?}")]
+    Scheme(String),
+    /// The URL asks for TLS.
+    #[error("TLS (rediss://) is not built yet: use redis:// inside a trusted network")]
+    TlsNotBuilt,
+    /// A part of the URL does not parse.
+    #[error("the {part} of the URL is not valid: {problem}")]
+    Url {
+        /// Which part.
+        part: &'static str,
+        /// What is wrong with it.
+        problem: &'static str,
+    },
+    /// The address in the URL does not parse.
+    #[error("the address of the URL is not valid: {0}")]
+    Endpoint(#[from] EndpointError),
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,66 @@
+use super::*;
+
+fn builder() -> ConfigBuilder {
+    Config::builder(Endpoint::parse("localhost", 6379).unwrap())
+}
+
+/// The formulas of the original documentation: unset is not zero.
+#[test]
+fn workers_and_queue_follow_the_documented_formulas() {
+    let capacity = |pool: u32, workers: Option<u32>, queue: Option<u32>| {
+        let mut maintenance = maintenance::Config::builder();
+        if let Some(workers) = workers {
+            maintenance = maintenance.max_workers(workers);
+        }
+        if let Some(queue) = queue {
+            maintenance = maintenance.handoff_queue_size(queue);
+        }
+        let config = builder().pool_size(pool).maintenance(maintenance.build().unwrap()).build().unwrap();
+        (config.handoff_capacity().workers(), config.handoff_capacity().queue())
+    };
+    assert_eq!(capacity(10, None, None), (3, 10));
+    assert_eq!(capacity(1, None, None), (1, 1));
+    assert_eq!(capacity(2, None, None), (1, 2));
+    assert_eq!(capacity(100, None, None), (10, 100));
+    assert_eq!(capacity(1000, None, None), (10, 100));
+    assert_eq!(capacity(1000, Some(5), None), (10, 100));
+    assert_eq!(capacity(1000, Some(15), None), (15, 150));
+    assert_eq!(capacity(1000, Some(15), Some(7)), (15, 7));
+    assert_eq!(capacity(3, Some(15), Some(7)), (15, 3));
+}
+
+#[test]
+fn settings_out_of_range_are_named() {
+    let text = |result: Result<maintenance::Config, ConfigError>| result.unwrap_err().to_string();
+    assert!(
+        text(maintenance::Config::builder().max_handoff_retries(0).build()).contains("max_handoff_retries")
+    );
+    assert!(text(maintenance::Config::builder().max_handoff_retries(11).build()).contains("1 to 10"));
+    assert!(
+        text(maintenance::Config::builder().relaxed_timeout(Duration::ZERO).build())
+            .contains("relaxed_timeout")
+    );
+    assert!(text(maintenance::Config::builder().max_workers(0).build()).contains("max_workers"));
+    assert!(builder().pool_size(0).build().unwrap_err().to_string().contains("pool_size"));
+    assert!(builder().command_timeout(Some(Duration::ZERO)).build().is_err());
+    assert_eq!(builder().client_name("two words").build().unwrap_err(), ConfigError::ClientName);
+}
+
+/// INV-17: `enabled` cannot be combined with RESP2.
+#[test]
+fn enabled_over_resp2_is_a_construction_error() {
+    let enabled = maintenance::Config::builder().mode(Mode::Enabled).build().unwrap();
+    let result = builder().protocol(Protocol::Resp2).maintenance(enabled).build();
+    assert_eq!(result.unwrap_err(), ConfigError::EnabledNeedsResp3);
+}
+
+#[test]
+fn debug_output_shows_no_password() {
+    let config = builder().credentials(Some("ann"), "sesame").build().unwrap();
+    assert!(!format!("{config:?}").contains("sesame"));
+}
+
+#[test]
+fn the_default_is_what_the_builder_builds() {
+    assert_eq!(maintenance::Config::default(), maintenance::Config::builder().build().unwrap());
+}

@@ -1,0 +1,69 @@
+//! A request that was accepted and is not yet answered.
+
+use std::time::{Duration, Instant};
+
+use crate::ids::RequestId;
+use crate::request::{Request, Timeout};
+use crate::timer::after;
+use crate::windows::effective_timeout;
+
+/// A request between its acceptance and its completion, with its deadline. It may wait, be written, and come back to
+/// wait again; it is never in two places.
+#[derive(Debug)]
+pub struct Accepted {
+    /// Its id.
+    pub id: RequestId,
+    /// What was asked for.
+    pub request: Request,
+    accepted_at: Instant,
+    deadline: Option<Instant>,
+}
+
+impl Accepted {
+    /// Accepts `request` now. `configured` is the client's command timeout, `relaxed` that of an open window.
+    #[must_use]
+    pub fn new(
+        now: Instant,
+        id: RequestId,
+        request: Request,
+        configured: Option<Duration>,
+        relaxed: Option<Duration>,
+    ) -> Self {
+        let timeout = match request.timeout {
+            Timeout::Configured => effective_timeout(configured, relaxed),
+            Timeout::Explicit(timeout) => Some(timeout),
+        };
+        Self { id, request, accepted_at: now, deadline: timeout.map(|timeout| after(now, timeout)) }
+    }
+
+    /// When it times out; `None` is never.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Instant> {
+        self.deadline
+    }
+
+    /// From acceptance to the deadline.
+    #[must_use]
+    pub fn timeout(&self) -> Duration {
+        self.deadline.map_or(Duration::ZERO, |deadline| deadline.saturating_duration_since(self.accepted_at))
+    }
+
+    /// When it was accepted.
+    #[must_use]
+    pub fn accepted_at(&self) -> Instant {
+        self.accepted_at
+    }
+
+    /// A window is open: extends the deadline, unless the caller chose it. Never shortens it.
+    pub fn relax(&mut self, relaxed: Duration) {
+        if let (Timeout::Configured, Some(deadline)) = (self.request.timeout, self.deadline) {
+            self.deadline = Some(deadline.max(after(self.accepted_at, relaxed)));
+        }
+    }
+
+    /// True if its deadline has come.
+    #[must_use]
+    pub fn is_due(&self, now: Instant) -> bool {
+        self.deadline.is_some_and(|deadline| deadline <= now)
+    }
+}

@@ -1,0 +1,326 @@
+//! One socket's protocol: the handshake, then requests and replies in order, deadlines, pushes, and a drain.
+//!
+//! Frames and facts come in by `handle_*`, bytes go out by [`poll_transmit`](Connection::poll_transmit), everything else
+//! by [`poll_event`](Connection::poll_event). Every method is total: after the end they are no-ops.
+
+mod accepted;
+mod pipeline;
+#[cfg(test)]
+mod tests;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::BytesMut;
+use resp3_codec::Frame;
+
+pub use self::accepted::Accepted;
+pub use self::pipeline::Ticket;
+use self::pipeline::{Matched, Pipeline};
+use crate::config::Config;
+use crate::endpoint::Peer;
+use crate::error::{CloseCause, Delivery, ProtocolError, RequestError};
+use crate::handshake::{Handshake, HandshakeError, Negotiated, Probe, Progress};
+use crate::ids::RequestId;
+use crate::notification::{Notification, NotificationError};
+use crate::request::{Class, Outcome, Replay, Timeout};
+use crate::write_buffer::WriteBuffer;
+
+/// Timeouts in a row, without a byte received, after which a link is taken for dead.
+const SILENT_TIMEOUTS: u32 = 3;
+
+/// What a connection has to say.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum ConnectionEvent {
+    /// The handshake is done; requests may be enqueued.
+    Ready(Negotiated),
+    /// The handshake failed; close the socket.
+    HandshakeFailed(HandshakeError),
+    /// A request has ended.
+    Completed {
+        /// Which.
+        id: RequestId,
+        /// Its replies, or what became of it.
+        outcome: Outcome,
+    },
+    /// A request comes back: it did not run, or running it again does no harm. Put it on another connection.
+    Returned {
+        /// The request.
+        accepted: Accepted,
+        /// What to say of it if it cannot be put anywhere.
+        delivery: Delivery,
+    },
+    /// The server announces maintenance.
+    Notified(Notification),
+    /// A maintenance push that makes no sense was dropped.
+    Malformed(NotificationError),
+    /// A push that is not a maintenance notification.
+    Pushed(Vec<Frame>),
+    /// Draining, and every reply is in; close the socket.
+    Drained,
+    /// The link is unusable; close the socket.
+    Failed(CloseCause),
+}
+
+#[derive(Debug)]
+enum Phase {
+    Negotiating(Handshake),
+    Ready,
+    Draining,
+    Closed,
+}
+
+/// One socket's protocol.
+#[derive(Debug)]
+pub struct Connection {
+    phase: Phase,
+    handshake_bytes: BytesMut,
+    pipeline: Pipeline,
+    relaxed: Option<Duration>,
+    silence: Silence,
+    events: VecDeque<ConnectionEvent>,
+}
+
+/// Whether anything was heard since requests began to time out.
+#[derive(Debug, Default)]
+struct Silence {
+    timeouts: u32,
+    since: Option<Instant>,
+}
+
+impl Connection {
+    /// A connection whose socket was just connected to `peer`; the handshake waits to be written.
+    #[must_use]
+    pub fn new(config: &Arc<Config>, probe: Probe, peer: &Peer) -> Self {
+        let mut handshake_bytes = BytesMut::new();
+        let handshake = Handshake::begin(config, probe, peer, &mut handshake_bytes);
+        Self {
+            phase: Phase::Negotiating(handshake),
+            handshake_bytes,
+            pipeline: Pipeline::new(),
+            relaxed: None,
+            silence: Silence::default(),
+            events: VecDeque::new(),
+        }
+    }
+
+    /// Takes a request.
+    ///
+    /// # Errors
+    /// Gives it back if the connection is not ready, or is draining or closed.
+    // The request itself is the error: boxing it would cost an allocation where nothing went wrong.
+    #[expect(clippy::result_large_err, reason = "the request is given back as it came")]
+    pub fn enqueue(&mut self, mut accepted: Accepted) -> Result<Ticket, Accepted> {
+        if !self.is_serving() {
+            return Err(accepted);
+        }
+        if let Some(relaxed) = self.relaxed {
+            accepted.relax(relaxed);
+        }
+        Ok(self.pipeline.push(accepted))
+    }
+
+    /// Gives up on a request. It is forgotten if it was not written; otherwise its replies are swallowed when they
+    /// come, so that the others stay in order.
+    pub fn abandon(&mut self, ticket: Ticket) -> bool {
+        self.pipeline.abandon(ticket)
+    }
+
+    /// A frame was received.
+    pub fn handle_frame(&mut self, frame: Frame) {
+        self.handle_received();
+        match frame {
+            // Told apart by their type before anything else: a push is never the reply to a request.
+            Frame::Push(elements) => self.on_push(elements),
+            Frame::Attribute { attributes: _, value } if matches!(*value, Frame::Push(_)) => {
+                self.handle_frame(*value)
+            }
+            reply => self.on_reply(reply),
+        }
+    }
+
+    /// Bytes were received, even if they complete no frame yet: the link is not dead.
+    pub fn handle_received(&mut self) {
+        self.silence = Silence::default();
+    }
+
+    /// The socket was closed, or will be: nothing more is received. What did not run comes back, everything else fails.
+    pub fn handle_closed(&mut self, cause: CloseCause) {
+        if matches!(self.phase, Phase::Closed) {
+            return;
+        }
+        self.phase = Phase::Closed;
+        self.handshake_bytes.clear();
+        for accepted in self.pipeline.take_written() {
+            let repeatable =
+                accepted.request.replay == Replay::Idempotent && accepted.request.class == Class::Shared;
+            self.finish_lost(accepted, repeatable, Delivery::Unknown, cause);
+        }
+        for accepted in self.pipeline.take_unsent() {
+            let repeatable = accepted.request.replay != Replay::Never;
+            self.finish_lost(accepted, repeatable, Delivery::NotSent, cause);
+        }
+    }
+
+    /// Time has passed. Calling it too early does nothing.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        for (accepted, written) in self.pipeline.take_due(now) {
+            if written && accepted.request.timeout == Timeout::Configured {
+                self.silence.note(now, accepted.accepted_at());
+            }
+            let delivery = if written { Delivery::Unknown } else { Delivery::NotSent };
+            let after = accepted.timeout();
+            self.complete(accepted.id, Err(RequestError::TimedOut { after, delivery }));
+        }
+        if self.silence.timeouts >= SILENT_TIMEOUTS && !matches!(self.phase, Phase::Closed) {
+            self.events.push_back(ConnectionEvent::Failed(CloseCause::Silent));
+        }
+    }
+
+    /// A window was opened or closed. Opening extends the deadlines of all requests here; closing shortens none.
+    pub fn retime(&mut self, relaxed: Option<Duration>) {
+        self.relaxed = relaxed;
+        if let Some(relaxed) = relaxed {
+            self.pipeline.relax(relaxed);
+        }
+    }
+
+    /// Takes no request any more; what was not written comes back, what was written is answered.
+    pub fn drain(&mut self) {
+        if !matches!(self.phase, Phase::Ready) {
+            return;
+        }
+        self.phase = Phase::Draining;
+        for accepted in self.pipeline.take_unsent() {
+            self.events.push_back(ConnectionEvent::Returned { accepted, delivery: Delivery::NotSent });
+        }
+        if self.pipeline.is_drained() {
+            self.events.push_back(ConnectionEvent::Drained);
+        }
+    }
+
+    /// Appends what is to be written, at most 64 KiB and the rest of one request; true if there was anything. What was
+    /// taken counts as written: the server may run it.
+    pub fn poll_transmit(&mut self, buffer: &mut WriteBuffer) -> bool {
+        if !self.handshake_bytes.is_empty() {
+            buffer.push(&self.handshake_bytes.split().freeze());
+            return true;
+        }
+        match self.phase {
+            Phase::Ready => self.pipeline.transmit(buffer),
+            Phase::Negotiating(_) | Phase::Draining | Phase::Closed => false,
+        }
+    }
+
+    /// The next thing to say.
+    pub fn poll_event(&mut self) -> Option<ConnectionEvent> {
+        self.events.pop_front()
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) has something to do, or a little earlier.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.pipeline.poll_timeout()
+    }
+
+    /// True if requests may be enqueued.
+    #[must_use]
+    pub fn is_serving(&self) -> bool {
+        matches!(self.phase, Phase::Ready)
+    }
+
+    /// True if something waits to be written.
+    #[must_use]
+    pub fn has_unsent(&self) -> bool {
+        !self.handshake_bytes.is_empty() || self.pipeline.has_unsent()
+    }
+
+    /// True if the opt-in was written and not yet answered: if the link dies now, the opt-in may be why.
+    #[must_use]
+    pub fn awaits_opt_in(&self) -> bool {
+        matches!(&self.phase, Phase::Negotiating(handshake) if handshake.awaits_opt_in())
+    }
+
+    /// Requests here, waiting or written, those included whose replies will be swallowed.
+    #[must_use]
+    pub fn requests(&self) -> usize {
+        self.pipeline.len()
+    }
+
+    fn on_push(&mut self, elements: Vec<Frame>) {
+        if matches!(self.phase, Phase::Closed) {
+            return;
+        }
+        self.events.push_back(match Notification::parse(&elements) {
+            Ok(Some(notification)) => ConnectionEvent::Notified(notification),
+            Ok(None) => ConnectionEvent::Pushed(elements),
+            Err(error) => ConnectionEvent::Malformed(error),
+        });
+    }
+
+    fn on_reply(&mut self, reply: Frame) {
+        match &mut self.phase {
+            Phase::Closed => {}
+            Phase::Negotiating(handshake) => {
+                match handshake.handle_reply(&reply, &mut self.handshake_bytes) {
+                    Ok(Progress::Pending | Progress::Write) => {}
+                    Ok(Progress::Done(negotiated)) => {
+                        self.phase = Phase::Ready;
+                        self.events.push_back(ConnectionEvent::Ready(negotiated));
+                    }
+                    Err(error) => {
+                        self.phase = Phase::Closed;
+                        self.events.push_back(ConnectionEvent::HandshakeFailed(error));
+                    }
+                }
+            }
+            Phase::Ready | Phase::Draining => match self.pipeline.reply(reply) {
+                Matched::Complete(accepted, replies) => {
+                    self.complete(accepted.id, Ok(replies));
+                    self.settle_drain();
+                }
+                Matched::Nothing => self.settle_drain(),
+                Matched::Stray => {
+                    let cause = CloseCause::Protocol(ProtocolError::UnexpectedReply);
+                    self.events.push_back(ConnectionEvent::Failed(cause));
+                }
+            },
+        }
+    }
+
+    fn settle_drain(&mut self) {
+        if matches!(self.phase, Phase::Draining) && self.pipeline.is_drained() {
+            self.events.push_back(ConnectionEvent::Drained);
+        }
+    }
+
+    fn finish_lost(&mut self, accepted: Accepted, repeatable: bool, delivery: Delivery, cause: CloseCause) {
+        if repeatable {
+            self.events.push_back(ConnectionEvent::Returned { accepted, delivery });
+            return;
+        }
+        let error = match cause {
+            CloseCause::MoveDeadline => RequestError::MoveDeadline { delivery },
+            CloseCause::ShutDown => RequestError::ShutDown { delivery },
+            cause => RequestError::ConnectionLost { cause, delivery },
+        };
+        self.complete(accepted.id, Err(error));
+    }
+
+    fn complete(&mut self, id: RequestId, outcome: Outcome) {
+        self.events.push_back(ConnectionEvent::Completed { id, outcome });
+    }
+}
+
+impl Silence {
+    /// Counts a timeout if its request was accepted after the last one that counted: requests of one burst time out
+    /// together and are one sign, not many.
+    fn note(&mut self, now: Instant, accepted_at: Instant) {
+        if self.since.is_none_or(|since| accepted_at >= since) {
+            self.timeouts += 1;
+            self.since = Some(now);
+        }
+    }
+}

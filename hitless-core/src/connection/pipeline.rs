@@ -1,0 +1,186 @@
+//! The two queues of a connection: what waits to be written, and what waits for its replies. Order is the only
+//! correlation between requests and replies, so nothing is ever taken out of the middle of what was written.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use resp3_codec::Frame;
+
+use super::accepted::Accepted;
+use crate::request::Replies;
+use crate::timer::earliest;
+use crate::write_buffer::WriteBuffer;
+
+/// The place of a request in its connection, valid until it completes or leaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Ticket(u64);
+
+/// The most that one call hands out (the last request may exceed it).
+const TAKE: usize = 64 * 1024;
+
+#[derive(Debug)]
+struct Unsent {
+    ticket: Ticket,
+    accepted: Accepted,
+}
+
+#[derive(Debug)]
+struct Written {
+    ticket: Ticket,
+    /// `None` once it was abandoned or has timed out: its replies still come and are swallowed.
+    accepted: Option<Accepted>,
+    left: u32,
+    replies: Replies,
+}
+
+/// What one reply did.
+#[derive(Debug)]
+pub(super) enum Matched {
+    /// Nobody is waiting for a reply.
+    Stray,
+    /// More replies are to come, or nobody is interested any more.
+    Nothing,
+    /// The last reply of a request.
+    Complete(Accepted, Replies),
+}
+
+#[derive(Debug)]
+pub(super) struct Pipeline {
+    unsent: VecDeque<Unsent>,
+    written: VecDeque<Written>,
+    next_ticket: u64,
+    /// Nothing is due before this instant. Only a lower bound, so that completions need not maintain it.
+    quiet_until: Option<Instant>,
+}
+
+impl Pipeline {
+    pub(super) const fn new() -> Self {
+        Self { unsent: VecDeque::new(), written: VecDeque::new(), next_ticket: 0, quiet_until: None }
+    }
+
+    pub(super) fn push(&mut self, accepted: Accepted) -> Ticket {
+        let ticket = Ticket(self.next_ticket);
+        self.next_ticket += 1;
+        self.quiet_until = earliest([self.quiet_until, accepted.deadline()]);
+        self.unsent.push_back(Unsent { ticket, accepted });
+        ticket
+    }
+
+    /// Hands bytes out; true if there were any. From here on the server may run these requests.
+    pub(super) fn transmit(&mut self, buffer: &mut WriteBuffer) -> bool {
+        let limit = buffer.len() + TAKE;
+        let mut any = false;
+        while buffer.len() < limit {
+            let Some(Unsent { ticket, accepted }) = self.unsent.pop_front() else { break };
+            buffer.push(&accepted.request.payload);
+            let left = accepted.request.replies.get();
+            self.written.push_back(Written {
+                ticket,
+                accepted: Some(accepted),
+                left,
+                replies: Replies::new(),
+            });
+            any = true;
+        }
+        any
+    }
+
+    pub(super) fn reply(&mut self, frame: Frame) -> Matched {
+        let Some(front) = self.written.front_mut() else { return Matched::Stray };
+        front.left -= 1;
+        if front.accepted.is_some() {
+            front.replies.push(frame);
+        }
+        if front.left > 0 {
+            return Matched::Nothing;
+        }
+        match self.written.pop_front() {
+            Some(Written { accepted: Some(accepted), replies, .. }) => Matched::Complete(accepted, replies),
+            _ => Matched::Nothing,
+        }
+    }
+
+    /// Gives up on a request. True if it was here.
+    pub(super) fn abandon(&mut self, ticket: Ticket) -> bool {
+        if let Ok(at) = self.unsent.binary_search_by_key(&ticket, |unsent| unsent.ticket) {
+            return self.unsent.remove(at).is_some();
+        }
+        let Ok(at) = self.written.binary_search_by_key(&ticket, |written| written.ticket) else {
+            return false;
+        };
+        let written = &mut self.written[at];
+        written.replies = Replies::new();
+        written.accepted.take().is_some()
+    }
+
+    /// Takes out what is due: `(request, true if it was written)`, in order of acceptance.
+    pub(super) fn take_due(&mut self, now: Instant) -> Vec<(Accepted, bool)> {
+        if self.quiet_until.is_none_or(|quiet_until| quiet_until > now) {
+            return Vec::new();
+        }
+        let mut due = Vec::new();
+        for written in &mut self.written {
+            if written.accepted.as_ref().is_some_and(|accepted| accepted.is_due(now)) {
+                written.replies = Replies::new();
+                due.extend(written.accepted.take().map(|accepted| (accepted, true)));
+            }
+        }
+        if self.unsent.iter().any(|unsent| unsent.accepted.is_due(now)) {
+            for unsent in std::mem::take(&mut self.unsent) {
+                if unsent.accepted.is_due(now) {
+                    due.push((unsent.accepted, false));
+                } else {
+                    self.unsent.push_back(unsent);
+                }
+            }
+        }
+        self.quiet_until = earliest(self.waiting().map(Accepted::deadline));
+        due
+    }
+
+    /// Extends the deadlines of everything here.
+    pub(super) fn relax(&mut self, relaxed: Duration) {
+        for written in &mut self.written {
+            if let Some(accepted) = &mut written.accepted {
+                accepted.relax(relaxed);
+            }
+        }
+        for unsent in &mut self.unsent {
+            unsent.accepted.relax(relaxed);
+        }
+        self.quiet_until = earliest(self.waiting().map(Accepted::deadline));
+    }
+
+    /// Takes out everything that was not written, in order.
+    pub(super) fn take_unsent(&mut self) -> impl Iterator<Item = Accepted> + use<> {
+        std::mem::take(&mut self.unsent).into_iter().map(|unsent| unsent.accepted)
+    }
+
+    /// Takes out everything that was written and is still wanted, in order.
+    pub(super) fn take_written(&mut self) -> impl Iterator<Item = Accepted> + use<> {
+        std::mem::take(&mut self.written).into_iter().filter_map(|written| written.accepted)
+    }
+
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        self.quiet_until
+    }
+
+    pub(super) fn has_unsent(&self) -> bool {
+        !self.unsent.is_empty()
+    }
+
+    /// True if every reply that will come has come. An abandoned request counts until its replies are in.
+    pub(super) fn is_drained(&self) -> bool {
+        self.written.is_empty()
+    }
+
+    /// Requests here, swallowed ones included.
+    pub(super) fn len(&self) -> usize {
+        self.unsent.len() + self.written.len()
+    }
+
+    fn waiting(&self) -> impl Iterator<Item = &Accepted> {
+        let written = self.written.iter().filter_map(|written| written.accepted.as_ref());
+        written.chain(self.unsent.iter().map(|unsent| &unsent.accepted))
+    }
+}

@@ -1,0 +1,175 @@
+//! Where to dial, and what a failed dial leads to.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::{Conn, Coordinator, Directive, Lookup, Phase, Redial, TimerKey};
+use crate::config::Protocol;
+use crate::endpoint::{Endpoint, Host, Peer};
+use crate::error::{CloseCause, ConnectError};
+use crate::event::Event;
+use crate::handshake::Probe;
+use crate::ids::ConnId;
+use crate::mode::Mode;
+use crate::notification::MoveTarget;
+use crate::timer::after;
+
+impl Coordinator {
+    /// Begins to open a connection: to the configured endpoint, away from addresses that are being retired.
+    pub fn open(&mut self, now: Instant) -> ConnId {
+        let limit = self.config.connect_timeout();
+        let conn = self.begin_attempt(now, limit, None, None);
+        match self.config.endpoint().clone() {
+            Endpoint::Tcp { host: Host::Name(name), .. } => self.resolve(conn, Lookup::Name, &name),
+            named => self.dial_away_from_retiring(now, conn, named.peer().into_iter().collect()),
+        }
+        conn
+    }
+
+    /// The answer to [`Directive::Resolve`].
+    pub fn handle_resolved(
+        &mut self,
+        now: Instant,
+        conn: ConnId,
+        answer: Result<Vec<IpAddr>, io::ErrorKind>,
+    ) {
+        let Some(entry) = self.conns.get(conn) else { return };
+        let Phase::Resolving(lookup) = entry.phase else { return };
+        let replaces = entry.replaces;
+        let port = match (lookup, self.config.endpoint()) {
+            (Lookup::Target { port }, _) | (Lookup::Name, &Endpoint::Tcp { port, .. }) => port,
+            (Lookup::Name, Endpoint::Unix(_)) => return,
+        };
+        match answer {
+            Err(kind) => self.fail_attempt(now, conn, ConnectError::Resolve(kind)),
+            Ok(addresses) => {
+                let peers = addresses.into_iter().map(|ip| Peer::from(SocketAddr::new(ip, port))).collect();
+                match (replaces, lookup) {
+                    (Some(from), lookup) => self.dial_handoff(now, from, conn, lookup, peers),
+                    (None, Lookup::Name) => self.dial_away_from_retiring(now, conn, peers),
+                    (None, Lookup::Target { .. }) => self.dial_any(now, conn, &peers),
+                }
+            }
+        }
+        self.put_to_work(now);
+    }
+
+    pub(super) fn begin_attempt(
+        &mut self,
+        now: Instant,
+        limit: Option<Duration>,
+        replaces: Option<ConnId>,
+        avoid: Option<Peer>,
+    ) -> ConnId {
+        let probe = self.probe(now);
+        let phase = Phase::Resolving(Lookup::Name);
+        let conn = self.conns.insert(Conn { phase, probe, replaces, peer: None, avoid, limit });
+        if let Some(limit) = limit {
+            self.timers.arm(TimerKey::Conn(conn), after(now, limit));
+        }
+        conn
+    }
+
+    /// Whether a handshake that begins now opts in.
+    pub(super) fn probe(&mut self, now: Instant) -> Probe {
+        let maintenance = self.config.maintenance();
+        let wanted = maintenance.mode() != Mode::Disabled && self.config.protocol() == Protocol::Resp3;
+        // `enabled` asks whatever was learnt: a refusal is to be seen, not worked around.
+        let asks = wanted
+            && (maintenance.mode() == Mode::Enabled || (!self.suspect && self.support.take_probe(now)));
+        if asks { Probe::OptIn } else { Probe::Skip }
+    }
+
+    pub(super) fn resolve(&mut self, conn: ConnId, lookup: Lookup, name: &Arc<str>) {
+        if let Some(entry) = self.conns.get_mut(conn) {
+            entry.phase = Phase::Resolving(lookup);
+        }
+        self.directives.push_back(Directive::Resolve { conn, host: Arc::clone(name) });
+    }
+
+    pub(super) fn dial(&mut self, now: Instant, conn: ConnId, address: Peer) {
+        let Some(entry) = self.conns.get_mut(conn) else { return };
+        entry.phase = Phase::Dialing;
+        entry.peer = Some(address.clone());
+        let directive = Directive::Dial {
+            conn,
+            address: address.clone(),
+            probe: entry.probe,
+            until: entry.limit.map(|limit| after(now, limit)),
+            replaces: entry.replaces,
+        };
+        let replaces = entry.replaces;
+        if let Some((from, handoff)) = replaces.and_then(|from| Some((from, self.handoffs.get(&from)?))) {
+            let attempt = handoff.attempts;
+            self.emit(Event::HandoffDialing { from, to: conn, address, attempt });
+        }
+        self.directives.push_back(directive);
+    }
+
+    /// Dials one of `addresses`, another one each time.
+    pub(super) fn dial_any(&mut self, now: Instant, conn: ConnId, addresses: &[Peer]) {
+        let turn = self.dials;
+        self.dials = self.dials.wrapping_add(1);
+        match turn.checked_rem(addresses.len()).and_then(|at| addresses.get(at)) {
+            Some(address) => self.dial(now, conn, address.clone()),
+            None => self.fail_attempt(now, conn, ConnectError::Resolve(io::ErrorKind::NotFound)),
+        }
+    }
+
+    /// Dials the target of a move, looking its name up first if it has one.
+    pub(super) fn dial_target(&mut self, now: Instant, conn: ConnId, target: &Endpoint) {
+        match target {
+            Endpoint::Tcp { host: Host::Name(name), port } => {
+                self.resolve(conn, Lookup::Target { port: *port }, name);
+            }
+            named => self.dial_any(now, conn, &named.peer().into_iter().collect::<Vec<_>>()),
+        }
+    }
+
+    /// An attempt has failed: forgets it and decides what follows.
+    pub(super) fn fail_attempt(&mut self, now: Instant, conn: ConnId, error: ConnectError) {
+        let Some(entry) = self.conns.get(conn) else { return };
+        let (replaces, without_probe) = (entry.replaces, entry.probe == Probe::Skip);
+        let died_at_opt_in = self.suspect && !without_probe;
+        if self.suspect && without_probe {
+            // It failed without the opt-in as well: the opt-in was not why.
+            self.suspect = false;
+        }
+        self.forget(conn, CloseCause::ByClient);
+        if let Some(from) = replaces {
+            self.handoff_failed(now, from, conn, error, died_at_opt_in);
+            return;
+        }
+        self.emit(Event::ConnectFailed { conn, error: error.clone() });
+        self.report_failure(conn, error, died_at_opt_in);
+    }
+
+    pub(super) fn report_failure(&mut self, conn: ConnId, error: ConnectError, at_once: bool) {
+        let redial = match (at_once, error.is_transient()) {
+            (true, _) => Redial::AtOnce,
+            (false, true) => Redial::AfterPause,
+            (false, false) => Redial::Hopeless,
+        };
+        self.directives.push_back(Directive::Failed { conn, error, redial });
+    }
+
+    /// Dials one of the name's addresses that no live move retires; if none is left, the target of a move; and if the
+    /// server named none, the addresses there are, because a virtual one may lead to the new node.
+    fn dial_away_from_retiring(&mut self, now: Instant, conn: ConnId, addresses: Vec<Peer>) {
+        let kept: Vec<Peer> =
+            addresses.iter().filter(|peer| !self.moves.contains_key(*peer)).cloned().collect();
+        if !kept.is_empty() {
+            return self.dial_any(now, conn, &kept);
+        }
+        let Some(retiring) = addresses.iter().find_map(|peer| self.moves.get(peer)) else {
+            return self.dial_any(now, conn, &addresses);
+        };
+        match (retiring.landed.clone(), retiring.key.target.clone()) {
+            (Some(landed), _) => self.dial(now, conn, landed),
+            (None, MoveTarget::Endpoint(target)) => self.dial_target(now, conn, &target),
+            (None, MoveTarget::SameName) => self.dial_any(now, conn, &addresses),
+        }
+    }
+}

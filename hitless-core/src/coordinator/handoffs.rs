@@ -1,0 +1,365 @@
+//! Handoffs: who moves when, through a limited number of workers, with a scout in front.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use super::moves::{Handoff, HandoffState, Move, MoveKey};
+use super::{Coordinator, Directive, Lookup, Phase, TimerKey};
+use crate::backoff::HandoffSchedule;
+use crate::endpoint::{Endpoint, Host, Peer};
+use crate::error::{CloseCause, ConnectError};
+use crate::event::{Event, WindowScope};
+use crate::ids::ConnId;
+use crate::notification::MoveTarget;
+use crate::timer::after;
+use crate::windows::Cause;
+
+/// How often a name is looked up while its addresses have not changed, give or take a quarter.
+const LOOKUP_INTERVAL: Duration = Duration::from_millis(500);
+const LOOKUP_JITTER_PERCENT: u32 = 25;
+
+impl Coordinator {
+    /// Begins to move every connection to the source of `key`, in the place of an older move of that source.
+    pub(super) fn start_move(&mut self, now: Instant, key: MoveKey, grace: Duration) {
+        let source = key.source.clone();
+        let deadline = after(now, grace);
+        self.supersede(now, &source);
+        let maintenance = self.config.maintenance();
+        let remembered_until = after(deadline, maintenance.window_cap());
+        let ends_at = after(deadline, maintenance.relaxed_timeout().saturating_mul(2));
+        let schedule = HandoffSchedule::new(
+            now,
+            deadline,
+            maintenance.max_handoff_retries(),
+            maintenance.handoff_timeout(),
+        );
+        let target = match &key.target {
+            MoveTarget::Endpoint(endpoint) => Some(endpoint.clone()),
+            MoveTarget::SameName => None,
+        };
+        self.emit(Event::MoveStarted { source: source.clone(), target, seq: key.seq, deadline });
+        self.finished.insert(now, key.clone(), remembered_until);
+        self.timers.arm(TimerKey::Move(source.clone()), ends_at);
+        self.moves.insert(
+            source.clone(),
+            Move {
+                key,
+                started_at: now,
+                deadline,
+                schedule,
+                landed: None,
+                behind_scout: VecDeque::new(),
+                scouting: false,
+                open: 0,
+                moved: 0,
+                stayed: 0,
+                reported: false,
+            },
+        );
+        let residents: Vec<ConnId> = self.by_peer.get(&source).into_iter().flatten().copied().collect();
+        for conn in residents {
+            self.enrol(now, conn, &source);
+        }
+    }
+
+    /// A connection became ready at an address that is being retired: it moves, too.
+    pub(super) fn enrol_late_joiner(&mut self, now: Instant, conn: ConnId, peer: &Peer) {
+        if self.moves.get(peer).is_some_and(|of| now < of.deadline) {
+            self.enrol(now, conn, peer);
+        }
+    }
+
+    fn enrol(&mut self, now: Instant, conn: ConnId, source: &Peer) {
+        let serving = self.conns.get(conn).is_some_and(|entry| entry.phase == Phase::Serving);
+        if !serving || self.handoffs.contains_key(&conn) {
+            return;
+        }
+        let Some(of) = self.moves.get_mut(source) else { return };
+        of.open += 1;
+        of.reported = false;
+        let state = HandoffState::BehindScout;
+        self.handoffs.insert(conn, Handoff { source: source.clone(), attempts: 0, state });
+        if of.landed.is_some() {
+            self.line_up(conn);
+        } else {
+            of.behind_scout.push_back(conn);
+            self.send_scout(now, source);
+        }
+    }
+
+    /// The first handoff goes alone: at once to a named target; when half of the time is over if the server named none,
+    /// because names are seen to lead to the new node only late.
+    fn send_scout(&mut self, now: Instant, source: &Peer) {
+        let Some(of) = self.moves.get_mut(source).filter(|of| !of.scouting && of.landed.is_none()) else {
+            return;
+        };
+        let Some(scout) = of.behind_scout.pop_front() else { return };
+        of.scouting = true;
+        if of.key.target == MoveTarget::SameName {
+            let half = of.started_at + of.deadline.saturating_duration_since(of.started_at) / 2;
+            if now < half {
+                return self.wait(scout, half);
+            }
+        }
+        self.line_up(scout);
+    }
+
+    fn wait(&mut self, from: ConnId, until: Instant) {
+        if let Some(handoff) = self.handoffs.get_mut(&from) {
+            handoff.state = HandoffState::Waiting;
+            self.timers.arm(TimerKey::Handoff(from), until);
+        }
+    }
+
+    /// Asks for a worker.
+    pub(super) fn line_up(&mut self, from: ConnId) {
+        let Some(handoff) = self.handoffs.get_mut(&from) else { return };
+        let Some(of) = self.moves.get(&handoff.source) else { return };
+        handoff.state = HandoffState::Queued(self.queue.push(of.deadline, from));
+    }
+
+    /// Gives free workers to those who wait for one.
+    pub(super) fn put_to_work(&mut self, now: Instant) {
+        while self.working.len() < self.config.handoff_capacity().workers() as usize {
+            let Some(ticket) = self.queue.pop() else { return };
+            self.attempt(now, ticket.conn);
+        }
+    }
+
+    fn attempt(&mut self, now: Instant, from: ConnId) {
+        let Some(handoff) = self.handoffs.get_mut(&from) else { return };
+        let Some(of) = self.moves.get(&handoff.source) else { return };
+        let Some(limit) = of.schedule.attempt_limit(now, handoff.attempts) else {
+            return self.stay_put(now, from);
+        };
+        handoff.attempts += 1;
+        let source = handoff.source.clone();
+        let (landed, target) = (of.landed.clone(), of.key.target.clone());
+        // Arriving at the source is a failure, unless the scout found that the same address leads to the new node.
+        let avoid = (landed.as_ref() != Some(&source)).then(|| source.clone());
+        let to = self.begin_attempt(now, Some(limit), Some(from), avoid);
+        self.working.insert(to);
+        if let Some(handoff) = self.handoffs.get_mut(&from) {
+            handoff.state = HandoffState::Dialing { to };
+        }
+        match (landed, target, self.config.endpoint().clone()) {
+            (Some(landed), _, _) => self.dial(now, to, landed),
+            (None, MoveTarget::Endpoint(target), _) => self.dial_target(now, to, &target),
+            (None, MoveTarget::SameName, Endpoint::Tcp { host: Host::Name(name), .. }) => {
+                self.resolve(to, Lookup::Name, &name);
+            }
+            (None, MoveTarget::SameName, literal) => {
+                self.dial_handoff(now, from, to, Lookup::Name, literal.peer().into_iter().collect());
+            }
+        }
+    }
+
+    /// The addresses that a handoff may dial are known.
+    pub(super) fn dial_handoff(
+        &mut self,
+        now: Instant,
+        from: ConnId,
+        to: ConnId,
+        lookup: Lookup,
+        peers: Vec<Peer>,
+    ) {
+        if matches!(lookup, Lookup::Target { .. }) {
+            return self.dial_any(now, to, &peers);
+        }
+        let fresh: Vec<Peer> = peers.iter().filter(|peer| !self.moves.contains_key(*peer)).cloned().collect();
+        if !fresh.is_empty() {
+            return self.dial_any(now, to, &fresh);
+        }
+        let Some(of) = self.handoffs.get(&from).and_then(|handoff| self.moves.get(&handoff.source)) else {
+            return;
+        };
+        let last_chance = of.last_chance();
+        if now < last_chance {
+            let pause = self.rng.jitter(LOOKUP_INTERVAL, LOOKUP_JITTER_PERCENT);
+            return self.look_again(from, to, after(now, pause).min(last_chance));
+        }
+        if let Some(entry) = self.conns.get_mut(to) {
+            // A virtual address may lead to the new node by now. If it does not, a MOVING right after the opt-in says so.
+            entry.avoid = None;
+        }
+        self.dial_any(now, to, &peers);
+    }
+
+    /// The name still leads to the retiring address: that was no attempt. Frees the worker until `at`.
+    fn look_again(&mut self, from: ConnId, to: ConnId, at: Instant) {
+        self.working.remove(&to);
+        self.forget(to, CloseCause::ByClient);
+        if let Some(handoff) = self.handoffs.get_mut(&from) {
+            handoff.attempts -= 1;
+        }
+        self.wait(from, at);
+    }
+
+    /// The new connection is ready: from here on it serves, and the old one drains.
+    pub(super) fn cut_over(&mut self, now: Instant, from: ConnId, to: ConnId, peer: &Peer) {
+        self.working.remove(&to);
+        let Some(handoff) = self.handoffs.remove(&from) else { return };
+        self.directives.push_back(Directive::CutOver { from, to });
+        let relaxed_for = self.config.maintenance().post_handoff_relaxed_duration();
+        if !relaxed_for.is_zero() {
+            let scope = WindowScope::Connection(to);
+            self.open_window(now, scope, Cause::Handoff, None, after(now, relaxed_for));
+        }
+        let Some(of) = self.moves.get_mut(&handoff.source) else { return };
+        of.open = of.open.saturating_sub(1);
+        of.moved += 1;
+        of.landed.get_or_insert_with(|| peer.clone());
+        of.scouting = false;
+        let followers = std::mem::take(&mut of.behind_scout);
+        let until = of.deadline.max(after(now, self.config.maintenance().relaxed_timeout()));
+        for follower in followers {
+            self.line_up(follower);
+        }
+        if let Some(entry) = self.conns.get_mut(from) {
+            entry.phase = Phase::Draining { since: now };
+            self.timers.arm(TimerKey::Conn(from), until);
+            self.directives.push_back(Directive::Drain { conn: from, until });
+        }
+        self.report_finished(now, &handoff.source);
+    }
+
+    /// An attempt of the handoff of `from` failed.
+    pub(super) fn handoff_failed(
+        &mut self,
+        now: Instant,
+        from: ConnId,
+        to: ConnId,
+        error: ConnectError,
+        at_once: bool,
+    ) {
+        self.working.remove(&to);
+        if self.conns.get(from).is_none() {
+            // The old connection is gone as well: opening another one is the owner's business.
+            self.leave_move(now, from);
+            return self.report_failure(to, error, at_once);
+        }
+        let Some(handoff) = self.handoffs.get_mut(&from) else { return };
+        let Some(of) = self.moves.get(&handoff.source) else { return };
+        let attempt = handoff.attempts;
+        let retry_at = if at_once {
+            handoff.attempts -= 1;
+            Some(now)
+        } else {
+            of.schedule.retry_at(now, attempt, &mut self.rng)
+        };
+        self.emit(Event::HandoffFailed { from, error, attempt, retry_at });
+        match retry_at {
+            Some(at) if at > now => self.wait(from, at),
+            Some(_) => self.line_up(from),
+            None => self.stay_put(now, from),
+        }
+    }
+
+    /// The budget is spent: the old connection serves until the server closes it, and so do those behind the scout.
+    pub(super) fn stay_put(&mut self, now: Instant, from: ConnId) {
+        let Some(source) = self.handoffs.get(&from).map(|handoff| handoff.source.clone()) else { return };
+        let Some(of) = self.moves.get_mut(&source) else { return };
+        let mut staying = vec![from];
+        if of.landed.is_none() {
+            of.scouting = false;
+            staying.extend(of.behind_scout.drain(..));
+        }
+        for conn in staying {
+            of.open = of.open.saturating_sub(1);
+            of.stayed += 1;
+            if let Some(handoff) = self.handoffs.get_mut(&conn) {
+                handoff.state = HandoffState::StayPut;
+            }
+        }
+        self.report_finished(now, &source);
+    }
+
+    /// The connection that was to be moved is gone. A dial that is under way becomes its successor's.
+    pub(super) fn abandon_handoff(&mut self, now: Instant, from: ConnId) {
+        let dialing = |handoff: &Handoff| matches!(handoff.state, HandoffState::Dialing { .. });
+        if !self.handoffs.get(&from).is_some_and(dialing) {
+            self.leave_move(now, from);
+        }
+    }
+
+    fn leave_move(&mut self, now: Instant, from: ConnId) {
+        let Some(Handoff { source, state, .. }) = self.handoffs.remove(&from) else { return };
+        self.timers.cancel(&TimerKey::Handoff(from));
+        let Some(of) = self.moves.get_mut(&source) else { return };
+        match state {
+            HandoffState::StayPut => return,
+            HandoffState::BehindScout => of.behind_scout.retain(|conn| *conn != from),
+            HandoffState::Queued(ticket) => self.queue.remove(of.deadline, ticket),
+            HandoffState::Dialing { .. } | HandoffState::Waiting => {}
+        }
+        let was_scout = of.landed.is_none() && !matches!(state, HandoffState::BehindScout);
+        of.open = of.open.saturating_sub(1);
+        if was_scout {
+            of.scouting = false;
+            self.send_scout(now, &source);
+        }
+        self.report_finished(now, &source);
+    }
+
+    /// A newer MOVING: what the older one has begun is undone.
+    fn supersede(&mut self, now: Instant, source: &Peer) {
+        let Some(of) = self.moves.get(source) else { return };
+        let seq = of.key.seq;
+        self.emit(Event::MoveSuperseded { source: source.clone(), seq });
+        self.dissolve(now, source);
+    }
+
+    /// The time of a move is long over.
+    pub(super) fn end_move(&mut self, now: Instant, source: &Peer) {
+        self.dissolve(now, source);
+    }
+
+    fn dissolve(&mut self, _now: Instant, source: &Peer) {
+        let Some(of) = self.moves.remove(source) else { return };
+        self.timers.cancel(&TimerKey::Move(source.clone()));
+        let concerned: Vec<ConnId> = self
+            .handoffs
+            .iter()
+            .filter(|(_, handoff)| handoff.source == *source)
+            .map(|(from, _)| *from)
+            .collect();
+        for from in concerned {
+            let Some(handoff) = self.handoffs.remove(&from) else { continue };
+            self.timers.cancel(&TimerKey::Handoff(from));
+            match handoff.state {
+                HandoffState::Queued(ticket) => self.queue.remove(of.deadline, ticket),
+                HandoffState::Dialing { to } => self.abort_dial(from, to),
+                HandoffState::BehindScout | HandoffState::Waiting | HandoffState::StayPut => {}
+            }
+        }
+    }
+
+    fn abort_dial(&mut self, from: ConnId, to: ConnId) {
+        self.working.remove(&to);
+        self.forget(to, CloseCause::ByClient);
+        if self.conns.get(from).is_none() {
+            self.report_failure(to, ConnectError::Retiring, true);
+        }
+        self.close(to, CloseCause::ByClient);
+    }
+
+    fn report_finished(&mut self, now: Instant, source: &Peer) {
+        let Some(of) = self.moves.get_mut(source).filter(|of| of.open == 0 && !of.reported) else { return };
+        of.reported = true;
+        let event = Event::MoveFinished {
+            source: source.clone(),
+            seq: of.key.seq,
+            moved: of.moved,
+            stayed: of.stayed,
+            took: now.saturating_duration_since(of.started_at),
+        };
+        self.emit(event);
+    }
+}
+
+impl Move {
+    /// When the same address is dialled although the name did not change: late, but with time to spare.
+    fn last_chance(&self) -> Instant {
+        self.started_at + self.schedule.budget_end().saturating_duration_since(self.started_at) / 5 * 4
+    }
+}

@@ -1,0 +1,386 @@
+//! Policy alone: which address to dial, what a notification means, which connection moves when, and whose timeouts are
+//! relaxed. No frames, no bytes, no sockets.
+//!
+//! For embedders that own their I/O, pool and codec: tell it the facts (`open`, `handle_*`), obey its
+//! [`Directive`]s, call [`handle_timeout`](Coordinator::handle_timeout) when
+//! [`poll_timeout`](Coordinator::poll_timeout) says so. Every method is total: facts about connections that the
+//! coordinator has forgotten are no-ops.
+//!
+//! ```text
+//! one connection: Resolving -> Dialing -> Negotiating -> Serving -> Draining -> (forgotten)
+//! one handoff:    BehindScout -> Queued -> Dialing -> (cut over)
+//!                                  ^          |
+//!                                  +- Waiting +-> StayPut      the old connection serves to the end
+//! ```
+
+mod dial;
+mod directive;
+mod handoffs;
+mod moves;
+mod notifications;
+mod queue;
+#[cfg(test)]
+mod tests;
+mod timers;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+pub use self::directive::{Directive, Redial};
+use self::moves::{Handoff, Move, MoveKey};
+use self::queue::HandoffQueue;
+use self::timers::Timers;
+use crate::config::Config;
+use crate::dedup::Remembered;
+use crate::endpoint::Peer;
+use crate::error::{CloseCause, ConnectError};
+use crate::event::{Event, WindowScope};
+use crate::handshake::{ErrorCode, OptIn, Probe};
+use crate::ids::{Arena, ConnId};
+use crate::mode::Support;
+use crate::rng::Rng;
+use crate::timer::earliest;
+use crate::windows::Windows;
+
+/// Finished moves that are remembered, so that a repeated MOVING changes nothing.
+const REMEMBERED_MOVES: usize = 64;
+
+/// Windows of databases and addresses; servers were seen to keep a handful open.
+const WINDOWS_BESIDES_CONNECTIONS: usize = 256;
+
+/// Policy for the connections of one client.
+#[derive(Debug)]
+pub struct Coordinator {
+    config: Arc<Config>,
+    rng: Rng,
+    conns: Arena<ConnId, Conn>,
+    by_peer: BTreeMap<Peer, BTreeSet<ConnId>>,
+    moves: BTreeMap<Peer, Move>,
+    finished: Remembered<MoveKey>,
+    handoffs: BTreeMap<ConnId, Handoff>,
+    queue: HandoffQueue,
+    /// Handoffs in their dial or handshake: a worker exists only while it works.
+    working: BTreeSet<ConnId>,
+    windows: Windows<WindowScope>,
+    support: Support,
+    /// The link died at an opt-in: the next dial does not ask, and if it succeeds, that was why.
+    suspect: bool,
+    timers: Timers<TimerKey>,
+    dials: usize,
+    directives: VecDeque<Directive>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum TimerKey {
+    /// The end of an attempt, or the deadline of a drain.
+    Conn(ConnId),
+    /// The next attempt of a handoff, by the connection it moves.
+    Handoff(ConnId),
+    /// The end of a move.
+    Move(Peer),
+}
+
+#[derive(Debug)]
+struct Conn {
+    phase: Phase,
+    probe: Probe,
+    /// The connection whose place it is to take.
+    replaces: Option<ConnId>,
+    /// Known from the dial on.
+    peer: Option<Peer>,
+    /// The address that this attempt may not land on, because it is being retired.
+    avoid: Option<Peer>,
+    /// The time that this attempt has.
+    limit: Option<Duration>,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Phase {
+    Resolving(Lookup),
+    Dialing,
+    Negotiating,
+    Serving,
+    Draining { since: Instant },
+}
+
+/// Which name is being looked up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Lookup {
+    /// The configured one.
+    Name,
+    /// The target of a move, at this port.
+    Target { port: u16 },
+}
+
+impl Coordinator {
+    /// A coordinator without connections. The same seed and the same facts give the same directives.
+    #[must_use]
+    pub fn new(config: Arc<Config>, seed: u64) -> Self {
+        let queue = HandoffQueue::new(config.handoff_capacity().queue());
+        // Each connection may have one of its own after its handoff.
+        let windows = WINDOWS_BESIDES_CONNECTIONS + config.pool_size() as usize;
+        Self {
+            config,
+            rng: Rng::new(seed),
+            conns: Arena::new(),
+            by_peer: BTreeMap::new(),
+            moves: BTreeMap::new(),
+            finished: Remembered::new(REMEMBERED_MOVES),
+            handoffs: BTreeMap::new(),
+            queue,
+            working: BTreeSet::new(),
+            windows: Windows::new(windows),
+            support: Support::Unknown,
+            suspect: false,
+            timers: Timers::new(),
+            dials: 0,
+            directives: VecDeque::new(),
+        }
+    }
+
+    /// The socket of `conn` is connected to `peer`; its handshake begins.
+    pub fn handle_connected(&mut self, now: Instant, conn: ConnId, peer: Peer) {
+        let Some(entry) = self.conns.get_mut(conn).filter(|entry| entry.phase == Phase::Dialing) else {
+            return;
+        };
+        entry.phase = Phase::Negotiating;
+        entry.peer = Some(peer);
+        if entry.avoid.is_some() && entry.avoid == entry.peer {
+            self.fail_attempt(now, conn, ConnectError::Retiring);
+            self.close(conn, CloseCause::ByClient);
+            self.put_to_work(now);
+        }
+    }
+
+    /// The handshake of `conn` is done.
+    pub fn handle_ready(&mut self, now: Instant, conn: ConnId, opt_in: OptIn) {
+        let Some(entry) = self.conns.get_mut(conn).filter(|entry| entry.phase == Phase::Negotiating) else {
+            return;
+        };
+        let Some(peer) = entry.peer.clone() else { return };
+        if entry.avoid.as_ref() == Some(&peer) {
+            self.fail_attempt(now, conn, ConnectError::Retiring);
+            self.close(conn, CloseCause::ByClient);
+            return self.put_to_work(now);
+        }
+        entry.phase = Phase::Serving;
+        let replaces = entry.replaces;
+        self.timers.cancel(&TimerKey::Conn(conn));
+        self.by_peer.entry(peer.clone()).or_default().insert(conn);
+        self.learn_support(now, opt_in);
+        let notified = opt_in == OptIn::Accepted;
+        self.emit(Event::ConnectionReady { conn, peer: peer.clone(), notified });
+        if let Some(from) = replaces {
+            self.cut_over(now, from, conn, &peer);
+        }
+        self.enrol_late_joiner(now, conn, &peer);
+        self.put_to_work(now);
+    }
+
+    /// Resolving, dialling or the handshake of `conn` failed.
+    pub fn handle_dial_failed(&mut self, now: Instant, conn: ConnId, error: ConnectError) {
+        if self.conns.get(conn).is_some_and(|entry| entry.is_attempt()) {
+            self.fail_attempt(now, conn, error);
+            self.put_to_work(now);
+        }
+    }
+
+    /// The link died after the opt-in was written and before it was answered: perhaps something in between does not
+    /// like it. In mode `auto` the next dial does without, at once.
+    pub fn handle_lost_at_opt_in(&mut self, now: Instant, conn: ConnId, cause: CloseCause) {
+        let Some(entry) = self.conns.get(conn).filter(|entry| entry.phase == Phase::Negotiating) else {
+            return;
+        };
+        if entry.probe == Probe::OptIn && self.config.maintenance().mode() == crate::mode::Mode::Auto {
+            self.suspect = true;
+        }
+        self.handle_dial_failed(now, conn, ConnectError::LostInHandshake(cause));
+    }
+
+    /// A draining connection has answered everything.
+    pub fn handle_drained(&mut self, now: Instant, conn: ConnId) {
+        let Some(Phase::Draining { since }) = self.conns.get(conn).map(|entry| &entry.phase) else { return };
+        let took = now.saturating_duration_since(*since);
+        self.emit(Event::Drained { conn, took });
+        self.close(conn, CloseCause::ByClient);
+        self.forget(conn, CloseCause::ByClient);
+    }
+
+    /// The socket of `conn` is gone.
+    pub fn handle_closed(&mut self, now: Instant, conn: ConnId, cause: CloseCause) {
+        let Some(entry) = self.conns.get(conn) else { return };
+        match entry.phase {
+            Phase::Resolving(_) | Phase::Dialing | Phase::Negotiating => {
+                self.fail_attempt(now, conn, ConnectError::LostInHandshake(cause));
+            }
+            Phase::Serving | Phase::Draining { .. } => {
+                self.forget(conn, cause);
+                self.abandon_handoff(now, conn);
+            }
+        }
+        self.put_to_work(now);
+    }
+
+    /// The owner closes `conn` by itself.
+    pub fn release(&mut self, now: Instant, conn: ConnId) {
+        let Some(entry) = self.conns.get(conn) else { return };
+        let replaced = entry.replaces;
+        self.forget(conn, CloseCause::ByClient);
+        self.abandon_handoff(now, conn);
+        if let Some(from) = replaced.filter(|_| self.working.remove(&conn)) {
+            self.stay_put(now, from);
+        }
+        self.put_to_work(now);
+    }
+
+    /// Time has passed. Calling it too early does nothing.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        while let Some(key) = self.timers.fire(now) {
+            match key {
+                TimerKey::Conn(conn) => self.on_conn_timeout(now, conn),
+                TimerKey::Handoff(from) => self.line_up(from),
+                TimerKey::Move(source) => self.end_move(now, &source),
+            }
+        }
+        self.expire_windows(now);
+        self.put_to_work(now);
+    }
+
+    /// The next decision.
+    pub fn poll_directive(&mut self) -> Option<Directive> {
+        self.directives.pop_front()
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) has something to do.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        earliest([self.timers.next(), self.windows.next_expiry()])
+    }
+
+    /// The relaxed timeout that is in force for `conn`, or for requests that have no connection; `None` if no window
+    /// concerns them.
+    #[must_use]
+    pub fn relaxed(&self, now: Instant, conn: Option<ConnId>) -> Option<Duration> {
+        let peer = conn.and_then(|conn| self.conns.get(conn)).and_then(|entry| entry.peer.clone());
+        let open = self.windows.is_open(now, &WindowScope::Database)
+            || peer.is_some_and(|peer| self.windows.is_open(now, &WindowScope::Peer(peer)))
+            || conn.is_some_and(|conn| self.windows.is_open(now, &WindowScope::Connection(conn)));
+        open.then(|| self.config.maintenance().relaxed_timeout())
+    }
+
+    /// What is known of the configured endpoint's support for notifications.
+    #[must_use]
+    pub fn support(&self) -> Support {
+        self.support
+    }
+
+    /// The address of `conn`, from its dial on.
+    #[must_use]
+    pub fn peer(&self, conn: ConnId) -> Option<&Peer> {
+        self.conns.get(conn)?.peer.as_ref()
+    }
+
+    /// Serving and draining connections per address, and what the handoffs do: computed from the live state.
+    #[must_use]
+    pub fn stats(&self) -> CoordinatorStats {
+        let mut connections: BTreeMap<Peer, u32> = BTreeMap::new();
+        let mut dialing = 0;
+        for (_, entry) in self.conns.iter() {
+            match &entry.peer {
+                Some(peer) if !entry.is_attempt() => *connections.entry(peer.clone()).or_default() += 1,
+                _ => dialing += 1,
+            }
+        }
+        CoordinatorStats {
+            connections,
+            dialing,
+            moves: self.moves.len(),
+            handoffs_working: self.working.len(),
+            handoffs_queued: self.queue.len(),
+        }
+    }
+
+    fn on_conn_timeout(&mut self, now: Instant, conn: ConnId) {
+        let Some(entry) = self.conns.get(conn) else { return };
+        match entry.phase {
+            Phase::Resolving(_) | Phase::Dialing | Phase::Negotiating => {
+                let error = ConnectError::TimedOut(entry.limit.unwrap_or_default());
+                self.fail_attempt(now, conn, error);
+                self.close(conn, CloseCause::ByClient);
+            }
+            Phase::Draining { .. } => {
+                self.emit(Event::DrainDeadline { conn });
+                self.close(conn, CloseCause::MoveDeadline);
+                self.forget(conn, CloseCause::MoveDeadline);
+            }
+            Phase::Serving => {}
+        }
+    }
+
+    fn learn_support(&mut self, now: Instant, opt_in: OptIn) {
+        match opt_in {
+            OptIn::Accepted => self.support = Support::Active,
+            OptIn::Refused(code) | OptIn::NoResp3(code) => self.learn_refusal(now, Some(code)),
+            OptIn::NotAsked if self.suspect => self.learn_refusal(now, None),
+            OptIn::Unclear(_) | OptIn::NotAsked => {}
+        }
+    }
+
+    fn learn_refusal(&mut self, now: Instant, code: Option<ErrorCode>) {
+        self.suspect = false;
+        if !self.support.probe(now) {
+            return;
+        }
+        self.support = Support::refused(now);
+        if let Support::Refused { recheck_at } = self.support {
+            let endpoint = self.config.endpoint().clone();
+            self.emit(Event::OptInRefused { endpoint, code, recheck_at });
+        }
+    }
+
+    /// Removes `conn` from every table. The directive to close it, if it is needed, is the caller's.
+    fn forget(&mut self, conn: ConnId, cause: CloseCause) {
+        let Some(entry) = self.conns.remove(conn) else { return };
+        self.timers.cancel(&TimerKey::Conn(conn));
+        let established = !entry.is_attempt();
+        let Some(peer) = entry.peer.filter(|_| established) else { return };
+        if let Some(siblings) = self.by_peer.get_mut(&peer) {
+            siblings.remove(&conn);
+            if siblings.is_empty() {
+                self.by_peer.remove(&peer);
+            }
+        }
+        self.emit(Event::ConnectionClosed { conn, peer, cause });
+    }
+
+    fn close(&mut self, conn: ConnId, cause: CloseCause) {
+        self.directives.push_back(Directive::Close { conn, cause });
+    }
+
+    fn emit(&mut self, event: Event) {
+        self.directives.push_back(Directive::Emit(event));
+    }
+}
+
+impl Conn {
+    fn is_attempt(&self) -> bool {
+        matches!(self.phase, Phase::Resolving(_) | Phase::Dialing | Phase::Negotiating)
+    }
+}
+
+/// A snapshot, computed from the live state when it is asked for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CoordinatorStats {
+    /// Established connections per address, draining ones included.
+    pub connections: BTreeMap<Peer, u32>,
+    /// Connections that are being resolved, dialled or negotiated.
+    pub dialing: usize,
+    /// Moves that are remembered as live: until some time after their deadline.
+    pub moves: usize,
+    /// Handoffs in their dial or handshake.
+    pub handoffs_working: usize,
+    /// Handoffs that wait for a worker.
+    pub handoffs_queued: usize,
+}

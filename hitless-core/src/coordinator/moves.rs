@@ -1,0 +1,60 @@
+//! A move: what one MOVING starts for all connections to one address.
+
+use std::collections::VecDeque;
+use std::time::Instant;
+
+use super::queue::Ticket;
+use crate::backoff::HandoffSchedule;
+use crate::endpoint::Peer;
+use crate::ids::ConnId;
+use crate::notification::{MoveTarget, Seq};
+
+/// What makes two MOVINGs the same: the ids alone are not enough, because overlapping ones were seen to share theirs.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct MoveKey {
+    pub(super) source: Peer,
+    pub(super) seq: Seq,
+    pub(super) target: MoveTarget,
+}
+
+/// The retirement of one address. It owns one handoff per connection there.
+#[derive(Debug)]
+pub(super) struct Move {
+    pub(super) key: MoveKey,
+    pub(super) started_at: Instant,
+    pub(super) deadline: Instant,
+    pub(super) schedule: HandoffSchedule,
+    /// Where the scout arrived: the others dial there without asking again.
+    pub(super) landed: Option<Peer>,
+    /// Handoffs that wait for the scout to arrive.
+    pub(super) behind_scout: VecDeque<ConnId>,
+    pub(super) scouting: bool,
+    /// Handoffs that are neither done nor given up.
+    pub(super) open: u32,
+    pub(super) moved: u32,
+    pub(super) stayed: u32,
+    pub(super) reported: bool,
+}
+
+/// One connection's part in a move.
+#[derive(Debug)]
+pub(super) struct Handoff {
+    pub(super) source: Peer,
+    /// Attempts made.
+    pub(super) attempts: u32,
+    pub(super) state: HandoffState,
+}
+
+#[derive(Debug)]
+pub(super) enum HandoffState {
+    /// Waits for the scout to show that the target is alive.
+    BehindScout,
+    /// Waits for a worker.
+    Queued(Ticket),
+    /// A worker is resolving, dialling or in the handshake.
+    Dialing { to: ConnId },
+    /// Waits until the next attempt, or until the name is looked up again.
+    Waiting,
+    /// The budget is spent; the old connection serves until the server closes it.
+    StayPut,
+}

@@ -1,0 +1,104 @@
+//! Handoffs that wait for a worker.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::time::Instant;
+
+use crate::ids::ConnId;
+
+/// A bounded queue, first come first served. What finds it full is not dropped: it waits outside and is taken in as
+/// soon as there is room, earliest deadline first.
+#[derive(Debug)]
+pub(super) struct HandoffQueue {
+    waiting: VecDeque<Ticket>,
+    outside: BTreeSet<(Instant, Ticket)>,
+    capacity: usize,
+    next: u64,
+}
+
+/// A place in the queue. It holds until the handoff is taken or leaves; a handoff that lines up again has a new one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Ticket {
+    order: u64,
+    pub(super) conn: ConnId,
+}
+
+impl HandoffQueue {
+    pub(super) const fn new(capacity: u32) -> Self {
+        Self { waiting: VecDeque::new(), outside: BTreeSet::new(), capacity: capacity as usize, next: 0 }
+    }
+
+    pub(super) fn push(&mut self, deadline: Instant, conn: ConnId) -> Ticket {
+        let ticket = Ticket { order: self.next, conn };
+        self.next += 1;
+        if self.waiting.len() < self.capacity {
+            self.waiting.push_back(ticket);
+        } else {
+            self.outside.insert((deadline, ticket));
+        }
+        ticket
+    }
+
+    pub(super) fn pop(&mut self) -> Option<Ticket> {
+        let ticket = self.waiting.pop_front();
+        self.refill();
+        ticket
+    }
+
+    /// Leaves the queue. `deadline` is the one it was pushed with.
+    pub(super) fn remove(&mut self, deadline: Instant, ticket: Ticket) {
+        if self.outside.remove(&(deadline, ticket)) {
+            return;
+        }
+        self.waiting.retain(|waiting| *waiting != ticket);
+        self.refill();
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.waiting.len()
+    }
+
+    fn refill(&mut self) {
+        while self.waiting.len() < self.capacity {
+            let Some((_, ticket)) = self.outside.pop_first() else { return };
+            self.waiting.push_back(ticket);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::timer::epoch;
+
+    fn conn(index: u32) -> ConnId {
+        ConnId::from_parts(index, 0)
+    }
+
+    /// INV-14: the queue is bounded, and a handoff that finds it full is served, earliest deadline first.
+    #[test]
+    fn a_full_queue_drops_nothing() {
+        let at = |seconds| epoch() + Duration::from_secs(seconds);
+        let mut queue = HandoffQueue::new(2);
+        for (index, deadline) in [(0, 50), (1, 50), (2, 40), (3, 30)] {
+            queue.push(at(deadline), conn(index));
+            assert!(queue.len() <= 2);
+        }
+        let order: Vec<_> = std::iter::from_fn(|| queue.pop()).map(|ticket| ticket.conn).collect();
+        assert_eq!(order, [conn(0), conn(1), conn(3), conn(2)]);
+    }
+
+    #[test]
+    fn who_leaves_makes_room() {
+        let at = epoch();
+        let mut queue = HandoffQueue::new(1);
+        let first = queue.push(at, conn(0));
+        let second = queue.push(at, conn(1));
+        queue.push(at, conn(2));
+        queue.remove(at, second);
+        queue.remove(at, first);
+        assert_eq!(queue.pop().map(|ticket| ticket.conn), Some(conn(2)));
+        assert!(queue.pop().is_none());
+    }
+}

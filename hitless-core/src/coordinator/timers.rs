@@ -1,0 +1,70 @@
+//! Many deadlines, one alarm.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Instant;
+
+/// One deadline per key; the earliest is found, and any is moved or cancelled, in logarithmic time.
+#[derive(Debug)]
+pub(super) struct Timers<K> {
+    due: BTreeSet<(Instant, K)>,
+    armed: BTreeMap<K, Instant>,
+}
+
+impl<K: Ord + Clone> Timers<K> {
+    pub(super) const fn new() -> Self {
+        Self { due: BTreeSet::new(), armed: BTreeMap::new() }
+    }
+
+    /// Arms the timer of `key`, instead of what it was armed for.
+    pub(super) fn arm(&mut self, key: K, at: Instant) {
+        if let Some(before) = self.armed.insert(key.clone(), at) {
+            self.due.remove(&(before, key.clone()));
+        }
+        self.due.insert((at, key));
+    }
+
+    pub(super) fn cancel(&mut self, key: &K) {
+        if let Some(at) = self.armed.remove(key) {
+            self.due.remove(&(at, key.clone()));
+        }
+    }
+
+    /// The key of a timer that is due, which is then disarmed.
+    pub(super) fn fire(&mut self, now: Instant) -> Option<K> {
+        if self.due.first()?.0 > now {
+            return None;
+        }
+        let (_, key) = self.due.pop_first()?;
+        self.armed.remove(&key);
+        Some(key)
+    }
+
+    pub(super) fn next(&self) -> Option<Instant> {
+        self.due.first().map(|(at, _)| *at)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::timer::epoch;
+
+    #[test]
+    fn timers_fire_once_in_order_and_the_last_arming_counts() {
+        let at = |millis| epoch() + Duration::from_millis(millis);
+        let mut timers = Timers::new();
+        timers.arm("a", at(30));
+        timers.arm("b", at(20));
+        timers.arm("c", at(10));
+        timers.arm("a", at(15));
+        timers.cancel(&"c");
+        assert_eq!(timers.next(), Some(at(15)));
+        assert_eq!(timers.fire(at(14)), None);
+        assert_eq!(timers.fire(at(25)), Some("a"));
+        assert_eq!(timers.fire(at(25)), Some("b"));
+        assert_eq!(timers.fire(at(99)), None);
+        assert_eq!(timers.next(), None);
+    }
+}

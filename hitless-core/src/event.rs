@@ -1,0 +1,207 @@
+//! One stream of typed events: what an operator reads to know what happened during an upgrade.
+//!
+//! The machines emit them in the order of the decisions they describe; logs and metrics are made from them. No
+//! payload, key, password or raw error text of a server is ever in one.
+
+use std::time::{Duration, Instant};
+
+use crate::endpoint::{Endpoint, Peer};
+use crate::error::{CloseCause, ConnectError};
+use crate::handshake::ErrorCode;
+use crate::ids::ConnId;
+use crate::notification::{NotificationError, NotificationKind, Seq};
+
+/// Something that happened, true at the moment it is emitted.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Event {
+    /// The handshake is done; the connection may serve.
+    ConnectionReady {
+        /// Which.
+        conn: ConnId,
+        /// The connected address.
+        peer: Peer,
+        /// Whether it will be told of maintenance.
+        notified: bool,
+    },
+    /// A connection that had been ready has ended.
+    ConnectionClosed {
+        /// Which.
+        conn: ConnId,
+        /// Its address.
+        peer: Peer,
+        /// Why.
+        cause: CloseCause,
+    },
+    /// A dial that belongs to no handoff failed.
+    ConnectFailed {
+        /// Which.
+        conn: ConnId,
+        /// Why.
+        error: ConnectError,
+    },
+    /// The server does not know maintenance notifications: it is asked again after a while. Once per endpoint and
+    /// re-check.
+    OptInRefused {
+        /// The endpoint.
+        endpoint: Endpoint,
+        /// The code of the server's error, if it answered at all.
+        code: Option<ErrorCode>,
+        /// When it will be asked again.
+        recheck_at: Instant,
+    },
+    /// A maintenance push arrived and was understood.
+    NotificationReceived {
+        /// On which connection.
+        conn: ConnId,
+        /// What it says.
+        kind: NotificationKind,
+        /// Its id.
+        seq: Seq,
+    },
+    /// A maintenance push was dropped because it makes no sense; nothing else is affected.
+    NotificationMalformed {
+        /// On which connection.
+        conn: ConnId,
+        /// What was wrong.
+        error: NotificationError,
+    },
+    /// A notification changed nothing.
+    NotificationIgnored {
+        /// On which connection.
+        conn: ConnId,
+        /// What it says.
+        kind: NotificationKind,
+        /// Its id.
+        seq: Seq,
+        /// Why.
+        reason: Ignored,
+    },
+    /// Timeouts are relaxed from now on.
+    WindowOpened {
+        /// For whom.
+        scope: WindowScope,
+        /// What opened it.
+        cause: NotificationKind,
+        /// When it ends by itself.
+        until: Instant,
+    },
+    /// A window has closed, by its completion or by itself.
+    WindowClosed {
+        /// For whom.
+        scope: WindowScope,
+        /// True if no completion came and it ended by itself.
+        expired: bool,
+    },
+    /// The connections of `source` begin to move.
+    MoveStarted {
+        /// The address that is being retired.
+        source: Peer,
+        /// Where to; `None` if the server named no endpoint (the name is resolved again).
+        target: Option<Endpoint>,
+        /// The id of the MOVING.
+        seq: Seq,
+        /// When the server will close what is left.
+        deadline: Instant,
+    },
+    /// A newer MOVING took the place of this move.
+    MoveSuperseded {
+        /// The address that is being retired.
+        source: Peer,
+        /// The id of the move that gave way.
+        seq: Seq,
+    },
+    /// No connection of this move is waiting or dialling any more.
+    MoveFinished {
+        /// The address that is being retired.
+        source: Peer,
+        /// The id of the MOVING.
+        seq: Seq,
+        /// Connections that were handed over.
+        moved: u32,
+        /// Connections that were left where they are, until the server closes them.
+        stayed: u32,
+        /// Since the MOVING.
+        took: Duration,
+    },
+    /// A handoff dials.
+    HandoffDialing {
+        /// The connection to be replaced.
+        from: ConnId,
+        /// The new one.
+        to: ConnId,
+        /// Where to.
+        address: Peer,
+        /// 1 for the first.
+        attempt: u32,
+    },
+    /// An attempt failed; the old connection goes on serving.
+    HandoffFailed {
+        /// The connection to be replaced.
+        from: ConnId,
+        /// Why.
+        error: ConnectError,
+        /// Which attempt it was.
+        attempt: u32,
+        /// When the next one begins; `None` if the old connection stays in service to the end.
+        retry_at: Option<Instant>,
+    },
+    /// New requests go to `to` from now on.
+    CutOver {
+        /// The old connection.
+        from: ConnId,
+        /// The new connection.
+        to: ConnId,
+        /// Requests not yet written that went along.
+        moved: usize,
+    },
+    /// An old connection has answered everything and is being closed.
+    Drained {
+        /// Which.
+        conn: ConnId,
+        /// Since the cut-over.
+        took: Duration,
+    },
+    /// An old connection is being closed at its deadline with requests unanswered.
+    DrainDeadline {
+        /// Which.
+        conn: ConnId,
+    },
+    /// A request had no reply within its timeout.
+    RequestTimedOut {
+        /// On which connection; `None` if it waited for one.
+        conn: Option<ConnId>,
+    },
+    /// The machine has no connection left and will not open another.
+    Terminated,
+}
+
+/// Why a notification changed nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Ignored {
+    /// The same was known already.
+    Duplicate,
+    /// A newer one is in force, or this one is over.
+    Stale,
+    /// A completion that found no open window: servers repeat the last one right after the opt-in.
+    NothingOpen,
+    /// The connection is at the announced address already.
+    AlreadyThere,
+    /// The connection is being closed or was closed by the server.
+    ConnectionEnding,
+    /// Slot migrations concern cluster clients.
+    NotACluster,
+}
+
+/// Whose timeouts a window relaxes.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum WindowScope {
+    /// Every connection of this client, and requests that wait for one.
+    Database,
+    /// The connections to one address.
+    Peer(Peer),
+    /// One connection, after its handoff.
+    Connection(ConnId),
+}

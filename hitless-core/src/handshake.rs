@@ -1,0 +1,392 @@
+//! The handshake: one write, one round trip.
+//!
+//! Write 1 is HELLO 3 with credentials and name, the opt-in, SELECT and CLIENT SETINFO, all at once. The reply to HELLO
+//! alone decides what the other replies mean:
+//!
+//! * a map with `proto` 3 is the proof of RESP3, without which the opt-in's reply cannot be read (here: by type);
+//! * `unknown command` or NOPROTO: the server speaks RESP2 only. The other replies are discarded and write 2 repeats
+//!   authentication, database and name in RESP2;
+//! * anything else is an error of the connection, never a fall-back.
+//!
+//! Servers echo passwords in error texts (`ERR unknown command 'HELLO', with args beginning with: '3' 'AUTH' 'default'
+//! 'secret'`), so no text of a handshake error leaves this file: only its [`ErrorCode`] does.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::Arc;
+
+use bytes::BytesMut;
+use resp3_codec::{Frame, cmd};
+use thiserror::Error;
+
+use crate::config::{Config, Protocol};
+use crate::endpoint::Peer;
+use crate::mode::Mode;
+
+/// What a handshake does about the opt-in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Probe {
+    /// It asks for maintenance notifications.
+    OptIn,
+    /// It does not ask: the mode is `disabled`, the endpoint is known to refuse, or the link died at the last opt-in.
+    Skip,
+}
+
+/// What the server said to the opt-in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum OptIn {
+    /// `+OK`: this connection will be told of maintenance.
+    Accepted,
+    /// The server does not know or does not allow it: no use asking again soon.
+    Refused(ErrorCode),
+    /// It said something else (LOADING, BUSY, ...): the next connection asks again.
+    Unclear(ErrorCode),
+    /// HELLO was refused, so there is no RESP3 and nothing was opted in to.
+    NoResp3(ErrorCode),
+    /// It was not asked.
+    NotAsked,
+}
+
+/// The first word of an error reply, such as `NOAUTH`: all that is ever kept of a handshake error.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ErrorCode {
+    text: [u8; Self::LONGEST],
+    len: u8,
+}
+
+impl ErrorCode {
+    const LONGEST: usize = 24;
+
+    /// Takes the code off an error text. What does not look like a code (capital letters, no longer than any code that
+    /// servers use) is taken for a plain `ERR`, because it might be part of a secret.
+    #[must_use]
+    pub fn of(error: &[u8]) -> Self {
+        let end = error.iter().position(|&byte| byte == b' ').unwrap_or(error.len());
+        let word = &error[..end];
+        let plausible = (1..=Self::LONGEST).contains(&word.len()) && word.iter().all(u8::is_ascii_uppercase);
+        let word = if plausible { word } else { b"ERR" };
+        let mut text = [0; Self::LONGEST];
+        text[..word.len()].copy_from_slice(word);
+        // At most LONGEST, which fits a byte.
+        Self { text, len: word.len() as u8 }
+    }
+
+    /// The code.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.text[..usize::from(self.len)]).unwrap_or("ERR")
+    }
+}
+
+impl fmt::Debug for ErrorCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl fmt::Display for ErrorCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// The step of the handshake that failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Stage {
+    /// HELLO, with AUTH and SETNAME.
+    Hello,
+    /// CLIENT MAINT_NOTIFICATIONS.
+    OptIn,
+    /// AUTH, with a server that does not know HELLO.
+    Auth,
+    /// SELECT.
+    Select,
+}
+
+impl fmt::Display for Stage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Hello => "HELLO",
+            Self::OptIn => "CLIENT MAINT_NOTIFICATIONS",
+            Self::Auth => "AUTH",
+            Self::Select => "SELECT",
+        })
+    }
+}
+
+/// The server refused a step of the handshake, or answered nonsense.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Error)]
+#[non_exhaustive]
+pub enum HandshakeError {
+    /// An error reply.
+    #[error("the server refused {stage} with {code}{}", hint(*.stage, .code))]
+    Refused {
+        /// At which step.
+        stage: Stage,
+        /// The code of its error.
+        code: ErrorCode,
+    },
+    /// Mode `enabled`, and the server knows no maintenance notifications.
+    #[error(
+        "mode `enabled`, but the server refused maintenance notifications with {code}: it needs Redis Software 8.0.2 or Redis Cloud; use mode `auto` to work without"
+    )]
+    MaintenanceRefused {
+        /// The code of its error.
+        code: ErrorCode,
+    },
+    /// Not a reply that this step can have.
+    #[error("the reply to {stage} is of the wrong type")]
+    UnexpectedReply {
+        /// At which step.
+        stage: Stage,
+    },
+}
+
+fn hint(stage: Stage, code: &ErrorCode) -> &'static str {
+    match (stage, code.as_str()) {
+        (_, "NOAUTH") => ": it asks for a password, and none is configured",
+        (_, "WRONGPASS") => ": user or password is wrong",
+        (_, "NOPERM") => ": the user may not run it",
+        (Stage::Select, _) => ": does the database exist?",
+        _ => "",
+    }
+}
+
+impl HandshakeError {
+    /// True if the same handshake may succeed a little later.
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Refused { stage: Stage::OptIn, .. } => true,
+            Self::Refused { code, .. } => {
+                matches!(code.as_str(), "LOADING" | "BUSY" | "MASTERDOWN" | "CLUSTERDOWN" | "TRYAGAIN")
+            }
+            Self::MaintenanceRefused { .. } | Self::UnexpectedReply { .. } => false,
+        }
+    }
+}
+
+/// What a finished handshake established.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Negotiated {
+    /// The dialect in use.
+    pub protocol: Protocol,
+    /// What became of the opt-in.
+    pub opt_in: OptIn,
+    /// The server's id of this connection, as HELLO told it. Proxies number their connections separately.
+    pub client_id: Option<i64>,
+}
+
+/// Proof that the server switched to RESP3: only [`Handshake::judge_hello`] makes one.
+#[derive(Clone, Copy, Debug)]
+struct Resp3(());
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    Hello,
+    OptIn,
+    Auth,
+    Select,
+    /// A reply whose content does not matter.
+    Ignored,
+}
+
+/// The progress after a reply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Progress {
+    /// More replies are to come.
+    Pending,
+    /// More was appended to the buffer and must be written.
+    Write,
+    /// Done.
+    Done(Negotiated),
+}
+
+/// A handshake under way.
+#[derive(Debug)]
+pub(crate) struct Handshake {
+    config: Arc<Config>,
+    expected: VecDeque<Step>,
+    resp3: Option<Resp3>,
+    client_id: Option<i64>,
+    opt_in: OptIn,
+}
+
+impl Handshake {
+    /// Appends write 1 to `buffer`.
+    pub(crate) fn begin(config: &Arc<Config>, probe: Probe, peer: &Peer, buffer: &mut BytesMut) -> Self {
+        let mut handshake = Self {
+            config: Arc::clone(config),
+            expected: VecDeque::with_capacity(5),
+            resp3: None,
+            client_id: None,
+            opt_in: OptIn::NotAsked,
+        };
+        match config.protocol() {
+            Protocol::Resp2 => handshake.write_resp2(buffer),
+            Protocol::Resp3 => handshake.write_resp3(probe, peer, buffer),
+        }
+        handshake
+    }
+
+    /// True from the write of the opt-in to its reply.
+    pub(crate) fn awaits_opt_in(&self) -> bool {
+        self.expected.contains(&Step::OptIn)
+    }
+
+    /// Takes one reply; write 2, if there is one, is appended to `buffer`.
+    pub(crate) fn handle_reply(
+        &mut self,
+        reply: &Frame,
+        buffer: &mut BytesMut,
+    ) -> Result<Progress, HandshakeError> {
+        match (self.expected.pop_front(), self.resp3) {
+            (Some(Step::Hello), _) => {
+                if self.judge_hello(reply)? == Progress::Write {
+                    self.discard_and_fall_back(buffer);
+                    return Ok(Progress::Write);
+                }
+            }
+            (Some(Step::OptIn), Some(proof)) => self.judge_opt_in(proof, reply)?,
+            (Some(Step::Auth), _) => accept(Stage::Auth, reply)?,
+            (Some(Step::Select), _) => accept(Stage::Select, reply)?,
+            (Some(Step::Ignored | Step::OptIn) | None, _) => {}
+        }
+        if self.expected.is_empty() { Ok(Progress::Done(self.negotiated())) } else { Ok(Progress::Pending) }
+    }
+
+    fn negotiated(&self) -> Negotiated {
+        let protocol = if self.resp3.is_some() { Protocol::Resp3 } else { Protocol::Resp2 };
+        Negotiated { protocol, opt_in: self.opt_in, client_id: self.client_id }
+    }
+
+    fn write_resp3(&mut self, probe: Probe, peer: &Peer, buffer: &mut BytesMut) {
+        let mut hello = cmd("HELLO").arg(3);
+        if let Some(credentials) = self.config.credentials() {
+            let user = credentials.user.as_deref().unwrap_or("default");
+            hello = hello.arg("AUTH").arg(user).arg(credentials.password.expose());
+        }
+        if let Some(name) = self.config.client_name() {
+            hello = hello.arg("SETNAME").arg(name);
+        }
+        hello.encode(buffer);
+        self.expected.push_back(Step::Hello);
+        if probe == Probe::OptIn {
+            let kind = self.config.maintenance().endpoint_type().resolve(self.config.tls(), peer);
+            cmd("CLIENT")
+                .arg("MAINT_NOTIFICATIONS")
+                .arg("ON")
+                .arg("moving-endpoint-type")
+                .arg(kind.as_str())
+                .encode(buffer);
+            self.expected.push_back(Step::OptIn);
+        }
+        self.write_select(buffer);
+        for (attribute, value) in [("LIB-NAME", "hitless"), ("LIB-VER", env!("CARGO_PKG_VERSION"))] {
+            cmd("CLIENT").arg("SETINFO").arg(attribute).arg(value).encode(buffer);
+            self.expected.push_back(Step::Ignored);
+        }
+    }
+
+    /// Ends with a step whose reply is always there, so that a plain RESP2 handshake has one round trip, too.
+    fn write_resp2(&mut self, buffer: &mut BytesMut) {
+        if let Some(credentials) = self.config.credentials() {
+            let mut auth = cmd("AUTH");
+            if let Some(user) = credentials.user.as_deref() {
+                auth = auth.arg(user);
+            }
+            auth.arg(credentials.password.expose()).encode(buffer);
+            self.expected.push_back(Step::Auth);
+        }
+        self.write_select(buffer);
+        if let Some(name) = self.config.client_name() {
+            cmd("CLIENT").arg("SETNAME").arg(name).encode(buffer);
+            self.expected.push_back(Step::Ignored);
+        }
+        cmd("CLIENT").arg("SETINFO").arg("LIB-NAME").arg("hitless").encode(buffer);
+        self.expected.push_back(Step::Ignored);
+    }
+
+    fn write_select(&mut self, buffer: &mut BytesMut) {
+        if self.config.database() != 0 {
+            cmd("SELECT").arg(self.config.database()).encode(buffer);
+            self.expected.push_back(Step::Select);
+        }
+    }
+
+    /// `Write` if the server speaks RESP2 only.
+    fn judge_hello(&mut self, reply: &Frame) -> Result<Progress, HandshakeError> {
+        let stage = Stage::Hello;
+        if let Some(text) = error_text(reply) {
+            let code = ErrorCode::of(text);
+            if !(code.as_str() == "NOPROTO" || contains_ignoring_case(text, b"unknown command")) {
+                return Err(HandshakeError::Refused { stage, code });
+            }
+            if self.config.maintenance().mode() == Mode::Enabled {
+                return Err(HandshakeError::MaintenanceRefused { code });
+            }
+            self.opt_in = if self.awaits_opt_in() { OptIn::NoResp3(code) } else { OptIn::NotAsked };
+            return Ok(Progress::Write);
+        }
+        let Frame::Map(fields) = reply else { return Err(HandshakeError::UnexpectedReply { stage }) };
+        let field = |name: &[u8]| {
+            let found = fields.iter().find(|(key, _)| key.as_bytes() == Some(name));
+            found.and_then(|(_, value)| value.as_int())
+        };
+        if field(b"proto") != Some(3) {
+            return Err(HandshakeError::UnexpectedReply { stage });
+        }
+        self.client_id = field(b"id");
+        self.resp3 = Some(Resp3(()));
+        Ok(Progress::Pending)
+    }
+
+    fn judge_opt_in(&mut self, _proof: Resp3, reply: &Frame) -> Result<(), HandshakeError> {
+        let enabled = self.config.maintenance().mode() == Mode::Enabled;
+        let Some(text) = error_text(reply) else {
+            self.opt_in = OptIn::Accepted;
+            return Ok(());
+        };
+        let code = ErrorCode::of(text);
+        let refused = code.as_str() == "NOPERM"
+            || contains_ignoring_case(text, b"unknown subcommand")
+            || contains_ignoring_case(text, b"unknown command");
+        match (refused, enabled) {
+            (true, true) => return Err(HandshakeError::MaintenanceRefused { code }),
+            (false, true) => return Err(HandshakeError::Refused { stage: Stage::OptIn, code }),
+            (true, false) => self.opt_in = OptIn::Refused(code),
+            (false, false) => self.opt_in = OptIn::Unclear(code),
+        }
+        Ok(())
+    }
+
+    /// Lets the replies to write 1 that are still to come pass, and says it all again in RESP2.
+    fn discard_and_fall_back(&mut self, buffer: &mut BytesMut) {
+        for step in &mut self.expected {
+            *step = Step::Ignored;
+        }
+        self.write_resp2(buffer);
+    }
+}
+
+fn accept(stage: Stage, reply: &Frame) -> Result<(), HandshakeError> {
+    match error_text(reply) {
+        Some(text) => Err(HandshakeError::Refused { stage, code: ErrorCode::of(text) }),
+        None => Ok(()),
+    }
+}
+
+fn error_text(reply: &Frame) -> Option<&[u8]> {
+    match reply {
+        Frame::Error(text) | Frame::BlobError(text) => Some(text),
+        _ => None,
+    }
+}
+
+fn contains_ignoring_case(text: &[u8], wanted: &[u8]) -> bool {
+    text.windows(wanted.len()).any(|window| window.eq_ignore_ascii_case(wanted))
+}
+
+#[cfg(test)]
+mod tests;

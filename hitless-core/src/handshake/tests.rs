@@ -1,0 +1,201 @@
+use bytes::Bytes;
+use resp3_codec::{Decoder, Limits};
+
+use super::*;
+use crate::config::maintenance;
+use crate::endpoint::Endpoint;
+
+const SECRET: &str = "sesame-open";
+
+fn config(mode: Mode) -> Arc<Config> {
+    let maintenance = maintenance::Config::builder().mode(mode).build().unwrap();
+    let config = Config::builder(Endpoint::parse("127.0.0.1", 6379).unwrap())
+        .credentials(Some("ann"), SECRET)
+        .client_name("app")
+        .database(2)
+        .maintenance(maintenance)
+        .build()
+        .unwrap();
+    Arc::new(config)
+}
+
+fn begin(mode: Mode, probe: Probe) -> (Handshake, BytesMut) {
+    let mut buffer = BytesMut::new();
+    let peer = Peer::from(std::net::SocketAddr::from(([127, 0, 0, 1], 6379)));
+    let handshake = Handshake::begin(&config(mode), probe, &peer, &mut buffer);
+    (handshake, buffer)
+}
+
+/// The commands in `buffer`, one string each.
+fn commands(buffer: &mut BytesMut) -> Vec<String> {
+    let mut decoder = Decoder::new(Limits::default());
+    decoder.buffer().extend_from_slice(&buffer.split());
+    let mut commands = Vec::new();
+    while let Some(frame) = decoder.poll_frame().unwrap() {
+        let words = frame.as_array().unwrap().iter().map(|word| word.as_str().unwrap().to_owned());
+        commands.push(words.collect::<Vec<_>>().join(" "));
+    }
+    commands
+}
+
+fn hello() -> Frame {
+    Frame::Map(vec![
+        (Frame::bulk("server"), Frame::bulk("redis")),
+        (Frame::bulk("proto"), Frame::Integer(3)),
+        (Frame::bulk("id"), Frame::Integer(77)),
+    ])
+}
+
+fn ok() -> Frame {
+    Frame::Simple(Bytes::from_static(b"OK"))
+}
+
+fn error(text: &str) -> Frame {
+    Frame::Error(Bytes::copy_from_slice(text.as_bytes()))
+}
+
+/// Feeds the replies until the handshake says something else than "more".
+fn feed(
+    handshake: &mut Handshake,
+    buffer: &mut BytesMut,
+    replies: &[Frame],
+) -> Result<Progress, HandshakeError> {
+    for reply in replies {
+        match handshake.handle_reply(reply, buffer)? {
+            Progress::Pending => {}
+            progress => return Ok(progress),
+        }
+    }
+    Ok(Progress::Pending)
+}
+
+#[test]
+fn everything_is_in_one_write() {
+    let (_, mut buffer) = begin(Mode::Auto, Probe::OptIn);
+    let expected = [
+        &format!("HELLO 3 AUTH ann {SECRET} SETNAME app"),
+        "CLIENT MAINT_NOTIFICATIONS ON moving-endpoint-type internal-ip",
+        "SELECT 2",
+        "CLIENT SETINFO LIB-NAME hitless",
+        concat!("CLIENT SETINFO LIB-VER ", env!("CARGO_PKG_VERSION")),
+    ];
+    assert_eq!(commands(&mut buffer), expected);
+}
+
+/// INV-16: but for the opt-in, the bytes are those of a handshake that does not ask.
+#[test]
+fn skipping_the_probe_changes_nothing_else() {
+    let (_, mut asked) = begin(Mode::Auto, Probe::OptIn);
+    let (_, mut not_asked) = begin(Mode::Disabled, Probe::Skip);
+    let mut asked = commands(&mut asked);
+    asked.remove(1);
+    assert_eq!(asked, commands(&mut not_asked));
+}
+
+#[test]
+fn a_server_with_notifications_is_ready_after_one_round_trip() {
+    let (mut handshake, mut buffer) = begin(Mode::Enabled, Probe::OptIn);
+    let progress = feed(&mut handshake, &mut buffer, &[hello(), ok(), ok(), ok(), ok()]).unwrap();
+    let negotiated = Negotiated { protocol: Protocol::Resp3, opt_in: OptIn::Accepted, client_id: Some(77) };
+    assert_eq!(progress, Progress::Done(negotiated));
+}
+
+/// PITFALL-20, PITFALL-22: what a reply to the opt-in means, for each mode.
+#[test]
+fn the_opt_in_is_judged_by_mode() {
+    let unknown = "ERR unknown subcommand 'MAINT_NOTIFICATIONS'. Try CLIENT HELP.";
+    let noperm = "NOPERM this user has no permissions to run the 'client|maint_notifications' command";
+    for (text, auto) in [
+        (unknown, OptIn::Refused(ErrorCode::of(b"ERR"))),
+        (noperm, OptIn::Refused(ErrorCode::of(b"NOPERM"))),
+        ("LOADING Redis is loading the dataset in memory", OptIn::Unclear(ErrorCode::of(b"LOADING"))),
+        ("BUSY Redis is busy running a script", OptIn::Unclear(ErrorCode::of(b"BUSY"))),
+        ("ERR something new", OptIn::Unclear(ErrorCode::of(b"ERR"))),
+    ] {
+        let (mut handshake, mut buffer) = begin(Mode::Auto, Probe::OptIn);
+        let progress = feed(&mut handshake, &mut buffer, &[hello(), error(text), ok(), ok(), ok()]).unwrap();
+        let Progress::Done(negotiated) = progress else { panic!("{text}: {progress:?}") };
+        assert_eq!(negotiated.opt_in, auto, "{text}");
+
+        let (mut handshake, mut buffer) = begin(Mode::Enabled, Probe::OptIn);
+        let refused = feed(&mut handshake, &mut buffer, &[hello(), error(text)]).unwrap_err();
+        assert_eq!(refused.is_transient(), matches!(auto, OptIn::Unclear(_)), "{text}");
+    }
+}
+
+#[test]
+fn an_old_server_is_spoken_to_in_resp2_on_the_same_link() {
+    let (mut handshake, mut buffer) = begin(Mode::Auto, Probe::OptIn);
+    commands(&mut buffer);
+    let refusal =
+        error(&format!("ERR unknown command 'HELLO', with args beginning with: '3' 'AUTH' 'ann' '{SECRET}'"));
+    assert_eq!(feed(&mut handshake, &mut buffer, &[refusal]).unwrap(), Progress::Write);
+    let expected =
+        [&format!("AUTH ann {SECRET}"), "SELECT 2", "CLIENT SETNAME app", "CLIENT SETINFO LIB-NAME hitless"];
+    assert_eq!(commands(&mut buffer), expected);
+
+    let noauth = || error("NOAUTH Authentication required.");
+    let rest = [noauth(), noauth(), noauth(), noauth(), ok(), ok(), ok(), error("ERR unknown")];
+    let Progress::Done(negotiated) = feed(&mut handshake, &mut buffer, &rest).unwrap() else {
+        panic!("not done")
+    };
+    assert_eq!(negotiated.protocol, Protocol::Resp2);
+    assert_eq!(negotiated.opt_in, OptIn::NoResp3(ErrorCode::of(b"ERR")));
+}
+
+#[test]
+fn enabled_never_falls_back() {
+    let (mut handshake, mut buffer) = begin(Mode::Enabled, Probe::OptIn);
+    let refused =
+        feed(&mut handshake, &mut buffer, &[error("NOPROTO unsupported protocol version")]).unwrap_err();
+    assert_eq!(refused, HandshakeError::MaintenanceRefused { code: ErrorCode::of(b"NOPROTO") });
+}
+
+#[test]
+fn refused_credentials_are_an_error_not_a_reason_for_resp2() {
+    for text in [
+        "WRONGPASS invalid username-password pair or user is disabled.",
+        "NOAUTH HELLO must be called",
+        "NOPERM x",
+    ] {
+        let (mut handshake, mut buffer) = begin(Mode::Auto, Probe::OptIn);
+        let refused = feed(&mut handshake, &mut buffer, &[error(text)]).unwrap_err();
+        assert!(matches!(refused, HandshakeError::Refused { stage: Stage::Hello, .. }), "{refused:?}");
+        assert!(!refused.is_transient());
+    }
+    let (mut handshake, mut buffer) = begin(Mode::Auto, Probe::OptIn);
+    assert!(feed(&mut handshake, &mut buffer, &[error("LOADING x")]).unwrap_err().is_transient());
+}
+
+#[test]
+fn a_failing_select_is_an_error_and_a_failing_setinfo_is_not() {
+    let (mut handshake, mut buffer) = begin(Mode::Auto, Probe::OptIn);
+    let refused = feed(&mut handshake, &mut buffer, &[hello(), ok(), error("ERR DB index is out of range")])
+        .unwrap_err();
+    assert!(matches!(refused, HandshakeError::Refused { stage: Stage::Select, .. }));
+
+    let (mut handshake, mut buffer) = begin(Mode::Auto, Probe::OptIn);
+    let setinfo = || error("ERR unknown subcommand 'SETINFO'");
+    let progress = feed(&mut handshake, &mut buffer, &[hello(), ok(), ok(), setinfo(), setinfo()]).unwrap();
+    assert!(matches!(progress, Progress::Done(_)));
+}
+
+/// PITFALL-35: servers echo the password; no error, event or debug output of ours does.
+#[test]
+fn the_text_of_a_handshake_error_appears_nowhere() {
+    let texts = [
+        format!("ERR unknown command 'HELLO', with args beginning with: '3' 'AUTH' 'ann' '{SECRET}'"),
+        format!("WRONGPASS '{SECRET}'"),
+        format!("{SECRET} {SECRET}"),
+        SECRET.to_uppercase(),
+    ];
+    for text in &texts {
+        for mode in [Mode::Auto, Mode::Enabled] {
+            let (mut handshake, mut buffer) = begin(mode, Probe::OptIn);
+            let result = handshake.handle_reply(&error(text), &mut buffer);
+            let shown =
+                format!("{result:?} {handshake:?} {:?}", result.as_ref().map_err(ToString::to_string));
+            assert!(!shown.to_lowercase().contains("sesame"), "{shown}");
+        }
+    }
+}

@@ -1,0 +1,231 @@
+//! Generational identifiers: a late fact about something that is gone can never hit its successor.
+
+use std::fmt;
+
+macro_rules! id {
+    ($(#[$doc:meta])* $name:ident, $prefix:literal) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name {
+            index: u32,
+            generation: u32,
+        }
+
+        impl $name {
+            /// An id from its parts, for owners who run a machine of this crate alone and number things themselves.
+            #[must_use]
+            pub const fn from_parts(index: u32, generation: u32) -> Self {
+                Self { index, generation }
+            }
+
+            /// The slot this id names: dense, reused after the thing is gone. For tables beside the machine;
+            /// compare whole ids, never indexes alone.
+            #[must_use]
+            pub fn index(self) -> usize {
+                self.index as usize
+            }
+        }
+
+        impl Id for $name {
+            fn new(index: u32, generation: u32) -> Self {
+                Self { index, generation }
+            }
+
+            fn parts(self) -> (usize, u32) {
+                (self.index as usize, self.generation)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, concat!($prefix, "{}.{}"), self.index, self.generation)
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Debug::fmt(self, f)
+            }
+        }
+    };
+}
+
+id!(
+    /// One connection attempt and, when it succeeds, the connection. Every dial has an id of its own.
+    ConnId,
+    "c"
+);
+id!(
+    /// One accepted request, from `send` until its completion.
+    RequestId,
+    "r"
+);
+
+/// What [`Arena`] needs of an identifier.
+pub(crate) trait Id: Copy {
+    fn new(index: u32, generation: u32) -> Self;
+    fn parts(self) -> (usize, u32);
+}
+
+/// A slab whose keys carry a generation, so that a stale key finds nothing.
+#[derive(Debug)]
+pub(crate) struct Arena<K, T> {
+    slots: Vec<Slot<T>>,
+    free: Vec<u32>,
+    len: usize,
+    key: std::marker::PhantomData<K>,
+}
+
+#[derive(Debug)]
+struct Slot<T> {
+    generation: u32,
+    value: Option<T>,
+}
+
+impl<K: Id, T> Arena<K, T> {
+    pub(crate) const fn new() -> Self {
+        Self { slots: Vec::new(), free: Vec::new(), len: 0, key: std::marker::PhantomData }
+    }
+
+    pub(crate) fn insert(&mut self, value: T) -> K {
+        self.len += 1;
+        if let Some(index) = self.free.pop() {
+            let slot = &mut self.slots[index as usize];
+            slot.value = Some(value);
+            return K::new(index, slot.generation);
+        }
+        // 2^32 live entries do not fit into memory, so the index cannot wrap.
+        let index = self.slots.len() as u32;
+        self.slots.push(Slot { generation: 0, value: Some(value) });
+        K::new(index, 0)
+    }
+
+    pub(crate) fn remove(&mut self, key: K) -> Option<T> {
+        let (index, generation) = key.parts();
+        let slot = self.slots.get_mut(index)?;
+        if slot.generation != generation {
+            return None;
+        }
+        let value = slot.value.take()?;
+        slot.generation = slot.generation.wrapping_add(1);
+        self.free.push(index as u32);
+        self.len -= 1;
+        Some(value)
+    }
+
+    pub(crate) fn get(&self, key: K) -> Option<&T> {
+        let (index, generation) = key.parts();
+        self.slots.get(index).filter(|slot| slot.generation == generation)?.value.as_ref()
+    }
+
+    pub(crate) fn get_mut(&mut self, key: K) -> Option<&mut T> {
+        let (index, generation) = key.parts();
+        self.slots.get_mut(index).filter(|slot| slot.generation == generation)?.value.as_mut()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Live entries in the order of their slots.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (K, &T)> {
+        self.slots.iter().enumerate().filter_map(|(index, slot)| {
+            slot.value.as_ref().map(|value| (K::new(index as u32, slot.generation), value))
+        })
+    }
+}
+
+/// Values beside an arena that someone else owns, under the same keys.
+#[derive(Debug)]
+pub(crate) struct IdMap<K, T> {
+    slots: Vec<Option<(u32, T)>>,
+    len: usize,
+    key: std::marker::PhantomData<K>,
+}
+
+impl<K: Id, T> IdMap<K, T> {
+    pub(crate) const fn new() -> Self {
+        Self { slots: Vec::new(), len: 0, key: std::marker::PhantomData }
+    }
+
+    /// Puts `value` under `key`; a value under an older generation of the same slot gives way.
+    pub(crate) fn insert(&mut self, key: K, value: T) {
+        let (index, generation) = key.parts();
+        if self.slots.len() <= index {
+            self.slots.resize_with(index + 1, || None);
+        }
+        if self.slots[index].replace((generation, value)).is_none() {
+            self.len += 1;
+        }
+    }
+
+    pub(crate) fn remove(&mut self, key: K) -> Option<T> {
+        let (index, generation) = key.parts();
+        let slot = self.slots.get_mut(index)?;
+        if slot.as_ref()?.0 != generation {
+            return None;
+        }
+        self.len -= 1;
+        slot.take().map(|(_, value)| value)
+    }
+
+    pub(crate) fn get(&self, key: K) -> Option<&T> {
+        let (index, generation) = key.parts();
+        match self.slots.get(index)? {
+            Some((held, value)) if *held == generation => Some(value),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn get_mut(&mut self, key: K) -> Option<&mut T> {
+        let (index, generation) = key.parts();
+        match self.slots.get_mut(index)? {
+            Some((held, value)) if *held == generation => Some(value),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (K, &T)> {
+        self.slots.iter().enumerate().filter_map(|(index, slot)| {
+            slot.as_ref().map(|(generation, value)| (K::new(index as u32, *generation), value))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stale_id_finds_nothing() {
+        let mut arena: Arena<ConnId, &str> = Arena::new();
+        let first = arena.insert("first");
+        assert_eq!(arena.remove(first), Some("first"));
+        let second = arena.insert("second");
+        assert_eq!(second.index(), first.index());
+        assert_eq!(arena.get(first), None);
+        assert_eq!(arena.remove(first), None);
+        assert_eq!(arena.get(second), Some(&"second"));
+        assert_eq!(arena.len(), 1);
+    }
+
+    #[test]
+    fn a_map_beside_an_arena_checks_the_generation() {
+        let mut arena: Arena<ConnId, ()> = Arena::new();
+        let mut map = IdMap::new();
+        let first = arena.insert(());
+        map.insert(first, 1);
+        arena.remove(first);
+        let second = arena.insert(());
+        assert_eq!(map.get(second), None);
+        map.insert(second, 2);
+        assert_eq!(map.get(first), None);
+        assert_eq!(map.remove(first), None);
+        assert_eq!(map.remove(second), Some(2));
+        assert!(map.is_empty());
+    }
+}

@@ -1,0 +1,257 @@
+//! What callers ask for: requests, their classes, and what may be done with them when something breaks.
+
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use resp3_codec::{Command, Frame, cmd};
+use smallvec::SmallVec;
+use thiserror::Error;
+
+use crate::command_table::{self, Verdict};
+use crate::error::RequestError;
+
+/// The replies of one request, in order; inline for the usual one.
+pub type Replies = SmallVec<[Frame; 1]>;
+
+/// How a request ended. Error replies of the server are replies, not errors.
+pub type Outcome = Result<Replies, RequestError>;
+
+/// How a request travels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Class {
+    /// One or more independent commands on a shared, pipelined connection.
+    Shared,
+    /// MULTI .. EXEC as one batch of n + 2 replies: wholly on one connection, never repeated in part.
+    Atomic,
+}
+
+/// May a request be written a second time when its connection is lost before the reply?
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Replay {
+    /// Not even from the queue: if its connection is lost, it fails.
+    Never,
+    /// Only if no byte of it was handed out. The default for writes.
+    IfUnsent,
+    /// Always: the caller, or the command table, says that running it twice does no harm.
+    Idempotent,
+}
+
+/// The timeout of one request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+pub enum Timeout {
+    /// The client's command timeout, relaxed during maintenance.
+    #[default]
+    Configured,
+    /// The caller's own, from acceptance; never relaxed, because the caller chose it.
+    Explicit(Duration),
+}
+
+/// One unit of work: bytes that are written together to one connection, and the number of replies they call for.
+#[derive(Clone)]
+pub struct Request {
+    pub(crate) payload: Bytes,
+    pub(crate) replies: NonZeroU32,
+    pub(crate) class: Class,
+    pub(crate) replay: Replay,
+    pub(crate) timeout: Timeout,
+}
+
+impl Request {
+    /// One command.
+    ///
+    /// # Errors
+    /// [`RefusedCommand`] for commands that would break a shared connection for everybody else (SELECT, MULTI,
+    /// SUBSCRIBE, BLPOP, ...): it says what to use instead.
+    pub fn command(command: Command) -> Result<Self, RefusedCommand> {
+        let replay = replay_of(&command)?;
+        Ok(Self {
+            payload: command.into_bytes(),
+            replies: NonZeroU32::MIN,
+            class: Class::Shared,
+            replay,
+            timeout: Timeout::Configured,
+        })
+    }
+
+    /// Bytes that the caller encoded, calling for `replies` replies. Nothing is checked; replayed only if unsent.
+    #[must_use]
+    pub fn raw(payload: Bytes, replies: NonZeroU32) -> Self {
+        Self {
+            payload,
+            replies,
+            class: Class::Shared,
+            replay: Replay::IfUnsent,
+            timeout: Timeout::Configured,
+        }
+    }
+
+    /// Gives this request a timeout of its own, which no maintenance window relaxes.
+    #[must_use]
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = Timeout::Explicit(timeout);
+        self
+    }
+
+    /// Says what may be done when its connection is lost. A request of class [`Class::Atomic`] is never replayed once
+    /// it is written, whatever is said here.
+    #[must_use]
+    pub fn replay(mut self, replay: Replay) -> Self {
+        self.replay = if self.class == Class::Atomic && replay == Replay::Idempotent {
+            Replay::IfUnsent
+        } else {
+            replay
+        };
+        self
+    }
+
+    /// The number of replies it calls for.
+    #[must_use]
+    pub fn replies(&self) -> NonZeroU32 {
+        self.replies
+    }
+
+    /// How it travels.
+    #[must_use]
+    pub fn class(&self) -> Class {
+        self.class
+    }
+}
+
+impl std::fmt::Debug for Request {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Request")
+            .field("bytes", &self.payload.len())
+            .field("replies", &self.replies)
+            .field("class", &self.class)
+            .field("replay", &self.replay)
+            .field("timeout", &self.timeout)
+            .finish()
+    }
+}
+
+fn replay_of(command: &Command) -> Result<Replay, RefusedCommand> {
+    match command_table::verdict(command) {
+        Verdict::ReadOnly => Ok(Replay::Idempotent),
+        Verdict::MayWrite => Ok(Replay::IfUnsent),
+        Verdict::Refused { command, instead } => Err(RefusedCommand { command, instead }),
+    }
+}
+
+/// Several commands sent as one unit: wholly on one connection, in order, in one piece.
+#[derive(Clone, Debug)]
+pub struct Pipeline {
+    buffer: BytesMut,
+    commands: u32,
+    atomic: bool,
+    read_only: bool,
+    refused: Option<RefusedCommand>,
+}
+
+impl Pipeline {
+    /// An empty pipeline.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { buffer: BytesMut::new(), commands: 0, atomic: false, read_only: true, refused: None }
+    }
+
+    /// An empty batch that the server executes as one transaction (MULTI .. EXEC).
+    #[must_use]
+    pub fn atomic() -> Self {
+        let mut pipeline = Self { atomic: true, ..Self::new() };
+        cmd("MULTI").encode(&mut pipeline.buffer);
+        pipeline
+    }
+
+    /// Appends a command. A command that a shared connection cannot carry is reported when the pipeline is sent.
+    #[must_use]
+    pub fn command(mut self, command: Command) -> Self {
+        match replay_of(&command) {
+            Ok(replay) => self.read_only &= replay == Replay::Idempotent,
+            Err(refused) => {
+                self.refused.get_or_insert(refused);
+            }
+        }
+        command.encode(&mut self.buffer);
+        self.commands += 1;
+        self
+    }
+
+    /// The number of commands, MULTI and EXEC not counted.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.commands as usize
+    }
+
+    /// True if no command was added.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.commands == 0
+    }
+
+    /// True for a MULTI .. EXEC batch.
+    #[must_use]
+    pub fn is_atomic(&self) -> bool {
+        self.atomic
+    }
+
+    /// Turns it into one request; `None` if it is empty, because then there is nothing to send.
+    ///
+    /// # Errors
+    /// [`RefusedCommand`] for the first command that a shared connection cannot carry.
+    pub fn into_request(mut self) -> Result<Option<Request>, RefusedCommand> {
+        if let Some(refused) = self.refused {
+            return Err(refused);
+        }
+        let Some(mut replies) = NonZeroU32::new(self.commands) else { return Ok(None) };
+        if self.atomic {
+            cmd("EXEC").encode(&mut self.buffer);
+            replies = replies.saturating_add(2);
+        }
+        let class = if self.atomic { Class::Atomic } else { Class::Shared };
+        let replay = if self.read_only && !self.atomic { Replay::Idempotent } else { Replay::IfUnsent };
+        let payload = self.buffer.freeze();
+        Ok(Some(Request { payload, replies, class, replay, timeout: Timeout::Configured }))
+    }
+}
+
+impl Default for Pipeline {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// The machine did not accept a request. The request comes back, nothing is lost.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum SendError {
+    /// As many requests as configured are under way or parked.
+    #[error(
+        "too many requests are waiting: raise `parked_requests` or `requests_in_flight`, or send fewer at a time"
+    )]
+    Full(Request),
+    /// The client is shutting down.
+    #[error("the client is shutting down")]
+    ShuttingDown(Request),
+}
+
+impl SendError {
+    /// The request that was not accepted.
+    #[must_use]
+    pub fn into_request(self) -> Request {
+        match self {
+            Self::Full(request) | Self::ShuttingDown(request) => request,
+        }
+    }
+}
+
+/// A command that a shared connection cannot carry without breaking it for everybody else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("{command} cannot be sent on the shared client: {instead}")]
+pub struct RefusedCommand {
+    /// The command's name.
+    pub command: &'static str,
+    /// What to use instead.
+    pub instead: &'static str,
+}
