@@ -1,3 +1,5 @@
 //! placeholder
 
+pub mod clock;
+pub mod net;
 pub mod server;

@@ -1,6 +1,6 @@
 //! Keys and values of the databases.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -27,13 +27,13 @@ pub(super) struct WrongType;
 /// All databases; remembers which keys were touched, for `WATCH` and for blocked clients.
 #[derive(Debug)]
 pub(super) struct Store {
-    databases: Vec<HashMap<Bytes, Entry>>,
+    databases: Vec<BTreeMap<Bytes, Entry>>,
     touched: Vec<(Db, Bytes)>,
 }
 
 impl Store {
     pub(super) fn new(databases: usize) -> Self {
-        Self { databases: (0..databases).map(|_| HashMap::new()).collect(), touched: Vec::new() }
+        Self { databases: (0..databases).map(|_| BTreeMap::new()).collect(), touched: Vec::new() }
     }
 
     pub(super) fn databases(&self) -> usize {
@@ -114,15 +114,12 @@ impl Store {
     }
 
     pub(super) fn size(&self, now: Instant, db: Db) -> usize {
-        #[expect(clippy::disallowed_methods, reason = "a count does not depend on the order")]
         self.databases[db].values().filter(|entry| entry.expires_at.is_none_or(|at| now < at)).count()
     }
 
     pub(super) fn clear(&mut self, db: Db) {
-        #[expect(clippy::disallowed_methods, reason = "sorted right after")]
-        let mut keys: Vec<Bytes> = self.databases[db].drain().map(|(key, _)| key).collect();
-        keys.sort();
-        self.touched.extend(keys.into_iter().map(|key| (db, key)));
+        let keys = std::mem::take(&mut self.databases[db]).into_keys();
+        self.touched.extend(keys.map(|key| (db, key)));
     }
 
     fn live(&mut self, now: Instant, db: Db, key: &Bytes) -> Option<&Entry> {

@@ -1,0 +1,10 @@
+//! Sockets around the machines of [`server`](crate::server): the only place that has any.
+
+pub mod tcp;
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// Locks; what a thread that panicked left is still looked at, because everything is to be stopped after it.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

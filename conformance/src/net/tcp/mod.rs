@@ -1,0 +1,97 @@
+//! Any [`ServerMachine`] behind TCP sockets, with plain threads: one for each connection, one for each endpoint, one
+//! for the time.
+//!
+//! Whoever makes a connection ready also writes to it: the replies to what one read brought leave in one write, from
+//! the thread that read. Nothing polls. When a [`TcpServer`] is dropped, its sockets are closed and its threads joined.
+
+mod acceptor;
+mod link;
+mod shared;
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Instant;
+
+use crate::server::{EndpointId, ServerMachine};
+use acceptor::Acceptor;
+use shared::{Shared, spawn};
+
+/// A server machine that listens on TCP.
+///
+/// ```
+/// use hitless_conformance::net::tcp::TcpServer;
+/// use hitless_conformance::server::{EndpointSpec, Moving, Server, ServerConfig, Target};
+/// use std::time::Duration;
+///
+/// let mut server = Server::new(ServerConfig::default());
+/// let [old, new] = [EndpointSpec::loopback(), EndpointSpec::loopback()].map(|spec| server.add_endpoint(spec));
+/// let server = TcpServer::start(server)?;
+/// let _url = format!("redis://{}", server.address(old));
+/// server.with(|server, now| server.moving(now, old, Moving::new(Target::Endpoint(new), Duration::from_secs(5))));
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct TcpServer<M: ServerMachine + Send + 'static> {
+    shared: Arc<Shared<M>>,
+    acceptors: Vec<Acceptor>,
+    pump: Option<JoinHandle<()>>,
+}
+
+impl<M: ServerMachine + Send + 'static> TcpServer<M> {
+    /// Binds every endpoint at its address and serves it. The machine is told the ports that the system picked.
+    ///
+    /// # Errors
+    /// An address cannot be bound, or a thread not be started.
+    pub fn start(mut machine: M) -> io::Result<Self> {
+        let mut bound = Vec::new();
+        for endpoint in machine.endpoints() {
+            let (slot, socket, address) = acceptor::bind(machine.address(endpoint))?;
+            machine.set_address(endpoint, address);
+            bound.push((endpoint, slot, socket));
+        }
+        let slots = bound.iter().map(|(endpoint, slot, _)| (*endpoint, Arc::clone(slot))).collect();
+        let shared = Arc::new(Shared::new(machine, slots));
+        // Made before the threads, so that they are stopped if one of them cannot be started.
+        let mut server = Self { shared: Arc::clone(&shared), acceptors: Vec::new(), pump: None };
+        for (endpoint, slot, socket) in bound {
+            server.acceptors.push(Acceptor::start(Arc::clone(&shared), endpoint, slot, socket)?);
+        }
+        server.pump = Some(spawn("server-timer", move || shared.pump())?);
+        Ok(server)
+    }
+
+    /// Where an endpoint can be dialled.
+    #[must_use]
+    pub fn address(&self, endpoint: EndpointId) -> SocketAddr {
+        self.shared.peek(|machine| machine.address(endpoint))
+    }
+
+    /// The addresses of all endpoints, in the order in which they were added.
+    #[must_use]
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        self.shared.peek(|machine| {
+            machine.endpoints().into_iter().map(|endpoint| machine.address(endpoint)).collect()
+        })
+    }
+
+    /// Looks at the machine, or does something to it. What follows from it has been carried out when this returns:
+    /// bytes are written, connections closed, and endpoints that are to refuse dials refuse them.
+    pub fn with<T>(&self, act: impl FnOnce(&mut M, Instant) -> T) -> T {
+        self.shared.with(act)
+    }
+}
+
+impl<M: ServerMachine + Send + 'static> Drop for TcpServer<M> {
+    fn drop(&mut self) {
+        self.shared.begin_stop();
+        // The acceptors first: after them no connection begins.
+        self.acceptors.drain(..).for_each(Acceptor::stop);
+        self.shared.finish_stop();
+        if let Some(pump) = self.pump.take() {
+            // A panic of the thread has been printed; dropping must not panic as well.
+            let _ = pump.join();
+        }
+    }
+}
