@@ -1,1 +1,64 @@
-//! placeholder
+//! A Redis client for tokio whose connections move from node to node while the application goes on.
+//!
+//! Managed servers are upgraded, rescaled and repaired by replacing their nodes under the feet of their clients, and
+//! announce it over the connections themselves (*smart client handoffs*, *maintenance notifications*, first shipped as
+//! *hitless upgrades*). [`Client`] listens, opens new connections before it gives the old ones up, and moves the
+//! requests over. Against a server that announces nothing it is an ordinary pipelining client.
+//!
+//! ```no_run
+//! use std::time::Duration;
+//!
+//! use hitless_tokio::{Client, Mode, cmd, maintenance};
+//!
+//! # async fn example() -> Result<(), hitless_tokio::Error> {
+//! let client = Client::builder("redis://user:password@redis.example.com:6379/0")?
+//!     .maintenance(maintenance::Config::builder().mode(Mode::Auto).max_workers(15).build()?)
+//!     .pool_size(10)
+//!     .command_timeout(Duration::from_secs(1))
+//!     .connect()
+//!     .await?;
+//!
+//! client.call(cmd("SET").arg("greeting").arg("hello")).await?;
+//! let greeting = client.call(cmd("GET").arg("greeting")).await?;
+//! assert_eq!(greeting.as_str(), Some("hello"));
+//!
+//! client.shutdown(Duration::from_secs(5)).await;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! [`Pipeline`] sends several commands as one unit, [`Request`] gives one a timeout or a replay rule of its own,
+//! [`Client::events`] says what happens, and [`Error::delivery`] whether a request that failed may have run.
+//!
+//! Everything is decided in `hitless-core`: this crate brings tokio's sockets, clock and tasks to its
+//! [driver](hitless_core::driver). `Client::connect` and `Builder::connect` must be awaited inside a tokio runtime with
+//! its I/O and time drivers enabled. When that runtime is dropped, the client is shut down.
+
+mod net;
+mod runtime;
+
+pub use hitless_core::client::Stats;
+pub use hitless_core::config::{Config, ConfigBuilder, ConfigError, Protocol, maintenance};
+pub use hitless_core::driver::{Error, Events, Missed, Push, Pushes, ServerError};
+pub use hitless_core::endpoint::{Endpoint, Peer};
+pub use hitless_core::endpoint_type::EndpointPreference;
+pub use hitless_core::error::{CloseCause, ConnectError, Delivery, RequestError};
+pub use hitless_core::event::{self, Event};
+pub use hitless_core::ids::{ConnId, RequestId};
+pub use hitless_core::mode::Mode;
+pub use hitless_core::request::{
+    Outcome, Pipeline, RefusedCommand, Replay, Replies, Request, SendError, Timeout,
+};
+pub use hitless_core::{Command, Frame, cmd};
+
+pub use self::net::Stream;
+pub use self::runtime::{Adapter, Timer};
+
+/// The client on tokio.
+pub type Client = hitless_core::driver::Client<Adapter>;
+
+/// Collects the settings of a [`Client`].
+pub type Builder = hitless_core::driver::Builder<Adapter>;
+
+/// The replies to a request that was accepted, once they are there.
+pub type Reply = hitless_core::driver::Reply<Adapter>;

@@ -15,7 +15,7 @@ pub(super) fn spawn<R: Runtime, N: Resolver + Connector>(
     network: &Arc<N>,
     order: Order,
 ) {
-    let guard = TaskGuard::new(Arc::clone(shared), Unfinished::Dial(order.link.clone()));
+    let guard = TaskGuard::new(shared, &order.link.signals, Unfinished::Dial(order.link.clone()));
     let network = Arc::clone(network);
     shared.runtime.spawn(async move {
         match order.job {

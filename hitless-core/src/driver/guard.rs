@@ -4,6 +4,7 @@ use std::io;
 use std::sync::Arc;
 
 use super::shared::Shared;
+use super::signals::Signals;
 use super::state::Link;
 use super::traits::Runtime;
 
@@ -11,6 +12,7 @@ use super::traits::Runtime;
 /// them is told.
 pub(super) struct TaskGuard<R: Runtime> {
     shared: Arc<Shared<R>>,
+    signals: Arc<Signals>,
     unfinished: Unfinished,
 }
 
@@ -25,9 +27,10 @@ pub(super) enum Unfinished {
 }
 
 impl<R: Runtime> TaskGuard<R> {
-    pub(super) fn new(shared: Arc<Shared<R>>, unfinished: Unfinished) -> Self {
+    /// For a task that is called by `signals`.
+    pub(super) fn new(shared: &Arc<Shared<R>>, signals: &Arc<Signals>, unfinished: Unfinished) -> Self {
         shared.task_began();
-        Self { shared, unfinished }
+        Self { shared: Arc::clone(shared), signals: Arc::clone(signals), unfinished }
     }
 
     pub(super) fn set(&mut self, unfinished: Unfinished) {
@@ -50,6 +53,7 @@ impl<R: Runtime> Drop for TaskGuard<R> {
                 self.shared.handle_connect_failed(&link, io::ErrorKind::Interrupted);
             }
         }
+        self.signals.disconnect();
         self.shared.task_ended();
     }
 }

@@ -86,7 +86,6 @@ impl<R: Runtime> Shared<R> {
             let century = Duration::from_secs(100 * 365 * 24 * 60 * 60);
             let until = now.checked_add(grace).unwrap_or_else(|| now + century);
             state.machine.shutdown(now, until);
-            state.machine.handle_timeout(now);
         });
     }
 
@@ -147,8 +146,8 @@ impl<R: Runtime> Shared<R> {
 
     /// Takes what is to be written on `conn`; true if more is left.
     pub(super) fn transmit(&self, conn: ConnId, buffer: &mut WriteBuffer, effects: &mut Effects) -> bool {
-        self.enter(effects, |state, now| {
-            while state.machine.poll_transmit(now, conn, buffer) {
+        self.enter(effects, |state, _| {
+            while state.machine.poll_transmit(conn, buffer) {
                 if buffer.len() >= TAKE {
                     return true;
                 }

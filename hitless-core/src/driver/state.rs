@@ -174,6 +174,9 @@ impl State {
 
     fn on_terminated(&mut self, effects: &mut Effects) {
         self.terminated = true;
+        // The machine has closed its connections by now; if the driver dies, it may not have.
+        let links = std::mem::replace(&mut self.links, IdMap::new());
+        effects.signals.extend(links.iter().map(|(_, signals)| (Arc::clone(signals), signals::CLOSE)));
         self.events.close(&mut effects.wakers);
         self.pushes.close(&mut effects.wakers);
         effects.signals.push((Arc::clone(&self.supervisor), signals::WORK));

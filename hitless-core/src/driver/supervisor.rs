@@ -15,7 +15,7 @@ const ALARMS_PER_POLL: usize = 16;
 
 /// Starts the supervisor of a new client.
 pub(super) fn spawn<R: Runtime, N: Resolver + Connector>(shared: &Arc<Shared<R>>, network: N) {
-    let guard = TaskGuard::new(Arc::clone(shared), Unfinished::Driver);
+    let guard = TaskGuard::new(shared, &shared.supervisor, Unfinished::Driver);
     let runtime = shared.runtime.clone();
     shared.runtime.spawn(async move {
         let mut supervisor =

@@ -1,0 +1,102 @@
+//! Names, TCP and Unix sockets of tokio.
+
+use std::future::Future;
+use std::io;
+use std::net::IpAddr;
+use std::path::Path;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::BytesMut;
+use hitless_core::driver::{self, KEEPALIVE};
+use hitless_core::endpoint::Peer;
+use socket2::{SockRef, TcpKeepalive};
+use tokio::io::{AsyncReadExt, AsyncWrite};
+use tokio::net::TcpStream;
+#[cfg(unix)]
+use tokio::net::UnixStream;
+
+use crate::runtime::Adapter;
+
+impl driver::Resolver for Adapter {
+    async fn resolve(&self, host: &str) -> io::Result<Vec<IpAddr>> {
+        Ok(tokio::net::lookup_host((host, 0)).await?.map(|address| address.ip()).collect())
+    }
+}
+
+impl driver::Connector for Adapter {
+    type Stream = Stream;
+
+    async fn connect(&self, address: Peer) -> io::Result<(Stream, Peer)> {
+        match address {
+            Peer::Tcp(address) => {
+                let stream = TcpStream::connect(address).await?;
+                tune(&stream)?;
+                let peer = stream.peer_addr()?.into();
+                Ok((Stream::Tcp(stream), peer))
+            }
+            Peer::Unix(path) => unix(path).await,
+        }
+    }
+}
+
+#[cfg(unix)]
+async fn unix(path: Arc<Path>) -> io::Result<(Stream, Peer)> {
+    let stream = UnixStream::connect(&path).await?;
+    Ok((Stream::Unix(stream), Peer::Unix(path)))
+}
+
+#[cfg(not(unix))]
+async fn unix(_: Arc<Path>) -> io::Result<(Stream, Peer)> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+fn tune(stream: &TcpStream) -> io::Result<()> {
+    let socket = SockRef::from(stream);
+    socket.set_tcp_nodelay(true)?;
+    socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE))?;
+    #[cfg(any(target_os = "android", target_os = "linux"))]
+    socket.set_tcp_user_timeout(Some(driver::USER_TIMEOUT))?;
+    Ok(())
+}
+
+/// A connected socket.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Stream {
+    /// TCP.
+    Tcp(TcpStream),
+    /// A Unix socket.
+    #[cfg(unix)]
+    Unix(UnixStream),
+}
+
+impl Stream {
+    fn writer(&mut self) -> Pin<&mut (dyn AsyncWrite + Unpin)> {
+        Pin::new(match self {
+            Self::Tcp(stream) => stream,
+            #[cfg(unix)]
+            Self::Unix(stream) => stream,
+        })
+    }
+}
+
+impl driver::Stream for Stream {
+    fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut BytesMut) -> Poll<io::Result<usize>> {
+        // The future holds no state of its own, so one that is made anew for each poll is as good as the last.
+        match self {
+            Self::Tcp(stream) => pin!(stream.read_buf(buffer)).poll(cx),
+            #[cfg(unix)]
+            Self::Unix(stream) => pin!(stream.read_buf(buffer)).poll(cx),
+        }
+    }
+
+    fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.writer().poll_write(cx, bytes)
+    }
+
+    fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.writer().poll_shutdown(cx)
+    }
+}
