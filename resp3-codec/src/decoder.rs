@@ -1,12 +1,12 @@
 use bytes::{Buf, Bytes, BytesMut};
-use nom::Err;
 use smallvec::SmallVec;
 
+use crate::element::{Cursor, Sink, Stop, Structure};
 use crate::error::{DecodeError, DecodeErrorKind, Limit};
 use crate::frame::Frame;
-use crate::header::{Blob, Header, Line, header, unterminated};
 use crate::limits::Limits;
-use crate::stack::Stack;
+use crate::line::unterminated;
+use crate::stack::{Content, Open, Stack};
 
 /// What the read buffer is allocated in: as much as one small frame can keep alive.
 const BLOCK: usize = 32 << 10;
@@ -73,111 +73,140 @@ impl Decoder {
     /// # Errors
     ///
     /// When the bytes are not RESP or exceed a limit. Final: every later call returns the same error.
+    #[inline]
     pub fn poll_frame(&mut self) -> Result<Option<Frame>, DecodeError> {
+        // The commonest replies, built right where they are returned: moving a frame costs more than decoding it.
+        if self.at < self.chunk.len() && self.stack.is_empty() {
+            self.frame_start = self.offset + self.at as u64;
+            let cursor = self.cursor();
+            if let Ok(used) = cursor.ok() {
+                self.at += used;
+                return Ok(Some(Frame::Simple(Bytes::from_static(b"OK"))));
+            }
+            if let Ok((used, text)) = cursor.bulk() {
+                self.at += used;
+                return Ok(Some(Frame::Bulk(text)));
+            }
+            if let Ok((used, number)) = cursor.integer() {
+                self.at += used;
+                return Ok(Some(Frame::Integer(number)));
+            }
+        }
+        self.poll_any()
+    }
+
+    #[inline(never)]
+    fn poll_any(&mut self) -> Result<Option<Frame>, DecodeError> {
         loop {
             if self.at == self.chunk.len() && !self.refill()? {
                 return Ok(None);
             }
-            match self.step() {
-                Ok(Step::Frame(frame)) => return Ok(Some(frame)),
-                Ok(Step::Element) => {}
-                Ok(Step::Incomplete { need }) => self.park(need)?,
-                Err((kind, ahead)) => return Err(self.fail(kind, ahead)),
+            let stop = match self.stack.top() {
+                None => {
+                    let mut out = None;
+                    match self.outermost(&mut out) {
+                        Ok(()) => return Ok(out),
+                        Err(stop) => stop,
+                    }
+                }
+                Some(_) => match self.inner() {
+                    Ok(Some(frame)) => return Ok(Some(frame)),
+                    Ok(None) => continue,
+                    Err(stop) => stop,
+                },
+            };
+            match stop {
+                Stop::Structure => {
+                    if let Some(frame) = self.structure()? {
+                        return Ok(Some(frame));
+                    }
+                }
+                Stop::Incomplete { need } => self.park(need)?,
+                Stop::Fault(fault) => return Err(self.fail(fault.0, fault.1)),
             }
         }
     }
 
-    /// Decodes one line, and the string that it announces.
-    #[inline]
-    fn step(&mut self) -> Result<Step, (DecodeErrorKind, usize)> {
-        let input = &self.chunk[self.at..];
-        let (rest, header) = match header(input) {
-            Ok(parsed) => parsed,
-            Err(Err::Incomplete(_)) => return Ok(Step::Incomplete { need: 0 }),
-            Err(Err::Error(fault) | Err::Failure(fault)) => {
-                self.check_line(input.len() - fault.rest)?;
-                return Err((fault.kind, input.len() - fault.rest));
-            }
-        };
-        let head = input.len() - rest.len();
-        self.check_line(head)?;
-        if self.stack.is_empty() {
-            self.frame_start = self.offset + self.at as u64;
-        }
-        let body = match header {
-            Header::Blob(_, len) => len.saturating_add(2),
-            Header::Chunk(len) if len > 0 => len.saturating_add(2),
-            _ => 0,
-        };
-        self.check_size(head, body)?;
-        if body > rest.len() {
-            return Ok(Step::Incomplete { need: head + body });
-        }
-        if body > 0 && rest[body - 2..body] != *b"\r\n" {
-            return Err((DecodeErrorKind::StringEnd, head + body - 2));
-        }
-        if self.stack.in_text() && !matches!(header, Header::Chunk(_)) {
-            return Err((DecodeErrorKind::Chunk, 0));
-        }
-        let text = |from: usize, len: usize| self.chunk.slice(self.at + from..self.at + from + len);
-        let frame = match header {
-            Header::Line(Line::Simple, 2) if input[1..3] == *b"OK" => {
-                Frame::Simple(Bytes::from_static(b"OK"))
-            }
-            Header::Line(Line::Simple, len) => Frame::Simple(text(1, len)),
-            Header::Line(Line::Error, len) => Frame::Error(text(1, len)),
-            Header::Line(Line::BigNumber, len) => Frame::BigNumber(text(1, len)),
-            Header::Integer(number) => Frame::Integer(number),
-            Header::Double(number) => Frame::Double(number),
-            Header::Boolean(truth) => Frame::Boolean(truth),
-            Header::Null => Frame::Null,
-            Header::NullBulk => Frame::NullBulk,
-            Header::NullArray => Frame::NullArray,
-            Header::Blob(Blob::Bulk, len) => Frame::Bulk(text(head, len)),
-            Header::Blob(Blob::Error, len) => Frame::BlobError(text(head, len)),
-            Header::Blob(Blob::Verbatim, len) => match rest[..len] {
-                [a, b, c, b':', ..] => Frame::Verbatim { format: [a, b, c], text: text(head + 4, len - 4) },
-                _ => return Err((DecodeErrorKind::Verbatim, head)),
-            },
-            Header::Aggregate(..) | Header::StreamedString | Header::Chunk(_) | Header::End => {
-                return self.structure(header, head, body);
-            }
-        };
-        let done = self.stack.put(frame, &self.limits).map_err(|kind| (kind, 0))?;
-        self.at += head + body;
-        Ok(done.map_or(Step::Element, Step::Frame))
+    /// Decodes a frame that is a scalar or a string.
+    fn outermost(&mut self, out: &mut Option<Frame>) -> Result<(), Stop> {
+        self.frame_start = self.offset + self.at as u64;
+        self.at += self.cursor().element(out)?;
+        Ok(())
     }
 
-    /// Opens or closes an aggregate or a streamed string.
-    fn structure(
-        &mut self,
-        header: Header,
-        head: usize,
-        body: usize,
-    ) -> Result<Step, (DecodeErrorKind, usize)> {
-        let closed = match header {
-            Header::Aggregate(kind, announced) => self.stack.begin(kind, announced, &self.limits),
-            Header::StreamedString => self.stack.begin_text(&self.limits).map(|()| None),
-            Header::Chunk(len) => {
-                let from = self.at + head;
-                self.stack.chunk(&self.chunk[from..from + len], &self.limits)
+    /// Decodes elements of the innermost open aggregate, as long as they are scalars or strings; gives back the
+    /// outermost frame if the last of them completes it.
+    #[inline(never)]
+    fn inner(&mut self) -> Result<Option<Frame>, Stop> {
+        loop {
+            let Some(top) = self.stack.top() else { return Ok(None) };
+            let at = self.offset + self.at as u64 - self.frame_start;
+            let allowed = self.limits.frame_bytes.saturating_sub(at);
+            let cursor = Cursor { chunk: &self.chunk, at: self.at, allowed, limits: &self.limits };
+            let used = match &mut top.content {
+                Content::Items(items) => cursor.element(items)?,
+                Content::Pairs(pairs) => cursor.element(pairs)?,
+                Content::Attributed(_) => {
+                    let mut frame = None;
+                    self.at += cursor.element(&mut frame)?;
+                    let Some(frame) = frame else { return Ok(None) };
+                    return self.stack.put(frame, &self.limits).map_err(|kind| Stop::fault(kind, 0));
+                }
+                Content::Text(_) => return Err(Stop::Structure),
+            };
+            let closed = self.stack.counted(&self.limits).map_err(|kind| Stop::fault(kind, 0))?;
+            self.at += used;
+            if let Some(closed) = closed {
+                return self.stack.put(closed, &self.limits).map_err(|kind| Stop::fault(kind, 0));
             }
-            _ => self.stack.end(),
+        }
+    }
+
+    /// Opens or closes an aggregate or a streamed string; gives back the outermost frame if that completes it.
+    fn structure(&mut self) -> Result<Option<Frame>, DecodeError> {
+        let (used, structure) = match self.cursor().structure() {
+            Ok(structure) => structure,
+            Err(Stop::Incomplete { need }) => return self.park(need).map(|()| None),
+            Err(Stop::Fault(fault)) => return Err(self.fail(fault.0, fault.1)),
+            Err(Stop::Structure) => return Err(self.fail(DecodeErrorKind::Chunk, 0)),
+        };
+        let closed = match structure {
+            Structure::Chunk(len) => {
+                let end = self.at + used - 2;
+                self.stack.chunk(&self.chunk[end - len..end], &self.limits)
+            }
+            _ if matches!(self.stack.top(), Some(Open { content: Content::Text(_), .. })) => {
+                Err(DecodeErrorKind::Chunk)
+            }
+            Structure::Aggregate(kind, announced) => self.stack.begin(kind, announced, &self.limits),
+            Structure::StreamedString => self.stack.begin_text(&self.limits).map(|()| None),
+            Structure::End => self.stack.end(),
         };
         let done = match closed {
             Ok(Some(frame)) => self.stack.put(frame, &self.limits),
             Ok(None) => Ok(None),
             Err(kind) => Err(kind),
         };
-        let done = done.map_err(|kind| (kind, 0))?;
-        self.at += head + body;
-        Ok(done.map_or(Step::Element, Step::Frame))
+        match done {
+            Ok(done) => {
+                self.at += used;
+                Ok(done)
+            }
+            Err(kind) => Err(self.fail(kind, 0)),
+        }
+    }
+
+    #[inline(always)]
+    fn cursor(&self) -> Cursor<'_> {
+        let at = self.offset + self.at as u64 - self.frame_start;
+        let allowed = self.limits.frame_bytes.saturating_sub(at);
+        Cursor { chunk: &self.chunk, at: self.at, allowed, limits: &self.limits }
     }
 
     /// Takes what has arrived for decoding; `false` if it cannot hold another element.
     fn refill(&mut self) -> Result<bool, DecodeError> {
-        if let Some(error) = self.failed {
-            return Err(error);
+        if let Some(error) = &self.failed {
+            return Err(error.clone());
         }
         self.offset += self.at as u64;
         self.at = 0;
@@ -188,10 +217,12 @@ impl Decoder {
         if self.searched > 0 {
             if let Some(searched) = unterminated(&self.buffer, self.searched) {
                 self.searched = searched.max(1);
-                return match self.check_line(searched) {
-                    Ok(()) => Ok(false),
-                    Err((kind, ahead)) => Err(self.fail(kind, ahead)),
-                };
+                let allowed = self.limits.line_bytes;
+                if searched > allowed.saturating_add(1) {
+                    let kind = DecodeErrorKind::Limit { limit: Limit::LineBytes, allowed: allowed as u64 };
+                    return Err(self.fail(kind, 0));
+                }
+                return Ok(false);
             }
             self.searched = 0;
         }
@@ -233,34 +264,10 @@ impl Decoder {
         Ok(())
     }
 
-    fn check_line(&self, bytes: usize) -> Result<(), (DecodeErrorKind, usize)> {
-        let allowed = self.limits.line_bytes;
-        if bytes > allowed.saturating_add(3) {
-            return Err((
-                DecodeErrorKind::Limit { limit: Limit::LineBytes, allowed: allowed as u64 },
-                allowed,
-            ));
-        }
-        Ok(())
-    }
-
-    fn check_size(&self, head: usize, body: usize) -> Result<(), (DecodeErrorKind, usize)> {
-        if body > self.limits.bulk_bytes.saturating_add(2) {
-            let allowed = self.limits.bulk_bytes as u64;
-            return Err((DecodeErrorKind::Limit { limit: Limit::BulkBytes, allowed }, 0));
-        }
-        let end = self.offset + (self.at + head) as u64 + body as u64;
-        if end - self.frame_start > self.limits.frame_bytes {
-            let allowed = self.limits.frame_bytes;
-            return Err((DecodeErrorKind::Limit { limit: Limit::FrameBytes, allowed }, 0));
-        }
-        Ok(())
-    }
-
     #[cold]
     fn fail(&mut self, kind: DecodeErrorKind, ahead: usize) -> DecodeError {
         let error = DecodeError::new(kind, self.offset + (self.at + ahead) as u64);
-        self.failed = Some(error);
+        self.failed = Some(error.clone());
         self.chunk = Bytes::new();
         self.at = 0;
         self.buffer = BytesMut::new();
@@ -269,11 +276,9 @@ impl Decoder {
     }
 }
 
-enum Step {
-    /// An outermost frame is complete.
-    Frame(Frame),
-    /// An element, or the header of an aggregate.
-    Element,
-    /// The element at hand ends beyond the chunk; at `need` bytes from its start, if its length is known.
-    Incomplete { need: usize },
+impl Sink for &mut Option<Frame> {
+    #[inline(always)]
+    fn put(self, frame: Frame) {
+        *self = Some(frame);
+    }
 }

@@ -4,27 +4,27 @@ use thiserror::Error;
 ///
 /// Always the peer's fault and fatal to the stream: where the next frame begins is unknown. Carries no payload, so
 /// it may be logged.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-#[error("{kind} (byte {offset} of the stream)")]
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("{} (byte {} of the stream)", self.kind(), self.offset())]
 pub struct DecodeError {
-    kind: DecodeErrorKind,
-    offset: u64,
+    // Boxed, for results that fit into registers where there is no error.
+    fault: Box<(DecodeErrorKind, u64)>,
 }
 
 impl DecodeError {
     pub(crate) fn new(kind: DecodeErrorKind, offset: u64) -> Self {
-        Self { kind, offset }
+        Self { fault: Box::new((kind, offset)) }
     }
 
     /// What was wrong.
     pub fn kind(&self) -> DecodeErrorKind {
-        self.kind
+        self.fault.0
     }
 
     /// Where: bytes of the stream before the one that was wrong; for a limit, the byte at which it is seen to be
     /// exceeded.
     pub fn offset(&self) -> u64 {
-        self.offset
+        self.fault.1
     }
 }
 

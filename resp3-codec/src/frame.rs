@@ -10,6 +10,7 @@ use bytes::Bytes;
 /// larger than itself and 32 KiB; [`Frame::compact`] lets go of it. `Debug` shows types and lengths, never payloads, so that
 /// none ends in a log.
 #[derive(Clone, PartialEq)]
+#[repr(u32)]
 pub enum Frame {
     /// `+`: a short text without line ends, such as `OK`.
     Simple(Bytes),
@@ -219,3 +220,5 @@ impl fmt::Debug for Frame {
         }
     }
 }
+
+const _: () = assert!(size_of::<Frame>() == 40 && size_of::<Option<Frame>>() == 40);

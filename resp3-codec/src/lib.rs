@@ -22,11 +22,13 @@
 mod arg;
 mod command;
 mod decoder;
+mod element;
 mod encode;
 mod error;
 mod frame;
-mod header;
+
 mod limits;
+mod line;
 mod stack;
 
 pub use arg::ToArg;

@@ -1,50 +1,70 @@
 //! The aggregates that are open: their headers have arrived, not all of their elements have.
 
-use std::mem::{replace, size_of, take};
+use std::mem::{size_of, take};
 
 use bytes::BytesMut;
 use smallvec::SmallVec;
 
+use crate::element::{Kind, Sink};
 use crate::error::{DecodeErrorKind, Limit};
 use crate::frame::Frame;
-use crate::header::Kind;
 use crate::limits::Limits;
 
 /// Memory reserved for elements that were announced and have not arrived, over all levels. Enough for one
 /// allocation per aggregate of up to 26 000 elements; larger ones grow as their elements arrive.
 const RESERVED_AHEAD: usize = 1 << 20;
 
-type Pairs = Vec<(Frame, Frame)>;
+/// The path from the outermost open aggregate to the innermost.
+#[derive(Debug)]
+pub(crate) struct Stack {
+    open: SmallVec<[Open; 4]>,
+    /// Elements of the frame at hand, announced or, where they are streamed, arrived.
+    elements: usize,
+    reservable: usize,
+}
 
 #[derive(Debug)]
-enum Content {
-    Array(Vec<Frame>),
-    Set(Vec<Frame>),
-    Push(Vec<Frame>),
-    Map(Pairs, Option<Frame>),
-    Attribute(Pairs, Option<Frame>),
+pub(crate) struct Open {
+    kind: Kind,
+    pub(crate) content: Content,
+    /// Frames still to come, if that was announced.
+    pub(crate) remaining: Option<usize>,
+    reserved: usize,
+}
+
+#[derive(Debug)]
+pub(crate) enum Content {
+    Items(Vec<Frame>),
+    Pairs(Pairs),
     /// Attributes that are complete, waiting for the frame they describe.
-    Attributed(Pairs),
+    Attributed(Vec<(Frame, Frame)>),
     /// The chunks of a streamed string.
     Text(BytesMut),
 }
 
 #[derive(Debug)]
-struct Open {
-    content: Content,
-    /// Frames still to come; `STREAMED` if that was not announced.
-    remaining: usize,
-    reserved: usize,
+pub(crate) struct Pairs {
+    entries: Vec<(Frame, Frame)>,
+    /// The last entry's value has not arrived: it is a placeholder.
+    half: bool,
 }
 
-const STREAMED: usize = usize::MAX;
+impl Sink for &mut Vec<Frame> {
+    #[inline(always)]
+    fn put(self, frame: Frame) {
+        self.push(frame);
+    }
+}
 
-/// The path from the outermost open aggregate to the innermost.
-#[derive(Debug)]
-pub(crate) struct Stack {
-    open: SmallVec<[Open; 4]>,
-    elements: usize,
-    reservable: usize,
+impl Sink for &mut Pairs {
+    #[inline(always)]
+    fn put(self, frame: Frame) {
+        match self.entries.last_mut() {
+            Some((_, value)) if self.half => *value = frame,
+            _ => self.entries.push((frame, Frame::Null)),
+        }
+        self.half = !self.half;
+    }
 }
 
 impl Stack {
@@ -61,36 +81,28 @@ impl Stack {
     ) -> Result<Option<Frame>, DecodeErrorKind> {
         self.check_depth(limits)?;
         let width = if matches!(kind, Kind::Map | Kind::Attribute) { 2 } else { 1 };
-        let remaining = match announced {
-            Some(count) => {
-                let frames = count.checked_mul(width).filter(|&frames| frames < STREAMED);
-                self.count(frames.unwrap_or(STREAMED), limits)?;
-                frames.unwrap_or(STREAMED)
-            }
-            None => STREAMED,
+        let remaining = announced.map(|count| count.saturating_mul(width));
+        self.count(remaining.unwrap_or(0), limits)?;
+        let size = width * size_of::<Frame>();
+        let reserved = announced.unwrap_or(0).saturating_mul(size).min(self.reservable);
+        self.reservable -= reserved;
+        let content = if width == 2 {
+            Content::Pairs(Pairs { entries: Vec::with_capacity(reserved / size), half: false })
+        } else {
+            Content::Items(Vec::with_capacity(reserved / size))
         };
-        let bytes = announced.unwrap_or(0).saturating_mul(width * size_of::<Frame>()).min(self.reservable);
-        let capacity = bytes / (width * size_of::<Frame>());
-        let content = match kind {
-            Kind::Array => Content::Array(Vec::with_capacity(capacity)),
-            Kind::Set => Content::Set(Vec::with_capacity(capacity)),
-            Kind::Push => Content::Push(Vec::with_capacity(capacity)),
-            Kind::Map => Content::Map(Vec::with_capacity(capacity), None),
-            Kind::Attribute => Content::Attribute(Vec::with_capacity(capacity), None),
-        };
-        self.reservable -= bytes;
-        self.open.push(Open { content, remaining, reserved: bytes });
-        Ok(if remaining == 0 { self.close() } else { None })
+        self.open.push(Open { kind, content, remaining, reserved });
+        Ok(if remaining == Some(0) { self.close() } else { None })
     }
 
     pub(crate) fn begin_text(&mut self, limits: &Limits) -> Result<(), DecodeErrorKind> {
         self.check_depth(limits)?;
-        self.open.push(Open { content: Content::Text(BytesMut::new()), remaining: STREAMED, reserved: 0 });
+        let content = Content::Text(BytesMut::new());
+        self.open.push(Open { kind: Kind::Array, content, remaining: None, reserved: 0 });
         Ok(())
     }
 
     /// Adds a complete frame to the innermost aggregate; gives back the outermost one if that completes it.
-    #[inline]
     pub(crate) fn put(
         &mut self,
         mut frame: Frame,
@@ -102,11 +114,8 @@ impl Stack {
                 return Ok(Some(frame));
             };
             match &mut top.content {
-                Content::Array(items) | Content::Set(items) | Content::Push(items) => items.push(frame),
-                Content::Map(pairs, key) | Content::Attribute(pairs, key) => match key.take() {
-                    Some(key) => pairs.push((key, frame)),
-                    None => *key = Some(frame),
-                },
+                Content::Items(items) => items.put(frame),
+                Content::Pairs(pairs) => pairs.put(frame),
                 Content::Attributed(attributes) => {
                     frame = Frame::Attribute { attributes: take(attributes), value: Box::new(frame) };
                     self.open.pop();
@@ -114,29 +123,32 @@ impl Stack {
                 }
                 Content::Text(_) => return Err(DecodeErrorKind::Chunk),
             }
-            if top.remaining == STREAMED {
-                self.count(1, limits)?;
-                return Ok(None);
-            }
-            top.remaining -= 1;
-            if top.remaining > 0 {
-                return Ok(None);
-            }
-            match self.close() {
+            match self.counted(limits)? {
                 Some(closed) => frame = closed,
                 None => return Ok(None),
             }
         }
     }
 
+    /// Accounts for an element that was put into the innermost aggregate; gives that back if it is complete.
+    #[inline]
+    pub(crate) fn counted(&mut self, limits: &Limits) -> Result<Option<Frame>, DecodeErrorKind> {
+        match self.open.last_mut() {
+            Some(Open { remaining: Some(remaining), .. }) => {
+                *remaining -= 1;
+                Ok(if *remaining == 0 { self.close() } else { None })
+            }
+            _ => self.count(1, limits).map(|()| None),
+        }
+    }
+
     /// Closes the innermost aggregate, which must be a streamed one.
     pub(crate) fn end(&mut self) -> Result<Option<Frame>, DecodeErrorKind> {
         match self.open.last() {
-            Some(Open { content: Content::Map(_, Some(_)) | Content::Text(_), .. }) => {
-                Err(DecodeErrorKind::End)
+            Some(Open { content: Content::Items(_), remaining: None, .. }) => Ok(self.close()),
+            Some(Open { content: Content::Pairs(Pairs { half: false, .. }), remaining: None, .. }) => {
+                Ok(self.close())
             }
-            Some(Open { content: Content::Attributed(_), .. }) => Err(DecodeErrorKind::End),
-            Some(Open { remaining: STREAMED, .. }) => Ok(self.close()),
             _ => Err(DecodeErrorKind::End),
         }
     }
@@ -161,29 +173,32 @@ impl Stack {
         Ok(None)
     }
 
+    /// Whether nothing is open.
+    #[inline(always)]
     pub(crate) fn is_empty(&self) -> bool {
         self.open.is_empty()
     }
 
-    pub(crate) fn in_text(&self) -> bool {
-        matches!(self.open.last(), Some(Open { content: Content::Text(_), .. }))
+    /// The innermost open aggregate.
+    #[inline(always)]
+    pub(crate) fn top(&mut self) -> Option<&mut Open> {
+        self.open.last_mut()
     }
 
     /// Takes the innermost aggregate off; `None` if it was attributes, which now wait for what they describe.
     fn close(&mut self) -> Option<Frame> {
         let top = self.open.last_mut()?;
-        self.reservable += replace(&mut top.reserved, 0);
-        let frame = match &mut top.content {
-            Content::Array(items) => Frame::Array(take(items)),
-            Content::Set(items) => Frame::Set(take(items)),
-            Content::Push(items) => Frame::Push(take(items)),
-            Content::Map(pairs, _) => Frame::Map(take(pairs)),
-            Content::Attribute(pairs, _) => {
-                top.content = Content::Attributed(take(pairs));
-                top.remaining = 1;
+        self.reservable += take(&mut top.reserved);
+        let frame = match (top.kind, &mut top.content) {
+            (Kind::Set, Content::Items(items)) => Frame::Set(take(items)),
+            (Kind::Push, Content::Items(items)) => Frame::Push(take(items)),
+            (_, Content::Items(items)) => Frame::Array(take(items)),
+            (Kind::Attribute, Content::Pairs(pairs)) => {
+                top.content = Content::Attributed(take(&mut pairs.entries));
                 return None;
             }
-            Content::Attributed(_) | Content::Text(_) => return None,
+            (_, Content::Pairs(pairs)) => Frame::Map(take(&mut pairs.entries)),
+            (_, Content::Attributed(_) | Content::Text(_)) => return None,
         };
         self.open.pop();
         Some(frame)

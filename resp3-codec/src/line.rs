@@ -1,0 +1,193 @@
+//! The grammar of what stands between a type byte and the end of its line, in nom's streaming convention:
+//! `Incomplete` when the line has not arrived in full.
+
+use memchr::memchr2;
+use nom::combinator::value;
+use nom::error::{ErrorKind, ParseError};
+use nom::sequence::preceded;
+use nom::{Err, IResult, Needed, Parser};
+
+use crate::error::DecodeErrorKind;
+
+/// Why a line is not RESP.
+///
+/// Boxed: results that are made of whole words in every case stay in registers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Fault(pub(crate) Box<Reason>);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Reason {
+    pub(crate) kind: DecodeErrorKind,
+    /// How many bytes of the input were left at the fault.
+    pub(crate) rest: usize,
+}
+
+impl ParseError<&[u8]> for Fault {
+    fn from_error_kind(input: &[u8], _: ErrorKind) -> Self {
+        Self(Box::new(Reason { kind: DecodeErrorKind::LineEnd, rest: input.len() }))
+    }
+
+    fn append(_: &[u8], _: ErrorKind, other: Self) -> Self {
+        other
+    }
+}
+
+pub(crate) type Parsed<'i, T> = IResult<&'i [u8], T, Fault>;
+
+const INCOMPLETE: Err<Fault> = Err::Incomplete(Needed::Unknown);
+
+/// Where the search for the end of `input`'s first line may go on, its first `searched` bytes holding none; `None`
+/// if the end (or a fault in its place) is there.
+pub(crate) fn unterminated(input: &[u8], searched: usize) -> Option<usize> {
+    let at = searched + memchr2(b'\r', b'\n', input.get(searched..)?).unwrap_or(input.len() - searched);
+    match &input[at..] {
+        [] | [b'\r'] => Some(at),
+        _ => None,
+    }
+}
+
+/// CR LF.
+#[inline(always)]
+pub(crate) fn end(input: &[u8]) -> Parsed<'_, ()> {
+    match input {
+        [b'\r', b'\n', rest @ ..] => Ok((rest, ())),
+        [] | [b'\r'] => Err(INCOMPLETE),
+        _ => fault(DecodeErrorKind::LineEnd, input),
+    }
+}
+
+/// Any text.
+#[inline(always)]
+pub(crate) fn text(input: &[u8]) -> Parsed<'_, &[u8]> {
+    // Most lines are shorter than a call of memchr is worth.
+    let short = input.iter().take(16).position(|&byte| byte == b'\r' || byte == b'\n');
+    let Some(len) = short.or_else(|| memchr2(b'\r', b'\n', input)) else { return Err(INCOMPLETE) };
+    let (text, rest) = input.split_at(len);
+    let (rest, ()) = end(rest)?;
+    Ok((rest, text))
+}
+
+/// A signed integer of 64 bits.
+#[inline(always)]
+pub(crate) fn integer(input: &[u8]) -> Parsed<'_, i64> {
+    let (unsigned, negative) = match input {
+        [b'-', rest @ ..] => (rest, true),
+        [b'+', rest @ ..] => (rest, false),
+        _ => (input, false),
+    };
+    let (rest, number) = digits(unsigned)?;
+    let (rest, ()) = end(rest)?;
+    let signed = if negative { 0i64.checked_sub_unsigned(number) } else { i64::try_from(number).ok() };
+    match signed {
+        Some(signed) => Ok((rest, signed)),
+        None => fault(DecodeErrorKind::IntegerRange, input),
+    }
+}
+
+/// How many bytes or elements follow.
+#[inline(always)]
+pub(crate) fn length(input: &[u8]) -> Parsed<'_, usize> {
+    let (rest, number) = match digits(input) {
+        Err(Err::Failure(mut reason)) if reason.0.kind == DecodeErrorKind::Integer => {
+            reason.0.kind = DecodeErrorKind::Length;
+            return Err(Err::Failure(reason));
+        }
+        parsed => parsed?,
+    };
+    let (rest, ()) = end(rest)?;
+    match usize::try_from(number) {
+        Ok(number) => Ok((rest, number)),
+        Err(_) => fault(DecodeErrorKind::IntegerRange, input),
+    }
+}
+
+/// The `-1` that makes a null of a RESP2 string or array.
+pub(crate) fn minus_one(input: &[u8]) -> Parsed<'_, ()> {
+    preceded(byte(b'-', DecodeErrorKind::Length), preceded(byte(b'1', DecodeErrorKind::Length), end))
+        .parse(input)
+}
+
+/// The `?` that stands for a length not known yet.
+pub(crate) fn streamed(input: &[u8]) -> Parsed<'_, ()> {
+    preceded(byte(b'?', DecodeErrorKind::Length), end).parse(input)
+}
+
+/// `t` or `f`.
+pub(crate) fn boolean(input: &[u8]) -> Parsed<'_, bool> {
+    let truth = match input {
+        [b't', ..] => true,
+        [b'f', ..] => false,
+        [] => return Err(INCOMPLETE),
+        _ => return fault(DecodeErrorKind::Boolean, input),
+    };
+    value(truth, end).parse(&input[1..])
+}
+
+/// A number with fraction and exponent, or `inf`, `-inf`, `nan`.
+pub(crate) fn double(input: &[u8]) -> Parsed<'_, f64> {
+    let (rest, text) = text(input)?;
+    let number = match text {
+        b"inf" | b"+inf" => Some(f64::INFINITY),
+        b"-inf" => Some(f64::NEG_INFINITY),
+        b"nan" | b"-nan" => Some(f64::NAN),
+        // The standard parser takes words as well ("infinity"): only numbers reach it.
+        _ if text.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'+' | b'-' | b'.' | b'e' | b'E')) => {
+            str::from_utf8(text).ok().and_then(|text| text.parse().ok())
+        }
+        _ => None,
+    };
+    match number {
+        Some(number) => Ok((rest, number)),
+        None => fault(DecodeErrorKind::Double, input),
+    }
+}
+
+/// Decimal digits with an optional sign, as text.
+pub(crate) fn big_number(input: &[u8]) -> Parsed<'_, &[u8]> {
+    let (rest, number) = text(input)?;
+    let digits = match number {
+        [b'-' | b'+', digits @ ..] => digits,
+        digits => digits,
+    };
+    if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
+        return fault(DecodeErrorKind::BigNumber, input);
+    }
+    Ok((rest, number))
+}
+
+/// Decimal digits, at least one.
+#[inline(always)]
+fn digits(input: &[u8]) -> Parsed<'_, u64> {
+    let mut number = 0u64;
+    let mut at = 0;
+    while let Some(digit) = input.get(at).map(|byte| byte.wrapping_sub(b'0')).filter(|&digit| digit < 10) {
+        // Eighteen digits always fit.
+        number = if at < 18 {
+            number * 10 + u64::from(digit)
+        } else {
+            match number.checked_mul(10).and_then(|number| number.checked_add(u64::from(digit))) {
+                Some(number) => number,
+                None => return fault(DecodeErrorKind::IntegerRange, input),
+            }
+        };
+        at += 1;
+    }
+    match at {
+        0 if input.is_empty() => Err(INCOMPLETE),
+        0 => fault(DecodeErrorKind::Integer, input),
+        _ => Ok((&input[at..], number)),
+    }
+}
+
+fn byte<'i>(byte: u8, otherwise: DecodeErrorKind) -> impl Parser<&'i [u8], Output = (), Error = Fault> {
+    move |input: &'i [u8]| match input.split_first() {
+        Some((&first, rest)) if first == byte => Ok((rest, ())),
+        Some(_) => fault(otherwise, input),
+        None => Err(INCOMPLETE),
+    }
+}
+
+#[cold]
+fn fault<T>(kind: DecodeErrorKind, at: &[u8]) -> Parsed<'_, T> {
+    Err(Err::Failure(Fault(Box::new(Reason { kind, rest: at.len() }))))
+}

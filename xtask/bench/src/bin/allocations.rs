@@ -1,0 +1,2 @@
+//! Counts allocations. Run by `hitless-bench`.
+fn main() {}

@@ -1,0 +1,5 @@
+//! Decoding and encoding.
+
+pub mod cases;
+pub mod decoders;
+pub mod encoders;

@@ -1,0 +1,105 @@
+//! The contenders. Each pass appends a case's reads to a buffer, decodes until nothing more comes, and drops each
+//! frame.
+
+use std::hint::black_box;
+use std::io::{self, Read};
+
+use bytes::{Bytes, BytesMut};
+use resp3_codec::{Decoder, Limits};
+
+use super::cases::Case;
+
+/// A decoder's name, and what makes a pass over a case out of it.
+pub struct Contender {
+    /// The row of the table.
+    pub name: &'static str,
+    /// Prepares passes; each gives the number of replies decoded.
+    pub prepare: fn(&Case) -> Box<dyn FnMut() -> usize + '_>,
+}
+
+/// This workspace's decoder, then its peers.
+pub const CONTENDERS: [Contender; 4] = [
+    Contender { name: "resp3-codec", prepare: resp3_codec },
+    Contender { name: "resp-rs 0.3, RESP3", prepare: resp_rs },
+    Contender { name: "redis 1, Parser", prepare: redis },
+    Contender { name: "redis-protocol 6, RESP3", prepare: redis_protocol },
+];
+
+fn reads(case: &Case) -> impl Iterator<Item = &[u8]> {
+    case.wire.chunks(case.read)
+}
+
+fn resp3_codec(case: &Case) -> Box<dyn FnMut() -> usize + '_> {
+    let mut decoder = Decoder::new(Limits::default());
+    Box::new(move || {
+        let mut replies = 0;
+        for read in reads(case) {
+            decoder.buffer().extend_from_slice(read);
+            while let Ok(Some(_)) = black_box(&decoder.poll_frame()) {
+                replies += 1;
+            }
+        }
+        replies
+    })
+}
+
+fn resp_rs(case: &Case) -> Box<dyn FnMut() -> usize + '_> {
+    let mut parser = resp_rs::resp3::Parser::new();
+    // `feed` copies out of a `Bytes`: made beforehand, so that there is one copy as with the others.
+    let reads = reads(case).map(Bytes::copy_from_slice).collect::<Vec<_>>();
+    Box::new(move || {
+        let mut replies = 0;
+        for read in &reads {
+            parser.feed(read.clone());
+            while let Ok(Some(_)) = black_box(&parser.next_frame()) {
+                replies += 1;
+            }
+        }
+        replies
+    })
+}
+
+fn redis_protocol(case: &Case) -> Box<dyn FnMut() -> usize + '_> {
+    use redis_protocol::resp3::decode::complete::decode_bytes_mut;
+    let mut buffer = BytesMut::new();
+    Box::new(move || {
+        let mut replies = 0;
+        for read in reads(case) {
+            buffer.extend_from_slice(read);
+            while !buffer.is_empty()
+                && let Ok(Some(_)) = black_box(&decode_bytes_mut(&mut buffer))
+            {
+                replies += 1;
+            }
+        }
+        replies
+    })
+}
+
+fn redis(case: &Case) -> Box<dyn FnMut() -> usize + '_> {
+    let mut parser = redis::Parser::new();
+    Box::new(move || {
+        let mut replies = 0;
+        let mut link = Link { left: &case.wire, read: case.read };
+        for _ in 0..case.replies {
+            replies += usize::from(black_box(&parser.parse_value(&mut link)).is_ok());
+        }
+        replies
+    })
+}
+
+/// The reads of a case, as a stream: this peer does its own reading.
+struct Link<'a> {
+    left: &'a [u8],
+    read: usize,
+}
+
+impl Read for Link<'_> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let len = buf.len().min(self.read).min(self.left.len());
+        let (now, later) = self.left.split_at(len);
+        buf[..len].copy_from_slice(now);
+        self.left = later;
+        Ok(len)
+    }
+}

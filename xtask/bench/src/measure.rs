@@ -1,0 +1,61 @@
+//! Taking times that can be compared.
+
+use std::time::{Duration, Instant};
+
+/// How long one sample lasts at least: long against the clock's resolution, short against a scheduler's slice.
+const SAMPLE: Duration = Duration::from_millis(2);
+
+/// The time one pass of some work takes, over all rounds.
+#[derive(Debug, Clone, Copy)]
+pub struct Timing {
+    /// The shortest sample, in nanoseconds per pass: what the work costs when nothing disturbs it.
+    pub best: f64,
+    /// The median sample, in nanoseconds per pass.
+    pub median: f64,
+}
+
+impl Timing {
+    /// The times for one of `parts` equal parts of a pass.
+    pub fn per(self, parts: f64) -> Self {
+        Self { best: self.best / parts, median: self.median / parts }
+    }
+}
+
+/// Runs all of `work` in turns for so many rounds; the times in the order of `work`.
+pub fn interleaved(work: &mut [Box<dyn FnMut() + '_>], rounds: usize) -> Vec<Timing> {
+    let passes = work.iter_mut().map(calibrate).collect::<Vec<_>>();
+    let mut samples = vec![Vec::with_capacity(rounds); work.len()];
+    for _ in 0..rounds {
+        for (at, pass) in work.iter_mut().enumerate() {
+            let elapsed = time(|| (0..passes[at]).for_each(|_| pass()));
+            samples[at].push(elapsed.as_nanos() as f64 / f64::from(passes[at]));
+        }
+    }
+    samples.iter_mut().map(|samples| summary(samples)).collect()
+}
+
+/// How many passes fill a sample. Also warms up caches and the allocator.
+fn calibrate(pass: &mut Box<dyn FnMut() + '_>) -> u32 {
+    let mut passes = 1;
+    loop {
+        let elapsed = time(|| (0..passes).for_each(|_| pass()));
+        if elapsed >= SAMPLE || passes >= 1 << 20 {
+            return passes;
+        }
+        passes *= 2;
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "a benchmark is about the real clock")]
+fn time(work: impl FnOnce()) -> Duration {
+    let start = Instant::now();
+    work();
+    start.elapsed()
+}
+
+fn summary(samples: &mut [f64]) -> Timing {
+    samples.sort_by(f64::total_cmp);
+    let best = samples.first().copied().unwrap_or(f64::NAN);
+    let median = samples.get(samples.len() / 2).copied().unwrap_or(f64::NAN);
+    Timing { best, median }
+}
