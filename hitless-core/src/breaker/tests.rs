@@ -111,12 +111,20 @@ fn a_dropped_permit_does_not_keep_its_place_for_ever() {
 fn a_permit_of_the_closed_state_is_void_in_a_later_one() {
     let opened_at = epoch();
     let mut breaker = Breaker::new(CONFIG);
-    let early = breaker.try_acquire(opened_at).unwrap();
+    let [early, earlier] = [(), ()].map(|()| breaker.try_acquire(opened_at).unwrap());
     attempt(&mut breaker, opened_at, Verdict::Failure);
     attempt(&mut breaker, opened_at, Verdict::Failure);
 
-    breaker.settle(opened_at + OPEN_FOR, early, Verdict::Failure);
-    assert_eq!(breaker.state(opened_at + OPEN_FOR), BreakerState::HalfOpen);
+    let now = opened_at + OPEN_FOR;
+    breaker.settle(now, early, Verdict::Failure);
+    assert_eq!(breaker.state(now), BreakerState::HalfOpen);
+
+    // Closed again is not closed still.
+    attempt(&mut breaker, now, Verdict::Success);
+    attempt(&mut breaker, now, Verdict::Success);
+    breaker.settle(now, earlier, Verdict::Failure);
+    attempt(&mut breaker, now, Verdict::Failure);
+    assert_eq!(breaker.state(now), BreakerState::Closed);
 }
 
 #[test]

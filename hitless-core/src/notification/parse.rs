@@ -162,7 +162,7 @@ fn shards(frame: &Frame) -> ShardIds {
 fn shard(frame: &Frame) -> Option<String> {
     match frame {
         Frame::Integer(id) => Some(id.to_string()),
-        _ => text(frame).filter(|id| id.len() <= MAX_SHARD_ID).map(str::to_owned),
+        _ => text(frame).map(str::to_owned),
     }
 }
 
