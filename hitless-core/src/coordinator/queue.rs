@@ -79,7 +79,8 @@ mod tests {
     /// INV-14: the queue is bounded, and a handoff that finds it full is served, earliest deadline first.
     #[test]
     fn a_full_queue_drops_nothing() {
-        let at = |seconds| epoch() + Duration::from_secs(seconds);
+        let start = epoch();
+        let at = |seconds| start + Duration::from_secs(seconds);
         let mut queue = HandoffQueue::new(2);
         for (index, deadline) in [(0, 50), (1, 50), (2, 40), (3, 30)] {
             queue.push(at(deadline), conn(index));

@@ -53,7 +53,8 @@ mod tests {
 
     #[test]
     fn timers_fire_once_in_order_and_the_last_arming_counts() {
-        let at = |millis| epoch() + Duration::from_millis(millis);
+        let start = epoch();
+        let at = |millis| start + Duration::from_millis(millis);
         let mut timers = Timers::new();
         timers.arm("a", at(30));
         timers.arm("b", at(20));
