@@ -1,5 +1,7 @@
 //! Sockets around the machines of [`server`](crate::server): the only place that has any.
 
+pub mod front;
+pub mod redis_process;
 pub mod tcp;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -23,12 +23,14 @@ mod control;
 mod embedded;
 mod faults;
 mod flow;
+mod framing;
 mod ledger;
 mod machine;
 mod maintenance;
 mod opt_in;
 mod outbox;
 mod request;
+mod upstream;
 
 #[cfg(test)]
 mod tests;
@@ -45,6 +47,7 @@ pub use ledger::{ClosedBy, Entry, Event, Ledger, OptInOutcome};
 pub use machine::{CloseHow, DialRefused, EndpointId, Listening, ServerConn, ServerMachine};
 pub use maintenance::{Closes, Moving, Notice, Recipients, Retires, Target};
 pub use request::{ProtocolError, Request, RequestParser};
+pub use upstream::Upstream;
 
 use connection::{Connection, Endpoint};
 use faults::Rules;

@@ -3,6 +3,7 @@
 mod commands;
 mod faults;
 mod maintenance;
+mod upstream;
 
 use std::time::{Duration, Instant};
 

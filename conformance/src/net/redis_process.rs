@@ -1,0 +1,118 @@
+//! A private `redis-server` process for one test or one demo.
+
+use std::fs;
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use crate::clock;
+
+/// Longest time for the process to answer.
+const START: Duration = Duration::from_secs(10);
+/// Dials with another port when the one that was picked is taken in the meantime.
+const ATTEMPTS: usize = 5;
+
+static STARTED: AtomicU32 = AtomicU32::new(0);
+
+/// A process on a loopback port that the system picked, without persistence, in a directory of its own. Dropping it
+/// ends the process and removes the directory.
+#[derive(Debug)]
+pub struct RedisProcess {
+    child: Child,
+    address: SocketAddr,
+    directory: PathBuf,
+}
+
+impl RedisProcess {
+    /// Starts the program at `program` and waits until it answers. `options` are further words of its command line:
+    /// `["--requirepass", "secret"]`.
+    ///
+    /// # Errors
+    /// The program cannot be started, or does not answer within ten seconds.
+    pub fn start(program: &Path, options: &[&str]) -> io::Result<Self> {
+        let mut result = Err(ErrorKind::TimedOut.into());
+        for _ in 0..ATTEMPTS {
+            result = Self::attempt(program, options);
+            match &result {
+                Err(error) if error.kind() == ErrorKind::AddrInUse => {}
+                _ => break,
+            }
+        }
+        result
+    }
+
+    /// Where it can be dialled.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    fn attempt(program: &Path, options: &[&str]) -> io::Result<Self> {
+        let address = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
+        let serial = STARTED.fetch_add(1, Ordering::Relaxed);
+        let directory = std::env::temp_dir().join(format!("hitless-redis-{}-{serial}", std::process::id()));
+        fs::create_dir_all(&directory)?;
+        let child = Command::new(program)
+            .args(["--bind", "127.0.0.1", "--port", &address.port().to_string()])
+            .args(["--save", "", "--appendonly", "no", "--daemonize", "no", "--loglevel", "warning"])
+            .arg("--dir")
+            .arg(&directory)
+            .args(options)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn();
+        match child {
+            Ok(child) => {
+                let mut process = Self { child, address, directory };
+                process.await_answer()?;
+                Ok(process)
+            }
+            Err(error) => {
+                let _ = fs::remove_dir_all(&directory);
+                Err(error)
+            }
+        }
+    }
+
+    fn await_answer(&mut self) -> io::Result<()> {
+        let give_up = clock::now() + START;
+        while clock::now() < give_up {
+            if self.child.try_wait()?.is_some() {
+                // Most often somebody else took the port.
+                return Err(io::Error::new(ErrorKind::AddrInUse, "redis-server ended at its start"));
+            }
+            if answers(self.address) {
+                return Ok(());
+            }
+            thread::sleep(Duration::from_millis(5));
+        }
+        Err(io::Error::new(ErrorKind::TimedOut, "redis-server does not answer"))
+    }
+}
+
+impl Drop for RedisProcess {
+    fn drop(&mut self) {
+        // Errors mean that it has ended by itself.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        let _ = fs::remove_dir_all(&self.directory);
+    }
+}
+
+/// Whether something answers a PING, be it with an error: the server may want a password.
+fn answers(address: SocketAddr) -> bool {
+    let ping = || -> io::Result<bool> {
+        let mut stream = TcpStream::connect_timeout(&address, START)?;
+        stream.set_read_timeout(Some(START))?;
+        stream.write_all(b"PING\r\n")?;
+        let mut reply = [0; 8];
+        let length = stream.read(&mut reply)?;
+        Ok(length > 0 && !reply.starts_with(b"-LOADING"))
+    };
+    ping().unwrap_or(false)
+}
