@@ -1,0 +1,328 @@
+//! The driver on a runtime of its own, in virtual time, against a server in memory.
+
+mod server;
+mod world;
+
+use std::future::Future;
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use bytes::Bytes;
+use resp3_codec::{Frame, cmd};
+
+use self::server::Server;
+use self::world::World;
+use super::{Builder, Client, Error};
+use crate::config::{ConfigBuilder, maintenance};
+use crate::error::{CloseCause, ConnectError, Delivery, RequestError};
+use crate::event::Event;
+use crate::mode::Mode;
+use crate::request::{Pipeline, Replay, Request, SendError};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn builder(world: &World, server: &Server) -> Builder<World, Server> {
+    let settings = ConfigBuilder::from_url("redis://127.0.0.1").unwrap();
+    let quiet = maintenance::Config::builder().mode(Mode::Disabled).build().unwrap();
+    Builder::from_settings(world.clone(), server.clone(), settings).maintenance(quiet).pool_size(1)
+}
+
+fn connected() -> (World, Server, Client<World>) {
+    let (world, server) = (World::new(), Server::default());
+    let client = world.block_on(builder(&world, &server).connect()).unwrap();
+    (world, server, client)
+}
+
+fn echo(text: &str) -> Request {
+    Request::command(cmd("ECHO").arg(text)).unwrap()
+}
+
+/// INV-15: no socket, no alarm, no task.
+fn assert_nothing_is_left(world: &World, server: &Server) {
+    assert_eq!((server.state().open, world.tasks(), world.next_alarm()), (0, 0, None));
+}
+
+#[test]
+fn a_call_is_answered() {
+    let (world, _server, client) = connected();
+    world.block_on(client.call(cmd("SET").arg("k").arg("v"))).unwrap();
+    assert_eq!(world.block_on(client.call(cmd("GET").arg("k"))).unwrap(), Frame::bulk("v"));
+    let error = world.block_on(client.call(cmd("NOSUCH"))).unwrap_err();
+    assert!(matches!(&error, Error::Server(error) if error.code() == "ERR"), "{error:?}");
+    assert_eq!(error.delivery(), None);
+    let error = world.block_on(client.call(cmd("SELECT").arg(1))).unwrap_err();
+    assert!(matches!(error, Error::Refused(_)), "{error:?}");
+}
+
+#[test]
+fn a_host_name_is_looked_up_first() {
+    let (world, server) = (World::new(), Server::default());
+    let settings = ConfigBuilder::from_url("redis://redis.example.com").unwrap();
+    let opening = Builder::from_settings(world.clone(), server.clone(), settings).pool_size(1).connect();
+    world.block_on(opening).unwrap();
+    assert_eq!(server.state().resolved, ["redis.example.com"]);
+}
+
+#[test]
+fn an_unknown_host_is_a_connect_error() {
+    let (world, server) = (World::new(), Server::default());
+    server.state().unknown_host = true;
+    let settings = ConfigBuilder::from_url("redis://redis.example.com").unwrap();
+    let opening = Builder::from_settings(world.clone(), server.clone(), settings).connect();
+    let error = world.block_on(opening).unwrap_err();
+    assert!(matches!(error, Error::Connect(ConnectError::Resolve(_))), "{error:?}");
+    world.run();
+    assert_nothing_is_left(&world, &server);
+}
+
+#[test]
+fn a_refused_dial_is_a_connect_error_and_leaves_nothing() {
+    let (world, server) = (World::new(), Server::default());
+    server.state().refuse = true;
+    let error = world.block_on(builder(&world, &server).connect()).unwrap_err();
+    assert!(matches!(error, Error::Connect(ConnectError::Connect(_))), "{error:?}");
+    world.run();
+    assert_nothing_is_left(&world, &server);
+}
+
+#[test]
+fn giving_up_while_connecting_closes_what_was_opened() {
+    let (world, server) = (World::new(), Server::default());
+    server.state().black_hole = true;
+    {
+        let opening = pin!(builder(&world, &server).connect());
+        assert!(opening.poll(&mut Context::from_waker(Waker::noop())).is_pending());
+        world.run();
+        assert!(world.tasks() > 0);
+    }
+    world.run();
+    assert_nothing_is_left(&world, &server);
+}
+
+/// INV-02: a reply that nobody waits for is skipped in its place.
+#[test]
+fn dropping_a_reply_keeps_the_order_of_the_others() {
+    let (world, server, client) = connected();
+    server.state().stalled = true;
+    let replies: Vec<_> = (0..10).map(|i| client.send(echo(&i.to_string())).unwrap()).collect();
+    world.run();
+    assert_eq!(server.state().received.len(), 10, "all of them are written");
+    let kept: Vec<_> = replies.into_iter().enumerate().filter(|(i, _)| i % 3 == 0).collect();
+    for i in 0..10 {
+        server.say(format!("$1\r\n{i}\r\n").as_bytes());
+    }
+    for (i, reply) in kept {
+        assert_eq!(world.block_on(reply).unwrap()[0], Frame::bulk(i.to_string()));
+    }
+    assert_eq!(client.stats().requests, 0);
+}
+
+#[test]
+fn what_was_cancelled_before_it_was_written_is_never_written() {
+    let (world, server, client) = connected();
+    drop(client.send(echo("never")).unwrap());
+    let reply = client.send(echo("written")).unwrap();
+    world.block_on(reply).unwrap();
+    assert_eq!(server.state().received, ["ECHO"]);
+}
+
+#[test]
+fn requests_that_were_accepted_together_go_out_in_one_write() {
+    let (world, server, client) = connected();
+    let before = server.state().writes;
+    let replies: Vec<_> = (0..100).map(|_| client.send(echo("x")).unwrap()).collect();
+    for reply in replies {
+        world.block_on(reply).unwrap();
+    }
+    assert_eq!(server.state().writes - before, 1);
+}
+
+/// INV-01: the runtime is gone, and still everybody gets an answer.
+#[test]
+fn when_the_runtime_goes_away_everybody_who_waits_is_told() {
+    let (world, server, client) = connected();
+    let mut events = client.events();
+    server.state().stalled = true;
+    let written = client.send(echo("written")).unwrap();
+    world.run();
+    let unsent = client.send(echo("unsent")).unwrap();
+    world.die();
+    for reply in [written, unsent] {
+        let outcome = poll_once(reply);
+        assert!(matches!(outcome, Poll::Ready(Err(RequestError::ShutDown { .. }))), "{outcome:?}");
+    }
+    assert!(matches!(client.send(echo("late")), Err(SendError::ShuttingDown(_))));
+    assert!(poll_once(client.shutdown(SECOND)).is_ready());
+    let all = std::iter::from_fn(|| events.try_next()).count();
+    assert!(all > 0 && poll_once(events.next()).is_ready(), "the stream of events has ended");
+    assert_eq!(server.state().open, 0);
+}
+
+#[test]
+fn a_runtime_that_is_gone_before_the_pool_opens_is_a_connect_error() {
+    let (world, server) = (World::new(), Server::default());
+    world.die();
+    let outcome = poll_once(builder(&world, &server).connect());
+    let Poll::Ready(Err(Error::Connect(ConnectError::ShutDown))) = outcome else { panic!("{outcome:?}") };
+}
+
+#[test]
+fn a_graceful_shutdown_finishes_what_is_under_way() {
+    let (world, server, client) = connected();
+    server.state().stalled = true;
+    let reply = client.send(echo("slow")).unwrap();
+    world.run();
+    let mut shutdown = pin!(client.shutdown(SECOND));
+    assert!(shutdown.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+    assert!(matches!(client.send(echo("late")), Err(SendError::ShuttingDown(_))));
+    server.say(b"$4\r\nslow\r\n");
+    assert_eq!(world.block_on(reply).unwrap()[0], Frame::bulk("slow"));
+    world.block_on(shutdown);
+    assert_nothing_is_left(&world, &server);
+}
+
+/// PITFALL-13: the grace is an upper bound, and no timer outlives the client.
+#[test]
+fn a_shutdown_ends_with_its_grace() {
+    let (world, server, client) = connected();
+    server.state().stalled = true;
+    let reply = client.send(echo("never answered")).unwrap();
+    world.run();
+    let before = super::Runtime::now(&world);
+    world.block_on(client.shutdown(SECOND));
+    assert_eq!(super::Runtime::now(&world) - before, SECOND);
+    assert_nothing_is_left(&world, &server);
+    let outcome = world.block_on(reply);
+    assert_eq!(outcome, Err(RequestError::ShutDown { delivery: Delivery::Unknown }));
+}
+
+#[test]
+fn the_last_handle_takes_the_client_with_it() {
+    let (world, server, client) = connected();
+    let other = client.clone();
+    let reply = client.send(echo("x")).unwrap();
+    drop(client);
+    drop(other);
+    world.block_on(reply).unwrap();
+    world.run();
+    assert_nothing_is_left(&world, &server);
+}
+
+/// INV-12: a client without work sleeps.
+#[test]
+fn an_idle_client_does_not_wake_up() {
+    let (world, _server, client) = connected();
+    world.block_on(client.call(cmd("PING"))).unwrap();
+    // The alarms that are still set ring once, for nothing.
+    world.sleep(60 * SECOND);
+    let polls = world.polls();
+    world.sleep(3600 * SECOND);
+    assert_eq!((world.polls() - polls, world.next_alarm()), (0, None));
+}
+
+#[test]
+fn a_request_times_out_and_says_that_it_may_have_run() {
+    let (world, server, client) = connected();
+    server.state().stalled = true;
+    let request = echo("x").timeout(SECOND).replay(Replay::Never);
+    let error = world.block_on(client.request(request)).unwrap_err();
+    assert_eq!(error.delivery(), Some(Delivery::Unknown));
+    assert!(error.to_string().contains("Unknown"), "{error}");
+}
+
+#[test]
+fn a_pipeline_is_one_unit() {
+    let (world, _server, client) = connected();
+    let pipeline = Pipeline::new().command(cmd("SET").arg("a").arg("1")).command(cmd("NOSUCH"));
+    let replies = world.block_on(client.pipeline(pipeline.command(cmd("GET").arg("a")))).unwrap();
+    assert_eq!(replies, [Frame::simple("OK"), Frame::error("ERR unknown command"), Frame::bulk("1")]);
+    assert_eq!(world.block_on(client.pipeline(Pipeline::new())).unwrap(), []);
+}
+
+#[test]
+fn an_atomic_pipeline_returns_what_exec_returns() {
+    let (world, server, client) = connected();
+    let pipeline = Pipeline::atomic().command(cmd("SET").arg("a").arg("2")).command(cmd("GET").arg("a"));
+    let replies = world.block_on(client.pipeline(pipeline)).unwrap();
+    assert_eq!(replies, [Frame::simple("OK"), Frame::bulk("2")]);
+    assert_eq!(server.state().received, ["MULTI", "SET", "GET", "EXEC"]);
+}
+
+#[test]
+fn a_large_value_goes_and_comes_in_many_pieces() {
+    let (world, _server, client) = connected();
+    let value = Bytes::from((0..1 << 20).map(|i: u32| i.to_le_bytes()[1]).collect::<Vec<u8>>());
+    world.block_on(client.call(cmd("SET").arg("k").arg(value.clone()))).unwrap();
+    assert_eq!(world.block_on(client.call(cmd("GET").arg("k"))).unwrap(), Frame::Bulk(value));
+}
+
+#[test]
+fn replies_that_have_arrived_are_delivered_although_writing_is_broken() {
+    let (world, server, client) = connected();
+    server.state().stalled = true;
+    let first = client.send(echo("first").replay(Replay::Never)).unwrap();
+    world.run();
+    server.state().broken_writes = true;
+    let second = client.send(echo("second").replay(Replay::Never)).unwrap();
+    world.run();
+    server.say(b"$5\r\nfirst\r\n");
+    server.end();
+    assert_eq!(world.block_on(first).unwrap()[0], Frame::bulk("first"));
+    let outcome = world.block_on(second);
+    let Err(RequestError::ConnectionLost { cause: CloseCause::Io(_), .. }) = outcome else {
+        panic!("{outcome:?}")
+    };
+}
+
+#[test]
+fn what_is_not_resp_ends_the_connection() {
+    let (world, server, client) = connected();
+    server.state().stalled = true;
+    let reply = client.send(echo("x").replay(Replay::Never)).unwrap();
+    world.run();
+    server.state().refuse = true;
+    server.say(b"$1\r\nx\r\n\x01\r\n");
+    assert_eq!(world.block_on(reply).unwrap()[0], Frame::bulk("x"), "the frame before it is good");
+    world.run();
+    assert_eq!(server.state().open, 0);
+}
+
+#[test]
+fn pushes_go_to_their_observers_and_are_no_replies() {
+    let (world, server, client) = connected();
+    let mut pushes = client.pushes();
+    server.say(b">2\r\n+hello\r\n:1\r\n");
+    assert_eq!(world.block_on(client.call(cmd("PING"))).unwrap(), Frame::simple("OK"));
+    let push = world.block_on(pushes.next()).unwrap().unwrap();
+    assert_eq!(push.elements, [Frame::simple("hello"), Frame::Integer(1)]);
+}
+
+/// A server that never pauses gets its connection a turn, not the thread.
+#[test]
+fn the_work_of_one_poll_is_bounded() {
+    let (world, server, _client) = connected();
+    server.say(&b">1\r\n+x\r\n".repeat(100_000));
+    let before = world.polls();
+    world.run();
+    assert!(world.polls() - before >= 10, "{} polls", world.polls() - before);
+}
+
+#[test]
+fn an_observer_of_the_builder_sees_the_pool_open() {
+    let (world, server) = (World::new(), Server::default());
+    let builder = builder(&world, &server);
+    let mut events = builder.events();
+    let client = world.block_on(builder.connect()).unwrap();
+    assert!(matches!(events.try_next(), Some(Ok(Event::ConnectionReady { .. }))));
+    drop(client);
+    let mut last = None;
+    while let Some(event) = world.block_on(events.next()) {
+        last = Some(event.unwrap());
+    }
+    assert_eq!(last, Some(Event::Terminated));
+}
+
+fn poll_once<F: Future>(future: F) -> Poll<F::Output> {
+    pin!(future).poll(&mut Context::from_waker(Waker::noop()))
+}
