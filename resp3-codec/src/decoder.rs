@@ -1,7 +1,7 @@
 use bytes::{Buf, Bytes, BytesMut};
 use smallvec::SmallVec;
 
-use crate::element::{Cursor, Sink, Stop, Structure};
+use crate::element::{Cursor, Stop, Structure};
 use crate::error::{DecodeError, DecodeErrorKind, Limit};
 use crate::frame::Frame;
 use crate::limits::Limits;
@@ -101,19 +101,11 @@ impl Decoder {
             if self.at == self.chunk.len() && !self.refill()? {
                 return Ok(None);
             }
-            let stop = match self.stack.top() {
-                None => {
-                    let mut out = None;
-                    match self.outermost(&mut out) {
-                        Ok(()) => return Ok(out),
-                        Err(stop) => stop,
-                    }
-                }
-                Some(_) => match self.inner() {
-                    Ok(Some(frame)) => return Ok(Some(frame)),
-                    Ok(None) => continue,
-                    Err(stop) => stop,
-                },
+            let outcome = if self.stack.is_empty() { self.outermost() } else { self.inner() };
+            let stop = match outcome {
+                Ok(Some(frame)) => return Ok(Some(frame)),
+                Ok(None) => continue,
+                Err(stop) => stop,
             };
             match stop {
                 Stop::Structure => {
@@ -128,38 +120,53 @@ impl Decoder {
     }
 
     /// Decodes a frame that is a scalar or a string.
-    fn outermost(&mut self, out: &mut Option<Frame>) -> Result<(), Stop> {
+    fn outermost(&mut self) -> Result<Option<Frame>, Stop> {
         self.frame_start = self.offset + self.at as u64;
-        self.at += self.cursor().element(out)?;
-        Ok(())
+        let mut frame = Frame::Null;
+        self.at += self.cursor().element(&mut frame)?;
+        Ok(Some(frame))
     }
 
     /// Decodes elements of the innermost open aggregate, as long as they are scalars or strings; gives back the
     /// outermost frame if the last of them completes it.
-    #[inline(never)]
     fn inner(&mut self) -> Result<Option<Frame>, Stop> {
-        loop {
+        while self.at < self.chunk.len() {
+            let allowed = self.allowed();
             let Some(top) = self.stack.top() else { return Ok(None) };
-            let at = self.offset + self.at as u64 - self.frame_start;
-            let allowed = self.limits.frame_bytes.saturating_sub(at);
             let cursor = Cursor { chunk: &self.chunk, at: self.at, allowed, limits: &self.limits };
-            let used = match &mut top.content {
-                Content::Items(items) => cursor.element(items)?,
-                Content::Pairs(pairs) => cursor.element(pairs)?,
-                Content::Attributed(_) => {
-                    let mut frame = None;
-                    self.at += cursor.element(&mut frame)?;
-                    let Some(frame) = frame else { return Ok(None) };
-                    return self.stack.put(frame, &self.limits).map_err(|kind| Stop::fault(kind, 0));
+            if cursor.is_structure() {
+                return Err(Stop::Structure);
+            }
+            let Some(slot) = top.slot() else { return self.described() };
+            let used = match cursor.element(slot) {
+                Ok(used) => used,
+                Err(stop) => {
+                    top.vacate();
+                    return Err(stop);
                 }
-                Content::Text(_) => return Err(Stop::Structure),
             };
-            let closed = self.stack.counted(&self.limits).map_err(|kind| Stop::fault(kind, 0))?;
+            let closed = match self.stack.counted(&self.limits) {
+                Ok(None) => None,
+                Ok(Some(closed)) => {
+                    self.stack.put(closed, &self.limits).map_err(|kind| Stop::fault(kind, 0))?
+                }
+                Err(kind) => return Err(Stop::fault(kind, 0)),
+            };
             self.at += used;
-            if let Some(closed) = closed {
-                return self.stack.put(closed, &self.limits).map_err(|kind| Stop::fault(kind, 0));
+            if closed.is_some() {
+                return Ok(closed);
             }
         }
+        Ok(None)
+    }
+
+    /// Decodes the scalar or string that attributes describe.
+    fn described(&mut self) -> Result<Option<Frame>, Stop> {
+        let mut frame = Frame::Null;
+        let used = self.cursor().element(&mut frame)?;
+        let done = self.stack.put(frame, &self.limits).map_err(|kind| Stop::fault(kind, 0))?;
+        self.at += used;
+        Ok(done)
     }
 
     /// Opens or closes an aggregate or a streamed string; gives back the outermost frame if that completes it.
@@ -198,9 +205,14 @@ impl Decoder {
 
     #[inline(always)]
     fn cursor(&self) -> Cursor<'_> {
-        let at = self.offset + self.at as u64 - self.frame_start;
-        let allowed = self.limits.frame_bytes.saturating_sub(at);
-        Cursor { chunk: &self.chunk, at: self.at, allowed, limits: &self.limits }
+        Cursor { chunk: &self.chunk, at: self.at, allowed: self.allowed(), limits: &self.limits }
+    }
+
+    /// How many bytes the frame at hand may still have.
+    #[inline(always)]
+    fn allowed(&self) -> u64 {
+        let so_far = self.offset + self.at as u64 - self.frame_start;
+        self.limits.frame_bytes.saturating_sub(so_far)
     }
 
     /// Takes what has arrived for decoding; `false` if it cannot hold another element.
@@ -273,12 +285,5 @@ impl Decoder {
         self.buffer = BytesMut::new();
         self.stack = Stack::new();
         error
-    }
-}
-
-impl Sink for &mut Option<Frame> {
-    #[inline(always)]
-    fn put(self, frame: Frame) {
-        *self = Some(frame);
     }
 }

@@ -1,5 +1,7 @@
 //! One element at a time: a scalar or a string in full, or the header of something larger.
 
+use std::mem::{forget, replace};
+
 use bytes::Bytes;
 use nom::Err;
 
@@ -17,11 +19,6 @@ pub(crate) struct Cursor<'a> {
     /// How many bytes the outermost frame may still have.
     pub(crate) allowed: u64,
     pub(crate) limits: &'a Limits,
-}
-
-/// Takes a frame where it is built: a frame that is moved about costs more than parsing it.
-pub(crate) trait Sink {
-    fn put(self, frame: Frame);
 }
 
 /// Why there is no scalar or string.
@@ -65,9 +62,19 @@ pub(crate) enum Kind {
 }
 
 impl<'a> Cursor<'a> {
+    /// Whether something opens or closes here, as far as the first two bytes tell.
+    #[inline(always)]
+    pub(crate) fn is_structure(&self) -> bool {
+        match self.rest() {
+            [b'*', b'-', ..] => false,
+            [b'*' | b'%' | b'~' | b'>' | b'|' | b';' | b'.', ..] => true,
+            _ => false,
+        }
+    }
+
     /// Decodes `+OK`.
     #[inline(always)]
-    pub(crate) fn ok(self) -> Result<usize, Stop> {
+    pub(crate) fn ok(&self) -> Result<usize, Stop> {
         if !self.rest().starts_with(b"+OK\r\n") {
             return Err(Stop::Structure);
         }
@@ -77,7 +84,7 @@ impl<'a> Cursor<'a> {
 
     /// Decodes an integer, and its length.
     #[inline(always)]
-    pub(crate) fn integer(self) -> Result<(usize, i64), Stop> {
+    pub(crate) fn integer(&self) -> Result<(usize, i64), Stop> {
         match self.rest() {
             [b':', rest @ ..] => self.line(line::integer(rest)),
             _ => Err(Stop::Structure),
@@ -86,7 +93,7 @@ impl<'a> Cursor<'a> {
 
     /// Decodes a bulk string, and its length.
     #[inline(always)]
-    pub(crate) fn bulk(self) -> Result<(usize, Bytes), Stop> {
+    pub(crate) fn bulk(&self) -> Result<(usize, Bytes), Stop> {
         match self.rest() {
             [b'$', b'?' | b'-', ..] => Err(Stop::Structure),
             [b'$', rest @ ..] => {
@@ -97,82 +104,82 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// Decodes a scalar or a string into `sink`; gives its length.
+    /// Decodes a scalar or a string into `slot`, which is null; gives its length.
     #[inline(always)]
-    pub(crate) fn element<S: Sink>(self, sink: S) -> Result<usize, Stop> {
+    pub(crate) fn element(&self, slot: &mut Frame) -> Result<usize, Stop> {
         let input = self.rest();
         let Some((&tag, rest)) = input.split_first() else { return Err(Stop::Incomplete { need: 0 }) };
         match tag {
             b':' => {
                 let (used, number) = self.line(line::integer(rest))?;
-                sink.put(Frame::Integer(number));
+                fill(slot, Frame::Integer(number));
                 Ok(used)
             }
             b'$' if !matches!(rest, [b'?' | b'-', ..]) => {
                 let (head, len) = self.blob(rest)?;
-                sink.put(Frame::Bulk(self.slice(head, len)));
+                fill(slot, Frame::Bulk(self.slice(head, len)));
                 Ok(head + len + 2)
             }
             b'+' if rest.starts_with(b"OK\r\n") => {
                 self.check(5)?;
-                sink.put(Frame::Simple(Bytes::from_static(b"OK")));
+                fill(slot, Frame::Simple(Bytes::from_static(b"OK")));
                 Ok(5)
             }
             b'+' => {
                 let (used, text) = self.line(line::text(rest))?;
-                sink.put(Frame::Simple(self.slice(1, text.len())));
+                fill(slot, Frame::Simple(self.slice(1, text.len())));
                 Ok(used)
             }
             b'*' if !rest.starts_with(b"-") => Err(Stop::Structure),
             b'%' | b'~' | b'>' | b'|' | b';' | b'.' => Err(Stop::Structure),
-            _ => self.rare(tag, sink),
+            _ => self.rare(tag, slot),
         }
     }
 
-    #[inline]
-    fn rare<S: Sink>(self, tag: u8, sink: S) -> Result<usize, Stop> {
+    #[inline(never)]
+    fn rare(&self, tag: u8, slot: &mut Frame) -> Result<usize, Stop> {
         let rest = &self.rest()[1..];
         let used = match tag {
             b'_' => {
                 let (head, ()) = self.line(line::end(rest))?;
-                sink.put(Frame::Null);
+                fill(slot, Frame::Null);
                 head
             }
             b',' => {
                 let (head, number) = self.line(line::double(rest))?;
-                sink.put(Frame::Double(number));
+                fill(slot, Frame::Double(number));
                 head
             }
             b'#' => {
                 let (head, truth) = self.line(line::boolean(rest))?;
-                sink.put(Frame::Boolean(truth));
+                fill(slot, Frame::Boolean(truth));
                 head
             }
             b'-' => {
                 let (head, text) = self.line(line::text(rest))?;
-                sink.put(Frame::Error(self.slice(1, text.len())));
+                fill(slot, Frame::Error(self.slice(1, text.len())));
                 head
             }
             b'(' => {
                 let (head, text) = self.line(line::big_number(rest))?;
-                sink.put(Frame::BigNumber(self.slice(1, text.len())));
+                fill(slot, Frame::BigNumber(self.slice(1, text.len())));
                 head
             }
             b'!' => {
                 let (head, len) = self.blob(rest)?;
-                sink.put(Frame::BlobError(self.slice(head, len)));
+                fill(slot, Frame::BlobError(self.slice(head, len)));
                 head + len + 2
             }
-            b'=' => self.verbatim(rest, sink)?,
+            b'=' => self.verbatim(rest, slot)?,
             b'$' if rest.first() == Some(&b'-') => {
                 let (head, ()) = self.line(line::minus_one(rest))?;
-                sink.put(Frame::NullBulk);
+                fill(slot, Frame::NullBulk);
                 head
             }
             b'$' => return Err(Stop::Structure),
             b'*' => {
                 let (head, ()) = self.line(line::minus_one(rest))?;
-                sink.put(Frame::NullArray);
+                fill(slot, Frame::NullArray);
                 head
             }
             _ => return Err(Stop::fault(DecodeErrorKind::UnknownType(tag), 0)),
@@ -181,7 +188,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// Decodes what [`Stop::Structure`] stood for, and its length.
-    pub(crate) fn structure(self) -> Result<(usize, Structure), Stop> {
+    pub(crate) fn structure(&self) -> Result<(usize, Structure), Stop> {
         let input = self.rest();
         let Some((&tag, rest)) = input.split_first() else { return Err(Stop::Incomplete { need: 0 }) };
         let kind = match tag {
@@ -215,11 +222,11 @@ impl<'a> Cursor<'a> {
         Ok((head, Structure::Aggregate(kind, Some(len))))
     }
 
-    fn verbatim<S: Sink>(self, rest: &[u8], sink: S) -> Result<usize, Stop> {
+    fn verbatim(&self, rest: &[u8], slot: &mut Frame) -> Result<usize, Stop> {
         let (head, len) = self.blob(rest)?;
         match self.rest()[head..head + len] {
             [a, b, c, b':', ..] => {
-                sink.put(Frame::Verbatim { format: [a, b, c], text: self.slice(head + 4, len - 4) });
+                fill(slot, Frame::Verbatim { format: [a, b, c], text: self.slice(head + 4, len - 4) });
                 Ok(head + len + 2)
             }
             _ => Err(Stop::fault(DecodeErrorKind::Verbatim, head)),
@@ -228,7 +235,7 @@ impl<'a> Cursor<'a> {
 
     /// A length, then so many bytes and CR LF: where the bytes start, and how many they are.
     #[inline(always)]
-    fn blob(self, rest: &[u8]) -> Result<(usize, usize), Stop> {
+    fn blob(&self, rest: &[u8]) -> Result<(usize, usize), Stop> {
         let (head, len) = self.line(line::length(rest))?;
         if len > self.limits.bulk_bytes {
             return Err(exceeded(Limit::BulkBytes, self.limits.bulk_bytes as u64));
@@ -244,7 +251,7 @@ impl<'a> Cursor<'a> {
 
     /// The outcome of parsing a line, and the line's length with its type byte and its end.
     #[inline(always)]
-    fn line<T>(self, parsed: Parsed<'a, T>) -> Result<(usize, T), Stop> {
+    fn line<T>(&self, parsed: Parsed<'a, T>) -> Result<(usize, T), Stop> {
         match parsed {
             Ok((rest, value)) => {
                 let head = self.rest().len() - rest.len();
@@ -257,7 +264,7 @@ impl<'a> Cursor<'a> {
     }
 
     #[cold]
-    fn stop(self, error: Err<Fault>) -> Stop {
+    fn stop(&self, error: Err<Fault>) -> Stop {
         match error {
             Err::Incomplete(_) => Stop::Incomplete { need: 0 },
             Err::Error(fault) | Err::Failure(fault) => {
@@ -271,7 +278,7 @@ impl<'a> Cursor<'a> {
     }
 
     #[inline(always)]
-    fn check_line(self, len: usize) -> Result<(), Stop> {
+    fn check_line(&self, len: usize) -> Result<(), Stop> {
         if len > self.limits.line_bytes {
             return Err(exceeded(Limit::LineBytes, self.limits.line_bytes as u64));
         }
@@ -279,7 +286,7 @@ impl<'a> Cursor<'a> {
     }
 
     #[inline(always)]
-    fn check(self, len: usize) -> Result<(), Stop> {
+    fn check(&self, len: usize) -> Result<(), Stop> {
         if len as u64 > self.allowed {
             return Err(exceeded(Limit::FrameBytes, self.limits.frame_bytes));
         }
@@ -287,12 +294,12 @@ impl<'a> Cursor<'a> {
     }
 
     #[inline(always)]
-    fn rest(self) -> &'a [u8] {
+    fn rest(&self) -> &'a [u8] {
         &self.chunk[self.at..]
     }
 
     #[inline(always)]
-    fn slice(self, from: usize, len: usize) -> Bytes {
+    fn slice(&self, from: usize, len: usize) -> Bytes {
         self.chunk.slice(self.at + from..self.at + from + len)
     }
 }
@@ -300,4 +307,10 @@ impl<'a> Cursor<'a> {
 #[cold]
 fn exceeded(limit: Limit, allowed: u64) -> Stop {
     Stop::fault(DecodeErrorKind::Limit { limit, allowed }, 0)
+}
+
+/// Puts a frame in the place of a null, which needs no dropping.
+#[inline(always)]
+fn fill(slot: &mut Frame, frame: Frame) {
+    forget(replace(slot, frame));
 }

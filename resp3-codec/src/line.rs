@@ -75,7 +75,7 @@ pub(crate) fn integer(input: &[u8]) -> Parsed<'_, i64> {
         [b'+', rest @ ..] => (rest, false),
         _ => (input, false),
     };
-    let (rest, number) = digits(unsigned)?;
+    let (rest, number) = digits(unsigned, DecodeErrorKind::Integer)?;
     let (rest, ()) = end(rest)?;
     let signed = if negative { 0i64.checked_sub_unsigned(number) } else { i64::try_from(number).ok() };
     match signed {
@@ -87,13 +87,7 @@ pub(crate) fn integer(input: &[u8]) -> Parsed<'_, i64> {
 /// How many bytes or elements follow.
 #[inline(always)]
 pub(crate) fn length(input: &[u8]) -> Parsed<'_, usize> {
-    let (rest, number) = match digits(input) {
-        Err(Err::Failure(mut reason)) if reason.0.kind == DecodeErrorKind::Integer => {
-            reason.0.kind = DecodeErrorKind::Length;
-            return Err(Err::Failure(reason));
-        }
-        parsed => parsed?,
-    };
+    let (rest, number) = digits(input, DecodeErrorKind::Length)?;
     let (rest, ()) = end(rest)?;
     match usize::try_from(number) {
         Ok(number) => Ok((rest, number)),
@@ -155,9 +149,9 @@ pub(crate) fn big_number(input: &[u8]) -> Parsed<'_, &[u8]> {
     Ok((rest, number))
 }
 
-/// Decimal digits, at least one.
+/// Decimal digits, at least one, or it is a fault of the kind `otherwise`.
 #[inline(always)]
-fn digits(input: &[u8]) -> Parsed<'_, u64> {
+fn digits(input: &[u8], otherwise: DecodeErrorKind) -> Parsed<'_, u64> {
     let mut number = 0u64;
     let mut at = 0;
     while let Some(digit) = input.get(at).map(|byte| byte.wrapping_sub(b'0')).filter(|&digit| digit < 10) {
@@ -174,7 +168,7 @@ fn digits(input: &[u8]) -> Parsed<'_, u64> {
     }
     match at {
         0 if input.is_empty() => Err(INCOMPLETE),
-        0 => fault(DecodeErrorKind::Integer, input),
+        0 => fault(otherwise, input),
         _ => Ok((&input[at..], number)),
     }
 }

@@ -1,11 +1,11 @@
 //! The aggregates that are open: their headers have arrived, not all of their elements have.
 
-use std::mem::{size_of, take};
+use std::mem::take;
 
 use bytes::BytesMut;
 use smallvec::SmallVec;
 
-use crate::element::{Kind, Sink};
+use crate::element::Kind;
 use crate::error::{DecodeErrorKind, Limit};
 use crate::frame::Frame;
 use crate::limits::Limits;
@@ -49,21 +49,40 @@ pub(crate) struct Pairs {
     half: bool,
 }
 
-impl Sink for &mut Vec<Frame> {
+impl Open {
+    /// A null where the next element belongs; `None` where a scalar or a string cannot come next.
     #[inline(always)]
-    fn put(self, frame: Frame) {
-        self.push(frame);
-    }
-}
-
-impl Sink for &mut Pairs {
-    #[inline(always)]
-    fn put(self, frame: Frame) {
-        match self.entries.last_mut() {
-            Some((_, value)) if self.half => *value = frame,
-            _ => self.entries.push((frame, Frame::Null)),
+    pub(crate) fn slot(&mut self) -> Option<&mut Frame> {
+        match &mut self.content {
+            Content::Items(items) => {
+                items.push(Frame::Null);
+                items.last_mut()
+            }
+            Content::Pairs(pairs) => {
+                pairs.half = !pairs.half;
+                if pairs.half {
+                    pairs.entries.push((Frame::Null, Frame::Null));
+                    return pairs.entries.last_mut().map(|(key, _)| key);
+                }
+                pairs.entries.last_mut().map(|(_, value)| value)
+            }
+            Content::Attributed(_) | Content::Text(_) => None,
         }
-        self.half = !self.half;
+    }
+
+    /// Takes back the last slot, which was not filled.
+    #[cold]
+    pub(crate) fn vacate(&mut self) {
+        match &mut self.content {
+            Content::Items(items) => drop(items.pop()),
+            Content::Pairs(pairs) => {
+                if pairs.half {
+                    pairs.entries.pop();
+                }
+                pairs.half = !pairs.half;
+            }
+            Content::Attributed(_) | Content::Text(_) => {}
+        }
     }
 }
 
@@ -113,15 +132,14 @@ impl Stack {
                 self.elements = 0;
                 return Ok(Some(frame));
             };
-            match &mut top.content {
-                Content::Items(items) => items.put(frame),
-                Content::Pairs(pairs) => pairs.put(frame),
-                Content::Attributed(attributes) => {
-                    frame = Frame::Attribute { attributes: take(attributes), value: Box::new(frame) };
-                    self.open.pop();
-                    continue;
-                }
-                Content::Text(_) => return Err(DecodeErrorKind::Chunk),
+            if let Content::Attributed(attributes) = &mut top.content {
+                frame = Frame::Attribute { attributes: take(attributes), value: Box::new(frame) };
+                self.open.pop();
+                continue;
+            }
+            match top.slot() {
+                Some(slot) => *slot = frame,
+                None => return Err(DecodeErrorKind::Chunk),
             }
             match self.counted(limits)? {
                 Some(closed) => frame = closed,
