@@ -116,9 +116,9 @@ impl<'a> Cursor<'a> {
                 Ok(used)
             }
             b'$' if !matches!(rest, [b'?' | b'-', ..]) => {
-                let (head, len) = self.blob(rest)?;
-                fill(slot, Frame::Bulk(self.slice(head, len)));
-                Ok(head + len + 2)
+                let (used, text) = self.bulk()?;
+                fill(slot, Frame::Bulk(text));
+                Ok(used)
             }
             b'+' if rest.starts_with(b"OK\r\n") => {
                 self.check(5)?;

@@ -34,12 +34,46 @@ pub(crate) struct Open {
 
 #[derive(Debug)]
 pub(crate) enum Content {
-    Items(Vec<Frame>),
+    Items(Slots),
     Pairs(Pairs),
     /// Attributes that are complete, waiting for the frame they describe.
     Attributed(Vec<(Frame, Frame)>),
     /// The chunks of a streamed string.
     Text(BytesMut),
+}
+
+/// A vector that makes its slots in batches: one by one, they would cost as much as what is put into them.
+#[derive(Debug)]
+pub(crate) struct Slots {
+    filled: usize,
+    items: Vec<Frame>,
+}
+
+impl Slots {
+    #[inline(always)]
+    fn slot(&mut self) -> Option<&mut Frame> {
+        if self.filled == self.items.len() {
+            self.grow();
+        }
+        self.filled += 1;
+        self.items.get_mut(self.filled - 1)
+    }
+
+    #[inline(never)]
+    fn grow(&mut self) {
+        let room = self.items.capacity() - self.items.len();
+        let more = if room == 0 { self.items.len().max(4) } else { room }.min(32);
+        self.items.resize_with(self.items.len() + more, || Frame::Null);
+    }
+
+    fn pop(&mut self) {
+        self.filled -= 1;
+    }
+
+    fn take(&mut self) -> Vec<Frame> {
+        self.items.truncate(self.filled);
+        take(&mut self.items)
+    }
 }
 
 #[derive(Debug)]
@@ -54,10 +88,7 @@ impl Open {
     #[inline(always)]
     pub(crate) fn slot(&mut self) -> Option<&mut Frame> {
         match &mut self.content {
-            Content::Items(items) => {
-                items.push(Frame::Null);
-                items.last_mut()
-            }
+            Content::Items(items) => items.slot(),
             Content::Pairs(pairs) => {
                 pairs.half = !pairs.half;
                 if pairs.half {
@@ -74,7 +105,7 @@ impl Open {
     #[cold]
     pub(crate) fn vacate(&mut self) {
         match &mut self.content {
-            Content::Items(items) => drop(items.pop()),
+            Content::Items(items) => items.pop(),
             Content::Pairs(pairs) => {
                 if pairs.half {
                     pairs.entries.pop();
@@ -108,7 +139,7 @@ impl Stack {
         let content = if width == 2 {
             Content::Pairs(Pairs { entries: Vec::with_capacity(reserved / size), half: false })
         } else {
-            Content::Items(Vec::with_capacity(reserved / size))
+            Content::Items(Slots { filled: 0, items: Vec::with_capacity(reserved / size) })
         };
         self.open.push(Open { kind, content, remaining, reserved });
         Ok(if remaining == Some(0) { self.close() } else { None })
@@ -208,9 +239,9 @@ impl Stack {
         let top = self.open.last_mut()?;
         self.reservable += take(&mut top.reserved);
         let frame = match (top.kind, &mut top.content) {
-            (Kind::Set, Content::Items(items)) => Frame::Set(take(items)),
-            (Kind::Push, Content::Items(items)) => Frame::Push(take(items)),
-            (_, Content::Items(items)) => Frame::Array(take(items)),
+            (Kind::Set, Content::Items(items)) => Frame::Set(items.take()),
+            (Kind::Push, Content::Items(items)) => Frame::Push(items.take()),
+            (_, Content::Items(items)) => Frame::Array(items.take()),
             (Kind::Attribute, Content::Pairs(pairs)) => {
                 top.content = Content::Attributed(take(&mut pairs.entries));
                 return None;
