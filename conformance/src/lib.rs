@@ -1,5 +1,19 @@
-//! placeholder
+//! One suite for every way of running the client, and the servers that it runs against.
+//!
+//! | part | what it is |
+//! |---|---|
+//! | [`server`] | a Redis server without sockets, clock or threads, that goes through maintenance |
+//! | [`net`] | that server behind real sockets |
+//! | [`cases`] | what a client must do, written against a [`World`](world::World) by way of a [`Testbed`](testbed::Testbed) |
+//! | [`suite`] | the list of the cases, and [`suite!`], which makes a test of each |
+//! | [`direct`] | runs them over the bare machine in virtual time: also the model loop for those who embed it |
 
+pub mod cases;
 pub mod clock;
+pub mod direct;
+mod laws;
 pub mod net;
 pub mod server;
+pub mod suite;
+pub mod testbed;
+pub mod world;

@@ -1,0 +1,178 @@
+//! The loop of an embedder: all that it takes to run a [`Client`] without a driver.
+//!
+//! An application with an event loop of its own does exactly this, with sockets where this one has a [`Wire`]:
+//!
+//! 1. hand in what arrived ([`hear`](Embedder::hear)): frames, not bytes, so each connection has a [`Decoder`];
+//! 2. call [`handle_timeout`](Client::handle_timeout) when [`poll_timeout`](Client::poll_timeout) is due;
+//! 3. carry out every [`Action`] ([`obey`](Embedder::obey)) until there is none;
+//! 4. wait for the network, but no longer than `poll_timeout` says; go on with 1.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use hitless_core::client::{Action, Client};
+use hitless_core::config::Config;
+use hitless_core::error::{CloseCause, ConnectError, ProtocolError};
+use hitless_core::event::Event;
+use hitless_core::ids::{ConnId, RequestId};
+use hitless_core::request::Outcome;
+use hitless_core::write_buffer::WriteBuffer;
+use resp3_codec::{Decoder, Frame, Limits};
+
+use super::wire::{Arrival, Wire};
+
+/// A client, its connections, and what came of it.
+#[derive(Debug)]
+pub(super) struct Embedder {
+    pub(super) client: Client,
+    links: BTreeMap<ConnId, Link>,
+    /// Whether the sockets take nothing.
+    pub(super) blocked: bool,
+    /// Connections that were cut over: nothing may be written to them any more.
+    retired: BTreeSet<ConnId>,
+    pub(super) started: Option<Result<(), ConnectError>>,
+    pub(super) completed: Vec<(RequestId, Outcome)>,
+    pub(super) events: Vec<(Instant, Event)>,
+    pub(super) pushes: Vec<Vec<Frame>>,
+}
+
+/// What an embedder keeps of each connection, beside its socket.
+#[derive(Debug)]
+struct Link {
+    decoder: Decoder,
+    outgoing: WriteBuffer,
+    /// There is more to take from the client.
+    flush: bool,
+}
+
+impl Embedder {
+    pub(super) fn new(now: Instant, config: Config, seed: u64) -> Self {
+        Self {
+            client: Client::new(now, Arc::new(config), seed),
+            links: BTreeMap::new(),
+            blocked: false,
+            retired: BTreeSet::new(),
+            started: None,
+            completed: Vec::new(),
+            events: Vec::new(),
+            pushes: Vec::new(),
+        }
+    }
+
+    /// Hands in something that arrived.
+    pub(super) fn hear(&mut self, now: Instant, arrival: Arrival) {
+        match arrival {
+            Arrival::Resolved(conn, answer) => {
+                self.client.handle_resolved(now, conn, answer.map_err(|error| error.kind()));
+            }
+            Arrival::Connected(conn, peer) => {
+                self.links.insert(conn, Link::new());
+                self.client.handle_connected(now, conn, peer);
+            }
+            Arrival::ConnectFailed(conn, kind) => self.client.handle_connect_failed(now, conn, kind),
+            Arrival::Bytes(conn, bytes) => self.hear_bytes(now, conn, &bytes),
+            Arrival::Closed(conn, cause) => {
+                self.links.remove(&conn);
+                self.client.handle_closed(now, conn, cause);
+            }
+        }
+    }
+
+    fn hear_bytes(&mut self, now: Instant, conn: ConnId, bytes: &[u8]) {
+        // The client has closed a connection that it no longer knows.
+        let Some(link) = self.links.get_mut(&conn) else { return };
+        link.decoder.buffer().extend_from_slice(bytes);
+        let mut frames = Vec::new();
+        let broken = loop {
+            match link.decoder.poll_frame() {
+                Ok(Some(frame)) => frames.push(frame),
+                Ok(None) => break false,
+                Err(_) => break true,
+            }
+        };
+        if frames.is_empty() {
+            self.client.handle_received(conn);
+        }
+        self.client.handle_frames(now, conn, frames);
+        if broken {
+            self.links.remove(&conn);
+            let cause = CloseCause::Protocol(ProtocolError::Malformed);
+            self.client.handle_closed(now, conn, cause);
+        }
+    }
+
+    /// Carries out what the client has decided, until it has no more to say.
+    pub(super) fn obey(&mut self, now: Instant, wire: &mut Wire) {
+        while let Some(action) = self.client.poll_action() {
+            match action {
+                Action::Resolve { conn, host } => wire.resolve(now, conn, &host),
+                // The client watches the time of its dials itself.
+                Action::Connect { conn, address, until: _ } => wire.dial(now, conn, address),
+                Action::Flush { conn } => {
+                    if let Some(link) = self.links.get_mut(&conn) {
+                        link.flush = true;
+                    }
+                    self.flush(now, conn, wire);
+                }
+                Action::Close { conn, cause: _ } => {
+                    self.links.remove(&conn);
+                    wire.hang_up(now, conn);
+                }
+                Action::Complete { request, outcome } => self.completed.push((request, outcome)),
+                Action::Started(result) => self.started = Some(result),
+                Action::Push { conn: _, elements } => self.pushes.push(elements),
+                Action::Emit(event) => {
+                    if let Event::CutOver { from, .. } = event {
+                        self.retired.insert(from);
+                    }
+                    self.events.push((now, event));
+                }
+                Action::Terminated => {
+                    assert!(self.client.is_terminated(), "said to be terminated, but is not");
+                }
+                // Actions that later versions add concern embedders that ask for them.
+                _ => {}
+            }
+        }
+    }
+
+    /// Writes what a connection has to write, as far as its socket takes it.
+    fn flush(&mut self, now: Instant, conn: ConnId, wire: &mut Wire) {
+        let Some(link) = self.links.get_mut(&conn).filter(|link| link.flush && !self.blocked) else { return };
+        while self.client.poll_transmit(conn, &mut link.outgoing) {
+            assert!(!self.retired.contains(&conn), "INV-04: a request was written after the cut-over");
+            while !link.outgoing.is_empty() {
+                let chunk = Bytes::copy_from_slice(link.outgoing.chunk());
+                link.outgoing.advance(chunk.len());
+                wire.write(now, conn, chunk);
+            }
+        }
+        link.flush = false;
+    }
+
+    /// The sockets take bytes again.
+    pub(super) fn unblock(&mut self, now: Instant, wire: &mut Wire) {
+        self.blocked = false;
+        let waiting: Vec<ConnId> = self.links.keys().copied().collect();
+        waiting.into_iter().for_each(|conn| self.flush(now, conn, wire));
+    }
+
+    /// INV-15: nothing is left after the end.
+    pub(super) fn check_that_nothing_is_left(&self) {
+        assert!(self.client.is_terminated());
+        assert!(self.links.is_empty(), "connections are left: {:?}", self.links.keys());
+        assert_eq!(self.client.poll_timeout(), None, "a timer is left");
+        let stats = self.client.stats();
+        assert_eq!((stats.serving, stats.requests, stats.parked), (0, 0, 0), "{stats:?}");
+        let coordinator = stats.coordinator;
+        assert!(coordinator.connections.is_empty() && coordinator.dialing == 0, "{coordinator:?}");
+    }
+}
+
+impl Link {
+    fn new() -> Self {
+        Self { decoder: Decoder::new(Limits::default()), outgoing: WriteBuffer::new(), flush: false }
+    }
+}

@@ -1,0 +1,244 @@
+//! The suite over the bare machine, in virtual time: no runtime, no socket, no thread.
+//!
+//! [`embedder`] is the loop that an application without the driver would write, and [`wire`] the network that it runs
+//! on here. A seed decides how long each hop takes and where the bytes are cut; the same seed gives the same run.
+
+mod embedder;
+mod wire;
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::time::{Duration, Instant};
+
+use hitless_core::client::Stats;
+use hitless_core::config::ConfigBuilder;
+use hitless_core::error::ConnectError;
+use hitless_core::event::Event;
+use hitless_core::ids::RequestId;
+use hitless_core::request::{Request, SendError};
+use resp3_codec::Frame;
+
+use self::embedder::Embedder;
+use self::wire::Wire;
+use crate::clock;
+use crate::server::{Server, ServerMachine};
+use crate::world::{Finished, Host, Layout, Setup, Ticket, World};
+
+/// Seeds that each case runs with.
+const SEEDS: u64 = 4;
+/// Longest virtual time that a connect or a shutdown may take.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Runs cases in virtual time, with one seed or with several.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Direct {
+    seed: Option<u64>,
+}
+
+impl Direct {
+    /// Runs each case with this seed alone.
+    #[must_use]
+    pub fn with_seed(seed: u64) -> Self {
+        Self { seed: Some(seed) }
+    }
+}
+
+impl Host for Direct {
+    fn world(&self, setup: Setup) -> Result<Box<dyn World>, String> {
+        Ok(Box::new(DirectWorld::new(setup, self.seed.unwrap_or(0))))
+    }
+
+    fn run(&self, case: fn(&dyn Host)) {
+        match self.seed {
+            Some(_) => case(self),
+            None => (0..SEEDS).for_each(|seed| {
+                // Shown with the failure only.
+                println!("seed {seed}");
+                case(&Self::with_seed(seed));
+            }),
+        }
+    }
+}
+
+/// A client and a server, with a virtual network between them.
+#[derive(Debug)]
+struct DirectWorld {
+    now: Instant,
+    seed: u64,
+    wire: Wire,
+    embedder: Option<Embedder>,
+    next_ticket: u64,
+    tickets: BTreeMap<RequestId, Ticket>,
+    finished: BTreeMap<Ticket, Finished>,
+}
+
+impl DirectWorld {
+    fn new(mut setup: Setup, seed: u64) -> Self {
+        assign_addresses(&mut setup.server, setup.layout);
+        Self {
+            now: clock::now(),
+            seed,
+            wire: Wire::new(setup.server, seed),
+            embedder: None,
+            next_ticket: 0,
+            tickets: BTreeMap::new(),
+            finished: BTreeMap::new(),
+        }
+    }
+
+    /// Carries everything out that is to be done now.
+    fn settle(&mut self) {
+        self.wire.drain_server(self.now);
+        let Some(embedder) = &mut self.embedder else { return };
+        embedder.obey(self.now, &mut self.wire);
+        for (request, outcome) in embedder.completed.drain(..) {
+            // INV-01: a completion that was not expected has no ticket.
+            let ticket = self.tickets.remove(&request).expect("an accepted request completes once");
+            self.finished.insert(ticket, Finished { at: self.now, outcome });
+        }
+    }
+
+    /// Lets everything happen that is due now.
+    fn pass(&mut self) {
+        self.wire.handle_timeout(self.now);
+        while let Some(arrival) = self.wire.poll_arrival(self.now) {
+            if let Some(embedder) = &mut self.embedder {
+                embedder.hear(self.now, arrival);
+            }
+            self.settle();
+        }
+        if let Some(embedder) = &mut self.embedder {
+            embedder.client.handle_timeout(self.now);
+        }
+        self.settle();
+        let next = self.embedder.as_ref().and_then(|embedder| embedder.client.poll_timeout());
+        assert!(next.is_none_or(|next| next > self.now), "INV-12: the client spins");
+    }
+
+    fn step_while(&mut self, pending: impl Fn(&Self) -> bool) {
+        let until = self.now + PATIENCE;
+        while pending(self) {
+            assert!(self.now < until, "it takes for ever");
+            self.step(until);
+        }
+    }
+}
+
+impl World for DirectWorld {
+    fn now(&self) -> Instant {
+        self.now
+    }
+
+    fn slack(&self) -> Duration {
+        Duration::from_millis(5)
+    }
+
+    fn with_server(&mut self, act: &mut dyn FnMut(&mut Server, Instant)) {
+        act(&mut self.wire.server, self.now);
+        self.settle();
+    }
+
+    fn set_name(&mut self, host: &str, addresses: Vec<IpAddr>) {
+        self.wire.names.insert(host.to_owned(), addresses);
+    }
+
+    fn lookups(&self, host: &str) -> usize {
+        self.wire.lookups.get(host).copied().unwrap_or(0)
+    }
+
+    fn connect(&mut self, settings: ConfigBuilder) -> Result<(), ConnectError> {
+        assert!(self.embedder.is_none(), "a world has one client");
+        let config = settings.build().expect("the settings of a case fit together");
+        self.embedder = Some(Embedder::new(self.now, config, self.seed));
+        self.settle();
+        let started = |world: &Self| world.embedder.as_ref().and_then(|embedder| embedder.started.clone());
+        self.step_while(|world| started(world).is_none());
+        started(self).unwrap_or(Ok(()))
+    }
+
+    fn send(&mut self, request: Request) -> Result<Ticket, SendError> {
+        let embedder = self.embedder.as_mut().expect("connect first");
+        let id = embedder.client.send(self.now, request)?;
+        let ticket = Ticket(self.next_ticket);
+        self.next_ticket += 1;
+        self.tickets.insert(id, ticket);
+        self.settle();
+        Ok(ticket)
+    }
+
+    fn finished(&self, ticket: Ticket) -> Option<&Finished> {
+        self.finished.get(&ticket)
+    }
+
+    fn cancel(&mut self, ticket: Ticket) {
+        let found = self.tickets.iter().find(|(_, known)| **known == ticket).map(|(id, _)| *id);
+        if let (Some(id), Some(embedder)) = (found, &mut self.embedder) {
+            self.tickets.remove(&id);
+            embedder.client.cancel(self.now, id);
+            self.settle();
+        }
+    }
+
+    fn step(&mut self, until: Instant) {
+        let client = self.embedder.as_ref().and_then(|embedder| embedder.client.poll_timeout());
+        let next = client.into_iter().chain(self.wire.poll_timeout()).min();
+        self.now = next.unwrap_or(until).min(until).max(self.now);
+        self.pass();
+    }
+
+    fn events(&self) -> &[(Instant, Event)] {
+        self.embedder.as_ref().map_or(&[], |embedder| &embedder.events)
+    }
+
+    fn pushes(&self) -> &[Vec<Frame>] {
+        self.embedder.as_ref().map_or(&[], |embedder| &embedder.pushes)
+    }
+
+    fn stats(&self) -> Stats {
+        self.embedder.as_ref().map(|embedder| embedder.client.stats()).unwrap_or_default()
+    }
+
+    fn shutdown(&mut self, grace: Duration) {
+        let Some(embedder) = &mut self.embedder else { return };
+        embedder.client.shutdown(self.now, self.now + grace);
+        self.settle();
+        let is_running = |embedder: &Embedder| !embedder.client.is_terminated();
+        self.step_while(|world| world.embedder.as_ref().is_some_and(is_running));
+        if let Some(embedder) = &self.embedder {
+            embedder.check_that_nothing_is_left();
+        }
+        self.step_while(|world| !world.wire.is_deserted());
+    }
+
+    fn block_writes(&mut self, blocked: bool) -> Result<(), &'static str> {
+        let embedder = self.embedder.as_mut().expect("connect first");
+        embedder.blocked = blocked;
+        if !blocked {
+            embedder.unblock(self.now, &mut self.wire);
+        }
+        Ok(())
+    }
+}
+
+/// Gives addresses of a private network to endpoints that have none.
+fn assign_addresses(server: &mut Server, layout: Layout) {
+    for (index, endpoint) in (1..=u8::MAX).zip(server.endpoints()) {
+        let given = server.address(endpoint);
+        if given.port() != 0 {
+            continue;
+        }
+        let host = |index: u8| -> IpAddr {
+            if given.is_ipv6() {
+                [0xfd00, 0, 0, 0, 0, 0, 0, u16::from(index)].into()
+            } else {
+                [10, 0, 0, index].into()
+            }
+        };
+        let (host, port) = match layout {
+            Layout::Ports => (host(1), 7000 + u16::from(index)),
+            Layout::Hosts => (host(index), 7000),
+            Layout::DefaultPort => (host(index), 6379),
+        };
+        server.set_address(endpoint, SocketAddr::new(host, port));
+    }
+}

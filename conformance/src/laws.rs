@@ -1,0 +1,171 @@
+//! Laws that hold for every run, checked over the client's events and the server's ledger.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Instant;
+
+use hitless_core::endpoint::Peer;
+use hitless_core::event::Event;
+use hitless_core::ids::ConnId;
+
+use crate::server::{Ledger, ServerMachine};
+use crate::testbed::{Operation, Testbed};
+
+/// Checks every law. The client has been shut down.
+pub(crate) fn check(bed: &mut Testbed) {
+    drains_end(bed);
+    dials_are_bounded(bed);
+    scouts_go_first(bed);
+    old_connections_get_nothing_new(bed);
+}
+
+/// INV-06: a draining connection is closed no later than its deadline, which is that of its move, or the relaxed timeout
+/// after its cut-over if that is later.
+fn drains_end(bed: &Testbed) {
+    let relaxed = bed.config().maintenance().relaxed_timeout();
+    let mut deadlines: BTreeMap<Peer, Instant> = BTreeMap::new();
+    let mut peers: BTreeMap<ConnId, Peer> = BTreeMap::new();
+    let mut draining: BTreeMap<ConnId, Instant> = BTreeMap::new();
+    for (at, event) in bed.timed_events() {
+        match event {
+            Event::MoveStarted { source, deadline, .. } => {
+                deadlines.insert(source.clone(), *deadline);
+            }
+            Event::ConnectionReady { conn, peer, .. } => {
+                peers.insert(*conn, peer.clone());
+            }
+            Event::CutOver { from, .. } => {
+                let of_move = peers.get(from).and_then(|peer| deadlines.get(peer)).copied();
+                // A connection that was gone before its successor was ready does not drain.
+                if peers.contains_key(from) {
+                    draining.insert(*from, of_move.unwrap_or(*at).max(*at + relaxed));
+                }
+            }
+            Event::ConnectionClosed { conn, .. } => {
+                peers.remove(conn);
+                if let Some(deadline) = draining.remove(conn) {
+                    let late = at.saturating_duration_since(deadline);
+                    assert!(
+                        late <= bed.slack(),
+                        "INV-06: {conn} was closed {late:?} late\n{}",
+                        bed.history()
+                    );
+                }
+            }
+            _ => {}
+        }
+    }
+    assert!(draining.is_empty(), "INV-06: never closed: {draining:?}\n{}", bed.history());
+}
+
+/// INV-07: a handoff makes at most one attempt and its retries, one after the other, all before the deadline.
+fn dials_are_bounded(bed: &Testbed) {
+    let most = bed.config().maintenance().max_handoff_retries() + 1;
+    let mut deadlines: BTreeMap<Peer, Instant> = BTreeMap::new();
+    let mut peers: BTreeMap<ConnId, Peer> = BTreeMap::new();
+    let mut dials: BTreeMap<ConnId, u32> = BTreeMap::new();
+    for (at, event) in bed.timed_events() {
+        match event {
+            Event::MoveStarted { source, deadline, .. } => {
+                deadlines.insert(source.clone(), *deadline);
+                dials.retain(|from, _| peers.get(from) != Some(source));
+            }
+            Event::ConnectionReady { conn, peer, .. } => {
+                peers.insert(*conn, peer.clone());
+            }
+            Event::HandoffDialing { from, attempt, .. } => {
+                let made = dials.entry(*from).or_default();
+                // The attempt at which the link died at the opt-in is made again and does not count.
+                assert!(*attempt <= most && *attempt <= *made + 1, "INV-07: {event:?}\n{}", bed.history());
+                *made = *attempt;
+                let deadline = peers.get(from).and_then(|peer| deadlines.get(peer));
+                let in_time = deadline.is_some_and(|deadline| at < deadline);
+                assert!(in_time, "INV-07: {event:?} after the deadline\n{}", bed.history());
+            }
+            _ => {}
+        }
+    }
+}
+
+/// INV-07: until the scout has arrived it is the only one that dials, and the workers are never exceeded.
+fn scouts_go_first(bed: &Testbed) {
+    let workers = bed.config().handoff_capacity().workers() as usize;
+    let mut peers: BTreeMap<ConnId, Peer> = BTreeMap::new();
+    let mut arrived: BTreeSet<Peer> = BTreeSet::new();
+    let mut dialing: BTreeMap<ConnId, Peer> = BTreeMap::new();
+    for (_, event) in bed.timed_events() {
+        match event {
+            Event::MoveStarted { source, .. } => {
+                arrived.remove(source);
+                dialing.retain(|_, of| of != source);
+            }
+            Event::ConnectionReady { conn, peer, .. } => {
+                peers.insert(*conn, peer.clone());
+            }
+            Event::HandoffDialing { from, .. } => {
+                let Some(source) = peers.get(from) else { continue };
+                let others = dialing.values().filter(|other| *other == source).count();
+                let alone = others == 0 || arrived.contains(source);
+                assert!(alone, "INV-07: dials beside the scout: {event:?}\n{}", bed.history());
+                dialing.insert(*from, source.clone());
+                assert!(dialing.len() <= workers, "INV-07: more dials than workers\n{}", bed.history());
+            }
+            Event::HandoffFailed { from, .. } => {
+                dialing.remove(from);
+            }
+            Event::CutOver { from, .. } => {
+                dialing.remove(from);
+                arrived.extend(peers.get(from).cloned());
+            }
+            _ => {}
+        }
+    }
+}
+
+/// INV-04: once every connection of a source has moved, nothing that is sent from then on arrives there.
+fn old_connections_get_nothing_new(bed: &mut Testbed) {
+    let Some(load) = bed.maybe_load() else { return };
+    let operations = load.operations().to_vec();
+    let retired = retired_intervals(bed.timed_events());
+    bed.server(|server, _| {
+        for (source, from, to) in retired {
+            let sent =
+                operations.iter().filter(|it| it.sent_at > from && to.is_none_or(|to| it.sent_at < to));
+            let at = server.endpoints().into_iter().find(|id| Peer::from(server.address(*id)) == source);
+            let Some(source) = at else { continue };
+            let astray: Vec<&Operation> = sent
+                .filter(|it| received_at(server.ledger(), it).any(|endpoint| endpoint == source))
+                .collect();
+            assert!(astray.is_empty(), "INV-04: written to the old connection: {astray:?}");
+        }
+    });
+}
+
+/// From the moment at which all connections of a source have moved until the next move begins.
+fn retired_intervals(events: &[(Instant, Event)]) -> Vec<(Peer, Instant, Option<Instant>)> {
+    let mut intervals: Vec<(Peer, Instant, Option<Instant>)> = Vec::new();
+    for (at, event) in events {
+        match event {
+            Event::MoveFinished { source, stayed: 0, .. } => intervals.push((source.clone(), *at, None)),
+            Event::MoveStarted { .. } => {
+                for (_, _, end) in &mut intervals {
+                    end.get_or_insert(*at);
+                }
+            }
+            _ => {}
+        }
+    }
+    intervals
+}
+
+fn received_at<'a>(
+    ledger: &'a Ledger,
+    operation: &'a Operation,
+) -> impl Iterator<Item = crate::server::EndpointId> + use<'a> {
+    let is_meant = |entry: &&crate::server::Entry| match &entry.event {
+        crate::server::Event::Received(request) => {
+            request.words().get(2).is_some_and(|word| word[..] == *operation.token.as_bytes())
+        }
+        _ => false,
+    };
+    ledger.entries().iter().filter(is_meant).map(|entry| entry.endpoint)
+}

@@ -1,0 +1,205 @@
+//! The list of the cases, and the macro that makes tests of them.
+
+use std::io::Write as _;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+
+use crate::testbed::Declined;
+use crate::world::Host;
+
+/// One case of the suite.
+#[derive(Clone, Copy, Debug)]
+pub struct Case {
+    /// Group and name, as in the path of its test: `moving::healthy_target`.
+    pub id: &'static str,
+    /// Why it runs in virtual time only, if it does.
+    pub virtual_only: Option<&'static str>,
+    /// What it does, given a way of running it.
+    pub run: fn(&dyn Host),
+    /// The text of the file that it stands in, whose comments say what it proves.
+    source: &'static str,
+}
+
+impl Case {
+    #[doc(hidden)]
+    #[must_use]
+    pub const fn new(
+        id: &'static str,
+        virtual_only: Option<&'static str>,
+        run: fn(&dyn Host),
+        source: &'static str,
+    ) -> Self {
+        Self { id, virtual_only, run, source }
+    }
+
+    /// What must be observed, in a sentence or two.
+    #[must_use]
+    pub fn title(&self) -> String {
+        let words: Vec<&str> = self.comment().flat_map(str::split_whitespace).collect();
+        let is_id = |word: &str| word.starts_with("INV-") || word.starts_with("PITFALL-");
+        let end = words.iter().rposition(|word| !is_id(word)).map_or(0, |at| at + 1);
+        words[..end].join(" ")
+    }
+
+    /// The rows of INVARIANTS.md that it proves, such as `INV-03`.
+    #[must_use]
+    pub fn invariants(&self) -> Vec<&'static str> {
+        self.ids("INV-")
+    }
+
+    /// The pitfalls that it avoids, such as `PITFALL-08`.
+    #[must_use]
+    pub fn pitfalls(&self) -> Vec<&'static str> {
+        self.ids("PITFALL-")
+    }
+
+    fn ids(&self, kind: &str) -> Vec<&'static str> {
+        let words = self.comment().flat_map(str::split_whitespace);
+        let words = words.map(|word| word.trim_end_matches(|end: char| !end.is_ascii_digit()));
+        words.filter(|word| word.starts_with(kind)).collect()
+    }
+
+    /// The lines of the comment above the case.
+    fn comment(&self) -> impl Iterator<Item = &'static str> + use<> {
+        let name = self.id.rsplit("::").next().unwrap_or(self.id);
+        let at = self.source.find(&format!("pub fn {name}(")).unwrap_or(0);
+        let above: Vec<&'static str> =
+            self.source[..at].lines().rev().take_while(|line| line.starts_with("///")).collect();
+        above.into_iter().rev().map(|line| line.trim_start_matches("///"))
+    }
+}
+
+/// Runs one case. A case that this host declines is reported on standard error, past the capture of the test harness.
+pub fn run(host: &dyn Host, id: &str) {
+    let case = CASES.iter().find(|case| case.id == id).expect("a case of the list");
+    let Err(payload) = catch_unwind(AssertUnwindSafe(|| host.run(case.run))) else { return };
+    match payload.downcast::<Declined>() {
+        Ok(declined) => {
+            let _ = writeln!(std::io::stderr(), "declined: {id}: {}", declined.0);
+        }
+        Err(failure) => resume_unwind(failure),
+    }
+}
+
+/// Hands the list of all cases to another macro. A case that stands behind `virtual_only` needs a clock that jumps, or a
+/// network that does as it is told; the reason follows.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! for_each_case {
+    ($callback:path $(, $argument:tt)*) => {
+        $callback! {
+            [$($argument)*]
+            moving {
+                healthy_target,
+                honours_the_port,
+                copies_are_one_move,
+                idle_connections_move,
+                target_dead_for_a_while,
+            }
+        }
+    };
+}
+
+#[doc(hidden)]
+#[macro_export]
+macro_rules! list_cases {
+    ([] $($group:ident {
+        $($case:ident,)*
+        $(virtual_only { $($virtual_case:ident: $reason:literal,)* })?
+    })*) => {
+        /// Every case.
+        pub static CASES: &[Case] = &[$(
+            $(Case::new(
+                concat!(stringify!($group), "::", stringify!($case)),
+                None,
+                $crate::cases::$group::$case,
+                $crate::cases::source::$group,
+            ),)*
+            $($(Case::new(
+                concat!(stringify!($group), "::", stringify!($virtual_case)),
+                Some($reason),
+                $crate::cases::$group::$virtual_case,
+                $crate::cases::source::$group,
+            ),)*)?
+        )*];
+    };
+}
+
+/// Makes one test of each case, named `conformance::group::case`, for an adapter that is a [`Host`] and `Default`.
+///
+/// Cases that need virtual time are ignored with their reason, unless the adapter brings it:
+/// `suite!(MyAdapter, virtual_time)`.
+#[macro_export]
+macro_rules! suite {
+    ($adapter:ty) => {
+        $crate::for_each_case!($crate::tests_in_real_time, $adapter);
+    };
+    ($adapter:ty, virtual_time) => {
+        $crate::for_each_case!($crate::tests_in_virtual_time, $adapter);
+    };
+}
+
+#[doc(hidden)]
+#[macro_export]
+macro_rules! tests_in_virtual_time {
+    ([$adapter:ty] $($group:ident {
+        $($case:ident,)*
+        $(virtual_only { $($virtual_case:ident: $reason:literal,)* })?
+    })*) => {
+        mod conformance { $(
+            mod $group {
+                use super::super::*;
+                $(
+                    #[test]
+                    fn $case() {
+                        $crate::run_case!($adapter, $group, $case);
+                    }
+                )*
+                $($(
+                    #[test]
+                    fn $virtual_case() {
+                        $crate::run_case!($adapter, $group, $virtual_case);
+                    }
+                )*)?
+            }
+        )* }
+    };
+}
+
+#[doc(hidden)]
+#[macro_export]
+macro_rules! tests_in_real_time {
+    ([$adapter:ty] $($group:ident {
+        $($case:ident,)*
+        $(virtual_only { $($virtual_case:ident: $reason:literal,)* })?
+    })*) => {
+        mod conformance { $(
+            mod $group {
+                use super::super::*;
+                $(
+                    #[test]
+                    fn $case() {
+                        $crate::run_case!($adapter, $group, $case);
+                    }
+                )*
+                $($(
+                    #[test]
+                    #[ignore = $reason]
+                    fn $virtual_case() {
+                        $crate::run_case!($adapter, $group, $virtual_case);
+                    }
+                )*)?
+            }
+        )* }
+    };
+}
+
+#[doc(hidden)]
+#[macro_export]
+macro_rules! run_case {
+    ($adapter:ty, $group:ident, $case:ident) => {
+        let host = <$adapter as ::core::default::Default>::default();
+        $crate::suite::run(&host, concat!(stringify!($group), "::", stringify!($case)));
+    };
+}
+
+for_each_case!(list_cases);

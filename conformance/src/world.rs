@@ -1,0 +1,124 @@
+//! What a case can see and do: a client, a server, and time that passes between them.
+//!
+//! Cases are written against [`World`] alone, as if everything were synchronous, so that the same case runs over the
+//! bare machine in virtual time and over each runtime's sockets. They reach it through the
+//! [`Testbed`](crate::testbed::Testbed), which adds the vocabulary of the cases.
+
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+use hitless_core::client::Stats;
+use hitless_core::config::ConfigBuilder;
+use hitless_core::error::ConnectError;
+use hitless_core::event::Event;
+use hitless_core::request::{Outcome, Request, SendError};
+use resp3_codec::Frame;
+
+use crate::server::Server;
+
+/// One client and one server, driven by the thread of the case.
+///
+/// Time passes in [`step`](Self::step), [`connect`](Self::connect) and [`shutdown`](Self::shutdown) only, if it is
+/// virtual; over sockets it passes by itself, and results become visible there.
+pub trait World {
+    /// The time.
+    fn now(&self) -> Instant;
+
+    /// By how much things may be later than they should be: nothing to speak of in virtual time, and what a busy
+    /// machine needs over sockets. Nothing is ever too early.
+    fn slack(&self) -> Duration;
+
+    /// Does something to the server, or looks at it.
+    fn with_server(&mut self, act: &mut dyn FnMut(&mut Server, Instant));
+
+    /// What looking a name up gives from now on; no address at all is an answer, too.
+    fn set_name(&mut self, host: &str, addresses: Vec<IpAddr>);
+
+    /// How often a name has been looked up.
+    fn lookups(&self, host: &str) -> usize;
+
+    /// Opens the client: the only one of this world.
+    ///
+    /// # Errors
+    /// The pool could not be opened.
+    fn connect(&mut self, settings: ConfigBuilder) -> Result<(), ConnectError>;
+
+    /// Sends a request; it is on its way when this returns.
+    ///
+    /// # Errors
+    /// The client does not accept it, and gives it back.
+    #[expect(clippy::result_large_err, reason = "the request is given back as it came")]
+    fn send(&mut self, request: Request) -> Result<Ticket, SendError>;
+
+    /// How a request ended, if it has.
+    fn finished(&self, ticket: Ticket) -> Option<&Finished>;
+
+    /// Gives up on a request: it will never be finished.
+    fn cancel(&mut self, ticket: Ticket);
+
+    /// Lets something happen, or time pass, but not beyond `until`.
+    fn step(&mut self, until: Instant);
+
+    /// Everything that the client said so far.
+    fn events(&self) -> &[(Instant, Event)];
+
+    /// The pushes that are no maintenance notifications, so far.
+    fn pushes(&self) -> &[Vec<Frame>];
+
+    /// What is going on in the client.
+    fn stats(&self) -> Stats;
+
+    /// Shuts the client down and waits until it is gone. Checks that nothing of it is left.
+    fn shutdown(&mut self, grace: Duration);
+
+    /// Stops the client's sockets from taking bytes, or lets them again.
+    ///
+    /// # Errors
+    /// The reason why this world cannot do that.
+    fn block_writes(&mut self, blocked: bool) -> Result<(), &'static str>;
+}
+
+/// An accepted request, in the eyes of a case.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Ticket(pub(crate) u64);
+
+/// How a request ended.
+#[derive(Clone, Debug)]
+pub struct Finished {
+    /// When.
+    pub at: Instant,
+    /// How.
+    pub outcome: Outcome,
+}
+
+/// What a world is to be made of.
+#[derive(Debug)]
+pub struct Setup {
+    /// The server. Endpoints with port 0 are given addresses by the world.
+    pub server: Server,
+    /// Which addresses they are given.
+    pub layout: Layout,
+}
+
+/// How the endpoints of a server are spread over addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Layout {
+    /// One host, a port for each.
+    Ports,
+    /// A host for each, and one port: what DNS needs to tell them apart.
+    Hosts,
+    /// A host for each at the port 6379, which a target without a port means.
+    DefaultPort,
+}
+
+/// A way of running the suite.
+pub trait Host {
+    /// Makes a world.
+    ///
+    /// # Errors
+    /// The reason why this machine cannot run such a world; the case is then reported as declined.
+    fn world(&self, setup: Setup) -> Result<Box<dyn World>, String>;
+
+    /// Runs a case, as often as this host thinks fit.
+    fn run(&self, case: fn(&dyn Host));
+}
