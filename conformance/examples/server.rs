@@ -14,7 +14,7 @@ use std::time::Duration;
 use hitless_conformance::net::tcp::TcpServer;
 use hitless_conformance::server::{
     Backend, CloseHow, Detail, EndpointId, EndpointSpec, Moving, Notice, Retires, Server, ServerConfig,
-    ServerMachine, Target,
+    Target,
 };
 
 const HELP: &str = "\

@@ -7,6 +7,7 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 use hitless_conformance::net::tcp::TcpServer;
+use hitless_conformance::server::script::{Dialogue, ScriptedServer};
 use hitless_conformance::server::{
     CloseHow, Detail, EndpointId, EndpointSpec, Moving, Notice, Server, ServerConfig, Target,
 };
@@ -144,6 +145,18 @@ fn dropping_the_server_ends_everything() {
     drop(server);
     client.expect_end();
     assert_eq!(TcpStream::connect(address).unwrap_err().kind(), ErrorKind::ConnectionRefused);
+}
+
+#[test]
+fn a_scripted_server_plays_behind_the_same_sockets() {
+    let mut script = ScriptedServer::new();
+    let pong = Dialogue::new().expect("PING").bytes(b"+PO").wait(SECOND / 100).bytes(b"NG\r\n");
+    let endpoint = script.add_endpoint("127.0.0.1:0".parse().unwrap(), [pong.close(CloseHow::Reset)]);
+    let server = TcpServer::start(script).unwrap();
+    let mut client = TestClient::dial(server.address(endpoint));
+    assert_eq!(client.call(cmd("PING")), Frame::simple("PONG"));
+    assert_eq!(client.end(), Some(ErrorKind::ConnectionReset));
+    assert_eq!(server.with(|script, _| script.verdict()), Ok(()));
 }
 
 /// Not a benchmark: a guard against a shell that polls or writes reply by reply.

@@ -16,6 +16,8 @@
 //! `+OK`, what is left on the old node is closed when the time is over, and newcomers are refused there from then on.
 //! Everything that happens is written to the [`Ledger`].
 
+pub mod script;
+
 mod backend;
 mod config;
 mod connection;

@@ -7,7 +7,7 @@ use resp3_codec::Frame;
 
 use super::super::backend::{Condition, Effect, Effects, Protocol};
 use super::super::flow::unknown_command;
-use super::super::machine::ServerConn;
+use super::super::machine::{CloseHow, ServerConn};
 use super::super::request::{Request, decimal};
 use super::Dataset;
 use super::session::{Session, Transaction};
@@ -119,7 +119,7 @@ impl Dataset {
         let Some(mut session) = self.sessions.remove(&conn) else { return };
         let outcome = match self.admit(&session, request) {
             Ok(spec) => {
-                session.last_command = full_name(spec, request);
+                session.last_command = Some(request.clone());
                 match queue_in(session.transaction.as_mut(), spec, request) {
                     Some(queued) => Ok(queued),
                     None => self.run(now, conn, &mut session, spec, request, effects, false),
@@ -132,19 +132,18 @@ impl Dataset {
                 Err(failure)
             }
         };
-        let frames = match outcome {
-            Ok(Answer::Frame(frame)) => vec![frame],
-            Ok(Answer::Frames(frames)) => frames,
-            Ok(Answer::Later) => Vec::new(),
-            Err(failure) => vec![failure.frame()],
-        };
-        let quits = request.is("QUIT");
-        for frame in frames {
+        let mut reply = |frame| {
             effects.push_back(Effect::Reply { conn, request: request.clone(), frame: session.fit(frame) });
+        };
+        match outcome {
+            Ok(Answer::Frame(frame)) => reply(frame),
+            Ok(Answer::Frames(frames)) => frames.into_iter().for_each(reply),
+            Ok(Answer::Later) => {}
+            Err(failure) => reply(failure.frame()),
         }
         self.sessions.insert(conn, session);
-        if quits {
-            effects.push_back(Effect::Close { conn, how: super::super::machine::CloseHow::Fin });
+        if request.is("QUIT") {
+            effects.push_back(Effect::Close { conn, how: CloseHow::Fin });
         }
     }
 
@@ -183,7 +182,7 @@ impl Dataset {
         let denied =
             self.users.get(user).is_some_and(|user| user.denied.iter().any(|words| request.is(words)));
         if denied {
-            let command = full_name(spec, request);
+            let command = full_name(request);
             return Err(
                 format!("NOPERM User {user} has no permissions to run the '{command}' command").into()
             );
@@ -215,10 +214,12 @@ impl Dataset {
 }
 
 /// `get`, `client|id`: how ACL and `CLIENT LIST` name a command.
-fn full_name(spec: &Spec, request: &Request) -> String {
-    match request.key().filter(|_| matches!(spec.name, "client" | "config")) {
-        Some(sub) => format!("{}|{}", spec.name, String::from_utf8_lossy(sub).to_ascii_lowercase()),
-        None => spec.name.to_owned(),
+pub(super) fn full_name(request: &Request) -> String {
+    let lower = |word: &[u8]| String::from_utf8_lossy(word).to_ascii_lowercase();
+    let name = lower(request.name());
+    match request.key().filter(|_| matches!(&name[..], "client" | "config")) {
+        Some(sub) => format!("{name}|{}", lower(sub)),
+        None => name,
     }
 }
 

@@ -9,6 +9,7 @@ use resp3_codec::Frame;
 use super::super::backend::{Protocol, Turn};
 use super::super::machine::EndpointId;
 use super::super::request::Request;
+use super::dispatch::full_name;
 use super::store::Db;
 
 /// Which end of a list.
@@ -55,7 +56,7 @@ pub(super) struct Session {
     pub(super) blocked: Option<Blocked>,
     /// Requests that wait for a blocked one to end.
     pub(super) backlog: VecDeque<(Request, Turn)>,
-    pub(super) last_command: String,
+    pub(super) last_command: Option<Request>,
 }
 
 impl Session {
@@ -75,7 +76,7 @@ impl Session {
             patterns: BTreeSet::new(),
             blocked: None,
             backlog: VecDeque::new(),
-            last_command: "NULL".to_owned(),
+            last_command: None,
         }
     }
 
@@ -113,7 +114,7 @@ impl Session {
             self.db,
             self.channels.len(),
             self.patterns.len(),
-            self.last_command,
+            self.last_command.as_ref().map_or_else(|| "NULL".to_owned(), full_name),
             self.user.as_deref().unwrap_or("default"),
             String::from_utf8_lossy(&self.library[0]),
             String::from_utf8_lossy(&self.library[1]),
