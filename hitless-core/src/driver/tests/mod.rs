@@ -1,7 +1,7 @@
 //! The driver on a runtime of its own, in virtual time, against a server in memory.
 
+mod runtime;
 mod server;
-mod world;
 
 use std::future::Future;
 use std::pin::pin;
@@ -11,8 +11,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use resp3_codec::{Frame, cmd};
 
+use self::runtime::World;
 use self::server::Server;
-use self::world::World;
 use super::{Builder, Client, Error};
 use crate::config::{ConfigBuilder, maintenance};
 use crate::error::{CloseCause, ConnectError, Delivery, RequestError};
