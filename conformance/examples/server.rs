@@ -95,37 +95,9 @@ fn command<B: Backend + Send + 'static>(
     endpoints: &[EndpointId],
     words: &[&str],
 ) -> Result<(), Box<dyn Error>> {
-    let endpoint = |word: &str| -> Result<EndpointId, Box<dyn Error>> {
-        endpoints.get(word.parse::<usize>()?).copied().ok_or_else(|| "no such endpoint".into())
-    };
-    let seconds = |word: &str| -> Result<Duration, Box<dyn Error>> { Ok(Duration::from_secs(word.parse()?)) };
     match *words {
-        ["moving", from, to, time] => {
-            let moving = if to == "null" {
-                Moving::new(Target::Null, seconds(time)?).retiring(Retires::Never)
-            } else {
-                Moving::new(Target::Endpoint(endpoint(to)?), seconds(time)?)
-            };
-            let from = endpoint(from)?;
-            let seq = server.with(|server, now| server.moving(now, from, moving));
-            println!("MOVING {seq}");
-        }
-        ["migrating", time] => {
-            let notice = Notice::new(seconds(time)?);
-            println!("MIGRATING {}", server.with(|server, now| server.migrating(now, notice)));
-        }
-        ["migrated"] => {
-            println!("MIGRATED {}", server.with(|server, now| server.migrated(now, Notice::default())))
-        }
-        ["failing-over", time] => {
-            let notice = Notice::new(seconds(time)?);
-            println!("FAILING_OVER {}", server.with(|server, now| server.failing_over(now, notice)));
-        }
-        ["failed-over"] => {
-            println!("FAILED_OVER {}", server.with(|server, now| server.failed_over(now, Notice::default())));
-        }
         ["refuse" | "black-hole", at, ref time @ ..] => {
-            let at = endpoint(at)?;
+            let at = endpoint(endpoints, at)?;
             let time = time.first().map(|time| seconds(time)).transpose()?;
             server.with(|server, now| {
                 let until = time.map(|time| now + time);
@@ -137,18 +109,57 @@ fn command<B: Backend + Send + 'static>(
             });
         }
         ["slow", at, delay] => {
-            let (at, delay) = (endpoint(at)?, Duration::from_millis(delay.parse()?));
+            let (at, delay) = (endpoint(endpoints, at)?, Duration::from_millis(delay.parse()?));
             server.with(|server, _| server.set_reply_delay(at, delay, None));
         }
         ["kill", at] => {
-            let at = endpoint(at)?;
+            let at = endpoint(endpoints, at)?;
             server.with(|server, now| server.kill_all(now, at, CloseHow::Reset));
         }
         ["restore", at] => {
-            let at = endpoint(at)?;
+            let at = endpoint(endpoints, at)?;
             server.with(|server, _| server.restore(at));
         }
-        _ => return Err("no such command".into()),
+        _ => return announce(server, endpoints, words),
     }
     Ok(())
+}
+
+/// The commands that send notifications.
+fn announce<B: Backend + Send + 'static>(
+    server: &TcpServer<Server<B>>,
+    endpoints: &[EndpointId],
+    words: &[&str],
+) -> Result<(), Box<dyn Error>> {
+    let seq = match *words {
+        ["moving", from, to, time] => {
+            let from = endpoint(endpoints, from)?;
+            let moving = match to {
+                "null" => Moving::new(Target::Null, seconds(time)?).retiring(Retires::Never),
+                to => Moving::new(Target::Endpoint(endpoint(endpoints, to)?), seconds(time)?),
+            };
+            server.with(|server, now| server.moving(now, from, moving))
+        }
+        ["migrating", time] => {
+            let notice = Notice::new(seconds(time)?);
+            server.with(|server, now| server.migrating(now, notice))
+        }
+        ["migrated"] => server.with(|server, now| server.migrated(now, Notice::default())),
+        ["failing-over", time] => {
+            let notice = Notice::new(seconds(time)?);
+            server.with(|server, now| server.failing_over(now, notice))
+        }
+        ["failed-over"] => server.with(|server, now| server.failed_over(now, Notice::default())),
+        _ => return Err("no such command".into()),
+    };
+    println!("sent with id {seq}");
+    Ok(())
+}
+
+fn endpoint(endpoints: &[EndpointId], number: &str) -> Result<EndpointId, Box<dyn Error>> {
+    endpoints.get(number.parse::<usize>()?).copied().ok_or_else(|| "no such endpoint".into())
+}
+
+fn seconds(number: &str) -> Result<Duration, Box<dyn Error>> {
+    Ok(Duration::from_secs(number.parse()?))
 }

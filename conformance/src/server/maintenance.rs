@@ -54,7 +54,7 @@ pub enum Closes {
     Nobody,
 }
 
-/// From when on the source of a move refuses dials.
+/// From when on the source of a move refuses dials: until [`Server::restore`](super::Server::restore).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Retires {
     /// From the announcement on.
