@@ -6,7 +6,7 @@ use crate::error::{DecodeError, DecodeErrorKind, Limit};
 use crate::frame::Frame;
 use crate::limits::Limits;
 use crate::line::unterminated;
-use crate::stack::{Content, Open, Stack};
+use crate::stack::{Content, Level, Stack};
 
 /// What the read buffer is allocated in: as much as one small frame can keep alive.
 const BLOCK: usize = 32 << 10;
@@ -101,20 +101,23 @@ impl Decoder {
             if self.at == self.chunk.len() && !self.refill()? {
                 return Ok(None);
             }
-            let outcome = if self.stack.is_empty() { self.outermost() } else { self.inner() };
-            let stop = match outcome {
-                Ok(Some(frame)) => return Ok(Some(frame)),
-                Ok(None) => continue,
-                Err(stop) => stop,
+            let outcome = if self.cursor().is_structure() {
+                self.structure()
+            } else if self.stack.is_empty() {
+                self.outermost()
+            } else {
+                self.inner()
             };
-            match stop {
-                Stop::Structure => {
-                    if let Some(frame) = self.structure()? {
-                        return Ok(Some(frame));
-                    }
-                }
-                Stop::Incomplete { need } => self.park(need)?,
-                Stop::Fault(fault) => return Err(self.fail(fault.0, fault.1)),
+            let outcome = match outcome {
+                Err(Stop::Structure) => self.structure(),
+                other => other,
+            };
+            match outcome {
+                Ok(None) => {}
+                Ok(Some(frame)) => return Ok(Some(frame)),
+                Err(Stop::Incomplete { need }) => self.park(need)?,
+                Err(Stop::Fault(fault)) => return Err(self.fail(fault.0, fault.1)),
+                Err(Stop::Structure) => return Err(self.fail(DecodeErrorKind::Chunk, 0)),
             }
         }
     }
@@ -145,16 +148,10 @@ impl Decoder {
                     return Err(stop);
                 }
             };
-            let closed = match self.stack.counted(&self.limits) {
-                Ok(None) => None,
-                Ok(Some(closed)) => {
-                    self.stack.put(closed, &self.limits).map_err(|kind| Stop::fault(kind, 0))?
-                }
-                Err(kind) => return Err(Stop::fault(kind, 0)),
-            };
+            let done = self.stack.counted(&self.limits)?;
             self.at += used;
-            if closed.is_some() {
-                return Ok(closed);
+            if done.is_some() {
+                return Ok(done);
             }
         }
         Ok(None)
@@ -164,43 +161,30 @@ impl Decoder {
     fn described(&mut self) -> Result<Option<Frame>, Stop> {
         let mut frame = Frame::Null;
         let used = self.cursor().element(&mut frame)?;
-        let done = self.stack.put(frame, &self.limits).map_err(|kind| Stop::fault(kind, 0))?;
+        let done = self.stack.put(frame, &self.limits)?;
         self.at += used;
         Ok(done)
     }
 
     /// Opens or closes an aggregate or a streamed string; gives back the outermost frame if that completes it.
-    fn structure(&mut self) -> Result<Option<Frame>, DecodeError> {
-        let (used, structure) = match self.cursor().structure() {
-            Ok(structure) => structure,
-            Err(Stop::Incomplete { need }) => return self.park(need).map(|()| None),
-            Err(Stop::Fault(fault)) => return Err(self.fail(fault.0, fault.1)),
-            Err(Stop::Structure) => return Err(self.fail(DecodeErrorKind::Chunk, 0)),
-        };
-        let closed = match structure {
+    fn structure(&mut self) -> Result<Option<Frame>, Stop> {
+        if self.stack.is_empty() {
+            self.frame_start = self.offset + self.at as u64;
+        }
+        let (used, structure) = self.cursor().structure()?;
+        let in_text = matches!(self.stack.top(), Some(Level { content: Content::Text, .. }));
+        let done = match structure {
             Structure::Chunk(len) => {
                 let end = self.at + used - 2;
-                self.stack.chunk(&self.chunk[end - len..end], &self.limits)
+                self.stack.chunk(&self.chunk[end - len..end], &self.limits)?
             }
-            _ if matches!(self.stack.top(), Some(Open { content: Content::Text(_), .. })) => {
-                Err(DecodeErrorKind::Chunk)
-            }
-            Structure::Aggregate(kind, announced) => self.stack.begin(kind, announced, &self.limits),
-            Structure::StreamedString => self.stack.begin_text(&self.limits).map(|()| None),
-            Structure::End => self.stack.end(),
+            _ if in_text => return Err(Stop::fault(DecodeErrorKind::Chunk, 0)),
+            Structure::Aggregate(kind, announced) => self.stack.begin(kind, announced, &self.limits)?,
+            Structure::StreamedString => self.stack.begin_text(&self.limits).map(|()| None)?,
+            Structure::End => self.stack.end(&self.limits)?,
         };
-        let done = match closed {
-            Ok(Some(frame)) => self.stack.put(frame, &self.limits),
-            Ok(None) => Ok(None),
-            Err(kind) => Err(kind),
-        };
-        match done {
-            Ok(done) => {
-                self.at += used;
-                Ok(done)
-            }
-            Err(kind) => Err(self.fail(kind, 0)),
-        }
+        self.at += used;
+        Ok(done)
     }
 
     #[inline(always)]

@@ -61,6 +61,14 @@ pub(crate) enum Kind {
     Attribute,
 }
 
+impl Kind {
+    /// Whether its elements come as keys and values.
+    #[inline(always)]
+    pub(crate) fn has_pairs(self) -> bool {
+        matches!(self, Self::Map | Self::Attribute)
+    }
+}
+
 impl<'a> Cursor<'a> {
     /// Whether something opens or closes here, as far as the first two bytes tell.
     #[inline(always)]
@@ -188,6 +196,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// Decodes what [`Stop::Structure`] stood for, and its length.
+    #[inline]
     pub(crate) fn structure(&self) -> Result<(usize, Structure), Stop> {
         let input = self.rest();
         let Some((&tag, rest)) = input.split_first() else { return Err(Stop::Incomplete { need: 0 }) };
@@ -305,7 +314,7 @@ impl<'a> Cursor<'a> {
 }
 
 #[cold]
-fn exceeded(limit: Limit, allowed: u64) -> Stop {
+pub(crate) fn exceeded(limit: Limit, allowed: u64) -> Stop {
     Stop::fault(DecodeErrorKind::Limit { limit, allowed }, 0)
 }
 

@@ -119,6 +119,10 @@ pub(crate) fn boolean(input: &[u8]) -> Parsed<'_, bool> {
 
 /// A number with fraction and exponent, or `inf`, `-inf`, `nan`.
 pub(crate) fn double(input: &[u8]) -> Parsed<'_, f64> {
+    if let Some((number, len)) = short_decimal(input) {
+        let (rest, ()) = end(&input[len..])?;
+        return Ok((rest, number));
+    }
     let (rest, text) = text(input)?;
     let number = match text {
         b"inf" | b"+inf" => Some(f64::INFINITY),
@@ -134,6 +138,34 @@ pub(crate) fn double(input: &[u8]) -> Parsed<'_, f64> {
         Some(number) => Ok((rest, number)),
         None => fault(DecodeErrorKind::Double, input),
     }
+}
+
+/// A double of at most 15 digits without exponent, and the length of its text: digits and power of ten are then
+/// exact as doubles, and so their quotient is what a full conversion gives.
+#[inline]
+fn short_decimal(input: &[u8]) -> Option<(f64, usize)> {
+    const POWERS: [f64; 16] =
+        [1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15];
+    let start = usize::from(input.first() == Some(&b'-'));
+    let mut point = None;
+    let mut number = 0u64;
+    for (at, &byte) in input.iter().enumerate().skip(start).take(17) {
+        match byte {
+            b'0'..=b'9' => number = number * 10 + u64::from(byte - b'0'),
+            b'.' if point.is_none() && at > start => point = Some(at),
+            b'\r' => {
+                let fraction = point.map_or(0, |point| at - point - 1);
+                let digits = at - start - usize::from(point.is_some());
+                if digits == 0 || digits > 15 {
+                    return None;
+                }
+                let number = number as f64 / POWERS[fraction];
+                return Some((if start == 1 { -number } else { number }, at));
+            }
+            _ => return None,
+        }
+    }
+    None
 }
 
 /// Decimal digits with an optional sign, as text.

@@ -1,222 +1,150 @@
 //! The aggregates that are open: their headers have arrived, not all of their elements have.
 
-use std::mem::take;
+use std::mem::{replace, size_of, take};
 
 use bytes::BytesMut;
 use smallvec::SmallVec;
 
-use crate::element::Kind;
+use crate::element::{Kind, Stop, exceeded};
 use crate::error::{DecodeErrorKind, Limit};
 use crate::frame::Frame;
 use crate::limits::Limits;
 
-/// Memory reserved for elements that were announced and have not arrived, over all levels. Enough for one
-/// allocation per aggregate of up to 26 000 elements; larger ones grow as their elements arrive.
-const RESERVED_AHEAD: usize = 1 << 20;
+/// Elements that were announced and have not arrived, but that memory is reserved for, over all levels: 1 MiB.
+/// Larger aggregates grow as their elements arrive.
+const RESERVED_AHEAD: usize = (1 << 20) / size_of::<Frame>();
 
 /// The path from the outermost open aggregate to the innermost.
 #[derive(Debug)]
 pub(crate) struct Stack {
-    open: SmallVec<[Open; 4]>,
+    /// The first `depth` are open; the others are kept for reuse.
+    levels: SmallVec<[Level; 4]>,
+    depth: usize,
     /// Elements of the frame at hand, announced or, where they are streamed, arrived.
     elements: usize,
+    /// What is left of `RESERVED_AHEAD`.
     reservable: usize,
 }
 
+/// An open aggregate, or a streamed string.
 #[derive(Debug)]
-pub(crate) struct Open {
-    kind: Kind,
+pub(crate) struct Level {
     pub(crate) content: Content,
     /// Frames still to come, if that was announced.
-    pub(crate) remaining: Option<usize>,
+    remaining: Option<usize>,
     reserved: usize,
+    /// What has arrived, in the one of these that the content calls for.
+    items: Slots<Frame>,
+    pairs: Slots<(Frame, Frame)>,
+    text: BytesMut,
+    /// The last pair's value has not arrived.
+    half: bool,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Content {
-    Items(Slots),
-    Pairs(Pairs),
+    Elements(Kind),
     /// Attributes that are complete, waiting for the frame they describe.
-    Attributed(Vec<(Frame, Frame)>),
+    Attributed,
     /// The chunks of a streamed string.
-    Text(BytesMut),
+    Text,
 }
 
 /// A vector that makes its slots in batches: one by one, they would cost as much as what is put into them.
 #[derive(Debug)]
-pub(crate) struct Slots {
+struct Slots<T> {
     filled: usize,
-    items: Vec<Frame>,
-}
-
-impl Slots {
-    #[inline(always)]
-    fn slot(&mut self) -> Option<&mut Frame> {
-        if self.filled == self.items.len() {
-            self.grow();
-        }
-        self.filled += 1;
-        self.items.get_mut(self.filled - 1)
-    }
-
-    #[inline(never)]
-    fn grow(&mut self) {
-        let room = self.items.capacity() - self.items.len();
-        let more = if room == 0 { self.items.len().max(4) } else { room }.min(32);
-        self.items.resize_with(self.items.len() + more, || Frame::Null);
-    }
-
-    fn pop(&mut self) {
-        self.filled -= 1;
-    }
-
-    fn take(&mut self) -> Vec<Frame> {
-        self.items.truncate(self.filled);
-        take(&mut self.items)
-    }
-}
-
-#[derive(Debug)]
-pub(crate) struct Pairs {
-    entries: Vec<(Frame, Frame)>,
-    /// The last entry's value has not arrived: it is a placeholder.
-    half: bool,
-}
-
-impl Open {
-    /// A null where the next element belongs; `None` where a scalar or a string cannot come next.
-    #[inline(always)]
-    pub(crate) fn slot(&mut self) -> Option<&mut Frame> {
-        match &mut self.content {
-            Content::Items(items) => items.slot(),
-            Content::Pairs(pairs) => {
-                pairs.half = !pairs.half;
-                if pairs.half {
-                    pairs.entries.push((Frame::Null, Frame::Null));
-                    return pairs.entries.last_mut().map(|(key, _)| key);
-                }
-                pairs.entries.last_mut().map(|(_, value)| value)
-            }
-            Content::Attributed(_) | Content::Text(_) => None,
-        }
-    }
-
-    /// Takes back the last slot, which was not filled.
-    #[cold]
-    pub(crate) fn vacate(&mut self) {
-        match &mut self.content {
-            Content::Items(items) => items.pop(),
-            Content::Pairs(pairs) => {
-                if pairs.half {
-                    pairs.entries.pop();
-                }
-                pairs.half = !pairs.half;
-            }
-            Content::Attributed(_) | Content::Text(_) => {}
-        }
-    }
+    slots: Vec<T>,
 }
 
 impl Stack {
     pub(crate) fn new() -> Self {
-        Self { open: SmallVec::new(), elements: 0, reservable: RESERVED_AHEAD }
+        Self { levels: SmallVec::new(), depth: 0, elements: 0, reservable: RESERVED_AHEAD }
     }
 
-    /// Opens an aggregate; gives its frame back if it is complete already, being empty.
+    /// Opens an aggregate; gives back the outermost frame if this one is empty and completes it.
+    #[inline]
     pub(crate) fn begin(
         &mut self,
         kind: Kind,
         announced: Option<usize>,
         limits: &Limits,
-    ) -> Result<Option<Frame>, DecodeErrorKind> {
-        self.check_depth(limits)?;
-        let width = if matches!(kind, Kind::Map | Kind::Attribute) { 2 } else { 1 };
-        let remaining = announced.map(|count| count.saturating_mul(width));
-        self.count(remaining.unwrap_or(0), limits)?;
-        let size = width * size_of::<Frame>();
-        let reserved = announced.unwrap_or(0).saturating_mul(size).min(self.reservable);
+    ) -> Result<Option<Frame>, Stop> {
+        let announced_frames =
+            announced.map(|count| if kind.has_pairs() { count.saturating_mul(2) } else { count });
+        let frames = announced_frames.unwrap_or(0);
+        self.count(frames, limits)?;
+        let reserved = frames.min(self.reservable);
         self.reservable -= reserved;
-        let content = if width == 2 {
-            Content::Pairs(Pairs { entries: Vec::with_capacity(reserved / size), half: false })
+        let level = self.open(Content::Elements(kind), limits)?;
+        level.remaining = announced_frames;
+        level.reserved = reserved;
+        if kind.has_pairs() {
+            level.pairs.slots = Vec::with_capacity(reserved / 2);
         } else {
-            Content::Items(Slots { filled: 0, items: Vec::with_capacity(reserved / size) })
-        };
-        self.open.push(Open { kind, content, remaining, reserved });
-        Ok(if remaining == Some(0) { self.close() } else { None })
+            level.items.slots = Vec::with_capacity(reserved);
+        }
+        if announced_frames == Some(0) { self.close(limits) } else { Ok(None) }
     }
 
-    pub(crate) fn begin_text(&mut self, limits: &Limits) -> Result<(), DecodeErrorKind> {
-        self.check_depth(limits)?;
-        let content = Content::Text(BytesMut::new());
-        self.open.push(Open { kind: Kind::Array, content, remaining: None, reserved: 0 });
-        Ok(())
+    pub(crate) fn begin_text(&mut self, limits: &Limits) -> Result<(), Stop> {
+        self.open(Content::Text, limits).map(|_| ())
     }
 
     /// Adds a complete frame to the innermost aggregate; gives back the outermost one if that completes it.
-    pub(crate) fn put(
-        &mut self,
-        mut frame: Frame,
-        limits: &Limits,
-    ) -> Result<Option<Frame>, DecodeErrorKind> {
-        loop {
-            let Some(top) = self.open.last_mut() else {
-                self.elements = 0;
-                return Ok(Some(frame));
-            };
-            if let Content::Attributed(attributes) = &mut top.content {
-                frame = Frame::Attribute { attributes: take(attributes), value: Box::new(frame) };
-                self.open.pop();
-                continue;
-            }
-            match top.slot() {
-                Some(slot) => *slot = frame,
-                None => return Err(DecodeErrorKind::Chunk),
-            }
-            match self.counted(limits)? {
-                Some(closed) => frame = closed,
-                None => return Ok(None),
-            }
+    #[inline]
+    pub(crate) fn put(&mut self, frame: Frame, limits: &Limits) -> Result<Option<Frame>, Stop> {
+        let Some(top) = self.top() else {
+            self.elements = 0;
+            return Ok(Some(frame));
+        };
+        if let Some(slot) = top.slot() {
+            *slot = frame;
+            return self.counted(limits);
         }
+        if top.content == Content::Text {
+            return Err(Stop::fault(DecodeErrorKind::Chunk, 0));
+        }
+        let attributes = top.pairs.take();
+        self.depth -= 1;
+        self.put(Frame::Attribute { attributes, value: Box::new(frame) }, limits)
     }
 
-    /// Accounts for an element that was put into the innermost aggregate; gives that back if it is complete.
-    #[inline]
-    pub(crate) fn counted(&mut self, limits: &Limits) -> Result<Option<Frame>, DecodeErrorKind> {
-        match self.open.last_mut() {
-            Some(Open { remaining: Some(remaining), .. }) => {
+    /// Accounts for an element that was put into the innermost aggregate; gives back the outermost frame if that
+    /// completes it.
+    #[inline(always)]
+    pub(crate) fn counted(&mut self, limits: &Limits) -> Result<Option<Frame>, Stop> {
+        match self.top() {
+            Some(Level { remaining: Some(remaining), .. }) => {
                 *remaining -= 1;
-                Ok(if *remaining == 0 { self.close() } else { None })
+                if *remaining == 0 { self.close(limits) } else { Ok(None) }
             }
             _ => self.count(1, limits).map(|()| None),
         }
     }
 
     /// Closes the innermost aggregate, which must be a streamed one.
-    pub(crate) fn end(&mut self) -> Result<Option<Frame>, DecodeErrorKind> {
-        match self.open.last() {
-            Some(Open { content: Content::Items(_), remaining: None, .. }) => Ok(self.close()),
-            Some(Open { content: Content::Pairs(Pairs { half: false, .. }), remaining: None, .. }) => {
-                Ok(self.close())
+    pub(crate) fn end(&mut self, limits: &Limits) -> Result<Option<Frame>, Stop> {
+        match self.top() {
+            Some(Level { content: Content::Elements(_), remaining: None, half: false, .. }) => {
+                self.close(limits)
             }
-            _ => Err(DecodeErrorKind::End),
+            _ => Err(Stop::fault(DecodeErrorKind::End, 0)),
         }
     }
 
-    /// Adds a chunk to a streamed string; gives back the string if the chunk is the empty one that ends it.
-    pub(crate) fn chunk(&mut self, chunk: &[u8], limits: &Limits) -> Result<Option<Frame>, DecodeErrorKind> {
-        let Some(Open { content: Content::Text(text), .. }) = self.open.last_mut() else {
-            return Err(DecodeErrorKind::Chunk);
+    /// Adds a chunk to a streamed string; gives back the outermost frame if this is the empty chunk that ends it.
+    pub(crate) fn chunk(&mut self, chunk: &[u8], limits: &Limits) -> Result<Option<Frame>, Stop> {
+        let Some(Level { content: Content::Text, text, .. }) = self.top() else {
+            return Err(Stop::fault(DecodeErrorKind::Chunk, 0));
         };
         if chunk.is_empty() {
             let text = take(text).freeze();
-            self.open.pop();
-            return Ok(Some(Frame::Bulk(text)));
+            self.depth -= 1;
+            return self.put(Frame::Bulk(text), limits);
         }
         if text.len() + chunk.len() > limits.bulk_bytes {
-            return Err(DecodeErrorKind::Limit {
-                limit: Limit::BulkBytes,
-                allowed: limits.bulk_bytes as u64,
-            });
+            return Err(exceeded(Limit::BulkBytes, limits.bulk_bytes as u64));
         }
         text.extend_from_slice(chunk);
         Ok(None)
@@ -225,46 +153,129 @@ impl Stack {
     /// Whether nothing is open.
     #[inline(always)]
     pub(crate) fn is_empty(&self) -> bool {
-        self.open.is_empty()
+        self.depth == 0
     }
 
     /// The innermost open aggregate.
     #[inline(always)]
-    pub(crate) fn top(&mut self) -> Option<&mut Open> {
-        self.open.last_mut()
+    pub(crate) fn top(&mut self) -> Option<&mut Level> {
+        self.levels.get_mut(self.depth.wrapping_sub(1))
     }
 
-    /// Takes the innermost aggregate off; `None` if it was attributes, which now wait for what they describe.
-    fn close(&mut self) -> Option<Frame> {
-        let top = self.open.last_mut()?;
-        self.reservable += take(&mut top.reserved);
-        let frame = match (top.kind, &mut top.content) {
-            (Kind::Set, Content::Items(items)) => Frame::Set(items.take()),
-            (Kind::Push, Content::Items(items)) => Frame::Push(items.take()),
-            (_, Content::Items(items)) => Frame::Array(items.take()),
-            (Kind::Attribute, Content::Pairs(pairs)) => {
-                top.content = Content::Attributed(take(&mut pairs.entries));
-                return None;
-            }
-            (_, Content::Pairs(pairs)) => Frame::Map(take(&mut pairs.entries)),
-            (_, Content::Attributed(_) | Content::Text(_)) => return None,
-        };
-        self.open.pop();
-        Some(frame)
-    }
-
-    fn check_depth(&self, limits: &Limits) -> Result<(), DecodeErrorKind> {
-        if self.open.len() >= limits.depth {
-            return Err(DecodeErrorKind::Limit { limit: Limit::Depth, allowed: limits.depth as u64 });
+    fn open(&mut self, content: Content, limits: &Limits) -> Result<&mut Level, Stop> {
+        if self.depth >= limits.depth {
+            return Err(exceeded(Limit::Depth, limits.depth as u64));
         }
-        Ok(())
+        if self.depth == self.levels.len() {
+            self.levels.push(Level::new());
+        }
+        let level = &mut self.levels[self.depth];
+        self.depth += 1;
+        level.content = content;
+        level.remaining = None;
+        Ok(level)
     }
 
-    fn count(&mut self, elements: usize, limits: &Limits) -> Result<(), DecodeErrorKind> {
+    /// Takes the innermost aggregate off and puts it into the one around it; attributes stay, and wait for what they
+    /// describe. Gives back the outermost frame if that completes it.
+    fn close(&mut self, limits: &Limits) -> Result<Option<Frame>, Stop> {
+        let Some(top) = self.levels.get_mut(self.depth.wrapping_sub(1)) else { return Ok(None) };
+        self.reservable += take(&mut top.reserved);
+        let frame = match top.content {
+            Content::Elements(Kind::Array) => Frame::Array(top.items.take()),
+            Content::Elements(Kind::Set) => Frame::Set(top.items.take()),
+            Content::Elements(Kind::Push) => Frame::Push(top.items.take()),
+            Content::Elements(Kind::Map) => Frame::Map(top.pairs.take()),
+            Content::Elements(Kind::Attribute) => {
+                top.content = Content::Attributed;
+                return Ok(None);
+            }
+            Content::Attributed | Content::Text => return Ok(None),
+        };
+        self.depth -= 1;
+        self.put(frame, limits)
+    }
+
+    #[inline(always)]
+    fn count(&mut self, elements: usize, limits: &Limits) -> Result<(), Stop> {
         self.elements = self.elements.saturating_add(elements);
         if self.elements > limits.elements {
-            return Err(DecodeErrorKind::Limit { limit: Limit::Elements, allowed: limits.elements as u64 });
+            return Err(exceeded(Limit::Elements, limits.elements as u64));
         }
         Ok(())
+    }
+}
+
+impl Level {
+    fn new() -> Self {
+        Self {
+            content: Content::Text,
+            remaining: None,
+            reserved: 0,
+            items: Slots::new(),
+            pairs: Slots::new(),
+            text: BytesMut::new(),
+            half: false,
+        }
+    }
+
+    /// A null where the next element belongs; `None` where a scalar or a string is not an element.
+    #[inline(always)]
+    pub(crate) fn slot(&mut self) -> Option<&mut Frame> {
+        match self.content {
+            Content::Elements(kind) if kind.has_pairs() => {
+                self.half = !self.half;
+                if self.half {
+                    self.pairs.next(|| (Frame::Null, Frame::Null)).map(|(key, _)| key)
+                } else {
+                    self.pairs.last().map(|(_, value)| value)
+                }
+            }
+            Content::Elements(_) => self.items.next(|| Frame::Null),
+            Content::Attributed | Content::Text => None,
+        }
+    }
+
+    /// Takes back the last slot, which was not filled.
+    #[cold]
+    pub(crate) fn vacate(&mut self) {
+        match self.content {
+            Content::Elements(kind) if kind.has_pairs() => {
+                self.pairs.filled -= usize::from(self.half);
+                self.half = !self.half;
+            }
+            Content::Elements(_) => self.items.filled -= 1,
+            Content::Attributed | Content::Text => {}
+        }
+    }
+}
+
+impl<T> Slots<T> {
+    const BATCH: usize = 32;
+
+    fn new() -> Self {
+        Self { filled: 0, slots: Vec::new() }
+    }
+
+    #[inline(always)]
+    fn next(&mut self, empty: impl FnMut() -> T) -> Option<&mut T> {
+        if self.filled == self.slots.len() {
+            let room = self.slots.capacity() - self.filled;
+            let more = if room > 0 { room.min(Self::BATCH) } else { self.filled.clamp(4, Self::BATCH) };
+            self.slots.resize_with(self.filled + more, empty);
+        }
+        self.filled += 1;
+        self.last()
+    }
+
+    #[inline(always)]
+    fn last(&mut self) -> Option<&mut T> {
+        self.slots.get_mut(self.filled.wrapping_sub(1))
+    }
+
+    #[inline(always)]
+    fn take(&mut self) -> Vec<T> {
+        self.slots.truncate(replace(&mut self.filled, 0));
+        take(&mut self.slots)
     }
 }
