@@ -1,6 +1,7 @@
 //! What was seen a while ago: a bounded memory that forgets by itself.
 
-use std::{collections::BTreeMap, time::Instant};
+use std::collections::BTreeMap;
+use std::time::Instant;
 
 /// Keys that are remembered, each until its own time.
 ///

@@ -1,11 +1,9 @@
 //! Where to connect: endpoints as users configure and servers announce them, and the peers behind them.
 
-use std::{
-    fmt,
-    net::{IpAddr, Ipv6Addr, SocketAddr},
-    path::Path,
-    sync::Arc,
-};
+use std::fmt;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::path::Path;
+use std::sync::Arc;
 
 /// The longest host name that DNS can carry, in bytes.
 const MAX_NAME: usize = 253;

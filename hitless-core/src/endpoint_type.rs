@@ -1,10 +1,8 @@
 //! Which kind of endpoint a server is asked to name when it moves clients.
 
-use std::{
-    fmt,
-    net::{IpAddr, Ipv4Addr},
-    str::FromStr,
-};
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr};
+use std::str::FromStr;
 
 use crate::endpoint::Peer;
 
@@ -133,7 +131,8 @@ const fn is_shared(address: Ipv4Addr) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::{net::SocketAddr, path::Path};
+    use std::net::SocketAddr;
+    use std::path::Path;
 
     use super::*;
 

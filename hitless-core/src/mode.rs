@@ -1,10 +1,8 @@
 //! Whether to ask for maintenance notifications: what the user wants, and what a server is known to support.
 
-use std::{
-    fmt,
-    str::FromStr,
-    time::{Duration, Instant},
-};
+use std::fmt;
+use std::str::FromStr;
+use std::time::{Duration, Instant};
 
 use crate::timer::after;
 

@@ -1,13 +1,13 @@
 //! Maintenance notifications: the pushes by which a server announces what it is about to do.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
 
 use resp3_codec::Frame;
 
-use crate::{
-    endpoint::{Endpoint, EndpointError},
-    slots::{SlotError, SlotMove, SlotSet},
-};
+use crate::endpoint::{Endpoint, EndpointError};
+use crate::slots::{SlotError, SlotMove, SlotSet};
 
 mod parse;
 

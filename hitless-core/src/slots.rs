@@ -1,6 +1,7 @@
 //! Hash slots: the unit in which a cluster moves its keys.
 
-use std::{fmt, str::FromStr};
+use std::fmt;
+use std::str::FromStr;
 
 use crate::endpoint::Endpoint;
 

@@ -1,15 +1,11 @@
 //! Relaxed timeouts: the windows of time in which slow replies are to be expected.
 
-use std::{
-    collections::BTreeMap,
-    time::{Duration, Instant},
-};
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
-use crate::{
-    dedup::Remembered,
-    notification::{MoveTarget, Notification, NotificationKind, Seq, ShardIds},
-    timer::{after, earliest},
-};
+use crate::dedup::Remembered;
+use crate::notification::{MoveTarget, Notification, NotificationKind, Seq, ShardIds};
+use crate::timer::{after, earliest};
 
 /// How many times the relaxed timeout an opener's window outlasts the announced time, when nobody closes it.
 const OUTLASTS: u32 = 3;

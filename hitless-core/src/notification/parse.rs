@@ -10,7 +10,8 @@
 //!
 //! The name is a bulk or a simple string, integers may be decimal strings.
 
-use std::{slice, time::Duration};
+use std::slice;
+use std::time::Duration;
 
 use resp3_codec::Frame;
 
@@ -18,10 +19,8 @@ use super::{
     MAX_ANNOUNCED, MIN_ANNOUNCED, MoveTarget, Notification, NotificationError, NotificationKind, Problem,
     Seq, ShardIds,
 };
-use crate::{
-    endpoint::{Endpoint, EndpointError, split_port},
-    slots::{MAX_SLOT, SlotMove, SlotSet},
-};
+use crate::endpoint::{Endpoint, EndpointError, split_port};
+use crate::slots::{MAX_SLOT, SlotMove, SlotSet};
 
 const DEFAULT_PORT: u16 = 6379;
 /// More shards than a database can have, and longer ids than any: what exceeds this is not a list of shards.
