@@ -1,1 +1,347 @@
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::num::NonZeroU32;
 
+use bytes::Bytes;
+use proptest::prelude::*;
+
+use super::*;
+use crate::endpoint::Endpoint;
+use crate::handshake::OptIn;
+use crate::request::Request;
+use crate::timer::epoch;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn config() -> Arc<Config> {
+    Arc::new(Config::builder(Endpoint::parse("127.0.0.1", 6379).unwrap()).build().unwrap())
+}
+
+/// A connection whose handshake is done.
+fn ready() -> Connection {
+    let mut connection =
+        Connection::new(&config(), Probe::OptIn, &Peer::from(SocketAddr::from(([127, 0, 0, 1], 6379))));
+    assert!(connection.poll_transmit(&mut WriteBuffer::new()));
+    connection.handle_frame(Frame::Map(vec![(Frame::bulk("proto"), Frame::Integer(3))]));
+    for _ in 0..3 {
+        connection.handle_frame(Frame::Simple(Bytes::from_static(b"OK")));
+    }
+    match connection.poll_event() {
+        Some(ConnectionEvent::Ready(negotiated)) => assert_eq!(negotiated.opt_in, OptIn::Accepted),
+        other => panic!("{other:?}"),
+    }
+    connection
+}
+
+fn accepted(now: Instant, id: u32, request: Request) -> Accepted {
+    Accepted::new(now, RequestId::from_parts(id, 0), request, Some(3 * SECOND), None)
+}
+
+fn request(text: &str, replies: u32) -> Request {
+    Request::raw(Bytes::copy_from_slice(text.as_bytes()), NonZeroU32::new(replies).unwrap())
+}
+
+fn enqueue(connection: &mut Connection, now: Instant, id: u32, request: Request) -> Ticket {
+    connection.enqueue(accepted(now, id, request)).unwrap()
+}
+
+fn transmit(connection: &mut Connection) -> Vec<u8> {
+    let mut buffer = WriteBuffer::new();
+    while connection.poll_transmit(&mut buffer) {}
+    buffer.chunk().to_vec()
+}
+
+/// What the connection said, one short word per event.
+fn said(connection: &mut Connection) -> Vec<String> {
+    std::iter::from_fn(|| connection.poll_event())
+        .map(|event| match event {
+            ConnectionEvent::Completed { id, outcome: Ok(replies) } => {
+                let words: Vec<_> = replies.iter().map(|reply| reply.as_int().unwrap().to_string()).collect();
+                format!("{}={}", id.index(), words.join(","))
+            }
+            ConnectionEvent::Completed { id, outcome: Err(error) } => {
+                format!("{}!{:?}", id.index(), error.delivery())
+            }
+            ConnectionEvent::Returned { accepted, delivery } => {
+                format!("{}<{delivery:?}", accepted.id.index())
+            }
+            ConnectionEvent::Notified(notification) => notification.kind().to_string(),
+            ConnectionEvent::Pushed(_) => "push".into(),
+            ConnectionEvent::Malformed(_) => "malformed".into(),
+            ConnectionEvent::Drained => "drained".into(),
+            ConnectionEvent::Failed(cause) => format!("failed:{cause:?}"),
+            other => format!("{other:?}"),
+        })
+        .collect()
+}
+
+#[test]
+fn requests_are_written_together_and_answered_in_order() {
+    let now = epoch();
+    let mut connection = ready();
+    enqueue(&mut connection, now, 1, request("a", 1));
+    enqueue(&mut connection, now, 2, request("bb", 2));
+    assert_eq!(transmit(&mut connection), b"abb");
+    for reply in [10, 20, 21] {
+        connection.handle_frame(Frame::Integer(reply));
+    }
+    assert_eq!(said(&mut connection), ["1=10", "2=20,21"]);
+}
+
+/// PITFALL-43, PITFALL-44: a push is told apart by its type, wherever it comes.
+#[test]
+fn a_push_is_never_taken_for_a_reply() {
+    let now = epoch();
+    let mut connection = ready();
+    enqueue(&mut connection, now, 1, request("a", 2));
+    transmit(&mut connection);
+    connection.handle_frame(Frame::Integer(1));
+    connection.handle_frame(Frame::Push(vec![Frame::bulk("whatever"), Frame::Integer(9)]));
+    connection.handle_frame(Frame::Push(vec![Frame::bulk("MIGRATING"), Frame::Integer(7)]));
+    connection.handle_frame(Frame::Push(vec![Frame::bulk("MOVING")]));
+    connection.handle_frame(Frame::Integer(2));
+    assert_eq!(said(&mut connection), ["push", "MIGRATING", "malformed", "1=1,2"]);
+}
+
+/// INV-02: the replies of a request that nobody waits for are swallowed in their turn.
+#[test]
+fn an_abandoned_request_keeps_its_place() {
+    let now = epoch();
+    let mut connection = ready();
+    let first = enqueue(&mut connection, now, 1, request("a", 2));
+    enqueue(&mut connection, now, 2, request("b", 1));
+    transmit(&mut connection);
+    let unsent = enqueue(&mut connection, now, 3, request("c", 1));
+    enqueue(&mut connection, now, 4, request("d", 1));
+    assert!(connection.abandon(first));
+    assert!(connection.abandon(unsent));
+    assert!(!connection.abandon(unsent), "it is gone");
+    assert_eq!(transmit(&mut connection), b"d", "what was not written never is");
+    for reply in [10, 11, 20, 40] {
+        connection.handle_frame(Frame::Integer(reply));
+    }
+    assert_eq!(said(&mut connection), ["2=20", "4=40"]);
+}
+
+#[test]
+fn a_timeout_says_whether_the_request_may_have_run() {
+    let now = epoch();
+    let mut connection = ready();
+    enqueue(&mut connection, now, 1, request("a", 1));
+    transmit(&mut connection);
+    enqueue(&mut connection, now, 2, request("b", 1));
+    connection.handle_timeout(now + 2 * SECOND);
+    assert!(said(&mut connection).is_empty(), "too early is nothing");
+    assert_eq!(connection.poll_timeout(), Some(now + 3 * SECOND));
+    connection.handle_timeout(now + 3 * SECOND);
+    assert_eq!(said(&mut connection), ["1!Unknown", "2!NotSent"]);
+    assert_eq!(connection.poll_timeout(), None);
+    connection.handle_frame(Frame::Integer(1));
+    assert!(said(&mut connection).is_empty(), "the late reply is swallowed");
+}
+
+/// INV-08, PITFALL-11, PITFALL-23, PITFALL-41: windows only ever extend, and not what a caller chose.
+#[test]
+fn a_window_extends_deadlines_in_flight_and_closing_shortens_none() {
+    let now = epoch();
+    let mut connection = ready();
+    enqueue(&mut connection, now, 1, request("a", 1));
+    transmit(&mut connection);
+    enqueue(&mut connection, now, 2, request("b", 1));
+    enqueue(&mut connection, now, 3, request("c", 1).timeout(2 * SECOND));
+    let forever = Accepted::new(now, RequestId::from_parts(4, 0), request("d", 1), None, None);
+    connection.enqueue(forever).unwrap();
+    connection.retime(Some(10 * SECOND));
+    enqueue(&mut connection, now, 5, request("e", 1));
+    connection.retime(None);
+    enqueue(&mut connection, now, 6, request("f", 1));
+    connection.handle_timeout(now + 2 * SECOND);
+    assert_eq!(said(&mut connection), ["3!NotSent"], "an explicit timeout is the caller's");
+    connection.handle_timeout(now + 9 * SECOND);
+    assert_eq!(said(&mut connection), ["6!NotSent"], "accepted after the window");
+    connection.handle_timeout(now + 10 * SECOND);
+    assert_eq!(said(&mut connection), ["1!Unknown", "2!NotSent", "5!NotSent"]);
+    assert_eq!(connection.poll_timeout(), None, "infinite stays infinite");
+}
+
+/// INV-08: a relaxed timeout that is shorter than the configured one changes nothing.
+#[test]
+fn a_window_never_shortens() {
+    let now = epoch();
+    let mut connection = ready();
+    enqueue(&mut connection, now, 1, request("a", 1));
+    connection.retime(Some(SECOND));
+    connection.handle_timeout(now + 2 * SECOND);
+    assert!(said(&mut connection).is_empty());
+}
+
+#[test]
+fn a_drain_gives_back_what_was_not_written_and_waits_for_the_rest() {
+    let now = epoch();
+    let mut connection = ready();
+    enqueue(&mut connection, now, 1, request("a", 1));
+    transmit(&mut connection);
+    enqueue(&mut connection, now, 2, request("b", 1));
+    enqueue(&mut connection, now, 3, request("c", 1));
+    connection.drain();
+    assert_eq!(said(&mut connection), ["2<NotSent", "3<NotSent"]);
+    assert!(connection.enqueue(accepted(now, 4, request("d", 1))).is_err());
+    assert!(transmit(&mut connection).is_empty());
+    connection.handle_frame(Frame::Integer(1));
+    assert_eq!(said(&mut connection), ["1=1", "drained"]);
+}
+
+/// INV-05, PITFALL-25: only what cannot have run, or may run twice, comes back from a lost link.
+#[test]
+fn a_lost_link_returns_only_what_may_be_repeated() {
+    let now = epoch();
+    let mut connection = ready();
+    enqueue(&mut connection, now, 1, request("w", 1));
+    enqueue(&mut connection, now, 2, request("r", 1).replay(Replay::Idempotent));
+    transmit(&mut connection);
+    enqueue(&mut connection, now, 3, request("w", 1));
+    enqueue(&mut connection, now, 4, request("n", 1).replay(Replay::Never));
+    connection.handle_closed(CloseCause::ByServer);
+    assert_eq!(said(&mut connection), ["1!Unknown", "2<Unknown", "3<NotSent", "4!NotSent"]);
+    connection.handle_closed(CloseCause::ByServer);
+    connection.handle_frame(Frame::Integer(1));
+    connection.handle_timeout(now + 60 * SECOND);
+    assert!(said(&mut connection).is_empty(), "after the end nothing happens");
+}
+
+/// PITFALL-02: a batch that was written in part counts as written, and is not repeated even if it only reads.
+#[test]
+fn an_atomic_batch_is_never_repeated_once_written() {
+    let now = epoch();
+    let mut connection = ready();
+    let batch = crate::request::Pipeline::atomic().command(resp3_codec::cmd("GET").arg("k"));
+    let batch = batch.into_request().unwrap().unwrap().replay(Replay::Idempotent);
+    enqueue(&mut connection, now, 1, batch);
+    transmit(&mut connection);
+    connection.handle_closed(CloseCause::ByServer);
+    assert_eq!(said(&mut connection), ["1!Unknown"]);
+}
+
+#[test]
+fn a_reply_without_a_request_ends_the_link() {
+    let mut connection = ready();
+    connection.handle_frame(Frame::Integer(1));
+    assert_eq!(said(&mut connection), ["failed:Protocol(UnexpectedReply)"]);
+}
+
+#[test]
+fn three_silent_timeouts_in_a_row_end_the_link_but_one_burst_is_one_sign() {
+    let start = epoch();
+    let mut connection = ready();
+    let mut now = start;
+    for round in 0..3 {
+        for id in 0..10 {
+            enqueue(&mut connection, now, id, request("a", 1));
+        }
+        transmit(&mut connection);
+        now += 3 * SECOND;
+        connection.handle_timeout(now);
+        let failed = said(&mut connection).iter().any(|word| word == "failed:Silent");
+        assert_eq!(failed, round == 2, "round {round}");
+    }
+}
+
+#[test]
+fn any_byte_received_shows_that_the_link_is_alive() {
+    let start = epoch();
+    let mut connection = ready();
+    for round in 0..6 {
+        let now = start + round * 3 * SECOND;
+        enqueue(&mut connection, now, 1, request("a", 1));
+        transmit(&mut connection);
+        connection.handle_received();
+        connection.handle_timeout(now + 3 * SECOND);
+        assert_eq!(said(&mut connection), ["1!Unknown"]);
+    }
+}
+
+#[derive(Clone, Debug)]
+enum Op {
+    Enqueue { replies: u32 },
+    Transmit,
+    Reply,
+    Abandon { nth: usize },
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    prop_oneof![
+        (1..4_u32).prop_map(|replies| Op::Enqueue { replies }),
+        Just(Op::Transmit),
+        Just(Op::Reply),
+        Just(Op::Reply),
+        (0..8_usize).prop_map(|nth| Op::Abandon { nth }),
+    ]
+}
+
+/// What a connection does, as plainly as can be: a list of requests, each `(id, replies left, wanted)`.
+#[derive(Default)]
+struct Model {
+    unsent: VecDeque<(u32, u32)>,
+    written: VecDeque<(u32, u32, bool)>,
+    completed: Vec<u32>,
+}
+
+impl Model {
+    fn reply(&mut self) -> bool {
+        let Some(front) = self.written.front_mut() else { return false };
+        front.1 -= 1;
+        if front.1 == 0 {
+            if let Some((id, _, true)) = self.written.pop_front() {
+                self.completed.push(id);
+            }
+        }
+        true
+    }
+}
+
+proptest! {
+    /// INV-01, INV-02: requests complete once and in order, whatever is abandoned when.
+    #[test]
+    fn the_pipeline_agrees_with_a_plain_queue(ops in prop::collection::vec(op(), 0..60)) {
+        let now = epoch();
+        let mut connection = ready();
+        let mut model = Model::default();
+        let mut tickets = Vec::new();
+        for op in ops {
+            match op {
+                Op::Enqueue { replies } => {
+                    let id = tickets.len() as u32;
+                    tickets.push(enqueue(&mut connection, now, id, request("x", replies)));
+                    model.unsent.push_back((id, replies));
+                }
+                Op::Transmit => {
+                    prop_assert_eq!(transmit(&mut connection).len(), model.unsent.len());
+                    model.written.extend(model.unsent.drain(..).map(|(id, replies)| (id, replies, true)));
+                }
+                Op::Reply => {
+                    if model.reply() {
+                        connection.handle_frame(Frame::Integer(0));
+                    }
+                }
+                Op::Abandon { nth } => {
+                    let Some(ticket) = tickets.get(nth) else { continue };
+                    let before = model.unsent.len();
+                    model.unsent.retain(|(id, _)| *id != nth as u32);
+                    let mut known = model.unsent.len() < before;
+                    for (id, _, wanted) in &mut model.written {
+                        known |= *id == nth as u32 && std::mem::replace(wanted, *id != nth as u32 && *wanted);
+                    }
+                    prop_assert_eq!(connection.abandon(*ticket), known);
+                }
+            }
+        }
+        let completed: Vec<u32> = std::iter::from_fn(|| connection.poll_event())
+            .map(|event| match event {
+                ConnectionEvent::Completed { id, outcome: Ok(_) } => id.index() as u32,
+                other => panic!("{other:?}"),
+            })
+            .collect();
+        prop_assert_eq!(completed, model.completed);
+        prop_assert_eq!(connection.requests(), model.unsent.len() + model.written.len());
+    }
+}

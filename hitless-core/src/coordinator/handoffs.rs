@@ -10,7 +10,7 @@ use crate::endpoint::{Endpoint, Host, Peer};
 use crate::error::{CloseCause, ConnectError};
 use crate::event::{Event, WindowScope};
 use crate::ids::ConnId;
-use crate::notification::MoveTarget;
+use crate::notification::{MoveTarget, Seq};
 use crate::timer::after;
 use crate::windows::Cause;
 
@@ -23,7 +23,12 @@ impl Coordinator {
     pub(super) fn start_move(&mut self, now: Instant, key: MoveKey, grace: Duration) {
         let source = key.source.clone();
         let deadline = after(now, grace);
-        self.supersede(now, &source);
+        self.supersede(&source);
+        if let MoveTarget::Endpoint(target) = &key.target {
+            if let Some(address) = target.peer() {
+                self.reinstate(&address, key.seq);
+            }
+        }
         let maintenance = self.config.maintenance();
         let remembered_until = after(deadline, maintenance.window_cap());
         let ends_at = after(deadline, maintenance.relaxed_timeout().saturating_mul(2));
@@ -205,6 +210,9 @@ impl Coordinator {
             let scope = WindowScope::Connection(to);
             self.open_window(now, scope, Cause::Handoff, None, after(now, relaxed_for));
         }
+        if let Some(seq) = self.moves.get(&handoff.source).map(|of| of.key.seq) {
+            self.reinstate(peer, seq);
+        }
         let Some(of) = self.moves.get_mut(&handoff.source) else { return };
         of.open = of.open.saturating_sub(1);
         of.moved += 1;
@@ -302,19 +310,22 @@ impl Coordinator {
     }
 
     /// A newer MOVING: what the older one has begun is undone.
-    fn supersede(&mut self, now: Instant, source: &Peer) {
+    fn supersede(&mut self, source: &Peer) {
         let Some(of) = self.moves.get(source) else { return };
         let seq = of.key.seq;
         self.emit(Event::MoveSuperseded { source: source.clone(), seq });
-        self.dissolve(now, source);
+        self.end_move(source);
     }
 
-    /// The time of a move is long over.
-    pub(super) fn end_move(&mut self, now: Instant, source: &Peer) {
-        self.dissolve(now, source);
+    /// A move with the id `seq` leads to `address`: if an older one retired it, it is in service again.
+    fn reinstate(&mut self, address: &Peer, seq: Seq) {
+        if self.moves.get(address).is_some_and(|of| of.key.seq < seq) {
+            self.supersede(address);
+        }
     }
 
-    fn dissolve(&mut self, _now: Instant, source: &Peer) {
+    /// Forgets a move and what it has begun.
+    pub(super) fn end_move(&mut self, source: &Peer) {
         let Some(of) = self.moves.remove(source) else { return };
         self.timers.cancel(&TimerKey::Move(source.clone()));
         let concerned: Vec<ConnId> = self

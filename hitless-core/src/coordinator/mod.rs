@@ -240,7 +240,7 @@ impl Coordinator {
             match key {
                 TimerKey::Conn(conn) => self.on_conn_timeout(now, conn),
                 TimerKey::Handoff(from) => self.line_up(from),
-                TimerKey::Move(source) => self.end_move(now, &source),
+                TimerKey::Move(source) => self.end_move(&source),
             }
         }
         self.expire_windows(now);

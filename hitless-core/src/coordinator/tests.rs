@@ -1,1 +1,526 @@
+use std::net::SocketAddr;
 
+use proptest::prelude::*;
+
+use super::*;
+use crate::config::maintenance;
+use crate::endpoint::Endpoint;
+use crate::event::Ignored;
+use crate::notification::{MoveTarget, Notification, NotificationKind, Seq};
+use crate::timer::epoch;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn peer(port: u16) -> Peer {
+    Peer::from(SocketAddr::from(([127, 0, 0, 1], port)))
+}
+
+fn moving(seq: u64, grace: Duration, port: u16) -> Notification {
+    let target = MoveTarget::Endpoint(Endpoint::parse("127.0.0.1", port).unwrap());
+    Notification::Moving { seq: Seq(seq), grace, target }
+}
+
+fn opener(seq: u64) -> Notification {
+    Notification::Migrating { seq: Seq(seq), starts_in: None, shards: Default::default() }
+}
+
+fn completion(seq: u64) -> Notification {
+    Notification::Migrated { seq: Seq(seq), shards: Default::default() }
+}
+
+/// A coordinator, its clock, and the dials that nobody has answered yet.
+struct World {
+    coordinator: Coordinator,
+    now: Instant,
+    dials: Vec<(ConnId, Peer, Probe)>,
+    events: Vec<Event>,
+    cut_over: Vec<(ConnId, ConnId)>,
+    closed: Vec<(ConnId, CloseCause)>,
+    failed: Vec<Redial>,
+    lookups: Vec<ConnId>,
+}
+
+impl World {
+    fn new(endpoint: &str, pool: u32) -> Self {
+        Self::with(endpoint, pool, maintenance::Config::builder())
+    }
+
+    fn with(endpoint: &str, pool: u32, maintenance: maintenance::ConfigBuilder) -> Self {
+        let endpoint = Endpoint::parse(endpoint, 6379).unwrap();
+        let builder = Config::builder(endpoint).pool_size(pool).maintenance(maintenance.build().unwrap());
+        let coordinator = Coordinator::new(Arc::new(builder.build().unwrap()), 7);
+        Self {
+            coordinator,
+            now: epoch(),
+            dials: Vec::new(),
+            events: Vec::new(),
+            cut_over: Vec::new(),
+            closed: Vec::new(),
+            failed: Vec::new(),
+            lookups: Vec::new(),
+        }
+    }
+
+    fn drain(&mut self) {
+        while let Some(directive) = self.coordinator.poll_directive() {
+            match directive {
+                Directive::Dial { conn, address, probe, .. } => self.dials.push((conn, address, probe)),
+                Directive::CutOver { from, to } => self.cut_over.push((from, to)),
+                Directive::Close { conn, cause } => {
+                    self.dials.retain(|(dialled, ..)| *dialled != conn);
+                    self.closed.push((conn, cause));
+                }
+                Directive::Failed { redial, .. } => self.failed.push(redial),
+                Directive::Resolve { conn, .. } => self.lookups.push(conn),
+                Directive::Emit(event) => self.events.push(event),
+                Directive::Drain { .. } | Directive::Windows { .. } => {}
+            }
+        }
+    }
+
+    /// Opens `count` connections to the configured address.
+    fn connected(&mut self, count: usize) -> Vec<ConnId> {
+        let conns: Vec<ConnId> = (0..count).map(|_| self.coordinator.open(self.now)).collect();
+        self.drain();
+        self.answer_dials();
+        conns
+    }
+
+    /// Every dial under way succeeds; returns how many.
+    fn answer_dials(&mut self) -> usize {
+        let dials = std::mem::take(&mut self.dials);
+        for (conn, address, _) in &dials {
+            self.coordinator.handle_connected(self.now, *conn, address.clone());
+            self.coordinator.handle_ready(self.now, *conn, OptIn::Accepted);
+        }
+        self.drain();
+        dials.len()
+    }
+
+    fn refuse_dials(&mut self) {
+        for (conn, ..) in std::mem::take(&mut self.dials) {
+            let refused = ConnectError::Connect(std::io::ErrorKind::ConnectionRefused);
+            self.coordinator.handle_dial_failed(self.now, conn, refused);
+        }
+        self.drain();
+    }
+
+    fn notify(&mut self, conn: ConnId, notification: &Notification) {
+        self.coordinator.handle_notification(self.now, conn, notification);
+        self.drain();
+    }
+
+    /// Lets time pass to the next timeout, if it is not after `limit`. INV-12: a timeout leads to a later one.
+    fn next_timeout(&mut self, limit: Instant) -> bool {
+        let Some(at) = self.coordinator.poll_timeout().filter(|at| *at <= limit) else { return false };
+        self.now = self.now.max(at);
+        self.coordinator.handle_timeout(self.now);
+        self.drain();
+        assert!(self.coordinator.poll_timeout().is_none_or(|next| next > self.now), "it spins");
+        true
+    }
+
+    fn ignored(&self) -> Vec<Ignored> {
+        let reason = |event: &Event| match event {
+            Event::NotificationIgnored { reason, .. } => Some(*reason),
+            _ => None,
+        };
+        self.events.iter().filter_map(reason).collect()
+    }
+}
+
+/// PITFALL-06, PITFALL-17: one scout, then the others through the workers, one dial each, told of it or not.
+#[test]
+fn a_move_takes_every_connection_of_its_source_with_one_dial_each() {
+    let mut world = World::new("127.0.0.1:1", 10);
+    let conns = world.connected(10);
+    for conn in &conns[..3] {
+        world.notify(*conn, &moving(1, 15 * SECOND, 2));
+    }
+    assert_eq!(world.dials.len(), 1, "the scout goes alone");
+    assert_eq!(world.answer_dials(), 1);
+    let mut dialled = 1;
+    while !world.dials.is_empty() {
+        assert!(world.dials.len() <= 3, "a third of the pool at a time");
+        assert!(world.dials.iter().all(|(_, address, _)| *address == peer(2)));
+        dialled += world.answer_dials();
+    }
+    assert_eq!((dialled, world.cut_over.len()), (10, 10));
+    assert!(
+        world.events.iter().any(|event| matches!(event, Event::MoveFinished { moved: 10, stayed: 0, .. }))
+    );
+    for conn in conns {
+        world.coordinator.handle_drained(world.now, conn);
+    }
+    world.drain();
+    assert_eq!(world.closed.len(), 10);
+    assert_eq!(world.coordinator.stats().connections, BTreeMap::from([(peer(2), 10)]));
+}
+
+/// INV-07, PITFALL-09, PITFALL-15: a dead target is tried again inside the budget, and the old connection stays.
+#[test]
+fn a_dead_target_is_retried_with_growing_pauses_and_then_left() {
+    let mut world = World::new("127.0.0.1:1", 4);
+    let conns = world.connected(4);
+    let start = world.now;
+    world.notify(conns[0], &moving(1, 10 * SECOND, 2));
+    let mut dialled_at = vec![];
+    loop {
+        if !world.dials.is_empty() {
+            dialled_at.push(world.now - start);
+            world.refuse_dials();
+        }
+        if !world.next_timeout(start + 10 * SECOND) {
+            break;
+        }
+    }
+    assert_eq!(dialled_at.len(), 4, "the first attempt and three retries: {dialled_at:?}");
+    let pauses: Vec<Duration> = dialled_at.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    assert!(pauses.is_sorted(), "{pauses:?}");
+    assert!(*dialled_at.last().unwrap() < 9 * SECOND, "inside the budget: {dialled_at:?}");
+    assert!(
+        world.events.iter().any(|event| matches!(event, Event::MoveFinished { moved: 0, stayed: 4, .. }))
+    );
+    assert!(world.closed.is_empty() && world.cut_over.is_empty());
+}
+
+#[test]
+fn a_target_that_comes_up_late_takes_all() {
+    let mut world = World::new("127.0.0.1:1", 4);
+    let conns = world.connected(4);
+    let end = world.now + 10 * SECOND;
+    world.notify(conns[0], &moving(1, 10 * SECOND, 2));
+    world.refuse_dials();
+    assert!(world.next_timeout(end));
+    world.refuse_dials();
+    assert!(world.next_timeout(end));
+    while world.answer_dials() > 0 {}
+    assert_eq!(world.cut_over.len(), 4);
+}
+
+/// INV-06: a connection that does not get empty is closed at the deadline, not before and not after.
+#[test]
+fn a_drain_ends_at_the_deadline() {
+    let mut world = World::new("127.0.0.1:1", 1);
+    let conns = world.connected(1);
+    let deadline = world.now + 30 * SECOND;
+    world.notify(conns[0], &moving(1, 30 * SECOND, 2));
+    world.answer_dials();
+    while world.next_timeout(deadline - Duration::from_nanos(1)) {}
+    assert!(world.closed.is_empty());
+    while world.next_timeout(deadline) {}
+    assert_eq!(world.closed, [(conns[0], CloseCause::MoveDeadline)]);
+}
+
+/// INV-09, INV-10, PITFALL-16: repeated and older ones change nothing, a newer one takes over.
+#[test]
+fn the_newest_move_wins() {
+    let mut world = World::new("127.0.0.1:1", 2);
+    let conns = world.connected(2);
+    world.notify(conns[0], &moving(5, 15 * SECOND, 2));
+    world.notify(conns[1], &moving(5, 15 * SECOND, 2));
+    world.notify(conns[1], &moving(4, 15 * SECOND, 3));
+    assert_eq!(world.ignored(), [Ignored::Duplicate, Ignored::Stale]);
+    assert_eq!(world.dials.len(), 1);
+    let (aborted, ..) = world.dials[0].clone();
+    world.notify(conns[1], &moving(6, 15 * SECOND, 4));
+    assert_eq!(world.closed, [(aborted, CloseCause::ByClient)]);
+    assert_eq!(world.dials.iter().map(|(_, address, _)| address.clone()).collect::<Vec<_>>(), [peer(4)]);
+    while world.answer_dials() > 0 {}
+    assert_eq!(world.cut_over.len(), 2);
+    world.notify(conns[0], &moving(5, 15 * SECOND, 2));
+    assert!(world.dials.is_empty(), "an old one is not obeyed again");
+}
+
+/// Overlapping MOVINGs were seen to share their id: the target tells them apart, the later one counts.
+#[test]
+fn the_same_id_with_another_target_is_another_move() {
+    let mut world = World::new("127.0.0.1:1", 1);
+    let conns = world.connected(1);
+    world.notify(conns[0], &moving(5, 15 * SECOND, 2));
+    world.notify(conns[0], &moving(5, 15 * SECOND, 3));
+    assert_eq!(world.dials.iter().map(|(_, address, _)| address.clone()).collect::<Vec<_>>(), [peer(3)]);
+}
+
+/// PITFALL-27, PITFALL-33: being told again on arrival, or to move to where one is, moves nobody.
+#[test]
+fn no_loop_is_possible() {
+    let mut world = World::new("127.0.0.1:1", 1);
+    let conns = world.connected(1);
+    world.notify(conns[0], &moving(1, 15 * SECOND, 2));
+    let (to, ..) = world.dials[0].clone();
+    world.answer_dials();
+    world.notify(to, &moving(1, 15 * SECOND, 2));
+    assert_eq!(world.ignored(), [Ignored::AlreadyThere]);
+    assert!(world.dials.is_empty());
+}
+
+#[test]
+fn there_and_back_again() {
+    let mut world = World::new("127.0.0.1:1", 2);
+    let mut conn = world.connected(2)[0];
+    for (seq, port) in [(1, 2), (2, 1), (3, 2), (4, 1)] {
+        world.notify(conn, &moving(seq, 15 * SECOND, port));
+        while world.answer_dials() > 0 {}
+        let (_, to) = *world.cut_over.last().unwrap();
+        assert_eq!(world.coordinator.peer(to), Some(&peer(port)));
+        conn = to;
+    }
+    assert_eq!(world.cut_over.len(), 8);
+}
+
+/// PITFALL-17: new dials follow the move, and afterwards the name alone counts.
+#[test]
+fn a_connection_that_is_opened_during_a_move_goes_to_the_target() {
+    let mut world = World::new("127.0.0.1:1", 3);
+    let conns = world.connected(1);
+    world.notify(conns[0], &moving(1, 2 * SECOND, 2));
+    world.answer_dials();
+    world.coordinator.open(world.now);
+    world.drain();
+    assert_eq!(world.dials[0].1, peer(2));
+    world.answer_dials();
+    while world.next_timeout(world.now + 120 * SECOND) {}
+    world.coordinator.open(world.now);
+    world.drain();
+    assert_eq!(world.dials[0].1, peer(1));
+}
+
+/// PITFALL-05, PITFALL-29: without a target the name is looked up from half time on, until it leads elsewhere.
+#[test]
+fn without_a_target_the_name_is_watched() {
+    let mut world = World::new("redis.example.com:1", 2);
+    let conns: Vec<ConnId> = (0..2).map(|_| world.coordinator.open(world.now)).collect();
+    world.drain();
+    for conn in &conns {
+        world.coordinator.handle_resolved(world.now, *conn, Ok(vec!["10.0.0.1".parse().unwrap()]));
+    }
+    world.drain();
+    world.answer_dials();
+    world.lookups.clear();
+    let start = world.now;
+    world.notify(
+        conns[0],
+        &Notification::Moving { seq: Seq(1), grace: 10 * SECOND, target: MoveTarget::SameName },
+    );
+    assert!(world.dials.is_empty() && world.lookups.is_empty());
+    let mut lookups = 0;
+    while world.dials.is_empty() {
+        assert!(world.next_timeout(start + 10 * SECOND));
+        for conn in std::mem::take(&mut world.lookups) {
+            assert!(world.now >= start + 5 * SECOND);
+            lookups += 1;
+            let last = if lookups < 3 { 1 } else { 2 };
+            let answer = vec![format!("10.0.0.{last}").parse().unwrap()];
+            world.coordinator.handle_resolved(world.now, conn, Ok(answer));
+            world.drain();
+        }
+    }
+    assert_eq!(lookups, 3);
+    while world.answer_dials() > 0 {}
+    assert_eq!(world.cut_over.len(), 2);
+    assert!(world.coordinator.stats().connections.keys().any(|peer| peer.to_string() == "10.0.0.2:1"));
+}
+
+/// An address that never changes (a virtual one) is dialled once more, late; a MOVING right after the opt-in tells that
+/// it still leads to the retiring node.
+#[test]
+fn a_virtual_address_gets_a_last_chance() {
+    for leads_to_new_node in [true, false] {
+        let mut world = World::new("127.0.0.1:1", 1);
+        let conns = world.connected(1);
+        let start = world.now;
+        let null = Notification::Moving { seq: Seq(1), grace: 10 * SECOND, target: MoveTarget::SameName };
+        world.notify(conns[0], &null);
+        while world.dials.is_empty() {
+            assert!(world.next_timeout(start + 10 * SECOND));
+        }
+        assert!(world.now > start + 7 * SECOND);
+        let (to, address, _) = world.dials.remove(0);
+        world.coordinator.handle_connected(world.now, to, address);
+        if !leads_to_new_node {
+            world.coordinator.handle_notification(world.now, to, &null);
+        }
+        world.coordinator.handle_ready(world.now, to, OptIn::Accepted);
+        world.drain();
+        assert_eq!(world.cut_over.len(), usize::from(leads_to_new_node));
+        assert_eq!(world.closed.iter().any(|(closed, _)| *closed == to), !leads_to_new_node);
+    }
+}
+
+/// PITFALL-21: the link dies at the opt-in; the next dial does without, at once, and its success is remembered.
+#[test]
+fn a_link_that_dies_at_the_opt_in_is_dialled_again_without() {
+    let mut world = World::new("127.0.0.1:1", 1);
+    world.coordinator.open(world.now);
+    world.drain();
+    let (conn, address, probe) = world.dials.remove(0);
+    assert_eq!(probe, Probe::OptIn);
+    world.coordinator.handle_connected(world.now, conn, address);
+    world.coordinator.handle_lost_at_opt_in(world.now, conn, CloseCause::ByServer);
+    world.drain();
+    assert_eq!(world.failed, [Redial::AtOnce]);
+    world.coordinator.open(world.now);
+    world.drain();
+    let (conn, address, probe) = world.dials.remove(0);
+    assert_eq!(probe, Probe::Skip);
+    world.coordinator.handle_connected(world.now, conn, address);
+    world.coordinator.handle_ready(world.now, conn, OptIn::NotAsked);
+    world.drain();
+    assert!(matches!(world.coordinator.support(), Support::Refused { .. }));
+}
+
+#[test]
+fn an_attempt_that_takes_too_long_is_given_up() {
+    let mut world = World::new("127.0.0.1:1", 1);
+    let conn = world.coordinator.open(world.now);
+    world.drain();
+    assert!(world.next_timeout(world.now + 5 * SECOND));
+    assert_eq!(world.closed, [(conn, CloseCause::ByClient)]);
+    assert_eq!(world.failed, [Redial::AfterPause]);
+}
+
+/// PITFALL-07, PITFALL-28: windows open, close by their completion or by themselves, and a completion alone is silent.
+#[test]
+fn windows_relax_and_end() {
+    let mut world = World::new("127.0.0.1:1", 1);
+    let conn = world.connected(1)[0];
+    world.notify(conn, &completion(9));
+    assert_eq!(world.ignored(), [Ignored::NothingOpen]);
+    assert_eq!(world.coordinator.relaxed(world.now, Some(conn)), None);
+    world.notify(conn, &opener(10));
+    assert_eq!(world.coordinator.relaxed(world.now, Some(conn)), Some(10 * SECOND));
+    world.notify(conn, &completion(11));
+    assert_eq!(world.coordinator.relaxed(world.now, Some(conn)), None);
+    world.notify(conn, &opener(12));
+    let start = world.now;
+    while world.next_timeout(start + 30 * SECOND) {}
+    assert_eq!(world.coordinator.relaxed(world.now, Some(conn)), None, "the completion was lost");
+    assert!(world.events.iter().any(|event| matches!(event, Event::WindowClosed { expired: true, .. })));
+    assert!(world.events.iter().any(|event| {
+        matches!(
+            event,
+            Event::WindowOpened { cause: NotificationKind::Migrating, scope: WindowScope::Database, .. }
+        )
+    }));
+}
+
+/// A connection that is lost while its successor is being dialled: the successor takes its place.
+#[test]
+fn a_successor_survives_its_predecessor() {
+    let mut world = World::new("127.0.0.1:1", 1);
+    let conns = world.connected(1);
+    world.notify(conns[0], &moving(1, 15 * SECOND, 2));
+    world.coordinator.handle_closed(world.now, conns[0], CloseCause::ByServer);
+    world.drain();
+    world.answer_dials();
+    assert_eq!(world.cut_over.len(), 1);
+    assert_eq!(world.coordinator.stats().handoffs_working, 0);
+}
+
+/// The scout's own connection is lost: another one scouts.
+#[test]
+fn the_scout_is_replaced() {
+    let mut world = World::new("127.0.0.1:1", 3);
+    let conns = world.connected(3);
+    world.notify(conns[0], &moving(1, 15 * SECOND, 2));
+    world.refuse_dials();
+    world.coordinator.handle_closed(world.now, conns[0], CloseCause::ByServer);
+    world.drain();
+    assert_eq!(world.dials.len(), 1);
+    while world.answer_dials() > 0 {}
+    assert_eq!(world.cut_over.len(), 2);
+}
+
+#[derive(Clone, Debug)]
+enum Fact {
+    Open,
+    Connect(usize),
+    Ready(usize),
+    Fail(usize),
+    Moving { conn: usize, seq: u64, port: u16, grace: u64 },
+    Opener(usize, u64),
+    Completion(usize, u64),
+    Drained(usize),
+    Closed(usize),
+    Release(usize),
+    Pass(u64),
+}
+
+fn fact() -> impl Strategy<Value = Fact> {
+    let any = || 0..24_usize;
+    prop_oneof![
+        3 => Just(Fact::Open),
+        4 => any().prop_map(Fact::Connect),
+        4 => any().prop_map(Fact::Ready),
+        1 => any().prop_map(Fact::Fail),
+        3 => (any(), 0..6_u64, 1..5_u16, 0..12_u64)
+            .prop_map(|(conn, seq, port, grace)| Fact::Moving { conn, seq, port, grace }),
+        1 => (any(), 0..6_u64).prop_map(|(conn, seq)| Fact::Opener(conn, seq)),
+        1 => (any(), 0..6_u64).prop_map(|(conn, seq)| Fact::Completion(conn, seq)),
+        1 => any().prop_map(Fact::Drained),
+        1 => any().prop_map(Fact::Closed),
+        1 => any().prop_map(Fact::Release),
+        2 => (0..8000_u64).prop_map(Fact::Pass),
+    ]
+}
+
+proptest! {
+    /// INV-07, INV-11, INV-12: any facts in any order, those about unknown connections included: no panic, no spin, no
+    /// more dials than workers, and nothing left when everything has ended.
+    #[test]
+    fn any_facts_in_any_order_keep_the_invariants(facts in prop::collection::vec(fact(), 0..120)) {
+        let mut world = World::new("127.0.0.1:1", 6);
+        let mut conns: Vec<ConnId> = Vec::new();
+        for fact in facts {
+            let nth = |at: usize| conns.get(at).copied().unwrap_or_else(|| ConnId::from_parts(at as u32, 9));
+            let now = world.now;
+            match fact {
+                Fact::Open if conns.len() < 20 => {
+                    conns.push(world.coordinator.open(now));
+                }
+                Fact::Open => {}
+                Fact::Connect(at) => world.coordinator.handle_connected(now, nth(at), peer(1 + at as u16 % 3)),
+                Fact::Ready(at) => world.coordinator.handle_ready(now, nth(at), OptIn::Accepted),
+                Fact::Fail(at) => world.coordinator.handle_dial_failed(now, nth(at), ConnectError::Retiring),
+                Fact::Moving { conn, seq, port, grace } => {
+                    let notification = moving(seq, Duration::from_secs(grace.max(1)), port);
+                    world.coordinator.handle_notification(now, nth(conn), &notification);
+                }
+                Fact::Opener(at, seq) => world.coordinator.handle_notification(now, nth(at), &opener(seq)),
+                Fact::Completion(at, seq) => world.coordinator.handle_notification(now, nth(at), &completion(seq)),
+                Fact::Drained(at) => world.coordinator.handle_drained(now, nth(at)),
+                Fact::Closed(at) => world.coordinator.handle_closed(now, nth(at), CloseCause::ByServer),
+                Fact::Release(at) => world.coordinator.release(now, nth(at)),
+                Fact::Pass(millis) => {
+                    let until = now + Duration::from_millis(millis);
+                    while world.next_timeout(until) {}
+                    world.now = until;
+                }
+            }
+            world.drain();
+            conns.extend(world.dials.drain(..).map(|(conn, ..)| conn));
+            conns.sort_unstable();
+            conns.dedup();
+            let stats = world.coordinator.stats();
+            prop_assert!(stats.handoffs_working <= 2, "{stats:?}");
+            prop_assert!(stats.handoffs_queued <= 6, "{stats:?}");
+        }
+        for conn in conns {
+            world.coordinator.release(world.now, conn);
+        }
+        world.drain();
+        for (conn, ..) in std::mem::take(&mut world.dials) {
+            world.coordinator.release(world.now, conn);
+        }
+        let end = world.now + 3600 * SECOND;
+        while world.next_timeout(end) {
+            for (conn, ..) in std::mem::take(&mut world.dials) {
+                world.coordinator.release(world.now, conn);
+            }
+        }
+        let stats = world.coordinator.stats();
+        prop_assert_eq!(&stats, &CoordinatorStats::default());
+        prop_assert!(world.coordinator.handoffs.is_empty());
+    }
+}
