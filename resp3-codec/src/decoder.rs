@@ -6,7 +6,7 @@ use crate::error::{DecodeError, DecodeErrorKind, Limit};
 use crate::frame::Frame;
 use crate::limits::Limits;
 use crate::line::unterminated;
-use crate::stack::{Content, Level, Stack};
+use crate::stack::Stack;
 
 /// What the read buffer is allocated in: as much as one small frame can keep alive.
 const BLOCK: usize = 32 << 10;
@@ -101,20 +101,9 @@ impl Decoder {
             if self.at == self.chunk.len() && !self.refill()? {
                 return Ok(None);
             }
-            let outcome = if self.cursor().is_structure() {
-                self.structure()
-            } else if self.stack.is_empty() {
-                self.outermost()
-            } else {
-                self.inner()
-            };
-            let outcome = match outcome {
-                Err(Stop::Structure) => self.structure(),
-                other => other,
-            };
-            match outcome {
-                Ok(None) => {}
-                Ok(Some(frame)) => return Ok(Some(frame)),
+            match self.advance() {
+                Ok(true) => return Ok(Some(self.stack.take())),
+                Ok(false) => {}
                 Err(Stop::Incomplete { need }) => self.park(need)?,
                 Err(Stop::Fault(fault)) => return Err(self.fail(fault.0, fault.1)),
                 Err(Stop::Structure) => return Err(self.fail(DecodeErrorKind::Chunk, 0)),
@@ -122,65 +111,66 @@ impl Decoder {
         }
     }
 
-    /// Decodes a frame that is a scalar or a string.
-    fn outermost(&mut self) -> Result<Option<Frame>, Stop> {
-        self.frame_start = self.offset + self.at as u64;
-        let mut frame = Frame::Null;
-        self.at += self.cursor().element(&mut frame)?;
-        Ok(Some(frame))
-    }
-
-    /// Decodes elements of the innermost open aggregate, as long as they are scalars or strings; gives back the
-    /// outermost frame if the last of them completes it.
-    fn inner(&mut self) -> Result<Option<Frame>, Stop> {
+    /// Decodes elements until the outermost frame is complete (`true`) or the chunk ends (`false`).
+    #[inline]
+    fn advance(&mut self) -> Result<bool, Stop> {
         while self.at < self.chunk.len() {
-            let allowed = self.allowed();
-            let Some(top) = self.stack.top() else { return Ok(None) };
-            let cursor = Cursor { chunk: &self.chunk, at: self.at, allowed, limits: &self.limits };
-            if cursor.is_structure() {
-                return Err(Stop::Structure);
+            if self.stack.is_empty() {
+                self.frame_start = self.offset + self.at as u64;
             }
-            let Some(slot) = top.slot() else { return self.described() };
-            let used = match cursor.element(slot) {
-                Ok(used) => used,
-                Err(stop) => {
-                    top.vacate();
-                    return Err(stop);
+            let allowed = self.allowed();
+            let cursor = Cursor { chunk: &self.chunk, at: self.at, allowed, limits: &self.limits };
+            let done = if cursor.is_structure() {
+                self.structure()?
+            } else if let Some(slot) = self.stack.slot() {
+                match cursor.element(slot) {
+                    Ok(used) => {
+                        let done = self.stack.filled(&self.limits)?;
+                        self.at += used;
+                        done
+                    }
+                    Err(stop) => {
+                        self.stack.vacate();
+                        match stop {
+                            Stop::Structure => self.structure()?,
+                            stop => return Err(stop),
+                        }
+                    }
                 }
+            } else {
+                self.described()?
             };
-            let done = self.stack.counted(&self.limits)?;
-            self.at += used;
-            if done.is_some() {
-                return Ok(done);
+            if done {
+                return Ok(true);
             }
         }
-        Ok(None)
+        Ok(false)
     }
 
     /// Decodes the scalar or string that attributes describe.
-    fn described(&mut self) -> Result<Option<Frame>, Stop> {
+    fn described(&mut self) -> Result<bool, Stop> {
         let mut frame = Frame::Null;
-        let used = self.cursor().element(&mut frame)?;
+        let used = match self.cursor().element(&mut frame) {
+            Err(Stop::Structure) => return self.structure(),
+            element => element?,
+        };
         let done = self.stack.put(frame, &self.limits)?;
         self.at += used;
         Ok(done)
     }
 
-    /// Opens or closes an aggregate or a streamed string; gives back the outermost frame if that completes it.
-    fn structure(&mut self) -> Result<Option<Frame>, Stop> {
-        if self.stack.is_empty() {
-            self.frame_start = self.offset + self.at as u64;
-        }
+    /// Opens or closes an aggregate or a streamed string.
+    #[inline(never)]
+    fn structure(&mut self) -> Result<bool, Stop> {
         let (used, structure) = self.cursor().structure()?;
-        let in_text = matches!(self.stack.top(), Some(Level { content: Content::Text, .. }));
         let done = match structure {
             Structure::Chunk(len) => {
                 let end = self.at + used - 2;
                 self.stack.chunk(&self.chunk[end - len..end], &self.limits)?
             }
-            _ if in_text => return Err(Stop::fault(DecodeErrorKind::Chunk, 0)),
+            _ if self.stack.is_in_text() => return Err(Stop::fault(DecodeErrorKind::Chunk, 0)),
             Structure::Aggregate(kind, announced) => self.stack.begin(kind, announced, &self.limits)?,
-            Structure::StreamedString => self.stack.begin_text(&self.limits).map(|()| None)?,
+            Structure::StreamedString => self.stack.begin_text(&self.limits)?,
             Structure::End => self.stack.end(&self.limits)?,
         };
         self.at += used;

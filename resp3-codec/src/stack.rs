@@ -17,6 +17,8 @@ const RESERVED_AHEAD: usize = (1 << 20) / size_of::<Frame>();
 /// The path from the outermost open aggregate to the innermost.
 #[derive(Debug)]
 pub(crate) struct Stack {
+    /// Null, until the outermost frame is complete.
+    outermost: Frame,
     /// The first `depth` are open; the others are kept for reuse.
     levels: SmallVec<[Level; 4]>,
     depth: usize,
@@ -28,8 +30,8 @@ pub(crate) struct Stack {
 
 /// An open aggregate, or a streamed string.
 #[derive(Debug)]
-pub(crate) struct Level {
-    pub(crate) content: Content,
+struct Level {
+    content: Content,
     /// Frames still to come, if that was announced.
     remaining: Option<usize>,
     reserved: usize,
@@ -42,7 +44,7 @@ pub(crate) struct Level {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Content {
+enum Content {
     Elements(Kind),
     /// Attributes that are complete, waiting for the frame they describe.
     Attributed,
@@ -59,72 +61,45 @@ struct Slots<T> {
 
 impl Stack {
     pub(crate) fn new() -> Self {
-        Self { levels: SmallVec::new(), depth: 0, elements: 0, reservable: RESERVED_AHEAD }
+        Self {
+            outermost: Frame::Null,
+            levels: SmallVec::new(),
+            depth: 0,
+            elements: 0,
+            reservable: RESERVED_AHEAD,
+        }
     }
 
-    /// Opens an aggregate; gives back the outermost frame if this one is empty and completes it.
+    /// Opens an aggregate; whether the outermost frame is complete, this aggregate being empty.
     #[inline]
     pub(crate) fn begin(
         &mut self,
         kind: Kind,
         announced: Option<usize>,
         limits: &Limits,
-    ) -> Result<Option<Frame>, Stop> {
-        let announced_frames =
-            announced.map(|count| if kind.has_pairs() { count.saturating_mul(2) } else { count });
-        let frames = announced_frames.unwrap_or(0);
+    ) -> Result<bool, Stop> {
+        let remaining = announced.map(|count| if kind.has_pairs() { count.saturating_mul(2) } else { count });
+        let frames = remaining.unwrap_or(0);
         self.count(frames, limits)?;
         let reserved = frames.min(self.reservable);
         self.reservable -= reserved;
         let level = self.open(Content::Elements(kind), limits)?;
-        level.remaining = announced_frames;
+        level.remaining = remaining;
         level.reserved = reserved;
         if kind.has_pairs() {
             level.pairs.slots = Vec::with_capacity(reserved / 2);
         } else {
             level.items.slots = Vec::with_capacity(reserved);
         }
-        if announced_frames == Some(0) { self.close(limits) } else { Ok(None) }
+        if remaining == Some(0) { self.close(limits) } else { Ok(false) }
     }
 
-    pub(crate) fn begin_text(&mut self, limits: &Limits) -> Result<(), Stop> {
-        self.open(Content::Text, limits).map(|_| ())
+    pub(crate) fn begin_text(&mut self, limits: &Limits) -> Result<bool, Stop> {
+        self.open(Content::Text, limits).map(|_| false)
     }
 
-    /// Adds a complete frame to the innermost aggregate; gives back the outermost one if that completes it.
-    #[inline]
-    pub(crate) fn put(&mut self, frame: Frame, limits: &Limits) -> Result<Option<Frame>, Stop> {
-        let Some(top) = self.top() else {
-            self.elements = 0;
-            return Ok(Some(frame));
-        };
-        if let Some(slot) = top.slot() {
-            *slot = frame;
-            return self.counted(limits);
-        }
-        if top.content == Content::Text {
-            return Err(Stop::fault(DecodeErrorKind::Chunk, 0));
-        }
-        let attributes = top.pairs.take();
-        self.depth -= 1;
-        self.put(Frame::Attribute { attributes, value: Box::new(frame) }, limits)
-    }
-
-    /// Accounts for an element that was put into the innermost aggregate; gives back the outermost frame if that
-    /// completes it.
-    #[inline(always)]
-    pub(crate) fn counted(&mut self, limits: &Limits) -> Result<Option<Frame>, Stop> {
-        match self.top() {
-            Some(Level { remaining: Some(remaining), .. }) => {
-                *remaining -= 1;
-                if *remaining == 0 { self.close(limits) } else { Ok(None) }
-            }
-            _ => self.count(1, limits).map(|()| None),
-        }
-    }
-
-    /// Closes the innermost aggregate, which must be a streamed one.
-    pub(crate) fn end(&mut self, limits: &Limits) -> Result<Option<Frame>, Stop> {
+    /// Closes the innermost aggregate, which must be a streamed one; whether that completes the outermost frame.
+    pub(crate) fn end(&mut self, limits: &Limits) -> Result<bool, Stop> {
         match self.top() {
             Some(Level { content: Content::Elements(_), remaining: None, half: false, .. }) => {
                 self.close(limits)
@@ -133,8 +108,9 @@ impl Stack {
         }
     }
 
-    /// Adds a chunk to a streamed string; gives back the outermost frame if this is the empty chunk that ends it.
-    pub(crate) fn chunk(&mut self, chunk: &[u8], limits: &Limits) -> Result<Option<Frame>, Stop> {
+    /// Adds a chunk to a streamed string; whether that completes the outermost frame, the chunk being the empty one
+    /// at the string's end.
+    pub(crate) fn chunk(&mut self, chunk: &[u8], limits: &Limits) -> Result<bool, Stop> {
         let Some(Level { content: Content::Text, text, .. }) = self.top() else {
             return Err(Stop::fault(DecodeErrorKind::Chunk, 0));
         };
@@ -147,7 +123,65 @@ impl Stack {
             return Err(exceeded(Limit::BulkBytes, limits.bulk_bytes as u64));
         }
         text.extend_from_slice(chunk);
-        Ok(None)
+        Ok(false)
+    }
+
+    /// Adds a complete frame; whether that completes the outermost one.
+    #[inline]
+    pub(crate) fn put(&mut self, frame: Frame, limits: &Limits) -> Result<bool, Stop> {
+        if let Some(slot) = self.slot() {
+            *slot = frame;
+            return self.filled(limits);
+        }
+        match self.top() {
+            Some(Level { content: Content::Attributed, pairs, .. }) => {
+                let attributes = pairs.take();
+                self.depth -= 1;
+                self.put(Frame::Attribute { attributes, value: Box::new(frame) }, limits)
+            }
+            _ => Err(Stop::fault(DecodeErrorKind::Chunk, 0)),
+        }
+    }
+
+    /// A null in the place of the next frame, to be overwritten with it; `None` where the frame has to be [`put`].
+    ///
+    /// [`put`]: Self::put
+    #[inline(always)]
+    pub(crate) fn slot(&mut self) -> Option<&mut Frame> {
+        match self.levels.get_mut(self.depth.wrapping_sub(1)) {
+            Some(top) => top.slot(),
+            None => Some(&mut self.outermost),
+        }
+    }
+
+    /// Accounts for a slot that was filled; whether that completes the outermost frame.
+    #[inline(always)]
+    pub(crate) fn filled(&mut self, limits: &Limits) -> Result<bool, Stop> {
+        match self.top() {
+            Some(Level { remaining: Some(remaining), .. }) => {
+                *remaining -= 1;
+                if *remaining == 0 { self.close(limits) } else { Ok(false) }
+            }
+            Some(_) => self.count(1, limits).map(|()| false),
+            None => {
+                self.elements = 0;
+                Ok(true)
+            }
+        }
+    }
+
+    /// Takes back the last slot, which was not filled.
+    #[cold]
+    pub(crate) fn vacate(&mut self) {
+        if let Some(top) = self.top() {
+            top.vacate();
+        }
+    }
+
+    /// The outermost frame, which is complete.
+    #[inline(always)]
+    pub(crate) fn take(&mut self) -> Frame {
+        replace(&mut self.outermost, Frame::Null)
     }
 
     /// Whether nothing is open.
@@ -156,12 +190,18 @@ impl Stack {
         self.depth == 0
     }
 
+    /// Whether a streamed string is open.
+    pub(crate) fn is_in_text(&mut self) -> bool {
+        matches!(self.top(), Some(Level { content: Content::Text, .. }))
+    }
+
     /// The innermost open aggregate.
     #[inline(always)]
-    pub(crate) fn top(&mut self) -> Option<&mut Level> {
+    fn top(&mut self) -> Option<&mut Level> {
         self.levels.get_mut(self.depth.wrapping_sub(1))
     }
 
+    #[inline]
     fn open(&mut self, content: Content, limits: &Limits) -> Result<&mut Level, Stop> {
         if self.depth >= limits.depth {
             return Err(exceeded(Limit::Depth, limits.depth as u64));
@@ -177,9 +217,9 @@ impl Stack {
     }
 
     /// Takes the innermost aggregate off and puts it into the one around it; attributes stay, and wait for what they
-    /// describe. Gives back the outermost frame if that completes it.
-    fn close(&mut self, limits: &Limits) -> Result<Option<Frame>, Stop> {
-        let Some(top) = self.levels.get_mut(self.depth.wrapping_sub(1)) else { return Ok(None) };
+    /// describe. Whether that completes the outermost frame.
+    fn close(&mut self, limits: &Limits) -> Result<bool, Stop> {
+        let Some(top) = self.levels.get_mut(self.depth.wrapping_sub(1)) else { return Ok(false) };
         self.reservable += take(&mut top.reserved);
         let frame = match top.content {
             Content::Elements(Kind::Array) => Frame::Array(top.items.take()),
@@ -188,9 +228,9 @@ impl Stack {
             Content::Elements(Kind::Map) => Frame::Map(top.pairs.take()),
             Content::Elements(Kind::Attribute) => {
                 top.content = Content::Attributed;
-                return Ok(None);
+                return Ok(false);
             }
-            Content::Attributed | Content::Text => return Ok(None),
+            Content::Attributed | Content::Text => return Ok(false),
         };
         self.depth -= 1;
         self.put(frame, limits)
@@ -221,7 +261,7 @@ impl Level {
 
     /// A null where the next element belongs; `None` where a scalar or a string is not an element.
     #[inline(always)]
-    pub(crate) fn slot(&mut self) -> Option<&mut Frame> {
+    fn slot(&mut self) -> Option<&mut Frame> {
         match self.content {
             Content::Elements(kind) if kind.has_pairs() => {
                 self.half = !self.half;
@@ -238,7 +278,7 @@ impl Level {
 
     /// Takes back the last slot, which was not filled.
     #[cold]
-    pub(crate) fn vacate(&mut self) {
+    fn vacate(&mut self) {
         match self.content {
             Content::Elements(kind) if kind.has_pairs() => {
                 self.pairs.filled -= usize::from(self.half);
