@@ -1,5 +1,7 @@
 //! The adapter over real sockets: the same tests as hitless-tokio's.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 #[path = "../../hitless-tokio/tests/adapter/mod.rs"]
 mod adapter;
 

@@ -1,5 +1,7 @@
 //! The adapter over real sockets.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod adapter;
 
 use std::future::Future;
@@ -42,14 +44,15 @@ fn a_shutdown_leaves_no_task() {
 fn dropping_the_runtime_answers_everybody() {
     let server = adapter::serve();
     let running = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-    let reply = running.block_on(async {
+    let mut sent = None;
+    running.block_on(async {
         let client = Client::connect(&adapter::url(&server)).await.unwrap();
         adapter::delay_replies(&server, Duration::from_secs(3600));
         let request = hitless::Request::command(cmd("INCR").arg("n")).unwrap();
-        client.send(request).unwrap()
+        sent = Some(client.send(request).unwrap());
     });
     drop(running);
-    let error = Error::from(block_on(reply).unwrap_err());
+    let error = Error::from(block_on(sent.unwrap()).unwrap_err());
     assert!(matches!(&error, Error::Request(RequestError::ShutDown { .. })), "{error:?}");
     assert!(matches!(error.delivery(), Some(Delivery::NotSent | Delivery::Unknown)));
 }

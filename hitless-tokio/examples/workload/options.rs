@@ -1,0 +1,98 @@
+//! The command line.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Parser, ValueEnum};
+
+use crate::Failure;
+use crate::hitless::{
+    Adapter, Builder, ConfigBuilder, Endpoint, EndpointPreference, Host, Mode, Protocol, maintenance,
+};
+
+/// A steady load, with every operation written to a file, to see whether an upgrade of the server is hitless.
+#[derive(Debug, Parser)]
+#[command(version)]
+pub(crate) struct Options {
+    /// Host name or address of the server.
+    #[arg(long, default_value = "127.0.0.1")]
+    host: String,
+    /// Port of the server.
+    #[arg(long, default_value_t = 6379)]
+    port: u16,
+    /// User to authenticate as; without one, the default user.
+    #[arg(long, requires = "password")]
+    user: Option<String>,
+    /// Password to authenticate with.
+    #[arg(long)]
+    password: Option<String>,
+    /// Workers, each with keys of its own and one operation under way at a time.
+    #[arg(long, default_value_t = 32)]
+    pub(crate) workers: u32,
+    /// Connections of the pool.
+    #[arg(long, default_value_t = 10)]
+    pool: u32,
+    /// How long to go on, in seconds.
+    #[arg(long, default_value_t = 20.0, value_parser = seconds)]
+    duration: f64,
+    /// Timeout of a command, in milliseconds.
+    #[arg(long, default_value_t = 1000)]
+    timeout_ms: u64,
+    /// Pause of a worker between two operations, in milliseconds.
+    #[arg(long, default_value_t = 20)]
+    think_ms: u64,
+    /// Part of every key, so that runs do not meet.
+    #[arg(long)]
+    pub(crate) run_id: String,
+    /// What the workers do.
+    #[arg(long, value_enum, default_value_t = Mix::Mix)]
+    mode: Mix,
+    /// Whether to ask for maintenance notifications: enabled, disabled or auto.
+    #[arg(long, default_value_t = Mode::Auto)]
+    maint: Mode,
+    /// Endpoint type to ask for: internal-ip, internal-fqdn, external-ip, external-fqdn, none or auto.
+    #[arg(long, default_value_t = EndpointPreference::Auto)]
+    endpoint_type: EndpointPreference,
+    /// File to write the operations to.
+    #[arg(long)]
+    pub(crate) out: PathBuf,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Mix {
+    /// INCR, SET, INCR, GET.
+    Mix,
+}
+
+impl Options {
+    /// A builder for the client that is asked for.
+    pub(crate) fn builder(&self) -> Result<Builder, Failure> {
+        let Mix::Mix = self.mode;
+        let maintenance =
+            maintenance::Config::builder().mode(self.maint).endpoint_type(self.endpoint_type).build()?;
+        let mut settings =
+            ConfigBuilder::new(Endpoint::Tcp { host: Host::parse(&self.host)?, port: self.port });
+        if let Some(password) = &self.password {
+            settings = settings.credentials(self.user.as_deref(), password);
+        }
+        Ok(Builder::from_settings(Adapter, Adapter, settings)
+            .protocol(Protocol::Resp3)
+            .pool_size(self.pool)
+            .command_timeout(Duration::from_millis(self.timeout_ms))
+            .maintenance(maintenance))
+    }
+
+    pub(crate) fn duration(&self) -> Duration {
+        Duration::from_secs_f64(self.duration)
+    }
+
+    pub(crate) fn think_time(&self) -> Duration {
+        Duration::from_millis(self.think_ms)
+    }
+}
+
+fn seconds(text: &str) -> Result<f64, String> {
+    let seconds: f64 = text.parse().map_err(|_| "not a number".to_owned())?;
+    // A year is more than anybody waits for, and less than what an instant can hold.
+    if (0.0..=31_536_000.0).contains(&seconds) { Ok(seconds) } else { Err("not from 0 to a year".to_owned()) }
+}
