@@ -1,0 +1,121 @@
+//! The client's events, in words, and the few that the verdict needs, counted.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use hitless_core::driver::Events;
+use hitless_core::endpoint::{Endpoint, Peer};
+use hitless_core::error::CloseCause;
+use hitless_core::event::{Event, WindowScope};
+use hitless_core::notification::{NotificationKind, Seq};
+
+use crate::log::{Log, Who};
+use crate::world::Node;
+
+/// What the client says that it did, since it was opened.
+#[derive(Debug, Default)]
+pub(crate) struct Counts {
+    handoff_dials: AtomicU64,
+    failed_handoff_dials: AtomicU64,
+}
+
+impl Counts {
+    /// Dials on behalf of handoffs.
+    pub(crate) fn handoff_dials(&self) -> u64 {
+        self.handoff_dials.load(Ordering::Relaxed)
+    }
+
+    /// Those of them that led to no connection.
+    pub(crate) fn failed_handoff_dials(&self) -> u64 {
+        self.failed_handoff_dials.load(Ordering::Relaxed)
+    }
+}
+
+/// Tells the log what the client does.
+pub(crate) struct Narrator {
+    nodes: [(Node, SocketAddr); 2],
+    log: Arc<Log>,
+    counts: Arc<Counts>,
+    /// Every connection gets each notification: only the first one is told.
+    told: Option<(NotificationKind, Seq)>,
+    /// The scout's first dial has been told; those who follow it do the same.
+    scout_told: bool,
+}
+
+impl Narrator {
+    pub(crate) fn new(nodes: [(Node, SocketAddr); 2], log: Arc<Log>, counts: Arc<Counts>) -> Self {
+        Self { nodes, log, counts, told: None, scout_told: false }
+    }
+
+    /// Tells until the client has terminated.
+    pub(crate) async fn run(mut self, mut events: Events) {
+        while let Some(event) = events.next().await {
+            let line = match event {
+                Ok(event) => self.line(&event),
+                Err(missed) => Some(format!("{missed}")),
+            };
+            if let Some(line) = line {
+                self.log.add(Who::Client, line);
+            }
+        }
+    }
+
+    fn line(&mut self, event: &Event) -> Option<String> {
+        match event {
+            Event::NotificationReceived { kind, seq, .. } => self.notification(*kind, *seq),
+            Event::NotificationMalformed { error, .. } => Some(format!("malformed notification: {error}")),
+            Event::MoveStarted { source, target, .. } => {
+                self.scout_told = false;
+                let target =
+                    target.as_ref().map_or_else(|| "wherever its name leads".into(), |to| self.endpoint(to));
+                Some(format!("begins to move from {} to {target}", self.peer(source)))
+            }
+            Event::HandoffDialing { address, attempt, .. } => {
+                self.counts.handoff_dials.fetch_add(1, Ordering::Relaxed);
+                let first = !std::mem::replace(&mut self.scout_told, true);
+                (first || *attempt > 1).then(|| format!("dials {} (attempt {attempt})", self.peer(address)))
+            }
+            Event::HandoffFailed { error, attempt, retry_at, .. } => {
+                self.counts.failed_handoff_dials.fetch_add(1, Ordering::Relaxed);
+                let then = if retry_at.is_some() { "will try again" } else { "stays where it is" };
+                Some(format!("attempt {attempt} failed ({error}): {then}"))
+            }
+            Event::MoveFinished { source, moved, stayed, took, .. } => {
+                let left = if *stayed == 0 { String::new() } else { format!(", {stayed} stay") };
+                let took = took.as_secs_f64() * 1e3;
+                Some(format!("{moved} connections have left {} after {took:.1} ms{left}", self.peer(source)))
+            }
+            Event::WindowOpened { scope: WindowScope::Database, cause, .. } => {
+                Some(format!("timeouts are relaxed for the whole database ({cause})"))
+            }
+            Event::WindowClosed { scope: WindowScope::Database, expired } => {
+                let why = if *expired { " by themselves" } else { "" };
+                Some(format!("timeouts are as configured again{why}"))
+            }
+            Event::RequestTimedOut { .. } => Some("a request timed out".to_owned()),
+            Event::DrainDeadline { .. } => Some("closes a connection with requests unanswered".to_owned()),
+            Event::ConnectFailed { error, .. } => Some(format!("cannot connect: {error}")),
+            Event::ConnectionClosed { cause: CloseCause::ByClient | CloseCause::ShutDown, .. } => None,
+            Event::ConnectionClosed { peer, cause, .. } => {
+                Some(format!("a connection to {} was lost: {cause}", self.peer(peer)))
+            }
+            _ => None,
+        }
+    }
+
+    fn notification(&mut self, kind: NotificationKind, seq: Seq) -> Option<String> {
+        let news = self.told.replace((kind, seq)) != Some((kind, seq));
+        news.then(|| format!("is told {kind} (id {seq})"))
+    }
+
+    fn endpoint(&self, endpoint: &Endpoint) -> String {
+        endpoint.peer().map_or_else(|| endpoint.to_string(), |peer| self.peer(&peer))
+    }
+
+    /// The name of the node at an address.
+    fn peer(&self, peer: &Peer) -> String {
+        let node = self.nodes.iter().find(|(_, address)| Peer::from(*address) == *peer);
+        node.map_or_else(|| peer.to_string(), |(node, _)| node.to_string())
+    }
+}

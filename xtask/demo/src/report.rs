@@ -1,0 +1,192 @@
+//! The verdict on every step: as a table for people, and as JSON.
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::json::Json;
+use crate::step::Step;
+use crate::verdict::{Check, Figures, GAP_FACTOR, GAP_FLOOR, Gap, gap_limit, judge, millis};
+
+/// What the demo has to say in the end.
+pub(crate) struct Report {
+    server: String,
+    runtime: &'static str,
+    gap_limit: Duration,
+    rows: Vec<Row>,
+}
+
+/// One step.
+struct Row {
+    name: &'static str,
+    title: &'static str,
+    gap: Gap,
+    figures: Figures,
+    checks: Vec<Check>,
+}
+
+impl Row {
+    fn is_hitless(&self) -> bool {
+        self.checks.iter().all(|check| check.holds)
+    }
+
+    fn gap_limit(&self, limit: Duration) -> Option<Duration> {
+        (self.gap == Gap::Limited).then_some(limit)
+    }
+}
+
+impl Report {
+    /// Judges what was measured. The first step is the control phase.
+    pub(crate) fn new(server: String, runtime: &'static str, steps: Vec<(Step, Figures)>) -> Self {
+        let control = steps.iter().find(|(step, _)| step.expected.gap == Gap::Reference);
+        let gap_limit = gap_limit(control.map_or(Duration::ZERO, |(_, figures)| figures.gap));
+        let rows = steps.into_iter().map(|(step, figures)| Row {
+            name: step.name,
+            title: step.title,
+            gap: step.expected.gap,
+            checks: judge(&step.expected, &figures, gap_limit),
+            figures,
+        });
+        Self { server, runtime, gap_limit, rows: rows.collect() }
+    }
+
+    /// Whether every step was.
+    pub(crate) fn is_hitless(&self) -> bool {
+        self.rows.iter().all(Row::is_hitless)
+    }
+
+    /// The same for programs.
+    pub(crate) fn to_json(&self) -> Json {
+        Json::Object(vec![
+            ("hitless", self.is_hitless().into()),
+            ("server", self.server.as_str().into()),
+            ("runtime", self.runtime.into()),
+            ("gap_limit_ms", in_millis(self.gap_limit).into()),
+            ("steps", self.rows.iter().map(|row| row.to_json(self.gap_limit)).collect()),
+        ])
+    }
+}
+
+impl Row {
+    fn to_json(&self, gap_limit: Duration) -> Json {
+        let Figures { operations, errors, counted, gap, slowest, p999_before, p999_during, emptied, dials } =
+            &self.figures;
+        let dials = Json::Object(vec![
+            ("accepted_by_target", dials.target.into()),
+            ("accepted_elsewhere", dials.elsewhere.into()),
+            ("made_for_handoffs", dials.made.into()),
+            ("failed", dials.failed.into()),
+        ]);
+        Json::Object(vec![
+            ("name", self.name.into()),
+            ("title", self.title.into()),
+            ("hitless", self.is_hitless().into()),
+            ("operations", (*operations).into()),
+            ("errors", (*errors).into()),
+            ("incrs_lost", counted.lost.into()),
+            ("incrs_executed_twice", counted.twice.into()),
+            ("longest_gap_ms", in_millis(*gap).into()),
+            ("longest_gap_limit_ms", self.gap_limit(gap_limit).map(in_millis).into()),
+            ("slowest_ms", slowest.map(in_millis).into()),
+            ("p999_before_ms", p999_before.map(in_millis).into()),
+            ("p999_during_ms", p999_during.map(in_millis).into()),
+            ("old_node_empty_ms", emptied.map(in_millis).into()),
+            ("dials", dials),
+            ("checks", self.checks.iter().map(check_to_json).collect()),
+        ])
+    }
+
+    /// The cells of the table.
+    fn cells(&self) -> [String; 10] {
+        let Figures { operations, errors, counted, gap, p999_before, p999_during, emptied, dials, .. } =
+            &self.figures;
+        let time = |time: &Option<Duration>| time.map_or_else(|| "-".to_owned(), millis);
+        let failed = if dials.failed == 0 { String::new() } else { format!("{} + ", dials.failed) };
+        [
+            self.title.to_owned(),
+            operations.to_string(),
+            errors.to_string(),
+            counted.lost.to_string(),
+            counted.twice.to_string(),
+            millis(*gap),
+            time(p999_before),
+            time(p999_during),
+            time(emptied),
+            format!("{failed}{}", dials.target + dials.elsewhere),
+        ]
+    }
+}
+
+fn check_to_json(check: &Check) -> Json {
+    Json::Object(vec![
+        ("what", check.what.into()),
+        ("found", check.found.as_str().into()),
+        ("allowed", check.allowed.as_str().into()),
+        ("holds", check.holds.into()),
+    ])
+}
+
+fn in_millis(duration: Duration) -> f64 {
+    (duration.as_secs_f64() * 1e6).round() / 1e3
+}
+
+const HEAD: [&str; 10] =
+    ["step", "operations", "errors", "lost", "twice", "gap", "p99.9", "during", "old empty", "dials"];
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let rows: Vec<[String; 10]> = self.rows.iter().map(Row::cells).collect();
+        let width = |column: usize| {
+            let cells = rows.iter().map(|cells| cells[column].len());
+            cells.chain([HEAD[column].len()]).max().unwrap_or_default()
+        };
+        let widths: [usize; 10] = std::array::from_fn(width);
+        write_row(f, &HEAD.map(str::to_owned), &widths, "")?;
+        for (row, cells) in self.rows.iter().zip(&rows) {
+            write_row(f, cells, &widths, if row.is_hitless() { "hitless" } else { "NOT HITLESS" })?;
+        }
+        writeln!(f)?;
+        self.write_thresholds(f)?;
+        for row in self.rows.iter().filter(|row| !row.is_hitless()) {
+            for Check { what, found, allowed, .. } in row.checks.iter().filter(|check| !check.holds) {
+                writeln!(f, "NOT HITLESS: {}: {what}: {found}, allowed: {allowed}", row.title)?;
+            }
+        }
+        let verdict = if self.is_hitless() { "every step was hitless" } else { "not every step was hitless" };
+        write!(f, "{verdict} ({}, {})", self.server, self.runtime)
+    }
+}
+
+impl Report {
+    fn write_thresholds(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "hitless: 0 errors; 0 INCRs lost or executed twice, by the server's own count;")?;
+        writeln!(
+            f,
+            "  gap (the longest time without a completed operation) at most {}, which is the larger of {}",
+            millis(self.gap_limit),
+            millis(GAP_FLOOR)
+        )?;
+        writeln!(
+            f,
+            "  and {GAP_FACTOR} x the control phase's, and is not judged where the server itself was slow;"
+        )?;
+        writeln!(
+            f,
+            "  dials: one for each connection, by the target's own count, and the scout's that failed (n +);"
+        )?;
+        writeln!(f, "  the old node empty before it closes what is left")
+    }
+}
+
+/// The first column to the left, the others to the right.
+fn write_row(
+    f: &mut fmt::Formatter<'_>,
+    cells: &[String; 10],
+    widths: &[usize; 10],
+    last: &str,
+) -> fmt::Result {
+    write!(f, "{:1$}", cells[0], widths[0])?;
+    for (cell, width) in cells.iter().zip(widths).skip(1) {
+        write!(f, "  {cell:>width$}")?;
+    }
+    writeln!(f, "  {last}")
+}

@@ -1,0 +1,182 @@
+//! What hitless means, as a function of what was measured.
+
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+/// Below this nobody tells a gap from the noise of a busy machine.
+pub(crate) const GAP_FLOOR: Duration = Duration::from_millis(100);
+/// A step may have a gap of so many times that of the control phase.
+pub(crate) const GAP_FACTOR: u32 = 3;
+
+/// What a step must show to be hitless.
+#[derive(Clone, Debug)]
+pub(crate) struct Expectation {
+    /// The pool that moves; none if it stays where it is.
+    pub(crate) moves: Option<PoolMove>,
+    /// What is expected of the longest gap.
+    pub(crate) gap: Gap,
+    /// The server was that slow, or the step has shown nothing.
+    pub(crate) slowness: Option<Duration>,
+}
+
+/// A whole pool that leaves a node.
+#[derive(Clone, Debug)]
+pub(crate) struct PoolMove {
+    /// The size of the pool.
+    pub(crate) connections: u64,
+    /// How often the scout meets a node that is not there.
+    pub(crate) failed_dials: RangeInclusive<u64>,
+    /// By then the old node must be empty: later it closes what is left.
+    pub(crate) within: Duration,
+}
+
+/// How the longest gap of a step is judged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Gap {
+    /// It is the measure of the others.
+    Reference,
+    /// It may not be longer than [`gap_limit`].
+    Limited,
+    /// It is not: the server itself was slow.
+    ServerIsSlow,
+}
+
+/// What was measured in a step.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Figures {
+    /// Operations completed.
+    pub(crate) operations: u64,
+    /// Operations that failed, or were answered wrongly, or never ended.
+    pub(crate) errors: u64,
+    /// INCRs, by the server's own count.
+    pub(crate) counted: Counted,
+    /// The longest time without a completed operation.
+    pub(crate) gap: Duration,
+    /// The slowest operation.
+    pub(crate) slowest: Option<Duration>,
+    /// p99.9 until the event, or of the whole step if there is none.
+    pub(crate) p999_before: Option<Duration>,
+    /// p99.9 from the event until it is over, at least one second.
+    pub(crate) p999_during: Option<Duration>,
+    /// From the event until the old node had no connection.
+    pub(crate) emptied: Option<Duration>,
+    /// Connections opened.
+    pub(crate) dials: Dials,
+}
+
+/// INCRs whose count does not agree with the server's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Counted {
+    /// Acknowledged and not in the counter.
+    pub(crate) lost: u64,
+    /// In the counter more than once.
+    pub(crate) twice: u64,
+}
+
+impl Counted {
+    /// Compares what the server added to one counter with what its only user knows of.
+    pub(crate) fn compare(added: i64, acknowledged: u64, uncertain: u64) -> Self {
+        let surplus = added - acknowledged as i64;
+        // An INCR that failed may have run, once.
+        let unexplained = (surplus - uncertain as i64).max(0);
+        Self { lost: (-surplus).max(0).unsigned_abs(), twice: unexplained.unsigned_abs() }
+    }
+
+    /// Adds what another counter shows.
+    pub(crate) fn add(&mut self, other: Self) {
+        self.lost += other.lost;
+        self.twice += other.twice;
+    }
+}
+
+/// Connections opened in a step.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Dials {
+    /// That the target accepted, by its own count.
+    pub(crate) target: u64,
+    /// That any other node accepted, by its own count.
+    pub(crate) elsewhere: u64,
+    /// That the client made for handoffs, by its own word: what a dead node refuses, it does not see.
+    pub(crate) made: u64,
+    /// Those of them that failed.
+    pub(crate) failed: u64,
+}
+
+/// One criterion.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Check {
+    /// What was looked at.
+    pub(crate) what: &'static str,
+    /// What was found.
+    pub(crate) found: String,
+    /// What would be hitless.
+    pub(crate) allowed: String,
+    /// Whether it was.
+    pub(crate) holds: bool,
+}
+
+impl Check {
+    fn new(what: &'static str, found: impl ToString, allowed: impl ToString, holds: bool) -> Self {
+        Self { what, found: found.to_string(), allowed: allowed.to_string(), holds }
+    }
+
+    fn none(what: &'static str, found: u64) -> Self {
+        Self::new(what, found, 0, found == 0)
+    }
+}
+
+/// The longest gap that is hitless, given that of the control phase.
+pub(crate) fn gap_limit(control: Duration) -> Duration {
+    GAP_FLOOR.max(control * GAP_FACTOR)
+}
+
+/// Every criterion of a step.
+pub(crate) fn judge(expected: &Expectation, found: &Figures, gap_limit: Duration) -> Vec<Check> {
+    let mut checks = vec![
+        Check::new("operations", found.operations, "some", found.operations > 0),
+        Check::none("errors", found.errors),
+        Check::none("INCRs lost", found.counted.lost),
+        Check::none("INCRs executed twice", found.counted.twice),
+    ];
+    if expected.gap == Gap::Limited {
+        let allowed = format!("at most {}", millis(gap_limit));
+        checks.push(Check::new("longest gap", millis(found.gap), allowed, found.gap <= gap_limit));
+    }
+    match &expected.moves {
+        Some(moves) => checks.extend(judge_move(moves, found)),
+        None => {
+            checks.push(Check::none("dials", found.dials.target + found.dials.elsewhere + found.dials.made))
+        }
+    }
+    if let Some(slowness) = expected.slowness {
+        let slowest = found.slowest.unwrap_or_default();
+        let allowed = format!("at least {}", millis(slowness));
+        checks.push(Check::new("slowest reply", millis(slowest), allowed, slowest >= slowness));
+    }
+    checks
+}
+
+fn judge_move(moves: &PoolMove, found: &Figures) -> [Check; 5] {
+    let Dials { target, elsewhere, made, failed } = found.dials;
+    let needed = moves.connections + failed;
+    let (least, most) = (moves.failed_dials.start(), moves.failed_dials.end());
+    let failures = if least == most { least.to_string() } else { format!("{least} to {most}") };
+    let emptied = found.emptied.map_or_else(|| "never".to_owned(), millis);
+    let in_time = found.emptied.is_some_and(|emptied| emptied <= moves.within);
+    [
+        Check::new("dials accepted by the target", target, moves.connections, target == moves.connections),
+        Check::none("dials accepted elsewhere", elsewhere),
+        Check::new("dials that failed", failed, failures, moves.failed_dials.contains(&failed)),
+        Check::new("dials made", made, format!("{needed} (connections and failures)"), made == needed),
+        Check::new("old node empty", emptied, format!("within {}", millis(moves.within)), in_time),
+    ]
+}
+
+/// A duration as people read it.
+pub(crate) fn millis(duration: Duration) -> String {
+    let millis = duration.as_secs_f64() * 1e3;
+    if millis < 10.0 { format!("{millis:.2} ms") } else { format!("{millis:.0} ms") }
+}
+
+#[cfg(test)]
+mod tests;

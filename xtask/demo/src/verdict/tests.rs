@@ -1,0 +1,99 @@
+use super::*;
+
+const MS: Duration = Duration::from_millis(1);
+
+fn expectation() -> Expectation {
+    let moves = PoolMove { connections: 10, failed_dials: 1..=3, within: 5000 * MS };
+    Expectation { moves: Some(moves), gap: Gap::Limited, slowness: None }
+}
+
+fn hitless() -> Figures {
+    Figures {
+        operations: 100_000,
+        gap: 100 * MS,
+        emptied: Some(2600 * MS),
+        dials: Dials { target: 10, elsewhere: 0, made: 12, failed: 2 },
+        ..Figures::default()
+    }
+}
+
+fn broken(expected: &Expectation, found: &Figures) -> Vec<&'static str> {
+    let checks = judge(expected, found, 100 * MS);
+    checks.into_iter().filter(|check| !check.holds).map(|check| check.what).collect()
+}
+
+/// Changes figures that are hitless, and returns the criteria that the result breaks.
+fn spoiled(spoil: impl FnOnce(&mut Figures)) -> Vec<&'static str> {
+    let mut figures = hitless();
+    spoil(&mut figures);
+    broken(&expectation(), &figures)
+}
+
+#[test]
+fn what_nobody_notices_is_hitless() {
+    assert_eq!(spoiled(|_| {}), [""; 0]);
+}
+
+#[test]
+fn each_defect_breaks_its_own_criterion() {
+    assert_eq!(spoiled(|figures| figures.operations = 0), ["operations"]);
+    assert_eq!(spoiled(|figures| figures.errors = 1), ["errors"]);
+    assert_eq!(spoiled(|figures| figures.counted.lost = 1), ["INCRs lost"]);
+    assert_eq!(spoiled(|figures| figures.counted.twice = 1), ["INCRs executed twice"]);
+    assert_eq!(spoiled(|figures| figures.gap = 101 * MS), ["longest gap"]);
+    assert_eq!(spoiled(|figures| figures.emptied = None), ["old node empty"]);
+    assert_eq!(spoiled(|figures| figures.emptied = Some(5001 * MS)), ["old node empty"]);
+}
+
+#[test]
+fn dials_are_as_many_as_connections_and_scouts_need() {
+    assert_eq!(spoiled(|figures| figures.dials.target = 11), ["dials accepted by the target"]);
+    assert_eq!(spoiled(|figures| figures.dials.elsewhere = 1), ["dials accepted elsewhere"]);
+    assert_eq!(spoiled(|figures| figures.dials.made = 13), ["dials made"]);
+    let storm = spoiled(|figures| figures.dials = Dials { failed: 40, made: 50, ..figures.dials });
+    assert_eq!(storm, ["dials that failed"]);
+    let never_dead = spoiled(|figures| figures.dials = Dials { failed: 0, made: 10, ..figures.dials });
+    assert_eq!(never_dead, ["dials that failed"]);
+}
+
+#[test]
+fn a_pool_that_stays_dials_nobody() {
+    let expected = Expectation { moves: None, ..expectation() };
+    let quiet = Figures { dials: Dials::default(), ..hitless() };
+    assert_eq!(broken(&expected, &quiet), [""; 0]);
+    for dials in [
+        Dials { target: 1, ..Dials::default() },
+        Dials { elsewhere: 1, ..Dials::default() },
+        Dials { made: 1, ..Dials::default() },
+    ] {
+        assert_eq!(broken(&expected, &Figures { dials, ..quiet.clone() }), ["dials"]);
+    }
+}
+
+#[test]
+fn the_gap_counts_only_where_the_server_is_not_slow_itself() {
+    let stalled = Figures { gap: 1300 * MS, slowest: Some(1400 * MS), ..hitless() };
+    let expected = Expectation { gap: Gap::ServerIsSlow, slowness: Some(1300 * MS), ..expectation() };
+    assert_eq!(broken(&expected, &stalled), [""; 0]);
+    assert_eq!(broken(&Expectation { gap: Gap::Reference, ..expectation() }, &stalled), [""; 0]);
+    let never_slow = Figures { slowest: Some(20 * MS), ..hitless() };
+    assert_eq!(broken(&expected, &never_slow), ["slowest reply"]);
+}
+
+#[test]
+fn the_limit_of_a_gap_follows_the_control_phase_above_a_floor() {
+    assert_eq!(gap_limit(10 * MS), 100 * MS);
+    assert_eq!(gap_limit(50 * MS), 150 * MS);
+}
+
+#[test]
+fn the_count_of_the_server_decides() {
+    let counted = |lost, twice| Counted { lost, twice };
+    assert_eq!(Counted::compare(7, 7, 0), counted(0, 0));
+    assert_eq!(Counted::compare(5, 7, 0), counted(2, 0));
+    assert_eq!(Counted::compare(8, 7, 0), counted(0, 1));
+    assert_eq!(Counted::compare(8, 7, 1), counted(0, 0), "it failed, and it had run");
+    assert_eq!(Counted::compare(7, 7, 1), counted(0, 0), "it failed, and it had not run");
+    assert_eq!(Counted::compare(9, 7, 1), counted(0, 1));
+    assert_eq!(Counted::compare(-7, 0, 0), counted(7, 0), "the data is gone");
+}
