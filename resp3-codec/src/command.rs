@@ -1,13 +1,16 @@
 use std::fmt;
 
-use bytes::{BufMut, Bytes, BytesMut};
-use smallvec::SmallVec;
+use bytes::{Buf, BufMut, Bytes, BytesMut};
 
 use crate::arg::ToArg;
 use crate::encode::{MAX_HEAD, decimal_digits, head};
 
 /// Room in front of the arguments for `*N` and a line end, N having up to 13 digits.
 const ROOM: usize = 16;
+/// What a command is allocated with: enough for most, and for `SET` of a small value.
+const CAPACITY: usize = 128;
+/// Up to here, moving a command's bytes costs less than allocating.
+const CHEAP_TO_MOVE: usize = 1024;
 
 /// Starts a command: its name, to which arguments are added.
 ///
@@ -19,7 +22,9 @@ const ROOM: usize = 16;
 /// assert_eq!(set.name(), b"SET");
 /// ```
 pub fn cmd(name: impl ToArg) -> Command {
-    Command { wire: SmallVec::from_slice(&[0; ROOM]), len: 0 }.arg(name)
+    let mut wire = Vec::with_capacity(CAPACITY);
+    wire.extend_from_slice(&[0; ROOM]);
+    Command { wire, len: 0 }.arg(name)
 }
 
 /// A command, held as the bytes that go over the wire.
@@ -28,7 +33,7 @@ pub fn cmd(name: impl ToArg) -> Command {
 #[derive(Clone)]
 pub struct Command {
     /// `ROOM` bytes for the header, then the name and the arguments, each as a bulk string.
-    wire: SmallVec<[u8; 128]>,
+    wire: Vec<u8>,
     len: usize,
 }
 
@@ -46,13 +51,17 @@ impl Command {
 
     /// The bytes that go over the wire.
     pub fn into_bytes(mut self) -> Bytes {
-        let start = self.write_header();
-        let wire = if self.wire.spilled() {
-            Bytes::from(self.wire.into_vec())
-        } else {
-            Bytes::from_owner(self.wire)
-        };
-        wire.slice(start..)
+        let mut start = self.write_header();
+        let (len, capacity) = (self.wire.len(), self.wire.capacity());
+        if len < capacity && len <= CHEAP_TO_MOVE {
+            // A vector without spare room at its end becomes `Bytes` without another allocation.
+            self.wire.resize(capacity, 0);
+            self.wire.copy_within(start..len, start + capacity - len);
+            start += capacity - len;
+        }
+        let mut wire = Bytes::from(self.wire);
+        wire.advance(start);
+        wire
     }
 
     /// Appends the bytes that go over the wire.
@@ -85,17 +94,16 @@ impl Command {
         })
     }
 
+    #[inline]
     fn push(&mut self, arg: &[u8]) {
-        let mut digits = [0; 20];
-        let digits = decimal_digits(&mut digits, arg.len() as u64);
-        let more = 1 + digits.len() + 2 + arg.len() + 2;
-        if arg.len() > 1024 {
-            // Large arguments tend to be the last one: no room beyond them means no second allocation.
+        let more = MAX_HEAD + arg.len() + 2;
+        if arg.len() > CHEAP_TO_MOVE {
+            // Large arguments tend to be the last one: hardly any room beyond them is needed.
             self.wire.reserve_exact(more);
+        } else {
+            self.wire.reserve(more);
         }
-        self.wire.push(b'$');
-        self.wire.extend_from_slice(digits);
-        self.wire.extend_from_slice(b"\r\n");
+        head(&mut self.wire, b'$', arg.len());
         self.wire.extend_from_slice(arg);
         self.wire.extend_from_slice(b"\r\n");
         self.len += 1;

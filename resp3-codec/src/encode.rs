@@ -111,17 +111,25 @@ pub(crate) fn put_f64(buf: &mut impl BufMut, number: f64) {
 pub(crate) const MAX_HEAD: usize = 23;
 
 /// `tag`, a number, CR LF.
-#[inline]
-pub(crate) fn head(buf: &mut BytesMut, tag: u8, number: usize) {
-    if number < 10 {
-        return buf.put_slice(&[tag, b'0' + number as u8, b'\r', b'\n']);
+#[inline(always)]
+pub(crate) fn head(buf: &mut impl BufMut, tag: u8, number: usize) {
+    match number {
+        0..10 => buf.put_slice(&[tag, b'0' + number as u8, b'\r', b'\n']),
+        10..100 => {
+            let (tens, ones) = (number as u8 / 10, number as u8 % 10);
+            buf.put_slice(&[tag, b'0' + tens, b'0' + ones, b'\r', b'\n']);
+        }
+        _ => long_head(buf, tag, number),
     }
+}
+
+fn long_head(buf: &mut impl BufMut, tag: u8, number: usize) {
     buf.put_u8(tag);
     decimal(buf, number as u64);
     buf.put_slice(b"\r\n");
 }
 
-pub(crate) fn decimal(buf: &mut impl BufMut, number: u64) {
+fn decimal(buf: &mut impl BufMut, number: u64) {
     let mut digits = [0; 20];
     buf.put_slice(decimal_digits(&mut digits, number));
 }
