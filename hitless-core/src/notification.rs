@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use resp3_codec::Frame;
 
-use crate::endpoint::{Endpoint, EndpointError};
+use crate::endpoint::{Endpoint, EndpointError, Peer};
 use crate::slots::{SlotError, SlotMove, SlotSet};
 
 mod parse;
@@ -156,6 +156,17 @@ pub enum MoveTarget {
     SameName,
     /// This endpoint.
     Endpoint(Endpoint),
+}
+
+impl MoveTarget {
+    /// The address it names, if it names one that need not be looked up.
+    #[must_use]
+    pub fn address(&self) -> Option<Peer> {
+        match self {
+            Self::Endpoint(endpoint) => endpoint.peer(),
+            Self::SameName => None,
+        }
+    }
 }
 
 impl fmt::Display for MoveTarget {

@@ -1,6 +1,6 @@
 //! The slots of the pool: which connection serves, and which is to take its place.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::{Action, Client, Link};
 use crate::backoff::Reconnect;
@@ -134,15 +134,15 @@ impl Client {
         if !self.lifecycle.is_running() {
             return;
         }
-        let pause = match redial {
-            Redial::AtOnce => Duration::ZERO,
-            Redial::AfterPause => self.pool.slots[slot].reconnect.next(&mut self.pool.rng),
-            Redial::Hopeless => Reconnect::CAP,
-        };
         let empty = &mut self.pool.slots[slot];
         if empty.active.is_some() || empty.next.is_some() {
             return;
         }
+        let pause = match redial {
+            Redial::AtOnce => return self.open(now, slot),
+            Redial::AfterPause => empty.reconnect.next(&mut self.pool.rng),
+            Redial::Hopeless => Reconnect::CAP,
+        };
         empty.retry_at = Some(after(now, pause));
     }
 

@@ -22,7 +22,6 @@ impl Client {
     ///
     /// # Errors
     /// [`SendError`] gives the request back: too many are under way, or the client is shutting down.
-    #[expect(clippy::result_large_err, reason = "the request is given back as it came")]
     pub fn send(&mut self, now: Instant, request: Request) -> Result<RequestId, SendError> {
         self.now = now;
         if !self.lifecycle.is_running() {

@@ -1,1 +1,481 @@
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::num::NonZeroU32;
+use std::time::Duration;
 
+use bytes::Bytes;
+use proptest::prelude::*;
+
+use super::*;
+use crate::config::ConfigBuilder;
+use crate::endpoint::Endpoint;
+use crate::error::{Delivery, RequestError};
+use crate::event::Event;
+use crate::request::{Outcome, Replay, Request, SendError};
+use crate::timer::epoch;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn peer(port: u16) -> Peer {
+    Peer::from(SocketAddr::from(([127, 0, 0, 1], port)))
+}
+
+/// A client, and servers that answer only when a test says so. Each reply repeats the payload that it answers.
+struct World {
+    client: Client,
+    now: Instant,
+    dials: Vec<(ConnId, Peer)>,
+    /// Requests written and not answered, per connection.
+    pending: BTreeMap<ConnId, Vec<Bytes>>,
+    done: BTreeMap<RequestId, Outcome>,
+    started: Option<Result<(), ConnectError>>,
+    events: Vec<Event>,
+}
+
+impl World {
+    fn new(pool: u32) -> Self {
+        Self::with(|builder| builder.pool_size(pool))
+    }
+
+    fn with(configure: impl FnOnce(ConfigBuilder) -> ConfigBuilder) -> Self {
+        let builder = configure(Config::builder(Endpoint::parse("127.0.0.1:1", 6379).unwrap()));
+        let now = epoch();
+        let mut world = Self {
+            client: Client::new(now, Arc::new(builder.build().unwrap()), 1),
+            now,
+            dials: Vec::new(),
+            pending: BTreeMap::new(),
+            done: BTreeMap::new(),
+            started: None,
+            events: Vec::new(),
+        };
+        world.drain();
+        world
+    }
+
+    fn started(pool: u32) -> Self {
+        let mut world = Self::new(pool);
+        world.answer_dials();
+        assert_eq!(world.started, Some(Ok(())));
+        world
+    }
+
+    fn drain(&mut self) {
+        while let Some(action) = self.client.poll_action() {
+            match action {
+                Action::Connect { conn, address, .. } => self.dials.push((conn, address)),
+                Action::Flush { conn } => self.transmit(conn),
+                Action::Complete { request, outcome } => {
+                    assert!(self.done.insert(request, outcome).is_none(), "{request} completed twice");
+                }
+                Action::Close { conn, .. } => {
+                    self.pending.remove(&conn);
+                    self.dials.retain(|(dialled, _)| *dialled != conn);
+                }
+                Action::Started(result) => assert!(self.started.replace(result).is_none(), "started twice"),
+                Action::Emit(event) => self.events.push(event),
+                Action::Resolve { .. } | Action::Push { .. } | Action::Terminated => {}
+            }
+        }
+        assert!(self.client.poll_timeout().is_none_or(|at| at > self.now), "it spins");
+    }
+
+    fn transmit(&mut self, conn: ConnId) {
+        let mut buffer = WriteBuffer::new();
+        while self.client.poll_transmit(conn, &mut buffer) {}
+        let pending = self.pending.entry(conn).or_default();
+        // Each request of these tests is one word, ended by a line feed; handshakes are answered by `connect`.
+        let text = Bytes::copy_from_slice(buffer.chunk());
+        let words = text.split(|byte| *byte == b'\n').filter(|word| !word.is_empty());
+        pending.extend(words.map(|word| text.slice_ref(word)));
+    }
+
+    fn connect(&mut self, conn: ConnId, address: Peer) {
+        self.client.handle_connected(self.now, conn, address);
+        self.drain();
+        self.pending.remove(&conn);
+        let ok = || Frame::Simple(Bytes::from_static(b"OK"));
+        let hello = Frame::Map(vec![(Frame::bulk("proto"), Frame::Integer(3))]);
+        self.client.handle_frames(self.now, conn, [hello, ok(), ok(), ok()]);
+        self.drain();
+    }
+
+    fn answer_dials(&mut self) {
+        while !self.dials.is_empty() {
+            let (conn, address) = self.dials.remove(0);
+            self.connect(conn, address);
+        }
+    }
+
+    fn send(&mut self, word: &str) -> RequestId {
+        self.send_as(word, Replay::IfUnsent)
+    }
+
+    fn send_as(&mut self, word: &str, replay: Replay) -> RequestId {
+        let payload = Bytes::from(format!("{word}\n"));
+        let id = self.client.send(self.now, Request::raw(payload, NonZeroU32::MIN).replay(replay)).unwrap();
+        self.drain();
+        id
+    }
+
+    /// The server answers everything that was written to `conn`.
+    fn answer(&mut self, conn: ConnId) {
+        let replies = self.pending.remove(&conn).unwrap_or_default().into_iter().map(Frame::Bulk);
+        self.client.handle_frames(self.now, conn, replies);
+        self.drain();
+    }
+
+    fn push(&mut self, conn: ConnId, words: &[&str]) {
+        let elements = words.iter().map(|word| match word.parse() {
+            Ok(number) => Frame::Integer(number),
+            Err(_) => Frame::Bulk(Bytes::copy_from_slice(word.as_bytes())),
+        });
+        self.client.handle_frames(self.now, conn, [Frame::Push(elements.collect())]);
+        self.drain();
+    }
+
+    fn conns(&self) -> Vec<ConnId> {
+        self.client.links.iter().map(|(conn, _)| conn).collect()
+    }
+
+    fn close(&mut self, conn: ConnId) {
+        self.pending.remove(&conn);
+        self.client.handle_closed(self.now, conn, CloseCause::ByServer);
+        self.drain();
+    }
+
+    fn pass(&mut self, time: Duration) {
+        let until = self.now + time;
+        while let Some(at) = self.client.poll_timeout().filter(|at| *at <= until) {
+            self.now = self.now.max(at);
+            self.client.handle_timeout(self.now);
+            self.drain();
+        }
+        self.now = until;
+    }
+
+    fn reply_of(&self, request: RequestId) -> &str {
+        self.done[&request].as_ref().unwrap()[0].as_str().unwrap()
+    }
+
+    fn failure_of(&self, request: RequestId) -> &RequestError {
+        self.done[&request].as_ref().unwrap_err()
+    }
+}
+
+#[test]
+fn a_pool_starts_once_every_connection_is_ready() {
+    let mut world = World::new(3);
+    assert_eq!(world.dials.len(), 3);
+    let (conn, address) = world.dials.remove(0);
+    world.connect(conn, address);
+    assert_eq!(world.started, None);
+    world.answer_dials();
+    assert_eq!(world.started, Some(Ok(())));
+}
+
+#[test]
+fn a_pool_that_cannot_be_opened_says_why_after_a_few_attempts() {
+    let mut world = World::new(1);
+    let mut attempts = 0;
+    while world.started.is_none() {
+        for (conn, _) in std::mem::take(&mut world.dials) {
+            attempts += 1;
+            world.client.handle_connect_failed(world.now, conn, io::ErrorKind::ConnectionRefused);
+            world.drain();
+        }
+        world.pass(SECOND);
+    }
+    assert_eq!(attempts, 4);
+    assert_eq!(world.started, Some(Err(ConnectError::Connect(io::ErrorKind::ConnectionRefused))));
+    assert!(world.client.is_terminated());
+}
+
+#[test]
+fn refused_credentials_end_the_start_at_once() {
+    let mut world = World::new(1);
+    let (conn, address) = world.dials.remove(0);
+    world.client.handle_connected(world.now, conn, address);
+    world.drain();
+    let refusal = Frame::Error(Bytes::from_static(b"WRONGPASS invalid username-password pair"));
+    world.client.handle_frames(world.now, conn, [refusal]);
+    world.drain();
+    assert!(matches!(world.started, Some(Err(ConnectError::Handshake(_)))), "{:?}", world.started);
+}
+
+/// INV-04: the switch is atomic: what was written is answered by the old node, what was not goes along, in order.
+#[test]
+fn a_cut_over_moves_what_was_not_written() {
+    let mut world = World::started(1);
+    let old = world.conns()[0];
+    let written = world.send("written");
+    let config = |client: &mut Client, now, word: &'static str| {
+        client.send(now, Request::raw(Bytes::from_static(word.as_bytes()), NonZeroU32::MIN)).unwrap()
+    };
+    // The socket takes nothing now: these wait.
+    let first = config(&mut world.client, world.now, "first\n");
+    let second = config(&mut world.client, world.now, "second\n");
+    let flushes: Vec<_> = std::iter::from_fn(|| world.client.poll_action()).collect();
+    assert!(matches!(flushes[..], [Action::Flush { .. }]), "said once for both: {flushes:?}");
+    world.push(old, &["MOVING", "1", "15", "127.0.0.1:2"]);
+    let (new, address) = world.dials.remove(0);
+    assert_eq!(address, peer(2));
+    world.connect(new, address);
+    assert_eq!(world.pending[&new], ["first", "second"]);
+    let after = world.send("after");
+    assert_eq!(world.pending[&new], ["first", "second", "after"]);
+    world.answer(old);
+    assert_eq!(world.reply_of(written), "written");
+    assert_eq!(world.conns(), [new], "the old one is closed as soon as it has answered");
+    world.answer(new);
+    assert_eq!([first, second, after].map(|id| world.reply_of(id).to_owned()), ["first", "second", "after"]);
+    assert!(world.events.iter().any(|event| matches!(event, Event::CutOver { moved: 2, .. })));
+}
+
+/// PITFALL-08: the reply of a command that ran on the old node is delivered, however late.
+#[test]
+fn a_reply_from_a_draining_connection_is_delivered() {
+    let mut world = World::started(1);
+    let old = world.conns()[0];
+    let request = world.send("slow");
+    world.push(old, &["MOVING", "1", "5", "127.0.0.1:2"]);
+    world.answer_dials();
+    world.pass(4 * SECOND);
+    world.answer(old);
+    assert_eq!(world.reply_of(request), "slow");
+}
+
+/// INV-05, INV-06: at the deadline a write that was not answered fails as unknown; a read is asked again.
+#[test]
+fn at_the_deadline_reads_are_repeated_and_writes_are_not() {
+    let mut world = World::with(|builder| builder.pool_size(1).command_timeout(None));
+    world.answer_dials();
+    let old = world.conns()[0];
+    let write = world.send("write");
+    let read = world.send_as("read", Replay::Idempotent);
+    world.push(old, &["MOVING", "1", "5", "127.0.0.1:2"]);
+    let (new, address) = world.dials.remove(0);
+    world.connect(new, address);
+    world.pass(11 * SECOND);
+    assert_eq!(world.conns(), [new]);
+    assert_eq!(world.pending[&new], ["read"]);
+    assert_eq!(world.failure_of(write), &RequestError::MoveDeadline { delivery: Delivery::Unknown });
+    assert!(!world.done.contains_key(&read));
+}
+
+#[test]
+fn requests_wait_for_a_connection_and_go_out_in_order() {
+    let mut world = World::started(1);
+    let old = world.conns()[0];
+    world.close(old);
+    let first = world.send("first");
+    let second = world.send("second");
+    assert_eq!(world.client.stats().parked, 2);
+    world.pass(SECOND);
+    world.answer_dials();
+    let new = world.conns()[0];
+    assert_eq!(world.pending[&new], ["first", "second"]);
+    world.answer(new);
+    assert_eq!((world.reply_of(first), world.reply_of(second)), ("first", "second"));
+}
+
+/// INV-14: what waits has a limit, and the request comes back.
+#[test]
+fn a_full_client_gives_the_request_back() {
+    let mut world = World::with(|builder| builder.pool_size(1).parked_requests(2).requests_in_flight(4));
+    world.answer_dials();
+    let old = world.conns()[0];
+    for _ in 0..4 {
+        world.send("x");
+    }
+    let again = |world: &mut World| {
+        world.client.send(world.now, Request::raw(Bytes::from_static(b"y"), NonZeroU32::MIN))
+    };
+    assert!(matches!(again(&mut world), Err(SendError::Full(_))));
+    world.answer(old);
+    world.close(old);
+    world.send("x");
+    world.send("x");
+    match again(&mut world) {
+        Err(error @ SendError::Full(_)) => assert_eq!(error.into_request().replies(), NonZeroU32::MIN),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_cancelled_request_never_completes() {
+    let mut world = World::started(1);
+    let conn = world.conns()[0];
+    let cancelled = world.send("cancelled");
+    let other = world.send("other");
+    world.client.cancel(world.now, cancelled);
+    world.answer(conn);
+    assert_eq!(world.done.keys().collect::<Vec<_>>(), [&other]);
+    assert_eq!(world.reply_of(other), "other");
+    world.client.cancel(world.now, other);
+    assert_eq!(world.client.stats().requests, 0);
+}
+
+/// INV-15, PITFALL-13: a shutdown lets requests finish, then leaves nothing.
+#[test]
+fn a_shutdown_finishes_what_was_accepted() {
+    let mut world = World::started(2);
+    let request = world.send("last");
+    let conn = *world.pending.iter().find(|(_, words)| !words.is_empty()).unwrap().0;
+    world.client.shutdown(world.now, world.now + 5 * SECOND);
+    world.drain();
+    assert_eq!(world.conns(), [conn], "an idle connection is closed at once");
+    assert!(matches!(
+        world.client.send(world.now, Request::raw(Bytes::from_static(b"y"), NonZeroU32::MIN)),
+        Err(SendError::ShuttingDown(_))
+    ));
+    world.answer(conn);
+    assert_eq!(world.reply_of(request), "last");
+    assert!(world.client.is_terminated());
+    assert_eq!((world.client.poll_timeout(), world.client.stats().requests), (None, 0));
+}
+
+#[test]
+fn a_shutdown_does_not_wait_longer_than_its_grace() {
+    let mut world = World::started(1);
+    let request = world.send("stuck");
+    world.client.shutdown(world.now, world.now + SECOND);
+    world.drain();
+    world.pass(SECOND);
+    assert_eq!(world.failure_of(request), &RequestError::ShutDown { delivery: Delivery::Unknown });
+    assert!(world.client.is_terminated());
+    assert_eq!(world.client.poll_timeout(), None);
+}
+
+#[test]
+fn a_shutdown_in_the_middle_of_a_move_ends_it() {
+    let mut world = World::started(4);
+    let old = world.conns()[0];
+    world.push(old, &["MOVING", "1", "15", "127.0.0.1:2"]);
+    assert_eq!(world.dials.len(), 1);
+    world.client.shutdown(world.now, world.now);
+    world.drain();
+    assert!(world.client.is_terminated() && world.dials.is_empty());
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Send(bool),
+    Answer(usize),
+    Cancel(usize),
+    Close(usize),
+    Moving { conn: usize, seq: u64, port: u16, grace: u64 },
+    Migrating(usize, u64),
+    Dial { ok: bool },
+    Pass(u64),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let nth = || 0..12_usize;
+    prop_oneof![
+        6 => prop::bool::ANY.prop_map(Step::Send),
+        4 => nth().prop_map(Step::Answer),
+        1 => nth().prop_map(Step::Cancel),
+        1 => nth().prop_map(Step::Close),
+        2 => (nth(), 0..5_u64, 1..4_u16, 1..10_u64)
+            .prop_map(|(conn, seq, port, grace)| Step::Moving { conn, seq, port, grace }),
+        1 => (nth(), 0..5_u64).prop_map(|(conn, seq)| Step::Migrating(conn, seq)),
+        4 => prop::bool::weighted(0.8).prop_map(|ok| Step::Dial { ok }),
+        2 => (0..3000_u64).prop_map(Step::Pass),
+    ]
+}
+
+/// Which requests were written where, in order: the server's side of the story.
+#[derive(Default)]
+struct Story {
+    sent: Vec<(RequestId, String, bool)>,
+    cancelled: Vec<RequestId>,
+    written: BTreeMap<String, u32>,
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(128))]
+
+    /// INV-01, INV-02, INV-05, INV-11, INV-12, INV-15: under any mixture of moves, losses and time each request
+    /// completes at most once while the client lives and exactly once when it has ended, with its own reply; and a
+    /// write is written at most once.
+    #[test]
+    fn requests_are_conserved_whatever_happens(steps in prop::collection::vec(step(), 0..100)) {
+        let mut world = World::started(3);
+        let mut story = Story::default();
+        for (number, step) in steps.into_iter().enumerate() {
+            let conns = world.conns();
+            let nth = |at: usize| conns.get(at % conns.len().max(1)).copied();
+            match step {
+                Step::Send(write) => {
+                    let word = format!("{number}");
+                    let id = world.send_as(&word, if write { Replay::IfUnsent } else { Replay::Idempotent });
+                    story.sent.push((id, word, write));
+                }
+                Step::Answer(at) => nth(at).into_iter().for_each(|conn| count_and_answer(&mut world, &mut story, conn)),
+                Step::Cancel(at) => {
+                    if let Some((id, ..)) = story.sent.get(at) {
+                        world.client.cancel(world.now, *id);
+                        world.drain();
+                        story.cancelled.push(*id);
+                    }
+                }
+                Step::Close(at) => {
+                    if let Some(conn) = nth(at) {
+                        count(&world, &mut story, conn);
+                        world.close(conn);
+                    }
+                }
+                Step::Moving { conn, seq, port, grace } => {
+                    if let Some(conn) = nth(conn) {
+                        let target = format!("127.0.0.1:{port}");
+                        world.push(conn, &["MOVING", &seq.to_string(), &grace.to_string(), &target]);
+                    }
+                }
+                Step::Migrating(at, seq) => {
+                    if let Some(conn) = nth(at) {
+                        world.push(conn, &["MIGRATING", &seq.to_string(), "1"]);
+                    }
+                }
+                Step::Dial { ok } => {
+                    if !world.dials.is_empty() {
+                        let (conn, address) = world.dials.remove(0);
+                        if ok {
+                            world.connect(conn, address);
+                        } else {
+                            world.client.handle_connect_failed(world.now, conn, io::ErrorKind::ConnectionRefused);
+                            world.drain();
+                        }
+                    }
+                }
+                Step::Pass(millis) => world.pass(Duration::from_millis(millis)),
+            }
+        }
+        world.client.shutdown(world.now, world.now + 5 * SECOND);
+        world.drain();
+        world.pass(6 * SECOND);
+        prop_assert!(world.client.is_terminated());
+        prop_assert_eq!(world.client.poll_timeout(), None);
+        for (id, word, write) in &story.sent {
+            match world.done.get(id) {
+                Some(Ok(replies)) => prop_assert_eq!(replies[0].as_str(), Some(&**word)),
+                Some(Err(_)) => {}
+                None => prop_assert!(story.cancelled.contains(id), "{} was lost", word),
+            }
+            prop_assert!(!write || story.written.get(word).copied().unwrap_or(0) <= 1, "{} ran twice", word);
+        }
+        prop_assert_eq!(world.client.stats().requests, 0);
+    }
+}
+
+/// The server reads what was written to `conn`.
+fn count(world: &World, story: &mut Story, conn: ConnId) {
+    for word in world.pending.get(&conn).into_iter().flatten() {
+        *story.written.entry(String::from_utf8_lossy(word).into_owned()).or_default() += 1;
+    }
+}
+
+fn count_and_answer(world: &mut World, story: &mut Story, conn: ConnId) {
+    count(world, story, conn);
+    world.answer(conn);
+}

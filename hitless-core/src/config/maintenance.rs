@@ -21,7 +21,6 @@ pub struct Config {
 
 impl Config {
     /// A builder with the defaults.
-    #[must_use]
     pub fn builder() -> ConfigBuilder {
         ConfigBuilder::default()
     }

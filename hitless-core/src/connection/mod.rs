@@ -110,8 +110,6 @@ impl Connection {
     ///
     /// # Errors
     /// Gives it back if the connection is not ready, or is draining or closed.
-    // The request itself is the error: boxing it would cost an allocation where nothing went wrong.
-    #[expect(clippy::result_large_err, reason = "the request is given back as it came")]
     pub fn enqueue(&mut self, mut accepted: Accepted) -> Result<Ticket, Accepted> {
         if !self.is_serving() {
             return Err(accepted);

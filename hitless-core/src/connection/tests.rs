@@ -291,9 +291,8 @@ impl Model {
         let Some(front) = self.written.front_mut() else { return false };
         front.1 -= 1;
         if front.1 == 0 {
-            if let Some((id, _, true)) = self.written.pop_front() {
-                self.completed.push(id);
-            }
+            let answered = self.written.pop_front().filter(|(.., wanted)| *wanted);
+            self.completed.extend(answered.map(|(id, ..)| id));
         }
         true
     }

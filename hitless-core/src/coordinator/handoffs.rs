@@ -24,10 +24,8 @@ impl Coordinator {
         let source = key.source.clone();
         let deadline = after(now, grace);
         self.supersede(&source);
-        if let MoveTarget::Endpoint(target) = &key.target {
-            if let Some(address) = target.peer() {
-                self.reinstate(&address, key.seq);
-            }
+        if let Some(address) = key.target.address() {
+            self.reinstate(&address, key.seq);
         }
         let maintenance = self.config.maintenance();
         let remembered_until = after(deadline, maintenance.window_cap());

@@ -6,7 +6,7 @@ use super::moves::MoveKey;
 use super::{Coordinator, Directive, Phase};
 use crate::event::{Event, Ignored, WindowScope};
 use crate::ids::ConnId;
-use crate::notification::{MoveTarget, Notification, NotificationKind, Seq};
+use crate::notification::{Notification, NotificationKind, Seq};
 use crate::timer::after;
 use crate::windows::{Cause, opener_end};
 
@@ -20,7 +20,7 @@ impl Coordinator {
         match notification {
             Notification::Moving { seq, grace, target } => {
                 let key = MoveKey { source: peer, seq: *seq, target: target.clone() };
-                self.on_moving(now, conn, key, *grace);
+                self.on_moving(now, conn, key, *grace, Cause::of(notification));
             }
             Notification::Migrating { starts_in, .. } | Notification::FailingOver { starts_in, .. } => {
                 self.on_opener(now, conn, notification, WindowScope::Database, *starts_in);
@@ -37,24 +37,22 @@ impl Coordinator {
         self.put_to_work(now);
     }
 
-    fn on_moving(&mut self, now: Instant, conn: ConnId, key: MoveKey, grace: Duration) {
+    fn on_moving(&mut self, now: Instant, conn: ConnId, key: MoveKey, grace: Duration, cause: Option<Cause>) {
         if let Some(reason) = self.reason_to_ignore(now, conn, &key) {
             return self.ignore(conn, NotificationKind::Moving, key.seq, reason);
         }
-        let cause =
-            Cause::Notification { kind: NotificationKind::Moving, seq: key.seq, shards: Default::default() };
-        let scope = WindowScope::Peer(key.source.clone());
-        self.open_window(now, scope, cause, Some(NotificationKind::Moving), after(now, grace));
+        if let Some(cause) = cause {
+            let scope = WindowScope::Peer(key.source.clone());
+            self.open_window(now, scope, cause, Some(NotificationKind::Moving), after(now, grace));
+        }
         self.start_move(now, key, grace);
     }
 
     /// Why this MOVING changes nothing, if so. Late joiners are told of a running move again, and so are connections that
     /// have just arrived at its target: reacting to that would never end.
     fn reason_to_ignore(&mut self, now: Instant, conn: ConnId, key: &MoveKey) -> Option<Ignored> {
-        if let MoveTarget::Endpoint(target) = &key.target {
-            if target.peer().as_ref() == Some(&key.source) {
-                return Some(Ignored::AlreadyThere);
-            }
+        if key.target.address().as_ref() == Some(&key.source) {
+            return Some(Ignored::AlreadyThere);
         }
         let arrived = |of: &super::Move| {
             of.key.seq == key.seq && of.key.target == key.target && of.landed.as_ref() == Some(&key.source)
