@@ -124,6 +124,8 @@ impl Client {
             connection.handle_frame(frame);
             self.drain_events(now, conn);
         }
+        // A reply may call for the second write of the handshake.
+        self.flush(conn);
         self.settle(now);
     }
 
