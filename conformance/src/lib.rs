@@ -11,6 +11,7 @@
 pub mod cases;
 pub mod clock;
 pub mod direct;
+pub mod driver_world;
 mod laws;
 pub mod net;
 pub mod server;

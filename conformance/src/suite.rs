@@ -80,7 +80,7 @@ pub fn run(host: &dyn Host, id: &str) {
     }
 }
 
-/// Hands the list of all cases to another macro. A case that stands behind `virtual_only` needs a clock that jumps, or a
+/// Hands the list of all cases to another macro. A case behind the semicolon of its group needs a clock that jumps, or a
 /// network that does as it is told; the reason follows.
 #[doc(hidden)]
 #[macro_export]
@@ -88,12 +88,32 @@ macro_rules! for_each_case {
     ($callback:path $(, $argument:tt)*) => {
         $callback! {
             [$($argument)*]
+            handshake {
+                one_round_trip,
+                modes_and_opt_ins,
+                modes_and_resp2_servers,
+                configured_resp2_opts_in_to_nothing,
+                one_quiet_refusal,
+                loading_disables_nothing,
+                link_closed_at_the_opt_in,
+                the_password_appears_nowhere,
+                a_wrong_password_is_an_error,
+                only_what_matters_is_an_error,
+                pushes_between_the_replies,
+                a_retained_completion_is_a_no_op,
+                session_state_moves,
+                transparent_without_a_push,
+                nobody_answers,
+                ;
+                a_refusal_expires: "it takes ten minutes",
+            }
             moving {
                 healthy_target,
                 honours_the_port,
                 copies_are_one_move,
                 idle_connections_move,
                 target_dead_for_a_while,
+                ;
             }
         }
     };
@@ -104,7 +124,7 @@ macro_rules! for_each_case {
 macro_rules! list_cases {
     ([] $($group:ident {
         $($case:ident,)*
-        $(virtual_only { $($virtual_case:ident: $reason:literal,)* })?
+        ; $($virtual_case:ident: $reason:literal,)*
     })*) => {
         /// Every case.
         pub static CASES: &[Case] = &[$(
@@ -114,12 +134,12 @@ macro_rules! list_cases {
                 $crate::cases::$group::$case,
                 $crate::cases::source::$group,
             ),)*
-            $($(Case::new(
+            $(Case::new(
                 concat!(stringify!($group), "::", stringify!($virtual_case)),
                 Some($reason),
                 $crate::cases::$group::$virtual_case,
                 $crate::cases::source::$group,
-            ),)*)?
+            ),)*
         )*];
     };
 }
@@ -143,7 +163,7 @@ macro_rules! suite {
 macro_rules! tests_in_virtual_time {
     ([$adapter:ty] $($group:ident {
         $($case:ident,)*
-        $(virtual_only { $($virtual_case:ident: $reason:literal,)* })?
+        ; $($virtual_case:ident: $reason:literal,)*
     })*) => {
         mod conformance { $(
             mod $group {
@@ -154,12 +174,12 @@ macro_rules! tests_in_virtual_time {
                         $crate::run_case!($adapter, $group, $case);
                     }
                 )*
-                $($(
+                $(
                     #[test]
                     fn $virtual_case() {
                         $crate::run_case!($adapter, $group, $virtual_case);
                     }
-                )*)?
+                )*
             }
         )* }
     };
@@ -170,7 +190,7 @@ macro_rules! tests_in_virtual_time {
 macro_rules! tests_in_real_time {
     ([$adapter:ty] $($group:ident {
         $($case:ident,)*
-        $(virtual_only { $($virtual_case:ident: $reason:literal,)* })?
+        ; $($virtual_case:ident: $reason:literal,)*
     })*) => {
         mod conformance { $(
             mod $group {
@@ -181,13 +201,13 @@ macro_rules! tests_in_real_time {
                         $crate::run_case!($adapter, $group, $case);
                     }
                 )*
-                $($(
+                $(
                     #[test]
                     #[ignore = $reason]
                     fn $virtual_case() {
                         $crate::run_case!($adapter, $group, $virtual_case);
                     }
-                )*)?
+                )*
             }
         )* }
     };

@@ -15,7 +15,7 @@ pub fn healthy_target(host: &dyn Host) {
     bed.run_for(millis(300));
     bed.moving(bed.a, bed.b, 3);
     bed.run_until_all_at(bed.b);
-    assert_eq!((bed.dials(bed.a), bed.dials(bed.b)), (5, 5));
+    assert_eq!((bed.accepted(bed.a), bed.accepted(bed.b)), (5, 5));
     let (a, mut finished) = (bed.peer(bed.a), 0);
     for event in bed.events() {
         if let Event::MoveFinished { source, moved, stayed, .. } = event {
@@ -40,7 +40,7 @@ pub fn honours_the_port(host: &dyn Host) {
     bed.connect();
     bed.moving(bed.a, bed.b, 2);
     bed.run_until_all_at(bed.b);
-    assert_eq!(bed.dials(bed.a), 3);
+    assert_eq!(bed.accepted(bed.a), 3);
     bed.finish();
 }
 
@@ -56,7 +56,7 @@ pub fn copies_are_one_move(host: &dyn Host) {
     }
     bed.run_until_all_at(bed.b);
     assert_eq!(bed.moves(), 1);
-    assert_eq!(bed.dials(bed.b), 3);
+    assert_eq!(bed.accepted(bed.b), 3);
     let duplicate =
         |event: &&Event| matches!(event, Event::NotificationIgnored { reason: Ignored::Duplicate, .. });
     assert_eq!(bed.count(duplicate), 8, "nine copies, one of which began the move\n{}", bed.history());
@@ -84,15 +84,14 @@ pub fn target_dead_for_a_while(host: &dyn Host) {
     let mut bed = Testbed::new(host);
     bed.connect();
     bed.start_load(8);
-    let b = bed.b;
-    bed.server(|server, now| server.refuse_dials(now, b, Some(now + millis(1500))));
+    bed.refuse(bed.b, millis(1500));
     bed.moving(bed.a, bed.b, 4);
     bed.run_for(millis(1000));
     assert_eq!(bed.connections(bed.a).len(), 3, "they serve");
     assert_eq!(bed.cut_overs(), 0);
     bed.run_until("the move is over", millis(2000), |bed| bed.cut_overs() == 3);
     bed.run_until_all_at(bed.b);
-    let refused = bed.dials(bed.b) - bed.accepted(bed.b);
+    let refused = bed.count(|event| matches!(event, Event::HandoffFailed { .. }));
     assert!((1..=3).contains(&refused), "only the scout tried: {refused} refused dials");
     bed.stop_load();
     bed.assert_hitless(millis(50));

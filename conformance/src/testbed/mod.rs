@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::panic::resume_unwind;
 use std::time::{Duration, Instant};
 
+use bytes::{Bytes, BytesMut};
 use hitless_core::client::Stats;
 use hitless_core::config::{Config, ConfigBuilder, maintenance};
 use hitless_core::endpoint::{Endpoint, Host as HostName, Peer};
@@ -17,7 +18,8 @@ use resp3_codec::{Command, Frame, cmd};
 pub use self::load::{Load, Operation};
 use crate::laws;
 use crate::server::{
-    EndpointId, EndpointSpec, Moving, Server, ServerConfig, ServerConn, ServerMachine, Target,
+    CloseHow, EndpointId, EndpointSpec, Event as ServerEvent, Moving, Rule, Server, ServerConfig, ServerConn,
+    ServerMachine, Target,
 };
 use crate::world::{Host, Layout, Setup, Ticket, World};
 
@@ -440,12 +442,7 @@ impl Testbed {
         self.server(|server, _| server.connections(endpoint))
     }
 
-    /// How many dials an endpoint has met, refused ones included.
-    pub fn dials(&mut self, endpoint: EndpointId) -> usize {
-        self.server(|server, _| server.ledger().dials(endpoint).count())
-    }
-
-    /// How many dials an endpoint has accepted.
+    /// How many dials an endpoint has accepted. Over sockets the system refuses the others, and nobody counts them.
     pub fn accepted(&mut self, endpoint: EndpointId) -> usize {
         self.server(|server, _| server.ledger().accepted(endpoint))
     }
@@ -477,6 +474,74 @@ impl Testbed {
         });
     }
 
+    /// The requests that arrived on a connection, in words.
+    pub fn requests_on(&mut self, conn: ServerConn) -> Vec<String> {
+        self.server(|server, _| {
+            server.ledger().received_on(conn).map(|request| format!("{request:?}")).collect()
+        })
+    }
+
+    /// Endpoint and connection of the requests that begin with these words, in the order of their arrival.
+    pub fn arrivals(&mut self, words: &str) -> Vec<(EndpointId, ServerConn)> {
+        self.server(|server, _| {
+            let entries = server.ledger().entries().iter();
+            let meant = entries.filter(|entry| match &entry.event {
+                ServerEvent::Received(request) => request.is(words),
+                _ => false,
+            });
+            meant.filter_map(|entry| Some((entry.endpoint, entry.conn?))).collect()
+        })
+    }
+
+    /// The opt-ins that an endpoint was asked for.
+    pub fn opt_ins(&mut self, endpoint: EndpointId) -> usize {
+        self.server(|server, _| server.ledger().opt_ins(endpoint).count())
+    }
+
+    /// Adds a rule for what happens to certain requests.
+    pub fn rule(&mut self, rule: Rule) {
+        self.server(|server, _| server.add_rule(rule));
+    }
+
+    /// Answers requests at an endpoint late from now on.
+    pub fn slow_down(&mut self, endpoint: EndpointId, delay: Duration) {
+        self.server(|server, _| server.set_reply_delay(endpoint, delay, None));
+    }
+
+    /// Refuses dials of an endpoint from now on, for so long or until it is restored.
+    pub fn refuse(&mut self, endpoint: EndpointId, time: impl Into<Option<Duration>>) {
+        let time = time.into();
+        self.server(|server, now| server.refuse_dials(now, endpoint, time.map(|time| now + time)));
+    }
+
+    /// Leaves dials of an endpoint unanswered from now on, for so long or until it is restored.
+    pub fn black_hole(&mut self, endpoint: EndpointId, time: impl Into<Option<Duration>>) {
+        let time = time.into();
+        self.server(|server, now| server.black_hole(now, endpoint, time.map(|time| now + time)));
+    }
+
+    /// Makes an endpoint answer at once again.
+    pub fn restore(&mut self, endpoint: EndpointId) {
+        self.server(|server, _| server.restore(endpoint));
+    }
+
+    /// Ends every connection of an endpoint.
+    pub fn kill_all(&mut self, endpoint: EndpointId, how: CloseHow) {
+        self.server(|server, now| server.kill_all(now, endpoint, how));
+    }
+
+    /// Ends the oldest connection of an endpoint.
+    pub fn kill_one(&mut self, endpoint: EndpointId) {
+        let conn = self.connections(endpoint)[0];
+        self.server(|server, now| server.kill(now, conn, CloseHow::Fin));
+    }
+
+    /// Waits until the pool is whole.
+    pub fn run_until_whole(&mut self) {
+        let size = self.config().pool_size() as usize;
+        self.run_until_soon("the pool is whole", |bed| bed.stats().serving == size);
+    }
+
     /// How often an INCR of `key` was executed.
     pub fn increments(&mut self, key: &str) -> usize {
         self.server(|server, _| server.ledger().executions("INCR", key.as_bytes()).count())
@@ -491,6 +556,14 @@ pub fn maintenance(
     let usual =
         maintenance::Config::builder().relaxed_timeout(SECOND).handoff_timeout(SECOND).max_handoff_retries(3);
     change(usual).build().expect("the settings of a case fit together")
+}
+
+/// The bytes of these frames, one after the other.
+#[must_use]
+pub fn encoded(frames: &[Frame]) -> Bytes {
+    let mut buffer = BytesMut::new();
+    frames.iter().for_each(|frame| frame.encode(&mut buffer));
+    buffer.freeze()
 }
 
 /// `INCR key`.

@@ -1,0 +1,295 @@
+//! The suite over the driver of `hitless-core` on some runtime, with real sockets and real time.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::{self, Thread};
+use std::time::{Duration, Instant};
+
+use hitless_core::client::Stats;
+use hitless_core::config::ConfigBuilder;
+use hitless_core::driver::{Builder, Client, Connector, Error, Events, Pushes, Reply, Resolver, Runtime};
+use hitless_core::endpoint::Peer;
+use hitless_core::error::ConnectError;
+use hitless_core::event::Event;
+use hitless_core::request::{Request, SendError};
+use resp3_codec::Frame;
+
+use crate::clock;
+use crate::net::tcp::TcpServer;
+use crate::server::{Server, ServerMachine};
+use crate::world::{Finished, Host, Layout, Setup, Ticket, World};
+
+/// The longest that the case's thread sleeps: it may be waiting for something at the server, which wakes nobody.
+const TICK: Duration = Duration::from_millis(1);
+/// By how much things may be late on a busy machine.
+const SLACK: Duration = Duration::from_millis(750);
+/// The longest that the last task may take to be gone after a shutdown.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// A runtime under test. An adapter's tests implement this and say `hitless_conformance::suite!(TheirType);`.
+pub trait Adapter: Default + 'static {
+    /// The adapter itself: what the driver runs on.
+    type Runtime: Runtime + Resolver + Connector + Default;
+
+    /// Runs a future to its end on the runtime, whose other tasks go on running afterwards.
+    fn block_on<F: Future>(&self, future: F) -> F::Output;
+
+    /// Tasks of the runtime that are alive, if it can tell.
+    fn live_tasks(&self) -> Option<usize>;
+}
+
+impl<A: Adapter> Host for A {
+    fn world(&self, setup: Setup) -> Result<Box<dyn World>, String> {
+        Ok(Box::new(DriverWorld::<A>::new(setup)?))
+    }
+
+    fn run(&self, case: fn(&dyn Host)) {
+        case(self);
+    }
+}
+
+/// A client on a runtime, and a server behind sockets.
+struct DriverWorld<A: Adapter> {
+    client: Option<Client<A::Runtime>>,
+    replies: BTreeMap<Ticket, Reply<A::Runtime>>,
+    finished: BTreeMap<Ticket, Finished>,
+    next_ticket: u64,
+    event_stream: Option<Events>,
+    events: Vec<(Instant, Event)>,
+    push_stream: Option<Pushes>,
+    pushes: Vec<Vec<Frame>>,
+    names: Arc<Mutex<Names>>,
+    waker: Waker,
+    // The runtime goes before the server, so that nothing of a failed case still dials while that stops.
+    adapter: A,
+    server: TcpServer<Server>,
+}
+
+impl<A: Adapter> DriverWorld<A> {
+    fn new(mut setup: Setup) -> Result<Self, String> {
+        assign_addresses(&mut setup.server, setup.layout)?;
+        let server = TcpServer::start(setup.server)
+            .map_err(|error| format!("the endpoints cannot be bound here: {error}"))?;
+        Ok(Self {
+            client: None,
+            replies: BTreeMap::new(),
+            finished: BTreeMap::new(),
+            next_ticket: 0,
+            event_stream: None,
+            events: Vec::new(),
+            push_stream: None,
+            pushes: Vec::new(),
+            names: Arc::default(),
+            waker: Waker::from(Arc::new(Unpark(thread::current()))),
+            adapter: A::default(),
+            server,
+        })
+    }
+
+    fn client(&self) -> &Client<A::Runtime> {
+        self.client.as_ref().expect("connect first")
+    }
+
+    /// Takes in what the client has to say. True if it was anything.
+    fn collect(&mut self) -> bool {
+        let mut cx = Context::from_waker(&self.waker);
+        let (now, before) = (clock::now(), self.events.len() + self.pushes.len() + self.finished.len());
+        let finished = &mut self.finished;
+        self.replies.retain(|ticket, reply| match Pin::new(reply).poll(&mut cx) {
+            Poll::Pending => true,
+            Poll::Ready(outcome) => {
+                finished.insert(*ticket, Finished { at: now, outcome });
+                false
+            }
+        });
+        if let Some(stream) = &mut self.event_stream {
+            while let Poll::Ready(Some(event)) = stream.poll_next(&mut cx) {
+                self.events.push((now, event.expect("no event is missed")));
+            }
+        }
+        if let Some(stream) = &mut self.push_stream {
+            while let Poll::Ready(Some(push)) = stream.poll_next(&mut cx) {
+                self.pushes.push(push.expect("no push is missed").elements);
+            }
+        }
+        self.events.len() + self.pushes.len() + self.finished.len() > before
+    }
+}
+
+impl<A: Adapter> World for DriverWorld<A> {
+    fn now(&self) -> Instant {
+        clock::now()
+    }
+
+    fn slack(&self) -> Duration {
+        SLACK
+    }
+
+    fn with_server(&mut self, act: &mut dyn FnMut(&mut Server, Instant)) {
+        self.server.with(|server, now| act(server, now));
+    }
+
+    fn set_name(&mut self, host: &str, addresses: Vec<IpAddr>) {
+        lock(&self.names).addresses.insert(host.to_owned(), addresses);
+    }
+
+    fn lookups(&self, host: &str) -> usize {
+        lock(&self.names).lookups.get(host).copied().unwrap_or(0)
+    }
+
+    fn connect(&mut self, settings: ConfigBuilder) -> Result<(), ConnectError> {
+        assert!(self.client.is_none(), "a world has one client");
+        let network = Network { sockets: A::Runtime::default(), names: Arc::clone(&self.names) };
+        // The thread of a busy case may look late; a real application's observer is expected to keep up.
+        let settings = settings.event_capacity(100_000);
+        let builder = Builder::from_settings(A::Runtime::default(), network, settings);
+        self.event_stream = Some(builder.events());
+        let result = self.adapter.block_on(builder.connect());
+        let result = match result {
+            Ok(client) => {
+                self.push_stream = Some(client.pushes());
+                self.client = Some(client);
+                Ok(())
+            }
+            Err(Error::Connect(error)) => Err(error),
+            Err(error) => panic!("the settings of a case fit together: {error}"),
+        };
+        self.collect();
+        result
+    }
+
+    fn send(&mut self, request: Request) -> Result<Ticket, SendError> {
+        let reply = self.client().send(request)?;
+        let ticket = Ticket(self.next_ticket);
+        self.next_ticket += 1;
+        self.replies.insert(ticket, reply);
+        Ok(ticket)
+    }
+
+    fn finished(&self, ticket: Ticket) -> Option<&Finished> {
+        self.finished.get(&ticket)
+    }
+
+    fn cancel(&mut self, ticket: Ticket) {
+        self.replies.remove(&ticket);
+    }
+
+    fn step(&mut self, until: Instant) {
+        if !self.collect() {
+            thread::park_timeout(until.saturating_duration_since(clock::now()).min(TICK));
+            self.collect();
+        }
+    }
+
+    fn events(&self) -> &[(Instant, Event)] {
+        &self.events
+    }
+
+    fn pushes(&self) -> &[Vec<Frame>] {
+        &self.pushes
+    }
+
+    fn stats(&self) -> Stats {
+        self.client.as_ref().map(Client::stats).unwrap_or_default()
+    }
+
+    fn shutdown(&mut self, grace: Duration) {
+        if let Some(client) = &self.client {
+            self.adapter.block_on(client.shutdown(grace));
+        }
+        self.collect();
+        assert!(self.replies.is_empty(), "INV-01: requests that never ended: {:?}", self.replies.keys());
+        let until = clock::now() + PATIENCE;
+        while self.adapter.live_tasks().is_some_and(|tasks| tasks > 0) {
+            assert!(clock::now() < until, "INV-15: {:?} tasks are left", self.adapter.live_tasks());
+            thread::park_timeout(TICK);
+        }
+    }
+
+    fn block_writes(&mut self, _blocked: bool) -> Result<(), &'static str> {
+        Err("the system decides when a socket takes bytes")
+    }
+}
+
+/// Wakes the thread of the case.
+struct Unpark(Thread);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
+}
+
+/// The adapter's sockets, under names that the case decides on.
+struct Network<R> {
+    sockets: R,
+    names: Arc<Mutex<Names>>,
+}
+
+#[derive(Debug, Default)]
+struct Names {
+    addresses: BTreeMap<String, Vec<IpAddr>>,
+    lookups: BTreeMap<String, usize>,
+}
+
+impl<R: Runtime> Resolver for Network<R> {
+    async fn resolve(&self, host: &str) -> io::Result<Vec<IpAddr>> {
+        let mut names = lock(&self.names);
+        *names.lookups.entry(host.to_owned()).or_default() += 1;
+        names.addresses.get(host).cloned().ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+}
+
+impl<R: Runtime + Connector> Connector for Network<R> {
+    type Stream = R::Stream;
+
+    async fn connect(&self, address: Peer) -> io::Result<(R::Stream, Peer)> {
+        self.sockets.connect(address).await
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Gives endpoints without a port loopback addresses that no other test uses.
+fn assign_addresses(server: &mut Server, layout: Layout) -> Result<(), String> {
+    if layout == Layout::Ports {
+        // The system picks the ports.
+        return Ok(());
+    }
+    if cfg!(not(target_os = "linux")) {
+        return Err("only Linux has all of 127.0.0.0/8".to_owned());
+    }
+    let mut port = (layout == Layout::DefaultPort).then_some(6379);
+    for endpoint in server.endpoints() {
+        if server.address(endpoint).port() != 0 {
+            continue;
+        }
+        let host = next_loopback();
+        let port = match port {
+            Some(port) => port,
+            None => *port.insert(free_port(host)?),
+        };
+        server.set_address(endpoint, SocketAddr::new(host, port));
+    }
+    Ok(())
+}
+
+/// 127.p.q.n: from the process and a count.
+fn next_loopback() -> IpAddr {
+    static NEXT: AtomicU8 = AtomicU8::new(1);
+    let [.., high, low] = std::process::id().to_be_bytes();
+    Ipv4Addr::new(127, 64 | (high & 63), low, NEXT.fetch_add(1, Ordering::Relaxed)).into()
+}
+
+fn free_port(host: IpAddr) -> Result<u16, String> {
+    let probe = TcpListener::bind((host, 0)).and_then(|listener| listener.local_addr());
+    Ok(probe.map_err(|error| format!("{host} cannot be bound: {error}"))?.port())
+}
