@@ -40,7 +40,7 @@ use log::Log;
 use narrator::{Counts, Narrator};
 use pool::{CONNECTIONS, Pool};
 use report::Report;
-use stage::Theatre;
+use stage::Rig;
 use world::{Node, World};
 
 const NOT_HITLESS: u8 = 1;
@@ -60,15 +60,15 @@ fn main() -> ExitCode {
 }
 
 fn run(args: &Args) -> Result<Report, Box<dyn Error>> {
-    let mut theatre = open(args)?;
-    let server = theatre.world.description().to_owned();
+    let mut rig = open(args)?;
+    let server = rig.world.description().to_owned();
     let mut figures = Vec::new();
-    theatre.run(&step::warm_up())?;
+    rig.run(&step::warm_up())?;
     for step in step::all() {
-        let found = theatre.run(&step)?;
+        let found = rig.run(&step)?;
         figures.push((step, found));
     }
-    theatre.close();
+    rig.close();
     let report = Report::new(server, Pool::RUNTIME, figures);
     println!("\n{report}");
     if let Some(path) = &args.json {
@@ -78,7 +78,7 @@ fn run(args: &Args) -> Result<Report, Box<dyn Error>> {
     Ok(report)
 }
 
-fn open(args: &Args) -> Result<Theatre, Box<dyn Error>> {
+fn open(args: &Args) -> Result<Rig, Box<dyn Error>> {
     let log = Arc::new(Log::new(clock::now()));
     let counts = Arc::new(Counts::default());
     let world = Arc::new(World::start(args.embedded)?);
@@ -93,5 +93,5 @@ fn open(args: &Args) -> Result<Theatre, Box<dyn Error>> {
     );
     let display = Display::start(Style::of_output(args.plain), head, Arc::clone(&world), Arc::clone(&log))?;
     let auditor = world.auditor()?;
-    Ok(Theatre { world, pool, auditor, log, counts, interrupts: Interrupts::new(arrivals), display })
+    Ok(Rig { world, pool, auditor, log, counts, interrupts: Interrupts::new(arrivals), display })
 }

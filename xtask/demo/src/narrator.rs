@@ -119,3 +119,27 @@ impl Narrator {
         node.map_or_else(|| peer.to_string(), |(node, _)| node.to_string())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn nodes_are_told_by_their_names_and_notifications_once() {
+        let [a, b] = [1, 2].map(|port| SocketAddr::from(([127, 0, 0, 1], port)));
+        let log = Arc::new(Log::new(hitless_conformance::clock::now()));
+        let mut narrator = Narrator::new([(Node::A, a), (Node::B, b)], log, Arc::default());
+        let finished =
+            Event::MoveFinished { source: a.into(), seq: Seq(7), moved: 9, stayed: 1, took: Duration::ZERO };
+        assert_eq!(
+            narrator.line(&finished).as_deref(),
+            Some("9 connections have left A after 0.0 ms, 1 stay")
+        );
+        assert_eq!(narrator.endpoint(&b.into()), "B");
+        assert!(narrator.notification(NotificationKind::Moving, Seq(7)).is_some());
+        assert_eq!(narrator.notification(NotificationKind::Moving, Seq(7)), None);
+        assert!(narrator.notification(NotificationKind::Moving, Seq(8)).is_some());
+    }
+}

@@ -60,6 +60,8 @@ impl Report {
             ("hitless", self.is_hitless().into()),
             ("server", self.server.as_str().into()),
             ("runtime", self.runtime.into()),
+            ("gap_floor_ms", in_millis(GAP_FLOOR).into()),
+            ("gap_factor", u64::from(GAP_FACTOR).into()),
             ("gap_limit_ms", in_millis(self.gap_limit).into()),
             ("steps", self.rows.iter().map(|row| row.to_json(self.gap_limit)).collect()),
         ])
@@ -102,7 +104,7 @@ impl Row {
         let time = |time: &Option<Duration>| time.map_or_else(|| "-".to_owned(), millis);
         let failed = if dials.failed == 0 { String::new() } else { format!("{} + ", dials.failed) };
         [
-            self.title.to_owned(),
+            self.name.to_owned(),
             operations.to_string(),
             errors.to_string(),
             counted.lost.to_string(),
@@ -152,7 +154,7 @@ impl fmt::Display for Report {
             }
         }
         let verdict = if self.is_hitless() { "every step was hitless" } else { "not every step was hitless" };
-        write!(f, "{verdict} ({}, {})", self.server, self.runtime)
+        write!(f, "{verdict}; the nodes were over {}; the client was on {}", self.server, self.runtime)
     }
 }
 

@@ -25,7 +25,7 @@ const SHORTEST_EVENT: Duration = Duration::from_secs(1);
 const ASK: Duration = Duration::from_millis(10);
 
 /// Everything that a step needs.
-pub(crate) struct Theatre {
+pub(crate) struct Rig {
     pub(crate) world: Arc<World>,
     pub(crate) pool: Pool,
     pub(crate) auditor: Auditor,
@@ -35,7 +35,7 @@ pub(crate) struct Theatre {
     pub(crate) display: Display,
 }
 
-impl Theatre {
+impl Rig {
     /// Runs a step and measures it. Between two steps there is no load, so that counts can be compared.
     ///
     /// # Errors
@@ -111,7 +111,7 @@ fn difference(after: Dials, before: Dials) -> Dials {
 
 /// What a step can do while the load goes on. The first announcement is its event.
 pub(crate) struct Stage<'a> {
-    theatre: &'a Theatre,
+    rig: &'a Rig,
     meter: Arc<Meter>,
     parts: Parts,
 }
@@ -125,68 +125,68 @@ struct Parts {
 }
 
 impl<'a> Stage<'a> {
-    fn new(theatre: &'a Theatre, meter: Arc<Meter>) -> Self {
-        Self { theatre, meter, parts: Parts::default() }
+    fn new(rig: &'a Rig, meter: Arc<Meter>) -> Self {
+        Self { rig, meter, parts: Parts::default() }
     }
 
     /// Lets the load go on for so long.
     pub(crate) fn wait(&self, time: Duration) -> Result<(), Interrupted> {
-        self.theatre.interrupts.wait(time)
+        self.rig.interrupts.wait(time)
     }
 
     /// Lets the load go on until so long after the event.
     pub(crate) fn wait_since_event(&self, time: Duration) -> Result<(), Interrupted> {
         let event_at = self.parts.event_at.unwrap_or_else(clock::now);
-        self.theatre.interrupts.wait_until(event_at + time)
+        self.rig.interrupts.wait_until(event_at + time)
     }
 
     /// The clients of `source` are told to go to `target`. When the time is over, `source` closes what is left.
     pub(crate) fn announce_move(&mut self, source: Node, target: Node, time: Duration) {
         self.begin_event();
         self.say(format!("{source} announces MOVING to {target} within {time:?}"));
-        self.theatre.world.announce_move(source, target, time);
+        self.rig.world.announce_move(source, target, time);
     }
 
     /// A node refuses dials from now on.
     pub(crate) fn refuse_dials(&self, node: Node) {
         self.say(format!("{node} is dead: it refuses dials"));
-        self.theatre.world.refuse_dials(node);
+        self.rig.world.refuse_dials(node);
     }
 
     /// A node accepts dials from now on.
     pub(crate) fn accept_dials(&self, node: Node) {
         self.say(format!("{node} is alive: it accepts dials"));
-        self.theatre.world.accept_dials(node);
+        self.rig.world.accept_dials(node);
     }
 
     /// Clients are told that a migration begins.
     pub(crate) fn announce_migration(&mut self, time: Duration) {
         self.begin_event();
         self.say(format!("announces MIGRATING within {time:?}"));
-        self.theatre.world.announce_migration(time);
+        self.rig.world.announce_migration(time);
     }
 
     /// Clients are told that the migration is over. That is the end of the event.
     pub(crate) fn complete_migration(&mut self) {
         self.say("announces MIGRATED".to_owned());
-        self.theatre.world.complete_migration();
+        self.rig.world.complete_migration();
         self.end_event();
     }
 
     /// Every reply of a node is late by `delay`, for so long.
     pub(crate) fn delay_replies(&self, node: Node, delay: Duration, lasting: Duration) {
         self.say(format!("{node} answers late by {delay:?}, for {lasting:?}"));
-        self.theatre.world.delay_replies(node, delay, lasting);
+        self.rig.world.delay_replies(node, delay, lasting);
     }
 
     /// Waits until a node has no connection, or for as long as any relaxed timeout. That is the end of the event.
     pub(crate) fn wait_until_empty(&mut self, node: Node) -> Result<(), Interrupted> {
         let give_up = clock::now() + PATIENCE;
-        while self.theatre.world.connections(node) > 0 && clock::now() < give_up {
+        while self.rig.world.connections(node) > 0 && clock::now() < give_up {
             self.wait(ASK)?;
         }
         let event_at = self.parts.event_at.unwrap_or_else(clock::now);
-        if let Some(emptied_at) = self.theatre.world.emptied_after(node, event_at) {
+        if let Some(emptied_at) = self.rig.world.emptied_after(node, event_at) {
             self.say(format!(
                 "{node} is empty after {}",
                 millis(emptied_at.saturating_duration_since(event_at))
@@ -207,7 +207,7 @@ impl<'a> Stage<'a> {
     }
 
     fn say(&self, text: String) {
-        self.theatre.log.add(Who::Server, text);
+        self.rig.log.add(Who::Server, text);
     }
 
     fn leave(self) -> Parts {

@@ -78,3 +78,34 @@ impl Auditor {
 fn not_a_counter(found: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, format!("not a counter: {found}"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::world::{Node, World};
+
+    #[test]
+    fn the_auditor_sees_what_clients_of_the_nodes_count() {
+        let world = World::start(true).unwrap();
+        let mut auditor = world.auditor().unwrap();
+        let keys = ["a", "b"].map(str::to_owned);
+        assert_eq!(auditor.counters(&keys).unwrap(), [0, 0]);
+        for (node, count) in [(Node::A, ":1\r\n"), (Node::B, ":2\r\n")] {
+            let mut client = Auditor::connect(world.address(node)).unwrap();
+            client.stream.get_mut().write_all(b"INCR b\r\n").unwrap();
+            assert_eq!(client.line().unwrap(), count.trim_end());
+        }
+        assert_eq!(auditor.counters(&keys).unwrap(), [0, 2]);
+        assert_eq!(Node::ALL.map(|node| world.accepted(node)), [1, 1], "the auditor goes round the nodes");
+    }
+
+    #[test]
+    fn what_is_no_counter_is_an_error() {
+        let world = World::start(true).unwrap();
+        let mut client = Auditor::connect(world.address(Node::A)).unwrap();
+        client.stream.get_mut().write_all(b"SET text words\r\n").unwrap();
+        assert_eq!(client.line().unwrap(), "+OK");
+        let error = world.auditor().unwrap().counters(&["text".to_owned()]).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+    }
+}

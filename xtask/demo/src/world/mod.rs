@@ -55,15 +55,15 @@ impl World {
     /// No port of the loopback interface can be had.
     pub(crate) fn start(embedded: bool) -> io::Result<Self> {
         let why = match std::env::var_os(VARIABLE) {
-            _ if embedded => "--embedded".to_owned(),
-            None => "no redis-server was found".to_owned(),
+            _ if embedded => "as asked for".to_owned(),
+            None => "because no redis-server was found".to_owned(),
             Some(path) => match Self::with_redis_server(path) {
                 Ok(world) => return Ok(world),
-                Err(problem) => format!("redis-server cannot be used: {problem}"),
+                Err(problem) => format!("because redis-server cannot be used ({problem})"),
             },
         };
         let (nodes, data) = Pair::embedded()?;
-        let description = format!("an embedded data set ({why})");
+        let description = format!("an embedded data set, {why}");
         Ok(Self { nodes: Box::new(nodes), data, description, _redis: None })
     }
 
