@@ -96,7 +96,8 @@ impl Command {
 
     #[inline]
     fn push(&mut self, arg: &[u8]) {
-        let more = MAX_HEAD + arg.len() + 2;
+        self.len += 1;
+        let more = if arg.len() < 100 { 5 } else { MAX_HEAD } + arg.len() + 2;
         if arg.len() > CHEAP_TO_MOVE {
             // Large arguments tend to be the last one: hardly any room beyond them is needed.
             self.wire.reserve_exact(more);
@@ -106,7 +107,6 @@ impl Command {
         head(&mut self.wire, b'$', arg.len());
         self.wire.extend_from_slice(arg);
         self.wire.extend_from_slice(b"\r\n");
-        self.len += 1;
     }
 
     /// Writes the header up against the arguments; where it starts.
