@@ -10,8 +10,8 @@ pub(crate) enum Json {
     Integer(u64),
     Number(f64),
     Text(String),
-    List(Vec<Json>),
-    Object(Vec<(&'static str, Json)>),
+    List(Vec<Self>),
+    Object(Vec<(&'static str, Self)>),
 }
 
 impl From<bool> for Json {

@@ -49,6 +49,7 @@ impl Load {
         log: &Arc<Log>,
     ) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
+        let failed = Arc::new(AtomicBool::new(false));
         let (done, tallies) = channel();
         for (task, counter) in counter_keys().into_iter().enumerate() {
             let worker = Worker {
@@ -59,6 +60,7 @@ impl Load {
                 key: format!("demo:{task}:value"),
                 meter: Arc::clone(meter),
                 log: Arc::clone(log),
+                failed: Arc::clone(&failed),
                 tally: Tally::default(),
                 count: None,
                 value: None,
@@ -90,6 +92,8 @@ struct Worker<R: Runtime> {
     key: String,
     meter: Arc<Meter>,
     log: Arc<Log>,
+    /// An operation of some task has failed: only the first is told, all are counted.
+    failed: Arc<AtomicBool>,
     tally: Tally,
     /// What the counter holds, if nothing uncertain has happened to it.
     count: Option<i64>,
@@ -105,7 +109,6 @@ enum Failure {
 
 impl<R: Runtime> Worker<R> {
     async fn run(mut self, stop: Arc<AtomicBool>, done: Sender<(usize, Tally)>) {
-        let mut reported = false;
         let mut began = clock::now();
         for turn in 0_u64.. {
             if stop.load(Ordering::Relaxed) {
@@ -121,8 +124,8 @@ impl<R: Runtime> Worker<R> {
             self.meter.record(self.task, began, completed, ended);
             began = completed;
             if let Err(failure) = result {
-                if !std::mem::replace(&mut reported, true) {
-                    self.log.add(Who::Demo, format!("task {}: {failure}", self.task));
+                if !self.failed.swap(true, Ordering::Relaxed) {
+                    self.log.add(Who::Demo, format!("task {} has the first error: {failure}", self.task));
                 }
                 self.pause().await;
                 began = clock::now();

@@ -93,7 +93,6 @@ impl Narrator {
                 let why = if *expired { " by themselves" } else { "" };
                 Some(format!("timeouts are as configured again{why}"))
             }
-            Event::RequestTimedOut { .. } => Some("a request timed out".to_owned()),
             Event::DrainDeadline { .. } => Some("closes a connection with requests unanswered".to_owned()),
             Event::ConnectFailed { error, .. } => Some(format!("cannot connect: {error}")),
             Event::ConnectionClosed { cause: CloseCause::ByClient | CloseCause::ShutDown, .. } => None,

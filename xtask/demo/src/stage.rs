@@ -52,9 +52,10 @@ impl Rig {
         let mut stage = Stage::new(self, Arc::clone(&meter));
         let outcome = (step.act)(&mut stage);
         let parts = stage.leave();
+        // Ctrl-C ends the redis-server as well: nobody waits for answers any more.
+        outcome?;
         let tallies = self.end_load(load);
         self.display.end();
-        outcome?;
 
         let mut figures = parts.figures(&meter);
         let missing = tallies.iter().filter(|tally| tally.is_none()).count();

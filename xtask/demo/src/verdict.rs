@@ -162,7 +162,7 @@ fn judge_move(moves: &PoolMove, found: &Figures) -> [Check; 5] {
     let (least, most) = (moves.failed_dials.start(), moves.failed_dials.end());
     let failures = if least == most { least.to_string() } else { format!("{least} to {most}") };
     let emptied = found.emptied.map_or_else(|| "never".to_owned(), millis);
-    let in_time = found.emptied.is_some_and(|emptied| emptied <= moves.within);
+    let in_time = found.emptied.is_some_and(|emptied| emptied < moves.within);
     [
         Check::new("dials accepted by the target", target, moves.connections, target == moves.connections),
         Check::none("dials accepted elsewhere", elsewhere),

@@ -148,7 +148,7 @@ impl Painter {
         }
         match self.terminal.take() {
             Some(mut terminal) => {
-                self.second = fresh.or(self.second.take());
+                self.second = fresh.or_else(|| self.second.take());
                 terminal.draw(&frame::lines(&self.view(title)));
                 self.terminal = Some(terminal);
             }
