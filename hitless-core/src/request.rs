@@ -216,6 +216,20 @@ impl Pipeline {
     }
 }
 
+impl FromIterator<Command> for Pipeline {
+    /// A pipeline, not atomic, of these commands.
+    fn from_iter<I: IntoIterator<Item = Command>>(commands: I) -> Self {
+        commands.into_iter().fold(Self::new(), Self::command)
+    }
+}
+
+impl<const N: usize> From<[Command; N]> for Pipeline {
+    /// A pipeline, not atomic, of these commands.
+    fn from(commands: [Command; N]) -> Self {
+        commands.into_iter().collect()
+    }
+}
+
 impl Default for Pipeline {
     fn default() -> Self {
         Self::new()

@@ -234,8 +234,8 @@ fn a_request_times_out_and_says_that_it_may_have_run() {
 #[test]
 fn a_pipeline_is_one_unit() {
     let (world, _server, client) = connected();
-    let pipeline = Pipeline::new().command(cmd("SET").arg("a").arg("1")).command(cmd("NOSUCH"));
-    let replies = world.block_on(client.pipeline(pipeline.command(cmd("GET").arg("a")))).unwrap();
+    let commands = [cmd("SET").arg("a").arg("1"), cmd("NOSUCH"), cmd("GET").arg("a")];
+    let replies = world.block_on(client.pipeline(commands)).unwrap();
     assert_eq!(replies, [Frame::simple("OK"), Frame::error("ERR unknown command"), Frame::bulk("1")]);
     assert_eq!(world.block_on(client.pipeline(Pipeline::new())).unwrap(), []);
 }

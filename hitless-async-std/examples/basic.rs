@@ -1,0 +1,48 @@
+//! One command, several commands, a transaction, and what happens meanwhile.
+//!
+//! ```console
+//! $ cargo run --example basic -p hitless-async-std -- redis://127.0.0.1:6379
+//! ```
+
+use std::time::Duration;
+
+use async_std::task;
+use hitless_async_std::{Client, Error, Pipeline, cmd};
+
+fn main() -> Result<(), Error> {
+    task::block_on(run())
+}
+
+async fn run() -> Result<(), Error> {
+    let url = std::env::args().nth(1).unwrap_or_else(|| "redis://127.0.0.1:6379".to_owned());
+    let builder = Client::builder(&url)?.pool_size(3).command_timeout(Duration::from_secs(1));
+
+    // What the client does about maintenance, from the first dial on.
+    let mut events = builder.events();
+    let observer = task::spawn(async move {
+        while let Some(event) = events.next().await {
+            println!("event: {event:?}");
+        }
+    });
+
+    let client = builder.connect().await?;
+
+    // One command. An error says whether the command may have run.
+    client.call(cmd("SET").arg("greeting").arg("hello").arg("EX").arg(60)).await?;
+    let greeting = client.call(cmd("GET").arg("greeting")).await?;
+    println!("greeting: {:?}", greeting.as_str());
+
+    // Several commands as one unit. The reply of each is there, errors among them.
+    let pipeline = Pipeline::new().command(cmd("STRLEN").arg("greeting")).command(cmd("TTL").arg("greeting"));
+    println!("pipeline: {:?}", client.pipeline(pipeline).await?);
+
+    // A transaction: wholly executed, on one connection, or not at all.
+    let transaction =
+        Pipeline::atomic().command(cmd("INCR").arg("visits")).command(cmd("EXPIRE").arg("visits").arg(60));
+    println!("transaction: {:?}", client.pipeline(transaction).await?);
+
+    // Finishes what is under way, then closes everything.
+    client.shutdown(Duration::from_secs(5)).await;
+    observer.await;
+    Ok(())
+}
