@@ -195,8 +195,10 @@ impl<A: Adapter> World for DriverWorld<A> {
         &self.pushes
     }
 
-    fn stats(&self) -> Stats {
-        self.client.as_ref().map(Client::stats).unwrap_or_default()
+    fn stats(&mut self) -> Stats {
+        let stats = self.client.as_ref().map(Client::stats).unwrap_or_default();
+        self.collect();
+        stats
     }
 
     fn shutdown(&mut self, grace: Duration) {

@@ -109,7 +109,7 @@ fn scouts_go_first(bed: &Testbed) {
                 dialing.insert(*from, source.clone());
                 assert!(dialing.len() <= workers, "INV-07: more dials than workers\n{}", bed.history());
             }
-            Event::HandoffFailed { from, .. } => {
+            Event::HandoffFailed { from, .. } | Event::ConnectionClosed { conn: from, .. } => {
                 dialing.remove(from);
             }
             Event::CutOver { from, .. } => {

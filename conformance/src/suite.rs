@@ -109,10 +109,86 @@ macro_rules! for_each_case {
             }
             moving {
                 healthy_target,
-                honours_the_port,
+                large_pool,
                 copies_are_one_move,
+                subset_is_told,
                 idle_connections_move,
                 target_dead_for_a_while,
+                target_dead_for_good,
+                target_drops_dials,
+                target_is_loading,
+                reply_of_an_executed_command,
+                drain_deadline,
+                during_the_handshake,
+                between_the_replies_of_a_transaction,
+                new_dials_follow_the_move,
+                lost_while_it_moves,
+                ;
+                unsent_requests_stay_in_order: "the system decides when a socket takes bytes",
+                unsent_requests_move: "the system decides when a socket takes bytes",
+            }
+            targets {
+                another_port,
+                ipv6,
+                host_name,
+                no_port,
+                null,
+                virtual_address,
+                the_retiring_node_again,
+                odd_times,
+                one_second,
+                the_address_in_use,
+                ;
+                every_way_of_naming_none: "it takes long: `null` stands for all of them",
+            }
+            overlaps {
+                newest_wins,
+                same_id_another_target,
+                duplicates_extend_nothing,
+                chain,
+                there_and_back,
+                told_again_at_the_target,
+                proxies_move_independently,
+                ;
+            }
+            windows {
+                in_flight_commands_are_extended,
+                closing_shortens_nothing,
+                explicit_timeouts_are_not_relaxed,
+                long_timeouts_are_not_shortened,
+                a_window_ends_by_itself,
+                a_lone_completion_is_a_no_op,
+                repeated_openers_are_one_window,
+                a_completion_closes_its_own_kind,
+                every_arity,
+                malformed_pushes_are_dropped,
+                after_a_handoff,
+                ;
+            }
+            requests {
+                every_kind_of_reply,
+                refused_commands,
+                pipelines_are_one_unit,
+                transactions_during_a_move,
+                cancelling_keeps_the_order,
+                timeouts_say_what_happened,
+                parked_requests,
+                limit_of_requests_in_flight,
+                only_reads_are_repeated,
+                arguments_decide_what_is_a_read,
+                a_silent_link_is_replaced,
+                a_broken_stream_is_replaced,
+                unknown_pushes_shift_nothing,
+                any_split_of_the_stream,
+                ;
+            }
+            shutdown {
+                idle,
+                in_the_middle_of_a_move,
+                while_nothing_is_connected,
+                graceful,
+                after_the_grace,
+                nothing_is_accepted_any_more,
                 ;
             }
         }

@@ -65,8 +65,8 @@ pub trait World {
     /// The pushes that are no maintenance notifications, so far.
     fn pushes(&self) -> &[Vec<Frame>];
 
-    /// What is going on in the client.
-    fn stats(&self) -> Stats;
+    /// What is going on in the client. What it said until then is among the [`events`](Self::events) afterwards.
+    fn stats(&mut self) -> Stats;
 
     /// Shuts the client down and waits until it is gone. Checks that nothing of it is left.
     fn shutdown(&mut self, grace: Duration);

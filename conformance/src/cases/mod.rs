@@ -3,8 +3,17 @@
 //! Each is a function of a [`Host`](crate::world::Host). The comment above it says what must be observed and which rows
 //! of INVARIANTS.md it proves; [`CASES`](crate::suite::CASES) reads it from there.
 
+use hitless_core::event::{Event, Ignored};
+
+use crate::testbed::Testbed;
+
 pub mod handshake;
 pub mod moving;
+pub mod overlaps;
+pub mod requests;
+pub mod shutdown;
+pub mod targets;
+pub mod windows;
 
 /// The text of each file of cases.
 pub(crate) mod source {
@@ -12,4 +21,28 @@ pub(crate) mod source {
 
     pub(crate) const handshake: &str = include_str!("handshake.rs");
     pub(crate) const moving: &str = include_str!("moving.rs");
+    pub(crate) const overlaps: &str = include_str!("overlaps.rs");
+    pub(crate) const requests: &str = include_str!("requests.rs");
+    pub(crate) const shutdown: &str = include_str!("shutdown.rs");
+    pub(crate) const targets: &str = include_str!("targets.rs");
+    pub(crate) const windows: &str = include_str!("windows.rs");
+}
+
+/// Connections that were left where they are.
+fn stayed(bed: &Testbed) -> u32 {
+    let stayed = bed.events().map(|event| match event {
+        Event::MoveFinished { stayed, .. } => *stayed,
+        _ => 0,
+    });
+    stayed.sum()
+}
+
+/// How often a notification was ignored for this reason.
+fn ignored(bed: &Testbed, why: Ignored) -> usize {
+    bed.count(|event| matches!(event, Event::NotificationIgnored { reason, .. } if *reason == why))
+}
+
+/// Attempts of handoffs that failed.
+fn failed_handoffs(bed: &Testbed) -> usize {
+    bed.count(|event| matches!(event, Event::HandoffFailed { .. }))
 }

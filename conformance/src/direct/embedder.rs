@@ -62,7 +62,7 @@ impl Embedder {
     }
 
     /// Hands in something that arrived.
-    pub(super) fn hear(&mut self, now: Instant, arrival: Arrival) {
+    pub(super) fn hear(&mut self, now: Instant, arrival: Arrival, wire: &mut Wire) {
         match arrival {
             Arrival::Resolved(conn, answer) => {
                 self.client.handle_resolved(now, conn, answer.map_err(|error| error.kind()));
@@ -72,7 +72,7 @@ impl Embedder {
                 self.client.handle_connected(now, conn, peer);
             }
             Arrival::ConnectFailed(conn, kind) => self.client.handle_connect_failed(now, conn, kind),
-            Arrival::Bytes(conn, bytes) => self.hear_bytes(now, conn, &bytes),
+            Arrival::Bytes(conn, bytes) => self.hear_bytes(now, conn, &bytes, wire),
             Arrival::Closed(conn, cause) => {
                 self.links.remove(&conn);
                 self.client.handle_closed(now, conn, cause);
@@ -80,7 +80,7 @@ impl Embedder {
         }
     }
 
-    fn hear_bytes(&mut self, now: Instant, conn: ConnId, bytes: &[u8]) {
+    fn hear_bytes(&mut self, now: Instant, conn: ConnId, bytes: &[u8], wire: &mut Wire) {
         // The client has closed a connection that it no longer knows.
         let Some(link) = self.links.get_mut(&conn) else { return };
         link.decoder.buffer().extend_from_slice(bytes);
@@ -97,7 +97,9 @@ impl Embedder {
         }
         self.client.handle_frames(now, conn, frames);
         if broken {
+            // Nothing that follows can be read: this side closes.
             self.links.remove(&conn);
+            wire.hang_up(now, conn);
             let cause = CloseCause::Protocol(ProtocolError::Malformed);
             self.client.handle_closed(now, conn, cause);
         }

@@ -103,7 +103,7 @@ impl DirectWorld {
         self.wire.handle_timeout(self.now);
         while let Some(arrival) = self.wire.poll_arrival(self.now) {
             if let Some(embedder) = &mut self.embedder {
-                embedder.hear(self.now, arrival);
+                embedder.hear(self.now, arrival, &mut self.wire);
             }
             self.settle();
         }
@@ -194,7 +194,7 @@ impl World for DirectWorld {
         self.embedder.as_ref().map_or(&[], |embedder| &embedder.pushes)
     }
 
-    fn stats(&self) -> Stats {
+    fn stats(&mut self) -> Stats {
         self.embedder.as_ref().map(|embedder| embedder.client.stats()).unwrap_or_default()
     }
 

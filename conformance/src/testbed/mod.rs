@@ -12,7 +12,7 @@ use hitless_core::config::{Config, ConfigBuilder, maintenance};
 use hitless_core::endpoint::{Endpoint, Host as HostName, Peer};
 use hitless_core::error::{ConnectError, RequestError};
 use hitless_core::event::Event;
-use hitless_core::request::{Outcome, Request, SendError};
+use hitless_core::request::{Outcome, Pipeline, Request, SendError};
 use resp3_codec::{Command, Frame, cmd};
 
 pub use self::load::{Load, Operation};
@@ -184,6 +184,13 @@ impl Testbed {
         self.send_request(Request::command(command).expect("a command for the shared client"))
     }
 
+    /// Sends a pipeline and waits for its replies, which must come.
+    pub fn pipeline(&mut self, pipeline: Pipeline) -> Vec<Frame> {
+        let request = pipeline.into_request().expect("commands for the shared client");
+        let ticket = self.send_request(request.expect("a pipeline that is not empty"));
+        self.wait(ticket).unwrap_or_else(|error| panic!("replies, not: {error}")).into_vec()
+    }
+
     /// Sends a command and waits for its reply, which must come.
     pub fn call(&mut self, command: Command) -> Frame {
         let ticket = self.send(command);
@@ -263,8 +270,7 @@ impl Testbed {
     }
 
     /// What is going on in the client.
-    #[must_use]
-    pub fn stats(&self) -> Stats {
+    pub fn stats(&mut self) -> Stats {
         self.world.stats()
     }
 

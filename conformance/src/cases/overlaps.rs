@@ -1,0 +1,139 @@
+//! Several MOVINGs: repeated, overlapping, out of order, one after the other, and of several proxies.
+
+use hitless_core::event::{Event, Ignored};
+
+use super::{ignored, stayed};
+use crate::server::{Closes, Moving, Retires, Target, push_frame};
+use crate::testbed::{NAME, SECOND, Testbed, millis};
+use crate::world::{Host, Layout};
+
+/// The newest MOVING wins, also over a move that is under way; one that is older is ignored. PITFALL-16, INV-10
+pub fn newest_wins(host: &dyn Host) {
+    let mut bed = Testbed::new(host);
+    bed.connect();
+    bed.start_load(4);
+    bed.black_hole(bed.b, None);
+    bed.refuse(bed.c, millis(600));
+    let to =
+        |target, seq| Moving::new(Target::Endpoint(target), SECOND * 4).with_seq(seq).closing(Closes::Nobody);
+    bed.announce(bed.a, to(bed.b, 7));
+    bed.run_for(millis(200));
+    bed.announce(bed.a, to(bed.c, 8));
+    bed.run_for(millis(200));
+    bed.announce(bed.a, to(bed.b, 7));
+    bed.announce(bed.a, to(bed.b, 6));
+    bed.run_until_all_at(bed.c);
+    assert_eq!(bed.count(|event| matches!(event, Event::MoveSuperseded { .. })), 1);
+    assert_eq!((bed.moves(), ignored(&bed, Ignored::Stale)), (2, 6), "{}", bed.history());
+    assert_eq!(bed.accepted(bed.b), 0);
+    bed.stop_load();
+    bed.assert_hitless(millis(50));
+    bed.finish();
+}
+
+/// Two overlapping moves may share their id: the target makes the difference, and the later one wins. PITFALL-16, INV-10
+pub fn same_id_another_target(host: &dyn Host) {
+    let mut bed = Testbed::new(host);
+    bed.connect();
+    bed.refuse(bed.b, None);
+    for target in [bed.b, bed.c] {
+        bed.announce(bed.a, Moving::new(Target::Endpoint(target), SECOND * 3).with_seq(7));
+        bed.run_for(millis(100));
+    }
+    bed.run_until_all_at(bed.c);
+    assert_eq!(bed.moves(), 2);
+    bed.finish();
+}
+
+/// The same MOVING again, later: neither the deadline nor the number of attempts grows. INV-09, PITFALL-06
+pub fn duplicates_extend_nothing(host: &dyn Host) {
+    let mut bed = Testbed::new(host);
+    bed.connect();
+    bed.refuse(bed.b, None);
+    let again = Moving::new(Target::Endpoint(bed.b), SECOND * 2).with_seq(3).closing(Closes::Nobody);
+    for _ in 0..5 {
+        bed.announce(bed.a, again.clone());
+        bed.run_for(millis(400));
+    }
+    bed.run_for(SECOND);
+    assert_eq!((bed.moves(), ignored(&bed, Ignored::Duplicate)), (1, 14), "{}", bed.history());
+    assert_eq!(stayed(&bed), 3);
+    let dials = bed.count(|event| matches!(event, Event::HandoffDialing { .. }));
+    assert!((2..=4).contains(&dials), "{dials} attempts\n{}", bed.history());
+    bed.finish();
+}
+
+/// Away and on, before the first move is over: each connection follows. INV-03, INV-04, INV-10
+pub fn chain(host: &dyn Host) {
+    let mut bed = Testbed::new(host);
+    bed.connect();
+    bed.start_load(8);
+    bed.moving(bed.a, bed.b, 2);
+    bed.run_until_all_at(bed.b);
+    bed.moving(bed.b, bed.c, 2);
+    bed.run_until_all_at(bed.c);
+    bed.run_for(millis(2200));
+    bed.stop_load();
+    bed.assert_hitless(millis(50));
+    assert_eq!((bed.accepted(bed.b), bed.accepted(bed.c)), (3, 3));
+    bed.finish();
+}
+
+/// Away and back again, while the first move is still remembered: that is a new move, not a loop. INV-03, INV-10,
+/// PITFALL-27
+pub fn there_and_back(host: &dyn Host) {
+    let mut bed = Testbed::new(host);
+    bed.connect();
+    bed.start_load(8);
+    let to = |target| {
+        let moving = Moving::new(Target::Endpoint(target), SECOND * 3);
+        moving.retiring(Retires::Never).closing(Closes::Nobody)
+    };
+    bed.announce(bed.a, to(bed.b));
+    bed.run_until_all_at(bed.b);
+    bed.server(|server, _| server.forget_maintenance());
+    bed.announce(bed.b, to(bed.a));
+    bed.run_until_all_at(bed.a);
+    bed.run_for(SECOND);
+    assert_eq!((bed.accepted(bed.a), bed.accepted(bed.b)), (6, 3), "{}", bed.history());
+    bed.run_for(millis(2500));
+    bed.server(|server, _| server.forget_maintenance());
+    bed.announce(bed.a, to(bed.b));
+    bed.run_until_all_at(bed.b);
+    bed.stop_load();
+    bed.assert_hitless(millis(50));
+    assert_eq!((bed.accepted(bed.a), bed.accepted(bed.b)), (6, 6), "{}", bed.history());
+    bed.finish();
+}
+
+/// A late joiner is told of the move that has brought it where it is: nothing happens. PITFALL-27
+pub fn told_again_at_the_target(host: &dyn Host) {
+    let mut bed = Testbed::new(host);
+    bed.connect();
+    let seq = bed.announce(bed.a, Moving::new(Target::Endpoint(bed.b), SECOND * 3));
+    bed.run_until_all_at(bed.b);
+    let target = bed.address(bed.b).to_string();
+    bed.push(bed.b, &push_frame(&["MOVING", &seq.to_string(), "2", &target]));
+    bed.run_until_soon("it is noticed", |bed| ignored(bed, Ignored::AlreadyThere) == 3);
+    bed.run_for(millis(300));
+    assert_eq!((bed.moves(), bed.accepted(bed.b)), (1, 3));
+    bed.finish();
+}
+
+/// Proxies behind one name move on their own: a source is a peer. PITFALL-36
+pub fn proxies_move_independently(host: &dyn Host) {
+    let mut bed = Testbed::builder(host).layout(Layout::Hosts).build();
+    bed.set_name(NAME, &[bed.a, bed.b]);
+    let settings = bed.settings_by_name().pool_size(4);
+    bed.connect_with(settings);
+    assert_eq!((bed.accepted(bed.a), bed.accepted(bed.b)), (2, 2));
+    bed.moving(bed.a, bed.c, 3);
+    bed.run_until_soon("those of the one have moved", |bed| {
+        bed.cut_overs() == 2 && bed.connections(bed.a).is_empty()
+    });
+    assert_eq!((bed.connections(bed.b).len(), bed.connections(bed.c).len()), (2, 2));
+    bed.moving(bed.b, bed.c, 3);
+    bed.run_until_all_at(bed.c);
+    assert_eq!((bed.moves(), bed.accepted(bed.c)), (2, 4));
+    bed.finish();
+}

@@ -1,0 +1,347 @@
+//! Requests and replies: order, units, timeouts, limits, and what is done again.
+
+use std::num::NonZeroU32;
+
+use bytes::Bytes;
+use hitless_core::error::{CloseCause, Delivery, RequestError};
+use hitless_core::event::Event;
+use hitless_core::request::{Pipeline, Replay, Request, SendError};
+use resp3_codec::{Frame, cmd};
+
+use crate::server::{CloseHow, Fault, Rule, push_frame};
+use crate::testbed::{SECOND, Testbed, encoded, get, incr, millis, set};
+use crate::world::Host;
+
+/// Replies come back to those who asked, whatever they are: errors and nulls are replies as well. INV-02
+pub fn every_kind_of_reply(host: &dyn Host) {
+    let mut bed = Testbed::new(host);
+    bed.connect_pool(1);
+    let large = "x".repeat(1 << 20);
+    let asked = [
+        (set("large", &large), Frame::simple("OK")),
+        (get("large"), Frame::bulk(large)),
+        (get("none"), Frame::Null),
+        (cmd("PING"), Frame::simple("PONG")),
+        (cmd("RPUSH").arg("list").arg("a").arg("b"), Frame::Integer(2)),
+        (cmd("LRANGE").arg("list").arg(0).arg(-1), Frame::Array(vec![Frame::bulk("a"), Frame::bulk("b")])),
+    ];
+    let tickets: Vec<_> = asked.into_iter().map(|(command, reply)| (bed.send(command), reply)).collect();
+    let wrong = bed.send(incr("list"));
+    let unknown = bed.send(cmd("NOSUCH"));
+    for (ticket, expected) in tickets {
+        assert!(bed.reply(ticket) == expected);
+    }
+    for (ticket, code) in [(wrong, "WRONGTYPE"), (unknown, "ERR")] {
+        let reply = bed.reply(ticket);
+        assert!(reply.is_error() && reply.as_str().is_some_and(|text| text.starts_with(code)), "{reply:?}");
+    }
+    bed.finish();
+}
+
+/// What would break the shared connection for everybody else is refused before it is sent, and says what to do instead.
+/// PITFALL-38
+pub fn refused_commands(host: &dyn Host) {
+    let mut bed = Testbed::new(host);
+    bed.connect();
+    let names = "WATCH MULTI EXEC DISCARD SELECT AUTH HELLO RESET MONITOR SUBSCRIBE PSUBSCRIBE SSUBSCRIBE UNSUBSCRIBE \
+         READONLY ASKING QUIT WAIT WAITAOF BLPOP brpop BLMOVE";
+    for name in names.split_whitespace() {
+        let refused = Request::command(cmd(name).arg("x")).expect_err(name);
+        assert!(!refused.instead.is_empty(), "{name}");
+        let pipeline = Pipeline::new().command(get("k")).command(cmd(name).arg("x"));
+        assert!(pipeline.into_request().is_err(), "{name}");
+    }
+    for (command, argument) in
+        [("CLIENT", "REPLY"), ("CLIENT", "TRACKING"), ("CLIENT", "SETNAME"), ("CLIENT", "NO-EVICT")]
+    {
+        let refused = Request::command(cmd(command).arg(argument).arg("ON"));
+        assert!(refused.is_err(), "{command} {argument}");
+    }
+    let blocking_read = cmd("XREAD").arg("BLOCK").arg(0).arg("STREAMS").arg("s").arg("$");
+    assert!(Request::command(blocking_read).is_err());
+    assert_eq!(bed.call(incr("n")), Frame::Integer(1));
+    bed.finish();
+}
+
+/// A pipeline goes to one connection, in one piece, under the load of others. PITFALL-02, INV-02
+pub fn pipelines_are_one_unit(host: &dyn Host) {
+    let mut bed = Testbed::new(host);
+    bed.connect();
+    bed.start_load(6);
+    for turn in 0..20 {
+        let (key, words) = (format!("k{turn}"), format!("value of {turn}"));
+        let pipeline = Pipeline::new().command(set(&key, &words)).command(get(&key)).command(incr("n"));
+        let replies = bed.pipeline(pipeline);
+        assert_eq!(replies, [Frame::simple("OK"), Frame::bulk(words), Frame::Integer(turn + 1)]);
+        let places: Vec<_> = [format!("SET {key}"), format!("GET {key}")]
+            .iter()
+            .flat_map(|words| bed.arrivals(words))
+            .collect();
+        assert!(places.len() == 2 && places[0] == places[1], "{places:?}");
+    }
+    bed.finish();
+}
+
+/// Transactions go on under load while the pool moves: each is wholly on one connection, and none is cut. PITFALL-02
+pub fn transactions_during_a_move(host: &dyn Host) {
+    let mut bed = Testbed::new(host);
+    bed.connect();
+    bed.start_load(4);
+    for turn in 1..=40 {
+        if turn == 10 {
+            bed.moving(bed.a, bed.b, 3);
+        }
+        let batch = Pipeline::atomic().command(incr("x")).command(incr("y"));
+        let request = batch.into_request().expect("shared commands").expect("not empty");
+        let ticket = bed.send_request(request);
+        let replies = bed.wait(ticket).expect("it is executed");
+        assert_eq!(replies[3], Frame::Array(vec![Frame::Integer(turn), Frame::Integer(turn)]));
+    }
+    bed.run_until_all_at(bed.b);
+    let (begun, ended) = (bed.arrivals("MULTI"), bed.arrivals("EXEC"));
+    assert_eq!(begun, ended, "each ends where it began");
+    assert!(begun.iter().any(|(at, _)| *at == bed.b), "some ran at the new node");
+    bed.stop_load();
+    bed.assert_hitless(millis(50));
+    bed.finish();
+}
+
+/// Who gives up gets nothing, and nobody else gets his reply. INV-02, PITFALL-03
+pub fn cancelling_keeps_the_order(host: &dyn Host) {
+    let mut bed = Testbed::new(host);
+    bed.connect_pool(1);
+    bed.slow_down(bed.a, millis(100));
+    let tickets: Vec<_> = (0..30).map(|turn| bed.send(cmd("ECHO").arg(turn))).collect();
+    let mut kept = Vec::new();
+    for (turn, ticket) in tickets.into_iter().enumerate() {
+        if turn % 3 == 0 {
+            bed.cancel(ticket);
+        } else {
+            kept.push((turn, ticket));
+        }
+    }
+    for (turn, ticket) in kept {
+        assert_eq!(bed.reply(ticket), Frame::bulk(turn.to_string()));
+    }
+    assert_eq!(bed.call(incr("n")), Frame::Integer(1));
+    bed.finish();
+}
+
+/// A request that times out says whether it may have run; its reply comes later and is nobody else's. INV-02, PITFALL-03
+pub fn timeouts_say_what_happened(host: &dyn Host) {
+    let mut bed = Testbed::new(host);
+    bed.connect_pool(1);
+    bed.rule(Rule::new(Fault::Delay(millis(600))).on("INCR"));
+    let short = Request::command(incr("n")).expect("a shared command").timeout(millis(200));
+    let (late, behind) = (bed.send_request(short), bed.send(cmd("ECHO").arg("mine")));
+    let error = bed.error(late);
+    assert_eq!(error, RequestError::TimedOut { after: millis(200), delivery: Delivery::Unknown });
+    assert_eq!(bed.reply(behind), Frame::bulk("mine"));
+    assert_eq!(bed.increments("n"), 1);
+    assert_eq!(bed.count(|event| matches!(event, Event::RequestTimedOut { .. })), 1);
+
+    bed.refuse(bed.a, None);
+    bed.kill_all(bed.a, CloseHow::Fin);
+    bed.run_until_soon("it is lost", |bed| bed.stats().serving == 0);
+    let parked = bed.send(incr("n"));
+    let error = bed.error(parked);
+    assert_eq!(error, RequestError::TimedOut { after: SECOND, delivery: Delivery::NotSent });
+    assert_eq!(bed.increments("n"), 1);
+    bed.finish();
+}
+
+/// While nothing is connected requests wait, up to a limit, and go out in their order. INV-14
+pub fn parked_requests(host: &dyn Host) {
+    let mut bed = Testbed::new(host);
+    let settings = bed.settings().parked_requests(5).command_timeout(Some(SECOND * 10));
+    bed.connect_with(settings);
+    bed.refuse(bed.a, millis(500));
+    bed.kill_all(bed.a, CloseHow::Fin);
+    bed.run_until_soon("they are lost", |bed| bed.stats().serving == 0);
+    let tickets: Vec<_> = (0..5).map(|_| bed.send(incr("n"))).collect();
+    let request = Request::command(incr("n")).expect("a shared command");
+    let error = bed.try_send(request).expect_err("there is room for five");
+    assert!(matches!(error, SendError::Full(_)), "{error}");
+    assert_eq!(bed.stats().parked, 5);
+    let again = error.into_request();
+    for (expected, ticket) in (1..).zip(tickets) {
+        assert_eq!(bed.reply(ticket), Frame::Integer(expected));
+    }
+    let ticket = bed.send_request(again);
+    assert_eq!(bed.reply(ticket), Frame::Integer(6), "what was not accepted was given back");
+    bed.run_until_whole();
+    bed.finish();
+}
+
+/// More requests than may be under way are not accepted, and there is room again as soon as one is answered. INV-14
+pub fn limit_of_requests_in_flight(host: &dyn Host) {
+    let mut bed = Testbed::new(host);
+    let settings = bed.settings().pool_size(2).requests_in_flight(8);
+    bed.connect_with(settings);
+    bed.slow_down(bed.a, millis(300));
+    let tickets: Vec<_> = (0..8).map(|_| bed.send(incr("n"))).collect();
+    let request = Request::command(incr("n")).expect("a shared command");
+    let error = bed.try_send(request).expect_err("there is room for eight");
+    assert!(matches!(error, SendError::Full(_)), "{error}");
+    for ticket in tickets {
+        assert!(bed.reply(ticket).as_int().is_some());
+    }
+    assert_eq!(bed.call(incr("n")), Frame::Integer(9));
+    bed.finish();
+}
+
+/// The connection is lost after the command ran and before its reply: a write fails and says that it may have run, a read
+/// is done again, and what the caller calls idempotent as well. PITFALL-25, INV-05
+pub fn only_reads_are_repeated(host: &dyn Host) {
+    let lost = |command: &str| Rule::new(Fault::CloseUnanswered(CloseHow::Reset)).on(command);
+    let mut bed = Testbed::new(host);
+    bed.connect_pool(1);
+    bed.call(set("k", "v"));
+
+    bed.rule(lost("INCR"));
+    let write = bed.send(incr("n"));
+    match bed.error(write) {
+        RequestError::ConnectionLost {
+            delivery: Delivery::Unknown,
+            cause: CloseCause::Io(_) | CloseCause::ByServer,
+        } => {}
+        error => panic!("{error:?}"),
+    }
+    bed.run_until_whole();
+    assert_eq!(bed.increments("n"), 1);
+
+    bed.rule(lost("GET"));
+    assert_eq!(bed.call(get("k")), Frame::bulk("v"));
+    assert_eq!(bed.arrivals("GET").len(), 2);
+
+    bed.rule(lost("SET"));
+    let again = Request::command(set("k", "w")).expect("a shared command").replay(Replay::Idempotent);
+    let ticket = bed.send_request(again);
+    assert_eq!(bed.reply(ticket), Frame::simple("OK"));
+
+    bed.rule(lost("EXEC"));
+    let batch = Pipeline::atomic().command(get("k")).into_request().expect("shared").expect("not empty");
+    let ticket = bed.send_request(batch.replay(Replay::Idempotent));
+    let error = bed.error(ticket);
+    assert_eq!(error.delivery(), Delivery::Unknown, "a transaction is never repeated");
+    assert_eq!(bed.arrivals("EXEC").len(), 1);
+    bed.finish();
+}
+
+/// SORT .. STORE, GETDEL and the like write: they are not repeated. PITFALL-40, PITFALL-25
+pub fn arguments_decide_what_is_a_read(host: &dyn Host) {
+    for command in [
+        cmd("GETDEL").arg("k"),
+        cmd("SORT").arg("k").arg("STORE").arg("d"),
+        cmd("GETEX").arg("k").arg("PERSIST"),
+    ] {
+        let mut bed = Testbed::new(host);
+        bed.connect_pool(1);
+        bed.call(set("k", "v"));
+        let name = String::from_utf8_lossy(command.name()).into_owned();
+        bed.rule(Rule::new(Fault::CloseUnexecuted(CloseHow::Reset)).on(&name));
+        let ticket = bed.send(command);
+        assert_eq!(bed.error(ticket).delivery(), Delivery::Unknown, "{name}");
+        bed.run_until_whole();
+        assert_eq!(bed.arrivals(&name).len(), 1);
+        bed.finish();
+    }
+}
+
+/// A link on which nothing is heard any more is closed after three timeouts, and replaced.
+pub fn a_silent_link_is_replaced(host: &dyn Host) {
+    let mut bed = Testbed::new(host);
+    let settings = bed.settings().pool_size(1).command_timeout(Some(millis(150)));
+    bed.connect_with(settings);
+    let conn = bed.connections(bed.a)[0];
+    bed.server(|server, now| server.stall(now, conn, now + SECOND * 60));
+    for _ in 0..3 {
+        let ticket = bed.send(incr("n"));
+        assert!(matches!(bed.error(ticket), RequestError::TimedOut { .. }));
+    }
+    let silent = |event: &&Event| matches!(event, Event::ConnectionClosed { cause: CloseCause::Silent, .. });
+    bed.run_until_soon("it is given up", |bed| bed.count(silent) == 1);
+    bed.run_until_whole();
+    assert_eq!(bed.call(incr("other")), Frame::Integer(1));
+    assert_eq!(bed.increments("n"), 3);
+    bed.finish();
+}
+
+/// Bytes that are no RESP, and a reply that nobody asked for, end the connection and nothing else.
+pub fn a_broken_stream_is_replaced(host: &dyn Host) {
+    for bytes in [&b"?what\r\n"[..], b"+OK\r\n", b"$-7\r\n"] {
+        let mut bed = Testbed::new(host);
+        bed.connect_pool(1);
+        let conn = bed.connections(bed.a)[0];
+        bed.server(|server, now| server.push_bytes(now, conn, bytes));
+        let broken =
+            |event: &&Event| matches!(event, Event::ConnectionClosed { cause: CloseCause::Protocol(_), .. });
+        bed.run_until_soon("it is given up", |bed| bed.count(broken) == 1);
+        bed.run_until_whole();
+        assert_eq!(bed.call(incr("n")), Frame::Integer(1));
+        bed.finish();
+    }
+}
+
+/// Pushes that nobody knows go to those who asked for pushes, and shift no reply. PITFALL-43, PITFALL-44, PITFALL-32
+pub fn unknown_pushes_shift_nothing(host: &dyn Host) {
+    let mut bed = Testbed::new(host);
+    bed.connect_pool(1);
+    let pushes = [
+        push_frame(&["server-event", "1"]),
+        push_frame(&["invalidate", "2"]),
+        push_frame(&["moving", "3", "2", "a:1"]),
+        Frame::Push(vec![Frame::Integer(7)]),
+        Frame::Push(vec![]),
+    ];
+    bed.rule(Rule::new(Fault::Before(encoded(&pushes))).on("GET").always());
+    bed.rule(Rule::new(Fault::After(encoded(&pushes))).on("ECHO").always());
+    let tickets: Vec<_> = (0..20)
+        .map(|turn: usize| {
+            let word = turn.to_string();
+            bed.send(set(&word, &word));
+            (bed.send(get(&word)), bed.send(cmd("ECHO").arg(&word)), Frame::bulk(word))
+        })
+        .collect();
+    for (got, echoed, word) in tickets {
+        assert_eq!((bed.reply(got), bed.reply(echoed)), (word.clone(), word));
+    }
+    bed.run_until_soon("every push is handed on", |bed| bed.pushes().len() == 40 * pushes.len());
+    for (expected, got) in pushes.iter().cycle().zip(bed.pushes()) {
+        assert_eq!(expected, &Frame::Push(got.clone()));
+    }
+    assert_eq!(
+        (bed.moves(), bed.count(|event| matches!(event, Event::NotificationMalformed { .. }))),
+        (0, 0)
+    );
+    bed.finish();
+}
+
+/// Replies and pushes, cut at every byte: the same frames. PITFALL-32
+pub fn any_split_of_the_stream(host: &dyn Host) {
+    let mut bed = Testbed::new(host);
+    bed.connect_pool(1);
+    let stream = encoded(&[
+        Frame::bulk("one"),
+        push_frame(&["MIGRATED", "1", "[\"1\"]"]),
+        Frame::Map(vec![(Frame::bulk("k"), Frame::Double(1.5))]),
+        push_frame(&["news", "x"]),
+        Frame::Integer(-42),
+    ]);
+    let conn = bed.connections(bed.a)[0];
+    let three = NonZeroU32::MIN.saturating_add(2);
+    for split in 0..=stream.len() {
+        // An empty request is never answered by the server: the case does it, piece by piece.
+        let ticket = bed.send_request(Request::raw(Bytes::from_static(b"*0\r\n"), three));
+        bed.run_for(millis(2));
+        for part in [stream.slice(..split), stream.slice(split..)] {
+            bed.server(|server, now| server.push_bytes(now, conn, &part));
+            bed.run_for(millis(2));
+        }
+        let replies = bed.wait(ticket).expect("three replies");
+        assert_eq!(replies[0], Frame::bulk("one"), "split at {split}");
+        assert_eq!(replies[2], Frame::Integer(-42), "split at {split}");
+    }
+    assert_eq!(bed.pushes().len(), stream.len() + 1);
+    bed.finish();
+}

@@ -1,0 +1,177 @@
+//! Where a MOVING leads: every form of an endpoint, and none.
+
+use hitless_core::error::ConnectError;
+use hitless_core::event::{Event, Ignored};
+use resp3_codec::Frame;
+
+use super::ignored;
+use crate::server::{Closes, Moving, Recipients, Retires, Target, push_frame};
+use crate::testbed::{NAME, SECOND, Testbed, get, incr, millis};
+use crate::world::{Host, Layout};
+
+/// The target's port is dialled, not that of the configured endpoint. PITFALL-10
+pub fn another_port(host: &dyn Host) {
+    let mut bed = Testbed::new(host);
+    let (a, b) = (bed.address(bed.a), bed.address(bed.b));
+    assert!(a.ip() == b.ip() && a.port() != b.port(), "{a} {b}");
+    bed.connect();
+    bed.moving(bed.a, bed.b, 2);
+    bed.run_until_all_at(bed.b);
+    assert_eq!(bed.accepted(bed.a), 3);
+    bed.finish();
+}
+
+/// A target may be an IPv6 address in brackets. PITFALL-05
+pub fn ipv6(host: &dyn Host) {
+    let mut bed = Testbed::builder(host).b_at("[::1]:0").build();
+    let address = bed.address(bed.b).to_string();
+    assert!(address.starts_with('['), "{address}");
+    bed.connect();
+    bed.announce(bed.a, Moving::new(Target::Address(address), SECOND * 2));
+    bed.run_until_all_at(bed.b);
+    bed.finish();
+}
+
+/// A target may be a host name, which is looked up. PITFALL-05
+pub fn host_name(host: &dyn Host) {
+    let mut bed = Testbed::new(host);
+    bed.set_name("b.test", &[bed.b]);
+    let target = format!("b.test:{}", bed.address(bed.b).port());
+    bed.connect();
+    bed.announce(bed.a, Moving::new(Target::Address(target), SECOND * 2));
+    bed.run_until_all_at(bed.b);
+    assert_eq!(bed.lookups("b.test"), 1, "the scout looked it up for all");
+    bed.finish();
+}
+
+/// A target without a port is at 6379. PITFALL-05, PITFALL-10
+pub fn no_port(host: &dyn Host) {
+    let mut bed = Testbed::builder(host).layout(Layout::DefaultPort).build();
+    let target = bed.address(bed.b).ip().to_string();
+    bed.connect();
+    bed.announce(bed.a, Moving::new(Target::Address(target), SECOND * 2));
+    bed.run_until_all_at(bed.b);
+    bed.finish();
+}
+
+/// A MOVING without an endpoint: the name is looked up from half of the time on, and its new address is dialled as soon
+/// as there is one. PITFALL-05, PITFALL-29
+pub fn null(host: &dyn Host) {
+    move_by_name(host, Target::Null);
+}
+
+/// Every way of saying "no endpoint" means the same. PITFALL-05
+pub fn every_way_of_naming_none(host: &dyn Host) {
+    let texts = ["", "null", "NULL", "none", "?", ":6379", "?:6379", "null:0", "10.0.0.9:0"];
+    let texts = texts.into_iter().map(|text| Target::Address(text.to_owned()));
+    let frames = [Frame::NullBulk, Frame::NullArray, Frame::simple("")];
+    let frames = frames.into_iter().map(Target::Frame);
+    for target in texts.chain(frames).chain([Target::Absent]) {
+        move_by_name(host, target);
+    }
+}
+
+/// A MOVING to `target`, which says nothing, while DNS follows a little later than half of the time.
+fn move_by_name(host: &dyn Host, target: Target) {
+    let mut bed = Testbed::builder(host).layout(Layout::Hosts).build();
+    let settings = bed.settings_by_name();
+    bed.connect_with(settings);
+    let (what, before) = (format!("{target:?}"), bed.lookups(NAME));
+    bed.start_load(4);
+    bed.announce(bed.a, Moving::new(target, SECOND * 4));
+    bed.run_for(millis(1900));
+    assert_eq!(bed.lookups(NAME), before, "{what}: too early");
+    assert_eq!(bed.moves(), 1, "{what}");
+    bed.run_for(millis(300));
+    assert!(bed.lookups(NAME) > before, "{what}: it is looked up now");
+    assert_eq!(bed.cut_overs(), 0);
+    bed.set_name(NAME, &[bed.b]);
+    bed.run_until_all_at(bed.b);
+    assert_eq!(bed.accepted(bed.a), 3, "{what}: the retiring address was not dialled again");
+    bed.stop_load();
+    bed.assert_hitless(millis(50));
+    bed.finish();
+}
+
+/// No endpoint, and an address that stays the same because a load balancer stands there: it is dialled once more, late,
+/// and leads to the new node. PITFALL-29
+pub fn virtual_address(host: &dyn Host) {
+    let mut bed = Testbed::new(host);
+    bed.connect();
+    bed.start_load(4);
+    let old = bed.connections(bed.a);
+    let moving = Moving::new(Target::Null, SECOND * 4).told_to(Recipients::Only(old.clone()));
+    bed.announce(bed.a, moving.closing(Closes::Recipients).retiring(Retires::Never));
+    bed.run_until("they have moved", SECOND * 4, |bed| bed.cut_overs() == 3);
+    bed.run_until_soon("the old ones are closed", |bed| bed.connections(bed.a).len() == 3);
+    let new = bed.connections(bed.a);
+    assert!(old.iter().all(|conn| !new.contains(conn)));
+    bed.stop_load();
+    bed.assert_hitless(millis(50));
+    bed.finish();
+}
+
+/// No endpoint, and the same address leads to the retiring node still, which says so at the opt-in: nothing is cut over to
+/// it, and nothing loops. PITFALL-27, PITFALL-29
+pub fn the_retiring_node_again(host: &dyn Host) {
+    let mut bed = Testbed::new(host);
+    bed.connect();
+    bed.start_load(4);
+    bed.announce(bed.a, Moving::new(Target::Null, SECOND * 4).retiring(Retires::Never));
+    bed.run_for(millis(3900));
+    assert_eq!(bed.cut_overs(), 0, "{}", bed.history());
+    let landed = |event: &&Event| matches!(event, Event::HandoffFailed { error: ConnectError::Retiring, .. });
+    assert!(bed.count(landed) >= 1, "it was noticed\n{}", bed.history());
+    assert!(bed.accepted(bed.a) <= 3 + 4, "one attempt and its retries");
+    assert_eq!(bed.stats().serving, 3, "the old ones serve");
+    bed.stop_load();
+    bed.assert_hitless(millis(50));
+    bed.run_until("the server closes them", SECOND * 2, |bed| bed.stats().serving < 3);
+    bed.run_until_whole();
+    assert!(bed.call(get("load.counter.0")).as_int().is_some());
+    bed.finish();
+}
+
+/// Times that no server should send: the shortest still moves, the longest moves at once as well, and a sequence of 0 is
+/// as good as any. PITFALL-33
+pub fn odd_times(host: &dyn Host) {
+    for time in ["0", "-1", "-9223372036854775808", "9223372036854775807", "99999999999999999999999"] {
+        let mut bed = Testbed::new(host);
+        bed.connect();
+        bed.start_load(4);
+        let target = bed.address(bed.b).to_string();
+        bed.push(bed.a, &push_frame(&["MOVING", "0", time, &target]));
+        bed.run_until("they have moved", millis(900), |bed| bed.cut_overs() == 3);
+        bed.run_until_all_at(bed.b);
+        assert_eq!(bed.moves(), 1, "{time}");
+        bed.stop_load();
+        bed.assert_hitless(millis(50));
+        bed.finish();
+    }
+}
+
+/// A MOVING that announces one second: there is a target, and time enough. INV-03, PITFALL-33
+pub fn one_second(host: &dyn Host) {
+    let mut bed = Testbed::new(host);
+    bed.connect();
+    bed.start_load(4);
+    bed.moving(bed.a, bed.b, 1);
+    bed.run_until_all_at(bed.b);
+    bed.run_for(SECOND);
+    bed.stop_load();
+    bed.assert_hitless(millis(50));
+    bed.finish();
+}
+
+/// MOVING to the address in use: nothing happens. PITFALL-33
+pub fn the_address_in_use(host: &dyn Host) {
+    let mut bed = Testbed::new(host);
+    bed.connect();
+    let here = bed.address(bed.a).to_string();
+    bed.push(bed.a, &push_frame(&["MOVING", "7", "2", &here]));
+    bed.run_until_soon("it is noticed", |bed| ignored(bed, Ignored::AlreadyThere) == 3);
+    bed.run_for(millis(300));
+    assert_eq!((bed.moves(), bed.accepted(bed.a)), (0, 3));
+    assert_eq!(bed.call(incr("n")), Frame::Integer(1));
+    bed.finish();
+}
