@@ -30,7 +30,7 @@ use std::time::Duration;
 use clap::Parser;
 /// The adapter in use.
 use hitless_tokio as hitless;
-use hitless_tokio::Event;
+use hitless_tokio::{CloseCause, Event};
 use tokio::time::Instant;
 
 use self::load::Worker;
@@ -61,6 +61,9 @@ async fn run(options: Options) -> Result<(), Failure> {
         while let Some(event) = events.next().await {
             match event {
                 Ok(Event::ConnectionReady { .. } | Event::Terminated) => {}
+                Ok(Event::ConnectionClosed {
+                    cause: CloseCause::ByClient | CloseCause::ShutDown, ..
+                }) => {}
                 Ok(event) => eprintln!("event: {event:?}"),
                 Err(missed) => eprintln!("events: {missed}"),
             }

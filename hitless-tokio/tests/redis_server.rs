@@ -1,0 +1,70 @@
+//! The client with a plain `redis-server`, which `HITLESS_REDIS_SERVER` names.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::path::Path;
+
+use hitless_conformance::net::redis_process::RedisProcess;
+use hitless_tokio::{
+    Builder, Client, ConnectError, Delivery, Error, Event, Frame, Mode, Pipeline, cmd, maintenance,
+};
+
+fn start(options: &[&str]) -> RedisProcess {
+    let program = std::env::var_os("HITLESS_REDIS_SERVER").expect("HITLESS_REDIS_SERVER names the program");
+    RedisProcess::start(Path::new(&program), options).unwrap()
+}
+
+fn builder(server: &RedisProcess, mode: Mode) -> Builder {
+    let maintenance = maintenance::Config::builder().mode(mode).build().unwrap();
+    Client::builder(&format!("redis://{}", server.address())).unwrap().pool_size(3).maintenance(maintenance)
+}
+
+/// INV-17: open source servers do not know the feature.
+#[tokio::test]
+#[ignore = "needs a redis-server: HITLESS_REDIS_SERVER"]
+async fn every_mode_does_what_it_says() {
+    let server = start(&[]);
+    for mode in [Mode::Auto, Mode::Disabled] {
+        let builder = builder(&server, mode);
+        let mut events = builder.events();
+        let client = builder.connect().await.unwrap();
+        assert_eq!(client.call(cmd("PING")).await.unwrap(), Frame::simple("PONG"));
+        let refusals = std::iter::from_fn(|| events.try_next())
+            .filter(|event| matches!(event, Ok(Event::OptInRefused { .. })))
+            .count();
+        assert_eq!(refusals, usize::from(mode == Mode::Auto), "{mode}");
+    }
+    let error = builder(&server, Mode::Enabled).connect().await.unwrap_err();
+    assert!(matches!(&error, Error::Connect(ConnectError::Handshake(_))), "{error:?}");
+    assert!(error.to_string().contains("maintenance notifications"), "{error}");
+}
+
+#[tokio::test]
+#[ignore = "needs a redis-server: HITLESS_REDIS_SERVER"]
+async fn a_transaction_that_is_discarded_says_why() {
+    let server = start(&[]);
+    let client = builder(&server, Mode::Auto).connect().await.unwrap();
+    let batch = Pipeline::atomic().command(cmd("INCR").arg("n")).command(cmd("LPUSH").arg("n").arg("x"));
+    let replies = client.pipeline(batch).await.unwrap();
+    assert_eq!(replies[0], Frame::Integer(1));
+    assert!(replies[1].is_error(), "an error in the middle is a reply like the others");
+
+    let batch = Pipeline::atomic().command(cmd("INCR").arg("n")).command(cmd("NOSUCH"));
+    let error = client.pipeline(batch).await.unwrap_err();
+    assert!(matches!(&error, Error::Discarded(error) if error.message().contains("NOSUCH")), "{error}");
+    assert_eq!(client.call(cmd("GET").arg("n")).await.unwrap(), Frame::bulk("1"), "nothing of it ran");
+}
+
+/// PITFALL-35: what the server says to a wrong password is not repeated.
+#[tokio::test]
+#[ignore = "needs a redis-server: HITLESS_REDIS_SERVER"]
+async fn credentials_are_checked_and_never_shown() {
+    let server = start(&["--requirepass", "right-word"]);
+    let client = builder(&server, Mode::Auto).credentials(None, "right-word").connect().await.unwrap();
+    client.call(cmd("PING")).await.unwrap();
+    let error = builder(&server, Mode::Auto).credentials(None, "wrong-word").connect().await.unwrap_err();
+    let shown = format!("{error} {error:?}");
+    assert!(shown.contains("WRONGPASS") || shown.contains("WrongPass"), "{shown}");
+    assert!(!shown.contains("wrong-word"), "{shown}");
+    assert_eq!(error.delivery(), Some(Delivery::NotSent));
+}
