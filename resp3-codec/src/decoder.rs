@@ -1,6 +1,6 @@
-use bytes::{Buf, Bytes, BytesMut};
-use smallvec::SmallVec;
+use bytes::{Bytes, BytesMut};
 
+use crate::buffer::{LARGE, ReadBuffer};
 use crate::element::{Cursor, Stop, Structure};
 use crate::error::{DecodeError, DecodeErrorKind, Limit};
 use crate::frame::Frame;
@@ -8,19 +8,12 @@ use crate::limits::Limits;
 use crate::line::unterminated;
 use crate::stack::Stack;
 
-/// What the read buffer is allocated in: as much as one small frame can keep alive.
-const BLOCK: usize = 32 << 10;
-/// The least room that [`Decoder::buffer`] offers.
-const MIN_ROOM: usize = 4 << 10;
-/// Room for an announced bulk string is reserved at once up to this much; beyond, as its bytes arrive.
-const RESERVED_AHEAD: usize = 1 << 20;
-
 /// Turns a stream of bytes into frames, however the stream was cut into reads.
 #[derive(Debug)]
 pub struct Decoder {
     limits: Limits,
     /// What the caller appends to. Starts with the element that was incomplete when `chunk` ran out.
-    buffer: BytesMut,
+    buffer: ReadBuffer,
     /// What is being decoded; frames are slices of it.
     chunk: Bytes,
     /// How much of `chunk` has been decoded.
@@ -31,7 +24,7 @@ pub struct Decoder {
     frame_start: u64,
     /// Bytes that `buffer` must hold before looking at it makes sense.
     need: usize,
-    /// Bytes at the start of `buffer` that hold no line end.
+    /// Bytes at the start of `buffer` that hold no line end; 0 if that does not matter.
     searched: usize,
     stack: Stack,
     failed: Option<DecodeError>,
@@ -42,7 +35,7 @@ impl Decoder {
     pub fn new(limits: Limits) -> Self {
         Self {
             limits,
-            buffer: BytesMut::new(),
+            buffer: ReadBuffer::default(),
             chunk: Bytes::new(),
             at: 0,
             offset: 0,
@@ -56,16 +49,13 @@ impl Decoder {
 
     /// Where to append what was read from the connection.
     pub fn buffer(&mut self) -> &mut BytesMut {
-        let room = self.buffer.capacity() - self.buffer.len();
-        if room < MIN_ROOM && !self.buffer.try_reclaim(MIN_ROOM) {
-            if self.buffer.is_empty() {
-                self.buffer = BytesMut::with_capacity(BLOCK);
-            } else {
-                let missing = self.need.saturating_sub(self.buffer.len());
-                self.buffer.reserve(missing.clamp(MIN_ROOM, RESERVED_AHEAD.max(self.buffer.len())));
-            }
-        }
-        &mut self.buffer
+        self.buffer.room(self.need)
+    }
+
+    /// Gives back memory that is kept for reuse only. Worth calling when a connection has gone quiet; costs an
+    /// allocation at its next read.
+    pub fn shrink(&mut self) {
+        self.buffer.shrink();
     }
 
     /// The next frame, or `None` if more bytes are needed for one.
@@ -83,7 +73,9 @@ impl Decoder {
                 self.at += used;
                 return Ok(Some(Frame::Simple(Bytes::from_static(b"OK"))));
             }
-            if let Ok((used, text)) = cursor.bulk() {
+            if let Ok((used, text)) = cursor.bulk()
+                && used <= LARGE
+            {
                 self.at += used;
                 return Ok(Some(Frame::Bulk(text)));
             }
@@ -95,6 +87,7 @@ impl Decoder {
         self.poll_any()
     }
 
+    /// The next frame, whatever it is.
     #[inline(never)]
     fn poll_any(&mut self) -> Result<Option<Frame>, DecodeError> {
         loop {
@@ -104,8 +97,9 @@ impl Decoder {
             match self.advance() {
                 Ok(true) => return Ok(Some(self.stack.take())),
                 Ok(false) => {}
-                Err(Stop::Incomplete { need }) => self.park(need)?,
+                Err(Stop::Incomplete { need }) => self.park(need),
                 Err(Stop::Fault(fault)) => return Err(self.fail(fault.0, fault.1)),
+                // Does not happen: `advance` goes through these itself.
                 Err(Stop::Structure) => return Err(self.fail(DecodeErrorKind::Chunk, 0)),
             }
         }
@@ -127,6 +121,9 @@ impl Decoder {
                     Ok(used) => {
                         let done = self.stack.filled(&self.limits)?;
                         self.at += used;
+                        if used > LARGE {
+                            self.detach(used);
+                        }
                         done
                     }
                     Err(stop) => {
@@ -197,57 +194,56 @@ impl Decoder {
         self.offset += self.at as u64;
         self.at = 0;
         self.chunk = Bytes::new();
-        if self.buffer.len() < self.need {
+        let unread = self.buffer.unread();
+        if unread.len() < self.need {
             return Ok(false);
         }
-        if self.searched > 0 {
-            if let Some(searched) = unterminated(&self.buffer, self.searched) {
-                self.searched = searched.max(1);
-                let allowed = self.limits.line_bytes;
-                if searched > allowed.saturating_add(1) {
-                    let kind = DecodeErrorKind::Limit { limit: Limit::LineBytes, allowed: allowed as u64 };
-                    return Err(self.fail(kind, 0));
-                }
-                return Ok(false);
+        if self.searched > 0
+            && let Some(searched) = unterminated(unread, self.searched)
+        {
+            self.searched = searched;
+            let allowed = self.limits.line_bytes;
+            // The type byte is not part of the line, and a CR at the end is not searched yet.
+            if searched - 1 > allowed {
+                let kind = DecodeErrorKind::Limit { limit: Limit::LineBytes, allowed: allowed as u64 };
+                return Err(self.fail(kind, 0));
             }
-            self.searched = 0;
+            return Ok(false);
         }
+        self.searched = 0;
         self.need = 1;
-        self.chunk = self.buffer.split().freeze();
-        if self.chunk.len() > BLOCK {
-            self.buffer = BytesMut::new();
-        }
+        self.chunk = self.buffer.take();
         Ok(true)
     }
 
-    /// Puts the incomplete element at the end of `chunk` in front of what arrives next.
-    fn park(&mut self, need: usize) -> Result<(), DecodeError> {
-        let mut tail = std::mem::take(&mut self.chunk);
-        tail.advance(self.at);
+    /// Puts the rest of the chunk in front of what arrives next: an incomplete element, `need` bytes long if that
+    /// is known.
+    fn park(&mut self, need: usize) {
+        let tail = &self.chunk[self.at..];
+        self.need = need.max(tail.len() + 1);
+        self.searched = match tail {
+            // Only text can be long. Everything else is short, and parsed again when more of it has arrived.
+            [b'+' | b'-' | b'(' | b',', ..] => unterminated(tail, 1).unwrap_or(tail.len()),
+            _ => 0,
+        };
+        self.buffer.put_back(tail, need);
         self.offset += self.at as u64;
         self.at = 0;
-        self.need = need.max(tail.len() + 1);
-        self.searched = 0;
-        if need == 0 {
-            self.searched = unterminated(&tail, 0).unwrap_or(tail.len()).max(1);
+        self.chunk = Bytes::new();
+    }
+
+    /// Moves what follows a large string out of its memory, so that it does not keep that alive. Never more than the
+    /// string's own size, or moving could take longer than decoding.
+    #[cold]
+    fn detach(&mut self, used: usize) {
+        let rest = &self.chunk[self.at..];
+        if rest.len() <= used {
+            self.buffer.put_back(rest, 0);
+            self.need = 1;
+            self.offset += self.at as u64;
+            self.at = 0;
+            self.chunk = Bytes::new();
         }
-        let len = tail.len() + self.buffer.len();
-        if need > BLOCK || !self.buffer.is_empty() {
-            let room = need.saturating_sub(len).min(RESERVED_AHEAD.max(len)) + MIN_ROOM;
-            let mut buffer = BytesMut::with_capacity((len + room).max(BLOCK));
-            buffer.extend_from_slice(&tail);
-            buffer.extend_from_slice(&self.buffer);
-            self.buffer = buffer;
-        } else if self.buffer.capacity() >= tail.len().max(need) {
-            self.buffer.extend_from_slice(&tail);
-        } else {
-            // The block may be free for reuse once the chunk lets go of it.
-            let copy = SmallVec::<[u8; 128]>::from_slice(&tail);
-            drop(tail);
-            self.buffer.reserve(need.max(copy.len()));
-            self.buffer.extend_from_slice(&copy);
-        }
-        Ok(())
     }
 
     #[cold]
@@ -256,7 +252,7 @@ impl Decoder {
         self.failed = Some(error.clone());
         self.chunk = Bytes::new();
         self.at = 0;
-        self.buffer = BytesMut::new();
+        self.buffer = ReadBuffer::default();
         self.stack = Stack::new();
         error
     }

@@ -278,7 +278,7 @@ impl<'a> Cursor<'a> {
             Err::Incomplete(_) => Stop::Incomplete { need: 0 },
             Err::Error(fault) | Err::Failure(fault) => {
                 let ahead = self.rest().len() - fault.0.rest;
-                match self.check_line(ahead.saturating_sub(2)) {
+                match self.check_line(ahead.saturating_sub(1)) {
                     Ok(()) => Stop::fault(fault.0.kind, ahead),
                     Err(stop) => stop,
                 }

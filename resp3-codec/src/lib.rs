@@ -20,6 +20,7 @@
 //! ```
 
 mod arg;
+mod buffer;
 mod command;
 mod decoder;
 mod element;

@@ -181,19 +181,20 @@ pub(crate) fn big_number(input: &[u8]) -> Parsed<'_, &[u8]> {
     Ok((rest, number))
 }
 
-/// Decimal digits, at least one, or it is a fault of the kind `otherwise`.
+/// Decimal digits, at least one, or it is a fault of the kind `otherwise`; at most as many as the largest number has,
+/// so that reading them again after a cut is cheap.
 #[inline(always)]
 fn digits(input: &[u8], otherwise: DecodeErrorKind) -> Parsed<'_, u64> {
     let mut number = 0u64;
     let mut at = 0;
     while let Some(digit) = input.get(at).map(|byte| byte.wrapping_sub(b'0')).filter(|&digit| digit < 10) {
-        // Eighteen digits always fit.
-        number = if at < 18 {
+        number = if at < 19 {
             number * 10 + u64::from(digit)
         } else {
+            // The twentieth may be too much, and there are no numbers of more digits.
             match number.checked_mul(10).and_then(|number| number.checked_add(u64::from(digit))) {
-                Some(number) => number,
-                None => return fault(DecodeErrorKind::IntegerRange, input),
+                Some(number) if at < 20 => number,
+                _ => return fault(DecodeErrorKind::IntegerRange, input),
             }
         };
         at += 1;

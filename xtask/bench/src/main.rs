@@ -1,37 +1,43 @@
-//! Takes the times. Run by `cargo xtask bench`.
-fn main() {
-    let rounds = 30;
-    for case in hitless_bench::codec::cases::all() {
-        let mut work = Vec::new();
-        for c in hitless_bench::codec::decoders::CONTENDERS {
-            let mut pass = (c.prepare)(&case);
-            for _ in 0..3 {
-                let n = pass();
-                assert_eq!(n, case.replies, "{} {}", c.name, case.name);
-            }
-            work.push(Box::new(move || {
-                pass();
-            }) as Box<dyn FnMut() + '_>);
+//! `hitless-bench codec`: takes the times and prints the tables. Run by `cargo xtask bench`.
+
+use std::os::unix::process::CommandExt;
+use std::process::{Command, ExitCode};
+use std::{env, io};
+
+use clap::Parser;
+use hitless_bench::codec;
+
+#[derive(Parser)]
+#[command(about = "Benchmarks against other crates")]
+enum Bench {
+    /// Decoding and encoding, against redis-protocol, redis and resp-rs.
+    Codec(codec::Args),
+}
+
+fn main() -> ExitCode {
+    let bench = Bench::parse();
+    let done = steady_memcpy().and_then(|()| match bench {
+        Bench::Codec(args) => codec::run(&args),
+    });
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("hitless-bench: {error}");
+            ExitCode::FAILURE
         }
-        let t = hitless_bench::measure::interleaved(&mut work, rounds);
-        print!("{:3}", case.name);
-        for t in t {
-            let t = t.per(case.divisor);
-            print!("  {:8.1} ({:8.1})", t.best, t.median);
-        }
-        println!();
     }
-    let mut work = Vec::new();
-    for c in hitless_bench::codec::encoders::CONTENDERS {
-        let mut pass = (c.prepare)();
-        assert_eq!(pass(), 107);
-        work.push(Box::new(move || {
-            pass();
-        }) as Box<dyn FnMut() + '_>);
+}
+
+/// Starts over with the setting that keeps glibc's `memcpy` from falling from 90 to 3 GB/s at unlucky offsets, as it
+/// does on some processors. It can only be made before the program starts.
+fn steady_memcpy() -> io::Result<()> {
+    const VARIABLE: &str = "GLIBC_TUNABLES";
+    if env::var_os(VARIABLE).is_some() {
+        return Ok(());
     }
-    let t = hitless_bench::measure::interleaved(&mut work, rounds);
-    for t in t {
-        print!("  {:8.1} ({:8.1})", t.best, t.median);
-    }
-    println!();
+    let error = Command::new(env::current_exe()?)
+        .args(env::args_os().skip(1))
+        .env(VARIABLE, "glibc.cpu.x86_rep_movsb_threshold=2000000000")
+        .exec();
+    Err(error)
 }

@@ -5,6 +5,9 @@ use std::hint::black_box;
 use bytes::{Bytes, BytesMut};
 use resp3_codec::{cmd, encode_command};
 
+/// The length of the encoded command.
+pub const WIRE_BYTES: usize = 107;
+
 const KEY: &[u8] = b"user:00000000042";
 const VALUE: &[u8] = &[b'v'; 64];
 

@@ -1,0 +1,120 @@
+//! Where bytes wait to be decoded.
+//!
+//! Frames are slices of the memory that was read into, so that memory must be neither too large, or a small frame
+//! would keep it all alive, nor allocated anew for each read. It comes in blocks, which are used again once their
+//! frames are gone; a large bulk string gets an allocation of its own.
+
+use std::mem::{replace, take};
+
+use bytes::{Bytes, BytesMut};
+use smallvec::SmallVec;
+
+/// What is allocated at a time.
+const BLOCK: usize = 32 << 10;
+/// The largest string, or read, that shares a block with others: as much as a small frame can keep alive.
+pub(crate) const LARGE: usize = 64 << 10;
+/// The least room that is offered for a read.
+const MIN_ROOM: usize = 4 << 10;
+/// Room for an announced string is reserved at once up to this much; beyond, as its bytes arrive.
+const RESERVED_AHEAD: usize = 1 << 20;
+/// How many blocks are kept for reuse.
+const RETIRED: usize = 4;
+/// After so many reads without a large string, the memory of the last one is given back.
+const LARGE_KEPT_FOR: u8 = 32;
+
+#[derive(Debug, Default)]
+pub(crate) struct ReadBuffer {
+    /// What has arrived and is not being decoded; reads append to it.
+    unread: BytesMut,
+    /// Blocks that are full, with frames in them that may be gone by now.
+    retired: SmallVec<[BytesMut; RETIRED]>,
+    /// The allocation of the last large string.
+    large: BytesMut,
+    reads_since_large: u8,
+}
+
+impl ReadBuffer {
+    /// What to append a read to, with room for one, for an element that will be `need` bytes long.
+    pub(crate) fn room(&mut self, need: usize) -> &mut BytesMut {
+        if self.unread.capacity() - self.unread.len() < MIN_ROOM && !self.unread.try_reclaim(MIN_ROOM) {
+            let len = self.unread.len();
+            if need > LARGE {
+                let missing = need.saturating_sub(len);
+                self.unread.reserve(missing.clamp(MIN_ROOM, len.max(RESERVED_AHEAD)));
+            } else {
+                let block = self.block(need.max(len) + MIN_ROOM);
+                self.replace(block, &[]);
+            }
+        }
+        &mut self.unread
+    }
+
+    /// Takes all that has arrived.
+    pub(crate) fn take(&mut self) -> Bytes {
+        let chunk = self.unread.split().freeze();
+        if chunk.len() > LARGE {
+            let rest = take(&mut self.unread);
+            if chunk.len() <= 2 * RESERVED_AHEAD {
+                self.large = rest;
+                self.reads_since_large = 0;
+            }
+        } else if self.reads_since_large < LARGE_KEPT_FOR {
+            self.reads_since_large += 1;
+        } else {
+            self.large = BytesMut::new();
+        }
+        chunk
+    }
+
+    /// Puts back the end of what was taken, which belongs to an element of `need` bytes, if that is known.
+    pub(crate) fn put_back(&mut self, tail: &[u8], need: usize) {
+        let len = tail.len() + self.unread.len();
+        if need > LARGE {
+            // With room for what a read brings beyond the string, or else it would grow, and be moved, for that.
+            let capacity = need.min(RESERVED_AHEAD.max(2 * len)) + BLOCK;
+            let reusable = self.large.try_reclaim(capacity);
+            let block = if reusable { take(&mut self.large) } else { BytesMut::with_capacity(capacity) };
+            self.replace(block, tail);
+        } else if self.unread.is_empty() && self.unread.capacity() >= need.max(len) {
+            self.unread.extend_from_slice(tail);
+        } else {
+            let block = self.block(need.max(len + MIN_ROOM));
+            self.replace(block, tail);
+        }
+    }
+
+    /// Gives back memory that is kept for reuse only.
+    pub(crate) fn shrink(&mut self) {
+        self.retired.clear();
+        self.large = BytesMut::new();
+        if self.unread.is_empty() {
+            self.unread = BytesMut::new();
+        }
+    }
+
+    /// What has arrived.
+    pub(crate) fn unread(&self) -> &[u8] {
+        &self.unread
+    }
+
+    /// A block of at least `min` bytes.
+    fn block(&mut self, min: usize) -> BytesMut {
+        let capacity = min.max(BLOCK);
+        match self.retired.iter_mut().position(|block| block.try_reclaim(capacity)) {
+            Some(at) => self.retired.remove(at),
+            None => BytesMut::with_capacity(capacity),
+        }
+    }
+
+    /// Goes on in `block`, with `tail` in front of what was unread.
+    fn replace(&mut self, mut block: BytesMut, tail: &[u8]) {
+        block.extend_from_slice(tail);
+        block.extend_from_slice(&self.unread);
+        let mut full = replace(&mut self.unread, block);
+        full.clear();
+        if self.retired.len() == RETIRED {
+            self.retired.remove(0);
+        }
+        self.retired.push(full);
+    }
+}

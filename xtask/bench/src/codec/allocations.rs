@@ -1,0 +1,80 @@
+//! How often the contenders allocate, counted by a program of its own.
+
+use std::process::{Command, Stdio};
+use std::{env, io};
+
+use super::{cases, decoders, encoders};
+
+/// Allocations and reallocations per outermost frame, or per command.
+#[derive(Debug, Default, PartialEq)]
+pub struct Allocations {
+    /// By contender, by case.
+    pub decode: Vec<Vec<f64>>,
+    /// By contender.
+    pub encode: Vec<f64>,
+}
+
+/// Passes before counting, for buffers to reach the size they keep.
+const WARM_UP: usize = 20;
+const PASSES: usize = 20;
+
+/// Runs `hitless-bench-allocations` and reads what it counted.
+///
+/// # Errors
+///
+/// When it cannot be built or run.
+pub fn counted_apart() -> io::Result<Allocations> {
+    let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
+    let output = Command::new(cargo)
+        .args([
+            "run",
+            "--quiet",
+            "--release",
+            "--manifest-path",
+            manifest,
+            "--bin",
+            "hitless-bench-allocations",
+        ])
+        .stderr(Stdio::inherit())
+        .output()?;
+    if !output.status.success() {
+        return Err(io::Error::other(format!("hitless-bench-allocations: {}", output.status)));
+    }
+    read(&String::from_utf8_lossy(&output.stdout))
+        .ok_or_else(|| io::Error::other("hitless-bench-allocations: unexpected output"))
+}
+
+/// Counts by `total`, which gives the allocations so far. Prints a line of figures per decoder, then one for all
+/// encoders.
+pub fn count(total: impl Fn() -> usize) {
+    let cases = cases::all();
+    for contender in decoders::CONTENDERS {
+        let figures = cases.iter().map(|case| {
+            let mut pass = (contender.prepare)(case);
+            per_pass(&total, &mut pass) / case.replies as f64
+        });
+        print_line(&figures.collect::<Vec<_>>());
+    }
+    let figures = encoders::CONTENDERS.iter().map(|contender| per_pass(&total, &mut (contender.prepare)()));
+    print_line(&figures.collect::<Vec<_>>());
+}
+
+fn per_pass(total: impl Fn() -> usize, pass: &mut dyn FnMut() -> usize) -> f64 {
+    let mut run = |passes: usize| (0..passes).map(|_| pass()).sum::<usize>();
+    run(WARM_UP);
+    let before = total();
+    run(PASSES);
+    (total() - before) as f64 / PASSES as f64
+}
+
+fn print_line(figures: &[f64]) {
+    println!("{}", figures.iter().map(f64::to_string).collect::<Vec<_>>().join(" "));
+}
+
+fn read(output: &str) -> Option<Allocations> {
+    let line = |line: &str| line.split(' ').map(|figure| figure.parse().ok()).collect::<Option<Vec<f64>>>();
+    let mut lines = output.lines().map(line).collect::<Option<Vec<_>>>()?;
+    let encode = lines.pop()?;
+    Some(Allocations { decode: lines, encode })
+}
