@@ -1,0 +1,23 @@
+//! The conformance suite on async-std.
+
+use std::future::Future;
+
+use hitless_conformance::driver_world;
+
+#[derive(Default)]
+struct AsyncStd;
+
+impl driver_world::Adapter for AsyncStd {
+    type Runtime = hitless_async_std::Adapter;
+
+    fn block_on<F: Future>(&self, future: F) -> F::Output {
+        async_std::task::block_on(future)
+    }
+
+    /// async-std does not count its tasks.
+    fn live_tasks(&self) -> Option<usize> {
+        None
+    }
+}
+
+hitless_conformance::suite!(AsyncStd);
