@@ -1,8 +1,9 @@
 //! Laws that hold for every run, checked over the client's events and the server's ledger.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use hitless_core::config::Config;
 use hitless_core::endpoint::Peer;
 use hitless_core::event::Event;
 use hitless_core::ids::ConnId;
@@ -12,20 +13,44 @@ use crate::testbed::{Operation, Testbed};
 
 /// Checks every law. The client has been shut down.
 pub(crate) fn check(bed: &mut Testbed) {
-    drains_end(bed);
-    dials_are_bounded(bed);
-    scouts_go_first(bed);
+    let record = Record { config: bed.config(), events: bed.timed_events(), slack: bed.slack() };
+    record.check();
     old_connections_get_nothing_new(bed);
+}
+
+/// What a client said in its whole life.
+pub(crate) struct Record<'a> {
+    /// The settings that it was connected with.
+    pub(crate) config: &'a Config,
+    /// Everything that it said, with times.
+    pub(crate) events: &'a [(Instant, Event)],
+    /// By how much things may be late.
+    pub(crate) slack: Duration,
+}
+
+impl Record<'_> {
+    /// Checks every law that needs to know nothing else. The client has been shut down.
+    pub(crate) fn check(&self) {
+        drains_end(self);
+        dials_are_bounded(self);
+        scouts_go_first(self);
+    }
+
+    /// The events, one a line, for the message of a failure.
+    pub(crate) fn history(&self) -> String {
+        let Some((start, _)) = self.events.first() else { return String::new() };
+        self.events.iter().map(|(at, event)| format!("{:>12?} {event:?}\n", *at - *start)).collect()
+    }
 }
 
 /// INV-06: a draining connection is closed no later than its deadline, which is that of its move, or the relaxed timeout
 /// after its cut-over if that is later.
-fn drains_end(bed: &Testbed) {
-    let relaxed = bed.config().maintenance().relaxed_timeout();
+fn drains_end(record: &Record<'_>) {
+    let relaxed = record.config.maintenance().relaxed_timeout();
     let mut deadlines: BTreeMap<Peer, Instant> = BTreeMap::new();
     let mut peers: BTreeMap<ConnId, Peer> = BTreeMap::new();
     let mut draining: BTreeMap<ConnId, Instant> = BTreeMap::new();
-    for (at, event) in bed.timed_events() {
+    for (at, event) in record.events {
         match event {
             Event::MoveStarted { source, deadline, .. } => {
                 deadlines.insert(source.clone(), *deadline);
@@ -45,25 +70,25 @@ fn drains_end(bed: &Testbed) {
                 if let Some(deadline) = draining.remove(conn) {
                     let late = at.saturating_duration_since(deadline);
                     assert!(
-                        late <= bed.slack(),
+                        late <= record.slack,
                         "INV-06: {conn} was closed {late:?} late\n{}",
-                        bed.history()
+                        record.history()
                     );
                 }
             }
             _ => {}
         }
     }
-    assert!(draining.is_empty(), "INV-06: never closed: {draining:?}\n{}", bed.history());
+    assert!(draining.is_empty(), "INV-06: never closed: {draining:?}\n{}", record.history());
 }
 
 /// INV-07: a handoff makes at most one attempt and its retries, one after the other, all before the deadline.
-fn dials_are_bounded(bed: &Testbed) {
-    let most = bed.config().maintenance().max_handoff_retries() + 1;
+fn dials_are_bounded(record: &Record<'_>) {
+    let most = record.config.maintenance().max_handoff_retries() + 1;
     let mut deadlines: BTreeMap<Peer, Instant> = BTreeMap::new();
     let mut peers: BTreeMap<ConnId, Peer> = BTreeMap::new();
     let mut dials: BTreeMap<ConnId, u32> = BTreeMap::new();
-    for (at, event) in bed.timed_events() {
+    for (at, event) in record.events {
         match event {
             Event::MoveStarted { source, deadline, .. } => {
                 deadlines.insert(source.clone(), *deadline);
@@ -75,11 +100,11 @@ fn dials_are_bounded(bed: &Testbed) {
             Event::HandoffDialing { from, attempt, .. } => {
                 let made = dials.entry(*from).or_default();
                 // The attempt at which the link died at the opt-in is made again and does not count.
-                assert!(*attempt <= most && *attempt <= *made + 1, "INV-07: {event:?}\n{}", bed.history());
+                assert!(*attempt <= most && *attempt <= *made + 1, "INV-07: {event:?}\n{}", record.history());
                 *made = *attempt;
                 let deadline = peers.get(from).and_then(|peer| deadlines.get(peer));
                 let in_time = deadline.is_some_and(|deadline| at < deadline);
-                assert!(in_time, "INV-07: {event:?} after the deadline\n{}", bed.history());
+                assert!(in_time, "INV-07: {event:?} after the deadline\n{}", record.history());
             }
             _ => {}
         }
@@ -87,12 +112,12 @@ fn dials_are_bounded(bed: &Testbed) {
 }
 
 /// INV-07: until the scout has arrived it is the only one that dials, and the workers are never exceeded.
-fn scouts_go_first(bed: &Testbed) {
-    let workers = bed.config().handoff_capacity().workers() as usize;
+fn scouts_go_first(record: &Record<'_>) {
+    let workers = record.config.handoff_capacity().workers() as usize;
     let mut peers: BTreeMap<ConnId, Peer> = BTreeMap::new();
     let mut arrived: BTreeSet<Peer> = BTreeSet::new();
     let mut dialing: BTreeMap<ConnId, Peer> = BTreeMap::new();
-    for (_, event) in bed.timed_events() {
+    for (_, event) in record.events {
         match event {
             Event::MoveStarted { source, .. } => {
                 arrived.remove(source);
@@ -105,9 +130,9 @@ fn scouts_go_first(bed: &Testbed) {
                 let Some(source) = peers.get(from) else { continue };
                 let others = dialing.values().filter(|other| *other == source).count();
                 let alone = others == 0 || arrived.contains(source);
-                assert!(alone, "INV-07: dials beside the scout: {event:?}\n{}", bed.history());
+                assert!(alone, "INV-07: dials beside the scout: {event:?}\n{}", record.history());
                 dialing.insert(*from, source.clone());
-                assert!(dialing.len() <= workers, "INV-07: more dials than workers\n{}", bed.history());
+                assert!(dialing.len() <= workers, "INV-07: more dials than workers\n{}", record.history());
             }
             Event::HandoffFailed { from, .. } | Event::ConnectionClosed { conn: from, .. } => {
                 dialing.remove(from);
