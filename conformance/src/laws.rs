@@ -3,12 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use hitless_core::config::Config;
 use hitless_core::endpoint::Peer;
 use hitless_core::event::Event;
 use hitless_core::ids::ConnId;
 
-use crate::server::{Ledger, ServerMachine};
+use crate::server::{Event as Entry, ServerMachine};
 use crate::testbed::{Operation, Testbed};
 
 /// Checks every law. The client has been shut down.
@@ -151,18 +152,19 @@ fn old_connections_get_nothing_new(bed: &mut Testbed) {
     let Some(load) = bed.maybe_load() else { return };
     let operations = load.operations().to_vec();
     let retired = retired_intervals(bed.timed_events());
-    bed.server(|server, _| {
-        for (source, from, to) in retired {
-            let sent =
-                operations.iter().filter(|it| it.sent_at > from && to.is_none_or(|to| it.sent_at < to));
-            let at = server.endpoints().into_iter().find(|id| Peer::from(server.address(*id)) == source);
-            let Some(source) = at else { continue };
-            let astray: Vec<&Operation> = sent
-                .filter(|it| received_at(server.ledger(), it).any(|endpoint| endpoint == source))
-                .collect();
-            assert!(astray.is_empty(), "INV-04: written to the old connection: {astray:?}");
-        }
+    let arrivals: BTreeMap<Bytes, Peer> = bed.server(|server, _| {
+        let received = server.ledger().entries().iter().filter_map(|entry| match &entry.event {
+            Entry::Received(request) => Some((request.words().get(2)?.clone(), entry.endpoint)),
+            _ => None,
+        });
+        received.map(|(token, endpoint)| (token, server.address(endpoint).into())).collect()
     });
+    for (source, from, to) in retired {
+        let sent = operations.iter().filter(|it| it.sent_at > from && to.is_none_or(|to| it.sent_at < to));
+        let astray: Vec<&Operation> =
+            sent.filter(|it| arrivals.get(it.token.as_bytes()) == Some(&source)).collect();
+        assert!(astray.is_empty(), "INV-04: written to the old connection: {astray:?}\n{}", bed.history());
+    }
 }
 
 /// From the moment at which all connections of a source have moved until the next move begins.
@@ -180,17 +182,4 @@ fn retired_intervals(events: &[(Instant, Event)]) -> Vec<(Peer, Instant, Option<
         }
     }
     intervals
-}
-
-fn received_at<'a>(
-    ledger: &'a Ledger,
-    operation: &'a Operation,
-) -> impl Iterator<Item = crate::server::EndpointId> + use<'a> {
-    let is_meant = |entry: &&crate::server::Entry| match &entry.event {
-        crate::server::Event::Received(request) => {
-            request.words().get(2).is_some_and(|word| word[..] == *operation.token.as_bytes())
-        }
-        _ => false,
-    };
-    ledger.entries().iter().filter(is_meant).map(|entry| entry.endpoint)
 }

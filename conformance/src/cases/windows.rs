@@ -259,9 +259,9 @@ pub fn after_a_handoff(host: &dyn Host) {
             maintenance(|it| it.relaxed_timeout(millis(1200)).post_handoff_relaxed_duration(SECOND * 60));
         settings.pool_size(1).maintenance(relaxed)
     });
-    bed.slow_down(bed.b, LATE);
     bed.announce(bed.a, Moving::new(Target::Endpoint(bed.b), SECOND * 3).retiring(Retires::Never));
     bed.run_until_all_at(bed.b);
+    bed.slow_down(bed.b, LATE);
     assert_eq!(bed.call(incr("n")), Frame::Integer(1), "late, and in time");
     bed.run_until("the window of the move ends", SECOND * 4, |bed| {
         let of_move = |event: &&Event| {

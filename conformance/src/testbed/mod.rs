@@ -199,7 +199,10 @@ impl Testbed {
 
     /// Waits for the only reply to a request, which must come.
     pub fn reply(&mut self, ticket: Ticket) -> Frame {
-        let replies = self.wait(ticket).unwrap_or_else(|error| panic!("a reply, not: {error}"));
+        let replies = match self.wait(ticket) {
+            Ok(replies) => replies,
+            Err(error) => panic!("a reply, not: {error}\n{}", self.history()),
+        };
         assert_eq!(replies.len(), 1);
         replies[0].clone()
     }
