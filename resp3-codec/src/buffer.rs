@@ -9,16 +9,18 @@ use std::mem::{replace, take};
 use bytes::{Bytes, BytesMut};
 use smallvec::SmallVec;
 
-/// What is allocated at a time.
-const BLOCK: usize = 32 << 10;
-/// The largest string, or read, that shares a block with others: as much as a small frame can keep alive.
-pub(crate) const LARGE: usize = 64 << 10;
+use crate::work::spend;
+
+/// What is allocated at a time, and the largest string that shares its memory with others: as much as a small frame
+/// can keep alive.
+const BLOCK: usize = 64 << 10;
+pub(crate) const LARGE: usize = BLOCK;
 /// The least room that is offered for a read.
-const MIN_ROOM: usize = 4 << 10;
+const MIN_ROOM: usize = 16 << 10;
 /// Room for an announced string is reserved at once up to this much; beyond, as its bytes arrive.
 const RESERVED_AHEAD: usize = 1 << 20;
 /// How many blocks are kept for reuse.
-const RETIRED: usize = 4;
+const RETIRED: usize = 2;
 /// After so many reads without a large string, the memory of the last one is given back.
 const LARGE_KEPT_FOR: u8 = 32;
 
@@ -42,7 +44,8 @@ impl ReadBuffer {
                 let missing = need.saturating_sub(len);
                 self.unread.reserve(missing.clamp(MIN_ROOM, len.max(RESERVED_AHEAD)));
             } else {
-                let block = self.block(need.max(len) + MIN_ROOM);
+                // Twice what is there: a long line that grows by small steps would be moved at each of them.
+                let block = self.block(need.max(2 * len) + MIN_ROOM);
                 self.replace(block, &[]);
             }
         }
@@ -76,6 +79,7 @@ impl ReadBuffer {
             let block = if reusable { take(&mut self.large) } else { BytesMut::with_capacity(capacity) };
             self.replace(block, tail);
         } else if self.unread.is_empty() && self.unread.capacity() >= need.max(len) {
+            spend(tail.len());
             self.unread.extend_from_slice(tail);
         } else {
             let block = self.block(need.max(len + MIN_ROOM));
@@ -108,6 +112,7 @@ impl ReadBuffer {
 
     /// Goes on in `block`, with `tail` in front of what was unread.
     fn replace(&mut self, mut block: BytesMut, tail: &[u8]) {
+        spend(tail.len() + self.unread.len());
         block.extend_from_slice(tail);
         block.extend_from_slice(&self.unread);
         let mut full = replace(&mut self.unread, block);

@@ -55,6 +55,9 @@ impl Decoder {
     /// Gives back memory that is kept for reuse only. Worth calling when a connection has gone quiet; costs an
     /// allocation at its next read.
     pub fn shrink(&mut self) {
+        if self.at == self.chunk.len() {
+            self.drop_chunk();
+        }
         self.buffer.shrink();
     }
 
@@ -146,6 +149,9 @@ impl Decoder {
 
     /// Decodes the scalar or string that attributes describe.
     fn described(&mut self) -> Result<bool, Stop> {
+        if self.stack.is_in_text() {
+            return Err(Stop::fault(DecodeErrorKind::Chunk, 0));
+        }
         let mut frame = Frame::Null;
         let used = match self.cursor().element(&mut frame) {
             Err(Stop::Structure) => return self.structure(),
@@ -191,9 +197,7 @@ impl Decoder {
         if let Some(error) = &self.failed {
             return Err(error.clone());
         }
-        self.offset += self.at as u64;
-        self.at = 0;
-        self.chunk = Bytes::new();
+        self.drop_chunk();
         let unread = self.buffer.unread();
         if unread.len() < self.need {
             return Ok(false);
@@ -227,9 +231,7 @@ impl Decoder {
             _ => 0,
         };
         self.buffer.put_back(tail, need);
-        self.offset += self.at as u64;
-        self.at = 0;
-        self.chunk = Bytes::new();
+        self.drop_chunk();
     }
 
     /// Moves what follows a large string out of its memory, so that it does not keep that alive. Never more than the
@@ -240,10 +242,15 @@ impl Decoder {
         if rest.len() <= used {
             self.buffer.put_back(rest, 0);
             self.need = 1;
-            self.offset += self.at as u64;
-            self.at = 0;
-            self.chunk = Bytes::new();
+            self.drop_chunk();
         }
+    }
+
+    /// Lets go of the chunk, of which there is nothing left to decode.
+    fn drop_chunk(&mut self) {
+        self.offset += self.at as u64;
+        self.at = 0;
+        self.chunk = Bytes::new();
     }
 
     #[cold]
@@ -257,3 +264,6 @@ impl Decoder {
         error
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -86,6 +86,7 @@ impl<'a> Cursor<'a> {
         if !self.rest().starts_with(b"+OK\r\n") {
             return Err(Stop::Structure);
         }
+        self.check_line(2)?;
         self.check(5)?;
         Ok(5)
     }
@@ -129,7 +130,7 @@ impl<'a> Cursor<'a> {
                 Ok(used)
             }
             b'+' if rest.starts_with(b"OK\r\n") => {
-                self.check(5)?;
+                self.ok()?;
                 fill(slot, Frame::Simple(Bytes::from_static(b"OK")));
                 Ok(5)
             }
@@ -154,7 +155,10 @@ impl<'a> Cursor<'a> {
                 head
             }
             b',' => {
-                let (head, number) = self.line(line::double(rest))?;
+                let (head, text) = self.line(line::text(rest))?;
+                let Some(number) = line::double(text) else {
+                    return Err(Stop::fault(DecodeErrorKind::Double, 1));
+                };
                 fill(slot, Frame::Double(number));
                 head
             }
@@ -169,7 +173,10 @@ impl<'a> Cursor<'a> {
                 head
             }
             b'(' => {
-                let (head, text) = self.line(line::big_number(rest))?;
+                let (head, text) = self.line(line::text(rest))?;
+                if !line::is_big_number(text) {
+                    return Err(Stop::fault(DecodeErrorKind::BigNumber, 1));
+                }
                 fill(slot, Frame::BigNumber(self.slice(1, text.len())));
                 head
             }
@@ -264,8 +271,8 @@ impl<'a> Cursor<'a> {
         match parsed {
             Ok((rest, value)) => {
                 let head = self.rest().len() - rest.len();
-                self.check(head)?;
                 self.check_line(head - 3)?;
+                self.check(head)?;
                 Ok((head, value))
             }
             Err(error) => Err(self.stop(error)),

@@ -42,6 +42,58 @@ impl Frame {
     }
 }
 
+/// Ends a streamed aggregate.
+const END: &[u8] = b".\r\n";
+
+impl Frame {
+    /// Appends the frame without announcing lengths wherever RESP3 allows that: bulk strings in chunks of `chunk`
+    /// bytes, arrays, sets and maps with an end mark. For servers that do not know them in advance, and for testing
+    /// clients.
+    ///
+    /// # Panics
+    ///
+    /// When `chunk` is 0.
+    pub fn encode_streamed(&self, buf: &mut BytesMut, chunk: usize) {
+        match self {
+            Self::Bulk(text) => {
+                buf.put_slice(b"$?\r\n");
+                text.chunks(chunk).for_each(|chunk| blob(buf, b';', chunk));
+                buf.put_slice(b";0\r\n");
+            }
+            Self::Array(items) => streamed_elements(buf, b'*', items, chunk),
+            Self::Set(items) => streamed_elements(buf, b'~', items, chunk),
+            Self::Map(entries) => {
+                buf.put_slice(b"%?\r\n");
+                streamed_pairs(buf, entries, chunk);
+                buf.put_slice(END);
+            }
+            Self::Push(items) => {
+                head(buf, b'>', items.len());
+                items.iter().for_each(|item| item.encode_streamed(buf, chunk));
+            }
+            Self::Attribute { attributes, value } => {
+                head(buf, b'|', attributes.len());
+                streamed_pairs(buf, attributes, chunk);
+                value.encode_streamed(buf, chunk);
+            }
+            _ => self.encode(buf),
+        }
+    }
+}
+
+fn streamed_elements(buf: &mut BytesMut, tag: u8, items: &[Frame], chunk: usize) {
+    buf.put_slice(&[tag, b'?', b'\r', b'\n']);
+    items.iter().for_each(|item| item.encode_streamed(buf, chunk));
+    buf.put_slice(END);
+}
+
+fn streamed_pairs(buf: &mut BytesMut, entries: &[(Frame, Frame)], chunk: usize) {
+    for (key, value) in entries {
+        key.encode_streamed(buf, chunk);
+        value.encode_streamed(buf, chunk);
+    }
+}
+
 fn elements(buf: &mut BytesMut, tag: u8, items: &[Frame]) {
     head(buf, tag, items.len());
     for item in items {

@@ -7,7 +7,7 @@ use bytes::Bytes;
 /// Not `#[non_exhaustive]`: the types of RESP are a closed set, and a `match` that covers them all should stay one.
 ///
 /// Strings are slices of the read buffer they arrived in, so a frame keeps that buffer alive, but never one much
-/// larger than itself and 32 KiB; [`Frame::compact`] lets go of it. `Debug` shows types and lengths, never payloads, so that
+/// larger than itself and 64 KiB; [`Frame::compact`] lets go of it. `Debug` shows types and lengths, never payloads, so that
 /// none ends in a log.
 #[derive(Clone, PartialEq)]
 #[repr(u32)]

@@ -31,6 +31,7 @@ mod frame;
 mod limits;
 mod line;
 mod stack;
+mod work;
 
 pub use arg::ToArg;
 pub use command::{Command, cmd, encode_command};

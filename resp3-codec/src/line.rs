@@ -8,6 +8,7 @@ use nom::sequence::preceded;
 use nom::{Err, IResult, Needed, Parser};
 
 use crate::error::DecodeErrorKind;
+use crate::work::spend;
 
 /// Why a line is not RESP.
 ///
@@ -40,6 +41,7 @@ const INCOMPLETE: Err<Fault> = Err::Incomplete(Needed::Unknown);
 /// if the end (or a fault in its place) is there.
 pub(crate) fn unterminated(input: &[u8], searched: usize) -> Option<usize> {
     let at = searched + memchr2(b'\r', b'\n', input.get(searched..)?).unwrap_or(input.len() - searched);
+    spend(at - searched);
     match &input[at..] {
         [] | [b'\r'] => Some(at),
         _ => None,
@@ -61,7 +63,9 @@ pub(crate) fn end(input: &[u8]) -> Parsed<'_, ()> {
 pub(crate) fn text(input: &[u8]) -> Parsed<'_, &[u8]> {
     // Most lines are shorter than a call of memchr is worth.
     let short = input.iter().take(16).position(|&byte| byte == b'\r' || byte == b'\n');
-    let Some(len) = short.or_else(|| memchr2(b'\r', b'\n', input)) else { return Err(INCOMPLETE) };
+    let found = short.or_else(|| memchr2(b'\r', b'\n', input));
+    spend(found.unwrap_or(input.len()));
+    let Some(len) = found else { return Err(INCOMPLETE) };
     let (text, rest) = input.split_at(len);
     let (rest, ()) = end(rest)?;
     Ok((rest, text))
@@ -117,68 +121,57 @@ pub(crate) fn boolean(input: &[u8]) -> Parsed<'_, bool> {
     value(truth, end).parse(&input[1..])
 }
 
-/// A number with fraction and exponent, or `inf`, `-inf`, `nan`.
-pub(crate) fn double(input: &[u8]) -> Parsed<'_, f64> {
-    if let Some((number, len)) = short_decimal(input) {
-        let (rest, ()) = end(&input[len..])?;
-        return Ok((rest, number));
-    }
-    let (rest, text) = text(input)?;
-    let number = match text {
+/// The number that a text with fraction and exponent stands for, or `inf`, `-inf`, `nan`.
+pub(crate) fn double(text: &[u8]) -> Option<f64> {
+    match text {
         b"inf" | b"+inf" => Some(f64::INFINITY),
         b"-inf" => Some(f64::NEG_INFINITY),
         b"nan" | b"-nan" => Some(f64::NAN),
-        // The standard parser takes words as well ("infinity"): only numbers reach it.
-        _ if text.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'+' | b'-' | b'.' | b'e' | b'E')) => {
-            str::from_utf8(text).ok().and_then(|text| text.parse().ok())
-        }
-        _ => None,
-    };
-    match number {
-        Some(number) => Ok((rest, number)),
-        None => fault(DecodeErrorKind::Double, input),
+        _ => short_decimal(text).or_else(|| {
+            // The standard parser takes words as well ("infinity"): only numbers reach it.
+            let number = |byte: &u8| matches!(byte, b'0'..=b'9' | b'+' | b'-' | b'.' | b'e' | b'E');
+            text.iter().all(number).then(|| str::from_utf8(text).ok()?.parse().ok())?
+        }),
     }
 }
 
-/// A double of at most 15 digits without exponent, and the length of its text: digits and power of ten are then
-/// exact as doubles, and so their quotient is what a full conversion gives.
-#[inline]
-fn short_decimal(input: &[u8]) -> Option<(f64, usize)> {
+/// A double of at most 15 digits without exponent: its digits and its power of ten are exact as doubles, and so their
+/// quotient is what a full conversion gives.
+fn short_decimal(text: &[u8]) -> Option<f64> {
     const POWERS: [f64; 16] =
         [1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15];
-    let start = usize::from(input.first() == Some(&b'-'));
+    let (unsigned, negative) = match text {
+        [b'-', rest @ ..] => (rest, true),
+        _ => (text, false),
+    };
+    if unsigned.len() > 16 {
+        return None;
+    }
     let mut point = None;
     let mut number = 0u64;
-    for (at, &byte) in input.iter().enumerate().skip(start).take(17) {
+    for (at, &byte) in unsigned.iter().enumerate() {
         match byte {
             b'0'..=b'9' => number = number * 10 + u64::from(byte - b'0'),
-            b'.' if point.is_none() && at > start => point = Some(at),
-            b'\r' => {
-                let fraction = point.map_or(0, |point| at - point - 1);
-                let digits = at - start - usize::from(point.is_some());
-                if digits == 0 || digits > 15 {
-                    return None;
-                }
-                let number = number as f64 / POWERS[fraction];
-                return Some((if start == 1 { -number } else { number }, at));
-            }
+            b'.' if point.is_none() => point = Some(at),
             _ => return None,
         }
     }
-    None
+    let digits = unsigned.len() - usize::from(point.is_some());
+    if digits == 0 || digits > 15 {
+        return None;
+    }
+    let fraction = point.map_or(0, |point| unsigned.len() - point - 1);
+    let number = number as f64 / POWERS[fraction];
+    Some(if negative { -number } else { number })
 }
 
-/// Decimal digits with an optional sign, as text.
-pub(crate) fn big_number(input: &[u8]) -> Parsed<'_, &[u8]> {
-    let (rest, number) = text(input)?;
-    let digits = match number {
+/// Whether a text is decimal digits with an optional sign.
+pub(crate) fn is_big_number(text: &[u8]) -> bool {
+    let digits = match text {
         [b'-' | b'+', digits @ ..] => digits,
         digits => digits,
     };
-    if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
-        return fault(DecodeErrorKind::BigNumber, input);
-    }
-    Ok((rest, number))
+    !digits.is_empty() && digits.iter().all(u8::is_ascii_digit)
 }
 
 /// Decimal digits, at least one, or it is a fault of the kind `otherwise`; at most as many as the largest number has,
@@ -199,6 +192,7 @@ fn digits(input: &[u8], otherwise: DecodeErrorKind) -> Parsed<'_, u64> {
         };
         at += 1;
     }
+    spend(at);
     match at {
         0 if input.is_empty() => Err(INCOMPLETE),
         0 => fault(otherwise, input),

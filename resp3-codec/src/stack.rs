@@ -9,6 +9,7 @@ use crate::element::{Kind, Stop, exceeded};
 use crate::error::{DecodeErrorKind, Limit};
 use crate::frame::Frame;
 use crate::limits::Limits;
+use crate::work::spend;
 
 /// Elements that were announced and have not arrived, but that memory is reserved for, over all levels: 1 MiB.
 /// Larger aggregates grow as their elements arrive.
@@ -122,6 +123,7 @@ impl Stack {
         if text.len() + chunk.len() > limits.bulk_bytes {
             return Err(exceeded(Limit::BulkBytes, limits.bulk_bytes as u64));
         }
+        spend(chunk.len());
         text.extend_from_slice(chunk);
         Ok(false)
     }

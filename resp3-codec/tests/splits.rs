@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{ALL_TYPES, decode_cut, decode_whole, encoded};
+use common::{ALL_TYPES, decode_cut, decode_whole, encoded, try_decode_cut};
 use proptest::prelude::*;
 use resp3_codec::Limits;
 
@@ -33,7 +33,82 @@ fn every_type_survives_every_pair_of_nearby_cuts() {
     }
 }
 
+/// Bytes that look like RESP for a while.
+fn hostile() -> impl Strategy<Value = Vec<u8>> {
+    let pieces = prop::sample::select(vec![
+        "*2\r\n",
+        "*?\r\n",
+        "%1\r\n",
+        "%?\r\n",
+        "~3\r\n",
+        ">2\r\n",
+        "|1\r\n",
+        "|0\r\n",
+        ".\r\n",
+        "$?\r\n",
+        ";3\r\nabc\r\n",
+        ";0\r\n",
+        "$3\r\nabc\r\n",
+        "$-1\r\n",
+        "*-1\r\n",
+        "+OK\r\n",
+        "+long line here\r\n",
+        "-ERR\r\n",
+        ":1\r\n",
+        ":123456\r\n",
+        ",1.5\r\n",
+        ",nan\r\n",
+        ",x\r\n",
+        "(123\r\n",
+        "(1x\r\n",
+        "_\r\n",
+        "#t\r\n",
+        "!2\r\nab\r\n",
+        "=5\r\ntxt:a\r\n",
+        "=3\r\ntxt\r\n",
+        "$5\r\n",
+        "*1000000000\r\n",
+        "$1000000000\r\n",
+        "\r\n",
+        "\r",
+        "\n",
+        "x",
+        "+a\nb\r\n",
+        ":1x\r\n",
+        "$300\r\n",
+        "*9\r\n",
+    ]);
+    let bytes = prop::collection::vec(any::<u8>(), 0..6);
+    let piece = prop_oneof![20 => pieces.prop_map(|piece| piece.as_bytes().to_vec()), 1 => bytes];
+    prop::collection::vec(piece, 0..40).prop_map(|pieces| pieces.concat())
+}
+
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+
+    #[test]
+    fn hostile_bytes_fare_the_same_however_they_are_cut(
+        wire in hostile(),
+        cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..8),
+        limit in 1usize..40,
+    ) {
+        let tight = Limits::default().depth(limit % 5).line_bytes(limit).bulk_bytes(limit * 2).elements(limit);
+        for limits in [Limits::default(), tight, tight.frame_bytes(limit as u64 * 3)] {
+            let (whole, error) = try_decode_cut(&wire, &[], limits);
+            let mut cuts = cuts.iter().map(|cut| cut.index(wire.len() + 1)).collect::<Vec<_>>();
+            cuts.sort_unstable();
+            for cuts in [cuts, (0..wire.len()).collect()] {
+                let (frames, same_error) = try_decode_cut(&wire, &cuts, limits);
+                prop_assert_eq!(encoded(&frames), encoded(&whole));
+                prop_assert_eq!(same_error.as_ref(), error.as_ref());
+            }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
     #[test]
     fn large_strings_survive_any_cuts(
         sizes in prop::collection::vec(0usize..90_000, 1..6),

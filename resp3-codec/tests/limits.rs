@@ -1,0 +1,109 @@
+//! Each limit holds exactly, and says so.
+
+mod common;
+
+use common::try_decode_cut;
+use resp3_codec::{DecodeErrorKind, Limit, Limits};
+
+fn refused(wire: &str, limits: Limits) -> Option<(Limit, u64)> {
+    let (frames, error) = try_decode_cut(wire.as_bytes(), &[], limits);
+    match error.map(|error| error.kind()) {
+        Some(DecodeErrorKind::Limit { limit, allowed }) => Some((limit, allowed)),
+        Some(other) => panic!("{other}"),
+        None => {
+            assert_eq!(frames.len(), 1, "{wire:?} is one frame");
+            None
+        }
+    }
+}
+
+#[test]
+fn nesting_ends_at_the_limit() {
+    let limits = Limits::default().depth(3);
+    assert_eq!(refused("*1\r\n%1\r\n+k\r\n~1\r\n:1\r\n", limits), None);
+    assert_eq!(refused("*1\r\n%1\r\n+k\r\n~1\r\n*0\r\n", limits), Some((Limit::Depth, 3)));
+    assert_eq!(refused("*1\r\n*1\r\n|1\r\n+k\r\n$?\r\n", limits), Some((Limit::Depth, 3)));
+    assert_eq!(refused("*1\r\n*1\r\n*1\r\n*-1\r\n", limits), None);
+    assert_eq!(refused("*0\r\n", limits.depth(0)), Some((Limit::Depth, 0)));
+}
+
+#[test]
+fn the_depth_limit_cannot_be_set_so_high_that_dropping_a_frame_exhausts_the_stack() {
+    let limits = Limits::default().depth(usize::MAX);
+    let nested = |depth| "*1\r\n".repeat(depth) + ":1\r\n";
+    assert_eq!(refused(&nested(Limits::MAX_DEPTH), limits), None);
+    assert_eq!(refused(&nested(100_000), limits), Some((Limit::Depth, Limits::MAX_DEPTH as u64)));
+}
+
+#[test]
+fn lines_end_at_the_limit() {
+    let limits = Limits::default().line_bytes(4);
+    for (accepted, rejected) in
+        [("+abcd\r\n", "+abcde\r\n"), (":1234\r\n", ":12345\r\n"), (",1.25\r\n", ",1.125\r\n")]
+    {
+        assert_eq!(refused(accepted, limits), None);
+        assert_eq!(refused(rejected, limits), Some((Limit::LineBytes, 4)));
+    }
+    assert_eq!(refused("+OK\r\n", limits.line_bytes(1)), Some((Limit::LineBytes, 1)));
+}
+
+#[test]
+fn a_line_without_end_is_refused_once_it_is_too_long() {
+    let (_, error) = try_decode_cut(b"+abcde", &[], Limits::default().line_bytes(4));
+    assert_eq!(error, None, "within the chunk it may still end");
+    let (_, error) = try_decode_cut(b"+abcdefgh", &[4, 6], Limits::default().line_bytes(4));
+    let kind = error.map(|error| (error.kind(), error.offset()));
+    assert_eq!(kind, Some((DecodeErrorKind::Limit { limit: Limit::LineBytes, allowed: 4 }, 0)));
+}
+
+#[test]
+fn strings_end_at_the_limit_before_their_bytes_arrive() {
+    let limits = Limits::default().bulk_bytes(4);
+    for (accepted, rejected) in [
+        ("$4\r\nabcd\r\n", "$5\r\n"),
+        ("!4\r\nabcd\r\n", "!5\r\n"),
+        ("=4\r\ntxt:\r\n", "=5\r\n"),
+        ("$?\r\n;4\r\nabcd\r\n;0\r\n", "$?\r\n;5\r\n"),
+        ("$?\r\n;2\r\nab\r\n;2\r\ncd\r\n;0\r\n", "$?\r\n;2\r\nab\r\n;3\r\ncde\r\n"),
+    ] {
+        assert_eq!(refused(accepted, limits), None);
+        assert_eq!(refused(rejected, limits), Some((Limit::BulkBytes, 4)));
+    }
+}
+
+#[test]
+fn elements_are_counted_over_all_levels_before_they_arrive() {
+    let limits = Limits::default().elements(4);
+    for (accepted, rejected) in [
+        ("*4\r\n:1\r\n:2\r\n:3\r\n:4\r\n", "*5\r\n"),
+        ("%2\r\n+a\r\n:1\r\n+b\r\n:2\r\n", "%3\r\n"),
+        ("*2\r\n*1\r\n:1\r\n*1\r\n:1\r\n", "*2\r\n*3\r\n"),
+        ("*?\r\n:1\r\n:2\r\n:3\r\n:4\r\n.\r\n", "*?\r\n:1\r\n:2\r\n:3\r\n:4\r\n:5\r\n"),
+        ("|1\r\n+a\r\n:1\r\n*2\r\n:1\r\n:2\r\n", "|1\r\n+a\r\n:1\r\n*3\r\n"),
+        ("*0\r\n", "*18446744073709551615\r\n"),
+        ("%0\r\n", "%18446744073709551615\r\n"),
+    ] {
+        assert_eq!(refused(accepted, limits), None);
+        assert_eq!(refused(rejected, limits), Some((Limit::Elements, 4)));
+    }
+}
+
+#[test]
+fn the_elements_of_one_frame_do_not_count_for_the_next() {
+    let (frames, error) =
+        try_decode_cut(&b"*3\r\n:1\r\n:2\r\n:3\r\n".repeat(10), &[], Limits::default().elements(4));
+    assert_eq!((frames.len(), error), (10, None));
+}
+
+#[test]
+fn frames_end_at_the_limit() {
+    let limits = Limits::default().frame_bytes(12);
+    for (accepted, rejected) in [
+        ("*2\r\n:1\r\n:2\r\n", "*2\r\n:1\r\n:22\r\n"),
+        ("$6\r\nabcdef\r\n", "$7\r\n"),
+        ("+abcdefghi\r\n", "+abcdefghij\r\n"),
+    ] {
+        assert_eq!(refused(accepted, limits), None);
+        assert_eq!(refused(rejected, limits), Some((Limit::FrameBytes, 12)));
+    }
+}

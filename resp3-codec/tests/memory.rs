@@ -1,0 +1,183 @@
+//! How often the decoder and the encoders allocate, and how much a hostile peer can make the decoder hold.
+
+mod common;
+
+use allocation_counter::{AllocationInfo, measure};
+use bytes::BytesMut;
+use resp3_codec::{Decoder, Frame, Limits, cmd, encode_command};
+
+/// Decodes `wire` in reads of `read` bytes and drops each frame; the number of frames.
+fn pass(decoder: &mut Decoder, wire: &[u8], read: usize) -> usize {
+    let mut frames = 0;
+    for read in wire.chunks(read) {
+        decoder.buffer().extend_from_slice(read);
+        while decoder.poll_frame().expect("valid RESP").is_some() {
+            frames += 1;
+        }
+    }
+    frames
+}
+
+/// Allocations per pass, in steady state.
+fn allocations(wire: &[u8], read: usize) -> u64 {
+    let mut decoder = Decoder::new(Limits::default());
+    let mut passes = |count: usize| assert!((0..count).all(|_| pass(&mut decoder, wire, read) > 0));
+    passes(8);
+    measure(|| passes(10)).count_total / 10
+}
+
+#[test]
+fn scalars_and_strings_are_decoded_without_allocating() {
+    let each = "+OK\r\n+PONG\r\n-ERR no\r\n:1\r\n$5\r\nhello\r\n$-1\r\n*-1\r\n_\r\n#t\r\n,1.5\r\n(123\r\n!2\r\nab\r\n=5\r\ntxt:a\r\n*0\r\n";
+    let wire = each.repeat(100);
+    for read in [100, 1448, 16 << 10, 32 << 10] {
+        assert_eq!(allocations(wire.as_bytes(), read), 0, "reads of {read}");
+    }
+}
+
+#[test]
+fn large_strings_are_decoded_without_allocating() {
+    for len in [20_000, 60_000, 1 << 20] {
+        let wire = format!("${len}\r\n{}\r\n+OK\r\n", "x".repeat(len));
+        assert_eq!(allocations(wire.as_bytes(), 16 << 10), 0, "{len} bytes");
+    }
+}
+
+#[test]
+fn an_aggregate_is_decoded_with_one_allocation() {
+    let aggregates = [
+        "*3\r\n:1\r\n$2\r\nab\r\n_\r\n".to_owned(),
+        "~2\r\n+a\r\n+b\r\n".to_owned(),
+        ">2\r\n+a\r\n+b\r\n".to_owned(),
+        "%2\r\n+a\r\n:1\r\n+b\r\n:2\r\n".to_owned(),
+        format!("*1000\r\n{}", format!("$64\r\n{}\r\n", "x".repeat(64)).repeat(1000)),
+        format!("*10000\r\n{}", ":123456\r\n".repeat(10_000)),
+    ];
+    for wire in aggregates {
+        for read in [100, 1448, 16 << 10] {
+            assert_eq!(allocations(wire.as_bytes(), read), 1, "{} bytes in reads of {read}", wire.len());
+        }
+    }
+    assert_eq!(allocations(b"*2\r\n%1\r\n+a\r\n~1\r\n:1\r\n*1\r\n:2\r\n", 16 << 10), 4, "four, nested");
+}
+
+/// What decoding `wire`, and holding on to what came of it, takes.
+fn peak(wire: &[u8], read: usize, limits: Limits) -> AllocationInfo {
+    measure(|| {
+        let mut decoder = Decoder::new(limits);
+        let mut frames = Vec::new();
+        for read in wire.chunks(read) {
+            decoder.buffer().extend_from_slice(read);
+            loop {
+                match decoder.poll_frame() {
+                    Ok(Some(frame)) => frames.push(frame),
+                    Ok(None) => break,
+                    Err(_) => return,
+                }
+            }
+        }
+    })
+}
+
+#[test]
+fn announcements_alone_cost_little() {
+    const MIB: u64 = 1 << 20;
+    let limits =
+        Limits::default().depth(usize::MAX).elements(usize::MAX).bulk_bytes(usize::MAX).frame_bytes(u64::MAX);
+    for announcement in ["$", "!", "=", "$?\r\n;"] {
+        let info = peak(format!("{announcement}1000000000000\r\nabc").as_bytes(), 1 << 20, limits);
+        assert!(info.bytes_max < MIB + (200 << 10), "{announcement}: {info:?}");
+    }
+    for announcement in ["*", "%", "~", ">", "|"] {
+        // One, and as many as may be nested in each other.
+        for nested in [1, Limits::MAX_DEPTH] {
+            let wire = format!("{announcement}1000000000\r\n").repeat(nested);
+            let info = peak(wire.as_bytes(), 1 << 20, limits);
+            assert!(info.bytes_max < MIB + (300 << 10), "{nested} x {announcement}: {info:?}");
+        }
+    }
+}
+
+#[test]
+fn memory_follows_what_arrives() {
+    let limits = Limits::default();
+    // The most expensive elements per byte on the wire: 40 bytes for three, doubled while a vector grows.
+    let nulls = format!("*16000000\r\n{}", "_\r\n".repeat(100_000));
+    let streamed = format!("*?\r\n{}", "_\r\n".repeat(100_000));
+    let nested = "*1000\r\n".repeat(60) + &"_\r\n".repeat(100_000);
+    let empty = format!("*16000000\r\n{}", "*0\r\n".repeat(100_000));
+    for wire in [nulls, streamed, nested, empty] {
+        for read in [1448, 64 << 10] {
+            let info = peak(wire.as_bytes(), read, limits);
+            assert!(info.bytes_max < 60 * wire.len() as u64 + (2 << 20), "{}: {info:?}", &wire[..20]);
+        }
+    }
+    // A string that is announced larger than what arrives.
+    let string = format!("$500000000\r\n{}", "x".repeat(5_000_000));
+    let info = peak(string.as_bytes(), 16 << 10, limits);
+    assert!(info.bytes_max < 4 * string.len() as u64, "{info:?}");
+}
+
+#[test]
+fn a_small_frame_keeps_no_more_than_a_block_alive() {
+    let large = format!("${}\r\n{}\r\n", 4 << 20, "x".repeat(4 << 20));
+    let mut decoder = Decoder::new(Limits::default());
+    let mut kept = Vec::new();
+    let info = measure(|| {
+        for _ in 0..10 {
+            pass(&mut decoder, large.as_bytes(), 16 << 10);
+            // A small reply in the same read as the end of a large one.
+            let (start, end) = large.as_bytes().split_at(large.len() - 1000);
+            pass(&mut decoder, start, 16 << 10);
+            decoder.buffer().extend_from_slice(&[end, b"$5\r\nsmall\r\n"].concat());
+            assert_eq!(
+                decoder.poll_frame().expect("valid").and_then(Frame::into_bytes).map(|text| text.len()),
+                Some(4 << 20)
+            );
+            kept.push(decoder.poll_frame().expect("valid").expect("the small one"));
+        }
+        decoder.shrink();
+    });
+    assert!(kept.iter().all(|frame| *frame == Frame::bulk("small")));
+    // Ten small frames, each with a block of 64 KiB.
+    assert!(info.bytes_current < 10 * (66 << 10), "{info:?}");
+}
+
+#[test]
+fn a_quiet_decoder_that_was_shrunk_holds_no_buffer() {
+    let mut decoder = Decoder::new(Limits::default());
+    let info = measure(|| {
+        for wire in [format!("${}\r\n{}\r\n", 200_000, "x".repeat(200_000)), "+PONG\r\n".repeat(1000)] {
+            pass(&mut decoder, wire.as_bytes(), 1448);
+        }
+        decoder.shrink();
+    });
+    assert_eq!(info.bytes_current, 0);
+    assert_eq!(pass(&mut decoder, b"+OK\r\n", 1448), 1, "and still decodes");
+}
+
+#[test]
+fn a_compact_frame_lets_go_of_the_read_buffer() {
+    let mut decoder = Decoder::new(Limits::default());
+    let mut kept = None;
+    let info = measure(|| {
+        decoder.buffer().extend_from_slice(b"*2\r\n$5\r\nhello\r\n+x\r\n");
+        kept = decoder.poll_frame().expect("valid").map(Frame::compact);
+        decoder.shrink();
+    });
+    assert!(kept.is_some());
+    assert!(info.bytes_current < 200, "{info:?}");
+}
+
+#[test]
+fn commands_are_encoded_without_allocating_and_built_with_one_allocation() {
+    let (key, value) = ([b'k'; 16], [b'v'; 64]);
+    let mut buf = BytesMut::with_capacity(1024);
+    let borrowed = measure(|| encode_command(&mut buf, &[b"SET", &key, &value]));
+    assert_eq!(borrowed.count_total, 0);
+    let built = measure(|| drop(cmd("SET").arg(key).arg(value).into_bytes()));
+    assert_eq!(built.count_total, 1);
+    let large = vec![b'v'; 1 << 20];
+    let built = measure(|| drop(cmd("SET").arg(key).arg(&large).into_bytes()));
+    assert!(built.count_total <= 3 && built.bytes_max < (1 << 20) + 1024, "{built:?}");
+}

@@ -1,0 +1,255 @@
+//! Every type, both ways; and what is said about bytes that are none.
+
+mod common;
+
+use bytes::{Bytes, BytesMut};
+use common::{decode_whole, encoded, try_decode_cut};
+use proptest::prelude::*;
+use resp3_codec::{DecodeErrorKind, Frame, Limits};
+
+/// The wire form of each type, and the frame.
+fn every_type() -> Vec<(&'static str, Frame)> {
+    let text = |text: &'static str| Bytes::from_static(text.as_bytes());
+    let number = Frame::Integer;
+    vec![
+        ("+OK\r\n", Frame::simple("OK")),
+        ("+\r\n", Frame::simple("")),
+        ("-ERR unknown command\r\n", Frame::error("ERR unknown command")),
+        (":0\r\n", number(0)),
+        (":-9223372036854775808\r\n", number(i64::MIN)),
+        (":9223372036854775807\r\n", number(i64::MAX)),
+        ("$5\r\na\r\nbc\r\n", Frame::bulk("a\r\nbc")),
+        ("$0\r\n\r\n", Frame::bulk("")),
+        ("$-1\r\n", Frame::NullBulk),
+        ("*-1\r\n", Frame::NullArray),
+        ("_\r\n", Frame::Null),
+        ("#t\r\n", Frame::Boolean(true)),
+        ("#f\r\n", Frame::Boolean(false)),
+        (",3.25\r\n", Frame::Double(3.25)),
+        (",-0.5\r\n", Frame::Double(-0.5)),
+        (",10\r\n", Frame::Double(10.0)),
+        (",1e300\r\n", Frame::Double(1e300)),
+        (",2.5e-10\r\n", Frame::Double(2.5e-10)),
+        (",inf\r\n", Frame::Double(f64::INFINITY)),
+        (",-inf\r\n", Frame::Double(f64::NEG_INFINITY)),
+        ("(-349289032840932850932485\r\n", Frame::BigNumber(text("-349289032840932850932485"))),
+        ("!21\r\nSYNTAX invalid syntax\r\n", Frame::BlobError(text("SYNTAX invalid syntax"))),
+        ("=15\r\ntxt:Some string\r\n", Frame::Verbatim { format: *b"txt", text: text("Some string") }),
+        ("=4\r\nmkd:\r\n", Frame::Verbatim { format: *b"mkd", text: text("") }),
+        ("*0\r\n", Frame::Array(vec![])),
+        ("*2\r\n:1\r\n*1\r\n_\r\n", Frame::Array(vec![number(1), Frame::Array(vec![Frame::Null])])),
+        ("~2\r\n+a\r\n#t\r\n", Frame::Set(vec![Frame::simple("a"), Frame::Boolean(true)])),
+        (">2\r\n+pong\r\n$0\r\n\r\n", Frame::Push(vec![Frame::simple("pong"), Frame::bulk("")])),
+        (
+            "%2\r\n$1\r\nb\r\n:2\r\n$1\r\na\r\n%0\r\n",
+            Frame::Map(vec![(Frame::bulk("b"), number(2)), (Frame::bulk("a"), Frame::Map(vec![]))]),
+        ),
+        (
+            "|1\r\n+ttl\r\n:9\r\n$1\r\nv\r\n",
+            Frame::Attribute {
+                attributes: vec![(Frame::simple("ttl"), number(9))],
+                value: Box::new(Frame::bulk("v")),
+            },
+        ),
+    ]
+}
+
+#[test]
+fn every_type_is_decoded() {
+    for (wire, frame) in every_type() {
+        assert!(decode_whole(wire.as_bytes()) == [frame], "{wire:?}");
+    }
+}
+
+#[test]
+fn every_type_is_encoded() {
+    for (wire, frame) in every_type() {
+        let mut buf = BytesMut::new();
+        frame.encode(&mut buf);
+        assert_eq!(buf.escape_ascii().to_string(), wire.as_bytes().escape_ascii().to_string());
+    }
+}
+
+#[test]
+fn not_a_number_is_one_of_the_doubles() {
+    for wire in [",nan\r\n", ",-nan\r\n"] {
+        let frames = decode_whole(wire.as_bytes());
+        assert!(matches!(frames[..], [Frame::Double(number)] if number.is_nan()));
+        assert_eq!(encoded(&frames), ",nan\\r\\n | ");
+    }
+}
+
+#[test]
+fn streamed_forms_are_the_same_frames_as_announced_ones() {
+    let cases = [
+        ("$?\r\n;4\r\nHell\r\n;5\r\no wor\r\n;2\r\nld\r\n;0\r\n", "$11\r\nHello world\r\n"),
+        ("$?\r\n;0\r\n", "$0\r\n\r\n"),
+        ("*?\r\n:1\r\n*?\r\n.\r\n.\r\n", "*2\r\n:1\r\n*0\r\n"),
+        ("~?\r\n+a\r\n.\r\n", "~1\r\n+a\r\n"),
+        ("%?\r\n+a\r\n$?\r\n;1\r\nx\r\n;0\r\n.\r\n", "%1\r\n+a\r\n$1\r\nx\r\n"),
+    ];
+    for (streamed, announced) in cases {
+        assert_eq!(encoded(&decode_whole(streamed.as_bytes())), encoded(&decode_whole(announced.as_bytes())));
+    }
+}
+
+#[test]
+fn attributes_describe_what_follows_them_at_any_depth() {
+    let frames = decode_whole(b"*2\r\n|1\r\n+a\r\n:1\r\n|0\r\n*1\r\n:2\r\n:3\r\n");
+    let [Frame::Array(items)] = &frames[..] else { panic!("one array") };
+    let Frame::Attribute { attributes, value } = &items[0] else {
+        panic!("the first element has attributes")
+    };
+    assert!(*attributes == [(Frame::simple("a"), Frame::Integer(1))]);
+    let Frame::Attribute { value, .. } = &**value else { panic!("two sets of attributes") };
+    assert_eq!(value.as_array(), Some(&[Frame::Integer(2)][..]));
+    assert_eq!(items[1], Frame::Integer(3));
+    assert_eq!(items[0].clone().without_attributes(), Frame::Array(vec![Frame::Integer(2)]));
+}
+
+#[test]
+fn line_ends_in_a_line_are_written_as_spaces() {
+    assert_eq!(encoded(&[Frame::error("ERR a\r\nb")]), "-ERR a  b\\r\\n | ");
+}
+
+#[test]
+fn what_is_not_resp_is_named_with_its_place() {
+    use DecodeErrorKind as Kind;
+    let cases: &[(&[u8], Kind, u64)] = &[
+        (b"?1\r\n", Kind::UnknownType(b'?'), 0),
+        (b"+OK\r\nPING\r\n", Kind::UnknownType(b'P'), 5),
+        (b"+a\nb\r\n", Kind::LineEnd, 2),
+        (b"+a\rb\r\n", Kind::LineEnd, 2),
+        (b":12x\r\n", Kind::LineEnd, 3),
+        (b":\r\n", Kind::Integer, 1),
+        (b":-x\r\n", Kind::Integer, 2),
+        (b":9223372036854775808\r\n", Kind::IntegerRange, 1),
+        (b":-9223372036854775809\r\n", Kind::IntegerRange, 1),
+        (b":000000000000000000001\r\n", Kind::IntegerRange, 1),
+        (b"$-2\r\n", Kind::Length, 2),
+        (b"$x\r\n", Kind::Length, 1),
+        (b"*-2\r\n", Kind::Length, 2),
+        (b"%-1\r\n", Kind::Length, 1),
+        (b">?\r\n", Kind::Length, 1),
+        (b"|?\r\n", Kind::Length, 1),
+        (b"$99999999999999999999\r\n", Kind::IntegerRange, 1),
+        (b"$3\r\nabcd\r\n", Kind::StringEnd, 7),
+        (b",\r\n", Kind::Double, 1),
+        (b",1.2.3\r\n", Kind::Double, 1),
+        (b",infinity\r\n", Kind::Double, 1),
+        (b"#x\r\n", Kind::Boolean, 1),
+        (b"#tt\r\n", Kind::LineEnd, 2),
+        (b"_x\r\n", Kind::LineEnd, 1),
+        (b"(\r\n", Kind::BigNumber, 1),
+        (b"(-\r\n", Kind::BigNumber, 1),
+        (b"(12a\r\n", Kind::BigNumber, 1),
+        (b"=3\r\ntxt\r\n", Kind::Verbatim, 4),
+        (b"=5\r\ntxt-a\r\n", Kind::Verbatim, 4),
+        (b".\r\n", Kind::End, 0),
+        (b"*1\r\n.\r\n", Kind::End, 4),
+        (b"%?\r\n+k\r\n.\r\n", Kind::End, 8),
+        (b"|0\r\n.\r\n", Kind::End, 4),
+        (b";1\r\na\r\n", Kind::Chunk, 0),
+        (b"*?\r\n;1\r\na\r\n", Kind::Chunk, 4),
+        (b"$?\r\n:1\r\n", Kind::Chunk, 4),
+        (b"$?\r\n*1\r\n", Kind::Chunk, 4),
+        (b"$?\r\n$?\r\n", Kind::Chunk, 4),
+    ];
+    for (wire, kind, offset) in cases {
+        let (_, error) = try_decode_cut(wire, &[], Limits::default());
+        let error = error.unwrap_or_else(|| panic!("{} is no RESP", wire.escape_ascii()));
+        assert_eq!((error.kind(), error.offset()), (*kind, *offset), "{}", wire.escape_ascii());
+    }
+}
+
+#[test]
+fn an_error_is_final() {
+    let mut decoder = resp3_codec::Decoder::new(Limits::default());
+    decoder.buffer().extend_from_slice(b"+OK\r\n!\r\n+OK\r\n");
+    assert_eq!(decoder.poll_frame(), Ok(Some(Frame::simple("OK"))));
+    let error = decoder.poll_frame().expect_err("a blob error has a length");
+    decoder.buffer().extend_from_slice(b"+OK\r\n");
+    assert_eq!(decoder.poll_frame(), Err(error));
+}
+
+#[test]
+fn payloads_do_not_show_in_debug_output_or_errors() {
+    let secret = Frame::Array(vec![Frame::bulk("hunter2"), Frame::Integer(1234), Frame::Map(vec![])]);
+    assert_eq!(format!("{secret:?}"), "Array([Bulk(7 B), Integer, Map([])])");
+    let (_, error) = try_decode_cut(b"$7\r\nhunter2hunter2\r\n", &[], Limits::default());
+    let error = error.expect("no line end after the string");
+    assert_eq!(
+        error.to_string(),
+        "expected CR LF after a string of announced length (byte 11 of the stream)"
+    );
+}
+
+#[test]
+fn a_compact_frame_is_the_same_frame() {
+    for (wire, frame) in every_type() {
+        assert!(frame.clone().compact() == frame, "{wire:?}");
+    }
+}
+
+fn frame() -> impl Strategy<Value = Frame> {
+    let text = || prop::collection::vec(any::<u8>(), 0..40).prop_map(Bytes::from);
+    let line = || "[^\r\n]{0,40}".prop_map(Bytes::from);
+    let leaf = prop_oneof![
+        line().prop_map(Frame::Simple),
+        line().prop_map(Frame::Error),
+        any::<i64>().prop_map(Frame::Integer),
+        text().prop_map(Frame::Bulk),
+        text().prop_map(Frame::BlobError),
+        any::<f64>().prop_map(Frame::Double),
+        "-?[0-9]{1,40}".prop_map(|digits| Frame::BigNumber(digits.into())),
+        any::<bool>().prop_map(Frame::Boolean),
+        (any::<[u8; 3]>(), text()).prop_map(|(format, text)| Frame::Verbatim { format, text }),
+        Just(Frame::Null),
+        Just(Frame::NullBulk),
+        Just(Frame::NullArray),
+    ];
+    leaf.prop_recursive(4, 64, 6, |inner| {
+        let items = || prop::collection::vec(inner.clone(), 0..6);
+        let pairs = || prop::collection::vec((inner.clone(), inner.clone()), 0..4);
+        prop_oneof![
+            items().prop_map(Frame::Array),
+            items().prop_map(Frame::Set),
+            items().prop_map(Frame::Push),
+            pairs().prop_map(Frame::Map),
+            (pairs(), inner.clone())
+                .prop_map(|(attributes, value)| Frame::Attribute { attributes, value: Box::new(value) }),
+        ]
+    })
+}
+
+proptest! {
+    #[test]
+    fn a_frame_survives_being_encoded_cut_and_decoded(
+        frames in prop::collection::vec(frame(), 1..6),
+        cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..8),
+    ) {
+        let mut wire = BytesMut::new();
+        frames.iter().for_each(|frame| frame.encode(&mut wire));
+        let mut cuts = cuts.iter().map(|cut| cut.index(wire.len())).collect::<Vec<_>>();
+        cuts.sort_unstable();
+        let decoded = common::decode_cut(&wire, &cuts, Limits::default());
+        prop_assert_eq!(encoded(&decoded), encoded(&frames));
+    }
+
+    #[test]
+    fn a_frame_survives_being_streamed(frame in frame(), chunk in 1usize..50) {
+        let mut wire = BytesMut::new();
+        frame.encode_streamed(&mut wire, chunk);
+        prop_assert_eq!(encoded(&decode_whole(&wire)), encoded(&[frame]));
+    }
+
+    #[test]
+    fn doubles_are_read_as_exactly_as_the_standard_library_does(number in any::<f64>(), short in "-?[0-9]{1,8}(\\.[0-9]{0,8})?") {
+        for text in [format!("{number:?}"), format!("{:.3}", number % 1e6), short] {
+            let expected = text.parse::<f64>().expect("a number");
+            let frames = decode_whole(format!(",{}\r\n", text.replace("NaN", "nan")).as_bytes());
+            let Some(Frame::Double(decoded)) = frames.first() else { panic!("a double") };
+            prop_assert!(decoded.to_bits() == expected.to_bits() || expected.is_nan(), "{}", text);
+        }
+    }
+}
