@@ -141,6 +141,9 @@ pub enum ConnectError {
     /// The link ended during the handshake.
     #[error("the link ended during the handshake: {0}")]
     LostInHandshake(CloseCause),
+    /// The circuit breaker of the target is open, so it was not dialled.
+    #[error("the circuit breaker of the target is open")]
+    CircuitOpen,
     /// It led to the very address that is being retired.
     #[error("the address is being retired")]
     Retiring,
@@ -161,6 +164,7 @@ impl ConnectError {
             | Self::Connect(_)
             | Self::TimedOut(_)
             | Self::LostInHandshake(_)
+            | Self::CircuitOpen
             | Self::Retiring => true,
         }
     }

@@ -22,7 +22,7 @@ use resp3_codec::Frame;
 
 pub use self::action::Action;
 use self::pool::{Pool, Start};
-use self::requests::Place;
+use self::requests::{Deferred, Place};
 use self::shutdown::Lifecycle;
 use crate::config::Config;
 use crate::connection::{Accepted, Connection};
@@ -43,6 +43,7 @@ pub struct Client {
     pool: Pool,
     requests: Arena<RequestId, Place>,
     parked: VecDeque<Accepted>,
+    deferred: Vec<Deferred>,
     /// No request is due before this instant. A lower bound, so that completions need not maintain it.
     quiet_until: Option<Instant>,
     start: Start,
@@ -74,6 +75,7 @@ impl Client {
             pool: Pool::new(config.pool_size() as usize, seed),
             requests: Arena::new(),
             parked: VecDeque::new(),
+            deferred: Vec::new(),
             quiet_until: None,
             start: Start::Pending,
             lifecycle: Lifecycle::Running,
@@ -134,6 +136,13 @@ impl Client {
         if let Some(connection) = self.connection(conn) {
             connection.handle_received();
         }
+    }
+
+    /// The end of the stream was seen behind the frames that will be handed in next. How old they are is unknown, so an
+    /// announcement among them opens nothing. To be told before the frames, and before
+    /// [`handle_closed`](Self::handle_closed).
+    pub fn handle_ending(&mut self, conn: ConnId) {
+        self.coordinator.handle_ending(conn);
     }
 
     /// The stream of `conn` has ended. Frames that were received before must have been handed in.

@@ -2,19 +2,35 @@
 
 use std::time::Instant;
 
+use resp3_codec::Frame;
+use smallvec::smallvec;
+
 use super::{Action, Client};
 use crate::connection::{Accepted, Ticket};
 use crate::error::{Delivery, RequestError};
 use crate::event::Event;
 use crate::ids::{ConnId, RequestId};
 use crate::request::{Outcome, Request, SendError};
-use crate::timer::earliest;
+use crate::timer::{after, earliest};
+
+/// A request that the server refused to run.
+#[derive(Debug)]
+pub(super) struct Deferred {
+    at: Instant,
+    accepted: Accepted,
+    reply: Frame,
+}
 
 /// Where an accepted request is.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Place {
     Parked,
-    On { conn: ConnId, ticket: Ticket },
+    /// Waits to be sent again to a server that refused to run it.
+    Deferred,
+    On {
+        conn: ConnId,
+        ticket: Ticket,
+    },
 }
 
 impl Client {
@@ -38,8 +54,7 @@ impl Client {
             return Err(SendError::Full(request));
         }
         let id = self.requests.insert(Place::Parked);
-        let relaxed = if route.is_none() { self.coordinator.relaxed(now, None) } else { None };
-        let accepted = Accepted::new(now, id, request, self.config.command_timeout(), relaxed);
+        let accepted = Accepted::new(now, id, request, self.config.command_timeout(), None);
         match route {
             Some(conn) => self.place_on(conn, accepted),
             None => self.park(accepted),
@@ -55,6 +70,7 @@ impl Client {
                     connection.abandon(ticket);
                 }
             }
+            Some(Place::Deferred) => self.deferred.retain(|deferred| deferred.accepted.id != request),
             Some(Place::Parked) => self.parked.retain(|parked| parked.id != request),
             None => {}
         }
@@ -87,12 +103,46 @@ impl Client {
         }
     }
 
-    fn park(&mut self, accepted: Accepted) {
+    fn park(&mut self, mut accepted: Accepted) {
+        if let Some(relaxed) = self.coordinator.relaxed(self.now, None) {
+            accepted.relax(relaxed);
+        }
         self.quiet_until = earliest([self.quiet_until, accepted.deadline()]);
         if let Some(place) = self.requests.get_mut(accepted.id) {
             *place = Place::Parked;
         }
         self.parked.push_back(accepted);
+    }
+
+    /// The server refused to run a request: it is sent again a little later, until its deadline.
+    pub(super) fn defer(&mut self, now: Instant, mut accepted: Accepted, reply: Frame) {
+        let at = after(now, accepted.defer());
+        let at = accepted.deadline().map_or(at, |deadline| at.min(deadline));
+        self.quiet_until = earliest([self.quiet_until, Some(at)]);
+        if let Some(place) = self.requests.get_mut(accepted.id) {
+            *place = Place::Deferred;
+            self.deferred.push(Deferred { at, accepted, reply });
+        }
+    }
+
+    fn send_deferred(&mut self, now: Instant) {
+        let (due, later) =
+            std::mem::take(&mut self.deferred).into_iter().partition(|deferred| deferred.at <= now);
+        self.deferred = later;
+        for Deferred { accepted, reply, .. } in due {
+            if accepted.is_due(now) {
+                self.complete(accepted.id, Ok(smallvec![reply]));
+            } else {
+                self.place_again(accepted, Delivery::NotSent, None);
+            }
+        }
+    }
+
+    /// Nothing is sent any more: those who wait have the server's refusal for an answer.
+    pub(super) fn give_up_deferred(&mut self) {
+        for Deferred { accepted, reply, .. } in std::mem::take(&mut self.deferred) {
+            self.complete(accepted.id, Ok(smallvec![reply]));
+        }
     }
 
     /// There is a connection again.
@@ -112,6 +162,7 @@ impl Client {
         if self.quiet_until.is_none_or(|quiet_until| quiet_until > now) {
             return;
         }
+        self.send_deferred(now);
         let conns: Vec<ConnId> = self.links.iter().map(|(conn, _)| conn).collect();
         for conn in conns {
             if let Some(connection) = self.connection(conn) {
@@ -131,7 +182,9 @@ impl Client {
                 self.parked.push_back(accepted);
             }
         }
+        let parked = self.parked.iter().map(Accepted::deadline);
+        let deferred = self.deferred.iter().map(|deferred| Some(deferred.at));
         let on_links = self.links.iter().map(|(_, link)| link.connection.as_ref()?.poll_timeout());
-        self.quiet_until = earliest(on_links.chain(self.parked.iter().map(Accepted::deadline)));
+        self.quiet_until = earliest(on_links.chain(parked).chain(deferred));
     }
 }

@@ -93,6 +93,7 @@ impl Client {
             ConnectionEvent::Returned { accepted, delivery } => {
                 self.place_again(accepted, delivery, successor)
             }
+            ConnectionEvent::Deferred { accepted, reply } => self.defer(now, accepted, reply),
             ConnectionEvent::Ready(negotiated) => {
                 self.coordinator.handle_ready(now, conn, negotiated.opt_in);
                 self.obey_all(now);

@@ -50,6 +50,7 @@ impl Client {
         if std::mem::replace(&mut self.start, Start::Told) == Start::Pending {
             self.actions.push_back(Action::Started(Err(ConnectError::ShutDown)));
         }
+        self.give_up_deferred();
         for accepted in std::mem::take(&mut self.parked) {
             self.complete(accepted.id, Err(RequestError::ShutDown { delivery: Delivery::NotSent }));
         }

@@ -358,6 +358,45 @@ fn a_shutdown_in_the_middle_of_a_move_ends_it() {
     assert!(world.client.is_terminated() && world.dials.is_empty());
 }
 
+/// Inside a window a refusal of the server proves that the request did not run: it is sent again, until its deadline.
+#[test]
+fn a_request_that_a_demoted_server_refuses_is_sent_again_inside_a_window() {
+    let mut world = World::started(1);
+    let conn = world.conns()[0];
+    let refusal =
+        || Frame::Error(Bytes::from_static(b"READONLY You can't write against a read only replica."));
+    let outside = world.send("outside");
+    world.client.handle_frames(world.now, conn, [refusal()]);
+    world.drain();
+    assert!(world.done[&outside].as_ref().unwrap()[0].is_error(), "without a window it is a reply");
+    world.pending.clear();
+
+    world.push(conn, &["FAILING_OVER", "1", "5"]);
+    let inside = world.send("inside");
+    for _ in 0..3 {
+        assert_eq!(world.pending.remove(&conn).unwrap(), ["inside"]);
+        world.client.handle_frames(world.now, conn, [refusal()]);
+        world.drain();
+        assert!(!world.pending.contains_key(&conn), "not at once");
+        world.pass(SECOND);
+    }
+    world.answer(conn);
+    assert_eq!(world.reply_of(inside), "inside");
+
+    let refused = world.send("refused");
+    while !world.done.contains_key(&refused) {
+        if world.pending.remove(&conn).is_some() {
+            world.client.handle_frames(world.now, conn, [refusal()]);
+            world.drain();
+        }
+        world.pass(SECOND / 10);
+    }
+    assert!(
+        world.done[&refused].as_ref().unwrap()[0].is_error(),
+        "at the deadline it has the refusal for an answer"
+    );
+}
+
 #[derive(Clone, Debug)]
 enum Step {
     Send(bool),

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::ConfigError;
+use crate::breaker::BreakerConfig;
 use crate::endpoint_type::EndpointPreference;
 use crate::mode::Mode;
 
@@ -15,6 +16,7 @@ pub struct Config {
     handoff_timeout: Duration,
     relaxed_timeout: Duration,
     post_handoff_relaxed_duration: Duration,
+    circuit_breaker: BreakerConfig,
     max_workers: Option<u32>,
     handoff_queue_size: Option<u32>,
 }
@@ -61,6 +63,12 @@ impl Config {
         self.post_handoff_relaxed_duration
     }
 
+    /// When a target that scouts cannot reach is no longer tried for a while.
+    #[must_use]
+    pub fn circuit_breaker(&self) -> BreakerConfig {
+        self.circuit_breaker
+    }
+
     /// The longest that a window may outlive the time that the server announced.
     #[must_use]
     pub fn window_cap(&self) -> Duration {
@@ -88,6 +96,7 @@ impl Default for Config {
             handoff_timeout: unset.handoff_timeout,
             relaxed_timeout: unset.relaxed_timeout,
             post_handoff_relaxed_duration: unset.relaxed_timeout.saturating_mul(2),
+            circuit_breaker: unset.circuit_breaker,
             max_workers: None,
             handoff_queue_size: None,
         }
@@ -126,6 +135,7 @@ pub struct ConfigBuilder {
     handoff_timeout: Duration,
     relaxed_timeout: Duration,
     post_handoff_relaxed_duration: Option<Duration>,
+    circuit_breaker: BreakerConfig,
     max_workers: Option<u32>,
     handoff_queue_size: Option<u32>,
 }
@@ -139,6 +149,7 @@ impl Default for ConfigBuilder {
             handoff_timeout: Duration::from_secs(15),
             relaxed_timeout: Duration::from_secs(10),
             post_handoff_relaxed_duration: None,
+            circuit_breaker: BreakerConfig::default(),
             max_workers: None,
             handoff_queue_size: None,
         }
@@ -182,6 +193,13 @@ impl ConfigBuilder {
     /// For how long a connection is relaxed after its handoff. Default: twice the relaxed timeout; zero: not at all.
     pub fn post_handoff_relaxed_duration(mut self, duration: Duration) -> Self {
         self.post_handoff_relaxed_duration = Some(duration);
+        self
+    }
+
+    /// When a target that scouts cannot reach is no longer tried for a while. Default: 5 failures in a row, for 60 s,
+    /// then 3 trials. It never stops the last attempt of a move.
+    pub fn circuit_breaker(mut self, config: BreakerConfig) -> Self {
+        self.circuit_breaker = config;
         self
     }
 
@@ -236,6 +254,7 @@ impl ConfigBuilder {
             post_handoff_relaxed_duration: self
                 .post_handoff_relaxed_duration
                 .unwrap_or_else(|| self.relaxed_timeout.saturating_mul(2)),
+            circuit_breaker: self.circuit_breaker,
             max_workers: self.max_workers,
             handoff_queue_size: self.handoff_queue_size,
         })

@@ -7,6 +7,10 @@ use crate::request::{Request, Timeout};
 use crate::timer::after;
 use crate::windows::effective_timeout;
 
+/// The pause before a request that the server refused to run is sent again; doubled each time.
+const FIRST_DEFERRAL: Duration = Duration::from_millis(20);
+const LONGEST_DEFERRAL: Duration = Duration::from_secs(1);
+
 /// A request between its acceptance and its completion, with its deadline. It may wait, be written, and come back to
 /// wait again; it is never in two places.
 #[derive(Debug)]
@@ -17,6 +21,7 @@ pub struct Accepted {
     pub request: Request,
     accepted_at: Instant,
     deadline: Option<Instant>,
+    deferrals: u32,
 }
 
 impl Accepted {
@@ -33,7 +38,13 @@ impl Accepted {
             Timeout::Configured => effective_timeout(configured, relaxed),
             Timeout::Explicit(timeout) => Some(timeout),
         };
-        Self { id, request, accepted_at: now, deadline: timeout.map(|timeout| after(now, timeout)) }
+        Self {
+            id,
+            request,
+            accepted_at: now,
+            deadline: timeout.map(|timeout| after(now, timeout)),
+            deferrals: 0,
+        }
     }
 
     /// When it times out; `None` is never.
@@ -59,6 +70,13 @@ impl Accepted {
         if let (Timeout::Configured, Some(deadline)) = (self.request.timeout, self.deadline) {
             self.deadline = Some(deadline.max(after(self.accepted_at, relaxed)));
         }
+    }
+
+    /// The server has refused to run it for now: how long to wait before it is sent again.
+    pub fn defer(&mut self) -> Duration {
+        let pause = FIRST_DEFERRAL.saturating_mul(1 << self.deferrals.min(8)).min(LONGEST_DEFERRAL);
+        self.deferrals += 1;
+        pause
     }
 
     /// True if its deadline has come.

@@ -52,6 +52,13 @@ pub enum ConnectionEvent {
         /// What to say of it if it cannot be put anywhere.
         delivery: Delivery,
     },
+    /// The server refused to run a request, as servers do for a while during maintenance: send it again a little later.
+    Deferred {
+        /// The request.
+        accepted: Accepted,
+        /// The server's reply, to be delivered if there is no later.
+        reply: Frame,
+    },
     /// The server announces maintenance.
     Notified(Notification),
     /// A maintenance push that makes no sense was dropped.
@@ -275,8 +282,17 @@ impl Connection {
                 }
             }
             Phase::Ready | Phase::Draining => match self.pipeline.reply(reply) {
-                Matched::Complete(accepted, replies) => {
-                    self.complete(accepted.id, Ok(replies));
+                Matched::Complete(accepted, mut replies) => {
+                    let deferred = self.relaxed.is_some() && accepted.request.class == Class::Shared;
+                    match replies.pop() {
+                        Some(reply) if deferred && replies.is_empty() && did_not_run(&reply) => {
+                            self.events.push_back(ConnectionEvent::Deferred { accepted, reply });
+                        }
+                        last => {
+                            replies.extend(last);
+                            self.complete(accepted.id, Ok(replies));
+                        }
+                    }
                     self.settle_drain();
                 }
                 Matched::Nothing => self.settle_drain(),
@@ -310,6 +326,13 @@ impl Connection {
     fn complete(&mut self, id: RequestId, outcome: Outcome) {
         self.events.push_back(ConnectionEvent::Completed { id, outcome });
     }
+}
+
+/// Replies by which a server says that it cannot run anything of this kind now: a demoted, a loading and an orphaned one.
+fn did_not_run(reply: &Frame) -> bool {
+    let Frame::Error(text) = reply else { return false };
+    let code = text.split(|byte| *byte == b' ').next().unwrap_or_default();
+    matches!(code, b"READONLY" | b"LOADING" | b"MASTERDOWN")
 }
 
 impl Silence {

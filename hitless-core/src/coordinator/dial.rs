@@ -65,7 +65,8 @@ impl Coordinator {
     ) -> ConnId {
         let probe = self.probe(now);
         let phase = Phase::Resolving(Lookup::Name);
-        let conn = self.conns.insert(Conn { phase, probe, replaces, peer: None, avoid, limit });
+        let conn =
+            self.conns.insert(Conn { phase, probe, replaces, peer: None, avoid, limit, ending: false });
         if let Some(limit) = limit {
             self.timers.arm(TimerKey::Conn(conn), after(now, limit));
         }
@@ -138,6 +139,10 @@ impl Coordinator {
             self.suspect = false;
         }
         self.forget(conn, CloseCause::ByClient);
+        for of in self.moves.values_mut().filter(|of| of.turn_taken_by == Some(conn)) {
+            of.turn_taken_by = None;
+            of.turn_after_close += 1;
+        }
         if let Some(from) = replaces {
             self.handoff_failed(now, from, conn, error, died_at_opt_in);
             return;
@@ -160,16 +165,40 @@ impl Coordinator {
     fn dial_away_from_retiring(&mut self, now: Instant, conn: ConnId, addresses: Vec<Peer>) {
         let kept: Vec<Peer> =
             addresses.iter().filter(|peer| !self.moves.contains_key(*peer)).cloned().collect();
-        if !kept.is_empty() {
-            return self.dial_any(now, conn, &kept);
-        }
-        let Some(retiring) = addresses.iter().find_map(|peer| self.moves.get(peer)) else {
+        let Some(source) = addresses.iter().find(|peer| self.moves.contains_key(*peer)).cloned() else {
             return self.dial_any(now, conn, &addresses);
         };
-        match (retiring.landed.clone(), retiring.key.target.clone()) {
+        if !self.by_peer.contains_key(&source) {
+            return self.dial_after_close(now, conn, &source, kept);
+        }
+        if kept.is_empty() {
+            self.dial_target_of(now, conn, &source)
+        } else {
+            self.dial_any(now, conn, &kept)
+        }
+    }
+
+    /// The last connection to `source` is lost, and names may follow seconds later: tries the target, then the name's
+    /// other addresses, then the same address, which may lead to the new node by now, and so on; the next one when one
+    /// has failed.
+    fn dial_after_close(&mut self, now: Instant, conn: ConnId, source: &Peer, kept: Vec<Peer>) {
+        let Some(of) = self.moves.get_mut(source) else { return };
+        let is_dialing = |taker: ConnId| self.conns.get(taker).is_some_and(Conn::is_attempt);
+        if !of.turn_taken_by.is_some_and(is_dialing) {
+            of.turn_taken_by = Some(conn);
+        }
+        match of.turn_after_close % (kept.len() + 2) {
+            0 => self.dial_target_of(now, conn, source),
+            nth => self.dial(now, conn, kept.into_iter().nth(nth - 1).unwrap_or_else(|| source.clone())),
+        }
+    }
+
+    fn dial_target_of(&mut self, now: Instant, conn: ConnId, source: &Peer) {
+        let Some(of) = self.moves.get(source) else { return };
+        match (of.landed.clone(), of.key.target.clone()) {
             (Some(landed), _) => self.dial(now, conn, landed),
             (None, MoveTarget::Endpoint(target)) => self.dial_target(now, conn, &target),
-            (None, MoveTarget::SameName) => self.dial_any(now, conn, &addresses),
+            (None, MoveTarget::SameName) => self.dial(now, conn, source.clone()),
         }
     }
 }

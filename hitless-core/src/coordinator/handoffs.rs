@@ -6,9 +6,11 @@ use std::time::{Duration, Instant};
 use super::moves::{Handoff, HandoffState, Move, MoveKey};
 use super::{Coordinator, Directive, Lookup, Phase, TimerKey};
 use crate::backoff::HandoffSchedule;
+use crate::breaker::{Denied, Permit, Verdict};
 use crate::endpoint::{Endpoint, Host, Peer};
 use crate::error::{CloseCause, ConnectError};
 use crate::event::{Event, WindowScope};
+use crate::handshake::HandshakeError;
 use crate::ids::ConnId;
 use crate::notification::{MoveTarget, Seq};
 use crate::timer::after;
@@ -23,9 +25,9 @@ impl Coordinator {
     pub(super) fn start_move(&mut self, now: Instant, key: MoveKey, grace: Duration) {
         let source = key.source.clone();
         let deadline = after(now, grace);
-        self.supersede(&source);
+        self.supersede(now, &source);
         if let Some(address) = key.target.address() {
-            self.reinstate(&address, key.seq);
+            self.reinstate(now, &address, key.seq);
         }
         let maintenance = self.config.maintenance();
         let remembered_until = after(deadline, maintenance.window_cap());
@@ -57,6 +59,8 @@ impl Coordinator {
                 moved: 0,
                 stayed: 0,
                 reported: false,
+                turn_after_close: 0,
+                turn_taken_by: None,
             },
         );
         let residents: Vec<ConnId> = self.by_peer.get(&source).into_iter().flatten().copied().collect();
@@ -67,7 +71,9 @@ impl Coordinator {
 
     /// A connection became ready at an address that is being retired: it moves, too.
     pub(super) fn enrol_late_joiner(&mut self, now: Instant, conn: ConnId, peer: &Peer) {
-        if self.moves.get(peer).is_some_and(|of| now < of.deadline) {
+        // Where the scout landed at the very address (a virtual one), who arrives there has arrived.
+        let moves_on = |of: &Move| now < of.deadline && of.landed.as_ref() != Some(peer);
+        if self.moves.get(peer).is_some_and(moves_on) {
             self.enrol(now, conn, peer);
         }
     }
@@ -138,10 +144,16 @@ impl Coordinator {
         handoff.attempts += 1;
         let source = handoff.source.clone();
         let (landed, target) = (of.landed.clone(), of.key.target.clone());
+        let Ok(permit) = self.scout_permit(now, from, &source) else {
+            return self.retry_or_stay(now, from, ConnectError::CircuitOpen);
+        };
         // Arriving at the source is a failure, unless the scout found that the same address leads to the new node.
         let avoid = (landed.as_ref() != Some(&source)).then(|| source.clone());
         let to = self.begin_attempt(now, Some(limit), Some(from), avoid);
         self.working.insert(to);
+        if let Some(permit) = permit {
+            self.breakers.hold(to, target.clone(), permit);
+        }
         if let Some(handoff) = self.handoffs.get_mut(&from) {
             handoff.state = HandoffState::Dialing { to };
         }
@@ -179,7 +191,7 @@ impl Coordinator {
         let last_chance = of.last_chance();
         if now < last_chance {
             let pause = self.rng.jitter(LOOKUP_INTERVAL, LOOKUP_JITTER_PERCENT);
-            return self.look_again(from, to, after(now, pause).min(last_chance));
+            return self.look_again(now, from, to, after(now, pause).min(last_chance));
         }
         if let Some(entry) = self.conns.get_mut(to) {
             // A virtual address may lead to the new node by now. If it does not, a MOVING right after the opt-in says so.
@@ -189,8 +201,9 @@ impl Coordinator {
     }
 
     /// The name still leads to the retiring address: that was no attempt. Frees the worker until `at`.
-    fn look_again(&mut self, from: ConnId, to: ConnId, at: Instant) {
+    fn look_again(&mut self, now: Instant, from: ConnId, to: ConnId, at: Instant) {
         self.working.remove(&to);
+        self.breakers.settle(now, to, Verdict::Cancelled);
         self.forget(to, CloseCause::ByClient);
         if let Some(handoff) = self.handoffs.get_mut(&from) {
             handoff.attempts -= 1;
@@ -198,9 +211,23 @@ impl Coordinator {
         self.wait(from, at);
     }
 
+    /// The right to send a scout: `None` where no breaker has a say, because the scout has arrived already, the server
+    /// named no target, or this is the last attempt of the budget.
+    fn scout_permit(&mut self, now: Instant, from: ConnId, source: &Peer) -> Result<Option<Permit>, Denied> {
+        let Some(of) = self.moves.get(source) else { return Ok(None) };
+        let named = matches!(of.key.target, MoveTarget::Endpoint(_));
+        let attempts = self.handoffs.get(&from).map_or(0, |handoff| handoff.attempts);
+        let last = attempts > self.config.maintenance().max_handoff_retries();
+        if !named || of.landed.is_some() || last {
+            return Ok(None);
+        }
+        self.breakers.try_acquire(now, &of.key.target).map(Some)
+    }
+
     /// The new connection is ready: from here on it serves, and the old one drains.
     pub(super) fn cut_over(&mut self, now: Instant, from: ConnId, to: ConnId, peer: &Peer) {
         self.working.remove(&to);
+        self.breakers.settle(now, to, Verdict::Success);
         let Some(handoff) = self.handoffs.remove(&from) else { return };
         self.directives.push_back(Directive::CutOver { from, to });
         let relaxed_for = self.config.maintenance().post_handoff_relaxed_duration();
@@ -209,7 +236,7 @@ impl Coordinator {
             self.open_window(now, scope, Cause::Handoff, None, after(now, relaxed_for));
         }
         if let Some(seq) = self.moves.get(&handoff.source).map(|of| of.key.seq) {
-            self.reinstate(peer, seq);
+            self.reinstate(now, peer, seq);
         }
         let Some(of) = self.moves.get_mut(&handoff.source) else { return };
         of.open = of.open.saturating_sub(1);
@@ -239,24 +266,33 @@ impl Coordinator {
         at_once: bool,
     ) {
         self.working.remove(&to);
+        // A refused opt-in says nothing about whether the target is alive.
+        let refused = matches!(error, ConnectError::Handshake(HandshakeError::MaintenanceRefused { .. }));
+        self.breakers.settle(now, to, if refused || at_once { Verdict::Cancelled } else { Verdict::Failure });
         if self.conns.get(from).is_none() {
             // The old connection is gone as well: opening another one is the owner's business.
             self.leave_move(now, from);
             return self.report_failure(to, error, at_once);
         }
+        if !at_once {
+            return self.retry_or_stay(now, from, error);
+        }
         let Some(handoff) = self.handoffs.get_mut(&from) else { return };
+        let attempt = handoff.attempts;
+        handoff.attempts -= 1;
+        self.emit(Event::HandoffFailed { from, error, attempt, retry_at: Some(now) });
+        self.line_up(from);
+    }
+
+    /// The next attempt begins when the schedule says so, if it does.
+    fn retry_or_stay(&mut self, now: Instant, from: ConnId, error: ConnectError) {
+        let Some(handoff) = self.handoffs.get(&from) else { return };
         let Some(of) = self.moves.get(&handoff.source) else { return };
         let attempt = handoff.attempts;
-        let retry_at = if at_once {
-            handoff.attempts -= 1;
-            Some(now)
-        } else {
-            of.schedule.retry_at(now, attempt, &mut self.rng)
-        };
+        let retry_at = of.schedule.retry_at(now, attempt, &mut self.rng);
         self.emit(Event::HandoffFailed { from, error, attempt, retry_at });
         match retry_at {
-            Some(at) if at > now => self.wait(from, at),
-            Some(_) => self.line_up(from),
+            Some(at) => self.wait(from, at),
             None => self.stay_put(now, from),
         }
     }
@@ -308,22 +344,22 @@ impl Coordinator {
     }
 
     /// A newer MOVING: what the older one has begun is undone.
-    fn supersede(&mut self, source: &Peer) {
+    fn supersede(&mut self, now: Instant, source: &Peer) {
         let Some(of) = self.moves.get(source) else { return };
         let seq = of.key.seq;
         self.emit(Event::MoveSuperseded { source: source.clone(), seq });
-        self.end_move(source);
+        self.end_move(now, source);
     }
 
     /// A move with the id `seq` leads to `address`: if an older one retired it, it is in service again.
-    fn reinstate(&mut self, address: &Peer, seq: Seq) {
+    fn reinstate(&mut self, now: Instant, address: &Peer, seq: Seq) {
         if self.moves.get(address).is_some_and(|of| of.key.seq < seq) {
-            self.supersede(address);
+            self.supersede(now, address);
         }
     }
 
     /// Forgets a move and what it has begun.
-    pub(super) fn end_move(&mut self, source: &Peer) {
+    pub(super) fn end_move(&mut self, now: Instant, source: &Peer) {
         let Some(of) = self.moves.remove(source) else { return };
         self.timers.cancel(&TimerKey::Move(source.clone()));
         let concerned: Vec<ConnId> = self
@@ -337,14 +373,15 @@ impl Coordinator {
             self.timers.cancel(&TimerKey::Handoff(from));
             match handoff.state {
                 HandoffState::Queued(ticket) => self.queue.remove(of.deadline, ticket),
-                HandoffState::Dialing { to } => self.abort_dial(from, to),
+                HandoffState::Dialing { to } => self.abort_dial(now, from, to),
                 HandoffState::BehindScout | HandoffState::Waiting | HandoffState::StayPut => {}
             }
         }
     }
 
-    fn abort_dial(&mut self, from: ConnId, to: ConnId) {
+    fn abort_dial(&mut self, now: Instant, from: ConnId, to: ConnId) {
         self.working.remove(&to);
+        self.breakers.settle(now, to, Verdict::Cancelled);
         self.forget(to, CloseCause::ByClient);
         if self.conns.get(from).is_none() {
             self.report_failure(to, ConnectError::Retiring, true);

@@ -13,6 +13,7 @@
 //!                                  +- Waiting +-> StayPut      the old connection serves to the end
 //! ```
 
+mod breakers;
 mod dial;
 mod directive;
 mod handoffs;
@@ -27,10 +28,12 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use self::breakers::Breakers;
 pub use self::directive::{Directive, Redial};
 use self::moves::{Handoff, Move, MoveKey};
 use self::queue::HandoffQueue;
 use self::timers::Timers;
+use crate::breaker::Verdict;
 use crate::config::Config;
 use crate::dedup::Remembered;
 use crate::endpoint::Peer;
@@ -59,6 +62,7 @@ pub struct Coordinator {
     moves: BTreeMap<Peer, Move>,
     finished: Remembered<MoveKey>,
     handoffs: BTreeMap<ConnId, Handoff>,
+    breakers: Breakers,
     queue: HandoffQueue,
     /// Handoffs in their dial or handshake: a worker exists only while it works.
     working: BTreeSet<ConnId>,
@@ -93,6 +97,8 @@ struct Conn {
     avoid: Option<Peer>,
     /// The time that this attempt has.
     limit: Option<Duration>,
+    /// The server has closed it; what it said before is still to be read.
+    ending: bool,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -118,6 +124,7 @@ impl Coordinator {
     #[must_use]
     pub fn new(config: Arc<Config>, seed: u64) -> Self {
         let queue = HandoffQueue::new(config.handoff_capacity().queue());
+        let breakers = Breakers::new(config.maintenance().circuit_breaker());
         // Each connection may have one of its own after its handoff.
         let windows = WINDOWS_BESIDES_CONNECTIONS + config.pool_size() as usize;
         Self {
@@ -128,6 +135,7 @@ impl Coordinator {
             moves: BTreeMap::new(),
             finished: Remembered::new(REMEMBERED_MOVES),
             handoffs: BTreeMap::new(),
+            breakers,
             queue,
             working: BTreeSet::new(),
             windows: Windows::new(windows),
@@ -186,6 +194,14 @@ impl Coordinator {
         }
     }
 
+    /// The end of the stream was seen behind the notifications that will be handed in next: how old they are is unknown,
+    /// so they open nothing.
+    pub fn handle_ending(&mut self, conn: ConnId) {
+        if let Some(entry) = self.conns.get_mut(conn) {
+            entry.ending = true;
+        }
+    }
+
     /// The link died after the opt-in was written and before it was answered: perhaps something in between does not
     /// like it. In mode `auto` the next dial does without, at once.
     pub fn handle_lost_at_opt_in(&mut self, now: Instant, conn: ConnId, cause: CloseCause) {
@@ -229,6 +245,7 @@ impl Coordinator {
         self.forget(conn, CloseCause::ByClient);
         self.abandon_handoff(now, conn);
         if let Some(from) = replaced.filter(|_| self.working.remove(&conn)) {
+            self.breakers.settle(now, conn, Verdict::Cancelled);
             self.stay_put(now, from);
         }
         self.put_to_work(now);
@@ -240,7 +257,7 @@ impl Coordinator {
             match key {
                 TimerKey::Conn(conn) => self.on_conn_timeout(now, conn),
                 TimerKey::Handoff(from) => self.line_up(from),
-                TimerKey::Move(source) => self.end_move(&source),
+                TimerKey::Move(source) => self.end_move(now, &source),
             }
         }
         self.expire_windows(now);
@@ -263,7 +280,10 @@ impl Coordinator {
     #[must_use]
     pub fn relaxed(&self, now: Instant, conn: Option<ConnId>) -> Option<Duration> {
         let peer = conn.and_then(|conn| self.conns.get(conn)).and_then(|entry| entry.peer.clone());
-        let open = self.windows.is_open(now, &WindowScope::Database)
+        // Without a connection: while an address is being retired, and for some time after, names may still lead to it.
+        let waits = conn.is_none() && !self.moves.is_empty();
+        let open = waits
+            || self.windows.is_open(now, &WindowScope::Database)
             || peer.is_some_and(|peer| self.windows.is_open(now, &WindowScope::Peer(peer)))
             || conn.is_some_and(|conn| self.windows.is_open(now, &WindowScope::Connection(conn)));
         open.then(|| self.config.maintenance().relaxed_timeout())

@@ -34,6 +34,10 @@ pub(super) struct Move {
     pub(super) moved: u32,
     pub(super) stayed: u32,
     pub(super) reported: bool,
+    /// Which of the places to dial is tried since the last connection to the source was lost.
+    pub(super) turn_after_close: usize,
+    /// The dial whose failure makes it the next one's turn: one decides for all that dial at the same time.
+    pub(super) turn_taken_by: Option<ConnId>,
 }
 
 /// One connection's part in a move.

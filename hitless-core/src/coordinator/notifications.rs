@@ -51,6 +51,9 @@ impl Coordinator {
     /// Why this MOVING changes nothing, if so. Late joiners are told of a running move again, and so are connections that
     /// have just arrived at its target: reacting to that would never end.
     fn reason_to_ignore(&mut self, now: Instant, conn: ConnId, key: &MoveKey) -> Option<Ignored> {
+        if self.conns.get(conn).is_some_and(|entry| entry.ending) {
+            return Some(Ignored::ConnectionEnding);
+        }
         if key.target.address().as_ref() == Some(&key.source) {
             return Some(Ignored::AlreadyThere);
         }
@@ -87,6 +90,9 @@ impl Coordinator {
         starts_in: Option<Duration>,
     ) {
         let (kind, seq) = (notification.kind(), notification.seq());
+        if self.conns.get(conn).is_some_and(|entry| entry.ending) {
+            return self.ignore(conn, kind, seq, Ignored::ConnectionEnding);
+        }
         let Some(cause) = Cause::of(notification) else { return };
         let until = opener_end(now, starts_in, self.config.maintenance().relaxed_timeout());
         if !self.open_window(now, scope, cause, Some(kind), until) {

@@ -344,6 +344,7 @@ fn a_virtual_address_gets_a_last_chance() {
         world.coordinator.handle_ready(world.now, to, OptIn::Accepted);
         world.drain();
         assert_eq!(world.cut_over.len(), usize::from(leads_to_new_node));
+        assert!(world.dials.is_empty(), "who has arrived at the same address stays there");
         assert_eq!(world.closed.iter().any(|(closed, _)| *closed == to), !leads_to_new_node);
     }
 }
@@ -430,6 +431,82 @@ fn the_scout_is_replaced() {
     assert_eq!(world.dials.len(), 1);
     while world.answer_dials() > 0 {}
     assert_eq!(world.cut_over.len(), 2);
+}
+
+/// PITFALL-30: what is read after the server's FIN may be old: it opens nothing.
+#[test]
+fn an_announcement_behind_the_end_of_the_stream_opens_nothing() {
+    let mut world = World::new("127.0.0.1:1", 1);
+    let conn = world.connected(1)[0];
+    world.coordinator.handle_ending(conn);
+    world.notify(conn, &moving(1, 15 * SECOND, 2));
+    world.notify(conn, &opener(2));
+    assert_eq!(world.ignored(), [Ignored::ConnectionEnding, Ignored::ConnectionEnding]);
+    assert!(world.dials.is_empty());
+    assert_eq!(world.coordinator.relaxed(world.now, Some(conn)), None);
+}
+
+/// PITFALL-42: after the close, the target, the name's other addresses and the same address are tried in turn.
+#[test]
+fn after_the_close_every_place_that_may_serve_is_tried() {
+    let mut world = World::new("redis.example.com:1", 1);
+    let answer = || Ok(vec!["10.0.0.1".parse().unwrap(), "10.0.0.9".parse().unwrap()]);
+    let conn = world.coordinator.open(world.now);
+    world.coordinator.handle_resolved(world.now, conn, answer());
+    world.drain();
+    assert_eq!(world.dials[0].1.to_string(), "10.0.0.1:1");
+    world.answer_dials();
+    world.notify(conn, &moving(1, 5 * SECOND, 2));
+    world.refuse_dials();
+    world.coordinator.handle_closed(world.now, conn, CloseCause::ByServer);
+    world.drain();
+    let mut tried = Vec::new();
+    for _ in 0..4 {
+        let conn = world.coordinator.open(world.now);
+        world.coordinator.handle_resolved(world.now, conn, answer());
+        world.drain();
+        tried.extend(world.dials.iter().map(|(_, address, _)| address.to_string()));
+        world.refuse_dials();
+    }
+    assert_eq!(tried, ["127.0.0.1:2", "10.0.0.9:1", "10.0.0.1:1", "127.0.0.1:2"]);
+    assert!(world.coordinator.relaxed(world.now, None).is_some(), "requests may wait");
+    while world.next_timeout(world.now + 60 * SECOND) {}
+    assert_eq!(world.coordinator.relaxed(world.now, None), None);
+}
+
+/// PITFALL-19: a target that keeps failing is spared for a while, but for the last attempt of each move; then it is tried
+/// again by itself.
+#[test]
+fn the_breaker_spares_a_dead_target_and_recovers() {
+    let breaker = crate::breaker::BreakerConfig { failures: 4, open_for: 60 * SECOND, half_open: 1 };
+    let mut world = World::with("127.0.0.1:1", 1, maintenance::Config::builder().circuit_breaker(breaker));
+    let conn = world.connected(1)[0];
+    let dials_of = |world: &mut World, seq| {
+        let end = world.now + 10 * SECOND;
+        let mut dials = 0;
+        world.notify(conn, &moving(seq, 10 * SECOND, 2));
+        loop {
+            dials += world.dials.len();
+            world.refuse_dials();
+            if !world.next_timeout(end) {
+                world.now = end;
+                return dials;
+            }
+        }
+    };
+    assert_eq!(dials_of(&mut world, 1), 4, "the last of which has no permit");
+    assert_eq!(dials_of(&mut world, 2), 2, "one more opens it, the last attempt is made all the same");
+    assert_eq!(dials_of(&mut world, 3), 1, "the last attempt alone");
+    assert!(
+        world
+            .events
+            .iter()
+            .any(|event| { matches!(event, Event::HandoffFailed { error: ConnectError::CircuitOpen, .. }) })
+    );
+    world.now += 60 * SECOND;
+    world.notify(conn, &moving(4, 10 * SECOND, 2));
+    assert_eq!(world.answer_dials(), 1, "half open");
+    assert_eq!(world.cut_over.len(), 1);
 }
 
 #[derive(Clone, Debug)]
