@@ -7,6 +7,8 @@
 //! | [`cases`] | what a client must do, written against a [`World`](world::World) by way of a [`Testbed`](testbed::Testbed) |
 //! | [`suite`] | the list of the cases, and [`suite!`], which makes a test of each |
 //! | [`direct`] | runs them over the bare machine in virtual time: also the model loop for those who embed it |
+//! | [`driver_world`] | runs them over the driver on a runtime, with real sockets |
+//! | [`sim`] | the driver in deterministic simulation, under faults |
 
 pub mod cases;
 pub mod clock;
@@ -15,6 +17,7 @@ pub mod driver_world;
 mod laws;
 pub mod net;
 pub mod server;
+pub mod sim;
 pub mod suite;
 pub mod testbed;
 pub mod world;

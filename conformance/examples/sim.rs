@@ -1,0 +1,136 @@
+//! Runs seeds of the simulation. `cargo xtask sim` is the way to call it.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+use std::time::Instant;
+
+use hitless_conformance::clock;
+use hitless_conformance::sim::{self, Coverage, Failure};
+
+/// Lines of a trace that are shown with a failure.
+const TAIL: usize = 40;
+/// How often everything must happen in a range that is to tell something.
+const LEAST: u64 = 100;
+/// Failed seeds that are shown before the rest is left.
+const MOST_FAILURES: usize = 8;
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match words[..] {
+        ["--seed", seed, "--trace"] => seed.parse().map_or_else(|_| usage(), show),
+        ["--seeds", range, "--jobs", jobs] => run(range, jobs, false).unwrap_or_else(usage),
+        ["--seeds", range, "--jobs", jobs, "--covered"] => run(range, jobs, true).unwrap_or_else(usage),
+        _ => usage(),
+    }
+}
+
+fn usage() -> ExitCode {
+    eprintln!("sim --seed N --trace | --seeds A..B --jobs N [--covered]");
+    ExitCode::FAILURE
+}
+
+/// Runs one seed and prints all that happens.
+fn show(seed: u64) -> ExitCode {
+    let (result, trace) = sim::trace(seed, clock::now());
+    print!("{trace}");
+    match result {
+        Ok(report) => {
+            println!("seed {seed}: as it must be, {} entries", report.length);
+            ExitCode::SUCCESS
+        }
+        Err(failure) => {
+            println!("seed {seed}: {}", failure.message);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// What the threads have in common.
+struct Range {
+    next: AtomicU64,
+    end: u64,
+    stop: AtomicBool,
+    done: AtomicU64,
+    results: Mutex<(Coverage, Vec<Box<Failure>>)>,
+}
+
+fn run(range: &str, jobs: &str, covered: bool) -> Option<ExitCode> {
+    let (begin, end) = range.split_once("..")?;
+    let (begin, end): (u64, u64) = (begin.parse().ok()?, end.parse().ok()?);
+    let jobs: usize = jobs.parse().ok().filter(|jobs| *jobs > 0)?;
+    // What a law says is printed once, below.
+    std::panic::set_hook(Box::new(|_| {}));
+    let start = clock::now();
+    let range = Range {
+        next: AtomicU64::new(begin),
+        end,
+        stop: AtomicBool::new(false),
+        done: AtomicU64::new(0),
+        results: Mutex::new((Coverage::new(), Vec::new())),
+    };
+    thread::scope(|scope| (0..jobs).for_each(|_| drop(scope.spawn(|| range.work(start)))));
+    let (coverage, mut failures) = range.results.into_inner().unwrap_or_else(PoisonError::into_inner);
+    failures.sort_by_key(|failure| failure.seed);
+    failures.iter().for_each(|failure| tell(failure));
+    print!("{coverage}");
+    let rare = coverage.rarer_than(LEAST);
+    if covered {
+        for (what, count) in &rare {
+            println!("too rare: {what} happened {count} times, less than {LEAST}");
+        }
+    }
+    let done = range.done.into_inner();
+    let took = clock::now() - start;
+    println!("{done} seeds, each run twice, in {took:.1?}: {} failed", failures.len());
+    let passed = failures.is_empty() && !(covered && !rare.is_empty());
+    Some(if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+impl Range {
+    fn work(&self, epoch: Instant) {
+        let mut coverage = Coverage::new();
+        while !self.stop.load(Ordering::Relaxed) {
+            let seed = self.next.fetch_add(1, Ordering::Relaxed);
+            if seed >= self.end {
+                break;
+            }
+            match sim::check(seed, epoch) {
+                Ok(report) => coverage.add(&report.coverage),
+                Err(failure) => self.fail(failure),
+            }
+            self.done.fetch_add(1, Ordering::Relaxed);
+        }
+        self.results.lock().unwrap_or_else(PoisonError::into_inner).0.add(&coverage);
+    }
+
+    fn fail(&self, failure: Box<Failure>) {
+        let failures = &mut self.results.lock().unwrap_or_else(PoisonError::into_inner).1;
+        failures.push(failure);
+        if failures.len() >= MOST_FAILURES {
+            self.stop.store(true, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Prints a failure, the end of its trace, and how to see it again; the whole trace goes to a file.
+fn tell(failure: &Failure) {
+    let Failure { seed, message, trace, .. } = failure;
+    let lines: Vec<&str> = trace.lines().collect();
+    println!("\nseed {seed} failed: {message}");
+    for line in &lines[lines.len().saturating_sub(TAIL)..] {
+        println!("    {line}");
+    }
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| PathBuf::from("target"), PathBuf::from);
+    let (directory, name) = (target.join("sim"), format!("seed-{seed}.txt"));
+    let path = directory.join(name);
+    let written = std::fs::create_dir_all(&directory).and_then(|()| std::fs::write(&path, trace));
+    match written {
+        Ok(()) => println!("the whole trace: {}", path.display()),
+        Err(error) => println!("the trace cannot be written: {error}"),
+    }
+    println!("again: cargo xtask sim --seed {seed} --trace\n");
+}

@@ -1,0 +1,292 @@
+//! The load: tasks that send requests, think, and know what each reply must be.
+
+use std::future::Future as _;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+use hitless_core::driver::{Client, Reply, Runtime as _};
+use hitless_core::error::Delivery;
+use hitless_core::request::{Outcome, Pipeline, Request};
+use hitless_core::rng::Rng;
+use resp3_codec::{Command, Frame, cmd};
+
+use super::faults::up_to;
+use super::runtime::Executor;
+use super::trace::{RequestKind, Trace, What};
+
+/// Requests of a burst.
+const BURST: u64 = 6;
+/// A value that fills more than one write.
+const LARGE: usize = 40 * 1024;
+
+/// A task that sends requests on keys of its own.
+pub(super) struct Caller {
+    pub(super) executor: Executor,
+    pub(super) client: Client<Executor>,
+    pub(super) trace: Trace,
+    pub(super) rng: Rng,
+    pub(super) number: usize,
+    /// The number of the next request of all tasks.
+    pub(super) numbers: Arc<AtomicU64>,
+    /// Requests that it sends, at least.
+    pub(super) quota: usize,
+    /// It goes on until then.
+    pub(super) until: Instant,
+    pub(super) think: Duration,
+    pub(super) keys: Keys,
+}
+
+/// What a task knows of its keys.
+#[derive(Debug, Default)]
+pub(super) struct Keys {
+    pub(super) counter: String,
+    key: String,
+    /// INCRs that were answered, or shown by a later answer to have run.
+    pub(super) counted: i64,
+    /// INCRs of which it is not known.
+    pub(super) unsure: i64,
+    /// The value that was acknowledged last.
+    value: Option<String>,
+    /// Values of which it is not known whether they were ever set, nor when.
+    unsure_values: Vec<String>,
+}
+
+impl Keys {
+    pub(super) fn of(task: usize) -> Self {
+        Self { counter: format!("counter.{task}"), key: format!("key.{task}"), ..Self::default() }
+    }
+}
+
+/// A request and what its replies must be.
+struct Asked {
+    number: u64,
+    kind: RequestKind,
+    token: String,
+    request: Request,
+}
+
+/// The word in a request by which the ledger is searched.
+pub(super) fn token(number: u64) -> String {
+    format!("r{number}")
+}
+
+impl Caller {
+    /// Sends its requests and sees that each is answered as it must be.
+    pub(super) async fn run(mut self) -> Keys {
+        let mut sent = 0;
+        while sent < self.quota || self.executor.now() < self.until {
+            if self.rng.below(8) == 0 {
+                sent += self.burst().await;
+            } else {
+                self.one().await;
+                sent += 1;
+            }
+            let pause = up_to(&mut self.rng, self.think * 2);
+            self.executor.sleep(pause).await;
+        }
+        self.trace.note(What::TaskDone(self.number));
+        self.keys
+    }
+
+    async fn one(&mut self) {
+        let asked = self.ask();
+        let (number, kind, token) = (asked.number, asked.kind, asked.token.clone());
+        let Some(reply) = self.send(asked) else { return };
+        let patience = (self.rng.below(10) == 0).then(|| up_to(&mut self.rng, Duration::from_millis(4)));
+        match self.wait(reply, patience).await {
+            None => self.give_up(number, kind, token),
+            Some(outcome) => self.end(number, kind, token, &outcome),
+        }
+    }
+
+    /// Several at a time, some of which are given up.
+    async fn burst(&mut self) -> usize {
+        let mut replies = Vec::new();
+        for _ in 0..2 + self.rng.below(BURST) {
+            let asked = self.echo();
+            let (number, token) = (asked.number, asked.token.clone());
+            if let Some(reply) = self.send(asked) {
+                replies.push((number, token, reply));
+            }
+        }
+        let sent = replies.len();
+        for (number, token, reply) in replies {
+            if self.rng.below(8) == 0 {
+                drop(reply);
+                self.give_up(number, RequestKind::Echo, token);
+            } else {
+                let outcome = reply.await;
+                self.end(number, RequestKind::Echo, token, &outcome);
+            }
+        }
+        sent
+    }
+
+    /// Sends a request; nothing if the client is full.
+    fn send(&self, asked: Asked) -> Option<Reply<Executor>> {
+        let (task, request) = (self.number, asked.number);
+        self.trace.note(What::Sent { task, request, kind: asked.kind });
+        match self.client.send(asked.request) {
+            Ok(reply) => Some(reply),
+            Err(_) => {
+                self.trace.note(What::NotAccepted { task, request });
+                None
+            }
+        }
+    }
+
+    /// The outcome, unless it takes longer than `patience`.
+    async fn wait(&self, reply: Reply<Executor>, patience: Option<Duration>) -> Option<Outcome> {
+        let Some(patience) = patience else { return Some(reply.await) };
+        let mut reply = pin!(reply);
+        let mut alarm = pin!(self.executor.sleep(patience));
+        std::future::poll_fn(|cx| match reply.as_mut().poll(cx) {
+            Poll::Ready(outcome) => Poll::Ready(Some(outcome)),
+            Poll::Pending => alarm.as_mut().poll(cx).map(|()| None),
+        })
+        .await
+    }
+
+    fn ask(&mut self) -> Asked {
+        let kind = match self.rng.below(10) {
+            0..3 => RequestKind::Incr,
+            3..5 => RequestKind::Set,
+            5..7 => RequestKind::Get,
+            7 => RequestKind::Echo,
+            8 => RequestKind::Pipeline,
+            _ => RequestKind::Atomic,
+        };
+        if kind == RequestKind::Echo {
+            return self.echo();
+        }
+        let number = self.numbers.fetch_add(1, Ordering::Relaxed);
+        let mut value = token(number);
+        if kind == RequestKind::Set && self.rng.below(64) == 0 {
+            value.push('.');
+            value.extend(std::iter::repeat_n('x', LARGE));
+        }
+        let keys = &self.keys;
+        let (incr, get) = (cmd("INCR").arg(&keys.counter), cmd("GET").arg(&keys.key));
+        let set = cmd("SET").arg(&keys.key).arg(&value);
+        let mut request = match kind {
+            RequestKind::Incr => single(incr),
+            RequestKind::Set => single(set),
+            RequestKind::Pipeline => several(Pipeline::new().command(set).command(get).command(incr)),
+            RequestKind::Atomic => several(Pipeline::atomic().command(set).command(get).command(incr)),
+            RequestKind::Get | RequestKind::Echo | RequestKind::Probe => single(get),
+        };
+        if self.rng.below(32) == 0 {
+            request = request.timeout(Duration::from_millis(500 + self.rng.below(500)));
+        }
+        Asked { number, kind, token: value, request }
+    }
+
+    fn echo(&self) -> Asked {
+        let number = self.numbers.fetch_add(1, Ordering::Relaxed);
+        let token = token(number);
+        Asked { number, kind: RequestKind::Echo, request: single(cmd("ECHO").arg(&token)), token }
+    }
+
+    fn give_up(&mut self, request: u64, kind: RequestKind, token: String) {
+        self.trace.note(What::Cancelled { task: self.number, request });
+        self.keys.doubt(kind, token);
+    }
+
+    fn end(&mut self, request: u64, kind: RequestKind, token: String, outcome: &Outcome) {
+        let task = self.number;
+        match outcome {
+            Ok(replies) => {
+                self.keys.check(kind, token, replies);
+                self.trace.note(What::Replied { task, request });
+            }
+            Err(error) => {
+                self.trace.note(What::Failed { task, request, error: error.clone() });
+                if error.delivery() == Delivery::Unknown {
+                    self.keys.doubt(kind, token);
+                }
+            }
+        }
+    }
+}
+
+impl Keys {
+    /// It is not known whether this request ran.
+    fn doubt(&mut self, kind: RequestKind, token: String) {
+        match kind {
+            RequestKind::Incr => self.unsure += 1,
+            RequestKind::Set => self.unsure_values.push(token),
+            RequestKind::Pipeline | RequestKind::Atomic => {
+                self.unsure += 1;
+                self.unsure_values.push(token);
+            }
+            RequestKind::Get | RequestKind::Echo | RequestKind::Probe => {}
+        }
+    }
+
+    /// INV-02: replies are those of this request.
+    fn check(&mut self, kind: RequestKind, token: String, replies: &[Frame]) {
+        match (kind, replies) {
+            (RequestKind::Incr, [number]) => self.count(number),
+            (RequestKind::Set, [ok]) => self.acknowledge(ok, token),
+            (RequestKind::Get, [value]) => self.known(value),
+            (RequestKind::Echo | RequestKind::Probe, [echo]) => {
+                assert_eq!(echo.as_str(), Some(token.as_str()), "INV-02: the reply to an ECHO");
+            }
+            (RequestKind::Pipeline, [ok, value, number]) => {
+                self.acknowledge(ok, token);
+                self.known(value);
+                self.count(number);
+            }
+            (RequestKind::Atomic, [multi, queued @ .., exec]) => {
+                assert_eq!(multi, &Frame::simple("OK"), "INV-02: the reply to MULTI");
+                let is_queued = queued.iter().all(|reply| *reply == Frame::simple("QUEUED"));
+                assert!(is_queued && queued.len() == 3, "INV-02: the replies of a batch: {queued:?}");
+                let Some([ok, value, number]) = exec.as_array() else {
+                    panic!("INV-02: the reply to EXEC is {exec:?}");
+                };
+                assert_eq!(value.as_str(), Some(token.as_str()), "INV-02: a batch is atomic");
+                self.acknowledge(ok, token);
+                self.count(number);
+            }
+            (kind, replies) => panic!("INV-02: {kind:?} has the replies {replies:?}"),
+        }
+    }
+
+    fn acknowledge(&mut self, ok: &Frame, token: String) {
+        assert_eq!(ok, &Frame::simple("OK"), "INV-02: the reply to a SET");
+        self.value = Some(token);
+    }
+
+    /// A value that was acknowledged last, or may have been set at any time.
+    fn known(&self, value: &Frame) {
+        let value = value.as_str();
+        let known = value == self.value.as_deref()
+            || value.is_some_and(|value| self.unsure_values.iter().any(|unsure| unsure == value));
+        assert!(known, "INV-02: GET of {} is {value:?}", self.key);
+    }
+
+    fn count(&mut self, number: &Frame) {
+        let number = number.as_int().unwrap_or(-1);
+        let next = self.counted + 1;
+        let possible = next..=next + self.unsure;
+        assert!(
+            possible.contains(&number),
+            "INV-02, INV-05: {number}, not one of {possible:?} ({})",
+            self.counter
+        );
+        self.unsure -= number - next;
+        self.counted = number;
+    }
+}
+
+/// A request of one command.
+pub(super) fn single(command: Command) -> Request {
+    Request::command(command).expect("a command for the shared client")
+}
+
+fn several(pipeline: Pipeline) -> Request {
+    pipeline.into_request().expect("commands for the shared client").expect("several commands")
+}

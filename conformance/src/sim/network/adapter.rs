@@ -1,0 +1,207 @@
+//! What the driver sees of the network: a resolver, a connector, and streams.
+
+use std::future::Future as _;
+use std::io;
+use std::net::IpAddr;
+use std::pin::pin;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use bytes::{Bytes, BytesMut};
+use hitless_core::driver::{Connector, Resolver, Runtime as _, Stream};
+use hitless_core::endpoint::Peer;
+
+use super::{FaultKind, LONGEST_HOP, Link, Network, Parcel, SEND_BUFFER, SocketId, What, up_to};
+
+impl Resolver for Network {
+    async fn resolve(&self, host: &str) -> io::Result<Vec<IpAddr>> {
+        self.trace.note(What::Lookup(host.to_owned()));
+        let time = {
+            let mut state = self.state();
+            *state.lookups.entry(host.to_owned()).or_default() += 1;
+            let slow = state.delay_of(FaultKind::SlowLookups);
+            up_to(&mut state.rng, LONGEST_HOP + slow)
+        };
+        self.executor.sleep(time).await;
+        let state = self.state();
+        if state.is_active(FaultKind::FailedLookups, None) {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        if state.is_active(FaultKind::EmptyLookups, None) {
+            return Ok(Vec::new());
+        }
+        state.names.get(host).cloned().ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+}
+
+impl Connector for Network {
+    type Stream = Socket;
+
+    async fn connect(&self, address: Peer) -> io::Result<(Socket, Peer)> {
+        // A dial that is given up is hung up by the drop of its socket.
+        let socket = self.dial(&address);
+        let mut answer = pin!(std::future::poll_fn(|cx| self.poll_answer(socket.id, cx)));
+        std::future::poll_fn(|cx| answer.as_mut().poll(cx)).await?;
+        Ok((socket, address))
+    }
+}
+
+impl Network {
+    fn dial(&self, address: &Peer) -> Socket {
+        let now = self.executor.now();
+        let mut state = self.state();
+        let id = SocketId(state.next_socket);
+        state.next_socket += 1;
+        let endpoint = state.endpoint_at(address);
+        state.links.insert(id, Link::new(now, endpoint));
+        let at = now + state.hop(id);
+        state.post(at, Parcel::Dial { socket: id, reported: false });
+        drop(state);
+        self.trace.note(What::Dialled(id, address.clone()));
+        Socket { network: self.clone(), id }
+    }
+
+    fn poll_answer(&self, id: SocketId, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut state = self.state();
+        let Some(link) = state.links.get_mut(&id) else {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
+        };
+        match (link.answer.take(), link.end) {
+            (Some(answer), _) => Poll::Ready(answer.map_err(io::Error::from)),
+            (None, Some(Some(reset))) => Poll::Ready(Err(reset.into())),
+            (None, _) => {
+                let old = link.reader.replace(cx.waker().clone());
+                drop(state);
+                drop(old);
+                Poll::Pending
+            }
+        }
+    }
+}
+
+/// The client's end of a connection.
+pub(crate) struct Socket {
+    network: Network,
+    id: SocketId,
+}
+
+impl Stream for Socket {
+    fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut BytesMut) -> Poll<io::Result<usize>> {
+        let mut guard = self.network.state();
+        let state = &mut *guard;
+        let splits = state.is_active(FaultKind::Splits, state.endpoint(self.id));
+        let Some(link) = state.links.get_mut(&self.id) else { return Poll::Ready(Ok(0)) };
+        let room = buffer.capacity() - buffer.len();
+        let most = if splits { state.rng.below(4) as usize + 1 } else { usize::MAX };
+        let count = link.inbox.len().min(room).min(most);
+        if count > 0 {
+            buffer.extend_from_slice(&link.inbox.split_to(count));
+            self.network.trace.note(What::Read(self.id, count));
+            return Poll::Ready(Ok(count));
+        }
+        match link.end {
+            Some(error) => {
+                self.network.trace.note(What::Read(self.id, 0));
+                Poll::Ready(error.map_or(Ok(0), |kind| Err(kind.into())))
+            }
+            None => {
+                let old = link.reader.replace(cx.waker().clone());
+                drop(guard);
+                drop(old);
+                Poll::Pending
+            }
+        }
+    }
+
+    fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let now = self.network.executor.now();
+        let mut guard = self.network.state();
+        let state = &mut *guard;
+        let endpoint = state.endpoint(self.id);
+        let blocked = state.writes_blocked || state.is_active(FaultKind::BlockedWrites, endpoint);
+        let splits = state.is_active(FaultKind::Splits, endpoint);
+        let Some(link) = state.links.get_mut(&self.id) else {
+            return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+        };
+        if let Some(Some(kind)) = link.end {
+            return Poll::Ready(Err(kind.into()));
+        }
+        let room = SEND_BUFFER.saturating_sub(link.in_flight);
+        if blocked || room == 0 {
+            let old = link.writer.replace(cx.waker().clone());
+            drop(guard);
+            drop(old);
+            return Poll::Pending;
+        }
+        let most = if splits { state.rng.below(64) as usize + 1 } else { usize::MAX };
+        let count = bytes.len().min(room).min(most);
+        link.in_flight += count;
+        for piece in state.pieces(self.id, Bytes::copy_from_slice(&bytes[..count])) {
+            let at = now + state.hop(self.id);
+            state.send_to_server(at, self.id, |id| Parcel::ToServer(id, piece));
+        }
+        self.network.trace.note(What::Wrote(self.id, count));
+        Poll::Ready(Ok(count))
+    }
+
+    fn poll_close(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.network.hang_up(self.id);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        self.network.hang_up(self.id);
+    }
+}
+
+impl Network {
+    /// The client closes, or gives a dial up. What it wrote still arrives; it hears nothing any more.
+    fn hang_up(&self, id: SocketId) {
+        let now = self.executor.now();
+        let mut state = self.state();
+        let Some(link) = state.links.get_mut(&id).filter(|link| !link.dropped) else { return };
+        link.dropped = true;
+        let wakers = (link.reader.take(), link.writer.take());
+        state.under_way.retain(|_, parcel| !parcel.is_to_client(id) && !parcel.is_dial_of(id));
+        state.send_to_server(now, id, Parcel::HangUp);
+        drop(state);
+        drop(wakers);
+        self.trace.note(What::HungUp(id));
+    }
+}
+
+impl super::State {
+    fn send_to_server(&mut self, at: Instant, id: SocketId, parcel: impl FnOnce(SocketId) -> Parcel) {
+        let Some(link) = self.links.get_mut(&id) else { return };
+        link.to_server = link.to_server.max(at);
+        let at = link.to_server;
+        self.post(at, parcel(id));
+    }
+}
+
+impl Parcel {
+    fn is_dial_of(&self, id: SocketId) -> bool {
+        matches!(self, Self::Dial { socket, .. } if *socket == id)
+    }
+}
+
+impl Link {
+    fn new(now: Instant, endpoint: Option<super::EndpointId>) -> Self {
+        Self {
+            endpoint,
+            server: None,
+            answer: None,
+            to_server: now,
+            to_client: now,
+            in_flight: 0,
+            inbox: BytesMut::new(),
+            end: None,
+            half_closed: false,
+            dropped: false,
+            reader: None,
+            writer: None,
+        }
+    }
+}

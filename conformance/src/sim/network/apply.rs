@@ -1,0 +1,266 @@
+//! What a plan does to the network and the server.
+
+use std::time::{Duration, Instant};
+
+use hitless_core::driver::Runtime as _;
+use resp3_codec::Frame;
+
+use super::super::plan::{Maintenance, MoveStep, NAME, Told, Where};
+use super::{Fault, FaultKind, Network, SocketId, State, Waker, What};
+use crate::server::{
+    CloseHow, Closes, EndpointId, Fault as ServerFault, Hello, Moving, Notice, OptIn, Recipients, Retires,
+    Rule, ServerConn, ServerMachine, Target, push_frame,
+};
+
+impl Network {
+    /// A fault strikes, or begins.
+    pub(crate) fn begin(&self, fault: Fault) {
+        self.trace.note(What::Fault(fault));
+        let now = self.executor.now();
+        let mut state = self.state();
+        if fault.kind.lasts() {
+            state.active.push(fault);
+        }
+        state.strike(now, fault);
+        state.drain_server(now);
+    }
+
+    /// A fault that lasts is over.
+    pub(crate) fn end(&self, fault: Fault) {
+        self.trace.note(What::Healed(fault));
+        let mut state = self.state();
+        if let Some(at) = state.active.iter().position(|active| *active == fault) {
+            state.active.remove(at);
+        }
+        state.heal(fault);
+        let wakers = state.writers();
+        drop(state);
+        wakers.into_iter().for_each(Waker::wake);
+    }
+
+    /// From now on there is no fault: every endpoint serves, every name leads to all of them.
+    pub(crate) fn calm(&self) {
+        self.trace.note(What::Calm);
+        let now = self.executor.now();
+        let mut state = self.state();
+        let active = std::mem::take(&mut state.active);
+        active.into_iter().for_each(|fault| state.heal(fault));
+        state.server.clear_rules();
+        state.server.forget_maintenance();
+        let endpoints = state.server.endpoints();
+        for endpoint in &endpoints {
+            state.server.restore(*endpoint);
+        }
+        state.name(&endpoints);
+        state.drain_server(now);
+        let wakers = state.writers();
+        drop(state);
+        wakers.into_iter().for_each(Waker::wake);
+    }
+
+    /// When [`calm`](Self::calm) will be called: until then frozen connections stay frozen.
+    pub(crate) fn set_calm_at(&self, at: Instant) {
+        self.state().calm_at = Some(at);
+    }
+
+    /// A step of maintenance.
+    pub(crate) fn maintain(&self, step: &Maintenance) {
+        self.trace.note(What::Maintenance(step.clone()));
+        let now = self.executor.now();
+        let mut state = self.state();
+        state.maintain(now, step);
+        state.drain_server(now);
+    }
+
+    /// How long the executor does something else now.
+    pub(crate) fn hiccup(&self) -> Duration {
+        let mut state = self.state();
+        if !state.is_active(FaultKind::Hiccups, None) || state.rng.below(32) > 0 {
+            return Duration::ZERO;
+        }
+        let longest = state.delay_of(FaultKind::Hiccups);
+        super::up_to(&mut state.rng, longest / 8)
+    }
+}
+
+impl State {
+    fn strike(&mut self, now: Instant, fault: Fault) {
+        let endpoints: Vec<EndpointId> = match fault.endpoint {
+            Some(endpoint) => vec![endpoint],
+            None => self.server.endpoints(),
+        };
+        for endpoint in endpoints {
+            match fault.kind {
+                FaultKind::RefusedDials => self.server.refuse_dials(now, endpoint, Some(now + fault.lasts)),
+                FaultKind::UnansweredDials => self.server.black_hole(now, endpoint, Some(now + fault.lasts)),
+                FaultKind::SlowServer => {
+                    self.server.set_reply_delay(endpoint, fault.delay, Some(now + fault.lasts));
+                }
+                FaultKind::OptInLoading => self.server.set_opt_in(endpoint, OptIn::Loading),
+                FaultKind::OptInRefused => self.server.set_opt_in(endpoint, OptIn::UnknownSubcommand),
+                FaultKind::OptInClosesLink => {
+                    self.server.set_opt_in(endpoint, OptIn::ClosesLink(CloseHow::Fin));
+                }
+                FaultKind::HelloUnknown => self.server.set_hello(endpoint, Hello::Unknown),
+                _ => {}
+            }
+        }
+        let rule = match fault.kind {
+            FaultKind::CloseUnexecuted => Some(ServerFault::CloseUnexecuted(self.some_way())),
+            FaultKind::CloseUnanswered => Some(ServerFault::CloseUnanswered(self.some_way())),
+            FaultKind::CloseAnswered => Some(ServerFault::CloseAnswered(self.some_way())),
+            _ => None,
+        };
+        if let Some(rule) = rule {
+            let word = ["INCR", "SET", "GET", "ECHO", "EXEC", "MULTI"][self.below(6)];
+            self.server.add_rule(Rule::new(rule).on(word));
+        }
+        if !fault.kind.lasts() {
+            self.strike_connection(now, fault);
+        }
+    }
+
+    /// What strikes one connection.
+    fn strike_connection(&mut self, now: Instant, fault: Fault) {
+        let Some((socket, conn)) = self.some_connection(fault.endpoint) else { return };
+        match fault.kind {
+            FaultKind::Stall => self.stall(now + fault.delay, socket, true),
+            FaultKind::Freeze => {
+                let until = self.calm_at.unwrap_or(now);
+                self.stall(until, socket, false);
+            }
+            FaultKind::HalfClose => {
+                let at = now + self.hop(socket);
+                self.send_to_client(at, socket, super::Parcel::End(socket, None));
+                if let Some(link) = self.links.get_mut(&socket) {
+                    link.half_closed = true;
+                }
+            }
+            FaultKind::Reset => self.reset_both(now, socket),
+            FaultKind::Close => {
+                let how = self.some_way();
+                self.server.kill(now, conn, how);
+            }
+            FaultKind::Garbage => self.server.push_bytes(now, conn, b"?what is this\r\n"),
+            FaultKind::StrayReply => self.server.push(now, conn, &[Frame::simple("STRAY")]),
+            FaultKind::UnknownPush => self.server.push(now, conn, &[push_frame(&["invalidate", "key"])]),
+            FaultKind::MalformedPush => self.server.push(now, conn, &[push_frame(&["MOVING", "x"])]),
+            _ => {}
+        }
+    }
+
+    fn heal(&mut self, fault: Fault) {
+        let endpoints: Vec<EndpointId> = match fault.endpoint {
+            Some(endpoint) => vec![endpoint],
+            None => self.server.endpoints(),
+        };
+        for endpoint in endpoints {
+            match fault.kind {
+                FaultKind::OptInLoading | FaultKind::OptInRefused | FaultKind::OptInClosesLink => {
+                    self.server.set_opt_in(endpoint, OptIn::Supported);
+                }
+                FaultKind::HelloUnknown => self.server.set_hello(endpoint, Hello::Supported),
+                _ => {}
+            }
+        }
+    }
+
+    /// Nothing arrives at the client before `until`, nor at the server if `both`.
+    fn stall(&mut self, until: Instant, socket: SocketId, both: bool) {
+        self.hold(until, |parcel| parcel.is_to_client(socket) || (both && parcel.is_to_server(socket)));
+        if let Some(link) = self.links.get_mut(&socket) {
+            link.to_client = link.to_client.max(until);
+            if both {
+                link.to_server = link.to_server.max(until);
+            }
+        }
+    }
+
+    fn maintain(&mut self, now: Instant, step: &Maintenance) {
+        match step {
+            Maintenance::Moving(moving) => {
+                if let Where::Endpoint(endpoint) = moving.to {
+                    self.server.restore(endpoint);
+                }
+                let seq = self.announce(now, moving, None);
+                self.last_move = Some((moving.clone(), seq));
+            }
+            Maintenance::Repeated => self.repeat(now, 0),
+            Maintenance::Stale => self.repeat(now, 1),
+            Maintenance::Migrating(time) => drop(self.server.migrating(now, Notice::new(*time))),
+            Maintenance::Migrated => drop(self.server.migrated(now, Notice::default())),
+            Maintenance::FailingOver(time) => drop(self.server.failing_over(now, Notice::new(*time))),
+            Maintenance::FailedOver => drop(self.server.failed_over(now, Notice::default())),
+            Maintenance::Names(endpoints) => self.name(endpoints),
+        }
+    }
+
+    fn announce(&mut self, now: Instant, moving: &MoveStep, seq: Option<u64>) -> u64 {
+        let target = match moving.to {
+            Where::Endpoint(endpoint) => Target::Endpoint(endpoint),
+            Where::Nowhere => Target::Null,
+            Where::Absent => Target::Absent,
+            Where::Dead => Target::Address("10.99.0.1:7000".to_owned()),
+        };
+        let mut announced = Moving::new(target, moving.time)
+            .closing(moving.closes)
+            .retiring(moving.retires)
+            .closing_late_by(moving.late)
+            .closing_by(moving.how);
+        if moving.told == Told::Some {
+            announced = announced.told_to(self.some_recipients(moving.source));
+        }
+        if let Some(seq) = seq {
+            announced = announced.with_seq(seq);
+        }
+        self.server.moving(now, moving.source, announced)
+    }
+
+    /// Announces the last move once more, or one that is older by so much. Nothing is closed for that.
+    fn repeat(&mut self, now: Instant, older: u64) {
+        let Some((last, seq)) = self.last_move.clone() else { return };
+        let again = MoveStep { closes: Closes::Nobody, retires: Retires::Never, ..last };
+        self.announce(now, &again, Some(seq.saturating_sub(older)));
+    }
+
+    /// What the name leads to from now on.
+    pub(crate) fn name(&mut self, endpoints: &[EndpointId]) {
+        let addresses = endpoints.iter().map(|endpoint| self.server.address(*endpoint).ip()).collect();
+        self.names.insert(NAME.to_owned(), addresses);
+    }
+
+    fn some_recipients(&mut self, source: EndpointId) -> Recipients {
+        let mut told = self.server.connections(source);
+        told.retain(|_| self.rng.below(2) == 0);
+        Recipients::Only(told)
+    }
+
+    /// A connection that is up at both ends.
+    fn some_connection(&mut self, endpoint: Option<EndpointId>) -> Option<(SocketId, ServerConn)> {
+        let up: Vec<(SocketId, ServerConn)> = self
+            .links
+            .iter()
+            .filter(|(_, link)| !link.dropped && (endpoint.is_none() || link.endpoint == endpoint))
+            .filter_map(|(socket, link)| Some((*socket, link.server?)))
+            .collect();
+        if up.is_empty() {
+            // Better to strike elsewhere than not at all.
+            return endpoint.and_then(|_| self.some_connection(None));
+        }
+        let at = self.below(up.len());
+        Some(up[at])
+    }
+
+    fn some_way(&mut self) -> CloseHow {
+        if self.rng.below(2) == 0 { CloseHow::Fin } else { CloseHow::Reset }
+    }
+
+    fn below(&mut self, count: usize) -> usize {
+        usize::try_from(self.rng.below(count as u64)).unwrap_or(0)
+    }
+
+    /// Those who wait for a socket to take bytes.
+    fn writers(&mut self) -> Vec<Waker> {
+        self.links.values_mut().filter_map(|link| link.writer.take()).collect()
+    }
+}

@@ -1,0 +1,297 @@
+//! What a seed stands for: settings, a load, maintenance, and faults, each at its time.
+
+use std::time::Duration;
+
+use hitless_core::config::{Config, ConfigBuilder, maintenance};
+use hitless_core::endpoint::{Endpoint, Host};
+use hitless_core::endpoint_type::EndpointPreference;
+use hitless_core::rng::Rng;
+
+use super::faults::{Fault, FaultKind, Weather, pick, up_to};
+use crate::server::{
+    CloseHow, Closes, EndpointId, EndpointSpec, Retires, Server, ServerConfig, ServerMachine,
+};
+
+/// The name that the client is configured with, if it is with one.
+pub(super) const NAME: &str = "redis.test";
+/// The port of every endpoint: what DNS needs to tell them apart by address.
+const PORT: u16 = 6379;
+const SECOND: Duration = Duration::from_secs(1);
+
+/// A scenario.
+#[derive(Debug)]
+pub(super) struct Plan {
+    pub(super) weather: Weather,
+    pub(super) pool_size: u32,
+    /// Tasks that send requests.
+    pub(super) tasks: usize,
+    /// Requests that they send together, at least.
+    pub(super) requests: usize,
+    /// What happens, by the time since the pool was open.
+    pub(super) steps: Vec<(Duration, Step)>,
+    /// From when on nothing happens any more.
+    pub(super) calm_at: Duration,
+    pub(super) ending: Ending,
+    pub(super) settings: ConfigBuilder,
+}
+
+/// Something that happens at its time.
+#[derive(Clone, Debug)]
+pub(super) enum Step {
+    Begin(Fault),
+    End(Fault),
+    Maintain(Maintenance),
+}
+
+/// How the client ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ending {
+    /// It is shut down, and has this long.
+    Shutdown(Duration),
+    /// Its last handle is dropped.
+    Dropped,
+    /// The runtime drops its tasks.
+    RuntimeDies,
+}
+
+/// A step of maintenance.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Maintenance {
+    Moving(MoveStep),
+    /// The last MOVING once more.
+    Repeated,
+    /// The last MOVING with an older id.
+    Stale,
+    Migrating(Duration),
+    Migrated,
+    FailingOver(Duration),
+    FailedOver,
+    /// What the name leads to from now on.
+    Names(Vec<EndpointId>),
+}
+
+/// A MOVING.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct MoveStep {
+    pub(super) source: EndpointId,
+    pub(super) to: Where,
+    pub(super) time: Duration,
+    pub(super) told: Told,
+    pub(super) closes: Closes,
+    pub(super) retires: Retires,
+    pub(super) late: Duration,
+    pub(super) how: CloseHow,
+}
+
+/// The target of a move.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Where {
+    Endpoint(EndpointId),
+    /// A null: the name leads there.
+    Nowhere,
+    /// The notification ends before it.
+    Absent,
+    /// An address where nobody is.
+    Dead,
+}
+
+/// Who is told of a move.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Told {
+    All,
+    Some,
+}
+
+impl Plan {
+    /// Draws a plan, and the server that it is for.
+    pub(super) fn draw(seed: u64) -> (Self, Server) {
+        let rng = &mut Rng::new(seed ^ 0x5eed_5eed_5eed_5eed);
+        let (server, endpoints) = server(rng);
+        let weather = if rng.below(3) == 0 { Weather::Gentle } else { Weather::Rough };
+        let by_name = rng.below(2) == 0;
+        let pool_size = 3 + rng.below(4) as u32;
+        let settings = settings(rng, &server, endpoints[0], by_name).pool_size(pool_size);
+        let mut drawing = Drawing { weather, by_name, endpoints, steps: Vec::new(), calm_at: Duration::ZERO };
+        drawing.moves(rng);
+        drawing.notices(rng);
+        drawing.faults(rng);
+        let Drawing { mut steps, calm_at, .. } = drawing;
+        steps.sort_by_key(|(at, _)| *at);
+        let ending = match rng.below(6) {
+            0 => Ending::Dropped,
+            1 => Ending::RuntimeDies,
+            _ => Ending::Shutdown(up_to(rng, 2 * SECOND)),
+        };
+        let tasks = 4 + rng.below(7) as usize;
+        let requests = 200 + rng.below(120) as usize;
+        (Self { weather, pool_size, tasks, requests, steps, calm_at, ending, settings }, server)
+    }
+}
+
+/// Three or four nodes over one data set.
+fn server(rng: &mut Rng) -> (Server, Vec<EndpointId>) {
+    let mut config = ServerConfig::default().with_seed(rng.next_u64());
+    if rng.below(2) == 0 {
+        config = config.without_replayed_completions();
+    }
+    let mut server = Server::new(config);
+    let endpoints = (1..=3 + rng.below(2) as u8).map(|number| {
+        let host = std::net::IpAddr::from([10, 0, 0, number]);
+        let spec = EndpointSpec::new((host, PORT).into()).with_host(&format!("node{number}.test"));
+        server.add_endpoint(spec)
+    });
+    let endpoints = endpoints.collect();
+    (server, endpoints)
+}
+
+fn settings(rng: &mut Rng, server: &Server, home: EndpointId, by_name: bool) -> ConfigBuilder {
+    let address = server.address(home);
+    let endpoint = if by_name {
+        Endpoint::Tcp { host: Host::Name(NAME.into()), port: PORT }
+    } else {
+        Endpoint::from(address)
+    };
+    let maintenance = maintenance::Config::builder()
+        .relaxed_timeout(SECOND + up_to(rng, 2 * SECOND))
+        .handoff_timeout(SECOND / 2 + up_to(rng, SECOND))
+        .max_handoff_retries(1 + rng.below(4) as u32)
+        .endpoint_type(if rng.below(4) == 0 {
+            EndpointPreference::Fixed(hitless_core::endpoint_type::EndpointType::InternalFqdn)
+        } else {
+            EndpointPreference::Auto
+        });
+    Config::builder(endpoint)
+        .connect_timeout(Some(SECOND / 2 + up_to(rng, SECOND)))
+        .command_timeout(Some(SECOND / 2 + up_to(rng, SECOND)))
+        .event_capacity(100_000)
+        .maintenance(maintenance.build().expect("settings within their ranges"))
+}
+
+struct Drawing {
+    weather: Weather,
+    by_name: bool,
+    endpoints: Vec<EndpointId>,
+    steps: Vec<(Duration, Step)>,
+    calm_at: Duration,
+}
+
+impl Drawing {
+    /// Two moves or more. In gentle weather each begins where the one before led to, at an endpoint that nothing is
+    /// about to close.
+    fn moves(&mut self, rng: &mut Rng) {
+        let mut at = up_to(rng, SECOND);
+        let mut home = self.endpoints[0];
+        let mut busy: Vec<(EndpointId, Duration)> = Vec::new();
+        for _ in 0..2 + rng.below(3) {
+            let moving = self.draw_move(rng, home);
+            let over = at + moving.time + moving.late;
+            if let (Weather::Gentle, Where::Endpoint(target)) = (self.weather, moving.to) {
+                let until = busy.iter().filter(|(id, _)| *id == target).map(|(_, until)| *until).max();
+                at = at.max(until.map_or(at, |until| until + SECOND / 10));
+            }
+            let over = over.max(at + moving.time + moving.late);
+            busy.push((moving.source, over));
+            self.calm_at = self.calm_at.max(over);
+            let target = self.lead(rng, at, &moving, home);
+            let pause = match self.weather {
+                Weather::Gentle => moving.time.mul_f64(0.7) + up_to(rng, SECOND * 2),
+                Weather::Rough => up_to(rng, moving.time * 3 / 2),
+            };
+            self.maintain(at, Maintenance::Moving(moving));
+            home = target;
+            at += pause;
+        }
+        self.calm_at += SECOND + up_to(rng, SECOND);
+    }
+
+    fn draw_move(&self, rng: &mut Rng, home: EndpointId) -> MoveStep {
+        let others: Vec<EndpointId> = self.endpoints.iter().copied().filter(|id| *id != home).collect();
+        let endpoint = Where::Endpoint(*pick(rng, &others));
+        let (source, to) = match (self.weather, rng.below(10)) {
+            (_, 0 | 1) if self.by_name => (home, *pick(rng, &[Where::Nowhere, Where::Absent])),
+            (Weather::Rough, 2) => (home, *pick(rng, &[Where::Nowhere, Where::Absent, Where::Dead])),
+            (Weather::Rough, 3) => {
+                (*pick(rng, &self.endpoints), Where::Endpoint(*pick(rng, &self.endpoints)))
+            }
+            _ => (home, endpoint),
+        };
+        let shortest = if matches!(to, Where::Endpoint(_)) { 2 } else { 4 };
+        let rough = self.weather == Weather::Rough;
+        MoveStep {
+            source,
+            to,
+            time: Duration::from_secs(shortest + rng.below(4)),
+            told: if rough && rng.below(4) == 0 { Told::Some } else { Told::All },
+            closes: if rough && rng.below(6) == 0 { Closes::Recipients } else { Closes::Everyone },
+            retires: *pick(rng, &[Retires::AtOnce, Retires::AtClose, Retires::AtClose, Retires::Never]),
+            late: up_to(rng, SECOND),
+            how: if rng.below(2) == 0 { CloseHow::Fin } else { CloseHow::Reset },
+        }
+    }
+
+    /// What belongs to a move: DNS follows, sooner or later, and the target may be a little late. Where it leads to.
+    fn lead(&mut self, rng: &mut Rng, at: Duration, moving: &MoveStep, home: EndpointId) -> EndpointId {
+        let others: Vec<EndpointId> = self.endpoints.iter().copied().filter(|id| *id != home).collect();
+        let target = match moving.to {
+            Where::Endpoint(target) => target,
+            Where::Nowhere | Where::Absent | Where::Dead => *pick(rng, &others),
+        };
+        let latest = match (self.weather, moving.to) {
+            (Weather::Gentle, Where::Endpoint(_)) => moving.time,
+            (Weather::Gentle, _) => moving.time * 3 / 5,
+            (Weather::Rough, _) => moving.time * 5 / 4,
+        };
+        let changed = at + up_to(rng, latest);
+        self.maintain(changed, Maintenance::Names(vec![target]));
+        if rng.below(4) == 0 {
+            let refused = Fault {
+                kind: FaultKind::RefusedDials,
+                endpoint: Some(target),
+                lasts: up_to(rng, moving.time / 4),
+                delay: Duration::ZERO,
+            };
+            self.fault(at + Duration::from_nanos(1), refused);
+        }
+        if rng.below(4) == 0 {
+            let again = if rng.below(2) == 0 { Maintenance::Repeated } else { Maintenance::Stale };
+            self.maintain(at + up_to(rng, moving.time), again);
+        }
+        target
+    }
+
+    fn notices(&mut self, rng: &mut Rng) {
+        for _ in 0..rng.below(4) {
+            let begin = up_to(rng, self.calm_at);
+            let end = begin + up_to(rng, 3 * SECOND);
+            let time = Duration::from_secs(1 + rng.below(2));
+            let (opener, completion) = if rng.below(2) == 0 {
+                (Maintenance::Migrating(time), Maintenance::Migrated)
+            } else {
+                (Maintenance::FailingOver(time), Maintenance::FailedOver)
+            };
+            self.maintain(begin, opener);
+            if rng.below(4) > 0 {
+                self.maintain(end, completion);
+            }
+        }
+    }
+
+    fn faults(&mut self, rng: &mut Rng) {
+        for _ in 0..3 + rng.below(7) {
+            let fault = Fault::draw(rng, self.weather, &self.endpoints);
+            let at = up_to(rng, self.calm_at);
+            self.fault(at, fault);
+        }
+    }
+
+    fn fault(&mut self, at: Duration, fault: Fault) {
+        self.steps.push((at, Step::Begin(fault)));
+        if fault.kind.lasts() {
+            self.steps.push((at + fault.lasts, Step::End(fault)));
+        }
+    }
+
+    fn maintain(&mut self, at: Duration, step: Maintenance) {
+        self.steps.push((at, Step::Maintain(step)));
+    }
+}

@@ -1,0 +1,240 @@
+//! The course of a run: open, chaos, calm, probes, the end, the laws.
+
+use std::collections::BTreeMap;
+use std::future::Future as _;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+
+use hitless_core::driver::{Builder, Client, Error, Runtime as _};
+use hitless_core::rng::Rng;
+use resp3_codec::cmd;
+
+use super::caller::{Caller, Keys, single, token};
+use super::laws::{self, Evidence};
+use super::lock;
+use super::network::Network;
+use super::plan::{Ending, NAME, Plan, Step};
+use super::runtime::Executor;
+use super::simulation::{Simulation, Slot};
+use super::trace::{RequestKind, Trace, What};
+use crate::server::ServerMachine;
+
+/// The longest that a client may take to open, or to be gone.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// The longest from the end of all faults until everybody has an answer and the pool is whole.
+const RECOVERY: Duration = Duration::from_secs(60);
+
+/// A run that has not begun.
+pub(super) struct Scenario {
+    plan: Plan,
+    sim: Simulation,
+    rng: Rng,
+    numbers: Arc<AtomicU64>,
+}
+
+impl Scenario {
+    /// What `seed` stands for.
+    pub(super) fn new(seed: u64, epoch: Instant) -> Self {
+        let (plan, server) = Plan::draw(seed);
+        let mut rng = Rng::new(seed);
+        let executor = Executor::new(epoch, rng.next_u64());
+        let trace = Trace::new(&executor);
+        let network = Network::new(&executor, &trace, server, rng.next_u64());
+        let sim = Simulation {
+            executor,
+            network,
+            trace,
+            agenda: Vec::new(),
+            calm_at: None,
+            events: None,
+            pushes: None,
+        };
+        Self { plan, sim, rng, numbers: Arc::default() }
+    }
+
+    pub(super) fn trace(&self) -> Trace {
+        self.sim.trace.clone()
+    }
+
+    /// Runs it.
+    ///
+    /// # Panics
+    /// If a law is broken.
+    pub(super) fn run(mut self) {
+        let Ok(client) = self.open() else { return self.leave_nothing() };
+        let keys = self.chaos(&client);
+        self.probe(&client);
+        self.end(client);
+        self.leave_nothing();
+        self.judge(&keys);
+    }
+
+    fn open(&mut self) -> Result<Client<Executor>, Error> {
+        self.sim.network.name_everything();
+        let (executor, network) = (self.sim.executor.clone(), self.sim.network.clone());
+        let builder = Builder::from_settings(executor, network, self.plan.settings.clone());
+        self.sim.events = Some(builder.events());
+        let result = self.sim.block_on("the pool opens", PATIENCE, builder.connect());
+        self.sim.trace.note(What::Started(match &result {
+            Ok(_) => Ok(()),
+            Err(Error::Connect(error)) => Err(error.clone()),
+            Err(error) => panic!("the settings of a plan fit together: {error}"),
+        }));
+        if let Ok(client) = &result {
+            self.sim.pushes = Some(client.pushes());
+        }
+        result
+    }
+
+    /// Lets the load run, and everything happen that the plan has; then waits until everybody has an answer and the
+    /// pool is whole.
+    fn chaos(&mut self, client: &Client<Executor>) -> Vec<Keys> {
+        let start = self.sim.executor.now();
+        let calm_at = start + self.plan.calm_at;
+        let steps = std::mem::take(&mut self.plan.steps);
+        self.sim.agenda =
+            steps.into_iter().rev().map(|(at, step): (Duration, Step)| (start + at, step)).collect();
+        self.sim.calm_at = Some(calm_at);
+        self.sim.network.set_calm_at(calm_at);
+        let callers: Vec<Slot<Keys>> =
+            (0..self.plan.tasks).map(|number| self.start_caller(client, number, calm_at)).collect();
+        let limit = self.plan.calm_at + RECOVERY;
+        self.sim.run_until("everybody has an answer", limit, |sim| {
+            sim.calm_at.is_none() && callers.iter().all(|caller| lock(caller).is_some())
+        });
+        let size = self.plan.pool_size as usize;
+        self.sim.run_until("the pool is whole", RECOVERY, |_| client.stats().serving == size);
+        callers.iter().filter_map(|caller| lock(caller).take()).collect()
+    }
+
+    fn start_caller(&mut self, client: &Client<Executor>, number: usize, until: Instant) -> Slot<Keys> {
+        let quota = self.plan.requests / self.plan.tasks + 1;
+        let think = self.plan.calm_at / u32::try_from(quota).unwrap_or(1);
+        let caller = Caller {
+            executor: self.sim.executor.clone(),
+            client: client.clone(),
+            trace: self.sim.trace.clone(),
+            rng: Rng::new(self.rng.next_u64()),
+            number,
+            numbers: Arc::clone(&self.numbers),
+            quota,
+            until,
+            think,
+            keys: Keys::of(number),
+        };
+        self.sim.start(caller.run())
+    }
+
+    /// Every connection answers: the pool takes turns.
+    fn probe(&mut self, client: &Client<Executor>) {
+        let stats = client.stats();
+        assert_eq!(
+            (stats.requests, stats.parked),
+            (0, 0),
+            "INV-01: requests that nobody waits for: {stats:?}"
+        );
+        let probes = (0..self.plan.pool_size).map(|_| {
+            let (client, token) = (client.clone(), token(self.numbers.fetch_add(1, Ordering::Relaxed)));
+            self.sim.start(async move {
+                let reply = client.call(cmd("ECHO").arg(&token)).await;
+                (token, reply)
+            })
+        });
+        let probes: Vec<_> = probes.collect();
+        self.sim.run_until("each connection answers", RECOVERY, |_| {
+            probes.iter().all(|probe| lock(probe).is_some())
+        });
+        for probe in probes {
+            let Some((token, reply)) = lock(&probe).take() else { continue };
+            match reply {
+                Ok(reply) => assert_eq!(reply.as_str(), Some(token.as_str()), "INV-02: the reply to a probe"),
+                Err(error) => panic!("liveness: a probe failed after all faults: {error}"),
+            }
+        }
+    }
+
+    /// The client ends in one way or another; whoever still waits is told.
+    fn end(&mut self, client: Client<Executor>) {
+        let last: Vec<_> = (0..3).map(|_| self.last_request(&client)).collect();
+        self.sim.trace.note(What::Shutdown);
+        match self.plan.ending {
+            Ending::Shutdown(grace) => {
+                let handle = client.clone();
+                self.sim.block_on("the client is shut down", grace + PATIENCE, async move {
+                    handle.shutdown(grace).await;
+                });
+            }
+            Ending::Dropped => {}
+            Ending::RuntimeDies => self.sim.executor.die(),
+        }
+        drop(client);
+        let mut cx = Context::from_waker(Waker::noop());
+        if self.plan.ending == Ending::Dropped {
+            // A reply keeps the client: with the last one it goes.
+            drop(last);
+        } else {
+            for reply in last {
+                let mut reply = pin!(reply);
+                assert!(reply.as_mut().poll(&mut cx).is_ready(), "INV-01: a request that never ended");
+            }
+        }
+        self.sim.run_until("every task has ended", PATIENCE, |sim| sim.executor.tasks() == 0);
+        self.sim.listen();
+        self.sim.trace.note(What::Gone);
+        assert!(self.sim.has_said_all(), "INV-15: the streams of events and pushes go on after the end");
+    }
+
+    fn last_request(&self, client: &Client<Executor>) -> hitless_core::driver::Reply<Executor> {
+        let number = self.numbers.fetch_add(1, Ordering::Relaxed);
+        self.sim.trace.note(What::Sent { task: self.plan.tasks, request: number, kind: RequestKind::Probe });
+        let request = single(cmd("ECHO").arg(token(number)));
+        client.send(request).unwrap_or_else(|error| panic!("a whole pool accepts requests: {error}"))
+    }
+
+    /// INV-15: nothing is left after the end.
+    fn leave_nothing(&mut self) {
+        let (network, executor) = (self.sim.network.clone(), self.sim.executor.clone());
+        self.sim.run_until("every task has ended", PATIENCE, |sim| sim.executor.tasks() == 0);
+        let left = (executor.alarms(), network.open_sockets(), executor.wakers());
+        assert_eq!(left, (0, 0, 0), "INV-15: timers, sockets, wakers");
+        self.sim.run_until("the last FIN arrives", PATIENCE, |sim| sim.network.is_deserted());
+        let at_server = network.with_server(|server, _| {
+            server.endpoints().into_iter().map(|id| server.connections(id).len()).sum::<usize>()
+        });
+        assert_eq!(at_server, 0, "INV-15: connections at the server");
+    }
+
+    fn judge(&self, keys: &[Keys]) {
+        let entries = self.sim.trace.entries();
+        let config = self.plan.settings.clone().build().expect("the client was opened with them");
+        self.sim.network.with_server(|server, _| {
+            let peers: BTreeMap<_, _> =
+                server.endpoints().into_iter().map(|id| (id, server.address(id).into())).collect();
+            laws::check(&Evidence {
+                plan: &self.plan,
+                config: &config,
+                entries: &entries,
+                ledger: server.ledger(),
+                peers,
+                keys,
+            });
+        });
+    }
+}
+
+impl Network {
+    /// What the names lead to before anything happens.
+    fn name_everything(&self) {
+        let mut state = self.state();
+        let endpoints = state.server.endpoints();
+        for (number, endpoint) in (1..).zip(&endpoints) {
+            let address = state.server.address(*endpoint).ip();
+            state.names.insert(format!("node{number}.test"), vec![address]);
+        }
+        state.name(&endpoints[..1]);
+        debug_assert!(state.names.contains_key(NAME));
+    }
+}

@@ -1,0 +1,136 @@
+//! The loop: what is due is delivered, one task that is ready is polled, and when nobody is, time passes.
+
+use std::future::Future;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+
+use hitless_core::driver::{Events, Pushes, Runtime as _};
+
+use super::lock;
+use super::network::Network;
+use super::plan::Step;
+use super::runtime::Executor;
+use super::trace::{Trace, What};
+
+/// A runtime, a network, what is to happen to it, and who listens to the client.
+pub(super) struct Simulation {
+    pub(super) executor: Executor,
+    pub(super) network: Network,
+    pub(super) trace: Trace,
+    /// What is still to happen, the last first.
+    pub(super) agenda: Vec<(Instant, Step)>,
+    /// From then on nothing happens any more.
+    pub(super) calm_at: Option<Instant>,
+    pub(super) events: Option<Events>,
+    pub(super) pushes: Option<Pushes>,
+}
+
+/// What a step came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Progress {
+    /// A task was polled.
+    Ran,
+    /// Time has passed.
+    Waited,
+    /// Nothing is ready, and nothing will ever be.
+    Deadlock,
+}
+
+/// The result of a task, once it is there.
+pub(super) type Slot<T> = Arc<Mutex<Option<T>>>;
+
+impl Simulation {
+    /// Does one thing, or lets time pass, but not beyond `until`.
+    pub(super) fn step(&mut self, until: Instant) -> Progress {
+        self.keep_agenda();
+        self.network.handle_timeout();
+        self.executor.ring();
+        let pause = self.network.hiccup();
+        if !pause.is_zero() {
+            self.executor.advance_to(self.executor.now() + pause);
+        }
+        if let Some(task) = self.executor.run_one() {
+            self.trace.note(What::Polled(task));
+            self.listen();
+            return Progress::Ran;
+        }
+        let next = self.agenda.last().map(|(at, _)| *at).into_iter().chain(self.calm_at);
+        let next = next.chain(self.network.poll_timeout()).chain(self.executor.next_alarm()).min();
+        self.executor.advance_to(next.unwrap_or(until).min(until));
+        if next.is_none() { Progress::Deadlock } else { Progress::Waited }
+    }
+
+    /// Goes on until `done`.
+    ///
+    /// # Panics
+    /// If that takes longer than `limit`, or can never be.
+    pub(super) fn run_until(&mut self, what: &str, limit: Duration, mut done: impl FnMut(&Self) -> bool) {
+        let until = self.executor.now() + limit;
+        while !done(self) {
+            assert!(self.executor.now() < until, "liveness: not within {limit:?}: {what}");
+            let progress = self.step(until);
+            assert!(progress != Progress::Deadlock || done(self), "deadlock: {what}");
+        }
+    }
+
+    /// Starts a task whose result is wanted.
+    pub(super) fn start<T: Send + 'static>(
+        &self,
+        future: impl Future<Output = T> + Send + 'static,
+    ) -> Slot<T> {
+        let slot = Slot::default();
+        let result = Arc::clone(&slot);
+        self.executor.spawn(async move {
+            let value = future.await;
+            *lock(&result) = Some(value);
+        });
+        slot
+    }
+
+    /// Runs a task to its end.
+    pub(super) fn block_on<T: Send + 'static>(
+        &mut self,
+        what: &str,
+        limit: Duration,
+        future: impl Future<Output = T> + Send + 'static,
+    ) -> T {
+        let slot = self.start(future);
+        self.run_until(what, limit, |_| lock(&slot).is_some());
+        lock(&slot).take().expect("it has just been put there")
+    }
+
+    /// Takes in what the client has to say.
+    pub(super) fn listen(&mut self) {
+        while let Some(event) = self.events.as_mut().and_then(|events| events.try_next()) {
+            self.trace.note(What::Event(event.expect("no event is missed")));
+        }
+        while let Some(push) = self.pushes.as_mut().and_then(|pushes| pushes.try_next()) {
+            push.expect("no push is missed");
+            self.trace.note(What::Push);
+        }
+    }
+
+    /// Whether the client has said that it will say no more.
+    pub(super) fn has_said_all(&mut self) -> bool {
+        let mut cx = Context::from_waker(Waker::noop());
+        let events = self.events.as_mut().map(|events| events.poll_next(&mut cx));
+        let pushes = self.pushes.as_mut().map(|pushes| pushes.poll_next(&mut cx));
+        matches!((events, pushes), (None | Some(Poll::Ready(None)), None | Some(Poll::Ready(None))))
+    }
+
+    fn keep_agenda(&mut self) {
+        let now = self.executor.now();
+        while let Some((_, step)) = self.agenda.pop_if(|(at, _)| *at <= now) {
+            match step {
+                Step::Begin(fault) => self.network.begin(fault),
+                Step::End(fault) => self.network.end(fault),
+                Step::Maintain(step) => self.network.maintain(&step),
+            }
+        }
+        if self.calm_at.take_if(|at| *at <= now).is_some() {
+            self.agenda.clear();
+            self.network.calm();
+        }
+    }
+}

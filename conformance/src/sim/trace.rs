@@ -1,0 +1,119 @@
+//! Everything that happened in a run, in order: what two runs of a seed are compared by, and what a failure shows.
+
+use std::fmt;
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+use hitless_core::driver::Runtime as _;
+use hitless_core::endpoint::Peer;
+use hitless_core::error::{ConnectError, RequestError};
+use hitless_core::event::Event;
+
+use super::faults::Fault;
+use super::lock;
+use super::network::SocketId;
+use super::plan::Maintenance;
+use super::runtime::Executor;
+
+/// One thing that happened.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum What {
+    /// A task was polled.
+    Polled(u64),
+    /// The client looks a name up.
+    Lookup(String),
+    /// The client dials.
+    Dialled(SocketId, Peer),
+    /// The dial was answered.
+    Answered(SocketId, Option<std::io::ErrorKind>),
+    /// The client wrote so many bytes.
+    Wrote(SocketId, usize),
+    /// The client read so many bytes; none is the end.
+    Read(SocketId, usize),
+    /// The client closed or dropped the socket, or gave the dial up.
+    HungUp(SocketId),
+    /// So many bytes arrived at the server.
+    Arrived(SocketId, usize),
+    /// Maintenance begins or goes on.
+    Maintenance(Maintenance),
+    /// A fault strikes.
+    Fault(Fault),
+    /// A fault that lasts is over.
+    Healed(Fault),
+    /// No fault from now on.
+    Calm,
+    /// A task sent a request; the number is in the request as a word, if it has room for one.
+    Sent { task: usize, request: u64, kind: RequestKind },
+    /// A request was not accepted.
+    NotAccepted { task: usize, request: u64 },
+    /// A request was answered as it must be.
+    Replied { task: usize, request: u64 },
+    /// A request failed.
+    Failed { task: usize, request: u64, error: RequestError },
+    /// A task gave up on a request.
+    Cancelled { task: usize, request: u64 },
+    /// A task has done its part.
+    TaskDone(usize),
+    /// The pool is open, or could not be opened.
+    Started(Result<(), ConnectError>),
+    /// The client said something.
+    Event(Event),
+    /// A push that is no maintenance notification.
+    Push,
+    /// The client is shut down, or its last handle dropped.
+    Shutdown,
+    /// Nothing is left of it.
+    Gone,
+}
+
+/// What a task asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum RequestKind {
+    Incr,
+    Set,
+    Get,
+    Echo,
+    Pipeline,
+    Atomic,
+    Probe,
+}
+
+/// The trace of a run; a clone is another handle to the same.
+#[derive(Clone)]
+pub(super) struct Trace {
+    executor: Executor,
+    entries: Arc<Mutex<Vec<(Instant, What)>>>,
+}
+
+impl Trace {
+    pub(super) fn new(executor: &Executor) -> Self {
+        Self { executor: executor.clone(), entries: Arc::default() }
+    }
+
+    /// Notes that something happened now.
+    pub(super) fn note(&self, what: What) {
+        let now = self.executor.now();
+        lock(&self.entries).push((now, what));
+    }
+
+    /// What happened so far.
+    pub(super) fn entries(&self) -> Vec<(Instant, What)> {
+        lock(&self.entries).clone()
+    }
+}
+
+/// Shows a trace one entry a line, with the time since `epoch`.
+pub(super) struct Lines<'a> {
+    pub(super) epoch: Instant,
+    pub(super) entries: &'a [(Instant, What)],
+}
+
+impl fmt::Display for Lines<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (at, what) in self.entries {
+            let at = at.saturating_duration_since(self.epoch);
+            writeln!(f, "{:>5}.{:06} {what:?}", at.as_secs(), at.subsec_micros())?;
+        }
+        Ok(())
+    }
+}
