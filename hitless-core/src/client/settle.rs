@@ -124,7 +124,7 @@ impl Client {
         match directive {
             Directive::Resolve { conn, host } => self.actions.push_back(Action::Resolve { conn, host }),
             Directive::Dial { conn, address, probe, until, replaces } => {
-                if self.link_dial(conn, probe, replaces) {
+                if self.link_dial(now, conn, probe, replaces) {
                     self.actions.push_back(Action::Connect { conn, address, until });
                 } else {
                     self.coordinator.release(now, conn);
@@ -145,7 +145,7 @@ impl Client {
     }
 
     /// Notes a dial. False if nobody wants its connection any more.
-    fn link_dial(&mut self, conn: ConnId, probe: Probe, replaces: Option<ConnId>) -> bool {
+    fn link_dial(&mut self, now: Instant, conn: ConnId, probe: Probe, replaces: Option<ConnId>) -> bool {
         if !self.lifecycle.is_running() {
             return false;
         }
@@ -153,9 +153,10 @@ impl Client {
             link.probe = probe;
             return true;
         }
-        let Some(slot) = replaces.and_then(|from| self.links.get(from)).map(|link| link.slot) else {
-            return false;
-        };
+        let Some(from) = replaces else { return false };
+        // One that has just become ready at a retiring address moves at once, but serves until then.
+        self.serve(now, from);
+        let Some(slot) = self.links.get(from).map(|link| link.slot) else { return false };
         self.pool.slot_mut(slot).next = Some(conn);
         self.links.insert(conn, Link { slot, probe, connection: None, flushing: false });
         true
