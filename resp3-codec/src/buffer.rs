@@ -24,7 +24,7 @@ const RETIRED: usize = 2;
 /// After so many reads without a large string, the memory of the last one is given back.
 const LARGE_KEPT_FOR: u8 = 32;
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct ReadBuffer {
     /// What has arrived and is not being decoded; reads append to it.
     unread: BytesMut,

@@ -1,3 +1,5 @@
+use std::fmt;
+
 use bytes::{Bytes, BytesMut};
 
 use crate::buffer::{LARGE, ReadBuffer};
@@ -9,7 +11,9 @@ use crate::line::unterminated;
 use crate::stack::Stack;
 
 /// Turns a stream of bytes into frames, however the stream was cut into reads.
-#[derive(Debug)]
+///
+/// Append what was read to [`Decoder::buffer`], then call [`Decoder::poll_frame`] until it returns `None`. The crate's
+/// documentation says what memory this takes, and what keeps it alive.
 pub struct Decoder {
     limits: Limits,
     /// What the caller appends to. Starts with the element that was incomplete when `chunk` ran out.
@@ -47,13 +51,16 @@ impl Decoder {
         }
     }
 
-    /// Where to append what was read from the connection.
+    /// Where to append what was read from the connection; has room for at least 16 KiB.
+    ///
+    /// Holds what the decoder has not taken yet, which is not all that it has not decoded: append, and leave what is
+    /// there alone. Small frames share the memory of what is appended in one go, so append reads of up to 64 KiB.
     pub fn buffer(&mut self) -> &mut BytesMut {
         self.buffer.room(self.need)
     }
 
-    /// Gives back memory that is kept for reuse only. Worth calling when a connection has gone quiet; costs an
-    /// allocation at its next read.
+    /// Gives back memory that is kept for reuse only: all of it, where nothing is half decoded. Worth calling when a
+    /// connection has gone quiet; costs an allocation at its next read.
     pub fn shrink(&mut self) {
         if self.at == self.chunk.len() {
             self.drop_chunk();
@@ -123,10 +130,7 @@ impl Decoder {
                 match cursor.element(slot) {
                     Ok(used) => {
                         let done = self.stack.filled(&self.limits)?;
-                        self.at += used;
-                        if used > LARGE {
-                            self.detach(used);
-                        }
+                        self.consume(used);
                         done
                     }
                     Err(stop) => {
@@ -158,7 +162,7 @@ impl Decoder {
             element => element?,
         };
         let done = self.stack.put(frame, &self.limits)?;
-        self.at += used;
+        self.consume(used);
         Ok(done)
     }
 
@@ -176,7 +180,7 @@ impl Decoder {
             Structure::StreamedString => self.stack.begin_text(&self.limits)?,
             Structure::End => self.stack.end(&self.limits)?,
         };
-        self.at += used;
+        self.consume(used);
         Ok(done)
     }
 
@@ -234,6 +238,15 @@ impl Decoder {
         self.drop_chunk();
     }
 
+    /// Steps over an element that is decoded.
+    #[inline(always)]
+    fn consume(&mut self, used: usize) {
+        self.at += used;
+        if used > LARGE {
+            self.detach(used);
+        }
+    }
+
     /// Moves what follows a large string out of its memory, so that it does not keep that alive. Never more than the
     /// string's own size, or moving could take longer than decoding.
     #[cold]
@@ -262,6 +275,17 @@ impl Decoder {
         self.buffer = ReadBuffer::default();
         self.stack = Stack::new();
         error
+    }
+}
+
+/// Counts only: what is buffered never reaches a log.
+impl fmt::Debug for Decoder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Decoder")
+            .field("decoded_bytes", &(self.offset + self.at as u64))
+            .field("buffered_bytes", &(self.chunk.len() - self.at + self.buffer.unread().len()))
+            .field("failed", &self.failed)
+            .finish_non_exhaustive()
     }
 }
 

@@ -39,7 +39,8 @@ impl Limits {
     /// Bytes of one bulk string, blob error, verbatim string (its format included) or streamed string (in total).
     /// Default 512 MiB, Redis' own `proto-max-bulk-len`.
     pub fn bulk_bytes(self, bytes: usize) -> Self {
-        Self { bulk_bytes: bytes, ..self }
+        // Nothing larger can be held, and sums with it must not overflow.
+        Self { bulk_bytes: bytes.min(isize::MAX as usize / 2), ..self }
     }
 
     /// Elements within one frame, all levels together; a map entry counts as two. Default 16 Mi; an element costs

@@ -14,9 +14,10 @@ use crate::work::spend;
 /// Elements that were announced and have not arrived, but that memory is reserved for, over all levels: 1 MiB.
 /// Larger aggregates grow as their elements arrive.
 const RESERVED_AHEAD: usize = (1 << 20) / size_of::<Frame>();
+/// Elements that memory is reserved for at each level all the same.
+const RESERVED_ANYWAY: usize = 32;
 
 /// The path from the outermost open aggregate to the innermost.
-#[derive(Debug)]
 pub(crate) struct Stack {
     /// Null, until the outermost frame is complete.
     outermost: Frame,
@@ -30,11 +31,11 @@ pub(crate) struct Stack {
 }
 
 /// An open aggregate, or a streamed string.
-#[derive(Debug)]
 struct Level {
     content: Content,
     /// Frames still to come, if that was announced.
     remaining: Option<usize>,
+    /// Its part of `RESERVED_AHEAD`.
     reserved: usize,
     /// What has arrived, in the one of these that the content calls for.
     items: Slots<Frame>,
@@ -54,7 +55,6 @@ enum Content {
 }
 
 /// A vector that makes its slots in batches: one by one, they would cost as much as what is put into them.
-#[derive(Debug)]
 struct Slots<T> {
     filled: usize,
     slots: Vec<T>,
@@ -83,14 +83,15 @@ impl Stack {
         let frames = remaining.unwrap_or(0);
         self.count(frames, limits)?;
         let reserved = frames.min(self.reservable);
+        let capacity = frames.min(reserved.max(RESERVED_ANYWAY));
         self.reservable -= reserved;
         let level = self.open(Content::Elements(kind), limits)?;
         level.remaining = remaining;
         level.reserved = reserved;
         if kind.has_pairs() {
-            level.pairs.slots = Vec::with_capacity(reserved / 2);
+            level.pairs.slots = Vec::with_capacity(capacity / 2);
         } else {
-            level.items.slots = Vec::with_capacity(reserved);
+            level.items.slots = Vec::with_capacity(capacity);
         }
         if remaining == Some(0) { self.close(limits) } else { Ok(false) }
     }

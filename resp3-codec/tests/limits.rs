@@ -72,6 +72,21 @@ fn strings_end_at_the_limit_before_their_bytes_arrive() {
 }
 
 #[test]
+fn no_length_is_too_large_to_be_handled() {
+    let limits = Limits::default().bulk_bytes(usize::MAX).elements(usize::MAX).frame_bytes(u64::MAX);
+    for length in [u64::MAX, u64::MAX - 1, i64::MAX as u64, 1 << 62] {
+        for tag in ["$", "!", "=", "$?\r\n;"] {
+            let error = refused(&format!("{tag}{length}\r\n"), limits);
+            assert_eq!(error, Some((Limit::BulkBytes, limits.max_bulk_bytes() as u64)), "{tag}{length}");
+        }
+        for tag in ["*", "%", "~", ">", "|"] {
+            let wire = format!("{tag}{length}\r\n");
+            assert_eq!(try_decode_cut(wire.as_bytes(), &[], limits), (vec![], None), "{tag}{length}");
+        }
+    }
+}
+
+#[test]
 fn elements_are_counted_over_all_levels_before_they_arrive() {
     let limits = Limits::default().elements(4);
     for (accepted, rejected) in [

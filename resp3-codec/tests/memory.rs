@@ -58,6 +58,9 @@ fn an_aggregate_is_decoded_with_one_allocation() {
             assert_eq!(allocations(wire.as_bytes(), read), 1, "{} bytes in reads of {read}", wire.len());
         }
     }
+    // What is reserved for the outer array leaves enough for each of the inner ones.
+    let wide = format!("*40000\r\n{}", format!("*10\r\n{}", ":1\r\n".repeat(10)).repeat(40_000));
+    assert!(allocations(wide.as_bytes(), 16 << 10) < 40_010);
     assert_eq!(allocations(b"*2\r\n%1\r\n+a\r\n~1\r\n:1\r\n*1\r\n:2\r\n", 16 << 10), 4, "four, nested");
 }
 
@@ -93,7 +96,7 @@ fn announcements_alone_cost_little() {
         for nested in [1, Limits::MAX_DEPTH] {
             let wire = format!("{announcement}1000000000\r\n").repeat(nested);
             let info = peak(wire.as_bytes(), 1 << 20, limits);
-            assert!(info.bytes_max < MIB + (300 << 10), "{nested} x {announcement}: {info:?}");
+            assert!(info.bytes_max < MIB + (800 << 10), "{nested} x {announcement}: {info:?}");
         }
     }
 }
