@@ -98,8 +98,8 @@ impl Command {
     fn push(&mut self, arg: &[u8]) {
         self.len += 1;
         let more = if arg.len() < 100 { 5 } else { MAX_HEAD } + arg.len() + 2;
-        if arg.len() > CHEAP_TO_MOVE {
-            // Large arguments tend to be the last one: hardly any room beyond them is needed.
+        if arg.len() > CHEAP_TO_MOVE.max(self.wire.len()) {
+            // What dwarfs all before it tends to be the last: hardly any room beyond it is needed.
             self.wire.reserve_exact(more);
         } else {
             self.wire.reserve(more);
