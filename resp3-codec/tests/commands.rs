@@ -86,7 +86,8 @@ proptest! {
         large in prop::collection::vec((any::<prop::sample::Index>(), 0usize..5000), 0..3),
     ) {
         for (at, len) in large {
-            args[at.index(args.len())].resize(len, b'x');
+            let at = at.index(args.len());
+            args[at].resize(len, b'x');
         }
         let command = cmd(&args[0]).args(&args[1..]);
         prop_assert_eq!(command.len(), args.len());
