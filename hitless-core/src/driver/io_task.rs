@@ -46,6 +46,8 @@ struct IoTask<R, S> {
     frames: Vec<Frame>,
     /// The last batch was full: the decoder may hold another.
     undecoded: bool,
+    /// The stream has ended, and what arrived before is still to be handed over.
+    ended: Option<CloseCause>,
     outgoing: WriteBuffer,
     writing: Writing,
     /// Kept for its allocations.
@@ -84,6 +86,7 @@ impl<R: Runtime, S: Stream> IoTask<R, S> {
             decoder: Decoder::new(Limits::default()),
             frames: Vec::with_capacity(BATCH),
             undecoded: false,
+            ended: None,
             outgoing: WriteBuffer::new(),
             writing: Writing::Idle,
             effects: Effects::default(),
@@ -157,14 +160,17 @@ impl<R: Runtime, S: Stream> IoTask<R, S> {
 
     /// Hands over what is left of the last read, else reads once.
     fn read(&mut self, cx: &mut Context<'_>) -> Result<Turn, CloseCause> {
-        if self.undecoded && self.hand_over()? {
+        if self.undecoded && self.hand_over(cx)? {
             return Ok(Turn::Progress);
+        }
+        if let Some(cause) = self.ended {
+            return Err(self.end(cause));
         }
         match self.stream.poll_read(cx, self.decoder.buffer()) {
             Poll::Pending => Ok(Turn::Blocked),
             Poll::Ready(Ok(0)) => Err(self.end(CloseCause::ByServer)),
             Poll::Ready(Ok(_)) => {
-                if !self.hand_over()? {
+                if !self.hand_over(cx)? {
                     // A part of a long reply is no frame, but it shows that the server is alive.
                     self.shared.handle_received(self.link.conn);
                 }
@@ -175,15 +181,33 @@ impl<R: Runtime, S: Stream> IoTask<R, S> {
     }
 
     /// Decodes one batch and hands it to the machine; false if no frame is complete.
-    fn hand_over(&mut self) -> Result<bool, CloseCause> {
+    fn hand_over(&mut self, cx: &mut Context<'_>) -> Result<bool, CloseCause> {
         let decoded = self.decode();
         self.undecoded = self.frames.len() == BATCH;
         let any = !self.frames.is_empty();
+        // Only when everything that arrived is decoded, so that what is read stays bounded.
+        if !self.undecoded && self.frames.iter().any(|frame| matches!(frame, Frame::Push(_))) {
+            self.look_ahead(cx);
+        }
         if any {
             // Also before an error: the frames ahead of it are as good as any.
             self.shared.handle_frames(self.link.conn, &mut self.frames, &mut self.effects);
         }
         decoded.map(|()| any)
+    }
+
+    /// Reads on before an announcement is handed over: if the stream ends behind it, it may be old. Pushes are rare, so
+    /// this costs nothing in the long run.
+    fn look_ahead(&mut self, cx: &mut Context<'_>) {
+        match self.stream.poll_read(cx, self.decoder.buffer()) {
+            Poll::Ready(Ok(0)) => self.ended = Some(CloseCause::ByServer),
+            Poll::Ready(Ok(_)) => self.undecoded = true,
+            Poll::Ready(Err(error)) => self.ended = Some(CloseCause::Io(error.kind())),
+            Poll::Pending => {}
+        }
+        if self.ended.is_some() {
+            self.shared.handle_ending(self.link.conn);
+        }
     }
 
     fn decode(&mut self) -> Result<(), CloseCause> {

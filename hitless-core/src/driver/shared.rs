@@ -137,6 +137,10 @@ impl<R: Runtime> Shared<R> {
         self.enter_unsettled(|state, _| state.machine.handle_received(conn));
     }
 
+    pub(super) fn handle_ending(&self, conn: ConnId) {
+        self.enter_unsettled(|state, _| state.machine.handle_ending(conn));
+    }
+
     pub(super) fn handle_closed(&self, link: &Link, cause: CloseCause) {
         self.enter(&mut Effects::default(), |state, now| {
             state.unlink(link);

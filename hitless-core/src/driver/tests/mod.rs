@@ -16,7 +16,7 @@ use self::server::Server;
 use super::{Builder, Client, Error};
 use crate::config::{ConfigBuilder, maintenance};
 use crate::error::{CloseCause, ConnectError, Delivery, RequestError};
-use crate::event::Event;
+use crate::event::{Event, Ignored};
 use crate::mode::Mode;
 use crate::request::{Pipeline, Replay, Request, SendError};
 
@@ -296,6 +296,21 @@ fn pushes_go_to_their_observers_and_are_no_replies() {
     assert_eq!(world.block_on(client.call(cmd("PING"))).unwrap(), Frame::simple("OK"));
     let push = world.block_on(pushes.next()).unwrap().unwrap();
     assert_eq!(push.elements, [Frame::simple("hello"), Frame::Integer(1)]);
+}
+
+/// PITFALL-30: a MOVING that is read together with the server's FIN may be old: nobody follows it.
+#[test]
+fn an_announcement_that_arrives_with_the_end_of_the_stream_starts_no_move() {
+    let (world, server, client) = connected();
+    let mut events = client.events();
+    server.say(b">4\r\n$6\r\nMOVING\r\n:1\r\n:15\r\n$13\r\n10.9.9.9:6379\r\n");
+    server.end();
+    world.run();
+    let seen: Vec<_> = std::iter::from_fn(|| events.try_next()).flatten().collect();
+    assert!(seen.iter().any(|event| {
+        matches!(event, Event::NotificationIgnored { reason: Ignored::ConnectionEnding, .. })
+    }));
+    assert!(!seen.iter().any(|event| matches!(event, Event::MoveStarted { .. })), "{seen:?}");
 }
 
 /// A server that never pauses gets its connection a turn, not the thread.
