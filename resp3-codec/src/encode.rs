@@ -181,7 +181,7 @@ fn long_head(buf: &mut impl BufMut, tag: u8, number: usize) {
     buf.put_slice(b"\r\n");
 }
 
-fn decimal(buf: &mut impl BufMut, number: u64) {
+pub(crate) fn decimal(buf: &mut impl BufMut, number: u64) {
     let mut digits = [0; 20];
     buf.put_slice(decimal_digits(&mut digits, number));
 }

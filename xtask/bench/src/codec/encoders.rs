@@ -36,7 +36,7 @@ fn into_buffer(encode: impl Fn(&mut BytesMut) + 'static) -> Box<dyn FnMut() -> u
     Box::new(move || {
         buf.clear();
         encode(&mut buf);
-        black_box(&buf[..]).len()
+        black_box(&buf).len()
     })
 }
 
