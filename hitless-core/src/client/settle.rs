@@ -97,7 +97,6 @@ impl Client {
             ConnectionEvent::Ready(negotiated) => {
                 self.coordinator.handle_ready(now, conn, negotiated.opt_in);
                 self.obey_all(now);
-                self.serve(now, conn);
             }
             ConnectionEvent::HandshakeFailed(error) => {
                 self.actions.push_back(Action::Close { conn, cause: CloseCause::ByClient });
@@ -124,12 +123,13 @@ impl Client {
         match directive {
             Directive::Resolve { conn, host } => self.actions.push_back(Action::Resolve { conn, host }),
             Directive::Dial { conn, address, probe, until, replaces } => {
-                if self.link_dial(now, conn, probe, replaces) {
+                if self.link_dial(conn, probe, replaces) {
                     self.actions.push_back(Action::Connect { conn, address, until });
                 } else {
                     self.coordinator.release(now, conn);
                 }
             }
+            Directive::Serve { conn } => self.serve(now, conn),
             Directive::CutOver { from, to } => self.cut_over(now, from, to),
             // The cut-over has begun the drain, and its deadline is the coordinator's to watch.
             Directive::Drain { .. } => {}
@@ -145,7 +145,7 @@ impl Client {
     }
 
     /// Notes a dial. False if nobody wants its connection any more.
-    fn link_dial(&mut self, now: Instant, conn: ConnId, probe: Probe, replaces: Option<ConnId>) -> bool {
+    fn link_dial(&mut self, conn: ConnId, probe: Probe, replaces: Option<ConnId>) -> bool {
         if !self.lifecycle.is_running() {
             return false;
         }
@@ -153,23 +153,20 @@ impl Client {
             link.probe = probe;
             return true;
         }
-        let Some(from) = replaces else { return false };
-        // One that has just become ready at a retiring address moves at once, but serves until then.
-        self.serve(now, from);
-        let Some(slot) = self.links.get(from).map(|link| link.slot) else { return false };
+        let Some(slot) = replaces.and_then(|from| self.links.get(from)).map(|link| link.slot) else {
+            return false;
+        };
         self.pool.slot_mut(slot).next = Some(conn);
         self.links.insert(conn, Link { slot, probe, connection: None, flushing: false });
         true
     }
 
-    /// A connection that was opened for its slot is ready. (The successor in a handoff was cut over to already.)
+    /// A connection that was opened for its slot is ready.
     fn serve(&mut self, now: Instant, conn: ConnId) {
         let Some(slot) = self.links.get(conn).map(|link| link.slot) else { return };
-        if self.pool.slot(slot).next == Some(conn) {
-            self.pool.promote(slot, conn);
-            self.retime_one(now, conn);
-            self.unpark();
-        }
+        self.pool.promote(slot, conn);
+        self.retime_one(now, conn);
+        self.unpark();
     }
 
     /// The one atomic switch: the slot's requests go to `to`, those included that `from` has not written.

@@ -35,6 +35,11 @@ pub enum Directive {
         /// The connection that the new one is to take the place of.
         replaces: Option<ConnId>,
     },
+    /// A connection that was opened is ready: it takes requests from now on, even if it is to move at once.
+    Serve {
+        /// The connection.
+        conn: ConnId,
+    },
     /// From now on new requests go to `to`, those included that `from` has not written yet. `from` may be gone.
     CutOver {
         /// The old connection.

@@ -179,8 +179,9 @@ impl Coordinator {
         self.learn_support(now, opt_in);
         let notified = opt_in == OptIn::Accepted;
         self.emit(Event::ConnectionReady { conn, peer: peer.clone(), notified });
-        if let Some(from) = replaces {
-            self.cut_over(now, from, conn, &peer);
+        match replaces {
+            Some(from) => self.cut_over(now, from, conn, &peer),
+            None => self.directives.push_back(Directive::Serve { conn }),
         }
         self.enrol_late_joiner(now, conn, &peer);
         self.put_to_work(now);

@@ -73,7 +73,7 @@ impl World {
                 Directive::Failed { redial, .. } => self.failed.push(redial),
                 Directive::Resolve { conn, .. } => self.lookups.push(conn),
                 Directive::Emit(event) => self.events.push(event),
-                Directive::Drain { .. } | Directive::Windows { .. } => {}
+                Directive::Serve { .. } | Directive::Drain { .. } | Directive::Windows { .. } => {}
             }
         }
     }
