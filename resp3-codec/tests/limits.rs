@@ -17,6 +17,7 @@ fn refused(wire: &str, limits: Limits) -> Option<(Limit, u64)> {
     }
 }
 
+/// INV-14
 #[test]
 fn nesting_ends_at_the_limit() {
     let limits = Limits::default().depth(3);
@@ -27,6 +28,7 @@ fn nesting_ends_at_the_limit() {
     assert_eq!(refused("*0\r\n", limits.depth(0)), Some((Limit::Depth, 0)));
 }
 
+/// INV-11, INV-14
 #[test]
 fn the_depth_limit_cannot_be_set_so_high_that_dropping_a_frame_exhausts_the_stack() {
     let limits = Limits::default().depth(usize::MAX);
@@ -35,6 +37,7 @@ fn the_depth_limit_cannot_be_set_so_high_that_dropping_a_frame_exhausts_the_stac
     assert_eq!(refused(&nested(100_000), limits), Some((Limit::Depth, Limits::MAX_DEPTH as u64)));
 }
 
+/// INV-14
 #[test]
 fn lines_end_at_the_limit() {
     let limits = Limits::default().line_bytes(4);
@@ -47,6 +50,7 @@ fn lines_end_at_the_limit() {
     assert_eq!(refused("+OK\r\n", limits.line_bytes(1)), Some((Limit::LineBytes, 1)));
 }
 
+/// INV-14
 #[test]
 fn a_line_without_end_is_refused_once_it_is_too_long() {
     let (_, error) = try_decode_cut(b"+abcde", &[], Limits::default().line_bytes(4));
@@ -56,6 +60,7 @@ fn a_line_without_end_is_refused_once_it_is_too_long() {
     assert_eq!(kind, Some((DecodeErrorKind::Limit { limit: Limit::LineBytes, allowed: 4 }, 0)));
 }
 
+/// INV-14
 #[test]
 fn strings_end_at_the_limit_before_their_bytes_arrive() {
     let limits = Limits::default().bulk_bytes(4);
@@ -71,6 +76,7 @@ fn strings_end_at_the_limit_before_their_bytes_arrive() {
     }
 }
 
+/// INV-11
 #[test]
 fn no_length_is_too_large_to_be_handled() {
     let limits = Limits::default().bulk_bytes(usize::MAX).elements(usize::MAX).frame_bytes(u64::MAX);
@@ -86,6 +92,7 @@ fn no_length_is_too_large_to_be_handled() {
     }
 }
 
+/// INV-14
 #[test]
 fn elements_are_counted_over_all_levels_before_they_arrive() {
     let limits = Limits::default().elements(4);
@@ -110,6 +117,7 @@ fn the_elements_of_one_frame_do_not_count_for_the_next() {
     assert_eq!((frames.len(), error), (10, None));
 }
 
+/// INV-14
 #[test]
 fn frames_end_at_the_limit() {
     let limits = Limits::default().frame_bytes(12);

@@ -82,6 +82,7 @@ fn peak(wire: &[u8], read: usize, limits: Limits) -> AllocationInfo {
     })
 }
 
+/// INV-11, INV-14
 #[test]
 fn announcements_alone_cost_little() {
     const MIB: u64 = 1 << 20;
@@ -101,6 +102,7 @@ fn announcements_alone_cost_little() {
     }
 }
 
+/// INV-11
 #[test]
 fn memory_follows_what_arrives() {
     let limits = Limits::default();

@@ -4,8 +4,9 @@ mod common;
 
 use common::{ALL_TYPES, decode_cut, decode_whole, encoded, try_decode_cut};
 use proptest::prelude::*;
-use resp3_codec::Limits;
+use resp3_codec::{Frame, Limits};
 
+/// PITFALL-32
 #[test]
 fn every_type_survives_every_single_cut() {
     let whole = encoded(&decode_whole(ALL_TYPES));
@@ -15,6 +16,7 @@ fn every_type_survives_every_single_cut() {
     }
 }
 
+/// PITFALL-32
 #[test]
 fn every_type_survives_being_read_byte_by_byte() {
     let cuts = (0..ALL_TYPES.len()).collect::<Vec<_>>();
@@ -22,6 +24,20 @@ fn every_type_survives_being_read_byte_by_byte() {
     assert_eq!(encoded(&frames), encoded(&decode_whole(ALL_TYPES)));
 }
 
+/// PITFALL-32, PITFALL-43
+#[test]
+fn a_push_among_replies_is_a_push_whatever_its_name_and_wherever_it_is_cut() {
+    let wire = b"$1\r\na\r\n>2\r\n+never-heard-of\r\n$1\r\nb\r\n:1\r\n>3\r\n$6\r\nMOVING\r\n:0\r\n_\r\n*1\r\n:2\r\n>1\r\n+x\r\n";
+    for first in 0..=wire.len() {
+        for second in first..=wire.len() {
+            let frames = decode_cut(wire, &[first, second], Limits::default());
+            let pushes = frames.iter().map(|frame| matches!(frame, Frame::Push(_))).collect::<Vec<_>>();
+            assert_eq!(pushes, [false, true, false, true, false, true], "cuts at {first} and {second}");
+        }
+    }
+}
+
+/// PITFALL-32
 #[test]
 fn every_type_survives_every_pair_of_nearby_cuts() {
     let whole = encoded(&decode_whole(ALL_TYPES));
@@ -86,6 +102,7 @@ fn hostile() -> impl Strategy<Value = Vec<u8>> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2000))]
 
+    /// INV-11
     #[test]
     fn hostile_bytes_fare_the_same_however_they_are_cut(
         wire in hostile(),

@@ -2,8 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-/// How long one sample lasts at least: long against the clock's resolution, short against a scheduler's slice.
-const SAMPLE: Duration = Duration::from_millis(2);
+/// How long one sample lasts at least: long against the clock's resolution, so short that many of them fall between
+/// the turns of other programs on the machine.
+const SAMPLE: Duration = Duration::from_micros(200);
 
 /// The time one pass of some work takes, over all rounds.
 #[derive(Debug, Clone, Copy)]
