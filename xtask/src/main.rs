@@ -1,6 +1,7 @@
 //! The one entry point for contributors: `cargo xtask <verb>`.
 
 mod bench;
+mod breakages;
 mod conformance;
 mod demo;
 mod docs;
@@ -35,6 +36,8 @@ enum Verb {
     Conformance(conformance::Args),
     /// Check the house rules.
     Tidy(tidy::Args),
+    /// Break the code in small ways, and see whether the tests notice.
+    Breakages(breakages::Args),
     /// Run a benchmark beside its peers.
     Bench(bench::Args),
     /// Build the documentation.
@@ -48,6 +51,7 @@ fn main() -> ExitCode {
         Verb::Bench(args) => return bench::run(&args),
         Verb::TestAll(args) => test_all::run(&args),
         Verb::Conformance(args) => conformance::run(&args),
+        Verb::Breakages(args) => breakages::run(&args),
         Verb::Tidy(args) => tidy::run(&args),
         Verb::Docs => docs::run(),
     };

@@ -1,5 +1,6 @@
 //! `cargo xtask tidy`: the house rules, each a check that names the place and says what to do.
 
+mod breakages;
 mod determinism;
 mod invariants;
 mod layers;
@@ -7,7 +8,7 @@ mod lints;
 pub(crate) mod manifest;
 mod papers;
 mod size;
-mod source;
+pub(crate) mod source;
 mod wording;
 
 use std::path::Path;
@@ -79,6 +80,7 @@ const RULES: &[Rule] = &[
     Rule { name: "printing", check: |files| each(files, wording::printing) },
     Rule { name: "machine-paths", check: |files| each(files, wording::machine_paths) },
     Rule { name: "invariants", check: invariants::check },
+    Rule { name: "breakages", check: breakages::check },
     Rule { name: "readme", check: papers::readme },
 ];
 

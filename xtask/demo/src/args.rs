@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::Parser;
 
+use crate::pool::RuntimeName;
+
 /// Moves a pool under load from node to node, and says whether anybody could have noticed.
 ///
 /// Exit status: 0 if every step was hitless, 1 if one was not, 2 if the demo could not run, 130 if it was interrupted.
@@ -17,6 +19,10 @@ pub(crate) struct Args {
     /// Use the embedded data set even if there is a redis-server.
     #[arg(long)]
     pub(crate) embedded: bool,
+
+    /// What the client lives on.
+    #[arg(long, value_enum, value_name = "NAME", default_value_t = RuntimeName::Tokio)]
+    pub(crate) runtime: RuntimeName,
 
     /// Print plain lines even if the output is a terminal.
     #[arg(long)]

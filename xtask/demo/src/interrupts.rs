@@ -1,7 +1,8 @@
 //! Waiting that a Ctrl-C ends, so that everything that was started is also stopped.
 
 use std::fmt;
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::io;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
 use hitless_conformance::clock;
@@ -22,8 +23,19 @@ impl std::error::Error for Interrupted {}
 pub(crate) struct Interrupts(Receiver<()>);
 
 impl Interrupts {
-    pub(crate) fn new(arrivals: Receiver<()>) -> Self {
-        Self(arrivals)
+    /// Listens from now on, in a thread of its own: not every runtime of the client knows signals.
+    ///
+    /// # Errors
+    /// The thread cannot be started.
+    pub(crate) fn listen() -> io::Result<Self> {
+        let (arrived, arrivals) = channel();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+        std::thread::Builder::new().name("interrupts".into()).spawn(move || {
+            runtime.block_on(async {
+                while tokio::signal::ctrl_c().await.is_ok() && arrived.send(()).is_ok() {}
+            });
+        })?;
+        Ok(Self(arrivals))
     }
 
     /// Waits until then.

@@ -1,15 +1,19 @@
-//! The client under test, on tokio: the only place that names a runtime.
+//! The client under test, on the runtime that was asked for: the only place that names one.
 
-use std::net::SocketAddr;
+use std::fmt;
+use std::future::Future;
 use std::sync::Arc;
-use std::sync::mpsc::Sender;
 use std::time::Duration;
 
-use hitless_tokio::{Adapter, Client, Error, Mode, maintenance};
+use clap::ValueEnum;
+use hitless_core::config::maintenance;
+use hitless_core::driver::{Builder, Client, Connector, Error, Resolver, Runtime};
+use hitless_core::mode::Mode;
 
 use crate::load::Load;
 use crate::log::Log;
 use crate::meter::Meter;
+use crate::names::Names;
 use crate::narrator::Narrator;
 
 /// Connections of the pool.
@@ -25,56 +29,111 @@ const RELAXED_AFTER_HANDOFF: Duration = Duration::from_secs(1);
 const EVENTS_KEPT: usize = 64 * 1024;
 const GRACE: Duration = Duration::from_secs(1);
 
-/// A pool of connections and the runtime that it lives on.
-pub(crate) struct Pool {
-    runtime: tokio::runtime::Runtime,
-    client: Client,
+/// What the client lives on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum RuntimeName {
+    /// hitless-tokio, on a runtime with as many threads as there are processors.
+    Tokio,
+    /// hitless-async-std.
+    AsyncStd,
 }
 
-impl Pool {
-    /// The name of the runtime.
-    pub(crate) const RUNTIME: &'static str = "tokio";
-
-    /// Opens the pool. What happens to it is told by `narrator`; `interrupt` gets a message at each Ctrl-C.
-    ///
-    /// # Errors
-    /// The pool cannot be opened: servers that announce nothing are refused.
-    pub(crate) fn open(
-        server: SocketAddr,
-        narrator: Narrator,
-        interrupt: Sender<()>,
-    ) -> Result<Self, Box<dyn std::error::Error>> {
-        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-        runtime.spawn(
-            async move { while tokio::signal::ctrl_c().await.is_ok() && interrupt.send(()).is_ok() {} },
-        );
-        let client = runtime.block_on(connect(server, narrator))?;
-        Ok(Self { runtime, client })
+impl fmt::Display for RuntimeName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Tokio => "tokio",
+            Self::AsyncStd => "async-std",
+        })
     }
+}
 
+/// A pool of connections and the runtime that it lives on.
+pub(crate) trait Pool {
     /// Puts the load on the pool.
-    pub(crate) fn start_load(&self, meter: &Arc<Meter>, log: &Arc<Log>) -> Load {
-        let _inside = self.runtime.enter();
-        Load::start(&Adapter, &self.client, meter, log)
-    }
+    fn start_load(&self, meter: &Arc<Meter>, log: &Arc<Log>) -> Load;
 
     /// Closes the pool.
-    pub(crate) fn close(self) {
-        self.runtime.block_on(self.client.shutdown(GRACE));
+    fn close(self: Box<Self>);
+}
+
+/// Opens a pool to wherever the name leads. What happens to it is told by `narrator`.
+///
+/// # Errors
+/// The pool cannot be opened: servers that announce nothing are refused.
+pub(crate) fn open(
+    on: RuntimeName,
+    names: &Arc<Names>,
+    narrator: Narrator,
+) -> Result<Box<dyn Pool>, Box<dyn std::error::Error>> {
+    Ok(match on {
+        RuntimeName::Tokio => {
+            let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+            Box::new(OpenPool::new(runtime, hitless_tokio::Adapter, names, narrator)?)
+        }
+        RuntimeName::AsyncStd => {
+            Box::new(OpenPool::new(AsyncStd, hitless_async_std::Adapter, names, narrator)?)
+        }
+    })
+}
+
+/// What can wait for a future outside a task.
+trait Executor {
+    fn block_on<F: Future>(&self, future: F) -> F::Output;
+}
+
+impl Executor for tokio::runtime::Runtime {
+    fn block_on<F: Future>(&self, future: F) -> F::Output {
+        self.block_on(future)
     }
 }
 
-async fn connect(server: SocketAddr, narrator: Narrator) -> Result<Client, Error> {
+/// The one executor of the process.
+struct AsyncStd;
+
+impl Executor for AsyncStd {
+    fn block_on<F: Future>(&self, future: F) -> F::Output {
+        async_std::task::block_on(future)
+    }
+}
+
+struct OpenPool<E, A: Runtime> {
+    executor: E,
+    adapter: A,
+    client: Client<A>,
+}
+
+impl<E: Executor, A: Runtime + Resolver + Connector> OpenPool<E, A> {
+    fn new(executor: E, adapter: A, names: &Arc<Names>, narrator: Narrator) -> Result<Self, Error> {
+        let client = executor.block_on(connect(adapter.clone(), names, narrator))?;
+        Ok(Self { executor, adapter, client })
+    }
+}
+
+impl<E: Executor, A: Runtime> Pool for OpenPool<E, A> {
+    fn start_load(&self, meter: &Arc<Meter>, log: &Arc<Log>) -> Load {
+        self.executor.block_on(async { Load::start(&self.adapter, &self.client, meter, log) })
+    }
+
+    fn close(self: Box<Self>) {
+        self.executor.block_on(self.client.shutdown(GRACE));
+    }
+}
+
+async fn connect<A: Runtime + Resolver + Connector>(
+    adapter: A,
+    names: &Arc<Names>,
+    narrator: Narrator,
+) -> Result<Client<A>, Error> {
     let maintenance = maintenance::Config::builder()
         .mode(Mode::Enabled)
         .max_handoff_retries(HANDOFF_RETRIES)
         .post_handoff_relaxed_duration(RELAXED_AFTER_HANDOFF)
         .build()?;
-    let builder = Client::builder(&format!("redis://{server}"))?
+    let builder = Builder::new(adapter.clone(), Names::network(names, adapter.clone()), &names.url())?
         .pool_size(CONNECTIONS)
         .command_timeout(COMMAND_TIMEOUT)
         .event_capacity(EVENTS_KEPT)
         .maintenance(maintenance);
-    tokio::spawn(narrator.run(builder.events()));
+    adapter.spawn(narrator.run(builder.events()));
     builder.connect().await
 }

@@ -9,7 +9,7 @@ use std::path::Path;
 use super::Finding;
 use super::source::{Source, find_word, item_body};
 
-const REGISTER: &str = "INVARIANTS.md";
+pub(super) const REGISTER: &str = "INVARIANTS.md";
 const NOT_BUILT: &str = "not built yet";
 const KINDS: &[&str] = &["INV-", "PITFALL-"];
 
@@ -69,6 +69,16 @@ fn check_row(row: &Row<'_>, proofs: Option<&BTreeSet<&str>>) -> Option<Finding> 
             }
         }
     }
+}
+
+/// The ids of the register that are built, with their lines, and those that are not.
+pub(super) fn built(files: &[Source]) -> (Vec<(String, usize)>, BTreeSet<String>) {
+    let register = files.iter().find(|file| file.path == REGISTER).map_or("", |file| file.text.as_str());
+    let (built, others): (Vec<_>, Vec<_>) = rows(register).into_iter().partition(|row| row.is_built);
+    (
+        built.into_iter().map(|row| (row.id, row.line)).collect(),
+        others.into_iter().map(|row| row.id).collect(),
+    )
 }
 
 /// Writes the last column of the register anew.

@@ -1,4 +1,5 @@
-//! The servers that the client of the demo talks to: two nodes with one data set behind them.
+//! The servers that the client of the demo talks to: a few nodes with one data set behind them, and a name that leads to
+//! some of them.
 
 mod auditor;
 mod nodes;
@@ -6,15 +7,17 @@ mod nodes;
 use std::ffi::OsString;
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::Deref;
 use std::path::Path;
+use std::sync::Arc;
 
 use hitless_conformance::net::redis_process::RedisProcess;
 
 pub(crate) use self::auditor::Auditor;
 pub(crate) use self::nodes::Nodes;
-use self::nodes::Pair;
+use self::nodes::Endpoints;
+use crate::names::Names;
 
 /// Where `cargo xtask` says that there is a redis-server.
 const VARIABLE: &str = "HITLESS_REDIS_SERVER";
@@ -24,10 +27,25 @@ const VARIABLE: &str = "HITLESS_REDIS_SERVER";
 pub(crate) enum Node {
     A,
     B,
+    C,
+    D,
 }
 
+/// How many nodes there are.
+pub(crate) const NODES: usize = Node::ALL.len();
+
 impl Node {
-    pub(crate) const ALL: [Self; 2] = [Self::A, Self::B];
+    pub(crate) const ALL: [Self; 4] = [Self::A, Self::B, Self::C, Self::D];
+
+    /// Where it listens: all at the same port, as the nodes behind one name do.
+    fn ip(self) -> Ipv4Addr {
+        match self {
+            Self::A => Ipv4Addr::new(127, 0, 0, 1),
+            Self::B => Ipv4Addr::new(127, 0, 0, 2),
+            Self::C => Ipv4Addr::new(127, 0, 0, 3),
+            Self::D => Ipv4Addr::new(127, 0, 0, 4),
+        }
+    }
 }
 
 impl fmt::Display for Node {
@@ -35,13 +53,16 @@ impl fmt::Display for Node {
         f.write_str(match self {
             Self::A => "A",
             Self::B => "B",
+            Self::C => "C",
+            Self::D => "D",
         })
     }
 }
 
-/// Two nodes, and a way to the data behind them that no client of theirs uses.
+/// The nodes, their name, and a way to the data behind them that no client of theirs uses.
 pub(crate) struct World {
     nodes: Box<dyn Nodes>,
+    names: Arc<Names>,
     data: SocketAddr,
     description: String,
     /// Ends after the nodes in front of it.
@@ -62,18 +83,31 @@ impl World {
                 Err(problem) => format!("because redis-server cannot be used ({problem})"),
             },
         };
-        let (nodes, data) = Pair::embedded()?;
-        let description = format!("an embedded data set, {why}");
-        Ok(Self { nodes: Box::new(nodes), data, description, _redis: None })
+        let (nodes, data) = Endpoints::embedded()?;
+        Ok(Self::new(Box::new(nodes), data, format!("an embedded data set, {why}"), None))
     }
 
     fn with_redis_server(path: OsString) -> io::Result<Self> {
         let redis = RedisProcess::start(Path::new(&path), &[])?;
         let data = redis.address();
         let version = Auditor::connect(data)?.version()?;
-        let nodes = Pair::in_front_of(data)?;
-        let description = format!("redis-server {version}");
-        Ok(Self { nodes: Box::new(nodes), data, description, _redis: Some(redis) })
+        let nodes = Endpoints::in_front_of(data)?;
+        Ok(Self::new(Box::new(nodes), data, format!("redis-server {version}"), Some(redis)))
+    }
+
+    fn new(nodes: Box<dyn Nodes>, data: SocketAddr, description: String, redis: Option<RedisProcess>) -> Self {
+        let names = Arc::new(Names::new(nodes.address(Node::A).port()));
+        Self { nodes, names, data, description, _redis: redis }
+    }
+
+    /// The name of the nodes.
+    pub(crate) fn names(&self) -> &Arc<Names> {
+        &self.names
+    }
+
+    /// The name leads to these nodes from now on.
+    pub(crate) fn point_name_at(&self, nodes: &[Node]) {
+        self.names.point_at(nodes.iter().map(|node| IpAddr::from(node.ip())).collect());
     }
 
     /// What is behind the nodes, in words.

@@ -1,0 +1,307 @@
+//! A copy of the repository on which breakages are tried, one after the other.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use super::edit::apply;
+use super::list::{Breakage, Test};
+use crate::tidy::source::Source;
+use crate::workspace;
+
+/// How long a test may take before it counts as hanging. They take a second or two.
+const TIME_LIMIT: Duration = Duration::from_secs(60);
+const POLL_INTERVAL: Duration = Duration::from_millis(10);
+
+/// What became of a breakage.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// The named test failed, or hung as declared.
+    Detected,
+    /// The named test passed.
+    Undetected,
+    DoesNotApply(String),
+    DoesNotCompile,
+    NoSuchTest,
+    /// The test fails on the copy as it is.
+    FailsAnyway,
+    /// The test did not end, and that was not declared.
+    Hangs,
+    /// The test ended, though the opposite was declared.
+    DoesNotHang,
+}
+
+/// A copy with a target directory of its own, which stays warm from one breakage to the next.
+pub(super) struct Lane<'a> {
+    work: PathBuf,
+    target: PathBuf,
+    logs: PathBuf,
+    all: &'a [Breakage],
+    /// The tests that fail without any edit, by package and target, for those that were looked at.
+    failing: BTreeMap<(&'a str, &'a str), BTreeSet<String>>,
+}
+
+/// How a run of tests ended.
+enum Ended {
+    Exited(ExitStatus),
+    /// It was killed.
+    TimedOut,
+}
+
+impl<'a> Lane<'a> {
+    /// Brings the copy in `directory` up to date. What has not changed is not written, so that cargo need not build it again.
+    pub(super) fn open(directory: &Path, all: &'a [Breakage]) -> Result<Self, String> {
+        let lane = Self {
+            work: directory.join("work"),
+            target: directory.join("target"),
+            logs: directory.join("logs"),
+            all,
+            failing: BTreeMap::new(),
+        };
+        let files = workspace::files()?;
+        let synced =
+            fs::create_dir_all(&lane.logs).and_then(|()| synchronise(&files, &workspace::root(), &lane.work));
+        synced.map_err(|error| format!("{}: {error}", lane.work.display()))?;
+        Ok(lane)
+    }
+
+    /// Applies a breakage, runs its test, and restores the file.
+    pub(super) fn try_out(&mut self, breakage: &'a Breakage) -> Result<(Outcome, Duration), String> {
+        let tried = self.passes_without(&breakage.test).and_then(|passes| {
+            let began = now();
+            let outcome = if passes { self.break_and_test(breakage) } else { Ok(Outcome::FailsAnyway) };
+            outcome.map(|outcome| (outcome, now() - began))
+        });
+        tried.map_err(|error| format!("{}: {error}", breakage.id))
+    }
+
+    /// The output of the run of a breakage.
+    pub(super) fn log_of(&self, breakage: &Breakage) -> PathBuf {
+        self.logs.join(&breakage.id).with_extension("txt")
+    }
+
+    fn break_and_test(&self, breakage: &Breakage) -> io::Result<Outcome> {
+        let path = self.work.join(&breakage.edit.file);
+        let Ok(text) = fs::read_to_string(&path) else {
+            return Ok(Outcome::DoesNotApply(format!("there is no file {}", breakage.edit.file)));
+        };
+        let source = Source::new(breakage.edit.file.as_str(), text);
+        let broken = match apply(&source, &breakage.edit) {
+            Ok(broken) => broken,
+            Err(why) => return Ok(Outcome::DoesNotApply(why)),
+        };
+        fs::write(&path, broken)?;
+        let outcome = self.test(breakage);
+        fs::write(&path, &source.text)?;
+        outcome
+    }
+
+    fn test(&self, breakage: &Breakage) -> io::Result<Outcome> {
+        let log = self.log_of(breakage);
+        if !self.build(&breakage.test, &log)? {
+            return Ok(Outcome::DoesNotCompile);
+        }
+        let path = breakage.test.path.as_str();
+        let ended = self.run(&breakage.test, &[path], &log)?;
+        let results = results(&fs::read_to_string(&log)?);
+        Ok(match (ended, results.get(path), breakage.hangs) {
+            (Ended::TimedOut, _, true) => Outcome::Detected,
+            (Ended::TimedOut, _, false) => Outcome::Hangs,
+            (Ended::Exited(_), _, true) => Outcome::DoesNotHang,
+            (Ended::Exited(_), Some(passed), false) if *passed => Outcome::Undetected,
+            (Ended::Exited(_), Some(_), false) => Outcome::Detected,
+            // It began and has no result: the process has died of it.
+            (Ended::Exited(status), None, false) if !status.success() => Outcome::Detected,
+            (Ended::Exited(_), None, false) => Outcome::NoSuchTest,
+        })
+    }
+
+    /// Whether a test passes on the copy as it is. The tests of one target are looked at together, when the first is asked for.
+    fn passes_without(&mut self, test: &'a Test) -> io::Result<bool> {
+        let key = (test.package.as_str(), test.target.as_str());
+        if !self.failing.contains_key(&key) {
+            let failing = self.failing_of(test)?;
+            self.failing.insert(key, failing);
+        }
+        Ok(self.failing.get(&key).is_some_and(|failing| !failing.contains(&test.path)))
+    }
+
+    fn failing_of(&self, one: &Test) -> io::Result<BTreeSet<String>> {
+        let tests = self.all.iter().map(|breakage| &breakage.test);
+        let of_target = tests.filter(|test| test.package == one.package && test.target == one.target);
+        let paths: BTreeSet<&str> = of_target.map(|test| test.path.as_str()).collect();
+        let log = self.logs.join(format!("{}-{}.txt", one.package, one.target));
+        if !self.build(one, &log)? {
+            println!("{} {} does not compile as it is ({})", one.package, one.target, log.display());
+            return Ok(paths.into_iter().map(str::to_owned).collect());
+        }
+        let filters: Vec<&str> = paths.iter().copied().collect();
+        let timed_out = matches!(self.run(one, &filters, &log)?, Ended::TimedOut);
+        let results = results(&fs::read_to_string(&log)?);
+        // A test that does not exist has no result here either, and is told apart later.
+        let fails = |path: &&str| results.get(*path).map_or(timed_out, |passed| !passed);
+        Ok(paths.into_iter().filter(fails).map(str::to_owned).collect())
+    }
+
+    fn build(&self, test: &Test, log: &Path) -> io::Result<bool> {
+        let mut command = self.cargo(test, log)?;
+        command.arg("--no-run");
+        Ok(command.status()?.success())
+    }
+
+    fn run(&self, test: &Test, paths: &[&str], log: &Path) -> io::Result<Ended> {
+        let mut command = self.cargo(test, log)?;
+        command.args(["--", "--exact"]).args(paths);
+        #[cfg(unix)]
+        std::os::unix::process::CommandExt::process_group(&mut command, 0);
+        wait(command.spawn()?)
+    }
+
+    /// A `cargo test` of the target of `test`, whose output goes to the log.
+    fn cargo(&self, test: &Test, log: &Path) -> io::Result<Command> {
+        let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+        command.args(["test", "--all-features", "-p", &test.package]);
+        match test.target.as_str() {
+            "lib" => command.arg("--lib"),
+            target => command.args(["--test", target]),
+        };
+        command.current_dir(&self.work).env("CARGO_TARGET_DIR", &self.target);
+        // Fast to build, and the same inputs each time.
+        command.envs([("CARGO_PROFILE_DEV_DEBUG", "0"), ("CARGO_INCREMENTAL", "1"), ("RUST_BACKTRACE", "0")]);
+        command.envs([("PROPTEST_RNG_SEED", "1"), ("PROPTEST_MAX_SHRINK_ITERS", "0")]);
+        command
+            .stdin(Stdio::null())
+            .stdout(File::create(log)?)
+            .stderr(File::create(log.with_extension("err"))?);
+        Ok(command)
+    }
+}
+
+/// Waits for the end, and brings it about when it takes too long.
+fn wait(mut child: Child) -> io::Result<Ended> {
+    let deadline = now() + TIME_LIMIT;
+    loop {
+        if let Some(status) = child.try_wait()? {
+            return Ok(Ended::Exited(status));
+        }
+        if now() >= deadline {
+            kill(&mut child)?;
+            return Ok(Ended::TimedOut);
+        }
+        std::thread::sleep(POLL_INTERVAL);
+    }
+}
+
+/// Kills cargo together with the test that it runs: they are a process group where there is such a thing.
+fn kill(child: &mut Child) -> io::Result<()> {
+    if cfg!(unix) {
+        Command::new("kill").args(["-KILL", "--", &format!("-{}", child.id())]).status()?;
+    } else {
+        child.kill()?;
+    }
+    child.wait().map(drop)
+}
+
+/// What each test came to, from the output of the test harness: true for those that passed.
+fn results(output: &str) -> BTreeMap<String, bool> {
+    let result = |line: &str| {
+        let (path, result) = line.strip_prefix("test ")?.rsplit_once(" ... ")?;
+        let path = path.trim_end_matches(" - should panic");
+        match result {
+            "ok" => Some((path.to_owned(), true)),
+            "FAILED" => Some((path.to_owned(), false)),
+            _ => None,
+        }
+    };
+    output.lines().filter_map(result).collect()
+}
+
+/// Makes `to` a copy of the files of `from`, and writes only what differs.
+fn synchronise(files: &[String], from: &Path, to: &Path) -> io::Result<()> {
+    for file in files {
+        let content = match fs::read(from.join(file)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            content => content?,
+        };
+        let copy = to.join(file);
+        if fs::read(&copy).is_ok_and(|known| known == content) {
+            continue;
+        }
+        if let Some(directory) = copy.parent() {
+            fs::create_dir_all(directory)?;
+        }
+        fs::write(copy, content)?;
+    }
+    let listed: BTreeSet<PathBuf> = files.iter().map(|file| to.join(file)).collect();
+    remove_others(to, &|path| {
+        listed.contains(path) && from.join(path.strip_prefix(to).unwrap_or(path)).exists()
+    })
+}
+
+fn remove_others(directory: &Path, stays: &dyn Fn(&Path) -> bool) -> io::Result<()> {
+    for entry in fs::read_dir(directory)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            remove_others(&path, stays)?;
+        } else if !stays(&path) {
+            fs::remove_file(path)?;
+        }
+    }
+    Ok(())
+}
+
+#[expect(clippy::disallowed_methods, reason = "a test that hangs is found by the clock; no test sees it")]
+fn now() -> Instant {
+    Instant::now()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_results_of_tests_are_read() {
+        let output = "running 3 tests\ntest a::b ... ok\ntest c - should panic ... FAILED\ntest d ... ignored, slow\n\n\
+            test result: FAILED. 1 passed; 1 failed; 1 ignored; 0 measured\n";
+        let expected = [("a::b".to_owned(), true), ("c".to_owned(), false)];
+        assert_eq!(results(output), BTreeMap::from(expected));
+    }
+
+    #[test]
+    fn a_copy_is_brought_up_to_date_and_what_is_the_same_is_left_alone() {
+        let directory = std::env::temp_dir().join(format!("hitless-breakages-{}", std::process::id()));
+        let (from, to) = (directory.join("from"), directory.join("to"));
+        let write = |path: PathBuf, text: &str| {
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        };
+        write(from.join("a/same.rs"), "1");
+        write(from.join("a/new.rs"), "2");
+        write(to.join("a/same.rs"), "1");
+        write(to.join("a/edited.rs"), "3");
+        let written = |path: &Path| fs::metadata(path).unwrap().modified().unwrap();
+        let before = written(&to.join("a/same.rs"));
+
+        let files = ["a/deleted.rs".to_owned(), "a/new.rs".to_owned(), "a/same.rs".to_owned()];
+        synchronise(&files, &from, &to).unwrap();
+
+        assert_eq!(fs::read_to_string(to.join("a/new.rs")).unwrap(), "2");
+        assert!(!to.join("a/edited.rs").exists());
+        assert_eq!(written(&to.join("a/same.rs")), before);
+        fs::remove_dir_all(directory).unwrap();
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn what_takes_too_long_is_killed_with_its_children() {
+        use std::os::unix::process::{CommandExt, ExitStatusExt};
+        let mut child = Command::new("sh").args(["-c", "sleep 1000"]).process_group(0).spawn().unwrap();
+        kill(&mut child).unwrap();
+        assert_eq!(child.wait().unwrap().signal(), Some(9));
+        let quick = Command::new("true").spawn().unwrap();
+        assert!(matches!(wait(quick).unwrap(), Ended::Exited(status) if status.success()));
+    }
+}
