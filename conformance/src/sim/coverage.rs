@@ -175,7 +175,7 @@ impl Coverage {
             What::Wrote(..) => "Flush",
             What::HungUp(_) => "Close",
             What::Replied { .. } | What::Failed { .. } => "Complete",
-            What::Started(_) => "Started",
+            What::Started => "Started",
             What::Push => "Push",
             What::Event(_) => "Emit",
             What::Gone => "Terminated",

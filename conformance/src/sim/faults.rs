@@ -51,8 +51,6 @@ pub(super) enum FaultKind {
     CloseAnswered,
     /// Something that is not RESP arrives.
     Garbage,
-    /// A reply arrives that nobody asked for.
-    StrayReply,
     /// A push of another kind arrives.
     UnknownPush,
     /// A maintenance notification that makes no sense arrives.
@@ -71,11 +69,11 @@ use FaultKind::{
     BlockedWrites, Close, CloseAnswered, CloseUnanswered, CloseUnexecuted, EmptyLookups, FailedLookups,
     Freeze, Garbage, HalfClose, HelloUnknown, Hiccups, Jitter, Latency, MalformedPush, OptInClosesLink,
     OptInLoading, OptInRefused, RefusedDials, Reset, SlowDials, SlowLookups, SlowServer, Splits, Stall,
-    StrayReply, UnansweredDials, UnknownPush,
+    UnansweredDials, UnknownPush,
 };
 
 impl FaultKind {
-    pub(super) const ALL: [Self; 28] = [
+    pub(super) const ALL: [Self; 27] = [
         Latency,
         Jitter,
         Splits,
@@ -97,7 +95,6 @@ impl FaultKind {
         CloseUnanswered,
         CloseAnswered,
         Garbage,
-        StrayReply,
         UnknownPush,
         MalformedPush,
         OptInLoading,
@@ -127,7 +124,7 @@ impl FaultKind {
             | UnansweredDials | SlowLookups | FailedLookups | EmptyLookups | SlowServer | OptInLoading
             | OptInRefused | OptInClosesLink | HelloUnknown => true,
             Stall | Freeze | HalfClose | Reset | Close | CloseUnexecuted | CloseUnanswered
-            | CloseAnswered | Garbage | StrayReply | UnknownPush | MalformedPush => false,
+            | CloseAnswered | Garbage | UnknownPush | MalformedPush => false,
         }
     }
 }

@@ -16,7 +16,6 @@ use hitless_core::driver::Runtime as _;
 use hitless_core::endpoint::Peer;
 use hitless_core::rng::Rng;
 
-pub(super) use self::adapter::Socket;
 use super::faults::{Fault, FaultKind, up_to};
 use super::lock;
 use super::plan::MoveStep;

@@ -75,6 +75,8 @@ pub(super) enum Maintenance {
 pub(super) struct MoveStep {
     pub(super) source: EndpointId,
     pub(super) to: Where,
+    /// The new node: the target, or what the name will lead to.
+    pub(super) lands: EndpointId,
     pub(super) time: Duration,
     pub(super) told: Told,
     pub(super) closes: Closes,
@@ -185,20 +187,20 @@ impl Drawing {
         for _ in 0..2 + rng.below(3) {
             let moving = self.draw_move(rng, home);
             let over = at + moving.time + moving.late;
-            if let (Weather::Gentle, Where::Endpoint(target)) = (self.weather, moving.to) {
-                let until = busy.iter().filter(|(id, _)| *id == target).map(|(_, until)| *until).max();
+            if self.weather == Weather::Gentle {
+                let until = busy.iter().filter(|(id, _)| *id == moving.lands).map(|(_, until)| *until).max();
                 at = at.max(until.map_or(at, |until| until + SECOND / 10));
             }
             let over = over.max(at + moving.time + moving.late);
             busy.push((moving.source, over));
             self.calm_at = self.calm_at.max(over);
-            let target = self.lead(rng, at, &moving, home);
+            self.lead(rng, at, &moving);
             let pause = match self.weather {
                 Weather::Gentle => moving.time.mul_f64(0.7) + up_to(rng, SECOND * 2),
                 Weather::Rough => up_to(rng, moving.time * 3 / 2),
             };
+            home = moving.lands;
             self.maintain(at, Maintenance::Moving(moving));
-            home = target;
             at += pause;
         }
         self.calm_at += SECOND + up_to(rng, SECOND);
@@ -215,11 +217,15 @@ impl Drawing {
             }
             _ => (home, endpoint),
         };
-        let shortest = if matches!(to, Where::Endpoint(_)) { 2 } else { 4 };
+        let (lands, shortest) = match to {
+            Where::Endpoint(target) => (target, 2),
+            Where::Nowhere | Where::Absent | Where::Dead => (*pick(rng, &others), 4),
+        };
         let rough = self.weather == Weather::Rough;
         MoveStep {
             source,
             to,
+            lands,
             time: Duration::from_secs(shortest + rng.below(4)),
             told: if rough && rng.below(4) == 0 { Told::Some } else { Told::All },
             closes: if rough && rng.below(6) == 0 { Closes::Recipients } else { Closes::Everyone },
@@ -229,24 +235,18 @@ impl Drawing {
         }
     }
 
-    /// What belongs to a move: DNS follows, sooner or later, and the target may be a little late. Where it leads to.
-    fn lead(&mut self, rng: &mut Rng, at: Duration, moving: &MoveStep, home: EndpointId) -> EndpointId {
-        let others: Vec<EndpointId> = self.endpoints.iter().copied().filter(|id| *id != home).collect();
-        let target = match moving.to {
-            Where::Endpoint(target) => target,
-            Where::Nowhere | Where::Absent | Where::Dead => *pick(rng, &others),
-        };
-        let latest = match (self.weather, moving.to) {
-            (Weather::Gentle, Where::Endpoint(_)) => moving.time,
-            (Weather::Gentle, _) => moving.time * 3 / 5,
-            (Weather::Rough, _) => moving.time * 5 / 4,
+    /// What belongs to a move: DNS follows, sooner or later, and the new node may be a little late.
+    fn lead(&mut self, rng: &mut Rng, at: Duration, moving: &MoveStep) {
+        let latest = match self.weather {
+            Weather::Gentle => moving.time * 3 / 5,
+            Weather::Rough => moving.time * 5 / 4,
         };
         let changed = at + up_to(rng, latest);
-        self.maintain(changed, Maintenance::Names(vec![target]));
+        self.maintain(changed, Maintenance::Names(vec![moving.lands]));
         if rng.below(4) == 0 {
             let refused = Fault {
                 kind: FaultKind::RefusedDials,
-                endpoint: Some(target),
+                endpoint: Some(moving.lands),
                 lasts: up_to(rng, moving.time / 4),
                 delay: Duration::ZERO,
             };
@@ -256,7 +256,6 @@ impl Drawing {
             let again = if rng.below(2) == 0 { Maintenance::Repeated } else { Maintenance::Stale };
             self.maintain(at + up_to(rng, moving.time), again);
         }
-        target
     }
 
     fn notices(&mut self, rng: &mut Rng) {

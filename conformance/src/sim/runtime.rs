@@ -48,7 +48,6 @@ struct State {
     lateness: Duration,
     /// Polls since time last passed.
     polls: usize,
-    polled: u64,
 }
 
 struct Slot {
@@ -117,7 +116,6 @@ impl Executor {
             alarms: BTreeMap::new(),
             timers: 0,
             polls: 0,
-            polled: 0,
         };
         Self(Arc::new(Inner {
             epoch,
@@ -163,7 +161,6 @@ impl Executor {
         let mut state = lock(&self.0.state);
         let id = state.choose(&self.0.ready)?;
         state.polls += 1;
-        state.polled += 1;
         let polls = state.polls;
         let slot = &mut state.tasks[id];
         let task = slot.task.take();
@@ -213,11 +210,6 @@ impl Executor {
     /// Wakers that exist. When no task is left, somebody keeps them without need.
     pub(super) fn wakers(&self) -> usize {
         self.0.wakers.load(Ordering::Relaxed)
-    }
-
-    /// Polls so far.
-    pub(super) fn polled(&self) -> u64 {
-        lock(&self.0.state).polled
     }
 
     /// Waits.

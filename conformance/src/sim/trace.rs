@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use hitless_core::driver::Runtime as _;
 use hitless_core::endpoint::Peer;
-use hitless_core::error::{ConnectError, RequestError};
+use hitless_core::error::RequestError;
 use hitless_core::event::Event;
 
 use super::faults::Fault;
@@ -54,8 +54,8 @@ pub(super) enum What {
     Cancelled { task: usize, request: u64 },
     /// A task has done its part.
     TaskDone(usize),
-    /// The pool is open, or could not be opened.
-    Started(Result<(), ConnectError>),
+    /// The pool is open.
+    Started,
     /// The client said something.
     Event(Event),
     /// A push that is no maintenance notification.

@@ -3,7 +3,6 @@
 use std::time::{Duration, Instant};
 
 use hitless_core::driver::Runtime as _;
-use resp3_codec::Frame;
 
 use super::super::plan::{Maintenance, MoveStep, NAME, Told, Where};
 use super::{Fault, FaultKind, Network, SocketId, State, Waker, What};
@@ -142,7 +141,6 @@ impl State {
                 self.server.kill(now, conn, how);
             }
             FaultKind::Garbage => self.server.push_bytes(now, conn, b"?what is this\r\n"),
-            FaultKind::StrayReply => self.server.push(now, conn, &[Frame::simple("STRAY")]),
             FaultKind::UnknownPush => self.server.push(now, conn, &[push_frame(&["invalidate", "key"])]),
             FaultKind::MalformedPush => self.server.push(now, conn, &[push_frame(&["MOVING", "x"])]),
             _ => {}
@@ -179,9 +177,7 @@ impl State {
     fn maintain(&mut self, now: Instant, step: &Maintenance) {
         match step {
             Maintenance::Moving(moving) => {
-                if let Where::Endpoint(endpoint) = moving.to {
-                    self.server.restore(endpoint);
-                }
+                self.server.restore(moving.lands);
                 let seq = self.announce(now, moving, None);
                 self.last_move = Some((moving.clone(), seq));
             }
