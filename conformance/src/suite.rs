@@ -122,6 +122,7 @@ macro_rules! for_each_case {
                 during_the_handshake,
                 between_the_replies_of_a_transaction,
                 new_dials_follow_the_move,
+                connect_during_a_move,
                 lost_while_it_moves,
                 ;
                 unsent_requests_stay_in_order: "the system decides when a socket takes bytes",
@@ -133,6 +134,7 @@ macro_rules! for_each_case {
                 host_name,
                 no_port,
                 null,
+                dns_follows_after_the_close,
                 virtual_address,
                 the_retiring_node_again,
                 odd_times,
@@ -181,6 +183,10 @@ macro_rules! for_each_case {
                 unknown_pushes_shift_nothing,
                 any_split_of_the_stream,
                 ;
+            }
+            chaos {
+                ;
+                everything_at_once: "it takes minutes",
             }
             shutdown {
                 idle,
@@ -299,3 +305,39 @@ macro_rules! run_case {
 }
 
 for_each_case!(list_cases);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A function that stands in a file of cases and not in the list would never run.
+    #[test]
+    fn every_case_is_in_the_list() {
+        for file in CASES.iter().map(|case| case.source) {
+            let listed = CASES.iter().filter(|case| case.source == file).count();
+            assert_eq!(
+                file.matches("\npub fn ").count(),
+                listed,
+                "{}",
+                file.lines().next().unwrap_or_default()
+            );
+        }
+    }
+
+    #[test]
+    fn every_case_says_what_it_proves() {
+        for case in CASES {
+            assert!(case.title().ends_with('.'), "{}: {:?}", case.id, case.title());
+            assert!(!case.title().contains("INV-"), "{}: {:?}", case.id, case.title());
+        }
+        let moved = CASES.iter().find(|case| case.id == "moving::copies_are_one_move").unwrap();
+        assert_eq!((moved.invariants(), moved.pitfalls()), (vec!["INV-09"], vec!["PITFALL-06"]));
+    }
+
+    #[test]
+    fn names_are_unique() {
+        let mut ids: Vec<_> = CASES.iter().map(|case| case.id).collect();
+        ids.sort_unstable();
+        assert!(ids.windows(2).all(|pair| pair[0] != pair[1]));
+    }
+}

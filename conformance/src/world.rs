@@ -47,7 +47,6 @@ pub trait World {
     ///
     /// # Errors
     /// The client does not accept it, and gives it back.
-    #[expect(clippy::result_large_err, reason = "the request is given back as it came")]
     fn send(&mut self, request: Request) -> Result<Ticket, SendError>;
 
     /// How a request ended, if it has.

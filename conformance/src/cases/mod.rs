@@ -7,6 +7,7 @@ use hitless_core::event::{Event, Ignored};
 
 use crate::testbed::Testbed;
 
+pub mod chaos;
 pub mod handshake;
 pub mod moving;
 pub mod overlaps;
@@ -19,6 +20,7 @@ pub mod windows;
 pub(crate) mod source {
     #![allow(non_upper_case_globals, reason = "named as the modules are")]
 
+    pub(crate) const chaos: &str = include_str!("chaos.rs");
     pub(crate) const handshake: &str = include_str!("handshake.rs");
     pub(crate) const moving: &str = include_str!("moving.rs");
     pub(crate) const overlaps: &str = include_str!("overlaps.rs");

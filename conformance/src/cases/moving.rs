@@ -231,6 +231,24 @@ pub fn during_the_handshake(host: &dyn Host) {
     }
 }
 
+/// A client that connects while its endpoint is being retired and the target is dead: it is connected and works, and it
+/// still works when the server has closed. PITFALL-33, PITFALL-18
+pub fn connect_during_a_move(host: &dyn Host) {
+    let mut bed = Testbed::new(host);
+    bed.refuse(bed.b, None);
+    bed.announce(bed.a, Moving::new(Target::Endpoint(bed.b), SECOND * 2).retiring(Retires::Never));
+    bed.connect();
+    bed.start_load(4);
+    bed.run_for(millis(1500));
+    bed.stop_load();
+    bed.assert_hitless(millis(50));
+    assert_eq!(bed.stats().serving, 3);
+    bed.run_until("the server closes them", SECOND, |bed| bed.stats().serving == 0);
+    bed.run_until_whole();
+    assert_eq!(bed.call(incr("n")), Frame::Integer(1));
+    bed.finish();
+}
+
 /// MOVING between the replies of a transaction: the transaction is unaffected, and the pool moves. PITFALL-33, PITFALL-32
 pub fn between_the_replies_of_a_transaction(host: &dyn Host) {
     for command in ["MULTI", "SET", "GET", "EXEC"] {

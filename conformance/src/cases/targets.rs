@@ -93,6 +93,28 @@ fn move_by_name(host: &dyn Host, target: Target) {
     bed.finish();
 }
 
+/// No endpoint, and DNS follows only after the server has closed: meanwhile requests wait, and nothing is lost or loops.
+/// PITFALL-42, PITFALL-29
+pub fn dns_follows_after_the_close(host: &dyn Host) {
+    let mut bed = Testbed::builder(host).layout(Layout::Hosts).build();
+    let settings = bed.settings_by_name().command_timeout(Some(SECOND * 10));
+    bed.connect_with(settings);
+    bed.announce(bed.a, Moving::new(Target::Null, SECOND * 2));
+    bed.run_until("the server closes them", SECOND * 3, |bed| bed.stats().serving == 0);
+    let tickets: Vec<_> = (0..10).map(|_| bed.send(incr("n"))).collect();
+    bed.run_for(SECOND);
+    assert_eq!(bed.stats().parked, 10);
+    bed.set_name(NAME, &[bed.b]);
+    for (expected, ticket) in (1..).zip(tickets) {
+        assert_eq!(bed.reply(ticket), Frame::Integer(expected));
+    }
+    bed.run_until_all_at(bed.b);
+    assert_eq!((bed.accepted(bed.a), bed.accepted(bed.b)), (3, 3));
+    let attempts = bed.count(|event| matches!(event, Event::ConnectFailed { .. }));
+    assert!(attempts <= 3 * 8, "with growing pauses: {attempts}");
+    bed.finish();
+}
+
 /// No endpoint, and an address that stays the same because a load balancer stands there: it is dialled once more, late,
 /// and leads to the new node. PITFALL-29
 pub fn virtual_address(host: &dyn Host) {

@@ -197,7 +197,7 @@ pub fn every_arity(host: &dyn Host) {
         (Kind::Migrating, with(head("MIGRATING", 6), &[Frame::Integer(10), shards.clone(), Frame::Null])),
         (Kind::Migrated, push_frame(&["MIGRATED", "7"])),
         (Kind::Migrated, push_frame(&["MIGRATED", "8", "[\"1\"]"])),
-        (Kind::Migrated, with(head("MIGRATED", 9), &[shards.clone()])),
+        (Kind::Migrated, with(head("MIGRATED", 9), std::slice::from_ref(&shards))),
         (Kind::FailingOver, push_frame(&["FAILING_OVER", "10", "10", "[\"1\"]"])),
         (Kind::FailingOver, push_frame(&["FAILING_OVER", "11"])),
         (Kind::FailedOver, push_frame(&["FAILED_OVER", "12", "[\"1\"]"])),

@@ -6,8 +6,11 @@
 mod embedder;
 mod wire;
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use hitless_core::client::Stats;
@@ -29,23 +32,42 @@ const SEEDS: u64 = 4;
 /// Longest virtual time that a connect or a shutdown may take.
 const PATIENCE: Duration = Duration::from_secs(120);
 
+/// When time begins in every world, so that two runs can be compared.
+static ORIGIN: OnceLock<Instant> = OnceLock::new();
+
 /// Runs cases in virtual time, with one seed or with several.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Direct {
     seed: Option<u64>,
+    trace: Option<Trace>,
 }
+
+/// What happened in the worlds of one run, a line each.
+type Trace = Rc<RefCell<Vec<String>>>;
 
 impl Direct {
     /// Runs each case with this seed alone.
     #[must_use]
     pub fn with_seed(seed: u64) -> Self {
-        Self { seed: Some(seed) }
+        Self { seed: Some(seed), trace: None }
+    }
+
+    /// The same, and keeps a trace.
+    #[must_use]
+    pub fn tracing(seed: u64) -> Self {
+        Self { seed: Some(seed), trace: Some(Trace::default()) }
+    }
+
+    /// What the clients said and the servers saw, in the worlds that are gone. Empty without [`tracing`](Self::tracing).
+    #[must_use]
+    pub fn take_trace(&self) -> Vec<String> {
+        self.trace.as_ref().map(|trace| trace.take()).unwrap_or_default()
     }
 }
 
 impl Host for Direct {
     fn world(&self, setup: Setup) -> Result<Box<dyn World>, String> {
-        Ok(Box::new(DirectWorld::new(setup, self.seed.unwrap_or(0))))
+        Ok(Box::new(DirectWorld::new(setup, self.seed.unwrap_or(0), self.trace.clone())))
     }
 
     fn run(&self, case: fn(&dyn Host)) {
@@ -70,19 +92,21 @@ struct DirectWorld {
     next_ticket: u64,
     tickets: BTreeMap<RequestId, Ticket>,
     finished: BTreeMap<Ticket, Finished>,
+    trace: Option<Trace>,
 }
 
 impl DirectWorld {
-    fn new(mut setup: Setup, seed: u64) -> Self {
+    fn new(mut setup: Setup, seed: u64, trace: Option<Trace>) -> Self {
         assign_addresses(&mut setup.server, setup.layout);
         Self {
-            now: clock::now(),
+            now: *ORIGIN.get_or_init(clock::now),
             seed,
             wire: Wire::new(setup.server, seed),
             embedder: None,
             next_ticket: 0,
             tickets: BTreeMap::new(),
             finished: BTreeMap::new(),
+            trace,
         }
     }
 
@@ -217,6 +241,15 @@ impl World for DirectWorld {
             embedder.unblock(self.now, &mut self.wire);
         }
         Ok(())
+    }
+}
+
+impl Drop for DirectWorld {
+    fn drop(&mut self) {
+        let Some(trace) = &self.trace else { return };
+        let mut trace = trace.borrow_mut();
+        trace.extend(self.events().iter().map(|event| format!("{event:?}")));
+        trace.extend(self.wire.server.ledger().entries().iter().map(|entry| format!("{entry:?}")));
     }
 }
 

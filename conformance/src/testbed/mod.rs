@@ -174,7 +174,6 @@ impl Testbed {
     ///
     /// # Errors
     /// The client does not accept it.
-    #[expect(clippy::result_large_err, reason = "the request is given back as it came")]
     pub fn try_send(&mut self, request: Request) -> Result<Ticket, SendError> {
         self.world.send(request)
     }
