@@ -3,7 +3,7 @@ use std::borrow::Cow;
 use bytes::Bytes;
 use smallvec::SmallVec;
 
-use crate::encode::{decimal_digits, put_f64};
+use crate::encode::{decimal_digits, float};
 
 /// What can be the name or an argument of a command: strings, bytes and numbers.
 ///
@@ -77,23 +77,19 @@ macro_rules! as_decimal {
 
 as_decimal!(u8, u16, u32, u64, usize, i8, i16, i32, i64, isize);
 
-/// The shortest text that reads back as the same number; `inf`, `-inf` and `nan` as Redis spells them.
-impl ToArg for f64 {
-    fn with_bytes<R>(&self, write: impl FnOnce(&[u8]) -> R) -> R {
-        let mut text = [0u8; 40];
-        let mut rest = &mut text[..];
-        put_f64(&mut rest, *self);
-        let len = 40 - rest.len();
-        write(&text[..len])
-    }
+macro_rules! as_shortest {
+    ($($type:ty),*) => {$(
+        /// The shortest text that reads back as the same number; `inf`, `-inf` and `nan` as Redis spells them.
+        impl ToArg for $type {
+            fn with_bytes<R>(&self, write: impl FnOnce(&[u8]) -> R) -> R {
+                let mut text = [0u8; 40];
+                let mut rest = &mut text[..];
+                float(&mut rest, *self);
+                let len = 40 - rest.len();
+                write(&text[..len])
+            }
+        }
+    )*};
 }
 
-/// Like `f64`, and as short as the type allows: `0.1`, not `0.10000000149011612`.
-impl ToArg for f32 {
-    fn with_bytes<R>(&self, write: impl FnOnce(&[u8]) -> R) -> R {
-        match self.to_string().parse::<f64>() {
-            Ok(wide) => wide.with_bytes(write),
-            Err(_) => f64::from(*self).with_bytes(write),
-        }
-    }
-}
+as_shortest!(f32, f64);

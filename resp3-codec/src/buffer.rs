@@ -11,10 +11,10 @@ use smallvec::SmallVec;
 
 use crate::work::spend;
 
-/// What is allocated at a time, and the largest string that shares its memory with others: as much as a small frame
-/// can keep alive.
+/// What is allocated at a time: as much as a small frame can keep alive.
 const BLOCK: usize = 64 << 10;
-pub(crate) const LARGE: usize = BLOCK;
+/// The largest element that shares a block with others.
+pub(crate) const LARGE: usize = 32 << 10;
 /// The least room that is offered for a read.
 const MIN_ROOM: usize = 16 << 10;
 /// Room for an announced string is reserved at once up to this much; beyond, as its bytes arrive.
@@ -28,9 +28,11 @@ const LARGE_KEPT_FOR: u8 = 32;
 pub(crate) struct ReadBuffer {
     /// What has arrived and is not being decoded; reads append to it.
     unread: BytesMut,
+    /// Whether `unread` is not in a block but in memory for one large element.
+    apart: bool,
     /// Blocks that are full, with frames in them that may be gone by now.
     retired: SmallVec<[BytesMut; RETIRED]>,
-    /// The allocation of the last large string.
+    /// The memory of the last large element.
     large: BytesMut,
     reads_since_large: u8,
 }
@@ -40,13 +42,12 @@ impl ReadBuffer {
     pub(crate) fn room(&mut self, need: usize) -> &mut BytesMut {
         if self.unread.capacity() - self.unread.len() < MIN_ROOM && !self.unread.try_reclaim(MIN_ROOM) {
             let len = self.unread.len();
-            if need > LARGE {
+            if self.apart {
+                // At least twice what is there: what grows by small steps would be moved at each of them.
                 let missing = need.saturating_sub(len);
-                self.unread.reserve(missing.clamp(MIN_ROOM, len.max(RESERVED_AHEAD)));
+                self.unread.reserve(missing.clamp(MIN_ROOM, RESERVED_AHEAD).max(len));
             } else {
-                // Twice what is there: a long line that grows by small steps would be moved at each of them.
-                let block = self.block(need.max(2 * len) + MIN_ROOM);
-                self.replace(block, &[]);
+                self.go_on(&[], need);
             }
         }
         &mut self.unread
@@ -55,7 +56,7 @@ impl ReadBuffer {
     /// Takes all that has arrived.
     pub(crate) fn take(&mut self) -> Bytes {
         let chunk = self.unread.split().freeze();
-        if chunk.len() > LARGE {
+        if take(&mut self.apart) || chunk.len() > BLOCK {
             let rest = take(&mut self.unread);
             if chunk.len() <= 2 * RESERVED_AHEAD {
                 self.large = rest;
@@ -71,19 +72,11 @@ impl ReadBuffer {
 
     /// Puts back the end of what was taken, which belongs to an element of `need` bytes, if that is known.
     pub(crate) fn put_back(&mut self, tail: &[u8], need: usize) {
-        let len = tail.len() + self.unread.len();
-        if need > LARGE {
-            // With room for what a read brings beyond the string, or else it would grow, and be moved, for that.
-            let capacity = need.min(RESERVED_AHEAD.max(2 * len)) + BLOCK;
-            let reusable = self.large.try_reclaim(capacity);
-            let block = if reusable { take(&mut self.large) } else { BytesMut::with_capacity(capacity) };
-            self.replace(block, tail);
-        } else if self.unread.is_empty() && self.unread.capacity() >= need.max(len) {
+        if need <= LARGE && self.unread.is_empty() && self.unread.capacity() >= need.max(tail.len()) {
             spend(tail.len());
             self.unread.extend_from_slice(tail);
         } else {
-            let block = self.block(need.max(len + MIN_ROOM));
-            self.replace(block, tail);
+            self.go_on(tail, need);
         }
     }
 
@@ -101,25 +94,30 @@ impl ReadBuffer {
         &self.unread
     }
 
-    /// A block of at least `min` bytes.
-    fn block(&mut self, min: usize) -> BytesMut {
-        let capacity = min.max(BLOCK);
-        match self.retired.iter_mut().position(|block| block.try_reclaim(capacity)) {
-            Some(at) => self.retired.remove(at),
-            None => BytesMut::with_capacity(capacity),
+    /// Goes on in other memory, with `tail` in front of what was unread, which belong to an element of `need` bytes.
+    fn go_on(&mut self, tail: &[u8], need: usize) {
+        let len = tail.len() + self.unread.len();
+        spend(len);
+        self.apart = need.max(len) > LARGE;
+        let mut memory = if self.apart {
+            // With room for what a read brings beyond the element, or else it would grow, and be moved, for that.
+            let capacity = need.min(RESERVED_AHEAD).max(2 * len) + MIN_ROOM;
+            let reusable = self.large.try_reclaim(capacity);
+            if reusable { take(&mut self.large) } else { BytesMut::with_capacity(capacity) }
+        } else {
+            match self.retired.iter_mut().position(|block| block.try_reclaim(BLOCK)) {
+                Some(at) => self.retired.remove(at),
+                None => BytesMut::with_capacity(BLOCK),
+            }
+        };
+        memory.extend_from_slice(tail);
+        memory.extend_from_slice(&self.unread);
+        let mut full = replace(&mut self.unread, memory);
+        // Memory that a caller's large append has grown is not kept.
+        if full.len() <= BLOCK {
+            full.clear();
+            self.retired.truncate(RETIRED - 1);
+            self.retired.insert(0, full);
         }
-    }
-
-    /// Goes on in `block`, with `tail` in front of what was unread.
-    fn replace(&mut self, mut block: BytesMut, tail: &[u8]) {
-        spend(tail.len() + self.unread.len());
-        block.extend_from_slice(tail);
-        block.extend_from_slice(&self.unread);
-        let mut full = replace(&mut self.unread, block);
-        full.clear();
-        if self.retired.len() == RETIRED {
-            self.retired.remove(0);
-        }
-        self.retired.push(full);
     }
 }

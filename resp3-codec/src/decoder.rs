@@ -66,6 +66,7 @@ impl Decoder {
             self.drop_chunk();
         }
         self.buffer.shrink();
+        self.stack.shrink();
     }
 
     /// The next frame, or `None` if more bytes are needed for one.

@@ -1,5 +1,8 @@
 //! Frames to bytes.
 
+use std::fmt;
+use std::io::Write;
+
 use bytes::{BufMut, BytesMut};
 
 use crate::frame::Frame;
@@ -140,23 +143,21 @@ fn integer(buf: &mut BytesMut, number: i64) {
 
 fn double(buf: &mut BytesMut, number: f64) {
     buf.put_u8(b',');
-    put_f64(buf, number);
+    float(buf, number);
     buf.put_slice(b"\r\n");
 }
 
-/// The shortest text that reads back as the same number; `inf`, `-inf`, `nan`.
-pub(crate) fn put_f64(buf: &mut impl BufMut, number: f64) {
-    use std::io::Write;
-    if number.is_nan() {
-        return buf.put_slice(b"nan");
-    }
+/// The shortest text that reads back as the same `f64` or `f32`; `inf`, `-inf`, `nan`.
+pub(crate) fn float(buf: &mut impl BufMut, number: impl fmt::Debug) {
     let mut text = [0u8; 40];
     let mut rest = &mut text[..];
     // `{:?}` switches to exponents where `{}` would write hundreds of zeros. Forty bytes hold any f64.
     let _ = write!(rest, "{number:?}");
     let len = 40 - rest.len();
-    let text = &text[..len];
-    buf.put_slice(text.strip_suffix(b".0").unwrap_or(text));
+    match &text[..len] {
+        b"NaN" => buf.put_slice(b"nan"),
+        text => buf.put_slice(text.strip_suffix(b".0").unwrap_or(text)),
+    }
 }
 
 /// The longest `head`: tag, twenty digits, CR LF.

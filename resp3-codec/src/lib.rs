@@ -42,9 +42,9 @@
 //!
 //! - Reads go to blocks of 64 KiB, so a small frame keeps 64 KiB alive at most. A block is used again when the frames
 //!   in it are gone; two full ones are kept for that.
-//! - A string that is larger gets an allocation of its own, reserved up to its end as soon as its length is known (or
-//!   as it arrives, beyond 1 MiB). What follows it in the same read is moved out. The allocation is kept for the next
-//!   large string, if it is no more than 2 MiB, for 32 reads.
+//! - A string of more than 32 KiB gets an allocation of its own, reserved up to its end as soon as its length is known
+//!   (or as it arrives, beyond 1 MiB). What follows it in the same read is moved out. The allocation is kept for the
+//!   next large string, if it is no more than 2 MiB, for 32 reads.
 //! - [`Decoder::shrink`] gives back what is kept for reuse, [`Frame::compact`] copies a frame that is to be kept for
 //!   long out of its block.
 //!

@@ -187,6 +187,12 @@ impl Stack {
         replace(&mut self.outermost, Frame::Null)
     }
 
+    /// Gives back memory that is kept for reuse only.
+    pub(crate) fn shrink(&mut self) {
+        self.levels.truncate(self.depth);
+        self.levels.shrink_to_fit();
+    }
+
     /// Whether nothing is open.
     #[inline(always)]
     pub(crate) fn is_empty(&self) -> bool {

@@ -22,8 +22,8 @@ fn pass(decoder: &mut Decoder, wire: &[u8], read: usize) -> usize {
 fn allocations(wire: &[u8], read: usize) -> u64 {
     let mut decoder = Decoder::new(Limits::default());
     let mut passes = |count: usize| assert!((0..count).all(|_| pass(&mut decoder, wire, read) > 0));
-    passes(8);
-    measure(|| passes(10)).count_total / 10
+    passes(4);
+    measure(|| passes(2)).count_total / 2
 }
 
 #[test]
@@ -37,7 +37,7 @@ fn scalars_and_strings_are_decoded_without_allocating() {
 
 #[test]
 fn large_strings_are_decoded_without_allocating() {
-    for len in [20_000, 60_000, 1 << 20] {
+    for len in [20_000, 32_000, 40_000, 60_000, 100_000, 1 << 20] {
         let wire = format!("${len}\r\n{}\r\n+OK\r\n", "x".repeat(len));
         assert_eq!(allocations(wire.as_bytes(), 16 << 10), 0, "{len} bytes");
     }
@@ -152,7 +152,9 @@ fn a_small_frame_keeps_no_more_than_a_block_alive() {
 fn a_quiet_decoder_that_was_shrunk_holds_no_buffer() {
     let mut decoder = Decoder::new(Limits::default());
     let info = measure(|| {
-        for wire in [format!("${}\r\n{}\r\n", 200_000, "x".repeat(200_000)), "+PONG\r\n".repeat(1000)] {
+        let nested = "*1\r\n".repeat(50) + ":1\r\n";
+        for wire in [format!("${}\r\n{}\r\n", 200_000, "x".repeat(200_000)), "+PONG\r\n".repeat(1000), nested]
+        {
             pass(&mut decoder, wire.as_bytes(), 1448);
         }
         decoder.shrink();
