@@ -112,10 +112,7 @@ impl Client {
 
     /// The stream of `conn` could not be connected.
     pub fn handle_connect_failed(&mut self, now: Instant, conn: ConnId, error: io::ErrorKind) {
-        self.coordinator.handle_dial_failed(now, conn, ConnectError::Connect(error));
-        self.obey_all(now);
-        // A failed handoff names no directive for the dial itself: its link ends here.
-        self.unlink(conn);
+        self.dial_failed(now, conn, ConnectError::Connect(error));
         self.settle(now);
     }
 

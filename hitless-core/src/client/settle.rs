@@ -50,6 +50,19 @@ impl Client {
         }
     }
 
+    /// The dial or the handshake of `conn` failed.
+    pub(super) fn dial_failed(&mut self, now: Instant, conn: ConnId, error: ConnectError) {
+        let slot = self.links.get(conn).map(|link| link.slot);
+        self.coordinator.handle_dial_failed(now, conn, error);
+        self.obey_all(now);
+        // A failed handoff names no directive for the dial itself: its link ends here. The next dial may already have
+        // the place of its id, and with it that of its link; the slot is left all the same.
+        self.unlink(conn);
+        if let Some(slot) = slot {
+            self.pool.vacate(slot, conn);
+        }
+    }
+
     /// Ends `conn` from this side.
     pub(super) fn end(&mut self, now: Instant, conn: ConnId, cause: CloseCause) {
         if let Some(link) = self.unlink(conn) {
@@ -100,9 +113,7 @@ impl Client {
             }
             ConnectionEvent::HandshakeFailed(error) => {
                 self.actions.push_back(Action::Close { conn, cause: CloseCause::ByClient });
-                self.coordinator.handle_dial_failed(now, conn, ConnectError::Handshake(error));
-                self.obey_all(now);
-                self.unlink(conn);
+                self.dial_failed(now, conn, ConnectError::Handshake(error));
             }
             ConnectionEvent::Notified(notification) => {
                 self.coordinator.handle_notification(now, conn, &notification);

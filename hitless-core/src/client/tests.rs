@@ -518,3 +518,29 @@ fn count_and_answer(world: &mut World, story: &mut Story, conn: ConnId) {
     count(world, story, conn);
     world.answer(conn);
 }
+
+/// INV-20: a worker that is free again dials for the next connection at once, under an id at the place of the one that
+/// has just failed; the slot of the failed dial is free all the same.
+#[test]
+fn a_failed_handoff_leaves_its_slot() {
+    let mut world = World::started(3);
+    let old = world.conns();
+    world.push(old[0], &["MOVING", "1", "5", "127.0.0.1:2"]);
+    let (scout, address) = world.dials.remove(0);
+    world.connect(scout, address);
+    while world.client.stats().coordinator.dialing > 0 || world.client.poll_timeout().is_some() {
+        for (conn, _) in std::mem::take(&mut world.dials) {
+            world.client.handle_connect_failed(world.now, conn, io::ErrorKind::ConnectionRefused);
+            world.drain();
+        }
+        world.pass(SECOND);
+    }
+    assert_eq!(world.client.stats().serving, 3, "the others stayed");
+    for conn in world.conns().into_iter().filter(|conn| *conn != scout) {
+        world.close(conn);
+    }
+    world.pass(SECOND);
+    assert_eq!(world.dials.len(), 2, "both are opened again");
+    world.answer_dials();
+    assert_eq!(world.client.stats().serving, 3);
+}

@@ -65,6 +65,10 @@ impl Coordinator {
                 return (key.seq < live.key.seq).then_some(Ignored::Stale);
             }
             let source = live.key.source.clone();
+            if self.is_led_here_by_newer(conn, key.seq) {
+                // The address is in service again, whatever was said of it before.
+                return Some(Ignored::Stale);
+            }
             if let Some(entry) = self.conns.get_mut(conn).filter(|entry| entry.phase == Phase::Negotiating) {
                 // The dial led to the retiring node after all.
                 entry.avoid = entry.replaces.map(|_| source);
@@ -79,6 +83,13 @@ impl Coordinator {
         }
         let newer = |known: &MoveKey| known.source == key.source && known.seq > key.seq;
         self.finished.iter(now).any(newer).then_some(Ignored::Stale)
+    }
+
+    /// Whether `conn` is dialled on behalf of a move that is newer than `seq`.
+    fn is_led_here_by_newer(&self, conn: ConnId, seq: Seq) -> bool {
+        let replaces = self.conns.get(conn).and_then(|entry| entry.replaces);
+        let handoff = replaces.and_then(|from| self.handoffs.get(&from));
+        handoff.and_then(|handoff| self.moves.get(&handoff.source)).is_some_and(|of| of.key.seq > seq)
     }
 
     fn on_opener(

@@ -269,6 +269,26 @@ fn there_and_back_again() {
     assert_eq!(world.cut_over.len(), 8);
 }
 
+/// INV-10: a newer move leads back by name, to a node that still says to its late joiners that it is moving.
+#[test]
+fn an_old_move_does_not_turn_away_what_a_newer_one_leads_there() {
+    let mut world = World::new("127.0.0.1:1", 1);
+    let conn = world.connected(1)[0];
+    world.notify(conn, &moving(1, 15 * SECOND, 2));
+    world.answer_dials();
+    let (_, conn) = world.cut_over[0];
+    let target = MoveTarget::Endpoint(Endpoint::parse("localhost", 1).unwrap());
+    world.notify(conn, &Notification::Moving { seq: Seq(2), grace: 15 * SECOND, target });
+    let to = world.lookups[0];
+    world.coordinator.handle_resolved(world.now, to, Ok(vec![[127, 0, 0, 1].into()]));
+    world.drain();
+    world.coordinator.handle_connected(world.now, to, peer(1));
+    world.notify(to, &moving(1, 10 * SECOND, 2));
+    world.coordinator.handle_ready(world.now, to, OptIn::Accepted);
+    world.drain();
+    assert_eq!(world.cut_over.last(), Some(&(conn, to)));
+}
+
 /// PITFALL-17: new dials follow the move, and afterwards the name alone counts.
 #[test]
 fn a_connection_that_is_opened_during_a_move_goes_to_the_target() {
