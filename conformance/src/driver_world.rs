@@ -131,6 +131,10 @@ impl<A: Adapter> World for DriverWorld<A> {
         SLACK
     }
 
+    fn seed(&self) -> u64 {
+        0
+    }
+
     fn with_server(&mut self, act: &mut dyn FnMut(&mut Server, Instant)) {
         self.server.with(|server, now| act(server, now));
     }

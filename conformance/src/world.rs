@@ -28,6 +28,9 @@ pub trait World {
     /// machine needs over sockets. Nothing is ever too early.
     fn slack(&self) -> Duration;
 
+    /// What a case that draws at random begins with. The same seed gives the same run where time is virtual.
+    fn seed(&self) -> u64;
+
     /// Does something to the server, or looks at it.
     fn with_server(&mut self, act: &mut dyn FnMut(&mut Server, Instant));
 

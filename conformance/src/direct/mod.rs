@@ -8,7 +8,9 @@ mod wire;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::io::{self, Write as _};
 use std::net::{IpAddr, SocketAddr};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
@@ -73,12 +75,17 @@ impl Host for Direct {
     fn run(&self, case: fn(&dyn Host)) {
         match self.seed {
             Some(_) => case(self),
-            None => (0..SEEDS).for_each(|seed| {
-                // Shown with the failure only.
-                println!("seed {seed}");
-                case(&Self::with_seed(seed));
-            }),
+            None => (0..SEEDS).for_each(|seed| run_with_seed(case, seed)),
         }
+    }
+}
+
+/// Runs a case, and says which seed it was if it fails.
+fn run_with_seed(case: fn(&dyn Host), seed: u64) {
+    let run = AssertUnwindSafe(|| case(&Direct::with_seed(seed)));
+    if let Err(payload) = catch_unwind(run) {
+        let _ = writeln!(io::stderr(), "the case ended with seed {seed}");
+        resume_unwind(payload);
     }
 }
 
@@ -155,6 +162,10 @@ impl World for DirectWorld {
 
     fn slack(&self) -> Duration {
         Duration::from_millis(5)
+    }
+
+    fn seed(&self) -> u64 {
+        self.seed
     }
 
     fn with_server(&mut self, act: &mut dyn FnMut(&mut Server, Instant)) {

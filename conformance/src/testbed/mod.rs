@@ -311,6 +311,12 @@ impl Testbed {
         self.world.now()
     }
 
+    /// What to draw at random from.
+    #[must_use]
+    pub fn seed(&self) -> u64 {
+        self.world.seed()
+    }
+
     /// By how much things may be late here.
     #[must_use]
     pub fn slack(&self) -> Duration {
