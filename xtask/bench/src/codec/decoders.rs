@@ -13,16 +13,19 @@ use super::cases::Case;
 pub struct Contender {
     /// The row of the table.
     pub name: &'static str,
+    /// Whether it is one of the crates that ours is compared with.
+    pub is_peer: bool,
     /// Prepares passes; each gives the number of replies decoded.
     pub prepare: fn(&Case) -> Box<dyn FnMut() -> usize + '_>,
 }
 
-/// This workspace's decoder, then its peers.
-pub const CONTENDERS: [Contender; 4] = [
-    Contender { name: "resp3-codec", prepare: resp3_codec },
-    Contender { name: "resp-rs 0.3, RESP3", prepare: resp_rs },
-    Contender { name: "redis 1, Parser", prepare: redis },
-    Contender { name: "redis-protocol 6, RESP3", prepare: redis_protocol },
+/// This workspace's decoder, its peers, and what no decoder can beat.
+pub const CONTENDERS: [Contender; 5] = [
+    Contender { name: "resp3-codec", is_peer: false, prepare: resp3_codec },
+    Contender { name: "resp-rs 0.3, RESP3", is_peer: true, prepare: resp_rs },
+    Contender { name: "redis 1, Parser", is_peer: true, prepare: redis },
+    Contender { name: "redis-protocol 6, RESP3", is_peer: true, prepare: redis_protocol },
+    Contender { name: "append only, nothing decoded", is_peer: false, prepare: append_only },
 ];
 
 fn reads(case: &Case) -> impl Iterator<Item = &[u8]> {
@@ -85,6 +88,18 @@ fn redis(case: &Case) -> Box<dyn FnMut() -> usize + '_> {
             replies += usize::from(black_box(&parser.parse_value(&mut link)).is_ok());
         }
         replies
+    })
+}
+
+fn append_only(case: &Case) -> Box<dyn FnMut() -> usize + '_> {
+    let mut buffer = BytesMut::with_capacity(case.wire.len());
+    Box::new(move || {
+        buffer.clear();
+        for read in reads(case) {
+            buffer.extend_from_slice(read);
+            black_box(&buffer);
+        }
+        case.replies
     })
 }
 

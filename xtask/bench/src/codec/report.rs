@@ -54,7 +54,9 @@ fn decode_times(text: &mut String, figures: &Figures) {
     row(text, "must, below", marks(|case| Some(case.must)));
     row(text, "goal, below", marks(|case| case.goal));
     let best_peer = |column: usize| {
-        figures.decode[1..].iter().map(|timings| timings[column].best).fold(f64::INFINITY, f64::min)
+        let peers =
+            decoders::CONTENDERS.iter().zip(&figures.decode).filter(|(contender, _)| contender.is_peer);
+        peers.map(|(_, timings)| timings[column].best).fold(f64::INFINITY, f64::min)
     };
     let ahead =
         ours.iter().enumerate().map(|(column, timing)| format!("{:.1} x", best_peer(column) / timing.best));
