@@ -7,7 +7,7 @@ use bytes::Bytes;
 use proptest::prelude::*;
 
 use super::*;
-use crate::config::ConfigBuilder;
+use crate::config::{ConfigBuilder, maintenance};
 use crate::endpoint::Endpoint;
 use crate::error::{Delivery, RequestError};
 use crate::event::Event;
@@ -523,17 +523,22 @@ fn count_and_answer(world: &mut World, story: &mut Story, conn: ConnId) {
 /// has just failed; the slot of the failed dial is free all the same.
 #[test]
 fn a_failed_handoff_leaves_its_slot() {
-    let mut world = World::started(3);
+    let maintenance = maintenance::Config::builder().max_handoff_retries(1).build().unwrap();
+    let mut world = World::with(|builder| builder.pool_size(3).maintenance(maintenance));
+    world.answer_dials();
     let old = world.conns();
-    world.push(old[0], &["MOVING", "1", "5", "127.0.0.1:2"]);
+    world.push(old[0], &["MOVING", "1", "60", "127.0.0.1:2"]);
     let (scout, address) = world.dials.remove(0);
     world.connect(scout, address);
-    while world.client.stats().coordinator.dialing > 0 || world.client.poll_timeout().is_some() {
-        for (conn, _) in std::mem::take(&mut world.dials) {
+    for _ in 0..2 {
+        while world.client.stats().coordinator.handoffs_queued == 0 {
+            world.pass(SECOND);
+        }
+        for _ in 0..2 {
+            let (conn, _) = world.dials.remove(0);
             world.client.handle_connect_failed(world.now, conn, io::ErrorKind::ConnectionRefused);
             world.drain();
         }
-        world.pass(SECOND);
     }
     assert_eq!(world.client.stats().serving, 3, "the others stayed");
     for conn in world.conns().into_iter().filter(|conn| *conn != scout) {
