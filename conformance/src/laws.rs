@@ -131,6 +131,7 @@ fn scouts_go_first(record: &Record<'_>) {
                 arrived.remove(source);
                 dialing.retain(|_, of| of != source);
             }
+            Event::MoveSuperseded { source, .. } => dialing.retain(|_, of| of != source),
             Event::ConnectionReady { conn, peer, .. } => {
                 peers.insert(*conn, peer.clone());
             }
