@@ -124,10 +124,7 @@ impl State {
         let Some((socket, conn)) = self.some_connection(fault.endpoint) else { return };
         match fault.kind {
             FaultKind::Stall => self.stall(now + fault.delay, socket, true),
-            FaultKind::Freeze => {
-                let until = self.calm_at.unwrap_or(now);
-                self.stall(until, socket, false);
-            }
+            FaultKind::Freeze => self.stall(self.calm_at.unwrap_or(now), socket, false),
             FaultKind::HalfClose => {
                 let at = now + self.hop(socket);
                 self.send_to_client(at, socket, super::Parcel::End(socket, None));
@@ -165,6 +162,7 @@ impl State {
 
     /// Nothing arrives at the client before `until`, nor at the server if `both`.
     fn stall(&mut self, until: Instant, socket: SocketId, both: bool) {
+        let until = self.calm_at.map_or(until, |calm_at| until.min(calm_at));
         self.hold(until, |parcel| parcel.is_to_client(socket) || (both && parcel.is_to_server(socket)));
         if let Some(link) = self.links.get_mut(&socket) {
             link.to_client = link.to_client.max(until);
