@@ -7,7 +7,7 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 use hitless_conformance::clock;
-use hitless_conformance::net::tcp::TcpServer;
+use hitless_conformance::net::tcp::{TcpServer, on_one_port};
 use hitless_conformance::server::script::{Dialogue, ScriptedServer};
 use hitless_conformance::server::{
     CloseHow, Detail, EndpointId, EndpointSpec, Moving, Notice, Server, ServerConfig, Target,
@@ -160,6 +160,28 @@ fn a_scripted_server_plays_behind_the_same_sockets() {
     assert_eq!(client.call(cmd("PING")), Frame::simple("PONG"));
     assert_eq!(client.end(), Some(ErrorKind::ConnectionReset));
     assert_eq!(server.with(|script, _| script.verdict()), Ok(()));
+}
+
+#[test]
+fn endpoints_can_share_a_port_and_another_one_is_tried_when_it_is_taken() {
+    let mut attempts = 0;
+    let server = on_one_port(|port| {
+        attempts += 1;
+        let in_the_way = (attempts == 1).then(|| std::net::TcpListener::bind(("127.0.0.2", port)).unwrap());
+        let mut server = Server::new(ServerConfig::default());
+        for host in [1, 2] {
+            server.add_endpoint(EndpointSpec::new(([127, 0, 0, host], port).into()));
+        }
+        let result = TcpServer::start(server);
+        drop(in_the_way);
+        result
+    });
+    let addresses = server.as_ref().unwrap().addresses();
+    assert_eq!(addresses[0].port(), addresses[1].port());
+    assert!(attempts >= 2);
+    for address in addresses {
+        assert_eq!(TestClient::dial(address).call(cmd("PING")), Frame::simple("PONG"));
+    }
 }
 
 /// Not a benchmark: a guard against a shell that polls or writes reply by reply.

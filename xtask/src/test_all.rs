@@ -79,7 +79,7 @@ fn test_combinations(report: &mut Report) -> Result<(), String> {
     Ok(())
 }
 
-/// Runs the tests that need a `redis-server`: the ones that the step before has `ignored`.
+/// Runs the tests that need a `redis-server`: by convention, the ignored ones in the files `tests/redis_server*.rs`.
 fn real_server(report: &mut Report, args: &Args, ignored: usize) {
     let server = match redis_server::find_or_install() {
         Ok(server) => server,
@@ -93,7 +93,7 @@ fn real_server(report: &mut Report, args: &Args, ignored: usize) {
     };
     let summary = report.step("tests, redis-server", || {
         let test =
-            Cmd::cargo().args_of("test --no-fail-fast --all-features --lib --bins --tests").args_of(MEMBERS);
+            Cmd::cargo().args_of("test --no-fail-fast --all-features --test redis_server*").args_of(MEMBERS);
         test.args_of("-- --ignored").env(redis_server::VARIABLE, server).run_tests()
     });
     report.no_longer_skipped(summary.passed + summary.failed);
