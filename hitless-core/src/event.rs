@@ -10,6 +10,7 @@ use crate::error::{CloseCause, ConnectError};
 use crate::handshake::ErrorCode;
 use crate::ids::ConnId;
 use crate::notification::{NotificationError, NotificationKind, Seq};
+use crate::review::Unreviewed;
 
 /// Something that happened, true at the moment it is emitted.
 #[derive(Clone, Debug, PartialEq)]
@@ -77,6 +78,56 @@ pub enum Event {
         /// Why.
         reason: Ignored,
     },
+    /// A hook stopped this notification. The window that it opened is being closed.
+    NotificationVetoed {
+        /// On which connection it came.
+        conn: ConnId,
+        /// What it says.
+        kind: NotificationKind,
+        /// Its id.
+        seq: Seq,
+    },
+    /// A hook put another notification in the place of this one.
+    NotificationReplaced {
+        /// On which connection it came.
+        conn: ConnId,
+        /// What it said.
+        kind: NotificationKind,
+        /// Its id.
+        seq: Seq,
+    },
+    /// This notification takes effect without the verdict of the hooks.
+    NotificationUnreviewed {
+        /// On which connection it came.
+        conn: ConnId,
+        /// What it says.
+        kind: NotificationKind,
+        /// Its id.
+        seq: Seq,
+        /// Why.
+        reason: Unreviewed,
+    },
+    /// The policy on targets forbids the endpoint that a MOVING names: nothing is dialled, and the old connections serve
+    /// until the server closes them.
+    TargetVetoed {
+        /// The address that is being retired.
+        source: Peer,
+        /// The endpoint.
+        target: Endpoint,
+        /// The id of the MOVING.
+        seq: Seq,
+    },
+    /// The policy on targets put another endpoint in the place of the one that a MOVING names.
+    TargetRewritten {
+        /// The address that is being retired.
+        source: Peer,
+        /// The endpoint that the server named.
+        announced: Endpoint,
+        /// The one that is dialled.
+        target: Endpoint,
+        /// The id of the MOVING.
+        seq: Seq,
+    },
     /// Timeouts are relaxed from now on.
     WindowOpened {
         /// For whom.
@@ -97,7 +148,8 @@ pub enum Event {
     MoveStarted {
         /// The address that is being retired.
         source: Peer,
-        /// Where to; `None` if the server named no endpoint (the name is resolved again).
+        /// Where to; `None` if the server named no endpoint (the name is resolved again), or one that the policy on
+        /// targets forbids (see [`TargetVetoed`](Self::TargetVetoed)).
         target: Option<Endpoint>,
         /// The id of the MOVING.
         seq: Seq,

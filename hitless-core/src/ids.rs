@@ -61,6 +61,12 @@ id!(
     "r"
 );
 
+id!(
+    /// One notification that waits for the verdict of a reviewer.
+    ReviewId,
+    "v"
+);
+
 /// What [`Arena`] needs of an identifier.
 pub(crate) trait Id: Copy {
     fn new(index: u32, generation: u32) -> Self;

@@ -8,8 +8,10 @@ use resp3_codec::Frame;
 use crate::endpoint::Peer;
 use crate::error::{CloseCause, ConnectError};
 use crate::event::Event;
-use crate::ids::{ConnId, RequestId};
+use crate::ids::{ConnId, RequestId, ReviewId};
+use crate::notification::Notification;
 use crate::request::Outcome;
+use crate::review::Handled;
 
 /// A decision of the client, in the order in which it was made. None goes stale when it is obeyed late: facts about a
 /// connection that is gone meanwhile are no-ops.
@@ -64,8 +66,34 @@ pub enum Action {
         /// Its elements, the name first.
         elements: Vec<Frame>,
     },
+    /// Said only if the owner [reviews](super::Client::review_notifications): judge a notification, whose window is open by
+    /// now, and report with [`Client::handle_verdict`](super::Client::handle_verdict).
+    Review(Box<Review>),
+    /// A review has ended, by a verdict or because its time was over. Said once for each.
+    Reviewed {
+        /// The review.
+        review: ReviewId,
+        /// What became of the notification.
+        handled: Handled,
+    },
     /// Something to observe.
     Emit(Event),
     /// Shut down: no connection, no request and no timer is left.
     Terminated,
+}
+
+/// A notification that waits for a verdict.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Review {
+    /// The review.
+    pub id: ReviewId,
+    /// On which connection the notification came; it may be gone meanwhile.
+    pub conn: ConnId,
+    /// The address of that connection.
+    pub peer: Option<Peer>,
+    /// What the server announces.
+    pub notification: Notification,
+    /// The elements of the push, the name first.
+    pub elements: Vec<Frame>,
 }

@@ -7,6 +7,7 @@
 mod action;
 mod pool;
 mod requests;
+mod reviews;
 mod settle;
 mod shutdown;
 #[cfg(test)]
@@ -20,7 +21,7 @@ use std::time::Instant;
 
 use resp3_codec::Frame;
 
-pub use self::action::Action;
+pub use self::action::{Action, Review};
 use self::pool::{Pool, Start};
 use self::requests::{Deferred, Place};
 use self::shutdown::Lifecycle;
@@ -49,6 +50,8 @@ pub struct Client {
     start: Start,
     lifecycle: Lifecycle,
     actions: VecDeque<Action>,
+    /// The push that is being handled, for those who review it.
+    notified: Vec<Frame>,
     /// The latest instant that was told.
     now: Instant,
 }
@@ -80,6 +83,7 @@ impl Client {
             start: Start::Pending,
             lifecycle: Lifecycle::Running,
             actions: VecDeque::new(),
+            notified: Vec::new(),
             config,
             now,
         };

@@ -115,10 +115,12 @@ impl Client {
                 self.actions.push_back(Action::Close { conn, cause: CloseCause::ByClient });
                 self.dial_failed(now, conn, ConnectError::Handshake(error));
             }
-            ConnectionEvent::Notified(notification) => {
+            ConnectionEvent::Notified { notification, elements } => {
                 self.coordinator.handle_notification(now, conn, &notification);
+                self.notified = elements;
                 // The window opens before the frame behind this one is looked at.
                 self.obey_all(now);
+                self.notified.clear();
             }
             ConnectionEvent::Malformed(error) => self.emit(Event::NotificationMalformed { conn, error }),
             ConnectionEvent::Pushed(elements) => self.actions.push_back(Action::Push { conn, elements }),
@@ -151,6 +153,10 @@ impl Client {
                 }
             }
             Directive::Windows { scope } => self.retime(now, &scope),
+            Directive::Review { review, conn, notification } => self.hand_out(review, conn, notification),
+            Directive::Reviewed { review, handled } => {
+                self.actions.push_back(Action::Reviewed { review, handled })
+            }
             Directive::Emit(event) => self.emit(event),
         }
     }

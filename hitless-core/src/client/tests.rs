@@ -30,6 +30,7 @@ struct World {
     done: BTreeMap<RequestId, Outcome>,
     started: Option<Result<(), ConnectError>>,
     events: Vec<Event>,
+    reviews: Vec<Review>,
 }
 
 impl World {
@@ -48,6 +49,7 @@ impl World {
             done: BTreeMap::new(),
             started: None,
             events: Vec::new(),
+            reviews: Vec::new(),
         };
         world.drain();
         world
@@ -74,7 +76,11 @@ impl World {
                 }
                 Action::Started(result) => assert!(self.started.replace(result).is_none(), "started twice"),
                 Action::Emit(event) => self.events.push(event),
-                Action::Resolve { .. } | Action::Push { .. } | Action::Terminated => {}
+                Action::Review(review) => self.reviews.push(*review),
+                Action::Resolve { .. }
+                | Action::Push { .. }
+                | Action::Reviewed { .. }
+                | Action::Terminated => {}
             }
         }
         assert!(self.client.poll_timeout().is_none_or(|at| at > self.now), "it spins");
@@ -230,6 +236,22 @@ fn a_cut_over_moves_what_was_not_written() {
     world.answer(new);
     assert_eq!([first, second, after].map(|id| world.reply_of(id).to_owned()), ["first", "second", "after"]);
     assert!(world.events.iter().any(|event| matches!(event, Event::CutOver { moved: 2, .. })));
+}
+
+/// The reviewer sees the push as it came, and the request behind it is under the window already.
+#[test]
+fn a_review_shows_the_push_and_the_move_waits_for_the_verdict() {
+    let mut world = World::started(1);
+    world.client.review_notifications(Some(crate::review::REVIEW_LIMIT));
+    let old = world.conns()[0];
+    world.push(old, &["MOVING", "1", "15", "127.0.0.1:2"]);
+    let review = world.reviews.remove(0);
+    assert_eq!((review.conn, review.peer, review.elements.len()), (old, Some(peer(1)), 4));
+    assert_eq!(review.elements[0], Frame::bulk("MOVING"));
+    assert!(world.dials.is_empty());
+    world.client.handle_verdict(world.now, review.id, crate::review::Verdict::Continue);
+    world.drain();
+    assert_eq!(world.dials.iter().map(|(_, to)| to.clone()).collect::<Vec<_>>(), [peer(2)]);
 }
 
 /// PITFALL-08: the reply of a command that ran on the old node is delivered, however late.

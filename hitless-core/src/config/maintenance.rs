@@ -1,11 +1,14 @@
 //! Settings of maintenance notifications.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::ConfigError;
 use crate::breaker::BreakerConfig;
+use crate::endpoint::{Endpoint, Peer};
 use crate::endpoint_type::EndpointPreference;
 use crate::mode::Mode;
+use crate::target_policy::{Policy, TargetPolicy, TargetVerdict};
 
 /// How the client takes part in maintenance. Only [`ConfigBuilder::build`] makes one, so it is always valid.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,6 +22,7 @@ pub struct Config {
     circuit_breaker: BreakerConfig,
     max_workers: Option<u32>,
     handoff_queue_size: Option<u32>,
+    target_policy: Policy,
 }
 
 impl Config {
@@ -69,6 +73,11 @@ impl Config {
         self.circuit_breaker
     }
 
+    /// What the policy says of `target`, which the server names for the connections to `source`.
+    pub(crate) fn judge_target(&self, target: &Endpoint, source: &Peer) -> TargetVerdict {
+        self.target_policy.judge(target, source)
+    }
+
     /// The longest that a window may outlive the time that the server announced.
     #[must_use]
     pub fn window_cap(&self) -> Duration {
@@ -99,6 +108,7 @@ impl Default for Config {
             circuit_breaker: unset.circuit_breaker,
             max_workers: None,
             handoff_queue_size: None,
+            target_policy: Policy::default(),
         }
     }
 }
@@ -138,6 +148,7 @@ pub struct ConfigBuilder {
     circuit_breaker: BreakerConfig,
     max_workers: Option<u32>,
     handoff_queue_size: Option<u32>,
+    target_policy: Policy,
 }
 
 impl Default for ConfigBuilder {
@@ -152,6 +163,7 @@ impl Default for ConfigBuilder {
             circuit_breaker: BreakerConfig::default(),
             max_workers: None,
             handoff_queue_size: None,
+            target_policy: Policy::default(),
         }
     }
 }
@@ -215,6 +227,12 @@ impl ConfigBuilder {
         self
     }
 
+    /// Who judges the endpoint that a MOVING names before it is dialled: NAT, allow-lists. Default: nobody.
+    pub fn target_policy(mut self, policy: Arc<dyn TargetPolicy>) -> Self {
+        self.target_policy = Policy::new(policy);
+        self
+    }
+
     /// Checks the settings.
     ///
     /// # Errors
@@ -257,6 +275,7 @@ impl ConfigBuilder {
             circuit_breaker: self.circuit_breaker,
             max_workers: self.max_workers,
             handoff_queue_size: self.handoff_queue_size,
+            target_policy: self.target_policy,
         })
     }
 }

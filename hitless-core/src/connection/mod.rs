@@ -60,7 +60,12 @@ pub enum ConnectionEvent {
         reply: Frame,
     },
     /// The server announces maintenance.
-    Notified(Notification),
+    Notified {
+        /// What it announces.
+        notification: Notification,
+        /// The elements of the push, the name first.
+        elements: Vec<Frame>,
+    },
     /// A maintenance push that makes no sense was dropped.
     Malformed(NotificationError),
     /// A push that is not a maintenance notification.
@@ -259,7 +264,7 @@ impl Connection {
             return;
         }
         self.events.push_back(match Notification::parse(&elements) {
-            Ok(Some(notification)) => ConnectionEvent::Notified(notification),
+            Ok(Some(notification)) => ConnectionEvent::Notified { notification, elements },
             Ok(None) => ConnectionEvent::Pushed(elements),
             Err(error) => ConnectionEvent::Malformed(error),
         });

@@ -65,7 +65,7 @@ fn said(connection: &mut Connection) -> Vec<String> {
             ConnectionEvent::Returned { accepted, delivery } => {
                 format!("{}<{delivery:?}", accepted.id.index())
             }
-            ConnectionEvent::Notified(notification) => notification.kind().to_string(),
+            ConnectionEvent::Notified { notification, .. } => notification.kind().to_string(),
             ConnectionEvent::Pushed(_) => "push".into(),
             ConnectionEvent::Malformed(_) => "malformed".into(),
             ConnectionEvent::Drained => "drained".into(),

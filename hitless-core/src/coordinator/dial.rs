@@ -195,10 +195,10 @@ impl Coordinator {
 
     fn dial_target_of(&mut self, now: Instant, conn: ConnId, source: &Peer) {
         let Some(of) = self.moves.get(source) else { return };
-        match (of.landed.clone(), of.key.target.clone()) {
+        match (of.landed.clone(), of.target.clone()) {
             (Some(landed), _) => self.dial(now, conn, landed),
-            (None, MoveTarget::Endpoint(target)) => self.dial_target(now, conn, &target),
-            (None, MoveTarget::SameName) => self.dial(now, conn, source.clone()),
+            (None, Some(MoveTarget::Endpoint(target))) => self.dial_target(now, conn, &target),
+            (None, Some(MoveTarget::SameName) | None) => self.dial(now, conn, source.clone()),
         }
     }
 }

@@ -7,7 +7,9 @@ use crate::endpoint::Peer;
 use crate::error::{CloseCause, ConnectError};
 use crate::event::{Event, WindowScope};
 use crate::handshake::Probe;
-use crate::ids::ConnId;
+use crate::ids::{ConnId, ReviewId};
+use crate::notification::Notification;
+use crate::review::Handled;
 
 /// A decision of the coordinator, in the order in which it was made.
 #[derive(Clone, Debug)]
@@ -76,6 +78,23 @@ pub enum Directive {
     Windows {
         /// Whose timeouts changed.
         scope: WindowScope,
+    },
+    /// Said only if the owner [reviews](super::Coordinator::review_notifications): judge `notification`, whose window is
+    /// open by now, and report with [`Coordinator::handle_verdict`](super::Coordinator::handle_verdict).
+    Review {
+        /// The review.
+        review: ReviewId,
+        /// On which connection it came; it may be gone meanwhile.
+        conn: ConnId,
+        /// What the server announces.
+        notification: Notification,
+    },
+    /// A review has ended, by a verdict or because its time was over. Said once for each.
+    Reviewed {
+        /// The review.
+        review: ReviewId,
+        /// What became of the notification.
+        handled: Handled,
     },
     /// Something to observe.
     Emit(Event),

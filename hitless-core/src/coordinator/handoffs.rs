@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use super::moves::{Handoff, HandoffState, Move, MoveKey};
+use super::moves::{Departure, Handoff, HandoffState, Move, MoveKey};
 use super::{Coordinator, Directive, Lookup, Phase, TimerKey};
 use crate::backoff::HandoffSchedule;
 use crate::breaker::{Denied, Permit, Verdict};
@@ -13,6 +13,7 @@ use crate::event::{Event, WindowScope};
 use crate::handshake::HandshakeError;
 use crate::ids::ConnId;
 use crate::notification::{MoveTarget, Seq};
+use crate::target_policy::TargetVerdict;
 use crate::timer::after;
 use crate::windows::Cause;
 
@@ -22,11 +23,12 @@ const LOOKUP_JITTER_PERCENT: u32 = 25;
 
 impl Coordinator {
     /// Begins to move every connection to the source of `key`, in the place of an older move of that source.
-    pub(super) fn start_move(&mut self, now: Instant, key: MoveKey, grace: Duration) {
+    pub(super) fn start_move(&mut self, now: Instant, key: MoveKey, departure: Departure) {
         let source = key.source.clone();
-        let deadline = after(now, grace);
+        let Departure { announced_at, deadline, target: wanted } = departure;
         self.supersede(now, &source);
-        if let Some(address) = key.target.address() {
+        let target = self.judge_target(&key, wanted);
+        if let Some(address) = target.as_ref().and_then(MoveTarget::address) {
             self.reinstate(now, &address, key.seq);
         }
         let maintenance = self.config.maintenance();
@@ -38,18 +40,19 @@ impl Coordinator {
             maintenance.max_handoff_retries(),
             maintenance.handoff_timeout(),
         );
-        let target = match &key.target {
-            MoveTarget::Endpoint(endpoint) => Some(endpoint.clone()),
-            MoveTarget::SameName => None,
+        let named = match &target {
+            Some(MoveTarget::Endpoint(endpoint)) => Some(endpoint.clone()),
+            Some(MoveTarget::SameName) | None => None,
         };
-        self.emit(Event::MoveStarted { source: source.clone(), target, seq: key.seq, deadline });
+        self.emit(Event::MoveStarted { source: source.clone(), target: named, seq: key.seq, deadline });
         self.finished.insert(now, key.clone(), remembered_until);
         self.timers.arm(TimerKey::Move(source.clone()), ends_at);
         self.moves.insert(
             source.clone(),
             Move {
                 key,
-                started_at: now,
+                target,
+                started_at: announced_at,
                 deadline,
                 schedule,
                 landed: None,
@@ -67,6 +70,24 @@ impl Coordinator {
         for conn in residents {
             self.enrol(now, conn, &source);
         }
+        self.report_if_all_stay(now, &source);
+    }
+
+    /// What the policy on targets makes of `target`; `None` if nothing may be dialled.
+    fn judge_target(&mut self, key: &MoveKey, target: MoveTarget) -> Option<MoveTarget> {
+        let MoveTarget::Endpoint(endpoint) = target else { return Some(target) };
+        let (source, seq) = (key.source.clone(), key.seq);
+        match self.config.maintenance().judge_target(&endpoint, &source) {
+            TargetVerdict::Allow => Some(MoveTarget::Endpoint(endpoint)),
+            TargetVerdict::Rewrite(to) => {
+                self.emit(Event::TargetRewritten { source, announced: endpoint, target: to.clone(), seq });
+                Some(MoveTarget::Endpoint(to))
+            }
+            TargetVerdict::Veto => {
+                self.emit(Event::TargetVetoed { source, target: endpoint, seq });
+                None
+            }
+        }
     }
 
     /// A connection became ready at an address that is being retired: it moves, too.
@@ -75,6 +96,7 @@ impl Coordinator {
         let moves_on = |of: &Move| now < of.deadline && of.landed.as_ref() != Some(peer);
         if self.moves.get(peer).is_some_and(moves_on) {
             self.enrol(now, conn, peer);
+            self.report_if_all_stay(now, peer);
         }
     }
 
@@ -84,8 +106,14 @@ impl Coordinator {
             return;
         }
         let Some(of) = self.moves.get_mut(source) else { return };
-        of.open += 1;
         of.reported = false;
+        if of.target.is_none() {
+            of.stayed += 1;
+            let state = HandoffState::StayPut;
+            self.handoffs.insert(conn, Handoff { source: source.clone(), attempts: 0, state });
+            return;
+        }
+        of.open += 1;
         let state = HandoffState::BehindScout;
         self.handoffs.insert(conn, Handoff { source: source.clone(), attempts: 0, state });
         if of.landed.is_some() {
@@ -104,7 +132,7 @@ impl Coordinator {
         };
         let Some(scout) = of.behind_scout.pop_front() else { return };
         of.scouting = true;
-        if of.key.target == MoveTarget::SameName {
+        if of.target == Some(MoveTarget::SameName) {
             let half = of.started_at + of.deadline.saturating_duration_since(of.started_at) / 2;
             if now < half {
                 return self.wait(scout, half);
@@ -143,7 +171,8 @@ impl Coordinator {
         };
         handoff.attempts += 1;
         let source = handoff.source.clone();
-        let (landed, target) = (of.landed.clone(), of.key.target.clone());
+        let Some(target) = of.target.clone() else { return };
+        let landed = of.landed.clone();
         let Ok(permit) = self.scout_permit(now, from, &source) else {
             return self.retry_or_stay(now, from, ConnectError::CircuitOpen);
         };
@@ -215,13 +244,13 @@ impl Coordinator {
     /// named no target, or this is the last attempt of the budget.
     fn scout_permit(&mut self, now: Instant, from: ConnId, source: &Peer) -> Result<Option<Permit>, Denied> {
         let Some(of) = self.moves.get(source) else { return Ok(None) };
-        let named = matches!(of.key.target, MoveTarget::Endpoint(_));
+        let Some(target @ MoveTarget::Endpoint(_)) = &of.target else { return Ok(None) };
         let attempts = self.handoffs.get(&from).map_or(0, |handoff| handoff.attempts);
         let last = attempts > self.config.maintenance().max_handoff_retries();
-        if !named || of.landed.is_some() || last {
+        if of.landed.is_some() || last {
             return Ok(None);
         }
-        self.breakers.try_acquire(now, &of.key.target).map(Some)
+        self.breakers.try_acquire(now, target).map(Some)
     }
 
     /// The new connection is ready: from here on it serves, and the old one drains.
@@ -387,6 +416,13 @@ impl Coordinator {
             self.report_failure(to, ConnectError::Retiring, true);
         }
         self.close(to, CloseCause::ByClient);
+    }
+
+    /// A move whose target was vetoed is over for whoever joins it.
+    fn report_if_all_stay(&mut self, now: Instant, source: &Peer) {
+        if self.moves.get(source).is_some_and(|of| of.target.is_none()) {
+            self.report_finished(now, source);
+        }
     }
 
     fn report_finished(&mut self, now: Instant, source: &Peer) {

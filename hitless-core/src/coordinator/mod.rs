@@ -20,6 +20,7 @@ mod handoffs;
 mod moves;
 mod notifications;
 mod queue;
+mod reviews;
 #[cfg(test)]
 mod tests;
 mod timers;
@@ -32,6 +33,7 @@ use self::breakers::Breakers;
 pub use self::directive::{Directive, Redial};
 use self::moves::{Handoff, Move, MoveKey};
 use self::queue::HandoffQueue;
+use self::reviews::Reviews;
 use self::timers::Timers;
 use crate::breaker::Verdict;
 use crate::config::Config;
@@ -40,7 +42,7 @@ use crate::endpoint::Peer;
 use crate::error::{CloseCause, ConnectError};
 use crate::event::{Event, WindowScope};
 use crate::handshake::{ErrorCode, OptIn, Probe};
-use crate::ids::{Arena, ConnId};
+use crate::ids::{Arena, ConnId, ReviewId};
 use crate::mode::Support;
 use crate::rng::Rng;
 use crate::timer::earliest;
@@ -67,6 +69,7 @@ pub struct Coordinator {
     /// Handoffs in their dial or handshake: a worker exists only while it works.
     working: BTreeSet<ConnId>,
     windows: Windows<WindowScope>,
+    reviews: Reviews,
     support: Support,
     /// The link died at an opt-in: the next dial does not ask, and if it succeeds, that was why.
     suspect: bool,
@@ -83,6 +86,8 @@ enum TimerKey {
     Handoff(ConnId),
     /// The end of a move.
     Move(Peer),
+    /// The end of a review.
+    Review(ReviewId),
 }
 
 #[derive(Debug)]
@@ -139,6 +144,7 @@ impl Coordinator {
             queue,
             working: BTreeSet::new(),
             windows: Windows::new(windows),
+            reviews: Reviews::new(),
             support: Support::Unknown,
             suspect: false,
             timers: Timers::new(),
@@ -259,6 +265,7 @@ impl Coordinator {
                 TimerKey::Conn(conn) => self.on_conn_timeout(now, conn),
                 TimerKey::Handoff(from) => self.line_up(from),
                 TimerKey::Move(source) => self.end_move(now, &source),
+                TimerKey::Review(review) => self.on_review_timeout(now, review),
             }
         }
         self.expire_windows(now);

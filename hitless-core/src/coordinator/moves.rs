@@ -7,7 +7,7 @@ use super::queue::Ticket;
 use crate::backoff::HandoffSchedule;
 use crate::endpoint::Peer;
 use crate::ids::ConnId;
-use crate::notification::{MoveTarget, Seq};
+use crate::notification::{MoveTarget, Notification, Seq};
 
 /// What makes two MOVINGs the same: the ids alone are not enough, because overlapping ones were seen to share theirs.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -17,10 +17,28 @@ pub(super) struct MoveKey {
     pub(super) target: MoveTarget,
 }
 
+/// When the connections have to leave, and where for: as announced, or as a reviewer has changed it.
+#[derive(Debug)]
+pub(super) struct Departure {
+    pub(super) announced_at: Instant,
+    pub(super) deadline: Instant,
+    pub(super) target: MoveTarget,
+}
+
+impl MoveKey {
+    /// The move that `notification` announces to the connections to `source`, if it is a MOVING.
+    pub(super) fn of(source: &Peer, notification: &Notification) -> Option<Self> {
+        let Notification::Moving { seq, target, .. } = notification else { return None };
+        Some(Self { source: source.clone(), seq: *seq, target: target.clone() })
+    }
+}
+
 /// The retirement of one address. It owns one handoff per connection there.
 #[derive(Debug)]
 pub(super) struct Move {
     pub(super) key: MoveKey,
+    /// Where it leads; `None` if the policy on targets has vetoed that.
+    pub(super) target: Option<MoveTarget>,
     pub(super) started_at: Instant,
     pub(super) deadline: Instant,
     pub(super) schedule: HandoffSchedule,

@@ -2,61 +2,151 @@
 
 use std::time::{Duration, Instant};
 
-use super::moves::MoveKey;
+use super::moves::{Departure, MoveKey};
 use super::{Coordinator, Directive, Phase};
+use crate::endpoint::Peer;
 use crate::event::{Event, Ignored, WindowScope};
 use crate::ids::ConnId;
-use crate::notification::{Notification, NotificationKind, Seq};
+use crate::notification::{MoveTarget, Notification, NotificationKind, Seq};
+use crate::review::Handled;
+use crate::target_policy::TargetVerdict;
 use crate::timer::after;
 use crate::windows::{Cause, opener_end};
+
+/// Where a notification came from, and when.
+#[derive(Clone, Debug)]
+pub(super) struct News {
+    pub(super) conn: ConnId,
+    pub(super) peer: Peer,
+    pub(super) at: Instant,
+}
+
+/// The window that a notification opened at its arrival.
+pub(super) type Opened = (WindowScope, Cause);
 
 impl Coordinator {
     /// A maintenance notification arrived on `conn`.
     pub fn handle_notification(&mut self, now: Instant, conn: ConnId, notification: &Notification) {
-        let Some(entry) = self.conns.get(conn) else { return };
-        let Some(peer) = entry.peer.clone() else { return };
+        let Some(peer) = self.conns.get(conn).and_then(|entry| entry.peer.clone()) else { return };
         let (kind, seq) = (notification.kind(), notification.seq());
         self.emit(Event::NotificationReceived { conn, kind, seq });
-        match notification {
-            Notification::Moving { seq, grace, target } => {
-                let key = MoveKey { source: peer, seq: *seq, target: target.clone() };
-                self.on_moving(now, conn, key, *grace, Cause::of(notification));
-            }
-            Notification::Migrating { starts_in, .. } | Notification::FailingOver { starts_in, .. } => {
-                self.on_opener(now, conn, notification, WindowScope::Database, *starts_in);
-            }
-            Notification::SlotsMigrating { .. } => {
-                self.on_opener(now, conn, notification, WindowScope::Peer(peer), None);
-            }
-            Notification::Migrated { .. }
-            | Notification::FailedOver { .. }
-            | Notification::SlotsMigrated { .. } => {
-                self.on_completion(now, conn, notification);
-            }
+        let news = News { conn, peer, at: now };
+        let arrival = self.announce(now, &news, notification);
+        if let Err(reason) = arrival {
+            self.ignore(conn, kind, seq, reason);
+        }
+        let is_applicable = arrival.is_ok();
+        if !self.begin_review(now, &news, notification, arrival) && is_applicable {
+            self.apply(now, &news, notification);
         }
         self.put_to_work(now);
     }
 
-    fn on_moving(&mut self, now: Instant, conn: ConnId, key: MoveKey, grace: Duration, cause: Option<Cause>) {
-        if let Some(reason) = self.reason_to_ignore(now, conn, &key) {
-            return self.ignore(conn, NotificationKind::Moving, key.seq, reason);
+    /// What does not wait for a review: the window of what is news.
+    pub(super) fn announce(
+        &mut self,
+        now: Instant,
+        news: &News,
+        notification: &Notification,
+    ) -> Result<Option<Opened>, Ignored> {
+        match notification {
+            Notification::Moving { grace, .. } => {
+                if let Some(reason) = self.reason_to_ignore(now, news, notification) {
+                    return Err(reason);
+                }
+                let scope = WindowScope::Peer(news.peer.clone());
+                Ok(self.open_announced(now, scope, notification, after(news.at, *grace)))
+            }
+            Notification::Migrating { starts_in, .. } | Notification::FailingOver { starts_in, .. } => {
+                self.on_opener(now, news, notification, WindowScope::Database, *starts_in)
+            }
+            Notification::SlotsMigrating { .. } => {
+                let scope = WindowScope::Peer(news.peer.clone());
+                self.on_opener(now, news, notification, scope, None)
+            }
+            Notification::Migrated { .. }
+            | Notification::FailedOver { .. }
+            | Notification::SlotsMigrated { .. } => Ok(None),
         }
-        if let Some(cause) = cause {
-            let scope = WindowScope::Peer(key.source.clone());
-            self.open_window(now, scope, cause, Some(NotificationKind::Moving), after(now, grace));
-        }
-        self.start_move(now, key, grace);
     }
 
-    /// Why this MOVING changes nothing, if so. Late joiners are told of a running move again, and so are connections that
-    /// have just arrived at its target: reacting to that would never end.
-    fn reason_to_ignore(&mut self, now: Instant, conn: ConnId, key: &MoveKey) -> Option<Ignored> {
-        if self.conns.get(conn).is_some_and(|entry| entry.ending) {
+    /// The rest: what a veto prevents.
+    pub(super) fn apply(&mut self, now: Instant, news: &News, notification: &Notification) -> Handled {
+        match notification {
+            Notification::Moving { seq, grace, target } => {
+                let key = MoveKey { source: news.peer.clone(), seq: *seq, target: target.clone() };
+                let deadline = after(news.at, *grace);
+                let target = target.clone();
+                self.start_move(now, key, Departure { announced_at: news.at, deadline, target });
+                Handled::Applied
+            }
+            Notification::Migrating { .. }
+            | Notification::FailingOver { .. }
+            | Notification::SlotsMigrating { .. } => Handled::Applied,
+            Notification::Migrated { .. }
+            | Notification::FailedOver { .. }
+            | Notification::SlotsMigrated { .. } => self.on_completion(now, news.conn, notification),
+        }
+    }
+
+    /// A move that a reviewer has changed: it is still the move that the server announced, so that its copies are
+    /// recognised.
+    pub(super) fn move_as_replaced(
+        &mut self,
+        now: Instant,
+        news: &News,
+        original: &Notification,
+        opened: Option<Opened>,
+        grace: Duration,
+        target: MoveTarget,
+    ) -> Handled {
+        let Some(key) = MoveKey::of(&news.peer, original) else { return Handled::Applied };
+        let deadline = after(news.at, grace);
+        self.take_back(opened);
+        self.open_announced(now, WindowScope::Peer(news.peer.clone()), original, deadline);
+        self.start_move(now, key, Departure { announced_at: news.at, deadline, target });
+        Handled::Applied
+    }
+
+    /// Why a notification that was news at its arrival is none any more.
+    pub(super) fn outdated(
+        &mut self,
+        now: Instant,
+        news: &News,
+        notification: &Notification,
+    ) -> Option<Ignored> {
+        let key = MoveKey::of(&news.peer, notification)?;
+        self.known_move(now, news.conn, &key)
+    }
+
+    /// Why this MOVING changes nothing, if so.
+    fn reason_to_ignore(&mut self, now: Instant, news: &News, moving: &Notification) -> Option<Ignored> {
+        let key = MoveKey::of(&news.peer, moving)?;
+        if self.conns.get(news.conn).is_some_and(|entry| entry.ending) {
             return Some(Ignored::ConnectionEnding);
         }
         if key.target.address().as_ref() == Some(&key.source) {
             return Some(Ignored::AlreadyThere);
         }
+        if let Some(reason) = self.known_move(now, news.conn, &key) {
+            return Some(reason);
+        }
+        // A copy of one that is being reviewed shares its fate.
+        if self.reviews.any(|news, waiting| MoveKey::of(&news.peer, waiting).as_ref() == Some(&key)) {
+            return Some(Ignored::Duplicate);
+        }
+        let MoveTarget::Endpoint(target) = &key.target else { return None };
+        match self.config.maintenance().judge_target(target, &key.source) {
+            TargetVerdict::Rewrite(reached) if reached.peer().as_ref() == Some(&key.source) => {
+                Some(Ignored::AlreadyThere)
+            }
+            TargetVerdict::Rewrite(_) | TargetVerdict::Allow | TargetVerdict::Veto => None,
+        }
+    }
+
+    /// Late joiners are told of a running move again, and so are connections that have just arrived at its target:
+    /// reacting to that would never end.
+    fn known_move(&mut self, now: Instant, conn: ConnId, key: &MoveKey) -> Option<Ignored> {
         let arrived = |of: &super::Move| {
             of.key.seq == key.seq && of.key.target == key.target && of.landed.as_ref() == Some(&key.source)
         };
@@ -95,31 +185,50 @@ impl Coordinator {
     fn on_opener(
         &mut self,
         now: Instant,
-        conn: ConnId,
-        notification: &Notification,
+        news: &News,
+        opener: &Notification,
         scope: WindowScope,
         starts_in: Option<Duration>,
-    ) {
-        let (kind, seq) = (notification.kind(), notification.seq());
-        if self.conns.get(conn).is_some_and(|entry| entry.ending) {
-            return self.ignore(conn, kind, seq, Ignored::ConnectionEnding);
+    ) -> Result<Option<Opened>, Ignored> {
+        if self.conns.get(news.conn).is_some_and(|entry| entry.ending) {
+            return Err(Ignored::ConnectionEnding);
         }
-        let Some(cause) = Cause::of(notification) else { return };
-        let until = opener_end(now, starts_in, self.config.maintenance().relaxed_timeout());
-        if !self.open_window(now, scope, cause, Some(kind), until) {
-            self.ignore(conn, kind, seq, Ignored::Duplicate);
-        }
+        let until = opener_end(news.at, starts_in, self.config.maintenance().relaxed_timeout());
+        self.open_announced(now, scope, opener, until).map(Some).ok_or(Ignored::Duplicate)
     }
 
-    fn on_completion(&mut self, now: Instant, conn: ConnId, notification: &Notification) {
+    fn on_completion(&mut self, now: Instant, conn: ConnId, notification: &Notification) -> Handled {
         let (kind, seq) = (notification.kind(), notification.seq());
         let shards = notification.shards().cloned().unwrap_or_default();
         let closed = self.windows.complete(now, kind, seq, &shards);
         if closed.is_empty() {
             // Servers repeat the last completion right after the opt-in, even hours later.
-            return self.ignore(conn, kind, seq, Ignored::NothingOpen);
+            self.ignore(conn, kind, seq, Ignored::NothingOpen);
+            return Handled::Ignored(Ignored::NothingOpen);
         }
         for (scope, _) in closed {
+            self.window_closed(scope, false);
+        }
+        Handled::Applied
+    }
+
+    /// Opens the window of `notification`, and names it if that changed anything.
+    fn open_announced(
+        &mut self,
+        now: Instant,
+        scope: WindowScope,
+        notification: &Notification,
+        until: Instant,
+    ) -> Option<Opened> {
+        let cause = Cause::of(notification)?;
+        let kind = Some(notification.kind());
+        self.open_window(now, scope.clone(), cause.clone(), kind, until).then_some((scope, cause))
+    }
+
+    /// Closes the window that a notification opened before it was found to have no effect.
+    pub(super) fn take_back(&mut self, opened: Option<Opened>) {
+        let Some((scope, cause)) = opened else { return };
+        for (scope, _) in self.windows.close(|open, of| *open == scope && *of == cause) {
             self.window_closed(scope, false);
         }
     }
@@ -156,7 +265,7 @@ impl Coordinator {
         self.directives.push_back(Directive::Windows { scope });
     }
 
-    fn ignore(&mut self, conn: ConnId, kind: NotificationKind, seq: Seq, reason: Ignored) {
+    pub(super) fn ignore(&mut self, conn: ConnId, kind: NotificationKind, seq: Seq, reason: Ignored) {
         self.emit(Event::NotificationIgnored { conn, kind, seq, reason });
     }
 }

@@ -1,3 +1,6 @@
+mod reviews;
+mod targets;
+
 use std::net::SocketAddr;
 
 use proptest::prelude::*;
@@ -7,6 +10,7 @@ use crate::config::maintenance;
 use crate::endpoint::Endpoint;
 use crate::event::Ignored;
 use crate::notification::{MoveTarget, Notification, NotificationKind, Seq};
+use crate::review::Handled;
 use crate::timer::epoch;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -38,6 +42,8 @@ struct World {
     closed: Vec<(ConnId, CloseCause)>,
     failed: Vec<Redial>,
     lookups: Vec<ConnId>,
+    reviews: Vec<(ReviewId, ConnId)>,
+    handled: Vec<Handled>,
 }
 
 impl World {
@@ -58,6 +64,8 @@ impl World {
             closed: Vec::new(),
             failed: Vec::new(),
             lookups: Vec::new(),
+            reviews: Vec::new(),
+            handled: Vec::new(),
         }
     }
 
@@ -73,6 +81,8 @@ impl World {
                 Directive::Failed { redial, .. } => self.failed.push(redial),
                 Directive::Resolve { conn, .. } => self.lookups.push(conn),
                 Directive::Emit(event) => self.events.push(event),
+                Directive::Review { review, conn, .. } => self.reviews.push((review, conn)),
+                Directive::Reviewed { handled, .. } => self.handled.push(handled),
                 Directive::Serve { .. } | Directive::Drain { .. } | Directive::Windows { .. } => {}
             }
         }

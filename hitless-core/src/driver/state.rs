@@ -153,6 +153,8 @@ impl State {
                 let unseen = self.pushes.publish(Push { conn, elements }, &mut effects.wakers);
                 effects.dropped.extend(unseen.map(|push| Frame::Push(push.elements)));
             }
+            // Nobody has asked for reviews.
+            Action::Review(_) | Action::Reviewed { .. } => {}
             // Published under the lock, because this is where the events are in order. What is handed back owns nothing
             // but a reference or two.
             Action::Emit(event) => drop(self.events.publish(event, &mut effects.wakers)),

@@ -1,0 +1,31 @@
+//! Notifications that somebody else judges before they take effect.
+
+use std::time::{Duration, Instant};
+
+use super::{Action, Client, Review};
+use crate::ids::{ConnId, ReviewId};
+use crate::notification::Notification;
+use crate::review::Verdict;
+
+impl Client {
+    /// From now on each notification is handed out as an [`Action::Review`] and takes effect with
+    /// [`handle_verdict`](Self::handle_verdict), or by itself after `limit`: see
+    /// [`Coordinator::review_notifications`](crate::Coordinator::review_notifications). `None`, the default: nobody is
+    /// asked.
+    pub fn review_notifications(&mut self, limit: Option<Duration>) {
+        self.coordinator.review_notifications(limit);
+    }
+
+    /// A reviewer's answer to [`Action::Review`]. A second one, and one that comes too late, does nothing.
+    pub fn handle_verdict(&mut self, now: Instant, review: ReviewId, verdict: Verdict) {
+        self.coordinator.handle_verdict(now, review, verdict);
+        self.settle(now);
+    }
+
+    /// The push behind `notification` is the one that is being handled.
+    pub(super) fn hand_out(&mut self, id: ReviewId, conn: ConnId, notification: Notification) {
+        let elements = std::mem::take(&mut self.notified);
+        let peer = self.coordinator.peer(conn).cloned();
+        self.actions.push_back(Action::Review(Box::new(Review { id, conn, peer, notification, elements })));
+    }
+}
