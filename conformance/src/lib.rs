@@ -5,7 +5,7 @@
 //! | [`server`] | a Redis server without sockets, clock or threads, that goes through maintenance |
 //! | [`net`] | that server behind real sockets |
 //! | [`cases`] | what a client must do, written against a [`World`](world::World) by way of a [`Testbed`](testbed::Testbed) |
-//! | [`suite`] | the list of the cases, and [`suite!`], which makes a test of each |
+//! | [`mod@suite`] | the list of the cases, and [`suite!`], which makes a test of each |
 //! | [`direct`] | runs them over the bare machine in virtual time: also the model loop for those who embed it |
 //! | [`driver_world`] | runs them over the driver on a runtime, with real sockets |
 //! | [`sim`] | the driver in deterministic simulation, under faults |

@@ -1,6 +1,6 @@
 //! The suite over the bare machine, in virtual time: no runtime, no socket, no thread.
 //!
-//! [`embedder`] is the loop that an application without the driver would write, and [`wire`] the network that it runs
+//! `embedder` is the loop that an application without the driver would write, and `wire` the network that it runs
 //! on here. A seed decides how long each hop takes and where the bytes are cut; the same seed gives the same run.
 
 mod embedder;
