@@ -18,7 +18,7 @@ pub(crate) const LARGE: usize = 32 << 10;
 /// The least room that is offered for a read.
 const MIN_ROOM: usize = 16 << 10;
 /// Room for an announced string is reserved at once up to this much; beyond, as its bytes arrive.
-const RESERVED_AHEAD: usize = 1 << 20;
+const RESERVED_AHEAD: usize = 2 << 20;
 /// How many blocks are kept for reuse.
 const RETIRED: usize = 2;
 /// After so many reads without a large string, the memory of the last one is given back.
@@ -43,9 +43,9 @@ impl ReadBuffer {
         if self.unread.capacity() - self.unread.len() < MIN_ROOM && !self.unread.try_reclaim(MIN_ROOM) {
             let len = self.unread.len();
             if self.apart {
-                // At least twice what is there: what grows by small steps would be moved at each of them.
+                // Doubles, at least: what grows by small steps would be moved at each of them.
                 let missing = need.saturating_sub(len);
-                self.unread.reserve(missing.clamp(MIN_ROOM, RESERVED_AHEAD).max(len));
+                self.unread.reserve(missing.clamp(MIN_ROOM, RESERVED_AHEAD.max(len)));
             } else {
                 self.go_on(&[], need);
             }
@@ -58,7 +58,7 @@ impl ReadBuffer {
         let chunk = self.unread.split().freeze();
         if take(&mut self.apart) || chunk.len() > BLOCK {
             let rest = take(&mut self.unread);
-            if chunk.len() <= 2 * RESERVED_AHEAD {
+            if chunk.len() <= RESERVED_AHEAD + MIN_ROOM {
                 self.large = rest;
                 self.reads_since_large = 0;
             }

@@ -43,7 +43,7 @@
 //! - Reads go to blocks of 64 KiB, so a small frame keeps 64 KiB alive at most. A block is used again when the frames
 //!   in it are gone; two full ones are kept for that.
 //! - A string of more than 32 KiB gets an allocation of its own, reserved up to its end as soon as its length is known
-//!   (or as it arrives, beyond 1 MiB). What follows it in the same read is moved out. The allocation is kept for the
+//!   (or as it arrives, beyond 2 MiB). What follows it in the same read is moved out. The allocation is kept for the
 //!   next large string, if it is no more than 2 MiB, for 32 reads.
 //! - [`Decoder::shrink`] gives back what is kept for reuse, [`Frame::compact`] copies a frame that is to be kept for
 //!   long out of its block.
@@ -51,7 +51,7 @@
 //! # Hostile peers
 //!
 //! [`Limits`] bound depth, lines, strings, elements and whole frames. What is announced costs nothing before it
-//! arrives, but for at most 1 MiB each of room for a string and for elements. An error names what was wrong, at which
+//! arrives, but for room: at most 2 MiB for a string and 1 MiB for elements. An error names what was wrong, at which
 //! byte, and which limit; it holds no payload, and neither does the `Debug` output of any type here, except for the
 //! names of commands. Nothing panics, whatever the bytes.
 

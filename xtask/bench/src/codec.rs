@@ -19,7 +19,7 @@ pub struct Args {
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
     /// How many samples of each figure are taken; more of them find a quieter moment.
-    #[arg(long, default_value_t = 300)]
+    #[arg(long, default_value_t = 200)]
     rounds: usize,
 }
 

@@ -28,6 +28,8 @@ pub fn interleaved(work: &mut [Box<dyn FnMut() + '_>], rounds: usize) -> Vec<Tim
     let mut samples = vec![Vec::with_capacity(rounds); work.len()];
     for _ in 0..rounds {
         for (at, pass) in work.iter_mut().enumerate() {
+            // The one before has left its data in the caches.
+            pass();
             let elapsed = time(|| (0..passes[at]).for_each(|_| pass()));
             samples[at].push(elapsed.as_nanos() as f64 / f64::from(passes[at]));
         }
