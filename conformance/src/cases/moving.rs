@@ -70,7 +70,7 @@ pub fn subset_is_told(host: &dyn Host) {
     let moving = Moving::new(Target::Endpoint(bed.b), SECOND * 2).told_to(Recipients::Only(vec![told]));
     bed.announce(bed.a, moving);
     bed.run_until_all_at(bed.b);
-    assert_eq!((bed.moves(), bed.accepted(bed.b)), (1, 3));
+    assert_eq!((bed.moves(), bed.cut_overs(), bed.accepted(bed.b)), (1, 3, 3));
     bed.finish();
 }
 
@@ -98,7 +98,7 @@ pub fn target_dead_for_a_while(host: &dyn Host) {
     bed.refuse(bed.b, millis(1500));
     bed.moving(bed.a, bed.b, 4);
     bed.run_for(millis(1000));
-    assert_eq!(bed.connections(bed.a).len(), 3, "they serve");
+    assert_eq!((bed.connections(bed.a).len(), bed.stats().serving), (3, 3), "they serve");
     assert_eq!(bed.cut_overs(), 0);
     bed.run_until("the move is over", millis(2000), |bed| bed.cut_overs() == 3);
     bed.run_until_all_at(bed.b);

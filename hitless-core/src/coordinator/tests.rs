@@ -186,7 +186,7 @@ fn a_dead_target_is_retried_with_growing_pauses_and_then_left() {
     }
     assert_eq!(dialled_at.len(), 4, "the first attempt and three retries: {dialled_at:?}");
     let pauses: Vec<Duration> = dialled_at.windows(2).map(|pair| pair[1] - pair[0]).collect();
-    assert!(pauses.is_sorted(), "{pauses:?}");
+    assert!(pauses.is_sorted() && pauses[0] < 2 * SECOND, "soon, and then later: {pauses:?}");
     assert!(*dialled_at.last().unwrap() < 9 * SECOND, "inside the budget: {dialled_at:?}");
     assert!(
         world.events.iter().any(|event| matches!(event, Event::MoveFinished { moved: 0, stayed: 4, .. }))
@@ -240,6 +240,23 @@ fn the_newest_move_wins() {
     assert_eq!(world.cut_over.len(), 2);
     world.notify(conns[0], &moving(5, 15 * SECOND, 2));
     assert!(world.dials.is_empty(), "an old one is not obeyed again");
+}
+
+/// INV-10, PITFALL-16: a move that is over is remembered for a while.
+#[test]
+fn an_older_move_is_not_obeyed_after_a_newer_one() {
+    let mut world = World::new("127.0.0.1:1", 1);
+    let conn = world.connected(1)[0];
+    let end = world.now + 22 * SECOND;
+    world.notify(conn, &moving(5, SECOND, 2));
+    world.refuse_dials();
+    while world.next_timeout(end) {
+        world.refuse_dials();
+    }
+    assert_eq!(world.coordinator.stats().moves, 0);
+    world.notify(conn, &moving(4, 15 * SECOND, 3));
+    assert_eq!(world.ignored(), [Ignored::Stale]);
+    assert!(world.dials.is_empty());
 }
 
 /// Overlapping MOVINGs were seen to share their id: the target tells them apart, the later one counts.
