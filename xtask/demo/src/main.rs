@@ -2,7 +2,7 @@
 //!
 //! | module | what it is |
 //! |---|---|
-//! | [`world`] | two nodes in front of a real `redis-server`, or over an embedded data set |
+//! | [`world`], [`names`] | nodes in front of a real `redis-server` or over an embedded data set, and the name they share |
 //! | [`pool`] | the client under test and its runtime |
 //! | [`load`], [`meter`] | the tasks that use it, and what they measure |
 //! | [`step`], [`stage`] | what happens in each step, and the run of one |
@@ -16,6 +16,7 @@ mod json;
 mod load;
 mod log;
 mod meter;
+mod names;
 mod narrator;
 mod pool;
 mod report;
@@ -27,7 +28,6 @@ mod world;
 use std::error::Error;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::mpsc::channel;
 
 use clap::Parser;
 use hitless_conformance::clock;
@@ -37,11 +37,11 @@ use display::{Display, Style};
 use interrupts::{Interrupted, Interrupts};
 use load::TASKS;
 use log::Log;
-use narrator::{Counts, Narrator};
-use pool::{CONNECTIONS, Pool};
+use narrator::Counts;
+use pool::CONNECTIONS;
 use report::Report;
 use stage::Rig;
-use world::{Node, World};
+use world::World;
 
 const NOT_HITLESS: u8 = 1;
 const FAILED: u8 = 2;
@@ -69,7 +69,7 @@ fn run(args: &Args) -> Result<Report, Box<dyn Error>> {
         figures.push((step, found));
     }
     rig.close();
-    let report = Report::new(server, Pool::RUNTIME, figures);
+    let report = Report::new(server, args.runtime, figures);
     println!("\n{report}");
     if let Some(path) = &args.json {
         std::fs::write(path, format!("{}\n", report.to_json()))
@@ -79,19 +79,16 @@ fn run(args: &Args) -> Result<Report, Box<dyn Error>> {
 }
 
 fn open(args: &Args) -> Result<Rig, Box<dyn Error>> {
+    let interrupts = Interrupts::listen()?;
     let log = Arc::new(Log::new(clock::now()));
     let counts = Arc::new(Counts::default());
     let world = Arc::new(World::start(args.embedded)?);
-    let nodes = Node::ALL.map(|node| (node, world.address(node)));
-    let narrator = Narrator::new(nodes, Arc::clone(&log), Arc::clone(&counts));
-    let (interrupt, arrivals) = channel();
-    let pool = Pool::open(world.address(Node::A), narrator, interrupt)?;
     let head = format!(
-        "hitless demo: nodes A and B over {}; a pool of {CONNECTIONS}, {TASKS} tasks, {}",
+        "hitless demo: nodes A to D over {}; a pool of {CONNECTIONS}, {TASKS} tasks, {}",
         world.description(),
-        Pool::RUNTIME
+        args.runtime
     );
     let display = Display::start(Style::of_output(args.plain), head, Arc::clone(&world), Arc::clone(&log))?;
     let auditor = world.auditor()?;
-    Ok(Rig { world, pool, auditor, log, counts, interrupts: Interrupts::new(arrivals), display })
+    Ok(Rig { world, runtime: args.runtime, pool: None, auditor, log, counts, interrupts, display })
 }

@@ -11,7 +11,7 @@ use hitless_core::event::{Event, WindowScope};
 use hitless_core::notification::{NotificationKind, Seq};
 
 use crate::log::{Log, Who};
-use crate::world::Node;
+use crate::world::{NODES, Node};
 
 /// What the client says that it did, since it was opened.
 #[derive(Debug, Default)]
@@ -34,18 +34,20 @@ impl Counts {
 
 /// Tells the log what the client does.
 pub(crate) struct Narrator {
-    nodes: [(Node, SocketAddr); 2],
+    nodes: [(Node, SocketAddr); NODES],
     log: Arc<Log>,
     counts: Arc<Counts>,
     /// Every connection gets each notification: only the first one is told.
     told: Option<(NotificationKind, Seq)>,
+    /// A node that dies takes all its connections with it: only the first one since the last notification is told.
+    told_lost: Option<Peer>,
     /// The scout's first dial has been told; those who follow it do the same.
     scout_told: bool,
 }
 
 impl Narrator {
-    pub(crate) fn new(nodes: [(Node, SocketAddr); 2], log: Arc<Log>, counts: Arc<Counts>) -> Self {
-        Self { nodes, log, counts, told: None, scout_told: false }
+    pub(crate) fn new(nodes: [(Node, SocketAddr); NODES], log: Arc<Log>, counts: Arc<Counts>) -> Self {
+        Self { nodes, log, counts, told: None, told_lost: None, scout_told: false }
     }
 
     /// Tells until the client has terminated.
@@ -97,7 +99,8 @@ impl Narrator {
             Event::ConnectFailed { error, .. } => Some(format!("cannot connect: {error}")),
             Event::ConnectionClosed { cause: CloseCause::ByClient | CloseCause::ShutDown, .. } => None,
             Event::ConnectionClosed { peer, cause, .. } => {
-                Some(format!("a connection to {} was lost: {cause}", self.peer(peer)))
+                let news = self.told_lost.replace(peer.clone()).as_ref() != Some(peer);
+                news.then(|| format!("loses its connections to {}: {cause}", self.peer(peer)))
             }
             _ => None,
         }
@@ -105,6 +108,9 @@ impl Narrator {
 
     fn notification(&mut self, kind: NotificationKind, seq: Seq) -> Option<String> {
         let news = self.told.replace((kind, seq)) != Some((kind, seq));
+        if news {
+            self.told_lost = None;
+        }
         news.then(|| format!("is told {kind} (id {seq})"))
     }
 
@@ -123,13 +129,16 @@ impl Narrator {
 mod tests {
     use std::time::Duration;
 
+    use hitless_core::ids::ConnId;
+
     use super::*;
 
     #[test]
     fn nodes_are_told_by_their_names_and_notifications_once() {
-        let [a, b] = [1, 2].map(|port| SocketAddr::from(([127, 0, 0, 1], port)));
+        let nodes = Node::ALL.map(|node| (node, SocketAddr::from(([127, 0, 0, 1], 1 + node as u16))));
+        let [(_, a), (_, b), ..] = nodes;
         let log = Arc::new(Log::new(hitless_conformance::clock::now()));
-        let mut narrator = Narrator::new([(Node::A, a), (Node::B, b)], log, Arc::default());
+        let mut narrator = Narrator::new(nodes, log, Arc::default());
         let finished =
             Event::MoveFinished { source: a.into(), seq: Seq(7), moved: 9, stayed: 1, took: Duration::ZERO };
         assert_eq!(
@@ -140,5 +149,21 @@ mod tests {
         assert!(narrator.notification(NotificationKind::Moving, Seq(7)).is_some());
         assert_eq!(narrator.notification(NotificationKind::Moving, Seq(7)), None);
         assert!(narrator.notification(NotificationKind::Moving, Seq(8)).is_some());
+    }
+
+    #[test]
+    fn the_loss_of_a_node_is_told_once() {
+        let nodes = Node::ALL.map(|node| (node, SocketAddr::from(([127, 0, 0, 1], 1 + node as u16))));
+        let log = Arc::new(Log::new(hitless_conformance::clock::now()));
+        let mut narrator = Narrator::new(nodes, log, Arc::default());
+        let lost = |node: usize| Event::ConnectionClosed {
+            conn: ConnId::from_parts(0, 0),
+            peer: nodes[node].1.into(),
+            cause: CloseCause::ByServer,
+        };
+        let [first, second, elsewhere] = [lost(0), lost(0), lost(1)];
+        assert!(narrator.line(&first).is_some_and(|line| line.contains("to A")));
+        assert_eq!(narrator.line(&second), None);
+        assert!(narrator.line(&elsewhere).is_some_and(|line| line.contains("to B")));
     }
 }

@@ -4,13 +4,14 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::json::Json;
+use crate::pool::RuntimeName;
 use crate::step::Step;
-use crate::verdict::{Check, Figures, GAP_FACTOR, GAP_FLOOR, Gap, gap_limit, judge, millis};
+use crate::verdict::{Check, Expectation, Figures, GAP_FACTOR, GAP_FLOOR, Gap, gap_limit, judge, millis};
 
 /// What the demo has to say in the end.
 pub(crate) struct Report {
     server: String,
-    runtime: &'static str,
+    runtime: RuntimeName,
     gap_limit: Duration,
     rows: Vec<Row>,
 }
@@ -19,7 +20,7 @@ pub(crate) struct Report {
 struct Row {
     name: &'static str,
     title: &'static str,
-    gap: Gap,
+    expected: Expectation,
     figures: Figures,
     checks: Vec<Check>,
 }
@@ -30,20 +31,20 @@ impl Row {
     }
 
     fn gap_limit(&self, limit: Duration) -> Option<Duration> {
-        (self.gap == Gap::Limited).then_some(limit)
+        self.expected.gap.limit(limit)
     }
 }
 
 impl Report {
     /// Judges what was measured. The first step is the control phase.
-    pub(crate) fn new(server: String, runtime: &'static str, steps: Vec<(Step, Figures)>) -> Self {
+    pub(crate) fn new(server: String, runtime: RuntimeName, steps: Vec<(Step, Figures)>) -> Self {
         let control = steps.iter().find(|(step, _)| step.expected.gap == Gap::Reference);
         let gap_limit = gap_limit(control.map_or(Duration::ZERO, |(_, figures)| figures.gap));
         let rows = steps.into_iter().map(|(step, figures)| Row {
             name: step.name,
             title: step.title,
-            gap: step.expected.gap,
             checks: judge(&step.expected, &figures, gap_limit),
+            expected: step.expected,
             figures,
         });
         Self { server, runtime, gap_limit, rows: rows.collect() }
@@ -59,7 +60,7 @@ impl Report {
         Json::Object(vec![
             ("hitless", self.is_hitless().into()),
             ("server", self.server.as_str().into()),
-            ("runtime", self.runtime.into()),
+            ("runtime", self.runtime.to_string().as_str().into()),
             ("gap_floor_ms", in_millis(GAP_FLOOR).into()),
             ("gap_factor", u64::from(GAP_FACTOR).into()),
             ("gap_limit_ms", in_millis(self.gap_limit).into()),
@@ -73,8 +74,8 @@ impl Row {
         let Figures { operations, errors, counted, gap, slowest, p999_before, p999_during, emptied, dials } =
             &self.figures;
         let dials = Json::Object(vec![
-            ("accepted_by_target", dials.target.into()),
-            ("accepted_elsewhere", dials.elsewhere.into()),
+            ("accepted_by_target", dials.to_targets(self.expected.accepted).into()),
+            ("accepted_elsewhere", dials.elsewhere(self.expected.accepted).into()),
             ("made_for_handoffs", dials.made.into()),
             ("failed", dials.failed.into()),
         ]);
@@ -113,7 +114,7 @@ impl Row {
             time(p999_before),
             time(p999_during),
             time(emptied),
-            format!("{failed}{}", dials.target + dials.elsewhere),
+            format!("{failed}{}", dials.accepted.iter().sum::<u64>()),
         ]
     }
 }
@@ -169,11 +170,12 @@ impl Report {
         )?;
         writeln!(
             f,
-            "  and {GAP_FACTOR} x the control phase's, and is not judged where the server itself was slow;"
+            "  and {GAP_FACTOR} x the control phase's; not judged where the server itself was slow, and longer by twice"
         )?;
+        writeln!(f, "  the outage where it refused to serve;")?;
         writeln!(
             f,
-            "  dials: one for each connection, by the target's own count, and the scout's that failed (n +);"
+            "  dials: one for each connection that moves, by the nodes' own count, and the scout's that failed (n +);"
         )?;
         writeln!(f, "  the old node empty before it closes what is left")
     }

@@ -11,11 +11,11 @@ use crate::interrupts::{Interrupted, Interrupts};
 use crate::load::{self, Load, TASKS, Tally};
 use crate::log::{Log, Who};
 use crate::meter::{Interval, Meter};
-use crate::narrator::Counts;
-use crate::pool::Pool;
+use crate::narrator::{Counts, Narrator};
+use crate::pool::{self, Pool, RuntimeName};
 use crate::step::Step;
 use crate::verdict::{Counted, Dials, Figures, millis};
-use crate::world::{Auditor, Node, World};
+use crate::world::{Auditor, NODES, Node, World};
 
 /// How long a request may take to end once the load is to stop: longer than any relaxed timeout.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -27,7 +27,9 @@ const ASK: Duration = Duration::from_millis(10);
 /// Everything that a step needs.
 pub(crate) struct Rig {
     pub(crate) world: Arc<World>,
-    pub(crate) pool: Pool,
+    pub(crate) runtime: RuntimeName,
+    /// None before the first step.
+    pub(crate) pool: Option<Box<dyn Pool>>,
     pub(crate) auditor: Auditor,
     pub(crate) log: Arc<Log>,
     pub(crate) counts: Arc<Counts>,
@@ -39,16 +41,25 @@ impl Rig {
     /// Runs a step and measures it. Between two steps there is no load, so that counts can be compared.
     ///
     /// # Errors
-    /// [`Interrupted`], or the counters cannot be read.
+    /// [`Interrupted`], the pool cannot be opened, or the counters cannot be read.
     pub(crate) fn run(&mut self, step: &Step) -> Result<Figures, Box<dyn Error>> {
+        self.world.settle();
+        if let Some(nodes) = step.new_pool {
+            self.close();
+            self.world.point_name_at(nodes);
+        }
         let keys = load::counter_keys();
         let counters = self.auditor.counters(&keys)?;
-        let dials = self.dials(step.route);
+        let pool = match &mut self.pool {
+            Some(pool) => &**pool,
+            closed => &**closed.insert(open(self.runtime, &self.world, &self.log, &self.counts)?),
+        };
+        let dials_before = dials(&self.world, &self.counts);
 
         let began = clock::now();
         let meter = Arc::new(Meter::new(began, TASKS));
         self.display.begin(step.title, &meter);
-        let load = self.pool.start_load(&meter, &self.log);
+        let load = pool.start_load(&meter, &self.log);
         let mut stage = Stage::new(self, Arc::clone(&meter));
         let outcome = (step.act)(&mut stage);
         let parts = stage.leave();
@@ -65,17 +76,15 @@ impl Rig {
             let added = after as i64 - *before as i64;
             figures.counted.add(Counted::compare(added, acknowledged, uncertain));
         }
-        figures.dials = difference(self.dials(step.route), dials);
-        figures.emptied = step.route.zip(parts.event_at).and_then(|((source, _), event_at)| {
-            let emptied_at = self.world.emptied_after(source, event_at)?;
-            Some(emptied_at.saturating_duration_since(event_at))
-        });
+        figures.dials = difference(dials(&self.world, &self.counts), dials_before);
         Ok(figures)
     }
 
-    /// Closes the pool, then the nodes, and leaves the terminal as it was.
-    pub(crate) fn close(self) {
-        self.pool.close();
+    /// Closes the pool, if it is open.
+    pub(crate) fn close(&mut self) {
+        if let Some(pool) = self.pool.take() {
+            pool.close();
+        }
     }
 
     fn end_load(&self, load: Load) -> Vec<Option<Tally>> {
@@ -85,26 +94,29 @@ impl Rig {
         }
         tallies
     }
+}
 
-    fn dials(&self, route: Option<(Node, Node)>) -> Dials {
-        let target = route.map(|(_, target)| target);
-        let accepted = |to_target: bool| -> u64 {
-            let nodes = Node::ALL.into_iter().filter(|node| (Some(*node) == target) == to_target);
-            nodes.map(|node| self.world.accepted(node) as u64).sum()
-        };
-        Dials {
-            target: accepted(true),
-            elsewhere: accepted(false),
-            made: self.counts.handoff_dials(),
-            failed: self.counts.failed_handoff_dials(),
-        }
+fn open(
+    runtime: RuntimeName,
+    world: &World,
+    log: &Arc<Log>,
+    counts: &Arc<Counts>,
+) -> Result<Box<dyn Pool>, Box<dyn Error>> {
+    let nodes = Node::ALL.map(|node| (node, world.address(node)));
+    pool::open(runtime, world.names(), Narrator::new(nodes, Arc::clone(log), Arc::clone(counts)))
+}
+
+fn dials(world: &World, counts: &Counts) -> Dials {
+    Dials {
+        accepted: Node::ALL.map(|node| world.accepted(node) as u64),
+        made: counts.handoff_dials(),
+        failed: counts.failed_handoff_dials(),
     }
 }
 
 fn difference(after: Dials, before: Dials) -> Dials {
     Dials {
-        target: after.target - before.target,
-        elsewhere: after.elsewhere - before.elsewhere,
+        accepted: std::array::from_fn::<_, NODES, _>(|node| after.accepted[node] - before.accepted[node]),
         made: after.made - before.made,
         failed: after.failed - before.failed,
     }
@@ -121,8 +133,11 @@ pub(crate) struct Stage<'a> {
 #[derive(Default)]
 struct Parts {
     event_at: Option<Instant>,
+    announced_at: Option<Instant>,
     before: Option<Interval>,
     during: Option<Interval>,
+    /// For each node that was to be left, how long that took from its announcement on; none if it was never empty.
+    emptied: Vec<Option<Duration>>,
 }
 
 impl<'a> Stage<'a> {
@@ -135,17 +150,31 @@ impl<'a> Stage<'a> {
         self.rig.interrupts.wait(time)
     }
 
-    /// Lets the load go on until so long after the event.
-    pub(crate) fn wait_since_event(&self, time: Duration) -> Result<(), Interrupted> {
-        let event_at = self.parts.event_at.unwrap_or_else(clock::now);
-        self.rig.interrupts.wait_until(event_at + time)
+    /// Lets the load go on until so long after the last announcement.
+    pub(crate) fn wait_since_announcement(&self, time: Duration) -> Result<(), Interrupted> {
+        let announced_at = self.parts.announced_at.unwrap_or_else(clock::now);
+        self.rig.interrupts.wait_until(announced_at + time)
     }
 
-    /// The clients of `source` are told to go to `target`. When the time is over, `source` closes what is left.
-    pub(crate) fn announce_move(&mut self, source: Node, target: Node, time: Duration) {
-        self.begin_event();
-        self.say(format!("{source} announces MOVING to {target} within {time:?}"));
+    /// The clients of `source` are told to go to `target`, or to wherever its name will lead. When the time is over,
+    /// `source` closes what is left.
+    pub(crate) fn announce_move(&mut self, source: Node, target: Option<Node>, time: Duration) {
+        self.begin_announcement();
+        let to = target.map_or_else(|| "without a target".to_owned(), |target| format!("to {target}"));
+        self.say(format!("{source} announces MOVING {to} within {time:?}"));
         self.rig.world.announce_move(source, target, time);
+    }
+
+    /// Everything that was announced is over, and every node serves as usual.
+    pub(crate) fn settle(&self) {
+        self.rig.world.settle();
+    }
+
+    /// The name leads to these nodes from now on.
+    pub(crate) fn point_name_at(&self, nodes: &[Node]) {
+        let list: Vec<String> = nodes.iter().map(Node::to_string).collect();
+        self.say(format!("the name leads to {} now", list.join(" and ")));
+        self.rig.world.point_name_at(nodes);
     }
 
     /// A node refuses dials from now on.
@@ -160,18 +189,43 @@ impl<'a> Stage<'a> {
         self.rig.world.accept_dials(node);
     }
 
+    /// A node refuses dials from now on, and closes its connections.
+    pub(crate) fn kill(&self, node: Node) {
+        self.say(format!("{node} is gone: it closes its connections and refuses dials"));
+        self.rig.world.refuse_dials(node);
+        self.rig.world.close_connections(node);
+    }
+
     /// Clients are told that a migration begins.
     pub(crate) fn announce_migration(&mut self, time: Duration) {
-        self.begin_event();
+        self.begin_announcement();
         self.say(format!("announces MIGRATING within {time:?}"));
         self.rig.world.announce_migration(time);
     }
 
-    /// Clients are told that the migration is over. That is the end of the event.
-    pub(crate) fn complete_migration(&mut self) {
+    /// Clients are told that the migration is over.
+    pub(crate) fn complete_migration(&self) {
         self.say("announces MIGRATED".to_owned());
         self.rig.world.complete_migration();
-        self.end_event();
+    }
+
+    /// Clients are told that a failover begins.
+    pub(crate) fn announce_failover(&mut self, time: Duration) {
+        self.begin_announcement();
+        self.say(format!("announces FAILING_OVER within {time:?}"));
+        self.rig.world.announce_failover(time);
+    }
+
+    /// Clients are told that the failover is over.
+    pub(crate) fn complete_failover(&self) {
+        self.say("announces FAILED_OVER".to_owned());
+        self.rig.world.complete_failover();
+    }
+
+    /// A node refuses writes from now on.
+    pub(crate) fn demote(&self, node: Node) {
+        self.say(format!("{node} is demoted: it answers writes with READONLY"));
+        self.rig.world.demote(node);
     }
 
     /// Every reply of a node is late by `delay`, for so long.
@@ -180,31 +234,37 @@ impl<'a> Stage<'a> {
         self.rig.world.delay_replies(node, delay, lasting);
     }
 
-    /// Waits until a node has no connection, or for as long as any relaxed timeout. That is the end of the event.
+    /// Waits until a node has no connection, or for as long as any relaxed timeout.
     pub(crate) fn wait_until_empty(&mut self, node: Node) -> Result<(), Interrupted> {
         let give_up = clock::now() + PATIENCE;
         while self.rig.world.connections(node) > 0 && clock::now() < give_up {
             self.wait(ASK)?;
         }
-        let event_at = self.parts.event_at.unwrap_or_else(clock::now);
-        if let Some(emptied_at) = self.rig.world.emptied_after(node, event_at) {
-            self.say(format!(
-                "{node} is empty after {}",
-                millis(emptied_at.saturating_duration_since(event_at))
-            ));
+        let announced_at = self.parts.announced_at.unwrap_or_else(clock::now);
+        let emptied_at = self.rig.world.emptied_after(node, announced_at);
+        let took = emptied_at.map(|at| at.saturating_duration_since(announced_at));
+        if let Some(took) = took {
+            self.say(format!("{node} is empty after {}", millis(took)));
         }
-        self.wait_since_event(SHORTEST_EVENT)?;
-        self.end_event();
+        self.parts.emptied.push(took);
         Ok(())
     }
 
-    fn begin_event(&mut self) {
-        self.parts.before = Some(self.meter.cut());
-        self.parts.event_at = Some(clock::now());
+    /// The event is over; not before it has lasted for so long that there is something to see.
+    pub(crate) fn end_event(&mut self) -> Result<(), Interrupted> {
+        let event_at = self.parts.event_at.unwrap_or_else(clock::now);
+        self.rig.interrupts.wait_until(event_at + SHORTEST_EVENT)?;
+        self.parts.during = Some(self.meter.cut());
+        Ok(())
     }
 
-    fn end_event(&mut self) {
-        self.parts.during = Some(self.meter.cut());
+    fn begin_announcement(&mut self) {
+        let now = clock::now();
+        if self.parts.event_at.is_none() {
+            self.parts.before = Some(self.meter.cut());
+            self.parts.event_at = Some(now);
+        }
+        self.parts.announced_at = Some(now);
     }
 
     fn say(&self, text: String) {
@@ -232,7 +292,13 @@ impl Parts {
             slowest: whole.slowest(),
             p999_before: p999(self.before.as_ref().unwrap_or(&rest)),
             p999_during: self.during.as_ref().and_then(p999),
+            emptied: slowest(&self.emptied),
             ..Figures::default()
         }
     }
+}
+
+/// The longest of them; none if one of them is missing.
+fn slowest(times: &[Option<Duration>]) -> Option<Duration> {
+    times.iter().copied().collect::<Option<Vec<_>>>()?.into_iter().max()
 }

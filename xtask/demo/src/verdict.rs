@@ -3,6 +3,8 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use crate::world::{NODES, Node};
+
 /// Below this nobody tells a gap from the noise of a busy machine.
 pub(crate) const GAP_FLOOR: Duration = Duration::from_millis(100);
 /// A step may have a gap of so many times that of the control phase.
@@ -11,20 +13,20 @@ pub(crate) const GAP_FACTOR: u32 = 3;
 /// What a step must show to be hitless.
 #[derive(Clone, Debug)]
 pub(crate) struct Expectation {
-    /// The pool that moves; none if it stays where it is.
-    pub(crate) moves: Option<PoolMove>,
+    /// The connections that nodes accept; the others accept none.
+    pub(crate) accepted: &'static [(Node, u64)],
+    /// How these come about; none if no connection is handed off.
+    pub(crate) handoffs: Option<Handoffs>,
     /// What is expected of the longest gap.
     pub(crate) gap: Gap,
     /// The server was that slow, or the step has shown nothing.
     pub(crate) slowness: Option<Duration>,
 }
 
-/// A whole pool that leaves a node.
+/// Connections that leave a node for another one.
 #[derive(Clone, Debug)]
-pub(crate) struct PoolMove {
-    /// The size of the pool.
-    pub(crate) connections: u64,
-    /// How often the scout meets a node that is not there.
+pub(crate) struct Handoffs {
+    /// How often scouts meet a node that is not there.
     pub(crate) failed_dials: RangeInclusive<u64>,
     /// By then the old node must be empty: later it closes what is left.
     pub(crate) within: Duration,
@@ -39,6 +41,20 @@ pub(crate) enum Gap {
     Limited,
     /// It is not: the server itself was slow.
     ServerIsSlow,
+    /// The server refused to serve for so long, and the client tried again after pauses that it doubled each time.
+    Outage(Duration),
+}
+
+impl Gap {
+    /// The longest that is hitless, where there is a limit; `usual` is that of a server that serves.
+    pub(crate) fn limit(self, usual: Duration) -> Option<Duration> {
+        match self {
+            Self::Reference | Self::ServerIsSlow => None,
+            Self::Limited => Some(usual),
+            // Pauses that double meet the end of an outage late by its own length at most.
+            Self::Outage(outage) => Some(outage * 2 + usual),
+        }
+    }
 }
 
 /// What was measured in a step.
@@ -58,7 +74,7 @@ pub(crate) struct Figures {
     pub(crate) p999_before: Option<Duration>,
     /// p99.9 from the event until it is over, at least one second.
     pub(crate) p999_during: Option<Duration>,
-    /// From the event until the old node had no connection.
+    /// From an announcement until the old node had no connection.
     pub(crate) emptied: Option<Duration>,
     /// Connections opened.
     pub(crate) dials: Dials,
@@ -92,14 +108,28 @@ impl Counted {
 /// Connections opened in a step.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Dials {
-    /// That the target accepted, by its own count.
-    pub(crate) target: u64,
-    /// That any other node accepted, by its own count.
-    pub(crate) elsewhere: u64,
+    /// That each node accepted, by its own count.
+    pub(crate) accepted: [u64; NODES],
     /// That the client made for handoffs, by its own word: what a dead node refuses, it does not see.
     pub(crate) made: u64,
     /// Those of them that failed.
     pub(crate) failed: u64,
+}
+
+impl Dials {
+    fn accepted_by(&self, node: Node) -> u64 {
+        self.accepted[node as usize]
+    }
+
+    /// Those that the nodes of `expected` accepted.
+    pub(crate) fn to_targets(&self, expected: &[(Node, u64)]) -> u64 {
+        expected.iter().map(|(node, _)| self.accepted_by(*node)).sum()
+    }
+
+    /// Those that the other nodes accepted.
+    pub(crate) fn elsewhere(&self, expected: &[(Node, u64)]) -> u64 {
+        self.accepted.iter().sum::<u64>() - self.to_targets(expected)
+    }
 }
 
 /// One criterion.
@@ -138,15 +168,15 @@ pub(crate) fn judge(expected: &Expectation, found: &Figures, gap_limit: Duration
         Check::none("INCRs lost", found.counted.lost),
         Check::none("INCRs executed twice", found.counted.twice),
     ];
-    if expected.gap == Gap::Limited {
-        let allowed = format!("at most {}", millis(gap_limit));
-        checks.push(Check::new("longest gap", millis(found.gap), allowed, found.gap <= gap_limit));
+    if let Some(limit) = expected.gap.limit(gap_limit) {
+        let allowed = format!("at most {}", millis(limit));
+        checks.push(Check::new("longest gap", millis(found.gap), allowed, found.gap <= limit));
     }
-    match &expected.moves {
-        Some(moves) => checks.extend(judge_move(moves, found)),
-        None => {
-            checks.push(Check::none("dials", found.dials.target + found.dials.elsewhere + found.dials.made))
-        }
+    judge_dials(expected, &found.dials, &mut checks);
+    if let Some(Handoffs { within, .. }) = &expected.handoffs {
+        let emptied = found.emptied.map_or_else(|| "never".to_owned(), millis);
+        let in_time = found.emptied.is_some_and(|emptied| emptied < *within);
+        checks.push(Check::new("old node empty", emptied, format!("within {}", millis(*within)), in_time));
     }
     if let Some(slowness) = expected.slowness {
         let slowest = found.slowest.unwrap_or_default();
@@ -156,20 +186,37 @@ pub(crate) fn judge(expected: &Expectation, found: &Figures, gap_limit: Duration
     checks
 }
 
-fn judge_move(moves: &PoolMove, found: &Figures) -> [Check; 5] {
-    let Dials { target, elsewhere, made, failed } = found.dials;
-    let needed = moves.connections + failed;
-    let (least, most) = (moves.failed_dials.start(), moves.failed_dials.end());
+fn judge_dials(expected: &Expectation, found: &Dials, checks: &mut Vec<Check>) {
+    for (node, connections) in expected.accepted {
+        let accepted = found.accepted_by(*node);
+        checks.push(Check::new(accepted_by(*node), accepted, connections, accepted == *connections));
+    }
+    checks.push(Check::none("dials accepted elsewhere", found.elsewhere(expected.accepted)));
+    let Some(Handoffs { failed_dials, .. }) = &expected.handoffs else {
+        return checks.push(Check::none("dials made for handoffs", found.made));
+    };
+    let (least, most) = (failed_dials.start(), failed_dials.end());
     let failures = if least == most { least.to_string() } else { format!("{least} to {most}") };
-    let emptied = found.emptied.map_or_else(|| "never".to_owned(), millis);
-    let in_time = found.emptied.is_some_and(|emptied| emptied < moves.within);
-    [
-        Check::new("dials accepted by the target", target, moves.connections, target == moves.connections),
-        Check::none("dials accepted elsewhere", elsewhere),
-        Check::new("dials that failed", failed, failures, moves.failed_dials.contains(&failed)),
-        Check::new("dials made", made, format!("{needed} (connections and failures)"), made == needed),
-        Check::new("old node empty", emptied, format!("within {}", millis(moves.within)), in_time),
-    ]
+    let connections: u64 = expected.accepted.iter().map(|(_, connections)| connections).sum();
+    let needed = connections + found.failed;
+    checks.extend([
+        Check::new("dials that failed", found.failed, failures, failed_dials.contains(&found.failed)),
+        Check::new(
+            "dials made for handoffs",
+            found.made,
+            format!("{needed} (connections and failures)"),
+            found.made == needed,
+        ),
+    ]);
+}
+
+fn accepted_by(node: Node) -> &'static str {
+    match node {
+        Node::A => "dials accepted by A",
+        Node::B => "dials accepted by B",
+        Node::C => "dials accepted by C",
+        Node::D => "dials accepted by D",
+    }
 }
 
 /// A duration as people read it.

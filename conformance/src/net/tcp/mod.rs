@@ -9,7 +9,7 @@ mod link;
 mod shared;
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Instant;
@@ -17,6 +17,29 @@ use std::time::Instant;
 use crate::server::{EndpointId, ServerMachine};
 use acceptor::Acceptor;
 use shared::{Shared, spawn};
+
+/// Ports that are tried before [`on_one_port`] gives up.
+const PORTS: usize = 16;
+
+/// Calls `start` with a port that the system picked: for servers that listen at one port of several addresses, as the
+/// nodes behind one name do. It is called again with another port if that one is taken at one of them.
+///
+/// # Errors
+/// Those of `start`; [`AddrInUse`](io::ErrorKind::AddrInUse) only after many ports.
+pub fn on_one_port<T>(mut start: impl FnMut(u16) -> io::Result<T>) -> io::Result<T> {
+    let mut attempt = || {
+        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
+        start(port)
+    };
+    let mut result = attempt();
+    for _ in 1..PORTS {
+        match &result {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => result = attempt(),
+            _ => break,
+        }
+    }
+    result
+}
 
 /// A server machine that listens on TCP.
 ///

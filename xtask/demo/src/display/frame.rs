@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::log::Line;
 use crate::meter::Interval;
 use crate::verdict::millis;
-use crate::world::Node;
+use crate::world::{NODES, Node};
 
 /// Lines of the event log that are shown.
 const LOG_LINES: usize = 10;
@@ -49,7 +49,7 @@ pub(super) struct View<'a> {
     pub(super) title: &'a str,
     pub(super) elapsed: Duration,
     pub(super) second: Option<&'a Second>,
-    pub(super) connections: [(Node, usize); 2],
+    pub(super) connections: [(Node, usize); NODES],
     pub(super) log: Vec<Line>,
 }
 
@@ -80,8 +80,8 @@ pub(super) fn nodes(connections: &[(Node, usize)]) -> String {
 /// Connections by node, as bars.
 fn bars(connections: &[(Node, usize)]) -> String {
     let bar =
-        |(node, count): &(Node, usize)| format!("{node} {count:2} {:<20}", "#".repeat((*count).min(20)));
-    connections.iter().map(bar).collect::<Vec<_>>().join("   ")
+        |(node, count): &(Node, usize)| format!("{node} {count:2} {:<10}", "#".repeat((*count).min(10)));
+    connections.iter().map(bar).collect::<Vec<_>>().join("  ")
 }
 
 #[cfg(test)]
@@ -97,7 +97,7 @@ mod tests {
             title: "title",
             elapsed: Duration::from_secs(3),
             second: None,
-            connections: [(Node::A, 3), (Node::B, 7)],
+            connections: [(Node::A, 3), (Node::B, 7), (Node::C, 0), (Node::D, 0)],
             log: log.after(0),
         };
         let empty = lines(&view(&log));

@@ -15,7 +15,7 @@ use self::frame::{Second, View};
 use self::terminal::Terminal;
 use crate::log::Log;
 use crate::meter::Meter;
-use crate::world::{Node, World};
+use crate::world::{NODES, Node, World};
 
 const TICK: Duration = Duration::from_millis(200);
 const SECOND: Duration = Duration::from_secs(1);
@@ -180,7 +180,7 @@ impl Painter {
         }
     }
 
-    fn connections(&self) -> [(Node, usize); 2] {
+    fn connections(&self) -> [(Node, usize); NODES] {
         Node::ALL.map(|node| (node, self.world.connections(node)))
     }
 }

@@ -3,8 +3,8 @@ use super::*;
 const MS: Duration = Duration::from_millis(1);
 
 fn expectation() -> Expectation {
-    let moves = PoolMove { connections: 10, failed_dials: 1..=3, within: 5000 * MS };
-    Expectation { moves: Some(moves), gap: Gap::Limited, slowness: None }
+    let handoffs = Handoffs { failed_dials: 1..=3, within: 5000 * MS };
+    Expectation { accepted: &[(Node::B, 10)], handoffs: Some(handoffs), gap: Gap::Limited, slowness: None }
 }
 
 fn hitless() -> Figures {
@@ -12,7 +12,7 @@ fn hitless() -> Figures {
         operations: 100_000,
         gap: 100 * MS,
         emptied: Some(2600 * MS),
-        dials: Dials { target: 10, elsewhere: 0, made: 12, failed: 2 },
+        dials: Dials { accepted: [0, 10, 0, 0], made: 12, failed: 2 },
         ..Figures::default()
     }
 }
@@ -47,9 +47,9 @@ fn each_defect_breaks_its_own_criterion() {
 
 #[test]
 fn dials_are_as_many_as_connections_and_scouts_need() {
-    assert_eq!(spoiled(|figures| figures.dials.target = 11), ["dials accepted by the target"]);
-    assert_eq!(spoiled(|figures| figures.dials.elsewhere = 1), ["dials accepted elsewhere"]);
-    assert_eq!(spoiled(|figures| figures.dials.made = 13), ["dials made"]);
+    assert_eq!(spoiled(|figures| figures.dials.accepted[1] = 11), ["dials accepted by B"]);
+    assert_eq!(spoiled(|figures| figures.dials.accepted[3] = 1), ["dials accepted elsewhere"]);
+    assert_eq!(spoiled(|figures| figures.dials.made = 13), ["dials made for handoffs"]);
     let storm = spoiled(|figures| figures.dials = Dials { failed: 40, made: 50, ..figures.dials });
     assert_eq!(storm, ["dials that failed"]);
     let never_dead = spoiled(|figures| figures.dials = Dials { failed: 0, made: 10, ..figures.dials });
@@ -58,16 +58,25 @@ fn dials_are_as_many_as_connections_and_scouts_need() {
 
 #[test]
 fn a_pool_that_stays_dials_nobody() {
-    let expected = Expectation { moves: None, ..expectation() };
+    let expected = Expectation { accepted: &[], handoffs: None, ..expectation() };
     let quiet = Figures { dials: Dials::default(), ..hitless() };
     assert_eq!(broken(&expected, &quiet), [""; 0]);
-    for dials in [
-        Dials { target: 1, ..Dials::default() },
-        Dials { elsewhere: 1, ..Dials::default() },
-        Dials { made: 1, ..Dials::default() },
+    for (dials, what) in [
+        (Dials { accepted: [1, 0, 0, 0], ..Dials::default() }, "dials accepted elsewhere"),
+        (Dials { made: 1, ..Dials::default() }, "dials made for handoffs"),
     ] {
-        assert_eq!(broken(&expected, &Figures { dials, ..quiet.clone() }), ["dials"]);
+        assert_eq!(broken(&expected, &Figures { dials, ..quiet.clone() }), [what]);
     }
+}
+
+#[test]
+fn connections_that_are_replaced_after_a_loss_are_not_handed_off() {
+    let expected = Expectation { handoffs: None, ..expectation() };
+    let dials = Dials { accepted: [0, 10, 0, 0], ..Dials::default() };
+    let replaced = Figures { dials, emptied: None, ..hitless() };
+    assert_eq!(broken(&expected, &replaced), [""; 0]);
+    let one_is_missing = Dials { accepted: [0, 9, 0, 0], ..dials };
+    assert_eq!(broken(&expected, &Figures { dials: one_is_missing, ..replaced }), ["dials accepted by B"]);
 }
 
 #[test]
@@ -78,6 +87,14 @@ fn the_gap_counts_only_where_the_server_is_not_slow_itself() {
     assert_eq!(broken(&Expectation { gap: Gap::Reference, ..expectation() }, &stalled), [""; 0]);
     let never_slow = Figures { slowest: Some(20 * MS), ..hitless() };
     assert_eq!(broken(&expected, &never_slow), ["slowest reply"]);
+}
+
+#[test]
+fn an_outage_of_the_server_lengthens_the_gap_by_twice_its_length_at_most() {
+    let expected = Expectation { gap: Gap::Outage(1000 * MS), ..expectation() };
+    let found = |gap| broken(&expected, &Figures { gap, ..hitless() });
+    assert_eq!(found(2100 * MS), [""; 0]);
+    assert_eq!(found(2101 * MS), ["longest gap"]);
 }
 
 #[test]

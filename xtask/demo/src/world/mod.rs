@@ -15,8 +15,8 @@ use std::sync::Arc;
 use hitless_conformance::net::redis_process::RedisProcess;
 
 pub(crate) use self::auditor::Auditor;
-pub(crate) use self::nodes::Nodes;
 use self::nodes::Endpoints;
+pub(crate) use self::nodes::Nodes;
 use crate::names::Names;
 
 /// Where `cargo xtask` says that there is a redis-server.
@@ -95,7 +95,12 @@ impl World {
         Ok(Self::new(Box::new(nodes), data, format!("redis-server {version}"), Some(redis)))
     }
 
-    fn new(nodes: Box<dyn Nodes>, data: SocketAddr, description: String, redis: Option<RedisProcess>) -> Self {
+    fn new(
+        nodes: Box<dyn Nodes>,
+        data: SocketAddr,
+        description: String,
+        redis: Option<RedisProcess>,
+    ) -> Self {
         let names = Arc::new(Names::new(nodes.address(Node::A).port()));
         Self { nodes, names, data, description, _redis: redis }
     }

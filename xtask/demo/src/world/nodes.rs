@@ -157,9 +157,8 @@ impl<B: Backend + Send + 'static> Nodes for Endpoints<B> {
     }
 
     fn demote(&self, node: Node) {
-        let rule = |command| {
-            Rule::new(Fault::Refuse(Frame::error(DEMOTED))).on(command).at(self.id(node)).always()
-        };
+        let rule =
+            |command| Rule::new(Fault::Refuse(Frame::error(DEMOTED))).on(command).at(self.id(node)).always();
         self.server.with(|server, _| WRITES.map(rule).into_iter().for_each(|rule| server.add_rule(rule)));
     }
 
