@@ -3,6 +3,8 @@
 //! The machines emit them in the order of the decisions they describe; logs and metrics are made from them. No
 //! payload, key, password or raw error text of a server is ever in one.
 
+mod line;
+
 use std::time::{Duration, Instant};
 
 use crate::endpoint::{Endpoint, Peer};
@@ -11,6 +13,8 @@ use crate::handshake::ErrorCode;
 use crate::ids::ConnId;
 use crate::notification::{NotificationError, NotificationKind, Seq};
 use crate::review::Unreviewed;
+
+pub use self::line::{Level, Line};
 
 /// Something that happened, true at the moment it is emitted.
 #[derive(Clone, Debug, PartialEq)]

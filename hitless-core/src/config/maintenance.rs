@@ -7,6 +7,7 @@ use super::ConfigError;
 use crate::breaker::BreakerConfig;
 use crate::endpoint::{Endpoint, Peer};
 use crate::endpoint_type::EndpointPreference;
+use crate::event::Level;
 use crate::mode::Mode;
 use crate::target_policy::{Policy, TargetPolicy, TargetVerdict};
 
@@ -22,6 +23,7 @@ pub struct Config {
     circuit_breaker: BreakerConfig,
     max_workers: Option<u32>,
     handoff_queue_size: Option<u32>,
+    log_level: Level,
     target_policy: Policy,
 }
 
@@ -73,6 +75,12 @@ impl Config {
         self.circuit_breaker
     }
 
+    /// What is logged.
+    #[must_use]
+    pub fn log_level(&self) -> Level {
+        self.log_level
+    }
+
     /// What the policy says of `target`, which the server names for the connections to `source`.
     pub(crate) fn judge_target(&self, target: &Endpoint, source: &Peer) -> TargetVerdict {
         self.target_policy.judge(target, source)
@@ -108,6 +116,7 @@ impl Default for Config {
             circuit_breaker: unset.circuit_breaker,
             max_workers: None,
             handoff_queue_size: None,
+            log_level: unset.log_level,
             target_policy: Policy::default(),
         }
     }
@@ -148,6 +157,7 @@ pub struct ConfigBuilder {
     circuit_breaker: BreakerConfig,
     max_workers: Option<u32>,
     handoff_queue_size: Option<u32>,
+    log_level: Level,
     target_policy: Policy,
 }
 
@@ -163,6 +173,7 @@ impl Default for ConfigBuilder {
             circuit_breaker: BreakerConfig::default(),
             max_workers: None,
             handoff_queue_size: None,
+            log_level: Level::default(),
             target_policy: Policy::default(),
         }
     }
@@ -227,6 +238,13 @@ impl ConfigBuilder {
         self
     }
 
+    /// What the logging hook and the feature `tracing` let through. Default: [`Level::Warn`]. [`Level::Info`] tells the
+    /// course of each maintenance in some lines per connection, [`Level::Debug`] every step.
+    pub fn log_level(mut self, level: Level) -> Self {
+        self.log_level = level;
+        self
+    }
+
     /// Who judges the endpoint that a MOVING names before it is dialled: NAT, allow-lists. Default: nobody.
     pub fn target_policy(mut self, policy: Arc<dyn TargetPolicy>) -> Self {
         self.target_policy = Policy::new(policy);
@@ -275,6 +293,7 @@ impl ConfigBuilder {
             circuit_breaker: self.circuit_breaker,
             max_workers: self.max_workers,
             handoff_queue_size: self.handoff_queue_size,
+            log_level: self.log_level,
             target_policy: self.target_policy,
         })
     }
