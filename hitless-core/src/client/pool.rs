@@ -114,6 +114,8 @@ impl Pool {
 impl Client {
     /// Begins to open a connection for `slot`.
     pub(super) fn open(&mut self, now: Instant, slot: usize) {
+        // The new id may have the place of one that the coordinator has forgotten: what it says of that one comes first.
+        self.obey_all(now);
         let conn = self.coordinator.open(now);
         // The coordinator says in its `Dial` whether to opt in.
         self.links.insert(conn, Link { slot, probe: Probe::Skip, connection: None, flushing: false });

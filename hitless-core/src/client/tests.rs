@@ -571,3 +571,25 @@ fn a_failed_handoff_leaves_its_slot() {
     world.answer_dials();
     assert_eq!(world.client.stats().serving, 3);
 }
+
+/// INV-20: one dial runs out of time at the moment at which the next one of another slot begins, at the same place.
+#[test]
+fn a_dial_that_times_out_leaves_its_slot() {
+    let mut world = World::with(|builder| builder.pool_size(2).connect_timeout(Some(SECOND)));
+    world.answer_dials();
+    for conn in world.conns() {
+        world.close(conn);
+    }
+    world.pass(SECOND / 10);
+    let (refused, _) = world.dials.remove(0);
+    world.client.handle_connect_failed(world.now, refused, io::ErrorKind::ConnectionRefused);
+    world.drain();
+    world.now += 10 * SECOND;
+    world.client.handle_timeout(world.now);
+    world.drain();
+    for _ in 0..4 {
+        world.answer_dials();
+        world.pass(SECOND);
+    }
+    assert_eq!(world.client.stats().serving, 2);
+}

@@ -345,12 +345,20 @@ impl Coordinator {
         self.report_finished(now, &source);
     }
 
-    /// The connection that was to be moved is gone. A dial that is under way becomes its successor's.
+    /// The connection that was to be moved is gone. A dial that is under way becomes its successor's; one whose address
+    /// is not even known is given up.
     pub(super) fn abandon_handoff(&mut self, now: Instant, from: ConnId) {
-        let dialing = |handoff: &Handoff| matches!(handoff.state, HandoffState::Dialing { .. });
-        if !self.handoffs.get(&from).is_some_and(dialing) {
-            self.leave_move(now, from);
+        if let Some(HandoffState::Dialing { to }) = self.handoffs.get(&from).map(|handoff| &handoff.state) {
+            let to = *to;
+            if !self.conns.get(to).is_some_and(|entry| matches!(entry.phase, Phase::Resolving(_))) {
+                return;
+            }
+            self.working.remove(&to);
+            self.breakers.settle(now, to, Verdict::Cancelled);
+            self.forget(to, CloseCause::ByClient);
+            self.close(to, CloseCause::ByClient);
         }
+        self.leave_move(now, from);
     }
 
     fn leave_move(&mut self, now: Instant, from: ConnId) {

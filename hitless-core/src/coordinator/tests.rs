@@ -242,9 +242,9 @@ fn the_newest_move_wins() {
     assert!(world.dials.is_empty(), "an old one is not obeyed again");
 }
 
-/// INV-10, PITFALL-16: a move that is over is remembered for a while.
+/// INV-09, INV-10, PITFALL-16: neither it nor an older one begins again.
 #[test]
-fn an_older_move_is_not_obeyed_after_a_newer_one() {
+fn a_move_that_is_over_is_remembered() {
     let mut world = World::new("127.0.0.1:1", 1);
     let conn = world.connected(1)[0];
     let end = world.now + 22 * SECOND;
@@ -254,8 +254,9 @@ fn an_older_move_is_not_obeyed_after_a_newer_one() {
         world.refuse_dials();
     }
     assert_eq!(world.coordinator.stats().moves, 0);
+    world.notify(conn, &moving(5, 15 * SECOND, 2));
     world.notify(conn, &moving(4, 15 * SECOND, 3));
-    assert_eq!(world.ignored(), [Ignored::Stale]);
+    assert_eq!(world.ignored(), [Ignored::Duplicate, Ignored::Stale]);
     assert!(world.dials.is_empty());
 }
 
@@ -280,6 +281,23 @@ fn no_loop_is_possible() {
     world.notify(to, &moving(1, 15 * SECOND, 2));
     assert_eq!(world.ignored(), [Ignored::AlreadyThere]);
     assert!(world.dials.is_empty());
+}
+
+/// PITFALL-27: being told again on arrival moves nobody, also where the target is a name.
+#[test]
+fn no_loop_is_possible_by_way_of_a_name() {
+    let mut world = World::new("127.0.0.1:1", 1);
+    let conns = world.connected(1);
+    let target = MoveTarget::Endpoint(Endpoint::parse("b.example.com", 2).unwrap());
+    let moving = Notification::Moving { seq: Seq(1), grace: 15 * SECOND, target };
+    world.notify(conns[0], &moving);
+    let to = world.lookups[0];
+    world.coordinator.handle_resolved(world.now, to, Ok(vec!["127.0.0.1".parse().unwrap()]));
+    world.drain();
+    world.answer_dials();
+    world.notify(to, &moving);
+    assert_eq!(world.ignored(), [Ignored::AlreadyThere]);
+    assert!(world.dials.is_empty() && world.lookups.len() == 1);
 }
 
 #[test]
@@ -314,6 +332,23 @@ fn an_old_move_does_not_turn_away_what_a_newer_one_leads_there() {
     world.coordinator.handle_ready(world.now, to, OptIn::Accepted);
     world.drain();
     assert_eq!(world.cut_over.last(), Some(&(conn, to)));
+}
+
+/// A connection ends while the target of its move is being looked up: nothing is dialled for it, and the worker is free.
+#[test]
+fn nothing_is_dialled_for_a_connection_that_is_gone() {
+    let mut world = World::new("127.0.0.1:1", 1);
+    let conn = world.connected(1)[0];
+    let target = MoveTarget::Endpoint(Endpoint::parse("localhost", 2).unwrap());
+    world.notify(conn, &Notification::Moving { seq: Seq(1), grace: 15 * SECOND, target });
+    let to = world.lookups[0];
+    world.coordinator.handle_closed(world.now, conn, CloseCause::ByServer);
+    world.drain();
+    assert_eq!(world.coordinator.stats().handoffs_working, 0);
+    world.coordinator.handle_resolved(world.now, to, Ok(vec![[127, 0, 0, 1].into()]));
+    world.drain();
+    assert!(world.dials.is_empty());
+    assert!(!world.events.iter().any(|event| matches!(event, Event::HandoffDialing { .. })));
 }
 
 /// PITFALL-17: new dials follow the move, and afterwards the name alone counts.
