@@ -218,6 +218,8 @@ impl Drawing {
             _ => (home, endpoint),
         };
         let (lands, shortest) = match to {
+            // Less time than that is not enough to wait for a target that is late, and still to move one by one.
+            Where::Endpoint(target) if self.weather == Weather::Gentle => (target, 5),
             Where::Endpoint(target) => (target, 2),
             Where::Nowhere | Where::Absent | Where::Dead => (*pick(rng, &others), 4),
         };

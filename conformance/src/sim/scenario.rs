@@ -26,6 +26,8 @@ use crate::server::ServerMachine;
 const PATIENCE: Duration = Duration::from_secs(30);
 /// The longest from the end of all faults until everybody has an answer and the pool is whole.
 const RECOVERY: Duration = Duration::from_secs(60);
+/// The longest that something which a fault has held up is still on its way afterwards.
+const SETTLING: Duration = Duration::from_secs(5);
 
 /// A run that has not begun.
 pub(super) struct Scenario {
@@ -125,6 +127,8 @@ impl Scenario {
 
     /// Every connection answers: the pool takes turns.
     fn probe(&mut self, client: &Client<Executor>) {
+        let settled = self.sim.executor.now() + SETTLING;
+        self.sim.run_until("what was late has arrived", 2 * SETTLING, |sim| sim.executor.now() >= settled);
         let stats = client.stats();
         assert_eq!(
             (stats.requests, stats.parked),
