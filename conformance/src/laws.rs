@@ -181,21 +181,28 @@ fn old_connections_get_nothing_new(bed: &mut Testbed) {
 }
 
 /// From the moment at which all connections of a source have moved until the next move begins, or a new connection is
-/// opened there because everything else failed.
+/// opened there because everything else failed. A source that is a virtual address, and so its own target, does not retire.
 fn retired_intervals(events: &[(Instant, Event)]) -> Vec<(Peer, Instant, Option<Instant>)> {
     let mut intervals: Vec<(Peer, Instant, Option<Instant>)> = Vec::new();
+    let mut serving: BTreeMap<ConnId, Peer> = BTreeMap::new();
     for (at, event) in events {
         match event {
-            Event::MoveFinished { source, stayed: 0, .. } => intervals.push((source.clone(), *at, None)),
+            Event::MoveFinished { source, .. } if !serving.values().any(|peer| peer == source) => {
+                intervals.push((source.clone(), *at, None));
+            }
             Event::MoveStarted { .. } => {
                 for (_, _, end) in &mut intervals {
                     end.get_or_insert(*at);
                 }
             }
-            Event::ConnectionReady { peer, .. } => {
+            Event::ConnectionReady { conn, peer, .. } => {
+                serving.insert(*conn, peer.clone());
                 for (_, _, end) in intervals.iter_mut().filter(|(source, ..)| source == peer) {
                     end.get_or_insert(*at);
                 }
+            }
+            Event::CutOver { from: conn, .. } | Event::ConnectionClosed { conn, .. } => {
+                serving.remove(conn);
             }
             _ => {}
         }
