@@ -32,7 +32,7 @@ pub(super) fn check(files: &[Source]) -> Vec<Finding> {
         if !breakages.iter().any(|breakage| breakage.stands_for.contains(&id)) {
             let message =
                 format!("{id} has tests, and no breakage in {PATH} shows that they would notice: add one");
-            findings.push(Finding::new(REGISTER, line, message).warning());
+            findings.push(Finding::new(REGISTER, line, message));
         }
     }
     findings
