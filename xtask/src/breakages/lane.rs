@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use super::edit::apply;
@@ -45,8 +45,10 @@ pub(super) struct Lane<'a> {
 }
 
 /// How a run of tests ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Ended {
-    Exited(ExitStatus),
+    Succeeded,
+    Failed,
     /// It was killed.
     TimedOut,
 }
@@ -104,19 +106,8 @@ impl<'a> Lane<'a> {
         if !self.build(&breakage.test, &log)? {
             return Ok(Outcome::DoesNotCompile);
         }
-        let path = breakage.test.path.as_str();
-        let ended = self.run(&breakage.test, &[path], &log)?;
-        let results = results(&fs::read_to_string(&log)?);
-        Ok(match (ended, results.get(path), breakage.hangs) {
-            (Ended::TimedOut, _, true) => Outcome::Detected,
-            (Ended::TimedOut, _, false) => Outcome::Hangs,
-            (Ended::Exited(_), _, true) => Outcome::DoesNotHang,
-            (Ended::Exited(_), Some(passed), false) if *passed => Outcome::Undetected,
-            (Ended::Exited(_), Some(_), false) => Outcome::Detected,
-            // It began and has no result: the process has died of it.
-            (Ended::Exited(status), None, false) if !status.success() => Outcome::Detected,
-            (Ended::Exited(_), None, false) => Outcome::NoSuchTest,
-        })
+        let ended = self.run(&breakage.test, &[&breakage.test.path], &log)?;
+        Ok(judge(breakage, ended, &fs::read_to_string(&log)?))
     }
 
     /// Whether a test passes on the copy as it is. The tests of one target are looked at together, when the first is asked for.
@@ -185,7 +176,7 @@ fn wait(mut child: Child) -> io::Result<Ended> {
     let deadline = now() + TIME_LIMIT;
     loop {
         if let Some(status) = child.try_wait()? {
-            return Ok(Ended::Exited(status));
+            return Ok(if status.success() { Ended::Succeeded } else { Ended::Failed });
         }
         if now() >= deadline {
             kill(&mut child)?;
@@ -203,6 +194,21 @@ fn kill(child: &mut Child) -> io::Result<()> {
         child.kill()?;
     }
     child.wait().map(drop)
+}
+
+/// What the run of the one test of a breakage shows.
+fn judge(breakage: &Breakage, ended: Ended, output: &str) -> Outcome {
+    let result = results(output).get(&breakage.test.path).copied();
+    match (ended, result, breakage.hangs) {
+        (Ended::TimedOut, _, true) => Outcome::Detected,
+        (Ended::TimedOut, _, false) => Outcome::Hangs,
+        // It began and has no result: the process has died of it.
+        (Ended::Failed, None, false) if output.contains("running 1 test") => Outcome::Detected,
+        (_, None, _) => Outcome::NoSuchTest,
+        (_, Some(_), true) => Outcome::DoesNotHang,
+        (_, Some(true), false) => Outcome::Undetected,
+        (_, Some(false), false) => Outcome::Detected,
+    }
 }
 
 /// What each test came to, from the output of the test harness: true for those that passed.
@@ -263,6 +269,25 @@ mod tests {
     use super::*;
 
     #[test]
+    fn only_the_failure_of_the_named_test_counts() {
+        let mut breakage =
+            Breakage { test: Test { path: "a::b".into(), ..Test::default() }, ..Breakage::default() };
+        let failed = "running 1 test\ntest a::b ... FAILED\n";
+        assert_eq!(judge(&breakage, Ended::Failed, failed), Outcome::Detected);
+        let passed = "running 1 test\ntest a::b ... ok\n";
+        assert_eq!(judge(&breakage, Ended::Succeeded, passed), Outcome::Undetected);
+        assert_eq!(judge(&breakage, Ended::Failed, "running 1 test\n"), Outcome::Detected, "it died");
+        assert_eq!(judge(&breakage, Ended::Failed, ""), Outcome::NoSuchTest);
+        assert_eq!(judge(&breakage, Ended::Succeeded, "running 0 tests\n"), Outcome::NoSuchTest);
+        let ignored = "running 1 test\ntest a::b ... ignored, slow\n";
+        assert_eq!(judge(&breakage, Ended::Succeeded, ignored), Outcome::NoSuchTest);
+        assert_eq!(judge(&breakage, Ended::TimedOut, "running 1 test\n"), Outcome::Hangs);
+        breakage.hangs = true;
+        assert_eq!(judge(&breakage, Ended::TimedOut, "running 1 test\n"), Outcome::Detected);
+        assert_eq!(judge(&breakage, Ended::Failed, failed), Outcome::DoesNotHang);
+    }
+
+    #[test]
     fn the_results_of_tests_are_read() {
         let output = "running 3 tests\ntest a::b ... ok\ntest c - should panic ... FAILED\ntest d ... ignored, slow\n\n\
             test result: FAILED. 1 passed; 1 failed; 1 ignored; 0 measured\n";
@@ -302,6 +327,6 @@ mod tests {
         kill(&mut child).unwrap();
         assert_eq!(child.wait().unwrap().signal(), Some(9));
         let quick = Command::new("true").spawn().unwrap();
-        assert!(matches!(wait(quick).unwrap(), Ended::Exited(status) if status.success()));
+        assert_eq!(wait(quick).unwrap(), Ended::Succeeded);
     }
 }
