@@ -2,8 +2,8 @@
 
 use std::sync::mpsc::Sender;
 
-use crate::hitless::{Client, Error, Frame, cmd};
-use crate::record::{Epoch, Op, Record, now, status};
+use super::hitless::{Client, Error, Frame, cmd};
+use super::record::{Epoch, Op, Record, now, status};
 
 /// A worker, its keys, and what it knows of them.
 pub(crate) struct Worker {

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
 
-use crate::Failure;
-use crate::hitless::{
+use super::Failure;
+use super::hitless::{
     Adapter, Builder, ConfigBuilder, Endpoint, EndpointPreference, Host, Mode, Protocol, maintenance,
 };
 

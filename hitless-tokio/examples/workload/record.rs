@@ -6,8 +6,8 @@ use std::io::{self, BufWriter, Write};
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use crate::hitless::{Delivery, Error, RequestError, SendError};
-use crate::summary::Summary;
+use super::hitless::{Delivery, Error, RequestError, SendError};
+use super::summary::Summary;
 
 /// The longest status.
 const STATUS: usize = 90;

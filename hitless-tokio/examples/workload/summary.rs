@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-use crate::record::{Op, Record};
+use super::record::{Op, Record};
 
 /// Figures of all operations.
 #[derive(Default)]

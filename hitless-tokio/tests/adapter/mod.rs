@@ -2,6 +2,7 @@
 
 #[cfg(unix)]
 mod unix;
+mod workload;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};

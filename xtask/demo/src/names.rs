@@ -76,7 +76,7 @@ mod tests {
     fn the_name_leads_where_it_was_pointed_at_and_no_other_name_leads_anywhere() {
         let names = Names::new(7000);
         assert_eq!(names.url(), "redis://redis.demo:7000");
-        assert_eq!(names.look_up(NAME).unwrap(), [IpAddr::from([0; 4]); 0]);
+        assert!(names.look_up(NAME).unwrap().is_empty());
         names.point_at(vec![Ipv4Addr::LOCALHOST.into()]);
         assert_eq!(names.look_up(NAME).unwrap(), [Ipv4Addr::LOCALHOST]);
         assert_eq!(names.look_up("redis.example").unwrap_err().kind(), io::ErrorKind::NotFound);

@@ -117,17 +117,17 @@ pub(crate) struct Dials {
 }
 
 impl Dials {
-    fn accepted_by(&self, node: Node) -> u64 {
+    fn accepted_by(self, node: Node) -> u64 {
         self.accepted[node as usize]
     }
 
     /// Those that the nodes of `expected` accepted.
-    pub(crate) fn to_targets(&self, expected: &[(Node, u64)]) -> u64 {
+    pub(crate) fn to_targets(self, expected: &[(Node, u64)]) -> u64 {
         expected.iter().map(|(node, _)| self.accepted_by(*node)).sum()
     }
 
     /// Those that the other nodes accepted.
-    pub(crate) fn elsewhere(&self, expected: &[(Node, u64)]) -> u64 {
+    pub(crate) fn elsewhere(self, expected: &[(Node, u64)]) -> u64 {
         self.accepted.iter().sum::<u64>() - self.to_targets(expected)
     }
 }

@@ -1,13 +1,12 @@
 //! What the workload example writes down.
 
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 #![allow(dead_code, reason = "the example uses what is not tested here")]
 
-#[path = "../examples/workload/load.rs"]
+#[path = "../../examples/workload/load.rs"]
 mod load;
-#[path = "../examples/workload/record.rs"]
+#[path = "../../examples/workload/record.rs"]
 mod record;
-#[path = "../examples/workload/summary.rs"]
+#[path = "../../examples/workload/summary.rs"]
 mod summary;
 
 use std::sync::mpsc;
@@ -15,12 +14,12 @@ use std::time::Duration;
 
 use hitless_conformance::net::tcp::TcpServer;
 use hitless_conformance::server::{EndpointSpec, Server, ServerConfig};
-use hitless_tokio as hitless;
-use hitless_tokio::Client;
 
 use self::load::Worker;
 use self::record::{Epoch, Record};
 use self::summary::Summary;
+use crate::block_on;
+use crate::hitless::{self, Client};
 
 /// `op,status,value` of a record.
 fn outcome(record: &Record) -> String {
@@ -33,13 +32,34 @@ fn outcome(record: &Record) -> String {
     [fields[2], fields[3], fields[5]].join(",")
 }
 
-#[tokio::test]
-async fn each_operation_is_one_line() {
+#[test]
+fn each_operation_is_one_line() {
+    let records = block_on(operate());
+    let outcomes: Vec<String> = records.iter().map(outcome).collect();
+    let (last, answered) = outcomes.split_last().unwrap();
+    assert_eq!(
+        answered,
+        ["I,ok,1", "S,ok,", "I,ok,2", "G,ok,", "I,ok,3", "S,ok,", "I,ok,4", "G,ok,mismatch", "I,ok,6"]
+    );
+    let status = last.split(',').nth(1).unwrap();
+    assert!(last.starts_with("S,TimedOut:") && status.contains("Unknown"), "{last}");
+    assert!(status.chars().count() <= 90, "{status}");
+
+    let mut summary = Summary::default();
+    records.iter().for_each(|record| summary.add(record));
+    let summary = summary.to_string();
+    assert!(summary.contains("9 succeeded, 1 failed"), "{summary}");
+    assert!(summary.contains("0 lost, 1 executed twice"), "{summary}");
+    assert!(summary.contains("1 mismatches"), "{summary}");
+}
+
+/// Ten operations of one worker, with whom others interfere.
+async fn operate() -> Vec<Record> {
     let mut server = Server::new(ServerConfig::default());
     let endpoint = server.add_endpoint(EndpointSpec::loopback());
     let server = TcpServer::start(server).unwrap();
     let url = format!("redis://{}", server.address(endpoint));
-    let timeout = Duration::from_millis(50);
+    let timeout = Duration::from_millis(250);
     let client =
         Client::builder(&url).unwrap().pool_size(1).command_timeout(timeout).connect().await.unwrap();
     let (records, received) = mpsc::channel();
@@ -60,21 +80,5 @@ async fn each_operation_is_one_line() {
     server.with(|server, _| server.set_reply_delay(endpoint, Duration::from_secs(3600), None));
     worker.step().await;
 
-    let records: Vec<Record> = received.try_iter().collect();
-    let outcomes: Vec<String> = records.iter().map(outcome).collect();
-    let (last, answered) = outcomes.split_last().unwrap();
-    assert_eq!(
-        answered,
-        ["I,ok,1", "S,ok,", "I,ok,2", "G,ok,", "I,ok,3", "S,ok,", "I,ok,4", "G,ok,mismatch", "I,ok,6"]
-    );
-    let status = last.split(',').nth(1).unwrap();
-    assert!(last.starts_with("S,TimedOut:") && status.contains("Unknown"), "{last}");
-    assert!(status.chars().count() <= 90, "{status}");
-
-    let mut summary = Summary::default();
-    records.iter().for_each(|record| summary.add(record));
-    let summary = summary.to_string();
-    assert!(summary.contains("9 succeeded, 1 failed"), "{summary}");
-    assert!(summary.contains("0 lost, 1 executed twice"), "{summary}");
-    assert!(summary.contains("1 mismatches"), "{summary}");
+    received.try_iter().collect()
 }

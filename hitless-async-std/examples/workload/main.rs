@@ -1,0 +1,53 @@
+//! A load generator to point at a staging cluster: is its upgrade hitless for the applications?
+//!
+//! ```console
+//! $ cargo build --release --example workload -p hitless-async-std
+//! $ target/release/examples/workload --host redis.example.com --run-id upgrade-1 --duration 600 --out operations.csv
+//! ```
+//!
+//! It connects, prints `READY <epoch seconds> <version>`, and then each worker repeats INCR, SET, INCR and GET on keys of
+//! its own. It never repeats an operation by itself. Each operation becomes one line of the file:
+//!
+//! ```text
+//! start_epoch_s,latency_us,op,status,worker,value
+//! ```
+//!
+//! `op` is `I`, `S` or `G`. `status` is `ok` or `Type:text`, where an error whose request may have run says `Unknown`.
+//! `value` is the number that INCR returned, and `mismatch` if GET did not return what was last set successfully.
+
+#[path = "../../../hitless-tokio/examples/workload/load.rs"]
+mod load;
+#[path = "../../../hitless-tokio/examples/workload/options.rs"]
+mod options;
+#[path = "../../../hitless-tokio/examples/workload/record.rs"]
+mod record;
+#[path = "../../../hitless-tokio/examples/workload/run.rs"]
+mod run;
+#[path = "../../../hitless-tokio/examples/workload/summary.rs"]
+mod summary;
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use async_std::task;
+/// The adapter in use.
+use hitless_async_std as hitless;
+
+type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+fn main() -> ExitCode {
+    task::block_on(run::from_command_line())
+}
+
+/// Begins a task; the result is how it ended.
+fn spawn(task: impl Future<Output = ()> + Send + 'static) -> impl Future<Output = Result<(), Failure>> {
+    let task = task::spawn(task);
+    async {
+        task.await;
+        Ok(())
+    }
+}
+
+async fn sleep(time: Duration) {
+    task::sleep(time).await;
+}

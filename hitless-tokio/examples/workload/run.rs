@@ -1,0 +1,79 @@
+//! The run: connect, let the workers work, sum up. Whoever includes this brings `hitless`, `spawn` and `sleep`.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::process::ExitCode;
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use clap::Parser;
+
+use super::hitless::{CloseCause, Event, Events};
+use super::load::Worker;
+use super::options::Options;
+use super::record::{self, Epoch, now};
+use super::{Failure, sleep, spawn};
+
+/// For what is under way when the time is over.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// What the command line asks for.
+pub(crate) async fn from_command_line() -> ExitCode {
+    match run(Options::parse()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("workload: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(options: Options) -> Result<(), Failure> {
+    let file = File::create(&options.out).map_err(|error| format!("{}: {error}", options.out.display()))?;
+    let builder = options.builder()?;
+    // It ends with the client, and nobody waits for it.
+    drop(spawn(tell(builder.events())));
+    let client = builder.connect().await?;
+
+    let epoch = Epoch::now();
+    let (records, received) = mpsc::channel();
+    let writer = thread::spawn(move || record::write(file, &received));
+    println!("READY {:.6} {}", epoch.seconds(epoch.begin()), env!("CARGO_PKG_VERSION"));
+    io::stdout().flush()?;
+
+    let end = epoch.begin() + options.duration();
+    let workers: Vec<_> = (0..options.workers)
+        .map(|worker| {
+            let worker = Worker::new(worker, &options.run_id, client.clone(), epoch, records.clone());
+            spawn(work(worker, end, options.think_time()))
+        })
+        .collect();
+    drop(records);
+    for worker in workers {
+        worker.await?;
+    }
+    client.shutdown(GRACE).await;
+    let summary = writer.join().map_err(|_| "the writer of the file panicked")??;
+    eprint!("{summary}");
+    Ok(())
+}
+
+async fn work(mut worker: Worker, end: Instant, think_time: Duration) {
+    while now() < end {
+        worker.step().await;
+        sleep(think_time.min(end.saturating_duration_since(now()))).await;
+    }
+}
+
+/// Tells what happens to the client, but for what always happens.
+async fn tell(mut events: Events) {
+    while let Some(event) = events.next().await {
+        match event {
+            Ok(Event::ConnectionReady { .. } | Event::Terminated) => {}
+            Ok(Event::ConnectionClosed { cause: CloseCause::ByClient | CloseCause::ShutDown, .. }) => {}
+            Ok(event) => eprintln!("event: {event:?}"),
+            Err(missed) => eprintln!("events: {missed}"),
+        }
+    }
+}
