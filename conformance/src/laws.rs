@@ -35,6 +35,7 @@ impl Record<'_> {
         drains_end(self);
         dials_are_bounded(self);
         scouts_go_first(self);
+        sockets_are_bounded(self);
     }
 
     /// The events, one a line, for the message of a failure.
@@ -149,6 +150,37 @@ fn scouts_go_first(record: &Record<'_>) {
             Event::CutOver { from, .. } => {
                 dialing.remove(from);
                 arrived.extend(peers.get(from).cloned());
+            }
+            _ => {}
+        }
+    }
+}
+
+/// INV-20: a slot has at most two established connections, the old one and the new one. One that still drains when its
+/// successor is replaced as well is not counted: its replies may come until its deadline (INV-03), and the next move does
+/// not wait for them.
+fn sockets_are_bounded(record: &Record<'_>) {
+    let most = 2 * record.config.pool_size() as usize;
+    let mut established: BTreeSet<ConnId> = BTreeSet::new();
+    let mut predecessors: BTreeMap<ConnId, ConnId> = BTreeMap::new();
+    for (_, event) in record.events {
+        // A successor becomes ready and is cut over to in one breath.
+        if !matches!(event, Event::CutOver { .. }) {
+            let count = established.len();
+            assert!(count <= most, "INV-20: {count} connections\n{}", record.history());
+        }
+        match event {
+            Event::ConnectionReady { conn, .. } => {
+                established.insert(*conn);
+            }
+            Event::CutOver { from, to, .. } => {
+                predecessors.insert(*to, *from);
+                if let Some(older) = predecessors.remove(from) {
+                    established.remove(&older);
+                }
+            }
+            Event::ConnectionClosed { conn, .. } => {
+                established.remove(conn);
             }
             _ => {}
         }

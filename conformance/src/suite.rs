@@ -148,6 +148,7 @@ macro_rules! for_each_case {
                 same_id_another_target,
                 duplicates_extend_nothing,
                 chain,
+                chain_of_slow_nodes,
                 there_and_back,
                 told_again_at_the_target,
                 proxies_move_independently,

@@ -1,10 +1,11 @@
 //! Several MOVINGs: repeated, overlapping, out of order, one after the other, and of several proxies.
 
 use hitless_core::event::{Event, Ignored};
+use resp3_codec::Frame;
 
 use super::{ignored, stayed};
-use crate::server::{Closes, Moving, Retires, Target, push_frame};
-use crate::testbed::{NAME, SECOND, Testbed, millis};
+use crate::server::{Closes, Fault, Moving, Retires, Rule, Target, push_frame};
+use crate::testbed::{NAME, SECOND, Testbed, incr, millis};
 use crate::world::{Host, Layout};
 
 /// The newest MOVING wins, also over a move that is under way; one that is older is ignored. PITFALL-16, INV-10
@@ -76,6 +77,27 @@ pub fn chain(host: &dyn Host) {
     bed.stop_load();
     bed.assert_hitless(millis(50));
     assert_eq!((bed.accepted(bed.b), bed.accepted(bed.c)), (3, 3));
+    bed.finish();
+}
+
+/// Away and on while the nodes that are left behind still work on their last replies: all of them arrive, and no slot has
+/// more than two connections. INV-03, INV-20
+pub fn chain_of_slow_nodes(host: &dyn Host) {
+    let mut bed = Testbed::new(host);
+    let settings = bed.settings().pool_size(1).command_timeout(Some(SECOND * 10));
+    bed.connect_with(settings);
+    let mut tickets = Vec::new();
+    for (from, to) in [(bed.a, bed.b), (bed.b, bed.c)] {
+        bed.rule(Rule::new(Fault::Delay(millis(1200))).on("INCR").at(from));
+        tickets.push(bed.send(incr("n")));
+        bed.announce(from, Moving::new(Target::Endpoint(to), SECOND * 3).closing(Closes::Nobody));
+        let before = bed.cut_overs();
+        bed.run_until_soon("the cut-over", |bed| bed.cut_overs() == before + 1);
+    }
+    for (expected, ticket) in (1..).zip(tickets) {
+        assert_eq!(bed.reply(ticket), Frame::Integer(expected));
+    }
+    bed.run_until_all_at(bed.c);
     bed.finish();
 }
 
