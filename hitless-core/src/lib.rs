@@ -116,6 +116,7 @@
 //! | feature | adds |
 //! |---|---|
 //! | `driver` | the asynchronous driver, written once over five small traits, without a runtime of its own |
+//! | `tracing` | with `driver`: every [event] that matters enough as an event of the `tracing` crate |
 
 pub mod backoff;
 pub mod breaker;
@@ -135,6 +136,7 @@ pub mod handshake;
 pub mod ids;
 pub mod mode;
 pub mod notification;
+pub mod observe;
 pub mod request;
 pub mod review;
 pub mod rng;

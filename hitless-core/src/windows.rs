@@ -162,6 +162,18 @@ impl<S: Ord + Clone> Windows<S> {
         earliest(self.scopes.values().flatten().map(|window| Some(window.until)))
     }
 
+    /// How many there are, those included that have ended since the last [`expire`](Self::expire).
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.scopes.values().map(Vec::len).sum()
+    }
+
+    /// True if there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.scopes.is_empty()
+    }
+
     /// The windows that are open at `now`.
     pub fn iter(&self, now: Instant) -> impl Iterator<Item = (&S, &Cause)> {
         let windows =
@@ -178,7 +190,7 @@ impl<S: Ord + Clone> Windows<S> {
     }
 
     fn enforce_limit(&mut self) {
-        if self.scopes.values().map(Vec::len).sum::<usize>() <= self.limit {
+        if self.len() <= self.limit {
             return;
         }
         // The first of those that end soonest; the order of scopes decides, so it is the same in every run.

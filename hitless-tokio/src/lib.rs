@@ -39,16 +39,23 @@ mod runtime;
 
 pub use hitless_core::client::Stats;
 pub use hitless_core::config::{Config, ConfigBuilder, ConfigError, Protocol, maintenance};
-pub use hitless_core::driver::{Error, Events, Missed, Push, Pushes, ServerError};
+pub use hitless_core::driver::{
+    Error, Events, HookContext, HookFailures, HookId, HookResult, LogLine, LoggingHook, MetricsHook, Missed,
+    NotificationHook, Observed, Push, Pushes, ServerError,
+};
 pub use hitless_core::endpoint::{Endpoint, Host, Peer};
 pub use hitless_core::endpoint_type::{EndpointPreference, EndpointType};
 pub use hitless_core::error::{CloseCause, ConnectError, Delivery, RequestError};
 pub use hitless_core::event::{self, Event};
 pub use hitless_core::ids::{ConnId, RequestId};
 pub use hitless_core::mode::Mode;
+pub use hitless_core::notification::{self, Notification};
+pub use hitless_core::observe;
 pub use hitless_core::request::{
     Outcome, Pipeline, RefusedCommand, Replay, Replies, Request, SendError, Timeout,
 };
+pub use hitless_core::review::{Handled, Verdict};
+pub use hitless_core::target_policy::{TargetPolicy, TargetVerdict};
 pub use hitless_core::{Command, Frame, cmd};
 
 pub use self::net::Stream;

@@ -90,6 +90,8 @@ pub struct Review {
     pub id: ReviewId,
     /// On which connection the notification came; it may be gone meanwhile.
     pub conn: ConnId,
+    /// The server's id of that connection; `None` while its handshake is under way.
+    pub client_id: Option<i64>,
     /// The address of that connection.
     pub peer: Option<Peer>,
     /// What the server announces.

@@ -65,6 +65,8 @@ struct Link {
     connection: Option<Connection>,
     /// `Flush` was said, and not everything was taken since.
     flushing: bool,
+    /// The server's id of the connection, once HELLO has told it.
+    client_id: Option<i64>,
 }
 
 impl Client {

@@ -118,7 +118,10 @@ impl Client {
         self.obey_all(now);
         let conn = self.coordinator.open(now);
         // The coordinator says in its `Dial` whether to opt in.
-        self.links.insert(conn, Link { slot, probe: Probe::Skip, connection: None, flushing: false });
+        self.links.insert(
+            conn,
+            Link { slot, probe: Probe::Skip, connection: None, flushing: false, client_id: None },
+        );
         self.pool.slot_mut(slot).next = Some(conn);
     }
 

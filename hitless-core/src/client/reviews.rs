@@ -26,6 +26,8 @@ impl Client {
     pub(super) fn hand_out(&mut self, id: ReviewId, conn: ConnId, notification: Notification) {
         let elements = std::mem::take(&mut self.notified);
         let peer = self.coordinator.peer(conn).cloned();
-        self.actions.push_back(Action::Review(Box::new(Review { id, conn, peer, notification, elements })));
+        let client_id = self.links.get(conn).and_then(|link| link.client_id);
+        let review = Review { id, conn, client_id, peer, notification, elements };
+        self.actions.push_back(Action::Review(Box::new(review)));
     }
 }

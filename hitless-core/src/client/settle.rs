@@ -108,6 +108,9 @@ impl Client {
             }
             ConnectionEvent::Deferred { accepted, reply } => self.defer(now, accepted, reply),
             ConnectionEvent::Ready(negotiated) => {
+                if let Some(link) = self.links.get_mut(conn) {
+                    link.client_id = negotiated.client_id;
+                }
                 self.coordinator.handle_ready(now, conn, negotiated.opt_in);
                 self.obey_all(now);
             }
@@ -174,7 +177,7 @@ impl Client {
             return false;
         };
         self.pool.slot_mut(slot).next = Some(conn);
-        self.links.insert(conn, Link { slot, probe, connection: None, flushing: false });
+        self.links.insert(conn, Link { slot, probe, connection: None, flushing: false, client_id: None });
         true
     }
 

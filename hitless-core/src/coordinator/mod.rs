@@ -326,6 +326,7 @@ impl Coordinator {
             moves: self.moves.len(),
             handoffs_working: self.working.len(),
             handoffs_queued: self.queue.len(),
+            windows: self.windows.len(),
         }
     }
 
@@ -411,4 +412,6 @@ pub struct CoordinatorStats {
     pub handoffs_working: usize,
     /// Handoffs that wait for a worker.
     pub handoffs_queued: usize,
+    /// Windows that are open.
+    pub windows: usize,
 }

@@ -51,7 +51,7 @@ impl Coordinator {
     ) -> Result<Option<Opened>, Ignored> {
         match notification {
             Notification::Moving { grace, .. } => {
-                if let Some(reason) = self.reason_to_ignore(now, news, notification) {
+                if let Some(reason) = self.reason_at_arrival(now, news, notification) {
                     return Err(reason);
                 }
                 let scope = WindowScope::Peer(news.peer.clone());
@@ -116,11 +116,11 @@ impl Coordinator {
         notification: &Notification,
     ) -> Option<Ignored> {
         let key = MoveKey::of(&news.peer, notification)?;
-        self.known_move(now, news.conn, &key)
+        self.reason_to_ignore(now, news.conn, &key)
     }
 
     /// Why this MOVING changes nothing, if so.
-    fn reason_to_ignore(&mut self, now: Instant, news: &News, moving: &Notification) -> Option<Ignored> {
+    fn reason_at_arrival(&mut self, now: Instant, news: &News, moving: &Notification) -> Option<Ignored> {
         let key = MoveKey::of(&news.peer, moving)?;
         if self.conns.get(news.conn).is_some_and(|entry| entry.ending) {
             return Some(Ignored::ConnectionEnding);
@@ -128,7 +128,7 @@ impl Coordinator {
         if key.target.address().as_ref() == Some(&key.source) {
             return Some(Ignored::AlreadyThere);
         }
-        if let Some(reason) = self.known_move(now, news.conn, &key) {
+        if let Some(reason) = self.reason_to_ignore(now, news.conn, &key) {
             return Some(reason);
         }
         // A copy of one that is being reviewed shares its fate.
@@ -146,7 +146,7 @@ impl Coordinator {
 
     /// Late joiners are told of a running move again, and so are connections that have just arrived at its target:
     /// reacting to that would never end.
-    fn known_move(&mut self, now: Instant, conn: ConnId, key: &MoveKey) -> Option<Ignored> {
+    fn reason_to_ignore(&mut self, now: Instant, conn: ConnId, key: &MoveKey) -> Option<Ignored> {
         let arrived = |of: &super::Move| {
             of.key.seq == key.seq && of.key.target == key.target && of.landed.as_ref() == Some(&key.source)
         };

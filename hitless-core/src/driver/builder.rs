@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::error::Error;
 use super::handle::Client;
+use super::hooks::{Hooks, NotificationHook};
 use super::observer::{Broadcast, Events};
 use super::traits::{Connector, Resolver, Runtime};
 use crate::config::{ConfigBuilder, Protocol, maintenance};
@@ -19,6 +20,7 @@ pub struct Builder<R, N = R> {
     network: N,
     settings: ConfigBuilder,
     events: Arc<Broadcast<Event>>,
+    hooks: Hooks,
 }
 
 impl<R: Runtime, N: Resolver + Connector> Builder<R, N> {
@@ -33,12 +35,14 @@ impl<R: Runtime, N: Resolver + Connector> Builder<R, N> {
     /// A builder that begins with `settings`.
     pub fn from_settings(runtime: R, network: N, settings: ConfigBuilder) -> Self {
         // The capacity is set when the settings are complete.
-        Self { runtime, network, settings, events: Arc::new(Broadcast::new(0)) }
+        let events = Arc::new(Broadcast::new(0));
+        Self { runtime, network, settings, events, hooks: Hooks::default() }
     }
 
     /// Opens connections through `network` instead.
     pub fn network<M: Resolver + Connector>(self, network: M) -> Builder<R, M> {
-        Builder { runtime: self.runtime, network, settings: self.settings, events: self.events }
+        let Self { runtime, settings, events, hooks, .. } = self;
+        Builder { runtime, network, settings, events, hooks }
     }
 
     /// User and password. `None` as user is the default user.
@@ -96,6 +100,12 @@ impl<R: Runtime, N: Resolver + Connector> Builder<R, N> {
         self.with(|settings| settings.maintenance(config))
     }
 
+    /// Adds a hook that sees everything from the first dial on. See [`Client::add_hook`].
+    pub fn hook(mut self, hook: impl NotificationHook) -> Self {
+        self.hooks.0.push(Arc::new(hook));
+        self
+    }
+
     /// A stream of what will happen to the client, from its first dial on.
     #[must_use]
     pub fn events(&self) -> Events {
@@ -111,7 +121,7 @@ impl<R: Runtime, N: Resolver + Connector> Builder<R, N> {
     /// Dropping the future closes what was opened.
     pub async fn connect(self) -> Result<Client<R>, Error> {
         let config = self.settings.build()?;
-        Client::open_observed(self.runtime, self.network, config, self.events).await
+        Client::open_observed(self.runtime, self.network, config, self.events, self.hooks.0).await
     }
 
     fn with(mut self, change: impl FnOnce(ConfigBuilder) -> ConfigBuilder) -> Self {

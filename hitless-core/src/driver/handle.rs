@@ -8,6 +8,7 @@ use resp3_codec::{Command, Frame};
 
 use super::builder::Builder;
 use super::error::{Error, ServerError};
+use super::hooks::{ErasedHook, HookFailures, HookId, NotificationHook};
 use super::observer::{Broadcast, Events, Pushes};
 use super::reply::Reply;
 use super::shared::Shared;
@@ -73,7 +74,7 @@ impl<R: Runtime> Client<R> {
         config: Config,
     ) -> Result<Self, Error> {
         let events = Arc::new(Broadcast::new(config.event_capacity()));
-        Self::open_observed(runtime, network, config, events).await
+        Self::open_observed(runtime, network, config, events, Vec::new()).await
     }
 
     pub(super) async fn open_observed<N: Resolver + Connector>(
@@ -81,8 +82,10 @@ impl<R: Runtime> Client<R> {
         network: N,
         config: Config,
         events: Arc<Broadcast<Event>>,
+        hooks: Vec<Arc<dyn ErasedHook>>,
     ) -> Result<Self, Error> {
-        let client = Self { handle: Arc::new(Handle { shared: Shared::new(runtime, config, events) }) };
+        let client =
+            Self { handle: Arc::new(Handle { shared: Shared::new(runtime, config, events, hooks) }) };
         let shared = client.shared();
         supervisor::spawn(shared, network);
         std::future::poll_fn(|cx| shared.started.poll(cx)).await?;
@@ -156,6 +159,23 @@ impl<R: Runtime> Client<R> {
         let shared = self.shared();
         shared.shutdown(grace);
         shared.gone.wait().await;
+    }
+
+    /// Calls `hook` around each notification that arrives from now on, and for each event, behind the hooks that were
+    /// added before. May be called inside a hook; notifications that are being handled are not shown to it.
+    pub fn add_hook(&self, hook: impl NotificationHook) -> HookId {
+        self.shared().add_hook(Arc::new(hook))
+    }
+
+    /// Removes a hook; false if there is none of this id. Of a notification that is being handled it may still be told.
+    pub fn remove_hook(&self, hook: HookId) -> bool {
+        self.shared().remove_hook(hook)
+    }
+
+    /// How often hooks panicked or took too long.
+    #[must_use]
+    pub fn hook_failures(&self) -> HookFailures {
+        self.shared().hook_failures()
     }
 
     /// What happens to the client from now on. [`Builder::events`] makes a stream that begins before the pool opens.

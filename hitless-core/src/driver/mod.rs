@@ -16,6 +16,7 @@
 //! |---|---|---|
 //! | supervisor | one per client: keeps the alarm clock, starts the others | when the client has terminated |
 //! | dial | one per name that is looked up | with the answer |
+//! | hooks | one per client that has any: runs them | when the client has terminated |
 //! | connection | one per connection: connects, then reads, decodes and writes | with the connection |
 //!
 //! They share the machine behind one lock, which is held for short: bytes are read, decoded and written outside, a
@@ -29,6 +30,7 @@ mod effects;
 mod error;
 mod guard;
 mod handle;
+mod hooks;
 mod io_task;
 mod observer;
 mod reply;
@@ -42,6 +44,10 @@ mod waiter;
 pub use self::builder::Builder;
 pub use self::error::{Error, ServerError};
 pub use self::handle::Client;
+pub use self::hooks::{
+    HOOK_LIMIT, HookContext, HookFailures, HookId, HookResult, LogLine, LoggingHook, MetricsHook,
+    NotificationHook, Observed,
+};
 pub use self::observer::{Events, Missed, Observer, Push, Pushes};
 pub use self::reply::Reply;
 pub use self::traits::{Connector, KEEPALIVE, Resolver, Runtime, Stream, Timer, USER_TIMEOUT};

@@ -3,12 +3,14 @@
 use std::io;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use resp3_codec::Frame;
 
 use super::effects::Effects;
+use super::hooks::task::{Job, review_limit};
+use super::hooks::{ErasedHook, HookFailures, HookId, Live, Observed, Registry};
 use super::observer::{Broadcast, Events, Pushes};
 use super::signals::Signals;
 use super::state::{Link, Order, State};
@@ -18,9 +20,10 @@ use crate::client::Stats;
 use crate::config::Config;
 use crate::endpoint::Peer;
 use crate::error::{CloseCause, ConnectError};
-use crate::event::Event;
-use crate::ids::{ConnId, RequestId};
+use crate::event::{Event, Level};
+use crate::ids::{ConnId, RequestId, ReviewId};
 use crate::request::{Outcome, Request, SendError};
+use crate::review::Verdict;
 use crate::write_buffer::WriteBuffer;
 
 /// As much as one visit takes off the machine for writing: what is not taken can still move to another connection.
@@ -35,6 +38,13 @@ pub(super) struct Shared<R> {
     pub(super) started: Arc<Waiter<Result<(), ConnectError>>>,
     /// Open once no task is left.
     pub(super) gone: Latch,
+    pub(super) hooks: Registry,
+    /// How the task of the hooks is called.
+    pub(super) hooks_called: Arc<Signals>,
+    /// The name and the number of the connections.
+    pub(super) client_name: Option<Arc<str>>,
+    pub(super) pool_size: u32,
+    pub(super) log_level: Level,
     tasks: AtomicUsize,
     state: Mutex<State>,
 }
@@ -44,24 +54,47 @@ pub(super) struct Work {
     pub(super) orders: Vec<Order>,
     pub(super) alarm: Option<Instant>,
     pub(super) terminated: bool,
+    /// The task of the hooks is to be started, with these events.
+    pub(super) hooks: Option<Events>,
 }
 
 impl<R: Runtime> Shared<R> {
-    pub(super) fn new(runtime: R, config: Config, events: Arc<Broadcast<Event>>) -> Arc<Self> {
+    pub(super) fn new(
+        runtime: R,
+        config: Config,
+        events: Arc<Broadcast<Event>>,
+        hooks: Vec<Arc<dyn ErasedHook>>,
+    ) -> Arc<Self> {
         let supervisor = Arc::new(Signals::default());
+        let hooks_called = Arc::new(Signals::default());
         let started = Arc::new(Waiter::new());
         let (now, seed) = (runtime.now(), runtime.seed());
-        let state = State::new(now, seed, config, events, Arc::clone(&supervisor), Arc::clone(&started));
+        let client_name = config.client_name().map(Arc::from);
+        let (pool_size, log_level) = (config.pool_size(), config.maintenance().log_level());
+        let calls = (Arc::clone(&supervisor), Arc::clone(&hooks_called));
+        let state = State::new(now, seed, config, events, calls, Arc::clone(&started));
         let shared = Arc::new(Self {
             runtime,
             supervisor,
             started,
             gone: Latch::default(),
+            hooks: Registry::default(),
+            hooks_called,
+            client_name,
+            pool_size,
+            log_level,
             tasks: AtomicUsize::new(0),
             state: Mutex::new(state),
         });
+        for hook in hooks {
+            shared.add_hook(hook);
+        }
         // The machine has decisions to hand out from the beginning: it opens the pool.
-        shared.enter(&mut Effects::default(), |_, _| ());
+        let mut effects = Effects::default();
+        if cfg!(feature = "tracing") {
+            shared.enter_unsettled(|state, _| state.want_hooks(&mut effects));
+        }
+        shared.enter(&mut effects, |_, _| ());
         shared
     }
 
@@ -87,6 +120,40 @@ impl<R: Runtime> Shared<R> {
             let until = now.checked_add(grace).unwrap_or_else(|| now + century);
             state.machine.shutdown(now, until);
         });
+    }
+
+    /// Calls `hook` for what happens from now on.
+    pub(super) fn add_hook(self: &Arc<Self>, hook: Arc<dyn ErasedHook>) -> HookId {
+        let failures = self.hooks.failures();
+        let live: Weak<dyn Live> = Arc::downgrade(&(Arc::clone(self) as Arc<dyn Live>));
+        let metrics = Arc::clone(self.lock().metrics());
+        let client = Observed::new(metrics, Arc::clone(failures), live, self.log_level);
+        failures.guard(|| hook.attached(client));
+        let id = self.hooks.add(hook);
+        let mut effects = Effects::default();
+        self.enter_unsettled(|state, _| {
+            state.machine.review_notifications(review_limit(self.hooks.len()));
+            state.want_hooks(&mut effects);
+        });
+        effects.apply();
+        id
+    }
+
+    pub(super) fn remove_hook(&self, hook: HookId) -> bool {
+        let is_removed = self.hooks.remove(hook);
+        self.enter_unsettled(|state, _| {
+            state.machine.review_notifications(review_limit(self.hooks.len()));
+        });
+        is_removed
+    }
+
+    pub(super) fn handle_verdict(&self, review: ReviewId, verdict: Verdict) {
+        self.enter(&mut Effects::default(), |state, now| state.machine.handle_verdict(now, review, verdict));
+    }
+
+    /// The notifications that the hooks have not seen.
+    pub(super) fn take_reviews(&self) -> Vec<Job> {
+        self.enter_unsettled(|state, _| std::mem::take(&mut state.hooks.reviews))
     }
 
     /// A task was dropped that should have run: without it nothing will move any more.
@@ -166,6 +233,7 @@ impl<R: Runtime> Shared<R> {
             orders: std::mem::take(&mut state.orders),
             alarm: state.alarm,
             terminated: state.terminated,
+            hooks: state.hooks.beginning.take(),
         })
     }
 
@@ -192,6 +260,11 @@ impl<R: Runtime> Shared<R> {
         self.lock().machine.stats()
     }
 
+    /// How often hooks failed.
+    pub(super) fn hook_failures(&self) -> HookFailures {
+        self.hooks.failures().snapshot()
+    }
+
     /// Changes the state under the lock, takes the machine's decisions, and acts on them when the lock is released.
     fn enter<T>(&self, effects: &mut Effects, change: impl FnOnce(&mut State, Instant) -> T) -> T {
         let result = self.enter_unsettled(|state, now| {
@@ -214,5 +287,13 @@ impl<R: Runtime> Shared<R> {
     fn lock(&self) -> MutexGuard<'_, State> {
         // The machine's methods are total: after a panic of one of them the others still answer.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<R: Runtime> Live for Shared<R> {
+    fn live_stats(&self) -> Stats {
+        let state = self.lock();
+        // What a terminated machine remembers is not going on.
+        if state.terminated { Stats::default() } else { state.machine.stats() }
     }
 }

@@ -1,21 +1,24 @@
 //! What the client's lock protects: the machine, and what the driver keeps beside it.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use resp3_codec::Frame;
 
 use super::effects::Effects;
-use super::observer::{Broadcast, Push};
+use super::hooks::task::Job as Hooked;
+use super::observer::{Broadcast, Events, Push};
 use super::signals::{self, Signals};
 use super::waiter::Waiter;
-use crate::client::{Action, Client as Machine};
+use crate::client::{Action, Client as Machine, Review};
 use crate::config::Config;
 use crate::endpoint::Peer;
 use crate::error::{ConnectError, Delivery, RequestError};
 use crate::event::Event;
-use crate::ids::{ConnId, IdMap, RequestId};
+use crate::ids::{ConnId, IdMap, RequestId, ReviewId};
+use crate::observe::Metrics;
 use crate::request::{Outcome, Request, SendError};
+use crate::review::Handled;
 
 /// A connection, and how its task is called.
 #[derive(Clone)]
@@ -52,6 +55,20 @@ pub(super) struct State {
     started: Arc<Waiter<Result<(), ConnectError>>>,
     events: Arc<Broadcast<Event>>,
     pushes: Arc<Broadcast<Push>>,
+    metrics: Arc<Mutex<Metrics>>,
+    pub(super) hooks: HookQueue,
+}
+
+/// What goes to the hooks, and comes back.
+pub(super) struct HookQueue {
+    /// How the task of the hooks is called.
+    called: Arc<Signals>,
+    /// Whether it was asked for: it is started when the first hook is added.
+    is_wanted: bool,
+    /// What it begins with, until the supervisor has started it.
+    pub(super) beginning: Option<Events>,
+    pub(super) reviews: Vec<Hooked>,
+    waiting: IdMap<ReviewId, Arc<Waiter<Handled>>>,
 }
 
 impl State {
@@ -60,7 +77,7 @@ impl State {
         seed: u64,
         config: Config,
         events: Arc<Broadcast<Event>>,
-        supervisor: Arc<Signals>,
+        (supervisor, hooks): (Arc<Signals>, Arc<Signals>),
         started: Arc<Waiter<Result<(), ConnectError>>>,
     ) -> Self {
         let capacity = config.event_capacity();
@@ -77,6 +94,14 @@ impl State {
             started,
             events,
             pushes: Arc::new(Broadcast::new(capacity)),
+            metrics: Arc::default(),
+            hooks: HookQueue {
+                called: hooks,
+                is_wanted: false,
+                beginning: None,
+                reviews: Vec::new(),
+                waiting: IdMap::new(),
+            },
         }
     }
 
@@ -90,6 +115,14 @@ impl State {
         let id = self.machine.send(now, request)?;
         self.waiters.insert(id, Arc::clone(waiter));
         Ok(id)
+    }
+
+    /// There is somebody for the task of the hooks to serve: it sees every event from now on.
+    pub(super) fn want_hooks(&mut self, effects: &mut Effects) {
+        if !std::mem::replace(&mut self.hooks.is_wanted, true) {
+            self.hooks.beginning = Some(self.events.observe());
+            effects.signals.push((Arc::clone(&self.supervisor), signals::WORK));
+        }
     }
 
     /// The task behind `link` has nothing more to do or to hear. To be called before the machine is told.
@@ -126,6 +159,10 @@ impl State {
         &self.events
     }
 
+    pub(super) fn metrics(&self) -> &Arc<Mutex<Metrics>> {
+        &self.metrics
+    }
+
     pub(super) fn pushes(&self) -> &Arc<Broadcast<Push>> {
         &self.pushes
     }
@@ -153,11 +190,17 @@ impl State {
                 let unseen = self.pushes.publish(Push { conn, elements }, &mut effects.wakers);
                 effects.dropped.extend(unseen.map(|push| Frame::Push(push.elements)));
             }
-            // Nobody has asked for reviews.
-            Action::Review(_) | Action::Reviewed { .. } => {}
-            // Published under the lock, because this is where the events are in order. What is handed back owns nothing
-            // but a reference or two.
-            Action::Emit(event) => drop(self.events.publish(event, &mut effects.wakers)),
+            Action::Review(review) => self.on_review(review, effects),
+            Action::Reviewed { review, handled } => {
+                let waiter = self.hooks.waiting.remove(review);
+                effects.wakers.extend(waiter.and_then(|waiter| waiter.put(handled)));
+            }
+            Action::Emit(event) => {
+                self.metrics.lock().unwrap_or_else(PoisonError::into_inner).handle_event(&event);
+                // Published under the lock, because this is where the events are in order. What is handed back owns
+                // nothing but a reference or two.
+                drop(self.events.publish(event, &mut effects.wakers));
+            }
             Action::Started(result) => self.on_started(result, effects),
             Action::Terminated => self.on_terminated(effects),
         }
@@ -168,6 +211,13 @@ impl State {
         self.links.insert(conn, Arc::clone(&signals));
         self.orders.push(Order { link: Link { conn, signals }, job });
         effects.signals.push((Arc::clone(&self.supervisor), signals::WORK));
+    }
+
+    fn on_review(&mut self, review: Box<Review>, effects: &mut Effects) {
+        let handled = Arc::new(Waiter::new());
+        self.hooks.waiting.insert(review.id, Arc::clone(&handled));
+        self.hooks.reviews.push(Hooked { review, arrived_at: self.latest, handled });
+        effects.signals.push((Arc::clone(&self.hooks.called), signals::WORK));
     }
 
     fn on_started(&self, result: Result<(), ConnectError>, effects: &mut Effects) {

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use super::dial;
 use super::guard::{TaskGuard, Unfinished};
+use super::hooks;
 use super::shared::Shared;
 use super::signals::WORK;
 use super::traits::{Connector, Resolver, Runtime, Timer};
@@ -44,6 +45,9 @@ impl<R: Runtime, N: Resolver + Connector> Supervisor<R, N> {
             let work = shared.take_work();
             if work.terminated {
                 return Poll::Ready(());
+            }
+            if let Some(events) = work.hooks {
+                hooks::task::spawn(shared, events);
             }
             for order in work.orders {
                 dial::spawn(shared, network, order);

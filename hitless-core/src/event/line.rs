@@ -213,7 +213,7 @@ impl Line<'_> {
             }
             Event::WindowOpened { scope, cause, until } => {
                 write!(f, "timeouts are relaxed for {scope} by {cause}")?;
-                self.time(f, "at the latest closed", *until)
+                self.time(f, "ending by itself", *until)
             }
             Event::WindowClosed { scope, expired: false } => {
                 write!(f, "timeouts are as configured for {scope}")

@@ -1,5 +1,6 @@
 //! The driver on a runtime of its own, in virtual time, against a server in memory.
 
+mod hooks;
 mod runtime;
 mod server;
 

@@ -38,6 +38,8 @@ pub(crate) struct State {
     pub(crate) broken_writes: bool,
     /// Commands are received but not answered.
     pub(crate) stalled: bool,
+    /// It has no maintenance notifications.
+    pub(crate) no_notifications: bool,
     pipes: Vec<Arc<Mutex<Pipe>>>,
 }
 
@@ -209,6 +211,9 @@ impl State {
                 Frame::simple("OK")
             }
             "ECHO" => Frame::Bulk(command[1].clone()),
+            "CLIENT" if self.no_notifications && command[1].eq_ignore_ascii_case(b"MAINT_NOTIFICATIONS") => {
+                Frame::error("ERR unknown subcommand 'MAINT_NOTIFICATIONS'. Try CLIENT HELP.")
+            }
             "CLIENT" | "PING" => Frame::simple("OK"),
             _ => Frame::error("ERR unknown command"),
         }

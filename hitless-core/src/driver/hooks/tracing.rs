@@ -1,0 +1,30 @@
+//! Events as events of the `tracing` crate: target `hitless`, the stable name in the field `event`.
+
+use std::time::Instant;
+
+use tracing::event;
+
+use crate::driver::observer::Missed;
+use crate::event::{Event, Level};
+
+/// Shows what matters as much as `limit`.
+pub(super) fn show(limit: Level, now: Instant, event: &Result<Event, Missed>) {
+    match event {
+        Ok(event) if event.level() <= limit => emit(now, event),
+        Ok(_) => {}
+        Err(Missed(count)) => {
+            event!(target: "hitless", tracing::Level::WARN, event = "log.missed", "{count} events were missed");
+        }
+    }
+}
+
+fn emit(now: Instant, shown: &Event) {
+    let (name, line) = (shown.name(), shown.line(now));
+    // The level is part of a call site, so there is one for each.
+    match shown.level() {
+        Level::Error => event!(target: "hitless", tracing::Level::ERROR, event = name, "{line}"),
+        Level::Warn => event!(target: "hitless", tracing::Level::WARN, event = name, "{line}"),
+        Level::Info => event!(target: "hitless", tracing::Level::INFO, event = name, "{line}"),
+        Level::Debug => event!(target: "hitless", tracing::Level::DEBUG, event = name, "{line}"),
+    }
+}
