@@ -5,19 +5,26 @@ use std::process::{Command, ExitCode};
 use std::{env, io};
 
 use clap::Parser;
-use hitless_bench::codec;
+use hitless_bench::{client, codec};
 
 #[derive(Parser)]
 #[command(about = "Benchmarks against other crates")]
 enum Bench {
     /// Decoding and encoding, against redis-protocol, redis and resp-rs.
     Codec(codec::Args),
+    /// Clients against a real redis-server, beside fred, redis and rustis.
+    Client(client::Args),
+    /// The load of one client in one case, which prints a line of figures.
+    #[command(hide = true)]
+    ClientLoad(client::load::Args),
 }
 
 fn main() -> ExitCode {
     let bench = Bench::parse();
     let done = steady_memcpy().and_then(|()| match bench {
         Bench::Codec(args) => codec::run(&args),
+        Bench::Client(args) => client::run(&args),
+        Bench::ClientLoad(args) => client::load::run(&args),
     });
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,9 +1,9 @@
 //! How often the contenders allocate, counted by a program of its own.
 
-use std::process::{Command, Stdio};
-use std::{env, io};
+use std::io;
 
 use super::{cases, decoders, encoders};
+use crate::counting::{self, print_line};
 
 /// Allocations and reallocations per outermost frame, or per command.
 #[derive(Debug, Default, PartialEq)]
@@ -24,25 +24,9 @@ const PASSES: usize = 20;
 ///
 /// When it cannot be built or run.
 pub fn counted_apart() -> io::Result<Allocations> {
-    let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
-    let output = Command::new(cargo)
-        .args([
-            "run",
-            "--quiet",
-            "--release",
-            "--manifest-path",
-            manifest,
-            "--bin",
-            "hitless-bench-allocations",
-        ])
-        .stderr(Stdio::inherit())
-        .output()?;
-    if !output.status.success() {
-        return Err(io::Error::other(format!("hitless-bench-allocations: {}", output.status)));
-    }
-    read(&String::from_utf8_lossy(&output.stdout))
-        .ok_or_else(|| io::Error::other("hitless-bench-allocations: unexpected output"))
+    let mut decode = counting::figures(&counting::output_of(&["codec"])?)?;
+    let encode = decode.pop().unwrap_or_default();
+    Ok(Allocations { decode, encode })
 }
 
 /// Counts by `total`, which gives the allocations so far. Prints a line of figures per decoder, then one for all
@@ -66,15 +50,4 @@ fn per_pass(total: impl Fn() -> usize, pass: &mut dyn FnMut() -> usize) -> f64 {
     let before = total();
     run(PASSES);
     (total() - before) as f64 / PASSES as f64
-}
-
-fn print_line(figures: &[f64]) {
-    println!("{}", figures.iter().map(f64::to_string).collect::<Vec<_>>().join(" "));
-}
-
-fn read(output: &str) -> Option<Allocations> {
-    let line = |line: &str| line.split(' ').map(|figure| figure.parse().ok()).collect::<Option<Vec<f64>>>();
-    let mut lines = output.lines().map(line).collect::<Option<Vec<_>>>()?;
-    let encode = lines.pop()?;
-    Some(Allocations { decode: lines, encode })
 }

@@ -1,0 +1,155 @@
+//! The clients, each with one connection and its defaults, but for Nagle's algorithm, which is off in all of them.
+
+use std::future::Future;
+use std::io;
+
+use fred::interfaces::{ClientLike, KeysInterface};
+use hitless_tokio::{Mode, cmd, maintenance};
+use rustis::commands::StringCommands;
+use rustis::resp::BulkString;
+
+/// A client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Contender {
+    /// hitless-tokio, as it comes: it asks the server for notifications and would follow them.
+    Hitless,
+    /// hitless-tokio without the maintenance machinery.
+    HitlessDisabled,
+    /// rustis.
+    Rustis,
+    /// redis, its multiplexed connection.
+    Redis,
+    /// fred.
+    Fred,
+}
+
+impl Contender {
+    /// Ours first, then the peers.
+    pub const ALL: [Self; 5] = [Self::Hitless, Self::HitlessDisabled, Self::Rustis, Self::Redis, Self::Fred];
+
+    /// The row of the table.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Hitless => "hitless-tokio",
+            Self::HitlessDisabled => "hitless-tokio, Mode::Disabled",
+            Self::Rustis => "rustis 0.27",
+            Self::Redis => "redis 1, multiplexed",
+            Self::Fred => "fred 10",
+        }
+    }
+
+    /// Whether it is somebody else's.
+    #[must_use]
+    pub fn is_peer(self) -> bool {
+        !matches!(self, Self::Hitless | Self::HitlessDisabled)
+    }
+}
+
+/// A handle to a client's only connection, one per task.
+pub trait Connection: Clone + Send + 'static {
+    /// The length of the value of `key`.
+    fn get(&mut self, key: &str) -> impl Future<Output = io::Result<usize>> + Send;
+
+    /// Sets `key` to `value`.
+    fn set(&mut self, key: &str, value: &[u8]) -> impl Future<Output = io::Result<()>> + Send;
+}
+
+/// Ours.
+///
+/// # Errors
+///
+/// When it cannot connect.
+pub async fn hitless(port: u16, mode: Mode) -> io::Result<hitless_tokio::Client> {
+    let config = maintenance::Config::builder().mode(mode).build().map_err(io::Error::other)?;
+    let builder = hitless_tokio::Client::builder(&url(port)).map_err(io::Error::other)?;
+    builder.pool_size(1).maintenance(config).connect().await.map_err(io::Error::other)
+}
+
+/// rustis.
+///
+/// # Errors
+///
+/// When it cannot connect.
+pub async fn rustis(port: u16) -> io::Result<rustis::client::Client> {
+    rustis::client::Client::connect(format!("{}?no_delay=true", url(port))).await.map_err(io::Error::other)
+}
+
+/// redis.
+///
+/// # Errors
+///
+/// When it cannot connect.
+pub async fn redis(port: u16) -> io::Result<redis::aio::MultiplexedConnection> {
+    use redis::IntoConnectionInfo;
+
+    let info = format!("{}?protocol=resp3", url(port)).into_connection_info().map_err(io::Error::other)?;
+    let info = info.set_tcp_settings(redis::io::tcp::TcpSettings::default().set_nodelay(true));
+    let client = redis::Client::open(info).map_err(io::Error::other)?;
+    client.get_multiplexed_async_connection().await.map_err(io::Error::other)
+}
+
+/// fred.
+///
+/// # Errors
+///
+/// When it cannot connect.
+pub async fn fred(port: u16) -> io::Result<fred::clients::Client> {
+    let mut config = fred::types::config::Config::from_url(&url(port)).map_err(io::Error::other)?;
+    config.version = fred::types::RespVersion::RESP3;
+    let mut builder = fred::types::Builder::from_config(config);
+    builder.with_connection_config(|config| config.tcp.nodelay = Some(true));
+    let client = builder.build().map_err(io::Error::other)?;
+    client.init().await.map_err(io::Error::other)?;
+    Ok(client)
+}
+
+fn url(port: u16) -> String {
+    format!("redis://127.0.0.1:{port}")
+}
+
+impl Connection for hitless_tokio::Client {
+    async fn get(&mut self, key: &str) -> io::Result<usize> {
+        let value = self.call(cmd("GET").arg(key)).await.map_err(io::Error::other)?;
+        Ok(value.as_bytes().map_or(0, <[u8]>::len))
+    }
+
+    async fn set(&mut self, key: &str, value: &[u8]) -> io::Result<()> {
+        self.call(cmd("SET").arg(key).arg(value)).await.map_err(io::Error::other)?;
+        Ok(())
+    }
+}
+
+impl Connection for rustis::client::Client {
+    async fn get(&mut self, key: &str) -> io::Result<usize> {
+        let value: BulkString = StringCommands::get(&*self, key).await.map_err(io::Error::other)?;
+        Ok(value.len())
+    }
+
+    async fn set(&mut self, key: &str, value: &[u8]) -> io::Result<()> {
+        let value = rustis::resp::RefBulkString::new(value);
+        StringCommands::set(&*self, key, value).await.map_err(io::Error::other)
+    }
+}
+
+impl Connection for redis::aio::MultiplexedConnection {
+    async fn get(&mut self, key: &str) -> io::Result<usize> {
+        let value: Vec<u8> = redis::cmd("GET").arg(key).query_async(self).await.map_err(io::Error::other)?;
+        Ok(value.len())
+    }
+
+    async fn set(&mut self, key: &str, value: &[u8]) -> io::Result<()> {
+        redis::cmd("SET").arg(key).arg(value).query_async(self).await.map_err(io::Error::other)
+    }
+}
+
+impl Connection for fred::clients::Client {
+    async fn get(&mut self, key: &str) -> io::Result<usize> {
+        let value: bytes::Bytes = KeysInterface::get(self, key).await.map_err(io::Error::other)?;
+        Ok(value.len())
+    }
+
+    async fn set(&mut self, key: &str, value: &[u8]) -> io::Result<()> {
+        KeysInterface::set::<(), _, _>(self, key, value, None, None, false).await.map_err(io::Error::other)
+    }
+}

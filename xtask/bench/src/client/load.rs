@@ -1,0 +1,334 @@
+//! The load of one client in one case, in a process of its own.
+
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::{Duration, Instant};
+use std::{env, io};
+
+use hitless_tokio::Mode;
+use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::time::{TimeVal, TimeValLike};
+use tokio::runtime::{self, Runtime};
+use tokio::task::JoinSet;
+
+use super::contenders::{self, Connection, Contender};
+use super::processors::Processors;
+use crate::counting::{self, print_line};
+
+/// What every key holds.
+pub const VALUE: &[u8] = &[b'v'; 64];
+
+/// How long a client runs before its figures are taken.
+const WARM_UP: Duration = Duration::from_millis(60);
+
+/// The keys, of 16 bytes each.
+#[must_use]
+pub fn keys() -> Vec<String> {
+    (0..1000).map(|number| format!("user:{number:011}")).collect()
+}
+
+/// The kind of runtime.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Scheduler {
+    /// tokio's single-threaded one.
+    CurrentThread,
+    /// tokio's multi-threaded one with two workers.
+    TwoWorkers,
+}
+
+impl Scheduler {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::CurrentThread, Self::TwoWorkers];
+
+    /// In tables.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::CurrentThread => "ct",
+            Self::TwoWorkers => "mt2",
+        }
+    }
+
+    /// A runtime of this kind.
+    ///
+    /// # Errors
+    ///
+    /// When the system refuses threads.
+    pub fn runtime(self) -> io::Result<Runtime> {
+        let mut builder = match self {
+            Self::CurrentThread => runtime::Builder::new_current_thread(),
+            Self::TwoWorkers => runtime::Builder::new_multi_thread(),
+        };
+        builder.worker_threads(2).enable_all().build()
+    }
+}
+
+/// What the tasks do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Operation {
+    /// Read a value.
+    Get,
+    /// Write one.
+    Set,
+}
+
+impl Operation {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Get, Self::Set];
+
+    /// In tables.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Get => "GET",
+            Self::Set => "SET",
+        }
+    }
+}
+
+/// How long a load lasts.
+#[derive(Debug, Clone, Copy)]
+pub enum Length {
+    /// So long, after the warm-up.
+    Milliseconds(u64),
+    /// So many operations, and no warm-up: for profilers, which count instructions.
+    Operations(u64),
+}
+
+/// Reads `1000ms`, or a number of operations.
+fn length(text: &str) -> Result<Length, std::num::ParseIntError> {
+    match text.strip_suffix("ms") {
+        Some(milliseconds) => Ok(Length::Milliseconds(milliseconds.parse()?)),
+        None => Ok(Length::Operations(text.parse()?)),
+    }
+}
+
+/// What `hitless-bench client-load` takes.
+#[derive(Debug, Clone, Copy, clap::Args)]
+pub struct Args {
+    /// The client.
+    #[arg(long)]
+    pub client: Contender,
+    /// The kind of runtime.
+    #[arg(long)]
+    pub scheduler: Scheduler,
+    /// What its tasks do.
+    #[arg(long)]
+    pub operation: Operation,
+    /// The number of tasks.
+    #[arg(long)]
+    pub tasks: usize,
+    /// How long: `1000ms`, or a number of operations.
+    #[arg(long, value_parser = length)]
+    pub length: Length,
+    /// The server's port.
+    #[arg(long)]
+    pub port: u16,
+    /// Stay on the second processor.
+    #[arg(long)]
+    pub pin: bool,
+}
+
+/// What one client made of one load.
+#[derive(Debug, Clone, Copy)]
+pub struct Sample {
+    /// Thousand operations a second.
+    pub rate: f64,
+    /// Seconds of processor time of the client's process per million operations.
+    pub cpu: f64,
+    /// Microseconds from call to reply, for half of all operations.
+    pub p50: f64,
+    /// The same for 99 of 100.
+    pub p99: f64,
+}
+
+/// Runs the load in a process of its own.
+///
+/// # Errors
+///
+/// When it cannot be run, or fails.
+pub fn sample_apart(args: &Args) -> io::Result<Sample> {
+    let length = match args.length {
+        Length::Milliseconds(milliseconds) => format!("{milliseconds}ms"),
+        Length::Operations(operations) => operations.to_string(),
+    };
+    let mut command = Command::new(env::current_exe()?);
+    command.arg("client-load");
+    command.args(["--client", &argument(&args.client), "--scheduler", &argument(&args.scheduler)]);
+    command.args(["--operation", &argument(&args.operation), "--length", &length]);
+    command.args(["--tasks", &args.tasks.to_string(), "--port", &args.port.to_string()]);
+    if args.pin {
+        command.arg("--pin");
+    }
+    let output = command.stderr(Stdio::inherit()).output()?;
+    let figures = counting::figures(&String::from_utf8_lossy(&output.stdout))?;
+    match figures.first().map(Vec::as_slice) {
+        Some(&[rate, cpu, p50, p99]) if output.status.success() => Ok(Sample { rate, cpu, p50, p99 }),
+        _ => Err(io::Error::other(format!("{}: {}", args.client.name(), output.status))),
+    }
+}
+
+/// A value as the command line has it.
+fn argument(value: &impl clap::ValueEnum) -> String {
+    value.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
+}
+
+/// Runs the load in this process and prints its figures.
+///
+/// # Errors
+///
+/// When the client fails.
+pub fn run(args: &Args) -> io::Result<()> {
+    if args.pin && args.scheduler == Scheduler::CurrentThread {
+        Processors::allowed().pin(0, 1);
+    }
+    let runtime = args.scheduler.runtime()?;
+    let sample = runtime.block_on(async {
+        let port = args.port;
+        match args.client {
+            Contender::Hitless => apply(args, contenders::hitless(port, Mode::Auto).await?).await,
+            Contender::HitlessDisabled => apply(args, contenders::hitless(port, Mode::Disabled).await?).await,
+            Contender::Rustis => apply(args, contenders::rustis(port).await?).await,
+            Contender::Redis => apply(args, contenders::redis(port).await?).await,
+            Contender::Fred => apply(args, contenders::fred(port).await?).await,
+        }
+    })?;
+    print_line(&[sample.rate, sample.cpu, sample.p50, sample.p99]);
+    // Some of the peers' tasks never end.
+    runtime.shutdown_background();
+    Ok(())
+}
+
+async fn apply(args: &Args, connection: impl Connection) -> io::Result<Sample> {
+    match args.length {
+        Length::Milliseconds(milliseconds) => {
+            timed(args, connection, Duration::from_millis(milliseconds)).await
+        }
+        Length::Operations(operations) => {
+            let (cpu, start) = (cpu_time()?, now());
+            counted(connection, args.operation, args.tasks, operations).await?;
+            let elapsed = start.elapsed();
+            Ok(sample(operations, elapsed, cpu_time()? - cpu, &mut []))
+        }
+    }
+}
+
+/// A number of operations, divided among tasks.
+///
+/// # Errors
+///
+/// When one of them fails.
+pub async fn counted(
+    connection: impl Connection,
+    operation: Operation,
+    tasks: usize,
+    operations: u64,
+) -> io::Result<()> {
+    let keys = Arc::new(keys());
+    let mut running = JoinSet::new();
+    for task in 0..tasks {
+        let (mut connection, keys) = (connection.clone(), Arc::clone(&keys));
+        running.spawn(async move {
+            for turn in 0..operations as usize / tasks {
+                once(&mut connection, operation, key(&keys, task, turn)).await?;
+            }
+            Ok(())
+        });
+    }
+    running.join_all().await.into_iter().collect()
+}
+
+/// Keeps tasks busy for `length`, after a warm-up.
+async fn timed(args: &Args, connection: impl Connection, length: Duration) -> io::Result<Sample> {
+    let phase = Arc::new(AtomicU8::new(Phase::WarmUp as u8));
+    let keys = Arc::new(keys());
+    let mut running = JoinSet::new();
+    for task in 0..args.tasks {
+        let (connection, keys, phase) = (connection.clone(), Arc::clone(&keys), Arc::clone(&phase));
+        running.spawn(keep_busy(connection, args.operation, keys, task, phase));
+    }
+    tokio::time::sleep(WARM_UP).await;
+    let (cpu, start) = (cpu_time()?, now());
+    phase.store(Phase::Measured as u8, Ordering::Relaxed);
+    tokio::time::sleep(length).await;
+    phase.store(Phase::Over as u8, Ordering::Relaxed);
+    let (elapsed, cpu) = (start.elapsed(), cpu_time()? - cpu);
+    let mut latencies = Vec::new();
+    for done in running.join_all().await {
+        latencies.extend(done?);
+    }
+    Ok(sample(latencies.len() as u64, elapsed, cpu, &mut latencies))
+}
+
+#[derive(Clone, Copy)]
+enum Phase {
+    WarmUp,
+    Measured,
+    Over,
+}
+
+/// One operation after the other; the nanoseconds of each that counts.
+async fn keep_busy(
+    mut connection: impl Connection,
+    operation: Operation,
+    keys: Arc<Vec<String>>,
+    task: usize,
+    phase: Arc<AtomicU8>,
+) -> io::Result<Vec<u32>> {
+    let mut latencies = Vec::with_capacity(1 << 14);
+    let mut start = now();
+    for turn in 0.. {
+        once(&mut connection, operation, key(&keys, task, turn)).await?;
+        let end = now();
+        let phase = phase.load(Ordering::Relaxed);
+        if phase == Phase::Over as u8 {
+            break;
+        }
+        if phase == Phase::Measured as u8 {
+            latencies.push(u32::try_from((end - start).as_nanos()).unwrap_or(u32::MAX));
+        }
+        start = end;
+    }
+    Ok(latencies)
+}
+
+async fn once(connection: &mut impl Connection, operation: Operation, key: &str) -> io::Result<()> {
+    match operation {
+        Operation::Get if connection.get(key).await? == VALUE.len() => Ok(()),
+        Operation::Get => Err(io::Error::other("not the value that was set")),
+        Operation::Set => connection.set(key, VALUE).await,
+    }
+}
+
+/// The tasks begin far from each other and go through the keys by steps of their own.
+fn key(keys: &[String], task: usize, turn: usize) -> &str {
+    &keys[(task * 37 + turn * 7) % keys.len()]
+}
+
+fn sample(operations: u64, elapsed: Duration, cpu: Duration, latencies: &mut [u32]) -> Sample {
+    latencies.sort_unstable();
+    let quantile = |share: f64| {
+        let at = (latencies.len() as f64 * share) as usize;
+        latencies.get(at).map_or(f64::NAN, |nanoseconds| f64::from(*nanoseconds) / 1e3)
+    };
+    let operations = operations as f64;
+    Sample {
+        rate: operations / elapsed.as_secs_f64() / 1e3,
+        cpu: cpu.as_secs_f64() * 1e6 / operations,
+        p50: quantile(0.5),
+        p99: quantile(0.99),
+    }
+}
+
+/// The processor time that this process has used, its own and the system's on its behalf.
+fn cpu_time() -> io::Result<Duration> {
+    let usage = getrusage(UsageWho::RUSAGE_SELF)?;
+    let duration = |time: TimeVal| Duration::from_micros(time.num_microseconds().unsigned_abs());
+    Ok(duration(usage.user_time()) + duration(usage.system_time()))
+}
+
+#[expect(clippy::disallowed_methods, reason = "a benchmark is about the real clock")]
+fn now() -> Instant {
+    Instant::now()
+}

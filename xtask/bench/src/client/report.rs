@@ -1,0 +1,202 @@
+//! The figures as text.
+
+use std::fmt::Write;
+
+use super::contenders::Contender;
+use super::load::{Operation, Sample, Scheduler};
+use super::{Case, Figures};
+
+/// What to reach: thousand operations a second, and seconds of processor time per million of them.
+struct Bound {
+    rate: f64,
+    cpu: Option<f64>,
+}
+
+/// Allocations per command to stay within, the number to strive for, and their bytes.
+const ALLOCATIONS_MUST: f64 = 4.0;
+const ALLOCATIONS_GOAL: f64 = 1.0;
+const BYTES_GOAL: f64 = 200.0;
+
+fn must(case: &Case) -> Option<Bound> {
+    bound(case, [(205.0, None), (480.0, Some(1.4)), (100.0, None), (190.0, None), (330.0, Some(3.0))])
+}
+
+fn goal(case: &Case) -> Option<Bound> {
+    bound(case, [(260.0, None), (560.0, Some(0.8)), (120.0, None), (330.0, None), (700.0, Some(1.4))])
+}
+
+/// Of the bounds for all cases that have one, the one for `case`.
+fn bound(case: &Case, bounds: [(f64, Option<f64>); 5]) -> Option<Bound> {
+    let at = match (case.scheduler, case.operation, case.tasks) {
+        (Scheduler::CurrentThread, Operation::Get, 64) => 0,
+        (Scheduler::CurrentThread, Operation::Get, 256) => 1,
+        (Scheduler::TwoWorkers, Operation::Get, 16) => 2,
+        (Scheduler::TwoWorkers, Operation::Get, 64) => 3,
+        (Scheduler::TwoWorkers, Operation::Get, 256) => 4,
+        _ => return None,
+    };
+    let (rate, cpu) = bounds[at];
+    Some(Bound { rate, cpu })
+}
+
+/// One contender in one case, over all rounds.
+struct Summary {
+    /// The highest rate and the least processor time: what the client does when nothing disturbs it.
+    best_rate: f64,
+    least_cpu: f64,
+    /// Medians.
+    rate: f64,
+    cpu: f64,
+    p50: f64,
+    p99: f64,
+}
+
+impl Summary {
+    fn of(samples: &[Sample]) -> Self {
+        let sorted = |figure: fn(&Sample) -> f64| {
+            let mut figures = samples.iter().map(figure).collect::<Vec<_>>();
+            figures.sort_by(f64::total_cmp);
+            figures
+        };
+        let median = |figures: &[f64]| figures.get(figures.len() / 2).copied().unwrap_or(f64::NAN);
+        let (rates, cpus) = (sorted(|sample| sample.rate), sorted(|sample| sample.cpu));
+        Self {
+            best_rate: rates.last().copied().unwrap_or(f64::NAN),
+            least_cpu: cpus.first().copied().unwrap_or(f64::NAN),
+            rate: median(&rates),
+            cpu: median(&cpus),
+            p50: median(&sorted(|sample| sample.p50)),
+            p99: median(&sorted(|sample| sample.p99)),
+        }
+    }
+}
+
+pub(super) fn markdown(figures: &Figures) -> String {
+    let mut text = String::from("# Client\n\n");
+    text += "Values of 64 B under 1000 keys, one connection, a real redis-server on the loopback interface. Cells: ";
+    text += "**thousand operations a second**, best of all rounds (median), processor seconds of the client per million ";
+    text += "operations, least (median), p50/p99 in microseconds, medians. Every sample is a process of its own, in turns: ";
+    text += "compare within a column only. `must` and `goal` are figures of one quiet machine with two processors.\n\n";
+    text += "ct: tokio's single-threaded runtime";
+    text += if figures.pinned {
+        ", bound to one processor, the server to another"
+    } else {
+        ", not bound to a processor"
+    };
+    text += ". mt2: two workers, which compete with the server.\n";
+    for scheduler in Scheduler::ALL {
+        for operation in Operation::ALL {
+            let is_here = |case: &&Case| case.scheduler == scheduler && case.operation == operation;
+            let cases = figures.cases.iter().filter(is_here).collect::<Vec<_>>();
+            line(&mut text, format!("\n## {}, {}\n", operation.name(), scheduler.name()));
+            table(&mut text, &cases);
+        }
+    }
+    text += "\n## Allocations per operation (bytes)\n\n";
+    allocations(&mut text, figures);
+    text
+}
+
+fn table(text: &mut String, cases: &[&Case]) {
+    let header = cases.iter().map(|case| match case.tasks {
+        1 => "1 task".to_owned(),
+        tasks => format!("{tasks} tasks"),
+    });
+    row(text, "client", header);
+    rule(text, cases.len());
+    for (at, contender) in Contender::ALL.iter().enumerate() {
+        row(text, contender.name(), cases.iter().map(|case| cell(&Summary::of(&case.samples[at]))));
+    }
+    if cases.iter().any(|case| must(case).is_some()) {
+        row(text, "must", cases.iter().map(|case| verdict(case, must(case))));
+        row(text, "goal", cases.iter().map(|case| verdict(case, goal(case))));
+    }
+    row(text, "against the best peer", cases.iter().map(|case| against_peers(case)));
+}
+
+fn cell(summary: &Summary) -> String {
+    let Summary { best_rate, least_cpu, rate, cpu, p50, p99 } = summary;
+    format!("**{best_rate:.0}** ({rate:.0}), {least_cpu:.2} ({cpu:.2}) s, {p50:.0}/{p99:.0}")
+}
+
+fn verdict(case: &Case, bound: Option<Bound>) -> String {
+    let (Some(bound), Some(ours)) = (bound, case.samples.first()) else { return "-".to_owned() };
+    let ours = Summary::of(ours);
+    let rate = format!("{}: {}", bound.rate, mark(ours.best_rate >= bound.rate));
+    match bound.cpu {
+        Some(cpu) => format!("{rate}, {cpu} s: {}", mark(ours.least_cpu <= cpu)),
+        None => rate,
+    }
+}
+
+/// Our rate and processor time in terms of the best peer's, by medians.
+fn against_peers(case: &Case) -> String {
+    let summaries = case.samples.iter().map(|samples| Summary::of(samples)).collect::<Vec<_>>();
+    let peers = || Contender::ALL.iter().zip(&summaries).filter(|(contender, _)| contender.is_peer());
+    let rate = peers().map(|(_, summary)| summary.rate).fold(0.0, f64::max);
+    let cpu = peers().map(|(_, summary)| summary.cpu).fold(f64::INFINITY, f64::min);
+    match summaries.first() {
+        Some(ours) => format!("{:.2} x the rate, {:.2} x the time", ours.rate / rate, ours.cpu / cpu),
+        None => "-".to_owned(),
+    }
+}
+
+fn allocations(text: &mut String, figures: &Figures) {
+    row(text, "client", Operation::ALL.iter().map(|operation| operation.name().to_owned()));
+    rule(text, Operation::ALL.len());
+    for (contender, counts) in Contender::ALL.iter().zip(&figures.allocations) {
+        let cells = counts.iter().map(|count| format!("{:.2} ({:.0})", count.calls, count.bytes));
+        row(text, contender.name(), cells);
+    }
+    let Some(ours) = figures.allocations.first() else { return };
+    let must = ours.iter().map(|count| mark(count.calls.round() <= ALLOCATIONS_MUST));
+    row(text, "must", must.map(|mark| format!("{ALLOCATIONS_MUST}: {mark}")));
+    let goal =
+        ours.iter().map(|count| mark(count.calls.round() <= ALLOCATIONS_GOAL && count.bytes <= BYTES_GOAL));
+    row(text, "goal", goal.map(|mark| format!("{ALLOCATIONS_GOAL} ({BYTES_GOAL}): {mark}")));
+}
+
+pub(super) fn json(figures: &Figures) -> String {
+    let mut entries = Vec::new();
+    for case in &figures.cases {
+        for (contender, samples) in Contender::ALL.iter().zip(&case.samples) {
+            let Summary { best_rate, least_cpu, rate, cpu, p50, p99 } = Summary::of(samples);
+            entries.push(format!(
+                "    {{\"contender\": \"{}\", \"runtime\": \"{}\", \"operation\": \"{}\", \"tasks\": {}, \"best_kops\": {best_rate:.2}, \"median_kops\": {rate:.2}, \"least_cpu\": {least_cpu:.3}, \"median_cpu\": {cpu:.3}, \"p50_us\": {p50:.1}, \"p99_us\": {p99:.1}}}",
+                contender.name(), case.scheduler.name(), case.operation.name(), case.tasks
+            ));
+        }
+    }
+    let mut text = format!("{{\n  \"pinned\": {},\n  \"load\": [\n", figures.pinned);
+    text += &entries.join(",\n");
+    text += "\n  ],\n  \"allocations\": [\n";
+    let mut entries = Vec::new();
+    for (contender, counts) in Contender::ALL.iter().zip(&figures.allocations) {
+        for (operation, count) in Operation::ALL.iter().zip(counts) {
+            entries.push(format!(
+                "    {{\"contender\": \"{}\", \"operation\": \"{}\", \"allocations\": {:.3}, \"bytes\": {:.1}}}",
+                contender.name(), operation.name(), count.calls, count.bytes
+            ));
+        }
+    }
+    text += &entries.join(",\n");
+    text += "\n  ]\n}\n";
+    text
+}
+
+fn mark(is_met: bool) -> &'static str {
+    if is_met { "met" } else { "missed" }
+}
+
+fn row(text: &mut String, name: &str, cells: impl Iterator<Item = String>) {
+    line(text, format!("| {name} | {} |", cells.collect::<Vec<_>>().join(" | ")));
+}
+
+fn rule(text: &mut String, columns: usize) {
+    line(text, format!("|---|{}", "---:|".repeat(columns)));
+}
+
+fn line(text: &mut String, line: impl std::fmt::Display) {
+    // Writing to a string cannot fail.
+    let _ = writeln!(text, "{line}");
+}
