@@ -45,8 +45,8 @@ struct Task {
     counted: i64,
     /// INCRs of which it is not known.
     unsure: i64,
-    /// What GET may answer: the last acknowledged value, and those of later SETs of which it is not known.
-    values: Vec<String>,
+    /// What GET may answer: the last acknowledged value, if there is one, and those of later SETs of which it is not known.
+    values: Vec<Option<String>>,
 }
 
 #[derive(Debug)]
@@ -60,7 +60,7 @@ enum State {
 impl Load {
     pub(super) fn new(tasks: usize) -> Self {
         let task =
-            |number| Task { number, turn: 0, state: State::Ready, counted: 0, unsure: 0, values: Vec::new() };
+            |number| Task { number, turn: 0, state: State::Ready, counted: 0, unsure: 0, values: vec![None] };
         Self {
             tasks: (0..tasks).map(task).collect(),
             stopping: false,
@@ -211,7 +211,7 @@ impl Task {
             Err(error) => {
                 if error.delivery() == Delivery::Unknown {
                     match token {
-                        Some(token) => self.values.push(token),
+                        Some(token) => self.values.push(Some(token)),
                         None => self.unsure += i64::from(self.turn.is_multiple_of(3)),
                     }
                 }
@@ -225,15 +225,12 @@ impl Task {
             (0, _) => self.count(reply),
             (_, Some(token)) => {
                 assert_eq!(reply, &Frame::simple("OK"), "INV-02: the reply to a SET");
-                self.values = vec![token];
+                self.values = vec![Some(token)];
             }
             _ => {
                 let value = reply.as_str().map(str::to_owned);
-                let known = value.as_ref().is_some_and(|value| self.values.contains(value))
-                    || (reply.is_null() && self.values.is_empty());
-                // The first SET of all may have been lost.
-                let unsure = reply.is_null() && self.turn < 3;
-                assert!(known || unsure, "INV-02: {:?}, not one of {:?}", value, self.values);
+                let known = self.values.contains(&value);
+                assert!(known, "INV-02: {value:?}, not one of {:?}", self.values);
             }
         }
         Ok(())
