@@ -419,6 +419,21 @@ fn a_request_that_a_demoted_server_refuses_is_sent_again_inside_a_window() {
     );
 }
 
+/// INV-05, PITFALL-25: only a refusal that proves that the request did not run lets it be written again.
+#[test]
+fn an_error_inside_a_window_is_a_reply_like_any_other() {
+    let mut world = World::started(1);
+    let conn = world.conns()[0];
+    world.push(conn, &["FAILING_OVER", "1", "5"]);
+    for error in ["ERR it ran and failed", "WRONGTYPE not a list", "READONLYISH", "OOM"] {
+        let request = world.send("write");
+        assert_eq!(world.pending.remove(&conn).unwrap(), ["write"]);
+        world.client.handle_frames(world.now, conn, [Frame::error(error)]);
+        world.drain();
+        assert!(world.done[&request].as_ref().unwrap()[0].is_error(), "{error}");
+    }
+}
+
 #[derive(Clone, Debug)]
 enum Step {
     Send(bool),
