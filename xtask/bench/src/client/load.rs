@@ -208,7 +208,7 @@ async fn apply(args: &Args, connection: impl Connection) -> io::Result<Sample> {
         Length::Operations(operations) => {
             let (cpu, start) = (cpu_time()?, now());
             counted(connection, args.operation, args.tasks, operations).await?;
-            let elapsed = start.elapsed();
+            let elapsed = now() - start;
             Ok(sample(operations, elapsed, cpu_time()? - cpu, &mut []))
         }
     }
@@ -253,7 +253,7 @@ async fn timed(args: &Args, connection: impl Connection, length: Duration) -> io
     phase.store(Phase::Measured as u8, Ordering::Relaxed);
     tokio::time::sleep(length).await;
     phase.store(Phase::Over as u8, Ordering::Relaxed);
-    let (elapsed, cpu) = (start.elapsed(), cpu_time()? - cpu);
+    let (elapsed, cpu) = (now() - start, cpu_time()? - cpu);
     let mut latencies = Vec::new();
     for done in running.join_all().await {
         latencies.extend(done?);
