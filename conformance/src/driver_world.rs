@@ -13,17 +13,21 @@ use std::time::{Duration, Instant};
 
 use hitless_core::client::Stats;
 use hitless_core::config::ConfigBuilder;
-use hitless_core::driver::{Builder, Client, Connector, Error, Events, Pushes, Reply, Resolver, Runtime};
+use hitless_core::driver::{
+    Builder, Client, Connector, Error, Events, MetricsHook, Pushes, Reply, Resolver, Runtime,
+};
 use hitless_core::endpoint::Peer;
 use hitless_core::error::ConnectError;
 use hitless_core::event::Event;
+use hitless_core::observe::MetricsSnapshot;
 use hitless_core::request::{Request, SendError};
 use resp3_codec::Frame;
 
 use crate::clock;
+use crate::hooked::with_hooks;
 use crate::net::tcp::TcpServer;
 use crate::server::{Server, ServerMachine};
-use crate::world::{Finished, Host, Layout, Setup, Ticket, World};
+use crate::world::{Finished, Host, Layout, Reviewer, Setup, Ticket, World};
 
 /// The longest that the case's thread sleeps: it may be waiting for something at the server, which wakes nobody.
 const TICK: Duration = Duration::from_millis(1);
@@ -57,6 +61,8 @@ impl<A: Adapter> Host for A {
 /// A client on a runtime, and a server behind sockets.
 struct DriverWorld<A: Adapter> {
     client: Option<Client<A::Runtime>>,
+    reviewer: Option<Reviewer>,
+    metrics: MetricsHook,
     replies: BTreeMap<Ticket, Reply<A::Runtime>>,
     finished: BTreeMap<Ticket, Finished>,
     next_ticket: u64,
@@ -78,6 +84,8 @@ impl<A: Adapter> DriverWorld<A> {
             .map_err(|error| format!("the endpoints cannot be bound here: {error}"))?;
         Ok(Self {
             client: None,
+            reviewer: None,
+            metrics: MetricsHook::new(),
             replies: BTreeMap::new(),
             finished: BTreeMap::new(),
             next_ticket: 0,
@@ -153,6 +161,7 @@ impl<A: Adapter> World for DriverWorld<A> {
         // The thread of a busy case may look late; a real application's observer is expected to keep up.
         let settings = settings.event_capacity(100_000);
         let builder = Builder::from_settings(A::Runtime::default(), network, settings);
+        let builder = with_hooks(builder, self.reviewer.take(), &self.metrics);
         self.event_stream = Some(builder.events());
         let result = self.adapter.block_on(builder.connect());
         let result = match result {
@@ -182,6 +191,15 @@ impl<A: Adapter> World for DriverWorld<A> {
 
     fn cancel(&mut self, ticket: Ticket) {
         self.replies.remove(&ticket);
+    }
+
+    fn review_by(&mut self, reviewer: Reviewer) -> Result<(), &'static str> {
+        self.reviewer = Some(reviewer);
+        Ok(())
+    }
+
+    fn figures(&mut self) -> MetricsSnapshot {
+        self.metrics.snapshot()
     }
 
     fn step(&mut self, until: Instant) {

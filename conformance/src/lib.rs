@@ -14,6 +14,7 @@ pub mod cases;
 pub mod clock;
 pub mod direct;
 pub mod driver_world;
+mod hooked;
 mod laws;
 pub mod net;
 pub mod server;

@@ -107,6 +107,17 @@ macro_rules! for_each_case {
                 ;
                 a_refusal_expires: "it takes ten minutes",
             }
+            hooks {
+                a_veto_stops_a_move,
+                a_vetoed_opener_relaxes_nothing,
+                another_target,
+                no_verdict_in_time,
+                the_handshake_is_invisible,
+                figures_return_to_zero,
+                a_forbidden_target_is_not_dialled,
+                a_translated_target,
+                ;
+            }
             moving {
                 healthy_target,
                 large_pool,

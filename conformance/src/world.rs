@@ -5,13 +5,17 @@
 //! [`Testbed`](crate::testbed::Testbed), which adds the vocabulary of the cases.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use hitless_core::client::Stats;
 use hitless_core::config::ConfigBuilder;
 use hitless_core::error::ConnectError;
 use hitless_core::event::Event;
+use hitless_core::notification::Notification;
+use hitless_core::observe::{HookFailures, Metrics, MetricsSnapshot};
 use hitless_core::request::{Outcome, Request, SendError};
+use hitless_core::review::Verdict;
 use resp3_codec::Frame;
 
 use crate::server::Server;
@@ -58,6 +62,26 @@ pub trait World {
     /// Gives up on a request: it will never be finished.
     fn cancel(&mut self, ticket: Ticket);
 
+    /// Has every notification judged by `reviewer`, from the beginning of the client that is to be opened.
+    ///
+    /// # Errors
+    /// The reason why this world cannot do that.
+    fn review_by(&mut self, reviewer: Reviewer) -> Result<(), &'static str> {
+        let _ = reviewer;
+        Err("nobody reviews notifications here")
+    }
+
+    /// The client's figures: what an embedder would count, or what the driver's hook says. To be asked for only where
+    /// [`review_by`](Self::review_by) was.
+    fn figures(&mut self) -> MetricsSnapshot {
+        let stats = self.stats();
+        let mut metrics = Metrics::default();
+        self.events().iter().for_each(|(_, event)| metrics.handle_event(event));
+        let mut figures = MetricsSnapshot::default();
+        figures.add(&metrics, HookFailures::default(), &stats);
+        figures
+    }
+
     /// Lets something happen, or time pass, but not beyond `until`.
     fn step(&mut self, until: Instant);
 
@@ -79,6 +103,9 @@ pub trait World {
     /// The reason why this world cannot do that.
     fn block_writes(&mut self, blocked: bool) -> Result<(), &'static str>;
 }
+
+/// What a case has to say of a notification; `None` is nothing at all, ever.
+pub type Reviewer = Arc<dyn Fn(&Notification) -> Option<Verdict> + Send + Sync>;
 
 /// An accepted request, in the eyes of a case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

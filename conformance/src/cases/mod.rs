@@ -9,6 +9,7 @@ use crate::testbed::Testbed;
 
 pub mod chaos;
 pub mod handshake;
+pub mod hooks;
 pub mod moving;
 pub mod overlaps;
 pub mod requests;
@@ -22,6 +23,7 @@ pub(crate) mod source {
 
     pub(crate) const chaos: &str = include_str!("chaos.rs");
     pub(crate) const handshake: &str = include_str!("handshake.rs");
+    pub(crate) const hooks: &str = include_str!("hooks.rs");
     pub(crate) const moving: &str = include_str!("moving.rs");
     pub(crate) const overlaps: &str = include_str!("overlaps.rs");
     pub(crate) const requests: &str = include_str!("requests.rs");

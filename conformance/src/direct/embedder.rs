@@ -8,6 +8,7 @@
 //! 4. wait for the network, but no longer than `poll_timeout` says; go on with 1.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -18,10 +19,12 @@ use hitless_core::error::{CloseCause, ConnectError, ProtocolError};
 use hitless_core::event::Event;
 use hitless_core::ids::{ConnId, RequestId};
 use hitless_core::request::Outcome;
+use hitless_core::review::REVIEW_LIMIT;
 use hitless_core::write_buffer::WriteBuffer;
 use resp3_codec::{Decoder, Frame, Limits};
 
 use super::wire::{Arrival, Wire};
+use crate::world::Reviewer;
 
 /// A client, its connections, and what came of it.
 #[derive(Debug)]
@@ -36,6 +39,16 @@ pub(super) struct Embedder {
     pub(super) completed: Vec<(RequestId, Outcome)>,
     pub(super) events: Vec<(Instant, Event)>,
     pub(super) pushes: Vec<Vec<Frame>>,
+    reviewer: Option<Opinion>,
+}
+
+/// What the case has to say of notifications.
+pub(super) struct Opinion(pub(super) Reviewer);
+
+impl fmt::Debug for Opinion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Opinion(..)")
+    }
 }
 
 /// What an embedder keeps of each connection, beside its socket.
@@ -48,9 +61,12 @@ struct Link {
 }
 
 impl Embedder {
-    pub(super) fn new(now: Instant, config: Config, seed: u64) -> Self {
+    pub(super) fn new(now: Instant, config: Config, seed: u64, reviewer: Option<Opinion>) -> Self {
+        let mut client = Client::new(now, Arc::new(config), seed);
+        client.review_notifications(reviewer.as_ref().map(|_| REVIEW_LIMIT));
         Self {
-            client: Client::new(now, Arc::new(config), seed),
+            client,
+            reviewer,
             links: BTreeMap::new(),
             blocked: false,
             retired: BTreeSet::new(),
@@ -109,6 +125,13 @@ impl Embedder {
     pub(super) fn obey(&mut self, now: Instant, wire: &mut Wire) {
         while let Some(action) = self.client.poll_action() {
             match action {
+                Action::Review(review) => {
+                    let verdict =
+                        self.reviewer.as_ref().and_then(|Opinion(judge)| judge(&review.notification));
+                    if let Some(verdict) = verdict {
+                        self.client.handle_verdict(now, review.id, verdict);
+                    }
+                }
                 Action::Resolve { conn, host } => wire.resolve(now, conn, &host),
                 // The client watches the time of its dials itself.
                 Action::Connect { conn, address, until: _ } => wire.dial(now, conn, address),

@@ -23,11 +23,11 @@ use hitless_core::ids::RequestId;
 use hitless_core::request::{Request, SendError};
 use resp3_codec::Frame;
 
-use self::embedder::Embedder;
+use self::embedder::{Embedder, Opinion};
 use self::wire::Wire;
 use crate::clock;
 use crate::server::{Server, ServerMachine};
-use crate::world::{Finished, Host, Layout, Setup, Ticket, World};
+use crate::world::{Finished, Host, Layout, Reviewer, Setup, Ticket, World};
 
 /// Seeds that each case runs with.
 const SEEDS: u64 = 4;
@@ -96,6 +96,7 @@ struct DirectWorld {
     seed: u64,
     wire: Wire,
     embedder: Option<Embedder>,
+    reviewer: Option<Opinion>,
     next_ticket: u64,
     tickets: BTreeMap<RequestId, Ticket>,
     finished: BTreeMap<Ticket, Finished>,
@@ -110,6 +111,7 @@ impl DirectWorld {
             seed,
             wire: Wire::new(setup.server, seed),
             embedder: None,
+            reviewer: None,
             next_ticket: 0,
             tickets: BTreeMap::new(),
             finished: BTreeMap::new(),
@@ -184,7 +186,7 @@ impl World for DirectWorld {
     fn connect(&mut self, settings: ConfigBuilder) -> Result<(), ConnectError> {
         assert!(self.embedder.is_none(), "a world has one client");
         let config = settings.build().expect("the settings of a case fit together");
-        self.embedder = Some(Embedder::new(self.now, config, self.seed));
+        self.embedder = Some(Embedder::new(self.now, config, self.seed, self.reviewer.take()));
         self.settle();
         let started = |world: &Self| world.embedder.as_ref().and_then(|embedder| embedder.started.clone());
         self.step_while(|world| started(world).is_none());
@@ -212,6 +214,11 @@ impl World for DirectWorld {
             embedder.client.cancel(self.now, id);
             self.settle();
         }
+    }
+
+    fn review_by(&mut self, reviewer: Reviewer) -> Result<(), &'static str> {
+        self.reviewer = Some(Opinion(reviewer));
+        Ok(())
     }
 
     fn step(&mut self, until: Instant) {
