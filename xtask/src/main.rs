@@ -7,6 +7,7 @@ mod demo;
 mod docs;
 mod redis_server;
 mod shell;
+mod sim;
 mod summary;
 mod test_all;
 mod tidy;
@@ -34,6 +35,8 @@ enum Verb {
     TestAll(test_all::Args),
     /// Run the conformance suite, or a part of it.
     Conformance(conformance::Args),
+    /// Run the driver in deterministic simulation, under faults.
+    Sim(sim::Args),
     /// Check the house rules.
     Tidy(tidy::Args),
     /// Break the code in small ways, and see whether the tests notice.
@@ -52,6 +55,7 @@ fn main() -> ExitCode {
         Verb::TestAll(args) => test_all::run(&args),
         Verb::Conformance(args) => conformance::run(&args),
         Verb::Breakages(args) => breakages::run(&args),
+        Verb::Sim(args) => Ok(sim::run(&args)),
         Verb::Tidy(args) => tidy::run(&args),
         Verb::Docs => docs::run(),
     };

@@ -272,7 +272,7 @@ impl Drop for DirectWorld {
 }
 
 /// Gives addresses of a private network to endpoints that have none.
-fn assign_addresses(server: &mut Server, layout: Layout) {
+pub(crate) fn assign_addresses(server: &mut Server, layout: Layout) {
     for (index, endpoint) in (1..=u8::MAX).zip(server.endpoints()) {
         let given = server.address(endpoint);
         if given.port() != 0 {

@@ -132,12 +132,12 @@ impl Coverage {
     pub(super) fn of(entries: &[(Instant, What)]) -> Self {
         let mut coverage = Self::new();
         let mut phases = Phases::default();
-        for (_, what) in entries {
+        for (at, what) in entries {
             coverage.count_action(what);
             match what {
                 What::Event(event) => {
                     coverage.count(Group::Event, &variant(event));
-                    phases.on_event(event, &mut coverage);
+                    phases.on_event(*at, event, &mut coverage);
                 }
                 What::Fault(fault) => coverage.count(Group::Fault, &variant(&fault.kind)),
                 What::Maintenance(step) => coverage.count(Group::Maintenance, &variant(step)),
@@ -158,9 +158,11 @@ impl Coverage {
         }
     }
 
-    /// What happened less often than `least`: group, name and how often.
+    /// What must happen, but happened less often than `least`, and how often.
+    #[must_use]
     pub fn rarer_than(&self, least: u64) -> Vec<(String, u64)> {
-        let rare = self.0.iter().filter(|(_, count)| **count < least);
+        let expected = Self::new().0;
+        let rare = self.0.iter().filter(|(key, count)| expected.contains_key(key) && **count < least);
         rare.map(|((group, name), count)| (format!("{group:?} {name}"), *count)).collect()
     }
 
@@ -235,7 +237,7 @@ enum Phase {
 }
 
 impl Phases {
-    fn on_event(&mut self, event: &Event, coverage: &mut Coverage) {
+    fn on_event(&mut self, at: Instant, event: &Event, coverage: &mut Coverage) {
         match event {
             Event::ConnectionReady { conn, .. } => {
                 self.conns.insert(*conn, Phase::Serving);
@@ -265,9 +267,9 @@ impl Phases {
                 let from = if *attempt > 1 { "waiting -> dialing" } else { "queued -> dialing" };
                 coverage.count(Group::Handoff, from);
             }
-            Event::HandoffFailed { retry_at, attempt, .. } => {
+            Event::HandoffFailed { retry_at, .. } => {
                 let to = match retry_at {
-                    Some(_) if *attempt == 0 => "dialing -> queued at once",
+                    Some(retry_at) if *retry_at == at => "dialing -> queued at once",
                     Some(_) => "dialing -> waiting",
                     None => "dialing -> stay put",
                 };

@@ -30,6 +30,7 @@ mod runtime;
 mod scenario;
 mod simulation;
 mod trace;
+mod world;
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -39,6 +40,7 @@ use std::time::Instant;
 pub use self::coverage::Coverage;
 use self::scenario::Scenario;
 use self::trace::{Lines, What};
+pub use self::world::Sim;
 
 /// The run of one seed that is as it must be.
 #[derive(Debug)]
@@ -72,7 +74,7 @@ impl fmt::Debug for Failure {
 ///
 /// # Errors
 /// A law was broken, or the two runs differ (INV-13).
-pub fn check(seed: u64, epoch: Instant) -> Result<Report, Box<Failure>> {
+pub fn check(seed: u64, epoch: Instant) -> Result<Report, Failure> {
     let first = run(seed, epoch);
     let second = run(seed, epoch);
     if let Some(at) = first_difference(&first.trace, &second.trace) {
@@ -83,7 +85,7 @@ pub fn check(seed: u64, epoch: Instant) -> Result<Report, Box<Failure>> {
 }
 
 /// Runs a seed once. The trace is there in any case.
-pub fn trace(seed: u64, epoch: Instant) -> (Result<Report, Box<Failure>>, String) {
+pub fn trace(seed: u64, epoch: Instant) -> (Result<Report, Failure>, String) {
     let run = run(seed, epoch);
     let trace = Lines { epoch, entries: &run.trace }.to_string();
     (run.report(seed, epoch), trace)
@@ -108,7 +110,7 @@ fn run(seed: u64, epoch: Instant) -> Run {
 }
 
 impl Run {
-    fn report(self, seed: u64, epoch: Instant) -> Result<Report, Box<Failure>> {
+    fn report(self, seed: u64, epoch: Instant) -> Result<Report, Failure> {
         match &self.outcome {
             Ok(()) => Ok(Report { coverage: Coverage::of(&self.trace), length: self.trace.len() }),
             Err(message) => {
@@ -118,9 +120,9 @@ impl Run {
         }
     }
 
-    fn fail(self, seed: u64, epoch: Instant, message: String) -> Box<Failure> {
+    fn fail(self, seed: u64, epoch: Instant, message: String) -> Failure {
         let trace = Lines { epoch, entries: &self.trace }.to_string();
-        Box::new(Failure { seed, message, trace })
+        Failure { seed, message, trace }
     }
 }
 

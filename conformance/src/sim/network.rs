@@ -52,8 +52,6 @@ pub(super) struct State {
     calm_at: Option<Instant>,
     /// The last move, for what repeats it.
     last_move: Option<(MoveStep, u64)>,
-    /// What the sockets take is up to the test.
-    pub(super) writes_blocked: bool,
     rng: Rng,
     under_way: BTreeMap<(Instant, u64), Parcel>,
     sent: u64,
@@ -106,7 +104,6 @@ impl Network {
             active: Vec::new(),
             calm_at: None,
             last_move: None,
-            writes_blocked: false,
             rng: Rng::new(seed),
             under_way: BTreeMap::new(),
             sent: 0,
@@ -137,22 +134,26 @@ impl Network {
         next.into_iter().chain(state.server.poll_timeout()).min()
     }
 
-    /// Delivers what is due, and lets the server act.
-    pub(super) fn handle_timeout(&self) {
+    /// Delivers what is due, and lets the server act. True if there was anything.
+    pub(super) fn handle_timeout(&self) -> bool {
         let now = self.executor.now();
         let mut state = self.state();
         let mut wakers = Vec::new();
+        let mut acted = false;
         if state.server.poll_timeout().is_some_and(|at| at <= now) {
+            acted = true;
             state.server.handle_timeout(now);
             state.drain_server(now);
         }
         while let Some(entry) = state.under_way.first_entry().filter(|entry| entry.key().0 <= now) {
+            acted = true;
             let parcel = entry.remove();
             state.deliver(now, parcel, &self.trace, &mut wakers);
             state.drain_server(now);
         }
         drop(state);
         wakers.into_iter().for_each(Waker::wake);
+        acted
     }
 
     /// Whether neither end knows of any connection, and nothing is under way.

@@ -164,7 +164,11 @@ fn settings(rng: &mut Rng, server: &Server, home: EndpointId, by_name: bool) -> 
         });
     Config::builder(endpoint)
         .connect_timeout(Some(SECOND / 2 + up_to(rng, SECOND)))
-        .command_timeout(Some(SECOND / 2 + up_to(rng, SECOND)))
+        .command_timeout(match rng.below(6) {
+            0 => None,
+            1 => Some(10 * SECOND),
+            _ => Some(SECOND / 2 + up_to(rng, SECOND)),
+        })
         .event_capacity(100_000)
         .maintenance(maintenance.build().expect("settings within their ranges"))
 }
@@ -280,9 +284,20 @@ impl Drawing {
     fn faults(&mut self, rng: &mut Rng) {
         for _ in 0..3 + rng.below(7) {
             let fault = Fault::draw(rng, self.weather, &self.endpoints);
-            let at = up_to(rng, self.calm_at);
+            let at = match *pick(rng, &[Duration::ZERO, self.calm_at]) {
+                // Just before a move, whose connections drain or dial when it strikes.
+                Duration::ZERO => self.move_at(rng).saturating_sub(up_to(rng, SECOND / 10)),
+                _ => up_to(rng, self.calm_at),
+            };
             self.fault(at, fault);
         }
+    }
+
+    /// When one of the moves begins.
+    fn move_at(&self, rng: &mut Rng) -> Duration {
+        let begins = |step: &&(Duration, Step)| matches!(step.1, Step::Maintain(Maintenance::Moving(_)));
+        let moves: Vec<Duration> = self.steps.iter().filter(begins).map(|(at, _)| *at).collect();
+        *pick(rng, &moves)
     }
 
     fn fault(&mut self, at: Duration, fault: Fault) {

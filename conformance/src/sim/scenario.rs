@@ -45,15 +45,7 @@ impl Scenario {
         let executor = Executor::new(epoch, rng.next_u64());
         let trace = Trace::new(&executor);
         let network = Network::new(&executor, &trace, server, rng.next_u64());
-        let sim = Simulation {
-            executor,
-            network,
-            trace,
-            agenda: Vec::new(),
-            calm_at: None,
-            events: None,
-            pushes: None,
-        };
+        let sim = Simulation::new(executor, network, trace);
         Self { plan, sim, rng, numbers: Arc::default() }
     }
 

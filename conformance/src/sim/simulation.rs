@@ -31,7 +31,7 @@ pub(super) struct Simulation {
 pub(super) enum Progress {
     /// A task was polled.
     Ran,
-    /// Time has passed.
+    /// Something was delivered, or time has passed.
     Waited,
     /// Nothing is ready, and nothing will ever be.
     Deadlock,
@@ -41,10 +41,15 @@ pub(super) enum Progress {
 pub(super) type Slot<T> = Arc<Mutex<Option<T>>>;
 
 impl Simulation {
+    /// A simulation in which nothing is to happen yet.
+    pub(super) fn new(executor: Executor, network: Network, trace: Trace) -> Self {
+        Self { executor, network, trace, agenda: Vec::new(), calm_at: None, events: None, pushes: None }
+    }
+
     /// Does one thing, or lets time pass, but not beyond `until`.
     pub(super) fn step(&mut self, until: Instant) -> Progress {
         self.keep_agenda();
-        self.network.handle_timeout();
+        let delivered = self.network.handle_timeout();
         self.executor.ring();
         let pause = self.network.hiccup();
         if !pause.is_zero() {
@@ -54,6 +59,10 @@ impl Simulation {
             self.trace.note(What::Polled(task));
             self.listen();
             return Progress::Ran;
+        }
+        if delivered {
+            // Whoever steps may want to look before time passes.
+            return Progress::Waited;
         }
         let next = self.agenda.last().map(|(at, _)| *at).into_iter().chain(self.calm_at);
         let next = next.chain(self.network.poll_timeout()).chain(self.executor.next_alarm()).min();

@@ -118,7 +118,7 @@ impl Stream for Socket {
         let mut guard = self.network.state();
         let state = &mut *guard;
         let endpoint = state.endpoint(self.id);
-        let blocked = state.writes_blocked || state.is_active(FaultKind::BlockedWrites, endpoint);
+        let blocked = state.is_active(FaultKind::BlockedWrites, endpoint);
         let splits = state.is_active(FaultKind::Splits, endpoint);
         let Some(link) = state.links.get_mut(&self.id) else {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));

@@ -1,0 +1,237 @@
+//! The suite on this runtime: the driver, a calm network, virtual time.
+
+use std::collections::BTreeMap;
+use std::future::Future as _;
+use std::io::{self, Write as _};
+use std::net::IpAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use hitless_core::client::Stats;
+use hitless_core::config::ConfigBuilder;
+use hitless_core::driver::{Builder, Client, Error, Events, Pushes, Reply, Runtime as _};
+use hitless_core::error::ConnectError;
+use hitless_core::event::Event;
+use hitless_core::request::{Request, SendError};
+use hitless_core::rng::Rng;
+use resp3_codec::Frame;
+
+use super::network::Network;
+use super::runtime::Executor;
+use super::simulation::Simulation;
+use super::trace::{Lines, Trace};
+use crate::clock;
+use crate::direct::assign_addresses;
+use crate::server::Server;
+use crate::world::{Finished, Host, Setup, Ticket, World};
+
+/// Seeds that each case runs with.
+const SEEDS: u64 = 4;
+/// Longest virtual time that a connect or a shutdown may take.
+const PATIENCE: Duration = Duration::from_secs(120);
+/// Entries of the trace that are shown with a failure.
+const TAIL: usize = 40;
+
+/// Runs cases over the driver in virtual time, with several seeds: another order of polls and other delays each time.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Sim {
+    seed: Option<u64>,
+}
+
+impl Host for Sim {
+    fn world(&self, setup: Setup) -> Result<Box<dyn World>, String> {
+        Ok(Box::new(SimWorld::new(setup, self.seed.unwrap_or(0))))
+    }
+
+    fn run(&self, case: fn(&dyn Host)) {
+        let seeds = self.seed.map_or(0..SEEDS, |seed| seed..seed + 1);
+        for seed in seeds {
+            let run = AssertUnwindSafe(|| case(&Self { seed: Some(seed) }));
+            if let Err(payload) = catch_unwind(run) {
+                let _ = writeln!(io::stderr(), "the case ended with seed {seed}");
+                resume_unwind(payload);
+            }
+        }
+    }
+}
+
+/// A client on the simulated runtime, and a server at the other end of the simulated network.
+struct SimWorld {
+    sim: Simulation,
+    seed: u64,
+    epoch: Instant,
+    client: Option<Client<Executor>>,
+    replies: BTreeMap<Ticket, Reply<Executor>>,
+    finished: BTreeMap<Ticket, Finished>,
+    next_ticket: u64,
+    event_stream: Option<Events>,
+    events: Vec<(Instant, Event)>,
+    push_stream: Option<Pushes>,
+    pushes: Vec<Vec<Frame>>,
+}
+
+impl SimWorld {
+    fn new(mut setup: Setup, seed: u64) -> Self {
+        assign_addresses(&mut setup.server, setup.layout);
+        let mut rng = Rng::new(seed);
+        let epoch = clock::now();
+        let executor = Executor::new(epoch, rng.next_u64());
+        let trace = Trace::new(&executor);
+        let network = Network::new(&executor, &trace, setup.server, rng.next_u64());
+        Self {
+            sim: Simulation::new(executor, network, trace),
+            seed,
+            epoch,
+            client: None,
+            replies: BTreeMap::new(),
+            finished: BTreeMap::new(),
+            next_ticket: 0,
+            event_stream: None,
+            events: Vec::new(),
+            push_stream: None,
+            pushes: Vec::new(),
+        }
+    }
+
+    fn client(&self) -> &Client<Executor> {
+        self.client.as_ref().expect("connect first")
+    }
+
+    /// Takes in what the client has to say.
+    fn collect(&mut self) {
+        // Looked at after every step: there is no need to be woken.
+        let mut cx = Context::from_waker(Waker::noop());
+        let now = self.sim.executor.now();
+        let finished = &mut self.finished;
+        self.replies.retain(|ticket, reply| match Pin::new(reply).poll(&mut cx) {
+            Poll::Pending => true,
+            Poll::Ready(outcome) => {
+                finished.insert(*ticket, Finished { at: now, outcome });
+                false
+            }
+        });
+        while let Some(event) = self.event_stream.as_mut().and_then(Events::try_next) {
+            self.events.push((now, event.expect("no event is missed")));
+        }
+        while let Some(push) = self.push_stream.as_mut().and_then(Pushes::try_next) {
+            self.pushes.push(push.expect("no push is missed").elements);
+        }
+    }
+
+    /// Steps until `done`, with everything that the client says taken in on the way.
+    fn step_until(&mut self, what: &str, done: impl Fn(&Self) -> bool) {
+        let until = self.sim.executor.now() + PATIENCE;
+        while !done(self) {
+            assert!(self.sim.executor.now() < until, "it takes for ever: {what}");
+            self.step(until);
+        }
+    }
+}
+
+impl World for SimWorld {
+    fn now(&self) -> Instant {
+        self.sim.executor.now()
+    }
+
+    fn slack(&self) -> Duration {
+        Duration::from_millis(5)
+    }
+
+    fn seed(&self) -> u64 {
+        self.seed
+    }
+
+    fn with_server(&mut self, act: &mut dyn FnMut(&mut Server, Instant)) {
+        self.sim.network.with_server(|server, now| act(server, now));
+    }
+
+    fn set_name(&mut self, host: &str, addresses: Vec<IpAddr>) {
+        self.sim.network.state().names.insert(host.to_owned(), addresses);
+    }
+
+    fn lookups(&self, host: &str) -> usize {
+        self.sim.network.state().lookups.get(host).copied().unwrap_or(0)
+    }
+
+    fn connect(&mut self, settings: ConfigBuilder) -> Result<(), ConnectError> {
+        assert!(self.client.is_none(), "a world has one client");
+        let (executor, network) = (self.sim.executor.clone(), self.sim.network.clone());
+        let builder = Builder::from_settings(executor, network, settings.event_capacity(100_000));
+        self.event_stream = Some(builder.events());
+        let slot = self.sim.start(builder.connect());
+        self.step_until("the pool opens", |_| super::lock(&slot).is_some());
+        let result = super::lock(&slot).take().expect("it has just been put there");
+        match result {
+            Ok(client) => {
+                self.push_stream = Some(client.pushes());
+                self.client = Some(client);
+                Ok(())
+            }
+            Err(Error::Connect(error)) => Err(error),
+            Err(error) => panic!("the settings of a case fit together: {error}"),
+        }
+    }
+
+    fn send(&mut self, request: Request) -> Result<Ticket, SendError> {
+        let reply = self.client().send(request)?;
+        let ticket = Ticket(self.next_ticket);
+        self.next_ticket += 1;
+        self.replies.insert(ticket, reply);
+        Ok(ticket)
+    }
+
+    fn finished(&self, ticket: Ticket) -> Option<&Finished> {
+        self.finished.get(&ticket)
+    }
+
+    fn cancel(&mut self, ticket: Ticket) {
+        self.replies.remove(&ticket);
+    }
+
+    fn step(&mut self, until: Instant) {
+        self.sim.step(until);
+        self.collect();
+    }
+
+    fn events(&self) -> &[(Instant, Event)] {
+        &self.events
+    }
+
+    fn pushes(&self) -> &[Vec<Frame>] {
+        &self.pushes
+    }
+
+    fn stats(&mut self) -> Stats {
+        self.client.as_ref().map(Client::stats).unwrap_or_default()
+    }
+
+    fn shutdown(&mut self, grace: Duration) {
+        if let Some(client) = self.client.clone() {
+            drop(self.sim.start(async move { client.shutdown(grace).await }));
+        }
+        self.step_until("every task ends", |world| world.sim.executor.tasks() == 0);
+        assert!(self.replies.is_empty(), "INV-01: requests that never ended: {:?}", self.replies.keys());
+        let executor = &self.sim.executor;
+        let left = (executor.alarms(), self.sim.network.open_sockets(), executor.wakers());
+        assert_eq!(left, (0, 0, 0), "INV-15: timers, sockets, wakers");
+        self.step_until("the last FIN arrives", |world| world.sim.network.is_deserted());
+    }
+
+    fn block_writes(&mut self, _blocked: bool) -> Result<(), &'static str> {
+        Err("the driver takes a batch off the machine before it hears that the socket takes nothing")
+    }
+}
+
+impl Drop for SimWorld {
+    /// Shows the end of the trace of a case that failed.
+    fn drop(&mut self) {
+        if thread::panicking() {
+            let entries = self.sim.trace.entries();
+            let tail = &entries[entries.len().saturating_sub(TAIL)..];
+            let _ = write!(io::stderr(), "{}", Lines { epoch: self.epoch, entries: tail });
+        }
+    }
+}

@@ -1,0 +1,42 @@
+//! The driver in deterministic simulation: a range of seeds, the seeds that once found something, and the suite.
+//!
+//! `cargo xtask sim` runs more seeds, faster.
+
+use hitless_conformance::clock;
+use hitless_conformance::sim::{self, Coverage};
+
+/// As many as take a few seconds without optimization.
+const SEEDS: u64 = 40;
+
+hitless_conformance::suite!(hitless_conformance::sim::Sim, virtual_time);
+
+fn check(seed: u64) -> Coverage {
+    match sim::check(seed, clock::now()) {
+        Ok(report) => report.coverage,
+        Err(failure) => {
+            let seed = failure.seed;
+            panic!("seed {seed}: {}\nagain: cargo xtask sim --seed {seed} --trace", failure.message);
+        }
+    }
+}
+
+/// Whatever servers, networks and callers do, in each run twice: INV-01, INV-02, INV-03, INV-04, INV-05, INV-06, INV-07,
+/// INV-12, INV-13, INV-15, INV-20
+#[test]
+fn laws_hold_under_faults() {
+    let mut coverage = Coverage::new();
+    (0..SEEDS).for_each(|seed| coverage.add(&check(seed)));
+    let never: Vec<_> = coverage.rarer_than(1).into_iter().map(|(what, _)| what).collect();
+    assert!(never.len() < 12, "too much never happened in {SEEDS} runs: {never:?}");
+}
+
+#[test]
+fn seeds_that_once_found_something_pass() {
+    let seeds = include_str!("../regressions/seeds.txt").lines().filter_map(|line| {
+        let seed = line.split('#').next().unwrap_or_default().trim();
+        (!seed.is_empty()).then(|| seed.parse().expect("a seed, then a comment"))
+    });
+    for seed in seeds {
+        check(seed);
+    }
+}
