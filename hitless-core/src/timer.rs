@@ -52,7 +52,11 @@ impl Timer {
 /// The earliest of `deadlines`; absent ones do not count.
 #[must_use]
 pub fn earliest(deadlines: impl IntoIterator<Item = Option<Instant>>) -> Option<Instant> {
-    deadlines.into_iter().flatten().min()
+    // Not `flatten().min()`, which keeps a state that compilers do not see through: this is on every request's way.
+    deadlines.into_iter().fold(None, |earliest, deadline| match (earliest, deadline) {
+        (Some(earliest), Some(deadline)) => Some(deadline.min(earliest)),
+        (earliest, deadline) => earliest.or(deadline),
+    })
 }
 
 /// `delay` after `now`, where `now + delay` could overflow and panic: such a delay ends in the far future

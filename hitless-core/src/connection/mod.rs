@@ -288,15 +288,14 @@ impl Connection {
             }
             Phase::Ready | Phase::Draining => match self.pipeline.reply(reply) {
                 Matched::Complete(accepted, mut replies) => {
-                    let deferred = self.relaxed.is_some() && accepted.request.class == Class::Shared;
-                    match replies.pop() {
-                        Some(reply) if deferred && replies.is_empty() && did_not_run(&reply) => {
-                            self.events.push_back(ConnectionEvent::Deferred { accepted, reply });
-                        }
-                        last => {
-                            replies.extend(last);
-                            self.complete(accepted.id, Ok(replies));
-                        }
+                    let deferrable = self.relaxed.is_some() && accepted.request.class == Class::Shared;
+                    let deferred = match replies.as_slice() {
+                        [reply] if deferrable && did_not_run(reply) => replies.pop(),
+                        _ => None,
+                    };
+                    match deferred {
+                        Some(reply) => self.events.push_back(ConnectionEvent::Deferred { accepted, reply }),
+                        None => self.complete(accepted.id, Ok(replies)),
                     }
                     self.settle_drain();
                 }

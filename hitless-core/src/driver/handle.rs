@@ -103,7 +103,7 @@ impl<R: Runtime> Client<R> {
     /// known.
     pub async fn call(&self, command: Command) -> Result<Frame, Error> {
         let replies = self.request(Request::command(command)?).await?;
-        let frame = first(replies);
+        let frame = only(replies);
         match ServerError::from_frame(&frame) {
             None => Ok(frame),
             Some(error) => Err(error.into()),
@@ -220,9 +220,9 @@ impl<R: Runtime> Drop for Handle<R> {
 }
 
 /// The only reply of one command.
-fn first(replies: Replies) -> Frame {
+fn only(mut replies: Replies) -> Frame {
     // The machine completes a request with as many replies as it calls for.
-    replies.into_iter().next().unwrap_or(Frame::Null)
+    replies.pop().unwrap_or(Frame::Null)
 }
 
 /// The elements of EXEC's reply, out of the replies to MULTI, to each command, and to EXEC.
