@@ -70,7 +70,7 @@ pub fn another_target(host: &dyn Host) {
     bed.finish();
 }
 
-/// A hook that never comes to a decision: the move goes on without it, in time. PITFALL-11
+/// A hook that never comes to a decision: the move goes on without it, in time. INV-03
 pub fn no_verdict_in_time(host: &dyn Host) {
     let mut bed = Testbed::new(host);
     bed.review_by(|_| None);
@@ -151,7 +151,7 @@ pub fn a_forbidden_target_is_not_dialled(host: &dyn Host) {
     bed.finish();
 }
 
-/// The server names an address of its own network, and the policy on targets knows how to reach it. PITFALL-10
+/// The server names an address of its own network, and the policy on targets knows how to reach it.
 pub fn a_translated_target(host: &dyn Host) {
     let mut bed = Testbed::new(host);
     let reachable = endpoint(bed.peer(bed.b));
