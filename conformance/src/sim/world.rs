@@ -12,9 +12,10 @@ use std::time::{Duration, Instant};
 
 use hitless_core::client::Stats;
 use hitless_core::config::ConfigBuilder;
-use hitless_core::driver::{Builder, Client, Error, Events, Pushes, Reply, Runtime as _};
+use hitless_core::driver::{Builder, Client, Error, Events, MetricsHook, Pushes, Reply, Runtime as _};
 use hitless_core::error::ConnectError;
 use hitless_core::event::Event;
+use hitless_core::observe::MetricsSnapshot;
 use hitless_core::request::{Request, SendError};
 use hitless_core::rng::Rng;
 use resp3_codec::Frame;
@@ -25,8 +26,9 @@ use super::simulation::Simulation;
 use super::trace::{Lines, Trace};
 use crate::clock;
 use crate::direct::assign_addresses;
+use crate::hooked::with_hooks;
 use crate::server::Server;
-use crate::world::{Finished, Host, Setup, Ticket, World};
+use crate::world::{Finished, Host, Reviewer, Setup, Ticket, World};
 
 /// Seeds that each case runs with.
 const SEEDS: u64 = 4;
@@ -64,6 +66,8 @@ struct SimWorld {
     seed: u64,
     epoch: Instant,
     client: Option<Client<Executor>>,
+    reviewer: Option<Reviewer>,
+    metrics: MetricsHook,
     replies: BTreeMap<Ticket, Reply<Executor>>,
     finished: BTreeMap<Ticket, Finished>,
     next_ticket: u64,
@@ -86,6 +90,8 @@ impl SimWorld {
             seed,
             epoch,
             client: None,
+            reviewer: None,
+            metrics: MetricsHook::new(),
             replies: BTreeMap::new(),
             finished: BTreeMap::new(),
             next_ticket: 0,
@@ -160,6 +166,7 @@ impl World for SimWorld {
         assert!(self.client.is_none(), "a world has one client");
         let (executor, network) = (self.sim.executor.clone(), self.sim.network.clone());
         let builder = Builder::from_settings(executor, network, settings.event_capacity(100_000));
+        let builder = with_hooks(builder, self.reviewer.take(), &self.metrics);
         self.event_stream = Some(builder.events());
         let slot = self.sim.start(builder.connect());
         self.step_until("the pool opens", |_| super::lock(&slot).is_some());
@@ -189,6 +196,15 @@ impl World for SimWorld {
 
     fn cancel(&mut self, ticket: Ticket) {
         self.replies.remove(&ticket);
+    }
+
+    fn review_by(&mut self, reviewer: Reviewer) -> Result<(), &'static str> {
+        self.reviewer = Some(reviewer);
+        Ok(())
+    }
+
+    fn figures(&mut self) -> MetricsSnapshot {
+        self.metrics.snapshot()
     }
 
     fn step(&mut self, until: Instant) {
