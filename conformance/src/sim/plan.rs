@@ -258,9 +258,25 @@ impl Drawing {
             };
             self.fault(at + Duration::from_nanos(1), refused);
         }
+        if self.weather == Weather::Rough && rng.below(6) == 0 {
+            self.cut_off_while_draining(rng, at, moving);
+        }
         if rng.below(4) == 0 {
             let again = if rng.below(2) == 0 { Maintenance::Repeated } else { Maintenance::Stale };
             self.maintain(at + up_to(rng, moving.time), again);
+        }
+    }
+
+    /// The old node answers late, so that its connections drain for long, and some are lost meanwhile.
+    fn cut_off_while_draining(&mut self, rng: &mut Rng, at: Duration, moving: &MoveStep) {
+        let endpoint = Some(moving.source);
+        let (lasts, delay) = (moving.time, 2 * SECOND);
+        let slow = Fault { kind: FaultKind::SlowServer, endpoint, lasts, delay };
+        self.fault(at.saturating_sub(SECOND / 2), slow);
+        for _ in 0..2 {
+            let kind = *pick(rng, &[FaultKind::Reset, FaultKind::Close]);
+            let cut = Fault { kind, endpoint, lasts: Duration::ZERO, delay: Duration::ZERO };
+            self.fault(at + up_to(rng, SECOND), cut);
         }
     }
 
