@@ -65,6 +65,8 @@ struct SimWorld {
     sim: Simulation,
     seed: u64,
     epoch: Instant,
+    /// The case asked for something that there is not, and ends without having failed.
+    declined: bool,
     client: Option<Client<Executor>>,
     reviewer: Option<Reviewer>,
     metrics: MetricsHook,
@@ -89,6 +91,7 @@ impl SimWorld {
             sim: Simulation::new(executor, network, trace),
             seed,
             epoch,
+            declined: false,
             client: None,
             reviewer: None,
             metrics: MetricsHook::new(),
@@ -237,6 +240,7 @@ impl World for SimWorld {
     }
 
     fn block_writes(&mut self, _blocked: bool) -> Result<(), &'static str> {
+        self.declined = true;
         Err("the driver takes a batch off the machine before it hears that the socket takes nothing")
     }
 }
@@ -244,7 +248,7 @@ impl World for SimWorld {
 impl Drop for SimWorld {
     /// Shows the end of the trace of a case that failed.
     fn drop(&mut self) {
-        if thread::panicking() {
+        if thread::panicking() && !self.declined {
             let entries = self.sim.trace.entries();
             let tail = &entries[entries.len().saturating_sub(TAIL)..];
             let _ = write!(io::stderr(), "{}", Lines { epoch: self.epoch, entries: tail });
