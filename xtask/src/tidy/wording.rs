@@ -46,7 +46,7 @@ pub(super) fn machine_paths(source: &Source) -> Vec<Finding> {
     for directory in ["work", "root", "farm", "home"] {
         let path = format!("/{directory}/");
         for (offset, _) in source.text.match_indices(&path) {
-            // `a/work/b` and `https://host/work/` are other things.
+            // A longer path that holds the same words, and a URL, are other things.
             let is_absolute = !source.text[..offset]
                 .ends_with(|before: char| before.is_alphanumeric() || "._-~}>".contains(before));
             if is_absolute {
