@@ -72,7 +72,7 @@ impl HandoffSchedule {
 
 /// The pause before connecting again after a lost connection: 50 ms, doubled by each failure up to 2 s, and
 /// shortened by up to half at random.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Reconnect {
     attempt: u32,
 }

@@ -39,6 +39,7 @@ impl Default for BreakerConfig {
 /// (its permit was dropped) is free again after `open_for`. An attempt that must be made in any case is made
 /// without a permit; its outcome does not count.
 #[derive(Debug)]
+#[cfg_attr(feature = "explore", derive(Clone))]
 pub struct Breaker {
     config: BreakerConfig,
     state: State,
@@ -47,7 +48,7 @@ pub struct Breaker {
     next_trial: u64,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum State {
     Closed { failures: u32 },
     Open { until: Instant },
@@ -55,7 +56,7 @@ enum State {
 }
 
 /// A permit that is out in the half-open state.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Trial {
     id: u64,
     /// When it is taken for lost.
@@ -64,6 +65,7 @@ struct Trial {
 
 /// The right to make one attempt, to be given back through [`Breaker::settle`] of the breaker that issued it.
 #[derive(Debug)]
+#[cfg_attr(feature = "explore", derive(Clone))]
 #[must_use = "a permit that is not settled occupies its place until it is taken for lost"]
 pub struct Permit {
     epoch: u64,

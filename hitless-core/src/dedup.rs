@@ -8,7 +8,7 @@ use std::time::Instant;
 /// It never holds more than its capacity: when that is exceeded, the key that would be forgotten soonest is
 /// forgotten now, be it the newcomer. Inserting looks at every key, so the capacity should be some hundreds
 /// at most.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Remembered<K> {
     until: BTreeMap<K, Instant>,
     capacity: usize,

@@ -204,7 +204,7 @@ pub(crate) enum Progress {
 }
 
 /// A handshake under way.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Handshake {
     config: Arc<Config>,
     expected: VecDeque<Step>,

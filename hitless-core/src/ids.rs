@@ -74,7 +74,7 @@ pub(crate) trait Id: Copy {
 }
 
 /// A slab whose keys carry a generation, so that a stale key finds nothing.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Arena<K, T> {
     slots: Vec<Slot<T>>,
     free: Vec<u32>,
@@ -82,7 +82,7 @@ pub(crate) struct Arena<K, T> {
     key: std::marker::PhantomData<K>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Slot<T> {
     generation: u32,
     value: Option<T>,
@@ -142,7 +142,7 @@ impl<K: Id, T> Arena<K, T> {
 }
 
 /// Values beside an arena that someone else owns, under the same keys.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct IdMap<K, T> {
     slots: Vec<Option<(u32, T)>>,
     len: usize,

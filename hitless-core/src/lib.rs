@@ -117,6 +117,7 @@
 //! |---|---|
 //! | `driver` | the asynchronous driver, written once over five small traits, without a runtime of its own |
 //! | `tracing` | with `driver`: every [event] that matters enough as an event of the `tracing` crate |
+//! | `explore` | for model checking alone: a machine can be cloned, to see what else could happen to it |
 
 pub mod backoff;
 pub mod breaker;

@@ -8,8 +8,10 @@ const WHOLE: u64 = 1_000_000;
 /// A SplitMix64 generator: one word of state, good enough to spread retries, and nothing more. Not for
 /// secrets.
 ///
-/// It is not `Clone`: two copies would make the same choices, which is what jitter exists to prevent.
+/// It is not `Clone`: two copies would make the same choices, which is what jitter exists to prevent. (Model checking, by
+/// way of the feature `explore`, wants just that.)
 #[derive(Debug)]
+#[cfg_attr(feature = "explore", derive(Clone))]
 pub struct Rng(u64);
 
 impl Rng {

@@ -67,7 +67,7 @@ impl Cause {
 /// gives way.
 ///
 /// A scope covers what its owner says it covers. Scopes do not nest here: ask for each that applies.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Windows<S> {
     scopes: BTreeMap<S, Vec<Window>>,
     limit: usize,
@@ -75,7 +75,7 @@ pub struct Windows<S> {
     completed: Remembered<(NotificationKind, Seq, ShardIds)>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Window {
     cause: Cause,
     until: Instant,

@@ -37,6 +37,7 @@ use crate::write_buffer::WriteBuffer;
 
 /// A client without sockets, clock or tasks: tell it the facts, obey its [`Action`]s.
 #[derive(Debug)]
+#[cfg_attr(feature = "explore", derive(Clone))]
 pub struct Client {
     config: Arc<Config>,
     coordinator: Coordinator,
@@ -58,6 +59,7 @@ pub struct Client {
 
 /// One connection, from the decision to open it to its end.
 #[derive(Debug)]
+#[cfg_attr(feature = "explore", derive(Clone))]
 struct Link {
     slot: usize,
     probe: Probe,

@@ -15,6 +15,7 @@ use crate::timer::{after, earliest};
 const START_ATTEMPTS: u32 = 4;
 
 #[derive(Debug)]
+#[cfg_attr(feature = "explore", derive(Clone))]
 pub(super) struct Pool {
     slots: Vec<Slot>,
     turn: usize,
@@ -22,7 +23,7 @@ pub(super) struct Pool {
 }
 
 /// Room for one connection. While it moves, the old and the new one share it.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Slot {
     pub(super) active: Option<ConnId>,
     /// Being dialled: the first one, a replacement for one that was lost, or the new one of a handoff.
@@ -33,7 +34,7 @@ pub(super) struct Slot {
 }
 
 /// Whether the pool has been open.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Start {
     Pending,
     Told,

@@ -15,6 +15,7 @@ use crate::timer::{after, earliest};
 
 /// A request that the server refused to run.
 #[derive(Debug)]
+#[cfg_attr(feature = "explore", derive(Clone))]
 pub(super) struct Deferred {
     at: Instant,
     accepted: Accepted,

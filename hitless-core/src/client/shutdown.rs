@@ -9,7 +9,7 @@ use crate::error::{CloseCause, ConnectError, Delivery, RequestError};
 use crate::event::Event;
 use crate::ids::ConnId;
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Lifecycle {
     Running,
     ShuttingDown { until: Instant },

@@ -14,6 +14,7 @@ const LONGEST_DEFERRAL: Duration = Duration::from_secs(1);
 /// A request between its acceptance and its completion, with its deadline. It may wait, be written, and come back to
 /// wait again; it is never in two places.
 #[derive(Debug)]
+#[cfg_attr(feature = "explore", derive(Clone))]
 pub struct Accepted {
     /// Its id.
     pub id: RequestId,

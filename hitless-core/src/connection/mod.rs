@@ -32,6 +32,7 @@ const SILENT_TIMEOUTS: u32 = 3;
 
 /// What a connection has to say.
 #[derive(Debug)]
+#[cfg_attr(feature = "explore", derive(Clone))]
 #[non_exhaustive]
 pub enum ConnectionEvent {
     /// The handshake is done; requests may be enqueued.
@@ -76,7 +77,7 @@ pub enum ConnectionEvent {
     Failed(CloseCause),
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum Phase {
     Negotiating(Handshake),
     Ready,
@@ -86,6 +87,7 @@ enum Phase {
 
 /// One socket's protocol.
 #[derive(Debug)]
+#[cfg_attr(feature = "explore", derive(Clone))]
 pub struct Connection {
     phase: Phase,
     handshake_bytes: BytesMut,
@@ -96,7 +98,7 @@ pub struct Connection {
 }
 
 /// Whether anything was heard since requests began to time out.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Silence {
     timeouts: u32,
     since: Option<Instant>,

@@ -19,12 +19,14 @@ pub struct Ticket(u64);
 const TAKE: usize = 64 * 1024;
 
 #[derive(Debug)]
+#[cfg_attr(feature = "explore", derive(Clone))]
 struct Unsent {
     ticket: Ticket,
     accepted: Accepted,
 }
 
 #[derive(Debug)]
+#[cfg_attr(feature = "explore", derive(Clone))]
 struct Written {
     ticket: Ticket,
     /// `None` once it was abandoned or has timed out: its replies still come and are swallowed.
@@ -45,6 +47,7 @@ pub(super) enum Matched {
 }
 
 #[derive(Debug)]
+#[cfg_attr(feature = "explore", derive(Clone))]
 pub(super) struct Pipeline {
     unsent: VecDeque<Unsent>,
     written: VecDeque<Written>,

@@ -11,6 +11,7 @@ use crate::notification::MoveTarget;
 const TARGETS: usize = 64;
 
 #[derive(Debug)]
+#[cfg_attr(feature = "explore", derive(Clone))]
 pub(super) struct Breakers {
     config: BreakerConfig,
     targets: BTreeMap<MoveTarget, Breaker>,

@@ -56,6 +56,7 @@ const WINDOWS_BESIDES_CONNECTIONS: usize = 256;
 
 /// Policy for the connections of one client.
 #[derive(Debug)]
+#[cfg_attr(feature = "explore", derive(Clone))]
 pub struct Coordinator {
     config: Arc<Config>,
     rng: Rng,
@@ -90,7 +91,7 @@ enum TimerKey {
     Review(ReviewId),
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Conn {
     phase: Phase,
     probe: Probe,
@@ -106,7 +107,7 @@ struct Conn {
     ending: bool,
 }
 
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 enum Phase {
     Resolving(Lookup),
     Dialing,

@@ -34,7 +34,7 @@ impl MoveKey {
 }
 
 /// The retirement of one address. It owns one handoff per connection there.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Move {
     pub(super) key: MoveKey,
     /// Where it leads; `None` if the policy on targets has vetoed that.
@@ -59,7 +59,7 @@ pub(super) struct Move {
 }
 
 /// One connection's part in a move.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Handoff {
     pub(super) source: Peer,
     /// Attempts made.
@@ -67,7 +67,7 @@ pub(super) struct Handoff {
     pub(super) state: HandoffState,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum HandoffState {
     /// Waits for the scout to show that the target is alive.
     BehindScout,

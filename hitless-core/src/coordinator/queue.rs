@@ -7,7 +7,7 @@ use crate::ids::ConnId;
 
 /// A bounded queue, first come first served. What finds it full is not dropped: it waits outside and is taken in as
 /// soon as there is room, earliest deadline first.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct HandoffQueue {
     waiting: VecDeque<Ticket>,
     outside: BTreeSet<(Instant, Ticket)>,

@@ -16,14 +16,14 @@ const REVIEWS: usize = 256;
 /// A MOVING waits for its review for no more than this part of its grace.
 const PART_OF_GRACE: u32 = 4;
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Reviews {
     /// `None`: nobody reviews.
     limit: Option<Duration>,
     pending: Arena<ReviewId, Review>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Review {
     news: News,
     notification: Notification,

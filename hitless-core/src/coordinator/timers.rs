@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
 /// One deadline per key; the earliest is found, and any is moved or cancelled, in logarithmic time.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Timers<K> {
     due: BTreeSet<(Instant, K)>,
     armed: BTreeMap<K, Instant>,
