@@ -182,7 +182,7 @@ pub struct Negotiated {
 #[derive(Clone, Copy, Debug)]
 struct Resp3(());
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Step {
     Hello,
     OptIn,
@@ -388,5 +388,7 @@ fn contains_ignoring_case(text: &[u8], wanted: &[u8]) -> bool {
     text.windows(wanted.len()).any(|window| window.eq_ignore_ascii_case(wanted))
 }
 
+#[cfg(feature = "explore")]
+mod fingerprint;
 #[cfg(test)]
 mod tests;

@@ -117,7 +117,7 @@
 //! |---|---|
 //! | `driver` | the asynchronous driver, written once over five small traits, without a runtime of its own |
 //! | `tracing` | with `driver`: every [event] that matters enough as an event of the `tracing` crate |
-//! | `explore` | for model checking alone: a machine can be cloned, to see what else could happen to it |
+//! | `explore` | for model checking alone: machines can be cloned, and their states compared |
 
 pub mod backoff;
 pub mod breaker;
@@ -133,6 +133,8 @@ pub mod endpoint;
 pub mod endpoint_type;
 pub mod error;
 pub mod event;
+#[cfg(feature = "explore")]
+mod fingerprint;
 pub mod handshake;
 pub mod ids;
 pub mod mode;

@@ -263,5 +263,32 @@ pub fn effective_timeout(configured: Option<Duration>, relaxed: Option<Duration>
     configured.map(|configured| configured.max(relaxed.unwrap_or_default()))
 }
 
+#[cfg(feature = "explore")]
+mod fingerprint {
+    use std::hash::Hasher;
+
+    use super::{Window, Windows};
+    use crate::fingerprint::{Digest, Fingerprint};
+
+    impl<S: Fingerprint> Fingerprint for Windows<S> {
+        fn fingerprint<H: Hasher>(&self, digest: &mut Digest<'_, H>) {
+            let Self { scopes, limit: _, completed } = self;
+            digest.each(scopes, |digest, (scope, windows)| {
+                digest.part(scope);
+                digest.part(windows);
+            });
+            digest.part(completed);
+        }
+    }
+
+    impl Fingerprint for Window {
+        fn fingerprint<H: Hasher>(&self, digest: &mut Digest<'_, H>) {
+            let Self { cause, until } = self;
+            digest.value(cause);
+            digest.deadline(*until);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests;

@@ -5,6 +5,8 @@
 //! one ordered queue, [`poll_action`](Client::poll_action).
 
 mod action;
+#[cfg(feature = "explore")]
+mod fingerprint;
 mod pool;
 mod requests;
 mod reviews;

@@ -34,7 +34,7 @@ pub(super) struct Slot {
 }
 
 /// Whether the pool has been open.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Start {
     Pending,
     Told,
@@ -173,6 +173,35 @@ impl Client {
         if self.start == Start::Pending && self.pool.slots.iter().all(|slot| slot.active.is_some()) {
             self.start = Start::Told;
             self.actions.push_back(Action::Started(Ok(())));
+        }
+    }
+}
+
+#[cfg(feature = "explore")]
+mod fingerprint {
+    use std::hash::Hasher;
+
+    use super::{Pool, Rng, START_ATTEMPTS, Slot, Start};
+    use crate::fingerprint::Digest;
+
+    impl Pool {
+        pub(in super::super) fn fingerprint<H: Hasher>(&self, start: &Start, digest: &mut Digest<'_, H>) {
+            let Self { slots, turn, rng: _ } = self;
+            digest.value(turn);
+            digest.value(start);
+            digest.each(slots, |digest, Slot { active, next, retry_at, failures, reconnect }| {
+                digest.part(active);
+                digest.part(next);
+                digest.deadline_if_any(*retry_at);
+                digest.part(reconnect);
+                if *start == Start::Pending {
+                    digest.value(&(*failures).min(START_ATTEMPTS));
+                }
+            });
+        }
+
+        pub(in super::super) fn reseed(&mut self, seed: u64) {
+            self.rng = Rng::new(seed);
         }
     }
 }

@@ -4,6 +4,8 @@
 //! by [`poll_event`](Connection::poll_event). Every method is total: after the end they are no-ops.
 
 mod accepted;
+#[cfg(feature = "explore")]
+mod fingerprint;
 mod pipeline;
 #[cfg(test)]
 mod tests;

@@ -187,3 +187,24 @@ impl Pipeline {
         written.chain(self.unsent.iter().map(|unsent| &unsent.accepted))
     }
 }
+
+#[cfg(feature = "explore")]
+mod fingerprint {
+    use std::hash::Hasher;
+
+    use super::{Pipeline, Unsent, Written};
+    use crate::fingerprint::{Digest, Fingerprint};
+
+    impl Fingerprint for Pipeline {
+        fn fingerprint<H: Hasher>(&self, digest: &mut Digest<'_, H>) {
+            // Tickets ascend in both: their order says it all.
+            let Self { unsent, written, next_ticket: _, quiet_until } = self;
+            digest.each(unsent, |digest, Unsent { ticket: _, accepted }| digest.part(accepted));
+            digest.each(written, |digest, Written { ticket: _, accepted, left, replies }| {
+                digest.value(&(left, replies.len()));
+                digest.part(accepted);
+            });
+            digest.deadline_if_any(*quiet_until);
+        }
+    }
+}

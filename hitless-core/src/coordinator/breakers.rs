@@ -50,3 +50,26 @@ impl Breakers {
         }
     }
 }
+
+#[cfg(feature = "explore")]
+mod fingerprint {
+    use std::hash::Hasher;
+
+    use super::Breakers;
+    use crate::fingerprint::{Digest, Fingerprint};
+
+    impl Fingerprint for Breakers {
+        fn fingerprint<H: Hasher>(&self, digest: &mut Digest<'_, H>) {
+            let Self { config: _, targets, permits } = self;
+            digest.each(targets, |digest, (target, breaker)| {
+                digest.value(target);
+                digest.part(breaker);
+            });
+            digest.each(permits, |digest, (conn, (target, permit))| {
+                digest.part(conn);
+                digest.value(target);
+                digest.each(targets.get(target), |digest, breaker| breaker.tell(permit, digest));
+            });
+        }
+    }
+}

@@ -16,6 +16,8 @@
 mod breakers;
 mod dial;
 mod directive;
+#[cfg(feature = "explore")]
+mod fingerprint;
 mod handoffs;
 mod moves;
 mod notifications;
@@ -117,7 +119,7 @@ enum Phase {
 }
 
 /// Which name is being looked up.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Lookup {
     /// The configured one.
     Name,

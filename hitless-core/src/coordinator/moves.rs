@@ -10,7 +10,7 @@ use crate::ids::ConnId;
 use crate::notification::{MoveTarget, Notification, Seq};
 
 /// What makes two MOVINGs the same: the ids alone are not enough, because overlapping ones were seen to share theirs.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct MoveKey {
     pub(super) source: Peer,
     pub(super) seq: Seq,

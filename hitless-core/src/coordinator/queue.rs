@@ -65,6 +65,33 @@ impl HandoffQueue {
     }
 }
 
+#[cfg(feature = "explore")]
+mod fingerprint {
+    use std::hash::Hasher;
+
+    use super::{HandoffQueue, Ticket};
+    use crate::fingerprint::{Digest, Fingerprint};
+
+    impl Fingerprint for HandoffQueue {
+        fn fingerprint<H: Hasher>(&self, digest: &mut Digest<'_, H>) {
+            let Self { waiting, outside, capacity: _, next: _ } = self;
+            digest.part(waiting);
+            digest.each(outside, |digest, (deadline, ticket)| {
+                digest.instant(*deadline);
+                digest.part(ticket);
+            });
+        }
+    }
+
+    impl Fingerprint for Ticket {
+        fn fingerprint<H: Hasher>(&self, digest: &mut Digest<'_, H>) {
+            // The place in the queue says which came first.
+            let Self { order: _, conn } = self;
+            digest.part(conn);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;

@@ -157,3 +157,42 @@ impl Coordinator {
         self.emit(Event::NotificationUnreviewed { conn, kind, seq, reason });
     }
 }
+
+#[cfg(feature = "explore")]
+mod fingerprint {
+    use std::hash::Hasher;
+
+    use super::{News, Review, ReviewId, Reviews};
+    use crate::fingerprint::{Digest, Fingerprint};
+
+    impl Fingerprint for Reviews {
+        fn fingerprint<H: Hasher>(&self, digest: &mut Digest<'_, H>) {
+            let Self { limit, pending } = self;
+            digest.value(limit);
+            digest.part(pending);
+        }
+    }
+
+    impl Reviews {
+        pub(in super::super) fn age(&self, review: ReviewId) -> u32 {
+            self.pending.age(review)
+        }
+    }
+
+    impl Fingerprint for Review {
+        fn fingerprint<H: Hasher>(&self, digest: &mut Digest<'_, H>) {
+            let Self { news: News { conn, peer, at }, notification, arrival } = self;
+            digest.part(conn);
+            digest.value(peer);
+            digest.instant(*at);
+            digest.value(&format!("{notification:?}"));
+            match arrival {
+                Ok(opened) => digest.each(opened, |digest, (scope, cause)| {
+                    digest.part(scope);
+                    digest.value(cause);
+                }),
+                Err(reason) => digest.value(reason),
+            }
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! Two clients with the same fingerprint do the same from now on.
+
+use std::hash::Hasher;
+use std::time::Instant;
+
+use super::shutdown::Lifecycle;
+use super::{Client, Link};
+use crate::fingerprint::{Digest, Fingerprint};
+
+impl Client {
+    /// Takes in all that decides what this client will do, relative to `now`: for model checking, by way of the feature
+    /// `explore`.
+    ///
+    /// Obey all actions first: those that are pending count by their number alone. Left out are the bytes of requests,
+    /// how often ids were used, figures, and the state of the jitter, for which there is [`reseed`](Self::reseed). A name
+    /// is taken to have two addresses at most.
+    pub fn fingerprint(&self, now: Instant, hasher: &mut impl Hasher) {
+        Digest::new(now, &self.coordinator, hasher).part(self);
+    }
+
+    /// Draws the same jitter from now on as every other client after a call with this seed.
+    pub fn reseed(&mut self, seed: u64) {
+        self.coordinator.reseed(seed);
+        self.pool.reseed(seed);
+    }
+}
+
+impl Fingerprint for Client {
+    fn fingerprint<H: Hasher>(&self, digest: &mut Digest<'_, H>) {
+        let Self {
+            config: _,
+            coordinator,
+            links,
+            pool,
+            requests,
+            parked,
+            deferred,
+            quiet_until,
+            start,
+            lifecycle,
+            actions,
+            notified,
+            now: _,
+        } = self;
+        digest.part(coordinator);
+        digest.part(links);
+        pool.fingerprint(start, digest);
+        digest.each(requests.iter(), |digest, (id, place)| {
+            digest.value(&id.index());
+            digest.part(place);
+        });
+        digest.part(parked);
+        digest.part(deferred);
+        digest.deadline_if_any(*quiet_until);
+        digest.value(&std::mem::discriminant(lifecycle));
+        match lifecycle {
+            Lifecycle::ShuttingDown { until } => digest.deadline(*until),
+            Lifecycle::Running | Lifecycle::Terminated => {}
+        }
+        digest.value(&(actions.len(), notified.len()));
+    }
+}
+
+impl Fingerprint for Link {
+    fn fingerprint<H: Hasher>(&self, digest: &mut Digest<'_, H>) {
+        let Self { slot, probe, connection, flushing, client_id: _ } = self;
+        digest.value(&(slot, probe, flushing));
+        digest.part(connection);
+    }
+}

@@ -1,0 +1,23 @@
+use std::hash::Hasher;
+
+use super::{Connection, Phase, Silence};
+use crate::fingerprint::{Digest, Fingerprint};
+
+impl Fingerprint for Connection {
+    fn fingerprint<H: Hasher>(&self, digest: &mut Digest<'_, H>) {
+        let Self { phase, handshake_bytes, pipeline, relaxed, silence, events } = self;
+        digest.value(&std::mem::discriminant(phase));
+        match phase {
+            Phase::Negotiating(handshake) => digest.part(handshake),
+            Phase::Ready | Phase::Draining | Phase::Closed => {}
+        }
+        digest.value(&(handshake_bytes.len(), relaxed, events.len()));
+        digest.part(pipeline);
+        let Silence { timeouts, since } = silence;
+        digest.value(timeouts);
+        // Requests to come are younger than any silence.
+        if pipeline.len() > 0 {
+            digest.each(since, |digest, since| digest.instant(*since));
+        }
+    }
+}
