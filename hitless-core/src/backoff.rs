@@ -248,6 +248,50 @@ mod tests {
             prop_assert!((wait - nominal).abs() <= nominal * 0.25 + 1e-6, "{} of {}", wait, nominal);
         }
 
+        /// INV-07: where every dial is refused at once, each wait is longer than the one before, and all of them together
+        /// leave little of the budget unused.
+        #[test]
+        fn waits_grow_and_fill_the_budget(seed: u64, grace in 2..3_600u64, retries in 1..=10u32) {
+            let origin = epoch();
+            let mut rng = Rng::new(seed);
+            let schedule = HandoffSchedule::new(origin, origin + Duration::from_secs(grace), retries, TIMEOUT);
+            let mut attempts = vec![origin];
+            while let Some(at) =
+                schedule.retry_at(*attempts.last().unwrap(), attempts.len() as u32, &mut rng)
+            {
+                attempts.push(at);
+            }
+            prop_assert_eq!(attempts.len() as u32, retries + 1);
+            let waits: Vec<Duration> = attempts.windows(2).map(|pair| pair[1] - pair[0]).collect();
+            prop_assert!(waits.windows(2).all(|pair| pair[0] < pair[1]), "{:?}", waits);
+            let budget = schedule.budget_end() - origin;
+            let used: Duration = waits.iter().sum();
+            // A budget less its 2^-n, a quarter either way.
+            let nominal = budget - budget / (1 << retries);
+            prop_assert!(used >= nominal * 3 / 4 && used < budget, "{:?} of {:?}", used, budget);
+        }
+
+        /// Whatever fails and succeeds, a pause is that of the failures since the last success.
+        #[test]
+        fn the_pause_before_connecting_again_follows_the_failures_in_a_row(
+            seed: u64, outcomes in proptest::collection::vec(proptest::bool::weighted(0.8), 0..40),
+        ) {
+            let mut rng = Rng::new(seed);
+            let mut reconnect = Reconnect::new();
+            let mut failures = 0;
+            for fails in outcomes {
+                if !fails {
+                    reconnect.reset();
+                    failures = 0;
+                    continue;
+                }
+                let longest = (0..failures).fold(Reconnect::FIRST, |pause, _| pause * 2).min(Reconnect::CAP);
+                failures += 1;
+                let pause = reconnect.next(&mut rng);
+                prop_assert!(longest / 2 <= pause && pause <= longest, "{:?} of {:?}", pause, longest);
+            }
+        }
+
         /// INV-11
         #[test]
         fn the_schedule_is_total(

@@ -239,6 +239,10 @@ mod fingerprint {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -268,5 +272,84 @@ mod tests {
         assert_eq!(map.remove(first), None);
         assert_eq!(map.remove(second), Some(2));
         assert!(map.is_empty());
+    }
+
+    #[derive(Clone, Debug)]
+    enum Step {
+        Insert,
+        Remove { nth: usize },
+        Beside { nth: usize },
+        Forget { nth: usize },
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        let nth = || 0..24usize;
+        prop_oneof![
+            3 => Just(Step::Insert),
+            2 => nth().prop_map(|nth| Step::Remove { nth }),
+            2 => nth().prop_map(|nth| Step::Beside { nth }),
+            1 => nth().prop_map(|nth| Step::Forget { nth }),
+        ]
+    }
+
+    /// What is live under which id, compared with plain maps that never forget an id.
+    #[derive(Default)]
+    struct Model {
+        issued: Vec<ConnId>,
+        live: BTreeMap<ConnId, usize>,
+        beside: BTreeMap<ConnId, usize>,
+    }
+
+    proptest! {
+        /// INV-11: an id that was ever given finds its own value while that is there, and nothing afterwards; no id is
+        /// given twice; places are used again.
+        #[test]
+        fn ids_agree_with_maps_that_never_reuse_one(steps in proptest::collection::vec(step(), 0..60)) {
+            let mut arena: Arena<ConnId, usize> = Arena::new();
+            let mut map: IdMap<ConnId, usize> = IdMap::new();
+            let mut model = Model::default();
+            let mut most = 0;
+            for (value, step) in steps.into_iter().enumerate() {
+                let nth = |nth: usize| model.issued.get(nth).copied();
+                match step {
+                    Step::Insert => {
+                        let id = arena.insert(value);
+                        prop_assert!(!model.issued.contains(&id));
+                        model.issued.push(id);
+                        model.live.insert(id, value);
+                        most = most.max(model.live.len());
+                    }
+                    Step::Remove { nth: at } => {
+                        let Some(id) = nth(at) else { continue };
+                        prop_assert_eq!(arena.remove(id), model.live.remove(&id));
+                    }
+                    Step::Beside { nth: at } => {
+                        let Some(id) = nth(at).filter(|id| model.live.contains_key(id)) else { continue };
+                        map.insert(id, value);
+                        model.beside.retain(|other, _| other.index() != id.index());
+                        model.beside.insert(id, value);
+                    }
+                    Step::Forget { nth: at } => {
+                        let Some(id) = nth(at) else { continue };
+                        prop_assert_eq!(map.remove(id), model.beside.remove(&id));
+                    }
+                }
+                for id in &model.issued {
+                    prop_assert!(id.index() < most, "{id} has a place of its own although others were free");
+                    prop_assert_eq!(arena.get(*id), model.live.get(id));
+                    prop_assert_eq!(arena.get_mut(*id).copied(), model.live.get(id).copied());
+                    prop_assert_eq!(map.get(*id), model.beside.get(id));
+                    prop_assert_eq!(map.get_mut(*id).copied(), model.beside.get(id).copied());
+                }
+                prop_assert_eq!(arena.len(), model.live.len());
+                prop_assert_eq!(map.is_empty(), model.beside.is_empty());
+                let by_place = |ids: &BTreeMap<ConnId, usize>| -> BTreeMap<usize, usize> {
+                    ids.iter().map(|(id, value)| (id.index(), *value)).collect()
+                };
+                let arena_holds = arena.iter().map(|(id, value)| (id.index(), *value));
+                prop_assert!(arena_holds.eq(by_place(&model.live)));
+                prop_assert!(map.iter().map(|(id, value)| (id.index(), *value)).eq(by_place(&model.beside)));
+            }
+        }
     }
 }

@@ -75,6 +75,8 @@ pub(crate) fn epoch() -> Instant {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     const SECOND: Duration = Duration::from_secs(1);
@@ -127,5 +129,59 @@ mod tests {
         let now = epoch();
         assert_eq!(after(now, SECOND), now + SECOND);
         assert!(after(now, Duration::MAX) > now + Duration::from_secs(3600));
+    }
+
+    #[derive(Clone, Debug)]
+    enum Step {
+        Arm(u64),
+        ArmEarlier(u64),
+        Cancel,
+        Fire(u64),
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        let seconds = || 0..20u64;
+        prop_oneof![
+            seconds().prop_map(Step::Arm),
+            seconds().prop_map(Step::ArmEarlier),
+            Just(Step::Cancel),
+            seconds().prop_map(Step::Fire),
+        ]
+    }
+
+    proptest! {
+        /// INV-12: it fires when the earliest wish since it was last set, fired or cancelled has come, and once.
+        #[test]
+        fn it_agrees_with_the_list_of_wishes(steps in proptest::collection::vec(step(), 0..40)) {
+            let start = epoch();
+            let at = |seconds| start + Duration::from_secs(seconds);
+            let mut timer = Timer::new();
+            let mut wishes: Vec<u64> = Vec::new();
+            for step in steps {
+                match step {
+                    Step::Arm(wish) => {
+                        timer.arm(at(wish));
+                        wishes = vec![wish];
+                    }
+                    Step::ArmEarlier(wish) => {
+                        timer.arm_earlier(at(wish));
+                        wishes.push(wish);
+                    }
+                    Step::Cancel => {
+                        timer.cancel();
+                        wishes.clear();
+                    }
+                    Step::Fire(now) => {
+                        let is_due = wishes.iter().any(|wish| *wish <= now);
+                        prop_assert_eq!(timer.fire(at(now)), is_due);
+                        prop_assert!(!timer.fire(at(now)));
+                        if is_due {
+                            wishes.clear();
+                        }
+                    }
+                }
+                prop_assert_eq!(timer.at(), wishes.iter().min().map(|wish| at(*wish)));
+            }
+        }
     }
 }

@@ -1,9 +1,9 @@
-use std::collections::VecDeque;
+mod model;
+
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
 
 use bytes::Bytes;
-use proptest::prelude::*;
 
 use super::*;
 use crate::endpoint::Endpoint;
@@ -257,90 +257,5 @@ fn any_byte_received_shows_that_the_link_is_alive() {
         connection.handle_received();
         connection.handle_timeout(now + 3 * SECOND);
         assert_eq!(said(&mut connection), ["1!Unknown"]);
-    }
-}
-
-#[derive(Clone, Debug)]
-enum Op {
-    Enqueue { replies: u32 },
-    Transmit,
-    Reply,
-    Abandon { nth: usize },
-}
-
-fn op() -> impl Strategy<Value = Op> {
-    prop_oneof![
-        (1..4_u32).prop_map(|replies| Op::Enqueue { replies }),
-        Just(Op::Transmit),
-        Just(Op::Reply),
-        Just(Op::Reply),
-        (0..8_usize).prop_map(|nth| Op::Abandon { nth }),
-    ]
-}
-
-/// What a connection does, as plainly as can be: a list of requests, each `(id, replies left, wanted)`.
-#[derive(Default)]
-struct Model {
-    unsent: VecDeque<(u32, u32)>,
-    written: VecDeque<(u32, u32, bool)>,
-    completed: Vec<u32>,
-}
-
-impl Model {
-    fn reply(&mut self) -> bool {
-        let Some(front) = self.written.front_mut() else { return false };
-        front.1 -= 1;
-        if front.1 == 0 {
-            let answered = self.written.pop_front().filter(|(.., wanted)| *wanted);
-            self.completed.extend(answered.map(|(id, ..)| id));
-        }
-        true
-    }
-}
-
-proptest! {
-    /// INV-01, INV-02: requests complete once and in order, whatever is abandoned when.
-    #[test]
-    fn the_pipeline_agrees_with_a_plain_queue(ops in prop::collection::vec(op(), 0..60)) {
-        let now = epoch();
-        let mut connection = ready();
-        let mut model = Model::default();
-        let mut tickets = Vec::new();
-        for op in ops {
-            match op {
-                Op::Enqueue { replies } => {
-                    let id = tickets.len() as u32;
-                    tickets.push(enqueue(&mut connection, now, id, request("x", replies)));
-                    model.unsent.push_back((id, replies));
-                }
-                Op::Transmit => {
-                    prop_assert_eq!(transmit(&mut connection).len(), model.unsent.len());
-                    model.written.extend(model.unsent.drain(..).map(|(id, replies)| (id, replies, true)));
-                }
-                Op::Reply => {
-                    if model.reply() {
-                        connection.handle_frame(Frame::Integer(0));
-                    }
-                }
-                Op::Abandon { nth } => {
-                    let Some(ticket) = tickets.get(nth) else { continue };
-                    let before = model.unsent.len();
-                    model.unsent.retain(|(id, _)| *id != nth as u32);
-                    let mut known = model.unsent.len() < before;
-                    for (id, _, wanted) in &mut model.written {
-                        known |= *id == nth as u32 && std::mem::replace(wanted, *id != nth as u32 && *wanted);
-                    }
-                    prop_assert_eq!(connection.abandon(*ticket), known);
-                }
-            }
-        }
-        let completed: Vec<u32> = std::iter::from_fn(|| connection.poll_event())
-            .map(|event| match event {
-                ConnectionEvent::Completed { id, outcome: Ok(_) } => id.index() as u32,
-                other => panic!("{other:?}"),
-            })
-            .collect();
-        prop_assert_eq!(completed, model.completed);
-        prop_assert_eq!(connection.requests(), model.unsent.len() + model.written.len());
     }
 }

@@ -96,6 +96,8 @@ mod fingerprint {
 mod tests {
     use std::time::Duration;
 
+    use proptest::prelude::*;
+
     use super::*;
     use crate::timer::epoch;
 
@@ -128,5 +130,80 @@ mod tests {
         queue.remove(at, first);
         assert_eq!(queue.pop().map(|ticket| ticket.conn), Some(conn(2)));
         assert!(queue.pop().is_none());
+    }
+
+    #[derive(Clone, Debug)]
+    enum Step {
+        Push { deadline: u64 },
+        Pop,
+        Remove { nth: usize },
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        prop_oneof![
+            3 => (0..5u64).prop_map(|deadline| Step::Push { deadline }),
+            2 => Just(Step::Pop),
+            2 => (0..8usize).prop_map(|nth| Step::Remove { nth }),
+        ]
+    }
+
+    /// Two vectors; who waits outside is sorted by deadline and arrival whenever there is room.
+    struct Model {
+        inside: Vec<(u64, Ticket)>,
+        outside: Vec<(u64, Ticket)>,
+        capacity: usize,
+    }
+
+    impl Model {
+        fn refill(&mut self) {
+            self.outside.sort_by_key(|(deadline, ticket)| (*deadline, ticket.order));
+            while self.inside.len() < self.capacity && !self.outside.is_empty() {
+                self.inside.push(self.outside.remove(0));
+            }
+        }
+
+        fn nth(&self, nth: usize) -> Option<(u64, Ticket)> {
+            self.inside.iter().chain(&self.outside).nth(nth).copied()
+        }
+    }
+
+    proptest! {
+        /// INV-14, INV-20: never more wait than there is room for, nobody is lost, and who comes next is known.
+        #[test]
+        fn it_agrees_with_sorted_vectors(
+            capacity in 1..4u32, steps in proptest::collection::vec(step(), 0..60),
+        ) {
+            let start = epoch();
+            let at = |seconds| start + Duration::from_secs(seconds);
+            let mut queue = HandoffQueue::new(capacity);
+            let mut model = Model { inside: vec![], outside: vec![], capacity: capacity as usize };
+            for (index, step) in steps.into_iter().enumerate() {
+                match step {
+                    Step::Push { deadline } => {
+                        let ticket = queue.push(at(deadline), conn(index as u32));
+                        model.outside.push((deadline, ticket));
+                    }
+                    Step::Pop => {
+                        let first = (!model.inside.is_empty()).then(|| model.inside.remove(0).1);
+                        prop_assert_eq!(queue.pop(), first);
+                    }
+                    Step::Remove { nth } => {
+                        let Some((deadline, leaving)) = model.nth(nth) else { continue };
+                        queue.remove(at(deadline), leaving);
+                        queue.remove(at(deadline), leaving);
+                        model.inside.retain(|(_, ticket)| *ticket != leaving);
+                        model.outside.retain(|(_, ticket)| *ticket != leaving);
+                    }
+                }
+                model.refill();
+                prop_assert_eq!(queue.len(), model.inside.len());
+            }
+            while let Some((_, next)) = model.nth(0) {
+                prop_assert_eq!(queue.pop(), Some(next));
+                model.inside.remove(0);
+                model.refill();
+            }
+            prop_assert_eq!(queue.pop(), None);
+        }
     }
 }

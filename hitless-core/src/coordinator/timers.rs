@@ -67,6 +67,8 @@ mod fingerprint {
 mod tests {
     use std::time::Duration;
 
+    use proptest::prelude::*;
+
     use super::*;
     use crate::timer::epoch;
 
@@ -86,5 +88,51 @@ mod tests {
         assert_eq!(timers.fire(at(25)), Some("b"));
         assert_eq!(timers.fire(at(99)), None);
         assert_eq!(timers.next(), None);
+    }
+
+    #[derive(Clone, Debug)]
+    enum Step {
+        Arm { key: u8, at: u64 },
+        Cancel { key: u8 },
+        Fire { by: u64 },
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        prop_oneof![
+            3 => (0..5u8, 0..20u64).prop_map(|(key, at)| Step::Arm { key, at }),
+            1 => (0..5u8).prop_map(|key| Step::Cancel { key }),
+            2 => (0..20u64).prop_map(|by| Step::Fire { by }),
+        ]
+    }
+
+    proptest! {
+        /// INV-12: whatever is due fires once, the earliest first, and nothing that is due stays behind.
+        #[test]
+        fn they_agree_with_a_list_that_is_searched(steps in proptest::collection::vec(step(), 0..60)) {
+            let start = epoch();
+            let at = |seconds| start + Duration::from_secs(seconds);
+            let mut timers = Timers::new();
+            let mut model: Vec<(u64, u8)> = Vec::new();
+            for step in steps {
+                match step {
+                    Step::Arm { key, at: due } => {
+                        timers.arm(key, at(due));
+                        model.retain(|(_, known)| *known != key);
+                        model.push((due, key));
+                    }
+                    Step::Cancel { key } => {
+                        timers.cancel(&key);
+                        model.retain(|(_, known)| *known != key);
+                    }
+                    Step::Fire { by } => {
+                        let fired: Vec<u8> = std::iter::from_fn(|| timers.fire(at(by))).collect();
+                        model.sort_unstable();
+                        let due = model.extract_if(.., |(due, _)| *due <= by).map(|(_, key)| key);
+                        prop_assert_eq!(fired, due.collect::<Vec<_>>());
+                    }
+                }
+                prop_assert_eq!(timers.next(), model.iter().map(|(due, _)| at(*due)).min());
+            }
+        }
     }
 }
