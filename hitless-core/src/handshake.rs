@@ -11,6 +11,8 @@
 //! Servers echo passwords in error texts (`ERR unknown command 'HELLO', with args beginning with: '3' 'AUTH' 'default'
 //! 'secret'`), so no text of a handshake error leaves this file: only its [`ErrorCode`] does.
 
+mod opt_in;
+
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
@@ -19,33 +21,9 @@ use bytes::BytesMut;
 use resp3_codec::{Frame, cmd};
 use thiserror::Error;
 
+pub use self::opt_in::{OptIn, Probe, opt_in_command};
 use crate::config::{Config, Protocol};
 use crate::endpoint::Peer;
-use crate::mode::Mode;
-
-/// What a handshake does about the opt-in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Probe {
-    /// It asks for maintenance notifications.
-    OptIn,
-    /// It does not ask: the mode is `disabled`, the endpoint is known to refuse, or the link died at the last opt-in.
-    Skip,
-}
-
-/// What the server said to the opt-in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum OptIn {
-    /// `+OK`: this connection will be told of maintenance.
-    Accepted,
-    /// The server does not know or does not allow it: no use asking again soon.
-    Refused(ErrorCode),
-    /// It said something else (LOADING, BUSY, ...): the next connection asks again.
-    Unclear(ErrorCode),
-    /// HELLO was refused, so there is no RESP3 and nothing was opted in to.
-    NoResp3(ErrorCode),
-    /// It was not asked.
-    NotAsked,
-}
 
 /// The first word of an error reply, such as `NOAUTH`: all that is ever kept of a handshake error.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -273,13 +251,8 @@ impl Handshake {
         hello.encode(buffer);
         self.expected.push_back(Step::Hello);
         if probe == Probe::OptIn {
-            let kind = self.config.maintenance().endpoint_type().resolve(self.config.tls(), peer);
-            cmd("CLIENT")
-                .arg("MAINT_NOTIFICATIONS")
-                .arg("ON")
-                .arg("moving-endpoint-type")
-                .arg(kind.as_str())
-                .encode(buffer);
+            let [name, words @ ..] = opt_in_command(&self.config, peer);
+            cmd(name).args(words).encode(buffer);
             self.expected.push_back(Step::OptIn);
         }
         self.write_select(buffer);
@@ -323,10 +296,8 @@ impl Handshake {
             if !(code.as_str() == "NOPROTO" || contains_ignoring_case(text, b"unknown command")) {
                 return Err(HandshakeError::Refused { stage, code });
             }
-            if self.config.maintenance().mode() == Mode::Enabled {
-                return Err(HandshakeError::MaintenanceRefused { code });
-            }
-            self.opt_in = if self.awaits_opt_in() { OptIn::NoResp3(code) } else { OptIn::NotAsked };
+            let answer = OptIn::NoResp3(code).under(self.config.maintenance().mode())?;
+            self.opt_in = if self.awaits_opt_in() { answer } else { OptIn::NotAsked };
             return Ok(Progress::Write);
         }
         let Frame::Map(fields) = reply else { return Err(HandshakeError::UnexpectedReply { stage }) };
@@ -343,21 +314,8 @@ impl Handshake {
     }
 
     fn judge_opt_in(&mut self, _proof: Resp3, reply: &Frame) -> Result<(), HandshakeError> {
-        let enabled = self.config.maintenance().mode() == Mode::Enabled;
-        let Some(text) = error_text(reply) else {
-            self.opt_in = OptIn::Accepted;
-            return Ok(());
-        };
-        let code = ErrorCode::of(text);
-        let refused = code.as_str() == "NOPERM"
-            || contains_ignoring_case(text, b"unknown subcommand")
-            || contains_ignoring_case(text, b"unknown command");
-        match (refused, enabled) {
-            (true, true) => return Err(HandshakeError::MaintenanceRefused { code }),
-            (false, true) => return Err(HandshakeError::Refused { stage: Stage::OptIn, code }),
-            (true, false) => self.opt_in = OptIn::Refused(code),
-            (false, false) => self.opt_in = OptIn::Unclear(code),
-        }
+        let answer = error_text(reply).map_or(OptIn::Accepted, OptIn::of_error);
+        self.opt_in = answer.under(self.config.maintenance().mode())?;
         Ok(())
     }
 

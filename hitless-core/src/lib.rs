@@ -155,4 +155,4 @@ pub use connection::Connection;
 pub use coordinator::{Coordinator, Directive};
 pub use mode::Mode;
 pub use request::{Pipeline, Request};
-pub use resp3_codec::{Command, Frame, cmd};
+pub use resp3_codec::{Command, Decoder, Frame, Limits, cmd};

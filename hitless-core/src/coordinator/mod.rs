@@ -170,17 +170,21 @@ impl Coordinator {
         }
     }
 
-    /// The handshake of `conn` is done.
+    /// The handshake of `conn` is done, and `opt_in` is what became of the opt-in, if [`Directive::Dial`] asked for
+    /// one. In the mode `enabled` one that was not accepted is a failed dial: a `Close` follows.
     pub fn handle_ready(&mut self, now: Instant, conn: ConnId, opt_in: OptIn) {
-        let Some(entry) = self.conns.get_mut(conn).filter(|entry| entry.phase == Phase::Negotiating) else {
+        let Some(entry) = self.conns.get(conn).filter(|entry| entry.phase == Phase::Negotiating) else {
             return;
         };
         let Some(peer) = entry.peer.clone() else { return };
-        if entry.avoid.as_ref() == Some(&peer) {
-            self.fail_attempt(now, conn, ConnectError::Retiring);
+        let landed_wrong = entry.avoid.as_ref() == Some(&peer);
+        let refusal = opt_in.under(self.config.maintenance().mode()).err().map(ConnectError::from);
+        if let Some(error) = landed_wrong.then_some(ConnectError::Retiring).or(refusal) {
+            self.fail_attempt(now, conn, error);
             self.close(conn, CloseCause::ByClient);
             return self.put_to_work(now);
         }
+        let Some(entry) = self.conns.get_mut(conn) else { return };
         entry.phase = Phase::Serving;
         let replaces = entry.replaces;
         self.timers.cancel(&TimerKey::Conn(conn));

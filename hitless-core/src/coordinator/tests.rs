@@ -1,3 +1,4 @@
+mod opt_in;
 mod reviews;
 mod targets;
 

@@ -4,6 +4,7 @@ use resp3_codec::{Decoder, Limits};
 use super::*;
 use crate::config::maintenance;
 use crate::endpoint::Endpoint;
+use crate::mode::Mode;
 
 const SECRET: &str = "sesame-open";
 
