@@ -157,26 +157,33 @@ fn scouts_go_first(record: &Record<'_>) {
 }
 
 /// INV-20: a slot has at most two established connections, the old one and the new one. One that still drains when its
-/// successor is replaced as well is not counted: its replies may come until its deadline (INV-03), and the next move does
-/// not wait for them.
+/// successor is replaced as well is not counted, but its successor must have waited for it to half of its own time: its
+/// replies may come until its deadline (INV-03), and then the next deadline presses.
 fn sockets_are_bounded(record: &Record<'_>) {
     let most = 2 * record.config.pool_size() as usize;
-    let mut established: BTreeSet<ConnId> = BTreeSet::new();
+    let mut established: BTreeMap<ConnId, Peer> = BTreeMap::new();
     let mut predecessors: BTreeMap<ConnId, ConnId> = BTreeMap::new();
-    for (_, event) in record.events {
+    let mut half_times: BTreeMap<Peer, Instant> = BTreeMap::new();
+    for (at, event) in record.events {
         // A successor becomes ready and is cut over to in one breath.
         if !matches!(event, Event::CutOver { .. }) {
             let count = established.len();
             assert!(count <= most, "INV-20: {count} connections\n{}", record.history());
         }
         match event {
-            Event::ConnectionReady { conn, .. } => {
-                established.insert(*conn);
+            Event::MoveStarted { source, deadline, .. } => {
+                half_times.insert(source.clone(), *at + deadline.saturating_duration_since(*at) / 2);
+            }
+            Event::ConnectionReady { conn, peer, .. } => {
+                established.insert(*conn, peer.clone());
             }
             Event::CutOver { from, to, .. } => {
                 predecessors.insert(*to, *from);
-                if let Some(older) = predecessors.remove(from) {
-                    established.remove(&older);
+                let source = established.get(from).cloned();
+                if predecessors.remove(from).is_some_and(|older| established.remove(&older).is_some()) {
+                    let half_time = source.and_then(|source| half_times.get(&source));
+                    let pressed = half_time.is_none_or(|half_time| *at + record.slack >= *half_time);
+                    assert!(pressed, "INV-20: {from} moved on too early\n{}", record.history());
                 }
             }
             Event::ConnectionClosed { conn, .. } => {

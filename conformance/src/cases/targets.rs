@@ -109,7 +109,8 @@ pub fn dns_follows_after_the_close(host: &dyn Host) {
         assert_eq!(bed.reply(ticket), Frame::Integer(expected));
     }
     bed.run_until_all_at(bed.b);
-    assert_eq!((bed.accepted(bed.a), bed.accepted(bed.b)), (3, 3));
+    // Once more, late in the window.
+    assert_eq!((bed.accepted(bed.a), bed.accepted(bed.b)), (4, 3));
     let attempts = bed.count(|event| matches!(event, Event::ConnectFailed { .. }));
     assert!(attempts <= 3 * 8, "with growing pauses: {attempts}");
     bed.finish();
@@ -144,7 +145,7 @@ pub fn the_retiring_node_again(host: &dyn Host) {
     assert_eq!(bed.cut_overs(), 0, "{}", bed.history());
     let landed = |event: &&Event| matches!(event, Event::HandoffFailed { error: ConnectError::Retiring, .. });
     assert!(bed.count(landed) >= 1, "it was noticed\n{}", bed.history());
-    assert!(bed.accepted(bed.a) <= 3 + 4, "one attempt and its retries");
+    assert_eq!(bed.accepted(bed.a), 3 + 1, "once");
     assert_eq!(bed.stats().serving, 3, "the old ones serve");
     bed.stop_load();
     bed.assert_hitless(millis(50));

@@ -1,19 +1,16 @@
 //! Handoffs: who moves when, through a limited number of workers, with a scout in front.
 
-use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use super::moves::{Departure, Handoff, HandoffState, Move, MoveKey};
-use super::{Coordinator, Directive, Lookup, Phase, TimerKey};
-use crate::backoff::HandoffSchedule;
+use super::moves::{Handoff, HandoffState, Move};
+use super::{Conn, Coordinator, Directive, Lookup, Phase, TimerKey};
 use crate::breaker::{Denied, Permit, Verdict};
 use crate::endpoint::{Endpoint, Host, Peer};
 use crate::error::{CloseCause, ConnectError};
 use crate::event::{Event, WindowScope};
 use crate::handshake::HandshakeError;
-use crate::ids::ConnId;
-use crate::notification::{MoveTarget, Seq};
-use crate::target_policy::TargetVerdict;
+use crate::ids::{Arena, ConnId};
+use crate::notification::MoveTarget;
 use crate::timer::after;
 use crate::windows::Cause;
 
@@ -22,74 +19,6 @@ const LOOKUP_INTERVAL: Duration = Duration::from_millis(500);
 const LOOKUP_JITTER_PERCENT: u32 = 25;
 
 impl Coordinator {
-    /// Begins to move every connection to the source of `key`, in the place of an older move of that source.
-    pub(super) fn start_move(&mut self, now: Instant, key: MoveKey, departure: Departure) {
-        let source = key.source.clone();
-        let Departure { announced_at, deadline, target: wanted } = departure;
-        self.supersede(now, &source);
-        let target = self.judge_target(&key, wanted);
-        if let Some(address) = target.as_ref().and_then(MoveTarget::address) {
-            self.reinstate(now, &address, key.seq);
-        }
-        let maintenance = self.config.maintenance();
-        let remembered_until = after(deadline, maintenance.window_cap());
-        let ends_at = after(deadline, maintenance.relaxed_timeout().saturating_mul(2));
-        let schedule = HandoffSchedule::new(
-            now,
-            deadline,
-            maintenance.max_handoff_retries(),
-            maintenance.handoff_timeout(),
-        );
-        let named = match &target {
-            Some(MoveTarget::Endpoint(endpoint)) => Some(endpoint.clone()),
-            Some(MoveTarget::SameName) | None => None,
-        };
-        self.emit(Event::MoveStarted { source: source.clone(), target: named, seq: key.seq, deadline });
-        self.finished.insert(now, key.clone(), remembered_until);
-        self.timers.arm(TimerKey::Move(source.clone()), ends_at);
-        self.moves.insert(
-            source.clone(),
-            Move {
-                key,
-                target,
-                started_at: announced_at,
-                deadline,
-                schedule,
-                landed: None,
-                behind_scout: VecDeque::new(),
-                scouting: false,
-                open: 0,
-                moved: 0,
-                stayed: 0,
-                reported: false,
-                turn_after_close: 0,
-                turn_taken_by: None,
-            },
-        );
-        let residents: Vec<ConnId> = self.by_peer.get(&source).into_iter().flatten().copied().collect();
-        for conn in residents {
-            self.enrol(now, conn, &source);
-        }
-        self.report_if_all_stay(now, &source);
-    }
-
-    /// What the policy on targets makes of `target`; `None` if nothing may be dialled.
-    fn judge_target(&mut self, key: &MoveKey, target: MoveTarget) -> Option<MoveTarget> {
-        let MoveTarget::Endpoint(endpoint) = target else { return Some(target) };
-        let (source, seq) = (key.source.clone(), key.seq);
-        match self.config.maintenance().judge_target(&endpoint, &source) {
-            TargetVerdict::Allow => Some(MoveTarget::Endpoint(endpoint)),
-            TargetVerdict::Rewrite(to) => {
-                self.emit(Event::TargetRewritten { source, announced: endpoint, target: to.clone(), seq });
-                Some(MoveTarget::Endpoint(to))
-            }
-            TargetVerdict::Veto => {
-                self.emit(Event::TargetVetoed { source, target: endpoint, seq });
-                None
-            }
-        }
-    }
-
     /// A connection became ready at an address that is being retired: it moves, too.
     pub(super) fn enrol_late_joiner(&mut self, now: Instant, conn: ConnId, peer: &Peer) {
         // Where the scout landed at the very address (a virtual one), who arrives there has arrived.
@@ -100,7 +29,7 @@ impl Coordinator {
         }
     }
 
-    fn enrol(&mut self, now: Instant, conn: ConnId, source: &Peer) {
+    pub(super) fn enrol(&mut self, now: Instant, conn: ConnId, source: &Peer) {
         let serving = self.conns.get(conn).is_some_and(|entry| entry.phase == Phase::Serving);
         if !serving || self.handoffs.contains_key(&conn) {
             return;
@@ -130,21 +59,31 @@ impl Coordinator {
         let Some(of) = self.moves.get_mut(source).filter(|of| !of.scouting && of.landed.is_none()) else {
             return;
         };
-        let Some(scout) = of.behind_scout.pop_front() else { return };
+        let scout_at = of.scout_at;
+        let (conns, behind) = (&self.conns, &mut of.behind_scout);
+        // One that can go at once, if there is one.
+        let free = behind.iter().position(|conn| draining_predecessor(conns, *conn).is_none());
+        let Some(scout) = behind.remove(free.unwrap_or_default()) else { return };
         of.scouting = true;
-        if of.target == Some(MoveTarget::SameName) {
-            let half = of.started_at + of.deadline.saturating_duration_since(of.started_at) / 2;
-            if now < half {
-                return self.wait(scout, half);
-            }
-        }
-        self.line_up(scout);
+        if now < scout_at { self.wait(scout, scout_at) } else { self.line_up(scout) }
     }
 
     fn wait(&mut self, from: ConnId, until: Instant) {
         if let Some(handoff) = self.handoffs.get_mut(&from) {
             handoff.state = HandoffState::Waiting;
             self.timers.arm(TimerKey::Handoff(from), until);
+        }
+    }
+
+    /// `successor` has no draining predecessor any more.
+    pub(super) fn line_up_behind_drain(&mut self, successor: ConnId) {
+        if self
+            .handoffs
+            .get(&successor)
+            .is_some_and(|handoff| matches!(handoff.state, HandoffState::BehindDrain))
+        {
+            self.timers.cancel(&TimerKey::Handoff(successor));
+            self.line_up(successor);
         }
     }
 
@@ -166,6 +105,11 @@ impl Coordinator {
     fn attempt(&mut self, now: Instant, from: ConnId) {
         let Some(handoff) = self.handoffs.get_mut(&from) else { return };
         let Some(of) = self.moves.get(&handoff.source) else { return };
+        let patience = of.started_at + of.deadline.saturating_duration_since(of.started_at) / 2;
+        if now < patience && draining_predecessor(&self.conns, from).is_some() {
+            handoff.state = HandoffState::BehindDrain;
+            return self.timers.arm(TimerKey::Handoff(from), patience);
+        }
         let Some(limit) = of.schedule.attempt_limit(now, handoff.attempts) else {
             return self.stay_put(now, from);
         };
@@ -214,14 +158,15 @@ impl Coordinator {
         if !fresh.is_empty() {
             return self.dial_any(now, to, &fresh);
         }
-        let Some(of) = self.handoffs.get(&from).and_then(|handoff| self.moves.get(&handoff.source)) else {
-            return;
-        };
+        let Some(handoff) = self.handoffs.get(&from) else { return };
+        let Some(of) = self.moves.get_mut(&handoff.source) else { return };
         let last_chance = of.last_chance();
-        if now < last_chance {
+        if now < last_chance || of.chance_taken {
             let pause = self.rng.jitter(LOOKUP_INTERVAL, LOOKUP_JITTER_PERCENT);
-            return self.look_again(now, from, to, after(now, pause).min(last_chance));
+            let at = after(now, pause);
+            return self.look_again(now, from, to, if now < last_chance { at.min(last_chance) } else { at });
         }
+        of.chance_taken = true;
         if let Some(entry) = self.conns.get_mut(to) {
             // A virtual address may lead to the new node by now. If it does not, a MOVING right after the opt-in says so.
             entry.avoid = None;
@@ -278,7 +223,7 @@ impl Coordinator {
             self.line_up(follower);
         }
         if let Some(entry) = self.conns.get_mut(from) {
-            entry.phase = Phase::Draining { since: now };
+            entry.phase = Phase::Draining { since: now, successor: to };
             self.timers.arm(TimerKey::Conn(from), until);
             self.directives.push_back(Directive::Drain { conn: from, until });
         }
@@ -369,7 +314,7 @@ impl Coordinator {
             HandoffState::StayPut => return,
             HandoffState::BehindScout => of.behind_scout.retain(|conn| *conn != from),
             HandoffState::Queued(ticket) => self.queue.remove(of.deadline, ticket),
-            HandoffState::Dialing { .. } | HandoffState::Waiting => {}
+            HandoffState::Dialing { .. } | HandoffState::Waiting | HandoffState::BehindDrain => {}
         }
         let was_scout = of.landed.is_none() && !matches!(state, HandoffState::BehindScout);
         of.open = of.open.saturating_sub(1);
@@ -379,72 +324,13 @@ impl Coordinator {
         }
         self.report_finished(now, &source);
     }
+}
 
-    /// A newer MOVING: what the older one has begun is undone.
-    fn supersede(&mut self, now: Instant, source: &Peer) {
-        let Some(of) = self.moves.get(source) else { return };
-        let seq = of.key.seq;
-        self.emit(Event::MoveSuperseded { source: source.clone(), seq });
-        self.end_move(now, source);
-    }
-
-    /// A move with the id `seq` leads to `address`: if an older one retired it, it is in service again.
-    fn reinstate(&mut self, now: Instant, address: &Peer, seq: Seq) {
-        if self.moves.get(address).is_some_and(|of| of.key.seq < seq) {
-            self.supersede(now, address);
-        }
-    }
-
-    /// Forgets a move and what it has begun.
-    pub(super) fn end_move(&mut self, now: Instant, source: &Peer) {
-        let Some(of) = self.moves.remove(source) else { return };
-        self.timers.cancel(&TimerKey::Move(source.clone()));
-        let concerned: Vec<ConnId> = self
-            .handoffs
-            .iter()
-            .filter(|(_, handoff)| handoff.source == *source)
-            .map(|(from, _)| *from)
-            .collect();
-        for from in concerned {
-            let Some(handoff) = self.handoffs.remove(&from) else { continue };
-            self.timers.cancel(&TimerKey::Handoff(from));
-            match handoff.state {
-                HandoffState::Queued(ticket) => self.queue.remove(of.deadline, ticket),
-                HandoffState::Dialing { to } => self.abort_dial(now, from, to),
-                HandoffState::BehindScout | HandoffState::Waiting | HandoffState::StayPut => {}
-            }
-        }
-    }
-
-    fn abort_dial(&mut self, now: Instant, from: ConnId, to: ConnId) {
-        self.working.remove(&to);
-        self.breakers.settle(now, to, Verdict::Cancelled);
-        self.forget(to, CloseCause::ByClient);
-        if self.conns.get(from).is_none() {
-            self.report_failure(to, ConnectError::Retiring, true);
-        }
-        self.close(to, CloseCause::ByClient);
-    }
-
-    /// A move whose target was vetoed is over for whoever joins it.
-    fn report_if_all_stay(&mut self, now: Instant, source: &Peer) {
-        if self.moves.get(source).is_some_and(|of| of.target.is_none()) {
-            self.report_finished(now, source);
-        }
-    }
-
-    fn report_finished(&mut self, now: Instant, source: &Peer) {
-        let Some(of) = self.moves.get_mut(source).filter(|of| of.open == 0 && !of.reported) else { return };
-        of.reported = true;
-        let event = Event::MoveFinished {
-            source: source.clone(),
-            seq: of.key.seq,
-            moved: of.moved,
-            stayed: of.stayed,
-            took: now.saturating_duration_since(of.started_at),
-        };
-        self.emit(event);
-    }
+/// The connection that `conn` has taken the place of, while it still works on its last replies.
+fn draining_predecessor(conns: &Arena<ConnId, Conn>, conn: ConnId) -> Option<ConnId> {
+    let is_draining =
+        |conn: &ConnId| conns.get(*conn).is_some_and(|old| matches!(old.phase, Phase::Draining { .. }));
+    conns.get(conn)?.replaces.filter(is_draining)
 }
 
 impl Move {

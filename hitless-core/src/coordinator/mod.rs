@@ -115,7 +115,11 @@ enum Phase {
     Dialing,
     Negotiating,
     Serving,
-    Draining { since: Instant },
+    /// Works on its last replies, since its place was taken.
+    Draining {
+        since: Instant,
+        successor: ConnId,
+    },
 }
 
 /// Which name is being looked up.
@@ -230,11 +234,14 @@ impl Coordinator {
 
     /// A draining connection has answered everything.
     pub fn handle_drained(&mut self, now: Instant, conn: ConnId) {
-        let Some(Phase::Draining { since }) = self.conns.get(conn).map(|entry| &entry.phase) else { return };
+        let Some(Phase::Draining { since, .. }) = self.conns.get(conn).map(|entry| &entry.phase) else {
+            return;
+        };
         let took = now.saturating_duration_since(*since);
         self.emit(Event::Drained { conn, took });
         self.close(conn, CloseCause::ByClient);
         self.forget(conn, CloseCause::ByClient);
+        self.put_to_work(now);
     }
 
     /// The socket of `conn` is gone.
@@ -380,6 +387,9 @@ impl Coordinator {
         let Some(entry) = self.conns.remove(conn) else { return };
         self.timers.cancel(&TimerKey::Conn(conn));
         let established = !entry.is_attempt();
+        if let Phase::Draining { successor, .. } = entry.phase {
+            self.line_up_behind_drain(successor);
+        }
         let Some(peer) = entry.peer.filter(|_| established) else { return };
         if let Some(siblings) = self.by_peer.get_mut(&peer) {
             siblings.remove(&conn);

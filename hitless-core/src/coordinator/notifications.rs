@@ -77,7 +77,11 @@ impl Coordinator {
                 let key = MoveKey { source: news.peer.clone(), seq: *seq, target: target.clone() };
                 let deadline = after(news.at, *grace);
                 let target = target.clone();
-                self.start_move(now, key, Departure { announced_at: news.at, deadline, target });
+                self.start_move(
+                    now,
+                    key,
+                    Departure { announced_at: news.at, deadline, target, announced: true },
+                );
                 Handled::Applied
             }
             Notification::Migrating { .. }
@@ -104,7 +108,7 @@ impl Coordinator {
         let deadline = after(news.at, grace);
         self.take_back(opened);
         self.open_announced(now, WindowScope::Peer(news.peer.clone()), original, deadline);
-        self.start_move(now, key, Departure { announced_at: news.at, deadline, target });
+        self.start_move(now, key, Departure { announced_at: news.at, deadline, target, announced: true });
         Handled::Applied
     }
 
@@ -150,7 +154,8 @@ impl Coordinator {
         let arrived = |of: &super::Move| {
             of.key.seq == key.seq && of.key.target == key.target && of.landed.as_ref() == Some(&key.source)
         };
-        if let Some(live) = self.moves.get(&key.source) {
+        // What was found out without a word of the server gives way to its word.
+        if let Some(live) = self.moves.get(&key.source).filter(|live| live.announced) {
             if live.key != *key {
                 return (key.seq < live.key.seq).then_some(Ignored::Stale);
             }

@@ -40,6 +40,7 @@ struct World {
     dials: Vec<(ConnId, Peer, Probe)>,
     events: Vec<Event>,
     cut_over: Vec<(ConnId, ConnId)>,
+    draining: Vec<ConnId>,
     closed: Vec<(ConnId, CloseCause)>,
     failed: Vec<Redial>,
     lookups: Vec<ConnId>,
@@ -62,6 +63,7 @@ impl World {
             dials: Vec::new(),
             events: Vec::new(),
             cut_over: Vec::new(),
+            draining: Vec::new(),
             closed: Vec::new(),
             failed: Vec::new(),
             lookups: Vec::new(),
@@ -84,7 +86,8 @@ impl World {
                 Directive::Emit(event) => self.events.push(event),
                 Directive::Review { review, conn, .. } => self.reviews.push((review, conn)),
                 Directive::Reviewed { handled, .. } => self.handled.push(handled),
-                Directive::Serve { .. } | Directive::Drain { .. } | Directive::Windows { .. } => {}
+                Directive::Drain { conn, .. } => self.draining.push(conn),
+                Directive::Serve { .. } | Directive::Windows { .. } => {}
             }
         }
     }
@@ -106,6 +109,14 @@ impl World {
         }
         self.drain();
         dials.len()
+    }
+
+    /// Every draining connection has its last reply.
+    fn finish_drains(&mut self) {
+        for conn in std::mem::take(&mut self.draining) {
+            self.coordinator.handle_drained(self.now, conn);
+        }
+        self.drain();
     }
 
     fn refuse_dials(&mut self) {
@@ -308,11 +319,41 @@ fn there_and_back_again() {
     for (seq, port) in [(1, 2), (2, 1), (3, 2), (4, 1)] {
         world.notify(conn, &moving(seq, 15 * SECOND, port));
         while world.answer_dials() > 0 {}
+        world.finish_drains();
         let (_, to) = *world.cut_over.last().unwrap();
         assert_eq!(world.coordinator.peer(to), Some(&peer(port)));
         conn = to;
     }
     assert_eq!(world.cut_over.len(), 8);
+}
+
+/// INV-20: a connection moves on when the one whose place it has taken is gone, or half of its time is over: a slot does
+/// not fill up with connections that wait for their last replies.
+#[test]
+fn a_connection_moves_on_when_its_predecessor_has_drained() {
+    for drained in [true, false] {
+        let mut world = World::new("127.0.0.1:1", 2);
+        let conns = world.connected(2);
+        world.notify(conns[0], &moving(1, 15 * SECOND, 2));
+        while world.answer_dials() > 0 {}
+        let second = world.draining.pop().unwrap();
+        world.finish_drains();
+        let (_, conn) = world.cut_over[0];
+        let told_at = world.now;
+        world.notify(conn, &moving(2, 10 * SECOND, 3));
+        // The one that can go is the scout.
+        assert_eq!(world.answer_dials(), 1);
+        assert!(world.dials.is_empty());
+        if drained {
+            world.coordinator.handle_drained(world.now, second);
+            world.drain();
+        } else {
+            while world.dials.is_empty() && world.next_timeout(told_at + 5 * SECOND) {}
+            assert_eq!(world.now, told_at + 5 * SECOND, "the deadline presses");
+        }
+        assert_eq!(world.answer_dials(), 1);
+        assert_eq!(world.cut_over.len(), 4);
+    }
 }
 
 /// INV-10: a newer move leads back by name, to a node that still says to its late joiners that it is moving.
@@ -322,6 +363,7 @@ fn an_old_move_does_not_turn_away_what_a_newer_one_leads_there() {
     let conn = world.connected(1)[0];
     world.notify(conn, &moving(1, 15 * SECOND, 2));
     world.answer_dials();
+    world.finish_drains();
     let (_, conn) = world.cut_over[0];
     let target = MoveTarget::Endpoint(Endpoint::parse("localhost", 1).unwrap());
     world.notify(conn, &Notification::Moving { seq: Seq(2), grace: 15 * SECOND, target });
@@ -429,6 +471,25 @@ fn a_virtual_address_gets_a_last_chance() {
         assert_eq!(world.cut_over.len(), usize::from(leads_to_new_node));
         assert!(world.dials.is_empty(), "who has arrived at the same address stays there");
         assert_eq!(world.closed.iter().any(|(closed, _)| *closed == to), !leads_to_new_node);
+    }
+}
+
+/// PITFALL-29, PITFALL-33: however short the time, a move without a target is tried before the server closes, once.
+#[test]
+fn a_short_move_without_a_target_is_tried() {
+    for millis in [1000, 2000, 3000, 60_000] {
+        let grace = Duration::from_millis(millis);
+        let mut world = World::new("127.0.0.1:1", 1);
+        let conns = world.connected(1);
+        let start = world.now;
+        let target = MoveTarget::SameName;
+        world.notify(conns[0], &Notification::Moving { seq: Seq(1), grace, target });
+        let mut dials = 0;
+        while world.next_timeout(start + grace) {
+            dials += world.dials.len();
+            world.refuse_dials();
+        }
+        assert_eq!(dials, 1, "{grace:?}");
     }
 }
 
