@@ -89,7 +89,8 @@ impl Fingerprint for Conn {
         match phase {
             Phase::Resolving(lookup) => digest.value(lookup),
             // Since when it drains is only reported.
-            Phase::Dialing | Phase::Negotiating | Phase::Serving | Phase::Draining { since: _ } => {}
+            Phase::Draining { since: _, successor } => digest.part(successor),
+            Phase::Dialing | Phase::Negotiating | Phase::Serving => {}
         }
         digest.value(&(probe, peer, avoid, limit, ending));
         digest.part(replaces);
@@ -101,12 +102,15 @@ impl Fingerprint for Move {
         let Self {
             key,
             target,
+            announced,
             started_at,
             deadline,
             schedule,
+            scout_at,
             landed,
             behind_scout,
             scouting,
+            chance_taken,
             open,
             moved: _,
             stayed: _,
@@ -114,8 +118,11 @@ impl Fingerprint for Move {
             turn_after_close,
             turn_taken_by,
         } = self;
-        digest.value(&(key, target, landed, scouting, open, reported, turn_after_close % TURNS));
+        digest.value(&(key, target, announced, landed, scouting, chance_taken, open, reported));
+        digest.value(&(turn_after_close % TURNS));
         digest.deadline(*deadline);
+        digest.deadline(*scout_at);
+        digest.deadline(self.patience());
         digest.part(schedule);
         digest.part(behind_scout);
         digest.part(turn_taken_by);
@@ -136,7 +143,10 @@ impl Fingerprint for Handoff {
         match state {
             HandoffState::Dialing { to } => digest.part(to),
             HandoffState::Queued(ticket) => digest.part(ticket),
-            HandoffState::BehindScout | HandoffState::Waiting | HandoffState::StayPut => {}
+            HandoffState::BehindScout
+            | HandoffState::Waiting
+            | HandoffState::BehindDrain
+            | HandoffState::StayPut => {}
         }
     }
 }

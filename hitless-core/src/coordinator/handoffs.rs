@@ -105,7 +105,7 @@ impl Coordinator {
     fn attempt(&mut self, now: Instant, from: ConnId) {
         let Some(handoff) = self.handoffs.get_mut(&from) else { return };
         let Some(of) = self.moves.get(&handoff.source) else { return };
-        let patience = of.started_at + of.deadline.saturating_duration_since(of.started_at) / 2;
+        let patience = of.patience();
         if now < patience && draining_predecessor(&self.conns, from).is_some() {
             handoff.state = HandoffState::BehindDrain;
             return self.timers.arm(TimerKey::Handoff(from), patience);
@@ -334,6 +334,11 @@ fn draining_predecessor(conns: &Arena<ConnId, Conn>, conn: ConnId) -> Option<Con
 }
 
 impl Move {
+    /// For how long a connection waits for its own predecessor to drain.
+    pub(super) fn patience(&self) -> Instant {
+        self.started_at + self.deadline.saturating_duration_since(self.started_at) / 2
+    }
+
     /// When the same address is dialled although the name did not change: late, but with time to spare.
     fn last_chance(&self) -> Instant {
         self.started_at + self.schedule.budget_end().saturating_duration_since(self.started_at) / 5 * 4
