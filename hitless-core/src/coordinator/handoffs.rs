@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::moves::{Handoff, HandoffState, Move};
+use super::moves::{Handoff, HandoffState, Move, half_time};
 use super::{Conn, Coordinator, Directive, Lookup, Phase, TimerKey};
 use crate::breaker::{Denied, Permit, Verdict};
 use crate::endpoint::{Endpoint, Host, Peer};
@@ -210,7 +210,7 @@ impl Coordinator {
             self.open_window(now, scope, Cause::Handoff, None, after(now, relaxed_for));
         }
         if let Some(seq) = self.moves.get(&handoff.source).map(|of| of.key.seq) {
-            self.reinstate(now, peer, seq);
+            self.reinstate(now, &handoff.source, peer, seq);
         }
         let Some(of) = self.moves.get_mut(&handoff.source) else { return };
         of.open = of.open.saturating_sub(1);
@@ -336,7 +336,7 @@ fn draining_predecessor(conns: &Arena<ConnId, Conn>, conn: ConnId) -> Option<Con
 impl Move {
     /// For how long a connection waits for its own predecessor to drain.
     pub(super) fn patience(&self) -> Instant {
-        self.started_at + self.deadline.saturating_duration_since(self.started_at) / 2
+        half_time(self.started_at, self.deadline, self.schedule.budget_end())
     }
 
     /// When the same address is dialled although the name did not change: late, but with time to spare.

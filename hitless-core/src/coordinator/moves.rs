@@ -96,9 +96,10 @@ pub(super) enum HandoffState {
     StayPut,
 }
 
-/// When a move to an endpoint that was not named begins to look for it: names are seen to lead to the new node only late.
-/// Of a short move, whose budget is hardly longer than the half of its time, a quarter of the budget is kept.
-fn half_time(announced_at: Instant, deadline: Instant, budget_end: Instant) -> Instant {
+/// When a move to an endpoint that was not named begins to look for it, because names are seen to lead to the new node only
+/// late; and when a connection does not wait for its predecessor any more. Of a short move, whose budget is hardly longer
+/// than the half of its time, a quarter of the budget is kept.
+pub(super) fn half_time(announced_at: Instant, deadline: Instant, budget_end: Instant) -> Instant {
     let half = deadline.saturating_duration_since(announced_at) / 2;
     let most = budget_end.saturating_duration_since(announced_at) / 4 * 3;
     announced_at + half.min(most)
@@ -112,7 +113,7 @@ impl Coordinator {
         self.supersede(now, &source);
         let target = self.judge_target(&key, wanted);
         if let Some(address) = target.as_ref().and_then(MoveTarget::address) {
-            self.reinstate(now, &address, key.seq);
+            self.reinstate(now, &source, &address, key.seq);
         }
         let maintenance = self.config.maintenance();
         let remembered_until = after(deadline, maintenance.window_cap());
@@ -192,11 +193,22 @@ impl Coordinator {
         self.end_move(now, source);
     }
 
-    /// A move with the id `seq` leads to `address`: if an older one retired it, it is in service again.
-    pub(super) fn reinstate(&mut self, now: Instant, address: &Peer, seq: Seq) {
-        if self.moves.get(address).is_some_and(|of| of.key.seq < seq) {
+    /// A move with the id `seq` leads from `source` to `address`: if an older one retired that, it is in service again. Of
+    /// moves with one id that lead round in a circle the latest counts, or nobody would ever arrive.
+    pub(super) fn reinstate(&mut self, now: Instant, source: &Peer, address: &Peer, seq: Seq) {
+        let Some(retired_by) = self.moves.get(address).map(|of| of.key.seq) else { return };
+        if retired_by < seq || (address != source && self.leads_to(seq, address, source)) {
             self.supersede(now, address);
         }
+    }
+
+    /// Whether who follows the live moves with the id `seq` from `start` comes to `end`.
+    fn leads_to(&self, seq: Seq, start: &Peer, end: &Peer) -> bool {
+        let next = |at: &Peer| {
+            let of = self.moves.get(at).filter(|of| of.key.seq == seq)?;
+            of.landed.clone().or_else(|| of.target.as_ref()?.address())
+        };
+        std::iter::successors(Some(start.clone()), next).take(self.moves.len() + 1).any(|at| at == *end)
     }
 
     /// Forgets a move and what it has begun.

@@ -1,3 +1,4 @@
+mod model;
 mod opt_in;
 mod reviews;
 mod targets;
@@ -310,6 +311,48 @@ fn no_loop_is_possible_by_way_of_a_name() {
     world.notify(to, &moving);
     assert_eq!(world.ignored(), [Ignored::AlreadyThere]);
     assert!(world.dials.is_empty() && world.lookups.len() == 1);
+}
+
+/// PITFALL-27: moves with one id that lead round in a circle: the last one counts, and everybody arrives.
+#[test]
+fn no_loop_is_possible_by_way_of_moves_that_share_an_id() {
+    let mut world = World::new("127.0.0.1:1", 3);
+    let mut at: BTreeMap<u16, ConnId> = BTreeMap::new();
+    for port in 1..4 {
+        let conn = world.coordinator.open(world.now);
+        world.drain();
+        world.dials.clear();
+        world.coordinator.handle_connected(world.now, conn, peer(port));
+        world.coordinator.handle_ready(world.now, conn, OptIn::Accepted);
+        at.insert(port, conn);
+    }
+    for (port, target) in [(1, 2), (2, 3), (3, 1)] {
+        world.notify(at[&port], &moving(5, 15 * SECOND, target));
+    }
+    let mut dials = 0;
+    while !world.dials.is_empty() {
+        dials += world.answer_dials();
+        assert!(dials < 10, "they go round and round");
+    }
+    assert!(world.coordinator.stats().moves < 3, "one of the addresses stays in service");
+    let serving = |to: ConnId| world.coordinator.peer(to) == Some(&peer(1));
+    assert!(serving(world.cut_over.last().unwrap().1));
+}
+
+/// A connection does not wait for its predecessor to drain until no time is left to move it.
+#[test]
+fn the_shortest_move_takes_a_connection_whose_predecessor_still_drains() {
+    let mut world = World::new("127.0.0.1:1", 1);
+    let conn = world.connected(1)[0];
+    world.notify(conn, &moving(1, 15 * SECOND, 2));
+    world.answer_dials();
+    let (_, conn) = world.cut_over[0];
+    let end = world.now + SECOND;
+    world.notify(conn, &moving(2, SECOND, 3));
+    assert!(world.dials.is_empty(), "two sockets are enough for now");
+    while world.dials.is_empty() && world.next_timeout(end) {}
+    assert_eq!(world.answer_dials(), 1);
+    assert_eq!(world.cut_over[1].0, conn);
 }
 
 #[test]

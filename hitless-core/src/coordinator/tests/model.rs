@@ -1,0 +1,509 @@
+//! The coordinator against what is expected of it at the level of sets: which connections there are, which address is
+//! being retired, who must have left it, who may be dialled for. Every decision is checked when it is made.
+
+use super::*;
+
+const POOL: u32 = 6;
+const WORKERS: usize = 2;
+/// The first attempt and the retries of the default configuration.
+const ATTEMPTS: usize = 4;
+const RELAXED: Duration = Duration::from_secs(10);
+const HANDOFF_TIMEOUT: Duration = Duration::from_secs(15);
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum State {
+    Dialing,
+    Serving,
+    Draining { until: Instant },
+}
+
+/// A connection and the port of its address.
+#[derive(Clone, Debug)]
+struct Member {
+    port: u16,
+    state: State,
+    replaces: Option<ConnId>,
+    /// When this attempt is over.
+    until: Option<Instant>,
+}
+
+/// One MOVING that was news. None is ever removed.
+#[derive(Clone, Debug)]
+struct Announced {
+    source: u16,
+    seq: u64,
+    target: u16,
+    at: Instant,
+    deadline: Instant,
+    is_superseded: bool,
+    has_landed: bool,
+    /// Whom handoffs were begun for, once for each dial.
+    dialled: Vec<ConnId>,
+    moved: u32,
+    /// Those that the budget did not suffice for.
+    stay: BTreeSet<ConnId>,
+}
+
+impl Announced {
+    fn is_live(&self, now: Instant) -> bool {
+        !self.is_superseded && now < self.deadline + 2 * RELAXED
+    }
+
+    fn is_remembered(&self, now: Instant) -> bool {
+        now < self.deadline + 3 * RELAXED
+    }
+
+    fn is_same(&self, seq: u64, target: u16) -> bool {
+        (self.seq, self.target) == (seq, target)
+    }
+
+    /// What is left of the time when a second, or a tenth, is kept for the cut-over; at least half of it is used.
+    fn budget_end(&self) -> Instant {
+        let total = self.deadline - self.at;
+        self.deadline - SECOND.max(total / 10).min(total / 2)
+    }
+
+    /// Until when a connection waits for its predecessor to drain.
+    fn patience(&self) -> Instant {
+        self.at + ((self.deadline - self.at) / 2).min((self.budget_end() - self.at) / 4 * 3)
+    }
+}
+
+struct Model {
+    coordinator: Coordinator,
+    now: Instant,
+    members: BTreeMap<ConnId, Member>,
+    announced: Vec<Announced>,
+    /// When the next attempt for a connection may begin.
+    pauses: BTreeMap<ConnId, Instant>,
+    /// What was said of moves since the last fact.
+    said: Vec<String>,
+    /// Connections that ended since the last fact.
+    ended: Vec<ConnId>,
+}
+
+impl Model {
+    fn new() -> Self {
+        let World { coordinator, now, .. } = World::new("127.0.0.1:1", POOL);
+        Self {
+            coordinator,
+            now,
+            members: BTreeMap::new(),
+            announced: Vec::new(),
+            pauses: BTreeMap::new(),
+            said: Vec::new(),
+            ended: Vec::new(),
+        }
+    }
+
+    /// The move that retires the address with that port.
+    fn live(&self, port: u16) -> Option<&Announced> {
+        self.announced.iter().rev().find(|of| of.source == port && of.is_live(self.now))
+    }
+
+    fn live_mut(&mut self, port: u16) -> Option<&mut Announced> {
+        let now = self.now;
+        self.announced.iter_mut().rev().find(|of| of.source == port && of.is_live(now))
+    }
+
+    /// Whether who follows the moves with that id from `start` comes to `end`.
+    fn leads_to(&self, seq: u64, mut start: u16, end: u16) -> bool {
+        for _ in 0..=self.announced.len() {
+            let Some(of) = self.live(start).filter(|of| start != end && of.seq == seq) else {
+                return start == end;
+            };
+            start = of.target;
+        }
+        false
+    }
+
+    fn established(&self) -> impl Iterator<Item = (ConnId, &Member)> {
+        self.members.iter().filter(|(_, it)| it.state != State::Dialing).map(|(conn, it)| (*conn, it))
+    }
+
+    fn handoff_dials(&self) -> impl Iterator<Item = &Member> {
+        self.members.values().filter(|it| it.state == State::Dialing && it.replaces.is_some())
+    }
+
+    // ---- facts ----
+
+    fn open(&mut self) {
+        let conn = self.coordinator.open(self.now);
+        self.members.entry(conn).or_insert(Member {
+            port: 0,
+            state: State::Dialing,
+            replaces: None,
+            until: None,
+        });
+        self.obey();
+    }
+
+    /// Every address that is dialled serves.
+    fn land(&mut self, conn: ConnId) {
+        let port = self.members[&conn].port;
+        self.coordinator.handle_connected(self.now, conn, peer(port));
+        self.coordinator.handle_ready(self.now, conn, OptIn::Accepted);
+        if let Some(member) = self.members.get_mut(&conn) {
+            member.state = State::Serving;
+        }
+        self.obey();
+    }
+
+    fn refuse(&mut self, conn: ConnId) {
+        let refused = ConnectError::Connect(std::io::ErrorKind::ConnectionRefused);
+        self.members.remove(&conn);
+        self.ended.push(conn);
+        self.coordinator.handle_dial_failed(self.now, conn, refused);
+        self.obey();
+    }
+
+    fn lose(&mut self, conn: ConnId) {
+        self.members.remove(&conn);
+        self.ended.push(conn);
+        self.coordinator.handle_closed(self.now, conn, CloseCause::ByServer);
+        self.obey();
+    }
+
+    fn drained(&mut self, conn: ConnId) {
+        self.coordinator.handle_drained(self.now, conn);
+        self.obey();
+        let is_draining = |it: &Member| matches!(it.state, State::Draining { .. });
+        assert!(!self.members.get(&conn).is_some_and(is_draining), "{conn} is empty and stays open");
+    }
+
+    /// A MOVING for the address of `conn`: what follows is known before it is told.
+    fn moving(&mut self, conn: ConnId, seq: u64, target: u16, grace: Duration) {
+        let source = self.members[&conn].port;
+        let mut expected = Vec::new();
+        match self.reason_to_ignore(source, seq, target) {
+            Some(reason) => expected.push(format!("ignored: {reason:?}")),
+            None => {
+                // What the newer one takes the place of, and what says that its target is being retired.
+                let is_circle = self.leads_to(seq, target, source);
+                for port in [source, target] {
+                    let gives_way = |of: &Announced| port == source || of.seq < seq || is_circle;
+                    let Some(of) = self.live_mut(port).filter(|of| gives_way(of)) else { continue };
+                    of.is_superseded = true;
+                    expected.push(format!("superseded: {port} {}", of.seq));
+                }
+                expected.push(format!("started: {source} {seq} {target}"));
+                self.announced.push(Announced {
+                    source,
+                    seq,
+                    target,
+                    at: self.now,
+                    deadline: self.now + grace,
+                    is_superseded: false,
+                    has_landed: false,
+                    dialled: vec![],
+                    moved: 0,
+                    stay: BTreeSet::new(),
+                });
+                self.pauses.retain(|conn, _| self.members.get(conn).is_some_and(|it| it.port != source));
+            }
+        }
+        self.coordinator.handle_notification(self.now, conn, &moving(seq, grace, target));
+        self.said.clear();
+        self.obey();
+        assert_eq!(self.said, expected);
+    }
+
+    /// The newest one of a source counts, none counts twice, and who has arrived stays.
+    fn reason_to_ignore(&self, source: u16, seq: u64, target: u16) -> Option<Ignored> {
+        if source == target {
+            return Some(Ignored::AlreadyThere);
+        }
+        if let Some(live) = self.live(source) {
+            return match live.is_same(seq, target) {
+                true => Some(Ignored::Duplicate),
+                false => (seq < live.seq).then_some(Ignored::Stale),
+            };
+        }
+        let led_here = |of: &&Announced| of.is_live(self.now) && of.has_landed && of.target == source;
+        if self.announced.iter().filter(led_here).any(|of| of.is_same(seq, target)) {
+            return Some(Ignored::AlreadyThere);
+        }
+        let known = || self.announced.iter().filter(|of| of.source == source && of.is_remembered(self.now));
+        if known().any(|of| of.is_same(seq, target)) {
+            return Some(Ignored::Duplicate);
+        }
+        known().any(|of| of.seq > seq).then_some(Ignored::Stale)
+    }
+
+    /// Lets time pass to the next timeout, if it is not after `limit`.
+    fn next_timeout(&mut self, limit: Instant) -> bool {
+        let Some(at) = self.coordinator.poll_timeout().filter(|at| *at <= limit) else { return false };
+        self.now = self.now.max(at);
+        self.coordinator.handle_timeout(self.now);
+        self.obey();
+        assert!(self.coordinator.poll_timeout().is_none_or(|next| next > self.now), "it spins");
+        true
+    }
+
+    // ---- decisions ----
+
+    fn obey(&mut self) {
+        while let Some(directive) = self.coordinator.poll_directive() {
+            match directive {
+                Directive::Dial { conn, address, until, replaces, .. } => {
+                    self.on_dial(conn, &address, until, replaces)
+                }
+                Directive::CutOver { from, to } => self.on_cut_over(from, to),
+                Directive::Drain { conn, until } => {
+                    let Some(State::Draining { until: expected }) =
+                        self.members.get(&conn).map(|it| it.state)
+                    else {
+                        panic!("{conn} drains without a cut-over")
+                    };
+                    assert_eq!(until, expected);
+                }
+                Directive::Close { conn, cause } => self.on_close(conn, cause),
+                Directive::Failed { conn, .. } => {
+                    self.members.remove(&conn);
+                    self.ended.push(conn);
+                }
+                Directive::Serve { conn } => assert_eq!(self.members[&conn].replaces, None),
+                Directive::Emit(event) => self.on_event(event),
+                Directive::Windows { .. } => {}
+                other => panic!("{other:?}"),
+            }
+        }
+        self.check();
+        self.ended.clear();
+    }
+
+    fn on_dial(&mut self, conn: ConnId, address: &Peer, until: Option<Instant>, replaces: Option<ConnId>) {
+        let Peer::Tcp(address) = address else { panic!("{address}") };
+        let port = address.port();
+        let Some(from) = replaces else {
+            let away = self.live(1).map(|of| of.target);
+            let is_lost = self.established().all(|(_, it)| it.port != 1);
+            assert!(
+                away.is_none_or(|target| port == target || (is_lost && port == 1))
+                    && (away.is_some() || port == 1),
+                "{conn} is opened to {port} while 1 moves to {away:?}"
+            );
+            self.members.insert(conn, Member { port, state: State::Dialing, replaces: None, until });
+            return;
+        };
+        let source = self.members.get(&from).unwrap_or_else(|| panic!("{from} is gone")).clone();
+        assert_eq!(source.state, State::Serving, "{from} is dialled for");
+        assert!(self.handoff_dials().count() < WORKERS, "more dials than workers");
+        assert!(self.handoff_dials().all(|it| it.replaces != Some(from)), "two dials for {from}");
+        assert!(self.pauses.remove(&from).is_none_or(|at| at <= self.now), "{from} is dialled for too soon");
+        let siblings: BTreeSet<ConnId> =
+            self.members.iter().filter(|(_, it)| it.port == source.port).map(|(conn, _)| *conn).collect();
+        let alone = self.handoff_dials().all(|it| !siblings.contains(&it.replaces.unwrap()));
+        let now = self.now;
+        let predecessor = source.replaces.and_then(|old| self.members.get(&old)).is_some();
+        let of = self.live_mut(source.port).unwrap_or_else(|| panic!("nothing retires {}", source.port));
+        assert_eq!(port, of.target);
+        assert!(of.has_landed || alone, "a second scout");
+        assert!(now < of.budget_end(), "outside the budget");
+        assert!(!predecessor || now >= of.patience(), "a third socket in one slot");
+        assert!(until.is_some_and(|until| until <= of.budget_end().min(now + HANDOFF_TIMEOUT)));
+        of.dialled.push(from);
+        assert!(of.dialled.iter().filter(|other| **other == from).count() <= ATTEMPTS);
+        self.members.insert(conn, Member { port, state: State::Dialing, replaces, until });
+    }
+
+    fn on_cut_over(&mut self, from: ConnId, to: ConnId) {
+        let member = self.members[&to].clone();
+        assert_eq!((member.state, member.replaces), (State::Serving, Some(from)));
+        let now = self.now;
+        let source = self.announced.iter_mut().rev().find(|of| of.dialled.contains(&from)).unwrap();
+        source.has_landed = true;
+        source.moved += 1;
+        let (seq, until) = (source.seq, source.deadline.max(now + RELAXED));
+        if let Some(old) = self.members.get_mut(&from) {
+            assert_eq!(old.state, State::Serving, "{from} is cut over twice");
+            old.state = State::Draining { until };
+        }
+        // The address that a newer move leads to is in service again.
+        if let Some(older) = self.live_mut(member.port).filter(|of| of.seq < seq) {
+            older.is_superseded = true;
+        }
+    }
+
+    fn on_close(&mut self, conn: ConnId, cause: CloseCause) {
+        let Some(member) = self.members.remove(&conn) else {
+            return assert!(self.ended.contains(&conn), "{conn} is unknown");
+        };
+        self.ended.push(conn);
+        let is_due = |until: Instant| until <= self.now;
+        match member.state {
+            State::Draining { until } => assert_eq!(cause == CloseCause::MoveDeadline, is_due(until)),
+            State::Dialing => assert_eq!(cause, CloseCause::ByClient),
+            State::Serving => panic!("{conn} is closed while it serves"),
+        }
+    }
+
+    fn on_event(&mut self, event: Event) {
+        let port = |peer: &Peer| match peer {
+            Peer::Tcp(address) => address.port(),
+            Peer::Unix(_) => unreachable!(),
+        };
+        match event {
+            Event::NotificationIgnored { reason, .. } => self.said.push(format!("ignored: {reason:?}")),
+            Event::MoveSuperseded { source, seq } => {
+                self.said.push(format!("superseded: {} {}", port(&source), seq.0))
+            }
+            Event::MoveStarted { source, target: Some(target), seq, .. } => {
+                let target = port(&target.peer().unwrap());
+                self.said.push(format!("started: {} {} {target}", port(&source), seq.0));
+            }
+            Event::MoveFinished { source, seq, moved, .. } => {
+                let of = self.announced.iter().rev().find(|of| (of.source, of.seq) == (port(&source), seq.0));
+                assert_eq!(of.unwrap().moved, moved);
+            }
+            Event::HandoffFailed { from, attempt, retry_at, .. } => {
+                self.on_failure(from, attempt as usize, retry_at)
+            }
+            _ => {}
+        }
+    }
+
+    fn on_failure(&mut self, from: ConnId, attempt: usize, retry_at: Option<Instant>) {
+        let source = self.members[&from].port;
+        let (now, members) = (self.now, self.members.clone());
+        let of = self.live_mut(source).unwrap();
+        if let Some(at) = retry_at {
+            assert!(now < at && at < of.budget_end(), "{from} is tried again outside the budget");
+            self.pauses.insert(from, at);
+            return;
+        }
+        assert!(attempt >= ATTEMPTS || now >= of.budget_end(), "{from} is given up early");
+        of.stay.insert(from);
+        if !of.has_landed {
+            // They were behind the scout.
+            let behind = members.iter().filter(|(_, it)| it.port == source && it.state == State::Serving);
+            of.stay.extend(behind.map(|(conn, _)| *conn));
+        }
+    }
+
+    // ---- what holds after each fact ----
+
+    fn check(&self) {
+        let until = |it: &Member| match it.state {
+            State::Dialing => it.until,
+            State::Serving => None,
+            State::Draining { until } => Some(until),
+        };
+        let overdue = |it: &&Member| until(it).is_some_and(|until| until <= self.now);
+        assert_eq!(self.members.values().find(overdue).map(|it| it.state), None, "beyond its time");
+        let stats = self.coordinator.stats();
+        let mut connections: BTreeMap<Peer, u32> = BTreeMap::new();
+        self.established().for_each(|(_, it)| *connections.entry(peer(it.port)).or_default() += 1);
+        assert_eq!(stats.connections, connections);
+        assert_eq!(stats.dialing, self.members.len() - self.established().count());
+        assert_eq!(stats.handoffs_working, self.handoff_dials().count());
+        assert!(stats.handoffs_queued <= POOL as usize);
+        let live: BTreeSet<u16> =
+            self.announced.iter().filter(|of| of.is_live(self.now)).map(|of| of.source).collect();
+        assert_eq!(stats.moves, live.len());
+    }
+
+    /// From here on every dial succeeds: whoever can leave a retiring address has left it when this returns.
+    fn settle(&mut self) {
+        let must_leave: Vec<(ConnId, Announced)> = self
+            .established()
+            .filter(|(_, it)| it.state == State::Serving)
+            .filter_map(|(conn, it)| Some((conn, self.live(it.port)?.clone())))
+            .filter(|(conn, of)| self.now < of.budget_end() && !of.stay.contains(conn))
+            .collect();
+        let end = self.now + 3600 * SECOND;
+        let mut hops = 0;
+        loop {
+            let dials: Vec<ConnId> = self
+                .members
+                .iter()
+                .filter(|(_, it)| it.state == State::Dialing)
+                .map(|(conn, _)| *conn)
+                .collect();
+            for conn in dials {
+                if self.members.contains_key(&conn) {
+                    self.land(conn);
+                    hops += 1;
+                }
+            }
+            assert!(hops < 500, "they go round in circles");
+            let dialing = self.members.values().any(|it| it.state == State::Dialing);
+            if !dialing && !self.next_timeout(end) {
+                break;
+            }
+        }
+        for (conn, of) in must_leave {
+            let left = !self.members.contains_key(&conn);
+            let is_superseded =
+                self.announced.iter().any(|it| (it.source, it.at) == (of.source, of.at) && it.is_superseded);
+            assert!(left || is_superseded, "{conn} was not cut over: {of:?}");
+        }
+        assert!(self.members.values().all(|it| it.state == State::Serving), "{:?}", self.members);
+    }
+}
+
+#[derive(Clone, Debug)]
+enum Fact {
+    Open,
+    Land(usize),
+    Refuse(usize),
+    Lose(usize),
+    Drained(usize),
+    Moving { conn: usize, seq: u64, port: u16, grace: u64 },
+    Pass(u64),
+}
+
+fn fact() -> impl Strategy<Value = Fact> {
+    let nth = || 0..12_usize;
+    prop_oneof![
+        3 => Just(Fact::Open),
+        8 => nth().prop_map(Fact::Land),
+        3 => nth().prop_map(Fact::Refuse),
+        1 => nth().prop_map(Fact::Lose),
+        1 => nth().prop_map(Fact::Drained),
+        4 => (nth(), 0..6_u64, 1..4_u16, 1..30_u64)
+            .prop_map(|(conn, seq, port, grace)| Fact::Moving { conn, seq, port, grace }),
+        4 => (0..4000_u64).prop_map(Fact::Pass),
+    ]
+}
+
+proptest! {
+    /// INV-06, INV-07, INV-09, INV-10, INV-12, INV-20: every decision is one that the sets allow, and when nothing fails
+    /// any more, whoever can leave a retiring address leaves it.
+    #[test]
+    fn every_decision_agrees_with_plain_sets(facts in prop::collection::vec(fact(), 0..80)) {
+        let mut model = Model::new();
+        for fact in facts {
+            let pick = |nth: usize, wanted: fn(&Member) -> bool| {
+                let all: Vec<ConnId> =
+                    model.members.iter().filter(|(_, it)| wanted(it)).map(|(conn, _)| *conn).collect();
+                nth.checked_rem(all.len()).map(|at| all[at])
+            };
+            let dialing = |it: &Member| it.state == State::Dialing;
+            let established = |it: &Member| it.state != State::Dialing;
+            match fact {
+                Fact::Open => {
+                    let opened = model.members.values().filter(|it| it.replaces.is_none()).count();
+                    if opened < POOL as usize {
+                        model.open();
+                    }
+                }
+                Fact::Land(nth) => pick(nth, dialing).into_iter().for_each(|conn| model.land(conn)),
+                Fact::Refuse(nth) => pick(nth, dialing).into_iter().for_each(|conn| model.refuse(conn)),
+                Fact::Lose(nth) => pick(nth, |_| true).into_iter().for_each(|conn| model.lose(conn)),
+                Fact::Drained(nth) => pick(nth, established).into_iter().for_each(|conn| model.drained(conn)),
+                Fact::Moving { conn, seq, port, grace } => {
+                    if let Some(conn) = pick(conn, established) {
+                        model.moving(conn, seq, port, Duration::from_secs(grace));
+                    }
+                }
+                Fact::Pass(millis) => {
+                    let until = model.now + Duration::from_millis(millis);
+                    while model.next_timeout(until) {}
+                    model.now = until;
+                }
+            }
+        }
+        model.settle();
+    }
+}
