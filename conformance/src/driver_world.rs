@@ -3,9 +3,8 @@
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
+use std::net::IpAddr;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
@@ -25,9 +24,9 @@ use resp3_codec::Frame;
 
 use crate::clock;
 use crate::hooked::with_hooks;
-use crate::net::tcp::TcpServer;
-use crate::server::{Server, ServerMachine};
-use crate::world::{Finished, Host, Layout, Reviewer, Setup, Ticket, World};
+use crate::net::{self, tcp::TcpServer};
+use crate::server::Server;
+use crate::world::{Finished, Host, Reviewer, Setup, Ticket, World};
 
 /// The longest that the case's thread sleeps: it may be waiting for something at the server, which wakes nobody.
 const TICK: Duration = Duration::from_millis(1);
@@ -78,10 +77,8 @@ struct DriverWorld<A: Adapter> {
 }
 
 impl<A: Adapter> DriverWorld<A> {
-    fn new(mut setup: Setup) -> Result<Self, String> {
-        assign_addresses(&mut setup.server, setup.layout)?;
-        let server = TcpServer::start(setup.server)
-            .map_err(|error| format!("the endpoints cannot be bound here: {error}"))?;
+    fn new(setup: Setup) -> Result<Self, String> {
+        let server = net::start(setup)?;
         Ok(Self {
             client: None,
             reviewer: None,
@@ -280,40 +277,4 @@ impl<R: Runtime + Connector> Connector for Network<R> {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Gives endpoints without a port loopback addresses that no other test uses.
-fn assign_addresses(server: &mut Server, layout: Layout) -> Result<(), String> {
-    if layout == Layout::Ports {
-        // The system picks the ports.
-        return Ok(());
-    }
-    if cfg!(not(target_os = "linux")) {
-        return Err("only Linux has all of 127.0.0.0/8".to_owned());
-    }
-    let mut port = (layout == Layout::DefaultPort).then_some(6379);
-    for endpoint in server.endpoints() {
-        if server.address(endpoint).port() != 0 {
-            continue;
-        }
-        let host = next_loopback();
-        let port = match port {
-            Some(port) => port,
-            None => *port.insert(free_port(host)?),
-        };
-        server.set_address(endpoint, SocketAddr::new(host, port));
-    }
-    Ok(())
-}
-
-/// 127.p.q.n: from the process and a count.
-fn next_loopback() -> IpAddr {
-    static NEXT: AtomicU8 = AtomicU8::new(1);
-    let [.., high, low] = std::process::id().to_be_bytes();
-    Ipv4Addr::new(127, 64 | (high & 63), low, NEXT.fetch_add(1, Ordering::Relaxed)).into()
-}
-
-fn free_port(host: IpAddr) -> Result<u16, String> {
-    let probe = TcpListener::bind((host, 0)).and_then(|listener| listener.local_addr());
-    Ok(probe.map_err(|error| format!("{host} cannot be bound: {error}"))?.port())
 }

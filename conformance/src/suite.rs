@@ -71,13 +71,18 @@ impl Case {
 /// Runs one case. A case that this host declines is reported on standard error, past the capture of the test harness.
 pub fn run(host: &dyn Host, id: &str) {
     let case = CASES.iter().find(|case| case.id == id).expect("a case of the list");
+    if let Some(reason) = host.declines(id) {
+        return report(id, reason);
+    }
     let Err(payload) = catch_unwind(AssertUnwindSafe(|| host.run(case.run))) else { return };
     match payload.downcast::<Declined>() {
-        Ok(declined) => {
-            let _ = writeln!(std::io::stderr(), "declined: {id}: {}", declined.0);
-        }
+        Ok(declined) => report(id, &declined.0),
         Err(failure) => resume_unwind(failure),
     }
+}
+
+fn report(id: &str, reason: &str) {
+    let _ = writeln!(std::io::stderr(), "declined: {id}: {reason}");
 }
 
 /// Hands the list of all cases to another macro. A case behind the semicolon of its group needs a clock that jumps, or a

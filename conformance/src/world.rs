@@ -111,6 +111,14 @@ pub type Reviewer = Arc<dyn Fn(&Notification) -> Option<Verdict> + Send + Sync>;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Ticket(pub(crate) u64);
 
+impl Ticket {
+    /// The ticket of this number: a world numbers the requests that it accepts.
+    #[must_use]
+    pub const fn new(number: u64) -> Self {
+        Self(number)
+    }
+}
+
 /// How a request ended.
 #[derive(Clone, Debug)]
 pub struct Finished {
@@ -147,6 +155,13 @@ pub trait Host {
     /// # Errors
     /// The reason why this machine cannot run such a world; the case is then reported as declined.
     fn world(&self, setup: Setup) -> Result<Box<dyn World>, String>;
+
+    /// Why this host does not run the case of this name, such as `moving::healthy_target`, if it does not; the case is
+    /// then reported as declined.
+    fn declines(&self, id: &str) -> Option<&'static str> {
+        let _ = id;
+        None
+    }
 
     /// Runs a case, as often as this host thinks fit.
     fn run(&self, case: fn(&dyn Host));

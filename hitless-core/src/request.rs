@@ -106,6 +106,12 @@ impl Request {
         self
     }
 
+    /// What is written for it: its commands, encoded.
+    #[must_use]
+    pub fn payload(&self) -> &Bytes {
+        &self.payload
+    }
+
     /// The number of replies it calls for.
     #[must_use]
     pub fn replies(&self) -> NonZeroU32 {

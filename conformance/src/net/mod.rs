@@ -2,9 +2,12 @@
 
 pub mod front;
 pub mod redis_process;
+mod setup;
 pub mod tcp;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
+
+pub use self::setup::start;
 
 /// Locks; what a thread that panicked left is still looked at, because everything is to be stopped after it.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -1,0 +1,137 @@
+//! One attempt: connect, let redis-rs do its handshake, opt in. Then the task that dialled drives the connection.
+
+use std::io;
+use std::net::IpAddr;
+use std::sync::{Arc, Weak};
+
+use hitless_core::Config;
+use hitless_core::endpoint::Peer;
+use hitless_core::error::{CloseCause, ConnectError};
+use hitless_core::handshake::{ErrorCode, HandshakeError, OptIn, Probe, Stage, opt_in_command};
+use hitless_core::ids::ConnId;
+use redis::aio::MultiplexedConnection;
+use redis::{AsyncConnectionConfig, ProtocolVersion, RedisConnectionInfo, RedisError, Value};
+use tokio::net::TcpStream;
+
+use crate::push::frame;
+use crate::runtime::Task;
+use crate::shared::{DialFailure, Shared};
+
+/// Looks a name up, for [`Directive::Resolve`](hitless_core::Directive::Resolve).
+pub(crate) async fn resolve(shared: Weak<Shared>, conn: ConnId, host: Arc<str>) {
+    let Some(shared) = shared.upgrade() else { return };
+    let answer: Result<Vec<IpAddr>, _> = match shared.names.resolve(&host, 0).await {
+        Ok(addresses) => Ok(addresses.map(|address| address.ip()).collect()),
+        Err(_) => Err(io::ErrorKind::NotFound),
+    };
+    shared.tell(|coordinator, now| coordinator.handle_resolved(now, conn, answer));
+}
+
+/// The life of a connection, for [`Directive::Dial`](hitless_core::Directive::Dial).
+pub(crate) async fn dial(shared: Weak<Shared>, conn: ConnId, address: Peer, probe: Probe) {
+    match connect(&shared, conn, address, probe).await {
+        Ok(driver) => {
+            driver.ended().await;
+            if let Some(shared) = shared.upgrade() {
+                shared.handle_closed(conn);
+            }
+        }
+        Err(failure) => {
+            if let Some(shared) = shared.upgrade() {
+                shared.handle_dial_failed(conn, failure);
+            }
+        }
+    }
+}
+
+/// Connects, and reports each step. Returns the task that reads and writes.
+async fn connect(
+    shared: &Weak<Shared>,
+    conn: ConnId,
+    address: Peer,
+    probe: Probe,
+) -> Result<Task, DialFailure> {
+    let Peer::Tcp(address) = address else {
+        return Err(cannot_connect(&io::ErrorKind::Unsupported.into()));
+    };
+    let stream = TcpStream::connect(address).await.map_err(|error| cannot_connect(&error))?;
+    // A socket without it works as well, only slower.
+    let _ = stream.set_nodelay(true);
+    let peer: Peer = stream.peer_addr().map_err(|error| cannot_connect(&error))?.into();
+    let pool = shared.upgrade().ok_or_else(shut_down)?;
+    pool.tell(|coordinator, now| coordinator.handle_connected(now, conn, peer.clone()));
+
+    let config = Arc::clone(&pool.config);
+    drop(pool);
+    let pushes = {
+        let shared = Weak::clone(shared);
+        move |push| {
+            let shared = shared.upgrade().ok_or(())?;
+            shared.handle_push(conn, push);
+            Ok::<(), ()>(())
+        }
+    };
+    // The coordinator watches the time of the attempt, and the pool that of each request.
+    let settings = AsyncConnectionConfig::new().set_push_sender(pushes).set_response_timeout(None);
+    let identity = identity(&config);
+    let connecting = MultiplexedConnection::new_with_config(&identity, stream, settings);
+    let (mut connection, driver) = connecting.await.map_err(|error| handshake_failed(&error))?;
+    let driver = Task::spawn(driver);
+
+    let opt_in = match probe {
+        Probe::OptIn => opt_in(&config, &peer, &mut connection).await?,
+        Probe::Skip => OptIn::NotAsked,
+    };
+    shared.upgrade().ok_or_else(shut_down)?.handle_ready(conn, connection, opt_in);
+    Ok(driver)
+}
+
+/// Asks for notifications, and says what became of it.
+async fn opt_in(
+    config: &Config,
+    peer: &Peer,
+    connection: &mut MultiplexedConnection,
+) -> Result<OptIn, DialFailure> {
+    let [name, words @ ..] = opt_in_command(config, peer);
+    let command = redis::cmd(name).arg(&words).to_owned();
+    match connection.send_packed_command(&command).await {
+        Ok(Value::ServerError(error)) => {
+            let text = frame(Value::ServerError(error));
+            Ok(text.as_bytes().map_or(OptIn::Accepted, OptIn::of_error))
+        }
+        Ok(_) => Ok(OptIn::Accepted),
+        Err(_) => Err(DialFailure::LostAtOptIn),
+    }
+}
+
+/// What redis-rs is to say in its handshake.
+fn identity(config: &Config) -> RedisConnectionInfo {
+    let identity = RedisConnectionInfo::default()
+        .set_protocol(ProtocolVersion::RESP3)
+        .set_db(config.database().into())
+        .set_lib_name("hitless-embed", env!("CARGO_PKG_VERSION"));
+    let Some(credentials) = config.credentials() else { return identity };
+    let identity = identity.set_password(credentials.password.expose());
+    match &credentials.user {
+        Some(user) => identity.set_username(user),
+        None => identity,
+    }
+}
+
+fn cannot_connect(error: &io::Error) -> DialFailure {
+    DialFailure::Error(ConnectError::Connect(error.kind()))
+}
+
+fn shut_down() -> DialFailure {
+    DialFailure::Error(ConnectError::ShutDown)
+}
+
+/// What redis-rs says of its handshake. Its texts stay here, because servers repeat passwords in them.
+fn handshake_failed(error: &RedisError) -> DialFailure {
+    DialFailure::Error(if error.is_io_error() {
+        ConnectError::LostInHandshake(CloseCause::ByServer)
+    } else {
+        let code = ErrorCode::of(error.code().unwrap_or_default().as_bytes());
+        ConnectError::Handshake(HandshakeError::Refused { stage: Stage::Hello, code })
+    })
+}

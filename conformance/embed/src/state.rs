@@ -1,0 +1,325 @@
+//! The connections of a pool, and how the coordinator's directives are obeyed.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, OnceLock};
+use std::time::Instant;
+
+use hitless_core::backoff::Reconnect;
+use hitless_core::coordinator::Redial;
+use hitless_core::endpoint::Peer;
+use hitless_core::error::{CloseCause, ConnectError};
+use hitless_core::event::Event;
+use hitless_core::handshake::{OptIn, Probe};
+use hitless_core::ids::ConnId;
+use hitless_core::rng::Rng;
+use hitless_core::{Config, Coordinator, Directive};
+use redis::aio::MultiplexedConnection;
+
+use crate::dial;
+use crate::runtime::Task;
+use crate::shared::{DialFailure, Shared};
+
+/// Failed dials of one slot after which a pool that has never been up gives up.
+const START_ATTEMPTS: u32 = 4;
+
+/// What a pool knows.
+pub(crate) struct State {
+    pub(crate) coordinator: Coordinator,
+    pub(crate) slots: Vec<Slot>,
+    links: BTreeMap<ConnId, Link>,
+    /// Requests that wait for a connection.
+    pub(crate) parked: usize,
+    /// Why the pool could not be opened.
+    pub(crate) failed: Option<ConnectError>,
+    pub(crate) closing: bool,
+    turn: usize,
+    rng: Rng,
+    alarm: Option<Instant>,
+}
+
+/// Room for one connection. While it moves, the old and the new one share it.
+#[derive(Default)]
+pub(crate) struct Slot {
+    /// The one that new requests go to.
+    serving: Option<ConnId>,
+    /// The one that is to take its place.
+    next: Option<ConnId>,
+    retry_at: Option<Instant>,
+    failures: u32,
+    reconnect: Reconnect,
+}
+
+/// One connection, from the decision to open it to its end.
+struct Link {
+    slot: usize,
+    /// Dials, then drives the connection: when it is dropped, the socket is closed.
+    task: Option<Task>,
+    /// Once it is ready.
+    connection: Option<MultiplexedConnection>,
+    in_flight: usize,
+    draining: bool,
+    ended: Arc<OnceLock<CloseCause>>,
+}
+
+/// The right to send one request over a connection, which does not drain dry before it is given back.
+pub(crate) struct Lease<'a> {
+    shared: &'a Shared,
+    pub(crate) conn: ConnId,
+    pub(crate) connection: MultiplexedConnection,
+    /// Why the connection has ended, if it has.
+    pub(crate) ended: Arc<OnceLock<CloseCause>>,
+}
+
+impl Drop for Lease<'_> {
+    fn drop(&mut self) {
+        self.shared.give_back(self.conn);
+    }
+}
+
+impl State {
+    pub(crate) fn new(config: Arc<Config>, seed: u64) -> Self {
+        let slots = std::iter::repeat_with(Slot::default).take(config.pool_size() as usize).collect();
+        Self {
+            coordinator: Coordinator::new(config, seed),
+            slots,
+            links: BTreeMap::new(),
+            parked: 0,
+            failed: None,
+            closing: false,
+            turn: 0,
+            rng: Rng::new(!seed),
+            alarm: None,
+        }
+    }
+
+    /// Carries out what the coordinator has decided, until it has no more to say: after every fact.
+    pub(crate) fn obey(&mut self, shared: &Shared, now: Instant) {
+        while let Some(directive) = self.coordinator.poll_directive() {
+            match directive {
+                // An answer for a connection that is forgotten by then does nothing, so nobody keeps the task.
+                Directive::Resolve { conn, host } => {
+                    drop(tokio::spawn(dial::resolve(shared.weak(), conn, host)))
+                }
+                // `until` is the coordinator's to watch: when it is over, it says `Close`.
+                Directive::Dial { conn, address, probe, until: _, replaces } => {
+                    self.dial(shared, now, conn, address, probe, replaces);
+                }
+                Directive::Serve { conn } => self.serve(shared, conn),
+                Directive::CutOver { from, to } => {
+                    self.serve(shared, to);
+                    // What redis-rs was given leaves by the old connection: nothing moves along.
+                    shared.emit(now, Event::CutOver { from, to, moved: 0 });
+                }
+                Directive::Drain { conn, until: _ } => self.drain(now, conn),
+                Directive::Close { conn, cause } => self.end(conn, cause),
+                Directive::Failed { conn, error, redial } => {
+                    self.open_failed(shared, now, conn, error, redial)
+                }
+                // Requests in flight ask anew what their timeout is.
+                Directive::Windows { .. } => shared.changed.notify_waiters(),
+                Directive::Emit(event) => shared.emit(now, event),
+                // Reviews are for those who ask for them.
+                _ => {}
+            }
+        }
+    }
+
+    /// Opens a connection for every slot.
+    pub(crate) fn open_all(&mut self, now: Instant) {
+        (0..self.slots.len()).for_each(|slot| self.open(now, slot));
+    }
+
+    pub(crate) fn handle_ready(
+        &mut self,
+        now: Instant,
+        conn: ConnId,
+        connection: MultiplexedConnection,
+        opt_in: OptIn,
+    ) {
+        let Some(link) = self.links.get_mut(&conn) else { return };
+        link.connection = Some(connection);
+        self.coordinator.handle_ready(now, conn, opt_in);
+    }
+
+    pub(crate) fn handle_dial_failed(
+        &mut self,
+        shared: &Shared,
+        now: Instant,
+        conn: ConnId,
+        failure: DialFailure,
+    ) {
+        match failure {
+            DialFailure::Error(error) => self.coordinator.handle_dial_failed(now, conn, error),
+            DialFailure::LostAtOptIn => {
+                self.coordinator.handle_lost_at_opt_in(now, conn, CloseCause::ByServer);
+            }
+        }
+        self.obey(shared, now);
+        // The dial of a handoff ends in silence: the old connection goes on, and so does its move.
+        self.end(conn, CloseCause::ByClient);
+    }
+
+    pub(crate) fn handle_closed(&mut self, shared: &Shared, now: Instant, conn: ConnId, cause: CloseCause) {
+        let Some(slot) = self.links.get(&conn).map(|link| link.slot) else { return };
+        self.vacate(slot, conn);
+        self.coordinator.handle_closed(now, conn, cause);
+        self.obey(shared, now);
+        self.end(conn, cause);
+        self.reopen(now, slot, Redial::AfterPause);
+    }
+
+    pub(crate) fn handle_timeout(&mut self, now: Instant) {
+        self.coordinator.handle_timeout(now);
+        for slot in 0..self.slots.len() {
+            if self.slots[slot].retry_at.take_if(|at| *at <= now).is_some() {
+                self.open(now, slot);
+            }
+        }
+    }
+
+    /// The serving connections take turns.
+    pub(crate) fn lease<'a>(&mut self, shared: &'a Shared) -> Option<Lease<'a>> {
+        let serving: Vec<ConnId> = self.slots.iter().filter_map(|slot| slot.serving).collect();
+        let conn = *serving.get(self.turn.checked_rem(serving.len())?)?;
+        self.turn = self.turn.wrapping_add(1);
+        let link = self.links.get_mut(&conn)?;
+        let connection = link.connection.clone()?;
+        link.in_flight += 1;
+        Some(Lease { shared, conn, connection, ended: Arc::clone(&link.ended) })
+    }
+
+    pub(crate) fn give_back(&mut self, shared: &Shared, now: Instant, conn: ConnId) {
+        let Some(link) = self.links.get_mut(&conn) else { return };
+        link.in_flight -= 1;
+        if self.closing {
+            shared.changed.notify_waiters();
+        }
+        if link.draining && link.in_flight == 0 {
+            self.coordinator.handle_drained(now, conn);
+        }
+    }
+
+    /// Ends every connection, and hands out the tasks that are to be waited for.
+    pub(crate) fn close_all(&mut self, now: Instant) -> Vec<Task> {
+        self.slots.iter_mut().for_each(|slot| *slot = Slot::default());
+        let mut tasks = Vec::new();
+        for (conn, link) in std::mem::take(&mut self.links) {
+            self.coordinator.release(now, conn);
+            // Empty until now, because the link was here.
+            let _ = link.ended.set(CloseCause::ShutDown);
+            tasks.extend(link.task);
+        }
+        tasks
+    }
+
+    pub(crate) fn serving(&self) -> usize {
+        self.slots.iter().filter(|slot| slot.serving.is_some()).count()
+    }
+
+    pub(crate) fn in_flight(&self) -> usize {
+        self.links.values().map(|link| link.in_flight).sum()
+    }
+
+    /// When the timekeeper is to call.
+    pub(crate) fn alarm(&self) -> Option<Instant> {
+        self.alarm
+    }
+
+    /// Sets the alarm. True if it is another one than before.
+    pub(crate) fn take_new_alarm(&mut self) -> bool {
+        let retries = self.slots.iter().filter_map(|slot| slot.retry_at);
+        let next = self.coordinator.poll_timeout().into_iter().chain(retries).min();
+        std::mem::replace(&mut self.alarm, next) != next
+    }
+
+    fn open(&mut self, now: Instant, slot: usize) {
+        let conn = self.coordinator.open(now);
+        self.links.insert(conn, Link::new(slot));
+        self.slots[slot].next = Some(conn);
+    }
+
+    fn dial(
+        &mut self,
+        shared: &Shared,
+        now: Instant,
+        conn: ConnId,
+        address: Peer,
+        probe: Probe,
+        replaces: Option<ConnId>,
+    ) {
+        let of_its_own = self.links.get(&conn).map(|link| link.slot);
+        let of_predecessor = replaces.and_then(|from| self.links.get(&from)).map(|link| link.slot);
+        let Some(slot) = of_its_own.or(of_predecessor) else { return self.coordinator.release(now, conn) };
+        let link = self.links.entry(conn).or_insert_with(|| Link::new(slot));
+        link.task = Some(Task::spawn(dial::dial(shared.weak(), conn, address, probe)));
+        self.slots[slot].next = Some(conn);
+    }
+
+    /// The one atomic switch: from now on the slot's requests go to `conn`.
+    fn serve(&mut self, shared: &Shared, conn: ConnId) {
+        let Some(link) = self.links.get(&conn) else { return };
+        self.slots[link.slot] = Slot { serving: Some(conn), ..Slot::default() };
+        shared.changed.notify_waiters();
+    }
+
+    fn drain(&mut self, now: Instant, conn: ConnId) {
+        let Some(link) = self.links.get_mut(&conn) else { return };
+        link.draining = true;
+        if link.in_flight == 0 {
+            self.coordinator.handle_drained(now, conn);
+        }
+    }
+
+    /// Stops dialling, or closes the connection: requests that it carries fail.
+    fn end(&mut self, conn: ConnId, cause: CloseCause) {
+        let Some(link) = self.links.remove(&conn) else { return };
+        // Empty until now, because the link was here.
+        let _ = link.ended.set(cause);
+        self.vacate(link.slot, conn);
+    }
+
+    fn vacate(&mut self, slot: usize, conn: ConnId) {
+        let slot = &mut self.slots[slot];
+        slot.serving.take_if(|serving| *serving == conn);
+        slot.next.take_if(|next| *next == conn);
+    }
+
+    fn open_failed(
+        &mut self,
+        shared: &Shared,
+        now: Instant,
+        conn: ConnId,
+        error: ConnectError,
+        redial: Redial,
+    ) {
+        let Some(slot) = self.links.get(&conn).map(|link| link.slot) else { return };
+        self.end(conn, CloseCause::ByClient);
+        self.slots[slot].failures += u32::from(redial != Redial::AtOnce);
+        if redial == Redial::Hopeless || self.slots[slot].failures >= START_ATTEMPTS {
+            // Matters only to those who wait for the pool to be opened.
+            self.failed = Some(error);
+            shared.changed.notify_waiters();
+        }
+        self.reopen(now, slot, redial);
+    }
+
+    /// Opens another connection for `slot`, unless it has one or one is on its way.
+    fn reopen(&mut self, now: Instant, slot: usize, redial: Redial) {
+        let empty = &mut self.slots[slot];
+        if self.closing || empty.serving.is_some() || empty.next.is_some() {
+            return;
+        }
+        let pause = match redial {
+            Redial::AtOnce => return self.open(now, slot),
+            Redial::AfterPause => empty.reconnect.next(&mut self.rng),
+            Redial::Hopeless => Reconnect::CAP,
+        };
+        empty.retry_at = Some(now + pause);
+    }
+}
+
+impl Link {
+    fn new(slot: usize) -> Self {
+        Self { slot, task: None, connection: None, in_flight: 0, draining: false, ended: Arc::default() }
+    }
+}
