@@ -7,7 +7,7 @@ use smallvec::smallvec;
 
 use super::{Action, Client};
 use crate::connection::{Accepted, Ticket};
-use crate::error::{Delivery, RequestError};
+use crate::error::RequestError;
 use crate::event::Event;
 use crate::ids::{ConnId, RequestId};
 use crate::request::{Outcome, Request, SendError};
@@ -79,8 +79,9 @@ impl Client {
     }
 
     /// A request came back from a connection, whose successor, if it has one, takes it.
-    pub(super) fn place_again(&mut self, accepted: Accepted, delivery: Delivery, successor: Option<ConnId>) {
+    pub(super) fn place_again(&mut self, accepted: Accepted, successor: Option<ConnId>) {
         if !self.lifecycle.is_running() {
+            let delivery = accepted.delivery();
             return self.complete(accepted.id, Err(RequestError::ShutDown { delivery }));
         }
         match successor.or_else(|| self.pool.route()) {
@@ -134,7 +135,7 @@ impl Client {
             if accepted.is_due(now) {
                 self.complete(accepted.id, Ok(smallvec![reply]));
             } else {
-                self.place_again(accepted, Delivery::NotSent, None);
+                self.place_again(accepted, None);
             }
         }
     }
@@ -149,7 +150,7 @@ impl Client {
     /// There is a connection again.
     pub(super) fn unpark(&mut self) {
         for accepted in std::mem::take(&mut self.parked) {
-            self.place_again(accepted, Delivery::NotSent, None);
+            self.place_again(accepted, None);
         }
     }
 
@@ -173,12 +174,9 @@ impl Client {
         }
         for accepted in std::mem::take(&mut self.parked) {
             if accepted.is_due(now) {
-                let after = accepted.timeout();
+                let (after, delivery) = (accepted.timeout(), accepted.delivery());
                 self.emit(Event::RequestTimedOut { conn: None });
-                self.complete(
-                    accepted.id,
-                    Err(RequestError::TimedOut { after, delivery: Delivery::NotSent }),
-                );
+                self.complete(accepted.id, Err(RequestError::TimedOut { after, delivery }));
             } else {
                 self.parked.push_back(accepted);
             }

@@ -103,9 +103,7 @@ impl Client {
                 }
                 self.complete(id, outcome);
             }
-            ConnectionEvent::Returned { accepted, delivery } => {
-                self.place_again(accepted, delivery, successor)
-            }
+            ConnectionEvent::Returned { accepted } => self.place_again(accepted, successor),
             ConnectionEvent::Deferred { accepted, reply } => self.defer(now, accepted, reply),
             ConnectionEvent::Ready(negotiated) => {
                 if let Some(link) = self.links.get_mut(conn) {

@@ -5,7 +5,7 @@ use std::time::Instant;
 use super::pool::Start;
 use super::{Action, Client};
 use crate::connection::Connection;
-use crate::error::{CloseCause, ConnectError, Delivery, RequestError};
+use crate::error::{CloseCause, ConnectError, RequestError};
 use crate::event::Event;
 use crate::ids::ConnId;
 
@@ -52,7 +52,7 @@ impl Client {
         }
         self.give_up_deferred();
         for accepted in std::mem::take(&mut self.parked) {
-            self.complete(accepted.id, Err(RequestError::ShutDown { delivery: Delivery::NotSent }));
+            self.complete(accepted.id, Err(RequestError::ShutDown { delivery: accepted.delivery() }));
         }
     }
 

@@ -285,6 +285,26 @@ fn at_the_deadline_reads_are_repeated_and_writes_are_not() {
     assert!(!world.done.contains_key(&read));
 }
 
+/// INV-05, PITFALL-25: a request that was written to a lost connection may have run, also if it is not written again.
+#[test]
+fn a_repeatable_request_that_waits_again_may_have_run() {
+    let mut world = World::started(1);
+    let parked = world.send_as("read", Replay::Idempotent);
+    let conn = world.conns()[0];
+    world.close(conn);
+    assert_eq!(world.client.stats().parked, 1);
+    world.pass(4 * SECOND);
+    assert_eq!(world.failure_of(parked).delivery(), Delivery::Unknown);
+
+    let mut world = World::started(1);
+    let parked = world.send_as("read", Replay::Idempotent);
+    let conn = world.conns()[0];
+    world.close(conn);
+    world.client.shutdown(world.now, world.now);
+    world.drain();
+    assert_eq!(world.failure_of(parked), &RequestError::ShutDown { delivery: Delivery::Unknown });
+}
+
 #[test]
 fn requests_wait_for_a_connection_and_go_out_in_order() {
     let mut world = World::started(1);

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use crate::error::Delivery;
 use crate::ids::RequestId;
 use crate::request::{Request, Timeout};
 use crate::timer::after;
@@ -23,6 +24,7 @@ pub struct Accepted {
     accepted_at: Instant,
     deadline: Option<Instant>,
     deferrals: u32,
+    delivery: Delivery,
 }
 
 impl Accepted {
@@ -45,6 +47,7 @@ impl Accepted {
             accepted_at: now,
             deadline: timeout.map(|timeout| after(now, timeout)),
             deferrals: 0,
+            delivery: Delivery::NotSent,
         }
     }
 
@@ -64,6 +67,17 @@ impl Accepted {
     #[must_use]
     pub fn accepted_at(&self) -> Instant {
         self.accepted_at
+    }
+
+    /// Whether it may have run on a connection that it was written to and that is lost.
+    #[must_use]
+    pub fn delivery(&self) -> Delivery {
+        self.delivery
+    }
+
+    /// The connection that it was written to is lost: whatever becomes of it now, it may have run.
+    pub fn lose_reply(&mut self) {
+        self.delivery = Delivery::Unknown;
     }
 
     /// A window is open: extends the deadline, unless the caller chose it. Never shortens it.
@@ -96,10 +110,10 @@ mod fingerprint {
 
     impl Fingerprint for Accepted {
         fn fingerprint<H: Hasher>(&self, digest: &mut Digest<'_, H>) {
-            let Self { id, request, accepted_at, deadline, deferrals } = self;
+            let Self { id, request, accepted_at, deadline, deferrals, delivery } = self;
             // What the bytes say does not matter, nor which generation of the place of its id this is.
             let Request { payload: _, replies, class, replay, timeout } = request;
-            digest.value(&(id.index(), replies, class, replay, timeout, deferrals));
+            digest.value(&(id.index(), replies, class, replay, timeout, deferrals, delivery));
             digest.instant(*accepted_at);
             digest.deadline_if_any(*deadline);
         }

@@ -48,12 +48,11 @@ pub enum ConnectionEvent {
         /// Its replies, or what became of it.
         outcome: Outcome,
     },
-    /// A request comes back: it did not run, or running it again does no harm. Put it on another connection.
+    /// A request comes back: it did not run, or running it again does no harm. Put it on another connection, or say what
+    /// became of it ([`Accepted::delivery`]).
     Returned {
         /// The request.
         accepted: Accepted,
-        /// What to say of it if it cannot be put anywhere.
-        delivery: Delivery,
     },
     /// The server refused to run a request, as servers do for a while during maintenance: send it again a little later.
     Deferred {
@@ -167,14 +166,15 @@ impl Connection {
         }
         self.phase = Phase::Closed;
         self.handshake_bytes.clear();
-        for accepted in self.pipeline.take_written() {
+        for mut accepted in self.pipeline.take_written() {
+            accepted.lose_reply();
             let repeatable =
                 accepted.request.replay == Replay::Idempotent && accepted.request.class == Class::Shared;
-            self.finish_lost(accepted, repeatable, Delivery::Unknown, cause);
+            self.finish_lost(accepted, repeatable, cause);
         }
         for accepted in self.pipeline.take_unsent() {
             let repeatable = accepted.request.replay != Replay::Never;
-            self.finish_lost(accepted, repeatable, Delivery::NotSent, cause);
+            self.finish_lost(accepted, repeatable, cause);
         }
     }
 
@@ -184,7 +184,7 @@ impl Connection {
             if written && accepted.request.timeout == Timeout::Configured {
                 self.silence.note(now, accepted.accepted_at());
             }
-            let delivery = if written { Delivery::Unknown } else { Delivery::NotSent };
+            let delivery = if written { Delivery::Unknown } else { accepted.delivery() };
             let after = accepted.timeout();
             self.complete(accepted.id, Err(RequestError::TimedOut { after, delivery }));
         }
@@ -208,7 +208,7 @@ impl Connection {
         }
         self.phase = Phase::Draining;
         for accepted in self.pipeline.take_unsent() {
-            self.events.push_back(ConnectionEvent::Returned { accepted, delivery: Delivery::NotSent });
+            self.events.push_back(ConnectionEvent::Returned { accepted });
         }
         if self.pipeline.is_drained() {
             self.events.push_back(ConnectionEvent::Drained);
@@ -318,11 +318,12 @@ impl Connection {
         }
     }
 
-    fn finish_lost(&mut self, accepted: Accepted, repeatable: bool, delivery: Delivery, cause: CloseCause) {
+    fn finish_lost(&mut self, accepted: Accepted, repeatable: bool, cause: CloseCause) {
         if repeatable {
-            self.events.push_back(ConnectionEvent::Returned { accepted, delivery });
+            self.events.push_back(ConnectionEvent::Returned { accepted });
             return;
         }
+        let delivery = accepted.delivery();
         let error = match cause {
             CloseCause::MoveDeadline => RequestError::MoveDeadline { delivery },
             CloseCause::ShutDown => RequestError::ShutDown { delivery },

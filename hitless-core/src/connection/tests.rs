@@ -62,8 +62,8 @@ fn said(connection: &mut Connection) -> Vec<String> {
             ConnectionEvent::Completed { id, outcome: Err(error) } => {
                 format!("{}!{:?}", id.index(), error.delivery())
             }
-            ConnectionEvent::Returned { accepted, delivery } => {
-                format!("{}<{delivery:?}", accepted.id.index())
+            ConnectionEvent::Returned { accepted } => {
+                format!("{}<{:?}", accepted.id.index(), accepted.delivery())
             }
             ConnectionEvent::Notified { notification, .. } => notification.kind().to_string(),
             ConnectionEvent::Pushed(_) => "push".into(),

@@ -286,7 +286,7 @@ impl Said {
                 Self::Replied(id(of), replies.to_vec())
             }
             ConnectionEvent::Completed { id: of, outcome: Err(error) } => Self::Failed(id(of), error),
-            ConnectionEvent::Returned { accepted, delivery } => Self::Returned(id(accepted.id), delivery),
+            ConnectionEvent::Returned { accepted } => Self::Returned(id(accepted.id), accepted.delivery()),
             ConnectionEvent::Deferred { accepted, reply } => Self::Deferred(id(accepted.id), reply),
             ConnectionEvent::Notified { .. } => Self::Notified,
             ConnectionEvent::Malformed(_) => Self::Malformed,
