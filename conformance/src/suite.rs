@@ -151,6 +151,7 @@ macro_rules! for_each_case {
                 no_port,
                 null,
                 dns_follows_after_the_close,
+                withdrawn_address,
                 virtual_address,
                 the_retiring_node_again,
                 odd_times,

@@ -45,15 +45,23 @@ pub enum Event {
         /// Why.
         error: ConnectError,
     },
-    /// The server does not know maintenance notifications: it is asked again after a while. Once per endpoint and
+    /// The server does not know maintenance notifications: it is asked again after a while. Once per address and
     /// re-check.
     OptInRefused {
-        /// The endpoint.
-        endpoint: Endpoint,
+        /// The address.
+        peer: Peer,
         /// The code of the server's error, if it answered at all.
         code: Option<ErrorCode>,
         /// When it will be asked again.
         recheck_at: Instant,
+    },
+    /// The server has come to support maintenance notifications, and this connection, which did without so far, is told
+    /// of maintenance from now on.
+    OptedIn {
+        /// Which.
+        conn: ConnId,
+        /// Its address.
+        peer: Peer,
     },
     /// A maintenance push arrived and was understood.
     NotificationReceived {
@@ -148,6 +156,12 @@ pub enum Event {
         /// True if no completion came and it ended by itself.
         expired: bool,
     },
+    /// After a completion, the configured name no longer leads to an address in use: the server was seen to close
+    /// connections there later on, without a MOVING. Its connections begin to move.
+    AddressWithdrawn {
+        /// The address.
+        peer: Peer,
+    },
     /// The connections of `source` begin to move.
     MoveStarted {
         /// The address that is being retired.
@@ -155,7 +169,7 @@ pub enum Event {
         /// Where to; `None` if the server named no endpoint (the name is resolved again), or one that the policy on
         /// targets forbids (see [`TargetVetoed`](Self::TargetVetoed)).
         target: Option<Endpoint>,
-        /// The id of the MOVING.
+        /// The id of the MOVING; of the completion, after [`AddressWithdrawn`](Self::AddressWithdrawn).
         seq: Seq,
         /// When the server will close what is left.
         deadline: Instant,

@@ -18,7 +18,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use bytes::BytesMut;
-use resp3_codec::{Frame, cmd};
+use resp3_codec::{Command, Frame, cmd};
 use thiserror::Error;
 
 pub use self::opt_in::{OptIn, Probe, opt_in_command};
@@ -158,7 +158,7 @@ pub struct Negotiated {
 
 /// Proof that the server switched to RESP3: only [`Handshake::judge_hello`] makes one.
 #[derive(Clone, Copy, Debug)]
-struct Resp3(());
+pub(crate) struct Resp3(());
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Step {
@@ -213,6 +213,11 @@ impl Handshake {
         self.expected.contains(&Step::OptIn)
     }
 
+    /// That the server switched to RESP3, if it did.
+    pub(crate) fn resp3(&self) -> Option<Resp3> {
+        self.resp3
+    }
+
     /// Takes one reply; write 2, if there is one, is appended to `buffer`.
     pub(crate) fn handle_reply(
         &mut self,
@@ -251,8 +256,7 @@ impl Handshake {
         hello.encode(buffer);
         self.expected.push_back(Step::Hello);
         if probe == Probe::OptIn {
-            let [name, words @ ..] = opt_in_command(&self.config, peer);
-            cmd(name).args(words).encode(buffer);
+            opt_in(&self.config, peer).encode(buffer);
             self.expected.push_back(Step::OptIn);
         }
         self.write_select(buffer);
@@ -313,8 +317,8 @@ impl Handshake {
         Ok(Progress::Pending)
     }
 
-    fn judge_opt_in(&mut self, _proof: Resp3, reply: &Frame) -> Result<(), HandshakeError> {
-        let answer = error_text(reply).map_or(OptIn::Accepted, OptIn::of_error);
+    fn judge_opt_in(&mut self, proof: Resp3, reply: &Frame) -> Result<(), HandshakeError> {
+        let answer = judge_opt_in(proof, reply);
         self.opt_in = answer.under(self.config.maintenance().mode())?;
         Ok(())
     }
@@ -326,6 +330,17 @@ impl Handshake {
         }
         self.write_resp2(buffer);
     }
+}
+
+/// The opt-in of a connection to `peer`.
+pub(crate) fn opt_in(config: &Config, peer: &Peer) -> Command {
+    let [name, words @ ..] = opt_in_command(config, peer);
+    cmd(name).args(words)
+}
+
+/// What the server says to the opt-in: to be read only where RESP3 is spoken.
+pub(crate) fn judge_opt_in(_proof: Resp3, reply: &Frame) -> OptIn {
+    error_text(reply).map_or(OptIn::Accepted, OptIn::of_error)
 }
 
 fn accept(stage: Stage, reply: &Frame) -> Result<(), HandshakeError> {

@@ -5,7 +5,7 @@ use hitless_core::event::{Event, Ignored};
 use resp3_codec::Frame;
 
 use super::ignored;
-use crate::server::{Closes, Moving, Recipients, Retires, Target, push_frame};
+use crate::server::{CloseHow, Closes, Moving, Recipients, Retires, Target, push_frame};
 use crate::testbed::{NAME, SECOND, Testbed, get, incr, millis};
 use crate::world::{Host, Layout};
 
@@ -113,6 +113,29 @@ pub fn dns_follows_after_the_close(host: &dyn Host) {
     assert_eq!((bed.accepted(bed.a), bed.accepted(bed.b)), (4, 3));
     let attempts = bed.count(|event| matches!(event, Event::ConnectFailed { .. }));
     assert!(attempts <= 3 * 8, "with growing pauses: {attempts}");
+    bed.finish();
+}
+
+/// A proxy is taken out of service without a MOVING: after the MIGRATED its address has left the name's answers, and its
+/// connections leave before the server closes them. INV-03
+pub fn withdrawn_address(host: &dyn Host) {
+    let mut bed = Testbed::builder(host).layout(Layout::Hosts).build();
+    bed.set_name(NAME, &[bed.a, bed.b]);
+    let settings = bed.settings_by_name().pool_size(4);
+    bed.connect_with(settings);
+    assert_eq!((bed.accepted(bed.a), bed.accepted(bed.b)), (2, 2));
+    bed.start_load(4);
+    bed.push(bed.a, &push_frame(&["MIGRATING", "1", "1"]));
+    bed.run_until_soon("it is announced", |bed| bed.stats().coordinator.windows == 1);
+    bed.set_name(NAME, &[bed.b]);
+    bed.push(bed.a, &push_frame(&["MIGRATED", "1"]));
+    bed.run_until_all_at(bed.b);
+    bed.kill_all(bed.a, CloseHow::Reset);
+    bed.run_for(millis(100));
+    bed.stop_load();
+    bed.assert_hitless(millis(50));
+    assert_eq!((bed.accepted(bed.a), bed.accepted(bed.b)), (2, 4), "{}", bed.history());
+    assert_eq!(bed.count(|event| matches!(event, Event::AddressWithdrawn { .. })), 1);
     bed.finish();
 }
 

@@ -2,15 +2,12 @@
 
 use std::time::Instant;
 
-use resp3_codec::Frame;
-use smallvec::smallvec;
-
 use super::{Action, Client};
 use crate::connection::{Accepted, Ticket};
 use crate::error::RequestError;
 use crate::event::Event;
 use crate::ids::{ConnId, RequestId};
-use crate::request::{Outcome, Request, SendError};
+use crate::request::{Outcome, Replies, Request, SendError};
 use crate::timer::{after, earliest};
 
 /// A request that the server refused to run.
@@ -19,7 +16,7 @@ use crate::timer::{after, earliest};
 pub(super) struct Deferred {
     at: Instant,
     accepted: Accepted,
-    reply: Frame,
+    replies: Replies,
 }
 
 /// Where an accepted request is.
@@ -117,13 +114,13 @@ impl Client {
     }
 
     /// The server refused to run a request: it is sent again a little later, until its deadline.
-    pub(super) fn defer(&mut self, now: Instant, mut accepted: Accepted, reply: Frame) {
+    pub(super) fn defer(&mut self, now: Instant, mut accepted: Accepted, replies: Replies) {
         let at = after(now, accepted.defer());
         let at = accepted.deadline().map_or(at, |deadline| at.min(deadline));
         self.quiet_until = earliest([self.quiet_until, Some(at)]);
         if let Some(place) = self.requests.get_mut(accepted.id) {
             *place = Place::Deferred;
-            self.deferred.push(Deferred { at, accepted, reply });
+            self.deferred.push(Deferred { at, accepted, replies });
         }
     }
 
@@ -131,9 +128,9 @@ impl Client {
         let (due, later) =
             std::mem::take(&mut self.deferred).into_iter().partition(|deferred| deferred.at <= now);
         self.deferred = later;
-        for Deferred { accepted, reply, .. } in due {
+        for Deferred { accepted, replies, .. } in due {
             if accepted.is_due(now) {
-                self.complete(accepted.id, Ok(smallvec![reply]));
+                self.complete(accepted.id, Ok(replies));
             } else {
                 self.place_again(accepted, None);
             }
@@ -142,8 +139,8 @@ impl Client {
 
     /// Nothing is sent any more: those who wait have the server's refusal for an answer.
     pub(super) fn give_up_deferred(&mut self) {
-        for Deferred { accepted, reply, .. } in std::mem::take(&mut self.deferred) {
-            self.complete(accepted.id, Ok(smallvec![reply]));
+        for Deferred { accepted, replies, .. } in std::mem::take(&mut self.deferred) {
+            self.complete(accepted.id, Ok(replies));
         }
     }
 
@@ -197,7 +194,7 @@ mod fingerprint {
 
     impl Fingerprint for Deferred {
         fn fingerprint<H: Hasher>(&self, digest: &mut Digest<'_, H>) {
-            let Self { at, accepted, reply: _ } = self;
+            let Self { at, accepted, replies: _ } = self;
             digest.deadline(*at);
             digest.part(accepted);
         }

@@ -8,7 +8,7 @@ use crate::connection::{Connection, ConnectionEvent};
 use crate::coordinator::{Directive, Redial};
 use crate::error::{CloseCause, ConnectError, RequestError};
 use crate::event::{Event, WindowScope};
-use crate::handshake::Probe;
+use crate::handshake::{self, Probe};
 use crate::ids::ConnId;
 
 impl Client {
@@ -104,7 +104,8 @@ impl Client {
                 self.complete(id, outcome);
             }
             ConnectionEvent::Returned { accepted } => self.place_again(accepted, successor),
-            ConnectionEvent::Deferred { accepted, reply } => self.defer(now, accepted, reply),
+            ConnectionEvent::Deferred { accepted, replies } => self.defer(now, accepted, replies),
+            ConnectionEvent::OptedIn(opt_in) => self.coordinator.handle_opt_in(now, conn, opt_in),
             ConnectionEvent::Ready(negotiated) => {
                 if let Some(link) = self.links.get_mut(conn) {
                     link.client_id = negotiated.client_id;
@@ -153,6 +154,7 @@ impl Client {
                     self.open_failed(now, link.slot, error, redial);
                 }
             }
+            Directive::OptIn { conn } => self.opt_in(conn),
             Directive::Windows { scope } => self.retime(now, &scope),
             Directive::Review { review, conn, notification } => self.hand_out(review, conn, notification),
             Directive::Reviewed { review, handled } => {
@@ -177,6 +179,15 @@ impl Client {
         self.pool.slot_mut(slot).next = Some(conn);
         self.links.insert(conn, Link { slot, probe, connection: None, flushing: false, client_id: None });
         true
+    }
+
+    fn opt_in(&mut self, conn: ConnId) {
+        let Some(peer) = self.coordinator.peer(conn) else { return };
+        let command = handshake::opt_in(&self.config, peer);
+        if let Some(connection) = self.connection(conn) {
+            connection.opt_in(command);
+            self.flush(conn);
+        }
     }
 
     /// A connection that was opened for its slot is ready.

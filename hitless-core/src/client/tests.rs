@@ -439,6 +439,32 @@ fn a_request_that_a_demoted_server_refuses_is_sent_again_inside_a_window() {
     );
 }
 
+/// INV-05: a pipeline of which the server refused every command did not run, and is sent again; one of which it refused a
+/// part did run, and is only if that does no harm.
+#[test]
+fn a_pipeline_that_is_refused_is_sent_again() {
+    let refusal = || Frame::error("LOADING Redis is loading the dataset in memory");
+    for (replay, replies, again) in [
+        (Replay::IfUnsent, [refusal(), refusal()], true),
+        (Replay::IfUnsent, [Frame::Integer(1), refusal()], false),
+        (Replay::Idempotent, [Frame::Integer(1), refusal()], true),
+    ] {
+        let mut world = World::started(1);
+        let conn = world.conns()[0];
+        world.push(conn, &["FAILING_OVER", "1", "5"]);
+        let two = NonZeroU32::new(2).unwrap();
+        let request = Request::raw(Bytes::from_static(b"pipeline"), two).replay(replay);
+        let id = world.client.send(world.now, request).unwrap();
+        world.drain();
+        assert_eq!(world.pending.remove(&conn).unwrap(), ["pipeline"]);
+        world.client.handle_frames(world.now, conn, replies);
+        world.drain();
+        assert_eq!(!world.done.contains_key(&id), again, "{replay:?}");
+        world.pass(SECOND);
+        assert_eq!(world.pending.contains_key(&conn), again, "{replay:?}");
+    }
+}
+
 /// INV-05, PITFALL-25: only a refusal that proves that the request did not run lets it be written again.
 #[test]
 fn an_error_inside_a_window_is_a_reply_like_any_other() {

@@ -5,13 +5,13 @@ use crate::fingerprint::{Digest, Fingerprint};
 
 impl Fingerprint for Connection {
     fn fingerprint<H: Hasher>(&self, digest: &mut Digest<'_, H>) {
-        let Self { phase, handshake_bytes, pipeline, relaxed, silence, events } = self;
+        let Self { phase, handshake_bytes, resp3, opt_in, pipeline, relaxed, silence, events } = self;
         digest.value(&std::mem::discriminant(phase));
         match phase {
             Phase::Negotiating(handshake) => digest.part(handshake),
             Phase::Ready | Phase::Draining | Phase::Closed => {}
         }
-        digest.value(&(handshake_bytes.len(), relaxed, events.len()));
+        digest.value(&(handshake_bytes.len(), resp3.is_some(), opt_in.is_some(), relaxed, events.len()));
         digest.part(pipeline);
         let Silence { timeouts, since } = silence;
         digest.value(timeouts);

@@ -14,8 +14,8 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::BytesMut;
-use resp3_codec::Frame;
+use bytes::{Bytes, BytesMut};
+use resp3_codec::{Command, Frame};
 
 pub use self::accepted::Accepted;
 pub use self::pipeline::Ticket;
@@ -23,10 +23,10 @@ use self::pipeline::{Matched, Pipeline};
 use crate::config::Config;
 use crate::endpoint::Peer;
 use crate::error::{CloseCause, Delivery, ProtocolError, RequestError};
-use crate::handshake::{Handshake, HandshakeError, Negotiated, Probe, Progress};
+use crate::handshake::{Handshake, HandshakeError, Negotiated, OptIn, Probe, Progress, Resp3, judge_opt_in};
 use crate::ids::RequestId;
 use crate::notification::{Notification, NotificationError};
-use crate::request::{Class, Outcome, Replay, Timeout};
+use crate::request::{Class, Outcome, Replay, Replies, Request, Timeout};
 use crate::write_buffer::WriteBuffer;
 
 /// Timeouts in a row, without a byte received, after which a link is taken for dead.
@@ -58,9 +58,11 @@ pub enum ConnectionEvent {
     Deferred {
         /// The request.
         accepted: Accepted,
-        /// The server's reply, to be delivered if there is no later.
-        reply: Frame,
+        /// The server's replies, to be delivered if there is no later.
+        replies: Replies,
     },
+    /// The answer to what [`Connection::opt_in`] has asked.
+    OptedIn(OptIn),
     /// The server announces maintenance.
     Notified {
         /// What it announces.
@@ -92,6 +94,10 @@ enum Phase {
 pub struct Connection {
     phase: Phase,
     handshake_bytes: BytesMut,
+    /// Known once the handshake is done.
+    resp3: Option<Resp3>,
+    /// The opt-in, while it waits for a moment in which nothing is under way.
+    opt_in: Option<Bytes>,
     pipeline: Pipeline,
     relaxed: Option<Duration>,
     silence: Silence,
@@ -114,6 +120,8 @@ impl Connection {
         Self {
             phase: Phase::Negotiating(handshake),
             handshake_bytes,
+            resp3: None,
+            opt_in: None,
             pipeline: Pipeline::new(),
             relaxed: None,
             silence: Silence::default(),
@@ -141,6 +149,15 @@ impl Connection {
         self.pipeline.abandon(ticket)
     }
 
+    /// Asks to be told of maintenance by `command`, on a connection that has been ready without: as soon as nothing is
+    /// under way, so that a link which does not survive it takes nobody's reply along. Does nothing unless the connection
+    /// speaks RESP3.
+    pub(crate) fn opt_in(&mut self, command: Command) {
+        if self.resp3.is_some() && self.is_serving() {
+            self.opt_in = Some(command.into_bytes());
+        }
+    }
+
     /// A frame was received.
     pub fn handle_frame(&mut self, frame: Frame) {
         self.handle_received();
@@ -166,6 +183,7 @@ impl Connection {
         }
         self.phase = Phase::Closed;
         self.handshake_bytes.clear();
+        self.opt_in = None;
         for mut accepted in self.pipeline.take_written() {
             accepted.lose_reply();
             let repeatable =
@@ -207,6 +225,7 @@ impl Connection {
             return;
         }
         self.phase = Phase::Draining;
+        self.opt_in = None;
         for accepted in self.pipeline.take_unsent() {
             self.events.push_back(ConnectionEvent::Returned { accepted });
         }
@@ -220,6 +239,11 @@ impl Connection {
     pub fn poll_transmit(&mut self, buffer: &mut WriteBuffer) -> bool {
         if !self.handshake_bytes.is_empty() {
             buffer.push(&self.handshake_bytes.split().freeze());
+            return true;
+        }
+        if let Some(command) = self.opt_in.take_if(|_| self.pipeline.len() == 0) {
+            buffer.push(&command);
+            self.pipeline.expect_own();
             return true;
         }
         match self.phase {
@@ -248,7 +272,8 @@ impl Connection {
     /// True if something waits to be written.
     #[must_use]
     pub fn has_unsent(&self) -> bool {
-        !self.handshake_bytes.is_empty() || self.pipeline.has_unsent()
+        let opts_in = self.opt_in.is_some() && self.pipeline.len() == 0;
+        !self.handshake_bytes.is_empty() || self.pipeline.has_unsent() || opts_in
     }
 
     /// True if the opt-in was written and not yet answered: if the link dies now, the opt-in may be why.
@@ -281,6 +306,7 @@ impl Connection {
                 match handshake.handle_reply(&reply, &mut self.handshake_bytes) {
                     Ok(Progress::Pending | Progress::Write) => {}
                     Ok(Progress::Done(negotiated)) => {
+                        self.resp3 = handshake.resp3();
                         self.phase = Phase::Ready;
                         self.events.push_back(ConnectionEvent::Ready(negotiated));
                     }
@@ -291,16 +317,21 @@ impl Connection {
                 }
             }
             Phase::Ready | Phase::Draining => match self.pipeline.reply(reply) {
-                Matched::Complete(accepted, mut replies) => {
-                    let deferrable = self.relaxed.is_some() && accepted.request.class == Class::Shared;
-                    let deferred = match replies.as_slice() {
-                        [reply] if deferrable && did_not_run(reply) => replies.pop(),
-                        _ => None,
+                Matched::Complete(mut accepted, replies) => {
+                    let event = if self.relaxed.is_some() && may_run_later(&accepted.request, &replies) {
+                        if !replies.iter().all(did_not_run) {
+                            accepted.lose_reply();
+                        }
+                        ConnectionEvent::Deferred { accepted, replies }
+                    } else {
+                        ConnectionEvent::Completed { id: accepted.id, outcome: Ok(replies) }
                     };
-                    match deferred {
-                        Some(reply) => self.events.push_back(ConnectionEvent::Deferred { accepted, reply }),
-                        None => self.complete(accepted.id, Ok(replies)),
-                    }
+                    self.events.push_back(event);
+                    self.settle_drain();
+                }
+                Matched::Own(reply) => {
+                    let opt_in = self.resp3.map(|proof| judge_opt_in(proof, &reply));
+                    self.events.extend(opt_in.map(ConnectionEvent::OptedIn));
                     self.settle_drain();
                 }
                 Matched::Nothing => self.settle_drain(),
@@ -335,6 +366,15 @@ impl Connection {
     fn complete(&mut self, id: RequestId, outcome: Outcome) {
         self.events.push_back(ConnectionEvent::Completed { id, outcome });
     }
+}
+
+/// True if the server refused all of `request`, or some of it and the rest may run twice.
+fn may_run_later(request: &Request, replies: &[Frame]) -> bool {
+    request.class == Class::Shared
+        && match request.replay {
+            Replay::Idempotent => replies.iter().any(did_not_run),
+            Replay::Never | Replay::IfUnsent => replies.iter().all(did_not_run),
+        }
 }
 
 /// Replies by which a server says that it cannot run anything of this kind now: a demoted, a loading and an orphaned one.

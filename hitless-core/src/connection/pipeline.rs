@@ -33,6 +33,8 @@ struct Written {
     accepted: Option<Accepted>,
     left: u32,
     replies: Replies,
+    /// The connection itself has asked.
+    own: bool,
 }
 
 /// What one reply did.
@@ -44,6 +46,8 @@ pub(super) enum Matched {
     Nothing,
     /// The last reply of a request.
     Complete(Accepted, Replies),
+    /// The reply to what the connection itself has asked.
+    Own(Frame),
 }
 
 #[derive(Debug)]
@@ -82,14 +86,27 @@ impl Pipeline {
                 accepted: Some(accepted),
                 left,
                 replies: Replies::new(),
+                own: false,
             });
             any = true;
         }
         any
     }
 
+    /// Something was written that is no caller's and calls for one reply.
+    pub(super) fn expect_own(&mut self) {
+        let ticket = Ticket(self.next_ticket);
+        self.next_ticket += 1;
+        let replies = Replies::new();
+        self.written.push_back(Written { ticket, accepted: None, left: 1, replies, own: true });
+    }
+
     pub(super) fn reply(&mut self, frame: Frame) -> Matched {
         let Some(front) = self.written.front_mut() else { return Matched::Stray };
+        if front.own {
+            self.written.pop_front();
+            return Matched::Own(frame);
+        }
         front.left -= 1;
         if front.accepted.is_some() {
             front.replies.push(frame);
@@ -200,8 +217,8 @@ mod fingerprint {
             // Tickets ascend in both: their order says it all.
             let Self { unsent, written, next_ticket: _, quiet_until } = self;
             digest.each(unsent, |digest, Unsent { ticket: _, accepted }| digest.part(accepted));
-            digest.each(written, |digest, Written { ticket: _, accepted, left, replies }| {
-                digest.value(&(left, replies.len()));
+            digest.each(written, |digest, Written { ticket: _, accepted, left, replies, own }| {
+                digest.value(&(left, replies.len(), own));
                 digest.part(accepted);
             });
             digest.deadline_if_any(*quiet_until);

@@ -6,13 +6,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::{Conn, Coordinator, Directive, Lookup, Phase, Redial, TimerKey};
-use crate::config::Protocol;
 use crate::endpoint::{Endpoint, Host, Peer};
 use crate::error::{CloseCause, ConnectError};
 use crate::event::Event;
 use crate::handshake::Probe;
 use crate::ids::ConnId;
-use crate::mode::Mode;
 use crate::notification::MoveTarget;
 use crate::timer::after;
 
@@ -39,19 +37,22 @@ impl Coordinator {
         let Phase::Resolving(lookup) = entry.phase else { return };
         let replaces = entry.replaces;
         let port = match (lookup, self.config.endpoint()) {
-            (Lookup::Target { port }, _) | (Lookup::Name, &Endpoint::Tcp { port, .. }) => port,
-            (Lookup::Name, Endpoint::Unix(_)) => return,
+            (Lookup::Target { port }, _) | (_, &Endpoint::Tcp { port, .. }) => port,
+            (_, Endpoint::Unix(_)) => return,
         };
-        match answer {
-            Err(kind) => self.fail_attempt(now, conn, ConnectError::Resolve(kind)),
-            Ok(addresses) => {
-                let peers = addresses.into_iter().map(|ip| Peer::from(SocketAddr::new(ip, port))).collect();
-                match (replaces, lookup) {
-                    (Some(from), lookup) => self.dial_handoff(now, from, conn, lookup, peers),
-                    (None, Lookup::Name) => self.dial_away_from_retiring(now, conn, peers),
-                    (None, Lookup::Target { .. }) => self.dial_any(now, conn, &peers),
-                }
+        let peers = answer.map(|addresses| {
+            let peer = |ip| Peer::from(SocketAddr::new(ip, port));
+            addresses.into_iter().map(peer).collect::<Vec<Peer>>()
+        });
+        match (peers, replaces, lookup) {
+            (peers, _, Lookup::Advertised) => self.end_lookup(now, conn, peers.ok().as_deref()),
+            (Err(kind), ..) => self.fail_attempt(now, conn, ConnectError::Resolve(kind)),
+            (Ok(peers), Some(from), lookup) => self.dial_handoff(now, from, conn, lookup, peers),
+            (Ok(peers), None, Lookup::Name) => {
+                self.note_advertised(&peers);
+                self.dial_away_from_retiring(now, conn, peers);
             }
+            (Ok(peers), None, Lookup::Target { .. }) => self.dial_any(now, conn, &peers),
         }
         self.put_to_work(now);
     }
@@ -63,24 +64,15 @@ impl Coordinator {
         replaces: Option<ConnId>,
         avoid: Option<Peer>,
     ) -> ConnId {
-        let probe = self.probe(now);
         let phase = Phase::Resolving(Lookup::Name);
+        // Whether to opt in is decided when the address is known.
+        let probe = Probe::Skip;
         let conn =
             self.conns.insert(Conn { phase, probe, replaces, peer: None, avoid, limit, ending: false });
         if let Some(limit) = limit {
             self.timers.arm(TimerKey::Conn(conn), after(now, limit));
         }
         conn
-    }
-
-    /// Whether a handshake that begins now opts in.
-    pub(super) fn probe(&mut self, now: Instant) -> Probe {
-        let maintenance = self.config.maintenance();
-        let wanted = maintenance.mode() != Mode::Disabled && self.config.protocol() == Protocol::Resp3;
-        // `enabled` asks whatever was learnt: a refusal is to be seen, not worked around.
-        let asks = wanted
-            && (maintenance.mode() == Mode::Enabled || (!self.suspect && self.support.take_probe(now)));
-        if asks { Probe::OptIn } else { Probe::Skip }
     }
 
     pub(super) fn resolve(&mut self, conn: ConnId, lookup: Lookup, name: &Arc<str>) {
@@ -91,13 +83,15 @@ impl Coordinator {
     }
 
     pub(super) fn dial(&mut self, now: Instant, conn: ConnId, address: Peer) {
+        let probe = self.probe(now, &address);
         let Some(entry) = self.conns.get_mut(conn) else { return };
         entry.phase = Phase::Dialing;
+        entry.probe = probe;
         entry.peer = Some(address.clone());
         let directive = Directive::Dial {
             conn,
             address: address.clone(),
-            probe: entry.probe,
+            probe,
             until: entry.limit.map(|limit| after(now, limit)),
             replaces: entry.replaces,
         };
@@ -109,8 +103,12 @@ impl Coordinator {
         self.directives.push_back(directive);
     }
 
-    /// Dials one of `addresses`, another one each time.
+    /// Dials one of `addresses`, another one each time. One at whose opt-in a link died goes first: it is to be seen
+    /// whether that was why.
     pub(super) fn dial_any(&mut self, now: Instant, conn: ConnId, addresses: &[Peer]) {
+        let suspects: Vec<Peer> =
+            addresses.iter().filter(|peer| self.knowledge.is_suspect(peer)).cloned().collect();
+        let addresses = if suspects.is_empty() { addresses } else { &suspects };
         let turn = self.dials;
         self.dials = self.dials.wrapping_add(1);
         match turn.checked_rem(addresses.len()).and_then(|at| addresses.get(at)) {
@@ -131,12 +129,16 @@ impl Coordinator {
 
     /// An attempt has failed: forgets it and decides what follows.
     pub(super) fn fail_attempt(&mut self, now: Instant, conn: ConnId, error: ConnectError) {
+        self.end_attempt(now, conn, error, false);
+    }
+
+    /// `at_once`: the next attempt is a different one and does not wait.
+    pub(super) fn end_attempt(&mut self, now: Instant, conn: ConnId, error: ConnectError, at_once: bool) {
         let Some(entry) = self.conns.get(conn) else { return };
-        let (replaces, without_probe) = (entry.replaces, entry.probe == Probe::Skip);
-        let died_at_opt_in = self.suspect && !without_probe;
-        if self.suspect && without_probe {
+        let replaces = entry.replaces;
+        if let (Some(peer), Probe::Skip) = (&entry.peer, entry.probe) {
             // It failed without the opt-in as well: the opt-in was not why.
-            self.suspect = false;
+            self.knowledge.set_suspect(peer, false);
         }
         self.forget(conn, CloseCause::ByClient);
         for of in self.moves.values_mut().filter(|of| of.turn_taken_by == Some(conn)) {
@@ -144,11 +146,11 @@ impl Coordinator {
             of.turn_after_close += 1;
         }
         if let Some(from) = replaces {
-            self.handoff_failed(now, from, conn, error, died_at_opt_in);
+            self.handoff_failed(now, from, conn, error, at_once);
             return;
         }
         self.emit(Event::ConnectFailed { conn, error: error.clone() });
-        self.report_failure(conn, error, died_at_opt_in);
+        self.report_failure(conn, error, at_once);
     }
 
     pub(super) fn report_failure(&mut self, conn: ConnId, error: ConnectError, at_once: bool) {

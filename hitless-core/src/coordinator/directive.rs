@@ -73,6 +73,13 @@ pub enum Directive {
         /// When to open another one.
         redial: Redial,
     },
+    /// `conn` is not told of maintenance, and its server has come to support that: opt in on it, when nothing is under way
+    /// there, and report with [`Coordinator::handle_opt_in`](super::Coordinator::handle_opt_in). A connection that speaks
+    /// RESP2 cannot; do nothing then.
+    OptIn {
+        /// The connection.
+        conn: ConnId,
+    },
     /// A window has opened or closed: ask [`Coordinator::relaxed`](super::Coordinator::relaxed) for the connections of
     /// `scope`.
     Windows {

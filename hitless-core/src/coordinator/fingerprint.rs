@@ -57,8 +57,8 @@ impl Fingerprint for Coordinator {
             working,
             windows,
             reviews,
-            support,
-            suspect,
+            knowledge,
+            advertised,
             timers,
             dials,
             directives,
@@ -76,9 +76,10 @@ impl Fingerprint for Coordinator {
         digest.part(working);
         digest.part(windows);
         digest.part(reviews);
-        digest.part(support);
+        digest.part(knowledge);
+        digest.part(advertised);
         digest.part(timers);
-        digest.value(&(suspect, dials % 2, directives.len()));
+        digest.value(&(dials % 2, directives.len()));
     }
 }
 
@@ -168,6 +169,7 @@ impl Fingerprint for TimerKey {
             Self::Conn(conn) | Self::Handoff(conn) => digest.part(conn),
             Self::Move(peer) => digest.value(peer),
             Self::Review(review) => digest.part(review),
+            Self::Advertised => {}
         }
     }
 }

@@ -154,6 +154,7 @@ impl Coordinator {
         if matches!(lookup, Lookup::Target { .. }) {
             return self.dial_any(now, to, &peers);
         }
+        self.note_advertised(&peers);
         let fresh: Vec<Peer> = peers.iter().filter(|peer| !self.moves.contains_key(*peer)).cloned().collect();
         if !fresh.is_empty() {
             return self.dial_any(now, to, &fresh);

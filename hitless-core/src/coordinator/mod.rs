@@ -13,6 +13,7 @@
 //!                                  +- Waiting +-> StayPut      the old connection serves to the end
 //! ```
 
+mod advertised;
 mod breakers;
 mod dial;
 mod directive;
@@ -23,6 +24,8 @@ mod moves;
 mod notifications;
 mod queue;
 mod reviews;
+mod stats;
+mod support;
 #[cfg(test)]
 mod tests;
 mod timers;
@@ -31,11 +34,14 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use self::advertised::Advertised;
 use self::breakers::Breakers;
 pub use self::directive::{Directive, Redial};
 use self::moves::{Handoff, Move, MoveKey};
 use self::queue::HandoffQueue;
 use self::reviews::Reviews;
+pub use self::stats::CoordinatorStats;
+use self::support::Knowledge;
 use self::timers::Timers;
 use crate::breaker::Verdict;
 use crate::config::Config;
@@ -43,9 +49,9 @@ use crate::dedup::Remembered;
 use crate::endpoint::Peer;
 use crate::error::{CloseCause, ConnectError};
 use crate::event::{Event, WindowScope};
-use crate::handshake::{ErrorCode, OptIn, Probe};
+use crate::handshake::{OptIn, Probe};
 use crate::ids::{Arena, ConnId, ReviewId};
-use crate::mode::Support;
+use crate::mode::Mode;
 use crate::rng::Rng;
 use crate::timer::earliest;
 use crate::windows::Windows;
@@ -73,9 +79,8 @@ pub struct Coordinator {
     working: BTreeSet<ConnId>,
     windows: Windows<WindowScope>,
     reviews: Reviews,
-    support: Support,
-    /// The link died at an opt-in: the next dial does not ask, and if it succeeds, that was why.
-    suspect: bool,
+    knowledge: Knowledge,
+    advertised: Advertised,
     timers: Timers<TimerKey>,
     dials: usize,
     directives: VecDeque<Directive>,
@@ -91,6 +96,8 @@ enum TimerKey {
     Move(Peer),
     /// The end of a review.
     Review(ReviewId),
+    /// The next lookup after a completion.
+    Advertised,
 }
 
 #[derive(Clone, Debug)]
@@ -129,6 +136,8 @@ enum Lookup {
     Name,
     /// The target of a move, at this port.
     Target { port: u16 },
+    /// The configured one, only to see what it leads to.
+    Advertised,
 }
 
 impl Coordinator {
@@ -152,8 +161,8 @@ impl Coordinator {
             working: BTreeSet::new(),
             windows: Windows::new(windows),
             reviews: Reviews::new(),
-            support: Support::Unknown,
-            suspect: false,
+            knowledge: Knowledge::default(),
+            advertised: Advertised::default(),
             timers: Timers::new(),
             dials: 0,
             directives: VecDeque::new(),
@@ -193,9 +202,9 @@ impl Coordinator {
         let replaces = entry.replaces;
         self.timers.cancel(&TimerKey::Conn(conn));
         self.by_peer.entry(peer.clone()).or_default().insert(conn);
-        self.learn_support(now, opt_in);
         let notified = opt_in == OptIn::Accepted;
         self.emit(Event::ConnectionReady { conn, peer: peer.clone(), notified });
+        self.learn(now, conn, &peer, opt_in);
         match replaces {
             Some(from) => self.cut_over(now, from, conn, &peer),
             None => self.directives.push_back(Directive::Serve { conn }),
@@ -226,10 +235,13 @@ impl Coordinator {
         let Some(entry) = self.conns.get(conn).filter(|entry| entry.phase == Phase::Negotiating) else {
             return;
         };
-        if entry.probe == Probe::OptIn && self.config.maintenance().mode() == crate::mode::Mode::Auto {
-            self.suspect = true;
+        let suspected = entry.peer.clone().filter(|_| entry.probe == Probe::OptIn);
+        let suspected = suspected.filter(|_| self.config.maintenance().mode() == Mode::Auto);
+        if let Some(peer) = &suspected {
+            self.knowledge.set_suspect(peer, true);
         }
-        self.handle_dial_failed(now, conn, ConnectError::LostInHandshake(cause));
+        self.end_attempt(now, conn, ConnectError::LostInHandshake(cause), suspected.is_some());
+        self.put_to_work(now);
     }
 
     /// A draining connection has answered everything.
@@ -280,6 +292,7 @@ impl Coordinator {
                 TimerKey::Handoff(from) => self.line_up(from),
                 TimerKey::Move(source) => self.end_move(now, &source),
                 TimerKey::Review(review) => self.on_review_timeout(now, review),
+                TimerKey::Advertised => self.look_up_advertised(now),
             }
         }
         self.expire_windows(now);
@@ -311,42 +324,19 @@ impl Coordinator {
         open.then(|| self.config.maintenance().relaxed_timeout())
     }
 
-    /// What is known of the configured endpoint's support for notifications.
-    #[must_use]
-    pub fn support(&self) -> Support {
-        self.support
-    }
-
     /// The address of `conn`, from its dial on.
     #[must_use]
     pub fn peer(&self, conn: ConnId) -> Option<&Peer> {
         self.conns.get(conn)?.peer.as_ref()
     }
 
-    /// Serving and draining connections per address, and what the handoffs do: computed from the live state.
-    #[must_use]
-    pub fn stats(&self) -> CoordinatorStats {
-        let mut connections: BTreeMap<Peer, u32> = BTreeMap::new();
-        let mut dialing = 0;
-        for (_, entry) in self.conns.iter() {
-            match &entry.peer {
-                Some(peer) if !entry.is_attempt() => *connections.entry(peer.clone()).or_default() += 1,
-                _ => dialing += 1,
-            }
-        }
-        CoordinatorStats {
-            connections,
-            dialing,
-            moves: self.moves.len(),
-            handoffs_working: self.working.len(),
-            handoffs_queued: self.queue.len(),
-            windows: self.windows.len(),
-        }
-    }
-
     fn on_conn_timeout(&mut self, now: Instant, conn: ConnId) {
         let Some(entry) = self.conns.get(conn) else { return };
         match entry.phase {
+            Phase::Resolving(Lookup::Advertised) => {
+                self.close(conn, CloseCause::ByClient);
+                self.end_lookup(now, conn, None);
+            }
             Phase::Resolving(_) | Phase::Dialing | Phase::Negotiating => {
                 let error = ConnectError::TimedOut(entry.limit.unwrap_or_default());
                 self.fail_attempt(now, conn, error);
@@ -361,27 +351,6 @@ impl Coordinator {
         }
     }
 
-    fn learn_support(&mut self, now: Instant, opt_in: OptIn) {
-        match opt_in {
-            OptIn::Accepted => self.support = Support::Active,
-            OptIn::Refused(code) | OptIn::NoResp3(code) => self.learn_refusal(now, Some(code)),
-            OptIn::NotAsked if self.suspect => self.learn_refusal(now, None),
-            OptIn::Unclear(_) | OptIn::NotAsked => {}
-        }
-    }
-
-    fn learn_refusal(&mut self, now: Instant, code: Option<ErrorCode>) {
-        self.suspect = false;
-        if !self.support.probe(now) {
-            return;
-        }
-        self.support = Support::refused(now);
-        if let Support::Refused { recheck_at } = self.support {
-            let endpoint = self.config.endpoint().clone();
-            self.emit(Event::OptInRefused { endpoint, code, recheck_at });
-        }
-    }
-
     /// Removes `conn` from every table. The directive to close it, if it is needed, is the caller's.
     fn forget(&mut self, conn: ConnId, cause: CloseCause) {
         let Some(entry) = self.conns.remove(conn) else { return };
@@ -391,6 +360,7 @@ impl Coordinator {
             self.line_up_behind_drain(successor);
         }
         let Some(peer) = entry.peer.filter(|_| established) else { return };
+        self.knowledge.forget(&peer, conn);
         if let Some(siblings) = self.by_peer.get_mut(&peer) {
             siblings.remove(&conn);
             if siblings.is_empty() {
@@ -413,22 +383,4 @@ impl Conn {
     fn is_attempt(&self) -> bool {
         matches!(self.phase, Phase::Resolving(_) | Phase::Dialing | Phase::Negotiating)
     }
-}
-
-/// A snapshot, computed from the live state when it is asked for.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct CoordinatorStats {
-    /// Established connections per address, draining ones included.
-    pub connections: BTreeMap<Peer, u32>,
-    /// Connections that are being resolved, dialled or negotiated.
-    pub dialing: usize,
-    /// Moves that are remembered as live: until some time after their deadline.
-    pub moves: usize,
-    /// Handoffs in their dial or handshake.
-    pub handoffs_working: usize,
-    /// Handoffs that wait for a worker.
-    pub handoffs_queued: usize,
-    /// Windows that are open.
-    pub windows: usize,
 }

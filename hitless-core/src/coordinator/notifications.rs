@@ -214,6 +214,7 @@ impl Coordinator {
         for (scope, _) in closed {
             self.window_closed(scope, false);
         }
+        self.check_advertised(now, kind, seq);
         Handled::Applied
     }
 

@@ -1,3 +1,4 @@
+mod advertised;
 mod model;
 mod opt_in;
 mod reviews;
@@ -11,6 +12,8 @@ use super::*;
 use crate::config::maintenance;
 use crate::endpoint::Endpoint;
 use crate::event::Ignored;
+use crate::handshake::ErrorCode;
+use crate::mode::Support;
 use crate::notification::{MoveTarget, Notification, NotificationKind, Seq};
 use crate::review::Handled;
 use crate::timer::epoch;
@@ -42,6 +45,7 @@ struct World {
     events: Vec<Event>,
     cut_over: Vec<(ConnId, ConnId)>,
     draining: Vec<ConnId>,
+    asked_again: Vec<ConnId>,
     closed: Vec<(ConnId, CloseCause)>,
     failed: Vec<Redial>,
     lookups: Vec<ConnId>,
@@ -65,6 +69,7 @@ impl World {
             events: Vec::new(),
             cut_over: Vec::new(),
             draining: Vec::new(),
+            asked_again: Vec::new(),
             closed: Vec::new(),
             failed: Vec::new(),
             lookups: Vec::new(),
@@ -87,6 +92,7 @@ impl World {
                 Directive::Emit(event) => self.events.push(event),
                 Directive::Review { review, conn, .. } => self.reviews.push((review, conn)),
                 Directive::Reviewed { handled, .. } => self.handled.push(handled),
+                Directive::OptIn { conn } => self.asked_again.push(conn),
                 Directive::Drain { conn, .. } => self.draining.push(conn),
                 Directive::Serve { .. } | Directive::Windows { .. } => {}
             }
@@ -555,7 +561,7 @@ fn a_link_that_dies_at_the_opt_in_is_dialled_again_without() {
     world.coordinator.handle_connected(world.now, conn, address);
     world.coordinator.handle_ready(world.now, conn, OptIn::NotAsked);
     world.drain();
-    assert!(matches!(world.coordinator.support(), Support::Refused { .. }));
+    assert!(matches!(world.coordinator.support(&peer(1)), Support::Refused { .. }));
 }
 
 #[test]

@@ -61,6 +61,7 @@ impl Event {
             Self::ConnectionClosed { .. } => "connection.closed",
             Self::ConnectFailed { .. } => "connection.failed",
             Self::OptInRefused { .. } => "negotiation.refused",
+            Self::OptedIn { .. } => "negotiation.repeated",
             Self::NotificationReceived { .. } => "notification.received",
             Self::NotificationMalformed { .. } => "notification.malformed",
             Self::NotificationIgnored { .. } => "notification.ignored",
@@ -72,6 +73,7 @@ impl Event {
             Self::WindowOpened { .. } => "window.opened",
             Self::WindowClosed { expired: false, .. } => "window.closed",
             Self::WindowClosed { expired: true, .. } => "window.expired",
+            Self::AddressWithdrawn { .. } => "target.withdrawn",
             Self::MoveStarted { .. } => "move.started",
             Self::MoveSuperseded { .. } => "move.superseded",
             Self::MoveFinished { .. } => "move.finished",
@@ -106,6 +108,7 @@ impl Event {
             | Self::TargetRewritten { .. }
             | Self::WindowOpened { .. }
             | Self::WindowClosed { .. }
+            | Self::AddressWithdrawn { .. }
             | Self::MoveStarted { .. }
             | Self::MoveSuperseded { .. }
             | Self::MoveFinished { .. }
@@ -114,6 +117,7 @@ impl Event {
             | Self::Terminated => Level::Info,
             // A refused opt-in is ordinary: servers without the feature refuse it, and the client works all the same.
             Self::OptInRefused { .. }
+            | Self::OptedIn { .. }
             | Self::ConnectionReady { .. }
             | Self::NotificationIgnored { .. }
             | Self::HandoffDialing { .. }
@@ -149,6 +153,7 @@ impl fmt::Display for Line<'_> {
             | Event::ConnectionClosed { .. }
             | Event::ConnectFailed { .. }
             | Event::OptInRefused { .. }
+            | Event::OptedIn { .. }
             | Event::RequestTimedOut { .. }
             | Event::Terminated => self.connection(f),
             Event::NotificationReceived { .. }
@@ -161,6 +166,7 @@ impl fmt::Display for Line<'_> {
             | Event::WindowClosed { .. } => self.notification(f),
             Event::TargetVetoed { .. }
             | Event::TargetRewritten { .. }
+            | Event::AddressWithdrawn { .. }
             | Event::MoveStarted { .. }
             | Event::MoveSuperseded { .. }
             | Event::MoveFinished { .. }
@@ -182,8 +188,9 @@ impl Line<'_> {
             }
             Event::ConnectionClosed { conn, peer, cause } => write!(f, "{conn} at {peer} has ended: {cause}"),
             Event::ConnectFailed { conn, error } => write!(f, "{conn} could not be opened: {error}"),
-            Event::OptInRefused { endpoint, code, recheck_at } => {
-                write!(f, "{endpoint} does not announce maintenance")?;
+            Event::OptedIn { conn, peer } => write!(f, "{conn} at {peer} is told of maintenance from now on"),
+            Event::OptInRefused { peer, code, recheck_at } => {
+                write!(f, "{peer} does not announce maintenance")?;
                 code.as_ref().map_or(Ok(()), |code| write!(f, " ({code})"))?;
                 self.time(f, "asked again", *recheck_at)
             }
@@ -257,6 +264,9 @@ impl Line<'_> {
             }
             Event::CutOver { from, to, moved } => {
                 write!(f, "{to} serves instead of {from}, {moved} requests along")
+            }
+            Event::AddressWithdrawn { peer } => {
+                write!(f, "the name no longer leads to {peer}, where connections are")
             }
             Event::Drained { conn, took } => write!(f, "{conn} has answered everything in {took:.3?}"),
             Event::DrainDeadline { conn } => write!(f, "{conn} is closed with requests unanswered"),

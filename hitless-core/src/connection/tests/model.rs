@@ -270,7 +270,7 @@ enum Said {
     Replied(u32, Vec<Frame>),
     Failed(u32, RequestError),
     Returned(u32, Delivery),
-    Deferred(u32, Frame),
+    Deferred(u32, Vec<Frame>),
     Notified,
     Malformed,
     Pushed,
@@ -287,7 +287,9 @@ impl Said {
             }
             ConnectionEvent::Completed { id: of, outcome: Err(error) } => Self::Failed(id(of), error),
             ConnectionEvent::Returned { accepted } => Self::Returned(id(accepted.id), accepted.delivery()),
-            ConnectionEvent::Deferred { accepted, reply } => Self::Deferred(id(accepted.id), reply),
+            ConnectionEvent::Deferred { accepted, replies } => {
+                Self::Deferred(id(accepted.id), replies.to_vec())
+            }
             ConnectionEvent::Notified { .. } => Self::Notified,
             ConnectionEvent::Malformed(_) => Self::Malformed,
             ConnectionEvent::Pushed(_) => Self::Pushed,
@@ -326,11 +328,12 @@ impl Model {
             return self.said.push(Said::LinkFailed(cause));
         };
         if let Some(item) = completed {
-            let proves_that_it_did_not_run = *frame == refusal() && item.got.len() == 1;
-            let is_deferred =
-                proves_that_it_did_not_run && self.relaxed.is_some() && item.class == Class::Shared;
+            let refused = item.got.iter().filter(|reply| **reply == refusal()).count();
+            let may_run_again =
+                refused == item.got.len() || (item.replay == Replay::Idempotent && refused > 0);
+            let is_deferred = may_run_again && self.relaxed.is_some() && item.class == Class::Shared;
             self.said.push(match is_deferred {
-                true => Said::Deferred(item.id, frame.clone()),
+                true => Said::Deferred(item.id, item.got),
                 false => Said::Replied(item.id, item.got),
             });
         }

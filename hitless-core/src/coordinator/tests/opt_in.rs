@@ -27,3 +27,124 @@ fn in_the_mode_enabled_an_opt_in_that_is_not_accepted_is_a_failed_dial() {
         }
     }
 }
+
+impl World {
+    /// Dials once more; the server at the other end answers the opt-in so, if it is asked.
+    fn dial(&mut self, answer: OptIn) -> (ConnId, Probe) {
+        self.coordinator.open(self.now);
+        self.drain();
+        let (conn, address, probe) = self.dials.remove(0);
+        self.coordinator.handle_connected(self.now, conn, address);
+        let answer = if probe == Probe::OptIn { answer } else { OptIn::NotAsked };
+        self.coordinator.handle_ready(self.now, conn, answer);
+        self.drain();
+        (conn, probe)
+    }
+
+    fn refusals(&self) -> usize {
+        self.events.iter().filter(|event| matches!(event, Event::OptInRefused { .. })).count()
+    }
+}
+
+fn refusal() -> OptIn {
+    OptIn::of_error(b"ERR unknown subcommand 'MAINT_NOTIFICATIONS'.")
+}
+
+/// PITFALL-20: after a refusal one dial asks again, ten minutes later; when it is heard, those that did without ask as
+/// well, once.
+#[test]
+fn when_the_server_has_learnt_it_all_connections_opt_in() {
+    let mut world = World::new("127.0.0.1:1", 4);
+    let (first, probe) = world.dial(refusal());
+    assert_eq!(probe, Probe::OptIn);
+    let (second, probe) = world.dial(refusal());
+    assert_eq!((probe, world.refusals()), (Probe::Skip, 1));
+    assert!(matches!(world.coordinator.support(&peer(1)), Support::Refused { .. }));
+
+    world.now += crate::mode::RECHECK_AFTER;
+    let (_, probe) = world.dial(OptIn::Accepted);
+    assert_eq!(probe, Probe::OptIn);
+    assert_eq!(world.coordinator.support(&peer(1)), Support::Active);
+    assert_eq!(world.asked_again, [first, second]);
+
+    world.asked_again.clear();
+    world.coordinator.handle_opt_in(world.now, second, OptIn::of_error(b"LOADING"));
+    world.coordinator.handle_opt_in(world.now, first, OptIn::Accepted);
+    world.drain();
+    assert!(world.events.contains(&Event::OptedIn { conn: first, peer: peer(1) }));
+    assert_eq!(world.asked_again, [second], "who was not heard asks once more, because others are");
+    world.asked_again.clear();
+    world.coordinator.handle_opt_in(world.now, second, OptIn::Accepted);
+    world.dial(OptIn::Accepted);
+    assert!(world.asked_again.is_empty());
+}
+
+/// PITFALL-20: a server that was loading at the opt-in of one connection is asked by the next, and then by the first again.
+#[test]
+fn an_unclear_answer_is_no_refusal() {
+    let mut world = World::new("127.0.0.1:1", 2);
+    let (first, _) = world.dial(OptIn::of_error(b"LOADING Redis is loading the dataset in memory"));
+    assert_eq!((world.coordinator.support(&peer(1)), world.refusals()), (Support::Unknown, 0));
+    let (_, probe) = world.dial(OptIn::Accepted);
+    assert_eq!((probe, world.asked_again), (Probe::OptIn, vec![first]));
+}
+
+/// A connection that is gone, or that is on its way out, does not ask.
+#[test]
+fn only_serving_connections_opt_in_again() {
+    let mut world = World::new("127.0.0.1:1", 3);
+    let (gone, _) = world.dial(refusal());
+    let (leaving, _) = world.dial(refusal());
+    world.coordinator.handle_closed(world.now, gone, CloseCause::ByServer);
+    world.notify(leaving, &moving(1, 15 * SECOND, 2));
+    assert_eq!(world.answer_dials(), 1);
+    world.now += crate::mode::RECHECK_AFTER;
+    world.dial(OptIn::Accepted);
+    assert!(world.asked_again.is_empty());
+}
+
+/// PITFALL-20: what one address refuses says nothing of another.
+#[test]
+fn each_address_is_known_by_itself() {
+    let mut world = World::new("localhost:1", 2);
+    let mut probes = Vec::new();
+    for _ in 0..4 {
+        let conn = world.coordinator.open(world.now);
+        let answer = Ok(vec![[127, 0, 0, 1].into(), [127, 0, 0, 2].into()]);
+        world.coordinator.handle_resolved(world.now, conn, answer);
+        world.drain();
+        let (conn, address, probe) = world.dials.remove(0);
+        let knows = address == peer(1);
+        world.coordinator.handle_connected(world.now, conn, address);
+        let answer = match probe {
+            Probe::OptIn if knows => OptIn::Accepted,
+            Probe::OptIn => refusal(),
+            Probe::Skip => OptIn::NotAsked,
+        };
+        world.coordinator.handle_ready(world.now, conn, answer);
+        world.drain();
+        probes.push((knows, probe));
+    }
+    let asked =
+        |of: bool| probes.iter().filter(|(knows, probe)| (*knows, *probe) == (of, Probe::OptIn)).count();
+    assert_eq!((asked(true), asked(false)), (2, 1), "{probes:?}");
+}
+
+/// INV-14: what is known of addresses is bounded.
+#[test]
+fn addresses_are_forgotten_in_the_end() {
+    let mut world = World::new("localhost:1", 1);
+    for last in 0..400_u16 {
+        let conn = world.coordinator.open(world.now);
+        let [high, low] = last.to_be_bytes();
+        world.coordinator.handle_resolved(world.now, conn, Ok(vec![[127, 0, high, low].into()]));
+        world.drain();
+        let (conn, address, probe) = world.dials.remove(0);
+        assert_eq!(probe, Probe::OptIn);
+        world.coordinator.handle_connected(world.now, conn, address);
+        world.coordinator.handle_ready(world.now, conn, refusal());
+        world.coordinator.handle_closed(world.now, conn, CloseCause::ByServer);
+        world.drain();
+        assert!(world.coordinator.known_addresses() <= 256);
+    }
+}

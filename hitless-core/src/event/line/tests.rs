@@ -28,7 +28,7 @@ fn samples(now: Instant) -> Vec<Event> {
         Event::ConnectionReady { conn, peer: peer(), notified: false },
         Event::ConnectionClosed { conn, peer: peer(), cause: CloseCause::ByServer },
         Event::ConnectFailed { conn, error: refused() },
-        Event::OptInRefused { endpoint: endpoint(), code: Some(code), recheck_at: until },
+        Event::OptInRefused { peer: peer(), code: Some(code), recheck_at: until },
         Event::NotificationReceived { conn, kind, seq },
         Event::NotificationMalformed { conn, error: malformed },
         Event::NotificationIgnored { conn, kind, seq, reason: Ignored::Duplicate },
@@ -51,6 +51,8 @@ fn samples(now: Instant) -> Vec<Event> {
         Event::DrainDeadline { conn },
         Event::RequestTimedOut { conn: Some(conn) },
         Event::RequestTimedOut { conn: None },
+        Event::OptedIn { conn, peer: peer() },
+        Event::AddressWithdrawn { peer: peer() },
         Event::Terminated,
     ]
 }
@@ -82,6 +84,8 @@ fn number(event: &Event) -> usize {
         Event::DrainDeadline { .. } => 21,
         Event::RequestTimedOut { .. } => 22,
         Event::Terminated => 23,
+        Event::OptedIn { .. } => 24,
+        Event::AddressWithdrawn { .. } => 25,
     }
 }
 
@@ -90,7 +94,7 @@ fn every_event_is_one_line_without_secrets() {
     let now = epoch();
     let samples = samples(now);
     let numbers: BTreeSet<usize> = samples.iter().map(number).collect();
-    assert!(numbers.iter().copied().eq(0..24), "a variant has no sample: {numbers:?}");
+    assert!(numbers.iter().copied().eq(0..26), "a variant has no sample: {numbers:?}");
     for event in samples {
         for text in [event.to_string(), event.line(now).to_string(), format!("{event:?}")] {
             assert!(!text.is_empty() && !text.contains('\n'), "{}: {text:?}", event.name());
