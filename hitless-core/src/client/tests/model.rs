@@ -1,0 +1,429 @@
+//! The client against a naive server per connection and a list of all requests: what was written where, what was
+//! answered, and so what must, may and must not have happened to each request after every step.
+
+use std::collections::BTreeSet;
+
+use super::*;
+
+/// The configured command timeout, and the longest that a window makes of it.
+const CONFIGURED: Duration = Duration::from_secs(3);
+const RELAXED: Duration = Duration::from_secs(10);
+/// A payload of which two do not fit into one write.
+const LARGE: usize = 40 * 1024;
+const REFUSAL: &str = "READONLY You can't write against a read only replica.";
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Fate {
+    /// It waits in the client.
+    Unsent,
+    /// Written to this connection; not all of its replies are in.
+    Written(ConnId),
+    /// The server has sent its last reply.
+    Answered,
+    /// The server has refused to run it.
+    Refused,
+    Done,
+    Cancelled,
+}
+
+#[derive(Debug)]
+struct Job {
+    id: RequestId,
+    replay: Replay,
+    replies: usize,
+    accepted_at: Instant,
+    fate: Fate,
+    /// How often it was written without a proof that it did not run.
+    runs: u32,
+    was_refused: bool,
+    has_answer: bool,
+}
+
+/// It answers in order, and only when it is told to.
+#[derive(Debug, Default)]
+struct Server {
+    /// Request and number of the reply.
+    owes: VecDeque<(usize, usize)>,
+    is_ready: bool,
+    /// Its place was taken: it gets no new request.
+    is_retired: bool,
+}
+
+struct Bench {
+    client: Client,
+    now: Instant,
+    pool: u32,
+    jobs: Vec<Job>,
+    dials: Vec<(ConnId, Peer)>,
+    servers: BTreeMap<ConnId, Server>,
+    /// Connections on which something waits to be written.
+    flushes: BTreeSet<ConnId>,
+    /// The last write that was taken, where all go over one connection at a time.
+    last_write: Option<usize>,
+}
+
+impl Bench {
+    fn new(pool: u32) -> Self {
+        let builder = Config::builder(Endpoint::parse("127.0.0.1:1", 6379).unwrap()).pool_size(pool);
+        let now = epoch();
+        let client = Client::new(now, Arc::new(builder.build().unwrap()), 1);
+        let mut bench = Self {
+            client,
+            now,
+            pool,
+            jobs: Vec::new(),
+            dials: Vec::new(),
+            servers: BTreeMap::new(),
+            flushes: BTreeSet::new(),
+            last_write: None,
+        };
+        bench.obey();
+        while !bench.dials.is_empty() {
+            bench.dial(true);
+        }
+        bench
+    }
+
+    // ---- facts ----
+
+    fn send(&mut self, replay: Replay, replies: usize, is_large: bool) {
+        let mut payload = format!("{}:{replies}", self.jobs.len());
+        payload.push_str(&" ".repeat(if is_large { LARGE } else { 0 }));
+        payload.push('\n');
+        let request = Request::raw(payload.into(), NonZeroU32::new(replies as u32).unwrap()).replay(replay);
+        let id = self.client.send(self.now, request).unwrap();
+        let (accepted_at, fate) = (self.now, Fate::Unsent);
+        self.jobs.push(Job {
+            id,
+            replay,
+            replies,
+            accepted_at,
+            fate,
+            runs: 0,
+            was_refused: false,
+            has_answer: false,
+        });
+        self.obey();
+    }
+
+    fn cancel(&mut self, job: usize) {
+        let job = &mut self.jobs[job];
+        if job.fate != Fate::Done {
+            job.fate = Fate::Cancelled;
+        }
+        let id = job.id;
+        self.client.cancel(self.now, id);
+        self.obey();
+    }
+
+    fn dial(&mut self, lands: bool) {
+        if self.dials.is_empty() {
+            return;
+        }
+        let (conn, address) = self.dials.remove(0);
+        if !lands {
+            self.client.handle_connect_failed(self.now, conn, io::ErrorKind::ConnectionRefused);
+            return self.obey();
+        }
+        self.servers.insert(conn, Server::default());
+        self.client.handle_connected(self.now, conn, address);
+        self.obey();
+        assert!(self.flushes.contains(&conn), "the handshake waits to be written");
+        self.take(conn);
+        let ok = || Frame::Simple(Bytes::from_static(b"OK"));
+        let hello = Frame::Map(vec![(Frame::bulk("proto"), Frame::Integer(3))]);
+        if let Some(server) = self.servers.get_mut(&conn) {
+            server.is_ready = true;
+        }
+        self.client.handle_frames(self.now, conn, [hello, ok(), ok(), ok()]);
+        self.obey();
+    }
+
+    /// One write: the server has what was taken.
+    fn take(&mut self, conn: ConnId) {
+        let mut buffer = WriteBuffer::new();
+        if !self.client.poll_transmit(conn, &mut buffer) {
+            self.flushes.remove(&conn);
+        }
+        let mut text = Vec::new();
+        while !buffer.is_empty() {
+            text.extend_from_slice(buffer.chunk());
+            buffer.advance(buffer.chunk().len());
+        }
+        if self.servers[&conn].is_ready {
+            for line in std::str::from_utf8(&text).unwrap().lines() {
+                let (job, _) = line.trim_end().split_once(':').unwrap();
+                self.on_written(conn, job.parse().unwrap());
+            }
+        }
+    }
+
+    fn on_written(&mut self, conn: ConnId, at: usize) {
+        let job = &mut self.jobs[at];
+        assert_eq!(job.fate, Fate::Unsent, "request {at} is written to {conn}");
+        assert!(job.runs == 0 || job.replay == Replay::Idempotent, "request {at} may run twice");
+        let server = self.servers.get_mut(&conn).unwrap();
+        assert!(!server.is_retired, "{conn} gets a request after the cut-over");
+        if self.pool == 1 && job.replay != Replay::Idempotent && !job.was_refused {
+            assert!(self.last_write.is_none_or(|last| last < at), "request {at} has fallen behind");
+            self.last_write = Some(at);
+        }
+        job.fate = Fate::Written(conn);
+        job.runs += 1;
+        server.owes.extend((0..job.replies).map(|reply| (at, reply)));
+    }
+
+    /// The server sends its next replies, in one read.
+    fn answer(&mut self, conn: ConnId, count: usize) {
+        let owes = &mut self.servers.get_mut(&conn).unwrap().owes;
+        let replies: Vec<_> = owes.drain(..count.min(owes.len())).collect();
+        for (at, reply) in &replies {
+            let job = &mut self.jobs[*at];
+            if job.fate == Fate::Written(conn) && reply + 1 == job.replies {
+                job.fate = Fate::Answered;
+            }
+        }
+        let frames = replies.into_iter().map(|(at, reply)| Frame::bulk(format!("{at}.{reply}")));
+        self.client.handle_frames(self.now, conn, frames);
+        self.obey();
+        assert!(self.jobs.iter().all(|job| job.fate != Fate::Answered), "an answer was not delivered");
+    }
+
+    /// The server refuses to run the next request.
+    fn refuse(&mut self, conn: ConnId) {
+        let owes = &mut self.servers.get_mut(&conn).unwrap().owes;
+        let Some((at, _)) = owes.pop_front_if(|(at, _)| self.jobs[*at].replies == 1) else { return };
+        let job = &mut self.jobs[at];
+        if job.fate == Fate::Written(conn) {
+            (job.fate, job.was_refused) = (Fate::Refused, true);
+            job.runs -= 1;
+        }
+        self.client.handle_frames(self.now, conn, [Frame::error(REFUSAL)]);
+        self.obey();
+        for job in self.jobs.iter_mut().filter(|job| job.fate == Fate::Refused) {
+            // It was not delivered, so it waits to be sent again.
+            job.fate = Fate::Unsent;
+        }
+    }
+
+    fn close(&mut self, conn: ConnId) {
+        self.forget(conn);
+        self.client.handle_closed(self.now, conn, CloseCause::ByServer);
+        self.obey();
+    }
+
+    fn push(&mut self, conn: ConnId, words: [String; 4]) {
+        let elements = words.into_iter().map(|word| match word.parse() {
+            Ok(number) => Frame::Integer(number),
+            Err(_) => Frame::bulk(word),
+        });
+        self.client.handle_frames(self.now, conn, [Frame::Push(elements.collect())]);
+        self.obey();
+    }
+
+    fn next_timeout(&mut self, limit: Instant) -> bool {
+        let Some(at) = self.client.poll_timeout().filter(|at| *at <= limit) else { return false };
+        self.now = self.now.max(at);
+        self.client.handle_timeout(self.now);
+        self.obey();
+        true
+    }
+
+    // ---- decisions ----
+
+    fn obey(&mut self) {
+        while let Some(action) = self.client.poll_action() {
+            match action {
+                Action::Connect { conn, address, .. } => self.dials.push((conn, address)),
+                Action::Flush { conn } => {
+                    self.flushes.insert(conn);
+                }
+                Action::Complete { request, outcome } => self.on_complete(request, outcome),
+                Action::Close { conn, .. } => {
+                    self.dials.retain(|(dialled, _)| *dialled != conn);
+                    self.forget(conn);
+                }
+                Action::Emit(Event::CutOver { from, .. }) => {
+                    if let Some(old) = self.servers.get_mut(&from) {
+                        old.is_retired = true;
+                    }
+                }
+                Action::Started(started) => assert_eq!(started, Ok(())),
+                Action::Emit(_) => {}
+                other => panic!("{other:?}"),
+            }
+        }
+        self.check();
+    }
+
+    /// `conn` is gone: what may be written again waits, the rest must fail before anything else happens.
+    fn forget(&mut self, conn: ConnId) {
+        self.flushes.remove(&conn);
+        self.servers.remove(&conn);
+    }
+
+    fn on_complete(&mut self, request: RequestId, outcome: Outcome) {
+        let at = self.jobs.iter().rposition(|job| job.id == request).unwrap();
+        let job = &mut self.jobs[at];
+        let fate = std::mem::replace(&mut job.fate, Fate::Done);
+        let may_have_run = if job.runs > 0 { Delivery::Unknown } else { Delivery::NotSent };
+        match outcome {
+            Ok(replies) if replies[0].is_error() => {
+                assert!(job.was_refused && matches!(fate, Fate::Refused | Fate::Unsent), "{fate:?}");
+            }
+            Ok(replies) => {
+                assert_eq!(fate, Fate::Answered, "nobody has answered request {at}");
+                let expected = (0..job.replies).map(|reply| Frame::bulk(format!("{at}.{reply}")));
+                assert_eq!(replies.to_vec(), expected.collect::<Vec<_>>());
+                job.has_answer = true;
+            }
+            Err(RequestError::TimedOut { delivery, .. }) => {
+                assert!(matches!(fate, Fate::Unsent | Fate::Written(_)), "request {at} was {fate:?}");
+                assert!(self.now >= job.accepted_at + CONFIGURED, "request {at} ends early");
+                assert_eq!(delivery, may_have_run, "request {at}");
+            }
+            Err(RequestError::ConnectionLost { delivery, .. } | RequestError::MoveDeadline { delivery }) => {
+                assert_eq!(delivery, may_have_run, "request {at}");
+                match fate {
+                    Fate::Written(_) => assert_ne!(job.replay, Replay::Idempotent),
+                    fate => assert_eq!((fate, job.replay), (Fate::Unsent, Replay::Never), "request {at}"),
+                }
+            }
+            Err(error) => panic!("request {at}: {error}"),
+        }
+    }
+
+    // ---- what holds after each step ----
+
+    fn check(&mut self) {
+        for (at, job) in self.jobs.iter_mut().enumerate() {
+            // What was on a connection that is gone has failed by now, or waits to be written again.
+            if let Fate::Written(conn) = job.fate
+                && !self.servers.contains_key(&conn)
+            {
+                assert_eq!(job.replay, Replay::Idempotent, "request {at} is lost with {conn}");
+                job.fate = Fate::Unsent;
+            }
+        }
+        let open = self.jobs.iter().filter(|job| !matches!(job.fate, Fate::Done | Fate::Cancelled));
+        assert_eq!(self.client.stats().requests, open.clone().count());
+        let overdue = |job: &&Job| self.now > job.accepted_at + RELAXED;
+        assert_eq!(open.clone().find(overdue).map(|job| job.id), None, "a request does not end");
+        assert!(self.client.poll_timeout().is_none_or(|at| at > self.now), "it spins");
+    }
+
+    /// Nothing fails any more: everything that is open ends, and has its answer if there are connections and time.
+    fn settle(&mut self) {
+        let end = self.now + 120 * SECOND;
+        let is_up = self.client.stats().serving == self.pool as usize;
+        // A request that was refused waits for a second at most.
+        let in_time = |job: &Job| is_up && self.now + SECOND < job.accepted_at + CONFIGURED;
+        let is_open = |job: &Job| !matches!(job.fate, Fate::Done | Fate::Cancelled);
+        let to_be_answered: Vec<usize> =
+            (0..self.jobs.len()).filter(|at| is_open(&self.jobs[*at]) && in_time(&self.jobs[*at])).collect();
+        loop {
+            self.dial(true);
+            let flushes = self.flushes.clone();
+            flushes.into_iter().for_each(|conn| self.take(conn));
+            let owing: Vec<ConnId> =
+                self.servers.iter().filter(|(_, it)| !it.owes.is_empty()).map(|(conn, _)| *conn).collect();
+            for conn in &owing {
+                self.answer(*conn, usize::MAX);
+            }
+            let idle = self.dials.is_empty() && self.flushes.is_empty() && owing.is_empty();
+            if idle && !self.next_timeout(end) {
+                break;
+            }
+        }
+        for (at, job) in self.jobs.iter().enumerate() {
+            assert!(matches!(job.fate, Fate::Done | Fate::Cancelled), "request {at}: {job:?}");
+        }
+        for at in to_be_answered {
+            assert!(self.jobs[at].has_answer, "request {at} has no answer");
+        }
+        assert_eq!(self.client.stats().serving, self.pool as usize);
+    }
+}
+
+#[derive(Clone, Debug)]
+enum Op {
+    Send { replay: Replay, replies: usize, is_large: bool },
+    Take(usize),
+    Answer { nth: usize, count: usize },
+    Refuse(usize),
+    Cancel(usize),
+    Dial { lands: bool },
+    Close(usize),
+    Moving { nth: usize, seq: u64, port: u16, grace: u64 },
+    FailingOver { nth: usize, seq: u64 },
+    Pass(u64),
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    let nth = || 0..12_usize;
+    let replay = proptest::sample::select(vec![
+        Replay::Never,
+        Replay::IfUnsent,
+        Replay::IfUnsent,
+        Replay::Idempotent,
+        Replay::Idempotent,
+    ]);
+    prop_oneof![
+        8 => (replay, 1..4_usize, prop::bool::weighted(0.05))
+            .prop_map(|(replay, replies, is_large)| Op::Send { replay, replies, is_large }),
+        6 => nth().prop_map(Op::Take),
+        6 => (nth(), 1..5_usize).prop_map(|(nth, count)| Op::Answer { nth, count }),
+        4 => nth().prop_map(Op::Refuse),
+        1 => (0..40_usize).prop_map(Op::Cancel),
+        5 => prop::bool::weighted(0.8).prop_map(|lands| Op::Dial { lands }),
+        1 => nth().prop_map(Op::Close),
+        2 => (nth(), 0..5_u64, 1..4_u16, 1..12_u64)
+            .prop_map(|(nth, seq, port, grace)| Op::Moving { nth, seq, port, grace }),
+        2 => (nth(), 0..5_u64).prop_map(|(nth, seq)| Op::FailingOver { nth, seq }),
+        3 => (0..2500_u64).prop_map(Op::Pass),
+    ]
+}
+
+proptest! {
+    /// INV-01, INV-02, INV-04, INV-05, INV-08, INV-12: after each step every request is where the servers and the list say,
+    /// and when nothing fails any more each is answered.
+    #[test]
+    fn every_request_is_where_it_must_be(pool in 1..4_u32, ops in prop::collection::vec(op(), 0..100)) {
+        let mut bench = Bench::new(pool);
+        for op in ops {
+            let ready = bench.servers.iter().filter(|(_, server)| server.is_ready);
+            let ready: Vec<ConnId> = ready.map(|(conn, _)| *conn).collect();
+            let pick = |nth: usize| nth.checked_rem(ready.len()).map(|at| ready[at]);
+            match op {
+                Op::Send { replay, replies, is_large } => bench.send(replay, replies, is_large),
+                Op::Take(nth) => {
+                    let flush = bench.flushes.iter().nth(nth % bench.flushes.len().max(1)).copied();
+                    flush.into_iter().for_each(|conn| bench.take(conn));
+                }
+                Op::Answer { nth, count } => {
+                    pick(nth).into_iter().for_each(|conn| bench.answer(conn, count));
+                }
+                Op::Refuse(nth) => pick(nth).into_iter().for_each(|conn| bench.refuse(conn)),
+                Op::Cancel(at) if at < bench.jobs.len() => bench.cancel(at),
+                Op::Cancel(_) => {}
+                Op::Dial { lands } => bench.dial(lands),
+                Op::Close(nth) => pick(nth).into_iter().for_each(|conn| bench.close(conn)),
+                Op::Moving { nth, seq, port, grace } => {
+                    let Some(conn) = pick(nth) else { continue };
+                    let (seq, grace) = (seq.to_string(), grace.to_string());
+                    bench.push(conn, ["MOVING".into(), seq, grace, format!("127.0.0.1:{port}")]);
+                }
+                Op::FailingOver { nth, seq } => {
+                    let Some(conn) = pick(nth) else { continue };
+                    bench.push(conn, ["FAILING_OVER".into(), seq.to_string(), "1".into(), "1".into()]);
+                }
+                Op::Pass(millis) => {
+                    let until = bench.now + Duration::from_millis(millis);
+                    while bench.next_timeout(until) {}
+                    bench.now = until;
+                }
+            }
+        }
+        bench.settle();
+    }
+}
