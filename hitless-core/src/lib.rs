@@ -21,18 +21,26 @@
 //!
 //! | machine | is | for |
 //! |---|---|---|
-//! | [`Coordinator`] | policy: where to dial, what a notification means, who moves when | owners of their own I/O, pool and codec |
+//! | [`Client`] | protocol, pool and policy as one machine | whoever has sockets, or anything else that carries bytes |
+//! | [`Coordinator`] | policy alone: where to dial, what a notification means, who moves when | authors of other clients, with an I/O, a codec and a pool of their own |
 //! | [`Connection`] | the protocol of one socket: handshake, pairing of replies, deadlines | rarely used alone |
-//! | [`Client`] | the two above and a pool, as one machine | everybody else; the driver runs it |
 //!
 //! All have four verbs. `handle_*(now, fact)`: something happened. `poll_*() -> Option<decision>`: something is to be
 //! done. `poll_timeout() -> Option<Instant>`: when to call `handle_timeout(now)` at the latest. Every method is total:
 //! stale or unknown ids do nothing, a timeout that comes too early does nothing, and a decision that is obeyed late is
 //! still right.
 //!
+//! The [`guide`] says what to tell, what to obey and what can be ignored when the [`Coordinator`] is put behind another
+//! client. What follows is the [`Client`].
+//!
 //! # The loop
 //!
-//! 1. Obey the actions. 2. Wait for the network, or until `poll_timeout`. 3. Say what happened.
+//! 1. **Obey** every [`Action`], until there is none.
+//! 2. **Wait** for the network, but not beyond [`poll_timeout`](Client::poll_timeout).
+//! 3. **Tell** what happened, with the time; then from the beginning.
+//!
+//! Requests ([`Client::send`]) may be handed in between any two steps; their ends are actions. The client limits the time
+//! of its dials and requests itself, so there is no timer but that of step 2.
 //!
 //! ```
 //! use std::sync::Arc;
@@ -44,67 +52,88 @@
 //! use hitless_core::{Action, Client, Config, cmd};
 //! # use hitless_core::ids::ConnId;
 //! # use hitless_core::endpoint::Peer;
-//! # use resp3_codec::{Decoder, Frame, Limits};
+//! # use hitless_core::error::CloseCause;
+//! # use hitless_core::{Decoder, Frame, Limits};
 //! # /// A network with one server that answers at once.
-//! # struct Net { decoder: Decoder, inbox: Vec<(ConnId, Option<Frame>)>, now: Instant }
-//! # enum Io { Connected(ConnId, Peer), Received(ConnId, Frame), Timeout }
+//! # struct Net { decoder: Decoder, inbox: Vec<Io> }
+//! # enum Io {
+//! #     Resolved(ConnId, Result<Vec<std::net::IpAddr>, std::io::ErrorKind>),
+//! #     Connected(ConnId, Peer),
+//! #     ConnectFailed(ConnId, std::io::ErrorKind),
+//! #     Received(ConnId, Vec<Frame>),
+//! #     Closed(ConnId, CloseCause),
+//! #     TimeIsUp,
+//! # }
 //! # impl Net {
-//! #     fn new(now: Instant) -> Self { Net { decoder: Decoder::new(Limits::default()), inbox: Vec::new(), now } }
-//! #     fn dial(&mut self, conn: ConnId, _: Peer) { self.inbox.push((conn, None)); }
-//! #     fn write(&mut self, conn: ConnId, bytes: &[u8]) {
+//! #     fn new() -> Self { Net { decoder: Decoder::new(Limits::default()), inbox: Vec::new() } }
+//! #     fn look_up(&mut self, conn: ConnId, _: &str) { self.inbox.push(Io::Resolved(conn, Ok(vec![[10, 0, 0, 1].into()]))); }
+//! #     fn dial(&mut self, conn: ConnId, peer: Peer) { self.inbox.push(Io::Connected(conn, peer)); }
+//! #     fn close(&mut self, _: ConnId) {}
+//! #     fn write(&mut self, conn: ConnId, bytes: &[u8]) -> usize {
 //! #         self.decoder.buffer().extend_from_slice(bytes);
 //! #         while let Some(command) = self.decoder.poll_frame().unwrap() {
 //! #             let reply = match command.as_array().unwrap()[0].as_str().unwrap() {
 //! #                 "HELLO" => Frame::Map(vec![(Frame::bulk("proto"), Frame::Integer(3))]),
-//! #                 "PING" => Frame::Simple("PONG".into()),
-//! #                 _ => Frame::Simple("OK".into()),
+//! #                 "PING" => Frame::simple("PONG"),
+//! #                 _ => Frame::simple("OK"),
 //! #             };
-//! #             self.inbox.push((conn, Some(reply)));
+//! #             self.inbox.push(Io::Received(conn, vec![reply]));
 //! #         }
+//! #         bytes.len()
 //! #     }
-//! #     fn wait(&mut self, until: Option<Instant>) -> Io {
-//! #         if self.inbox.is_empty() { self.now = until.unwrap(); return Io::Timeout }
-//! #         match self.inbox.remove(0) {
-//! #             (conn, None) => Io::Connected(conn, Peer::from(std::net::SocketAddr::from(([127, 0, 0, 1], 6379)))),
-//! #             (conn, Some(frame)) => Io::Received(conn, frame),
-//! #         }
+//! #     fn wait(&mut self, _: Option<Instant>) -> Io {
+//! #         if self.inbox.is_empty() { Io::TimeIsUp } else { self.inbox.remove(0) }
 //! #     }
 //! # }
 //! # #[expect(clippy::disallowed_methods)]
 //! # fn clock() -> Instant { Instant::now() }
 //!
-//! let config = Arc::new(Config::builder(Endpoint::parse("127.0.0.1", 6379)?).pool_size(1).build()?);
-//! let mut net = Net::new(clock());
-//! let mut client = Client::new(net.now, config, 42);
-//! let ping = client.send(net.now, Request::command(cmd("PING"))?)?;
+//! let config = Config::builder(Endpoint::parse("redis.example.com", 6379)?).pool_size(1).build()?;
+//! let mut client = Client::new(clock(), Arc::new(config), 42);
+//! let ping = client.send(clock(), Request::command(cmd("PING"))?)?;
+//! let mut net = Net::new(); // sockets, and a decoder for each of them
 //!
 //! let reply = 'running: loop {
 //!     while let Some(action) = client.poll_action() {
 //!         match action {
+//!             Action::Resolve { conn, host } => net.look_up(conn, &host),
 //!             Action::Connect { conn, address, .. } => net.dial(conn, address),
 //!             Action::Flush { conn } => {
 //!                 let mut buffer = WriteBuffer::new();
-//!                 while client.poll_transmit(conn, &mut buffer) {}
-//!                 while !buffer.is_empty() {
-//!                     let chunk = buffer.chunk();
-//!                     net.write(conn, chunk);
-//!                     buffer.advance(chunk.len());
+//!                 while client.poll_transmit(conn, &mut buffer) {
+//!                     while !buffer.is_empty() {
+//!                         let written = net.write(conn, buffer.chunk());
+//!                         buffer.advance(written);
+//!                     }
 //!                 }
 //!             }
+//!             Action::Close { conn, .. } => net.close(conn),
+//!             Action::Started(result) => result?,
 //!             Action::Complete { request, outcome } if request == ping => break 'running outcome?,
-//!             Action::Emit(event) => println!("{event:?}"),
-//!             _ => {} // Resolve, Close, Started, Push, Terminated
+//!             Action::Emit(event) => println!("{}", event.line(clock())),
+//!             _ => {} // other people's replies, pushes, and what only those hear who ask for it
 //!         }
 //!     }
-//!     match net.wait(client.poll_timeout()) {
-//!         Io::Connected(conn, peer) => client.handle_connected(net.now, conn, peer),
-//!         Io::Received(conn, frame) => client.handle_frames(net.now, conn, [frame]),
-//!         Io::Timeout => client.handle_timeout(net.now),
+//!     let io = net.wait(client.poll_timeout());
+//!     let now = clock();
+//!     match io {
+//!         Io::Resolved(conn, answer) => client.handle_resolved(now, conn, answer),
+//!         Io::Connected(conn, peer) => client.handle_connected(now, conn, peer),
+//!         Io::ConnectFailed(conn, kind) => client.handle_connect_failed(now, conn, kind),
+//!         Io::Received(conn, frames) => client.handle_frames(now, conn, frames),
+//!         Io::Closed(conn, cause) => client.handle_closed(now, conn, cause),
+//!         Io::TimeIsUp => client.handle_timeout(now),
 //!     }
 //! };
 //! assert_eq!(reply[0].as_str(), Some("PONG"));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
+//!
+//! The example `poll_loop` is this loop with sockets that do not block, and the feature `driver` is it with tasks.
+//!
+//! A socket that takes no more bytes keeps its buffer and is written when it does again. What
+//! [`poll_transmit`](Client::poll_transmit) has handed out counts as written: the server may run it. Where the end of a
+//! stream is seen behind frames that are not handed in yet, say so first ([`Client::handle_ending`]): they may be old.
 //!
 //! # Errors and panics
 //!
@@ -135,6 +164,7 @@ pub mod error;
 pub mod event;
 #[cfg(feature = "explore")]
 mod fingerprint;
+pub mod guide;
 pub mod handshake;
 pub mod ids;
 pub mod mode;

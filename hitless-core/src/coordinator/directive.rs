@@ -24,7 +24,7 @@ pub enum Directive {
         host: Arc<str>,
     },
     /// Connect, do the handshake, and report with `handle_connected`, then `handle_ready`, or with
-    /// `handle_dial_failed`.
+    /// `handle_dial_failed` (`handle_lost_at_opt_in` if the link died between the opt-in and its answer).
     Dial {
         /// The connection.
         conn: ConnId,
@@ -32,9 +32,9 @@ pub enum Directive {
         address: Peer,
         /// What the handshake does about the opt-in.
         probe: Probe,
-        /// When the coordinator gives the attempt up by itself; `None` is never.
+        /// When the coordinator gives the attempt up by itself and says `Close`; `None` is never.
         until: Option<Instant>,
-        /// The connection that the new one is to take the place of.
+        /// The connection that the new one is to take the place of; `None` for one that the owner opened.
         replaces: Option<ConnId>,
     },
     /// A connection that was opened is ready: it takes requests from now on, even if it is to move at once.
@@ -49,7 +49,8 @@ pub enum Directive {
         /// The new connection, which is ready.
         to: ConnId,
     },
-    /// Give `conn` no new requests; report with `handle_drained` when every reply is in. At `until` it is closed.
+    /// Give `conn` no new requests; report with `handle_drained` when every reply is in, at once if none is owed. At
+    /// `until` the coordinator says `Close`.
     Drain {
         /// The connection.
         conn: ConnId,

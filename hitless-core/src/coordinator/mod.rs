@@ -1,10 +1,10 @@
 //! Policy alone: which address to dial, what a notification means, which connection moves when, and whose timeouts are
 //! relaxed. No frames, no bytes, no sockets.
 //!
-//! For embedders that own their I/O, pool and codec: tell it the facts (`open`, `handle_*`), obey its
-//! [`Directive`]s, call [`handle_timeout`](Coordinator::handle_timeout) when
-//! [`poll_timeout`](Coordinator::poll_timeout) says so. Every method is total: facts about connections that the
-//! coordinator has forgotten are no-ops.
+//! For embedders that own their I/O, pool and codec: tell it the facts (`open`, `handle_*`), obey its [`Directive`]s until
+//! there is none, call [`handle_timeout`](Coordinator::handle_timeout) when [`poll_timeout`](Coordinator::poll_timeout)
+//! says so. Every method is total: facts about connections that the coordinator has forgotten are no-ops. The
+//! [guide](crate::guide#embedding-the-coordinator) shows it whole, in an example that runs.
 //!
 //! ```text
 //! one connection: Resolving -> Dialing -> Negotiating -> Serving -> Draining -> (forgotten)
@@ -213,7 +213,8 @@ impl Coordinator {
         self.put_to_work(now);
     }
 
-    /// Resolving, dialling or the handshake of `conn` failed.
+    /// Resolving, dialling or the handshake of `conn` failed: it is forgotten. The dial of a handoff is repeated by
+    /// itself, under another id; any other one leads to [`Directive::Failed`].
     pub fn handle_dial_failed(&mut self, now: Instant, conn: ConnId, error: ConnectError) {
         if self.conns.get(conn).is_some_and(|entry| entry.is_attempt()) {
             self.fail_attempt(now, conn, error);
@@ -256,7 +257,8 @@ impl Coordinator {
         self.put_to_work(now);
     }
 
-    /// The socket of `conn` is gone.
+    /// The socket of `conn` is gone, and so is the coordinator's memory of it. Opening another one is the owner's business,
+    /// unless a dial that replaces it is under way.
     pub fn handle_closed(&mut self, now: Instant, conn: ConnId, cause: CloseCause) {
         let Some(entry) = self.conns.get(conn) else { return };
         match entry.phase {
@@ -271,7 +273,7 @@ impl Coordinator {
         self.put_to_work(now);
     }
 
-    /// The owner closes `conn` by itself.
+    /// The owner closes `conn` by itself, and wants nothing in its place.
     pub fn release(&mut self, now: Instant, conn: ConnId) {
         let Some(entry) = self.conns.get(conn) else { return };
         let replaced = entry.replaces;
@@ -299,7 +301,7 @@ impl Coordinator {
         self.put_to_work(now);
     }
 
-    /// The next decision.
+    /// The next decision. To be asked for after every fact, until there is none.
     pub fn poll_directive(&mut self) -> Option<Directive> {
         self.directives.pop_front()
     }
