@@ -117,6 +117,10 @@ impl Client {
     pub(super) fn open(&mut self, now: Instant, slot: usize) {
         // The new id may have the place of one that the coordinator has forgotten: what it says of that one comes first.
         self.obey_all(now);
+        if !self.lifecycle.is_running() {
+            // That was the failure by which the start was given up.
+            return;
+        }
         let conn = self.coordinator.open(now);
         // The coordinator says in its `Dial` whether to opt in.
         self.links.insert(

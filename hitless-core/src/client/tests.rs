@@ -26,6 +26,7 @@ fn peer(port: u16) -> Peer {
 struct World {
     client: Client,
     now: Instant,
+    lookups: Vec<ConnId>,
     dials: Vec<(ConnId, Peer)>,
     /// Requests written and not answered, per connection.
     pending: BTreeMap<ConnId, Vec<Bytes>>,
@@ -46,6 +47,7 @@ impl World {
         let mut world = Self {
             client: Client::new(now, Arc::new(builder.build().unwrap()), 1),
             now,
+            lookups: Vec::new(),
             dials: Vec::new(),
             pending: BTreeMap::new(),
             done: BTreeMap::new(),
@@ -67,6 +69,7 @@ impl World {
     fn drain(&mut self) {
         while let Some(action) = self.client.poll_action() {
             match action {
+                Action::Resolve { conn, .. } => self.lookups.push(conn),
                 Action::Connect { conn, address, .. } => self.dials.push((conn, address)),
                 Action::Flush { conn } => self.transmit(conn),
                 Action::Complete { request, outcome } => {
@@ -75,14 +78,12 @@ impl World {
                 Action::Close { conn, .. } => {
                     self.pending.remove(&conn);
                     self.dials.retain(|(dialled, _)| *dialled != conn);
+                    self.lookups.retain(|looked_up| *looked_up != conn);
                 }
                 Action::Started(result) => assert!(self.started.replace(result).is_none(), "started twice"),
                 Action::Emit(event) => self.events.push(event),
                 Action::Review(review) => self.reviews.push(*review),
-                Action::Resolve { .. }
-                | Action::Push { .. }
-                | Action::Reviewed { .. }
-                | Action::Terminated => {}
+                Action::Push { .. } | Action::Reviewed { .. } | Action::Terminated => {}
             }
         }
         assert!(self.client.poll_timeout().is_none_or(|at| at > self.now), "it spins");
@@ -197,6 +198,27 @@ fn a_pool_that_cannot_be_opened_says_why_after_a_few_attempts() {
     assert_eq!(attempts, 4);
     assert_eq!(world.started, Some(Err(ConnectError::Connect(io::ErrorKind::ConnectionRefused))));
     assert!(world.client.is_terminated());
+}
+
+/// INV-15: the failure that ends the start and the next dial of another slot come at the same time.
+#[test]
+fn a_start_that_is_given_up_opens_nothing() {
+    let named = Config::builder(Endpoint::parse("db.example", 6379).unwrap()).pool_size(2);
+    let mut world = World::with(|_| named);
+    let other = world.lookups.pop().unwrap();
+    for _ in 0..3 {
+        let conn = world.lookups.remove(0);
+        world.client.handle_resolved(world.now, conn, Err(io::ErrorKind::NotFound));
+        world.pass(SECOND / 4);
+    }
+    world.client.handle_resolved(world.now, other, Err(io::ErrorKind::NotFound));
+    world.drain();
+    world.now += 10 * SECOND;
+    world.client.handle_timeout(world.now);
+    world.drain();
+    assert_eq!(world.started, Some(Err(ConnectError::TimedOut(5 * SECOND))));
+    assert!(world.client.is_terminated());
+    assert_eq!(world.lookups, []);
 }
 
 #[test]
