@@ -68,6 +68,7 @@
 //!                 }
 //!                 Directive::Close { conn, .. } => network.close(conn),
 //!                 Directive::Failed { redial, .. } => network.reopen_later(redial),
+//!                 Directive::OptIn { conn } => network.opt_in(conn),
 //!                 Directive::Windows { .. } => { /* ask `relaxed` for requests in flight */ }
 //!                 Directive::Emit(event) => println!("{}", event.line(now)),
 //!                 _ => {} // said only to those who ask for it
@@ -82,6 +83,7 @@
 //!             Fact::Resolved(conn, answer) => coordinator.handle_resolved(now, conn, answer),
 //!             Fact::Connected(conn, peer) => coordinator.handle_connected(now, conn, peer),
 //!             Fact::Ready(conn, opt_in) => coordinator.handle_ready(now, conn, opt_in),
+//!             Fact::OptedIn(conn, opt_in) => coordinator.handle_opt_in(now, conn, opt_in),
 //!             Fact::Push(conn, elements) => match Notification::parse(&elements) {
 //!                 Ok(Some(notification)) => coordinator.handle_notification(now, conn, &notification),
 //!                 Ok(None) => { /* not about maintenance: yours */ }
@@ -98,6 +100,7 @@
 //! #     Resolved(ConnId, Result<Vec<std::net::IpAddr>, std::io::ErrorKind>),
 //! #     Connected(ConnId, Peer),
 //! #     Ready(ConnId, OptIn),
+//! #     OptedIn(ConnId, OptIn),
 //! #     Push(ConnId, Vec<Frame>),
 //! #     AllAnswered(ConnId),
 //! #     TimeIsUp,
@@ -122,6 +125,7 @@
 //! #         }
 //! #         self.peers.insert(conn, address);
 //! #     }
+//! #     fn opt_in(&mut self, conn: ConnId) { self.facts.push_back(Fact::OptedIn(conn, OptIn::Accepted)); }
 //! #     fn close(&mut self, conn: ConnId) { self.peers.remove(&conn); }
 //! #     fn reopen_later(&mut self, _: hitless_core::coordinator::Redial) {}
 //! #     fn wait(&mut self, _: Option<Instant>) -> Option<Fact> { self.facts.pop_front() }
@@ -156,6 +160,7 @@
 //! | a socket is connected | [`handle_connected`] | before the handshake, with the *peer*: the address that it is connected to |
 //! | the handshake is done | [`handle_ready`] | with what became of the opt-in |
 //! | the dial or the handshake failed | [`handle_dial_failed`] | at once; if the link died between the opt-in and its answer, [`handle_lost_at_opt_in`] |
+//! | an opt-in was answered | [`handle_opt_in`] | in answer to `OptIn` |
 //! | a maintenance notification | [`handle_notification`] | before the frame behind it is looked at, from the handshake on |
 //! | everything is answered | [`handle_drained`] | only after `Drain` |
 //! | a connection is gone | [`handle_closed`] | if the server or the network ended it |
@@ -173,11 +178,17 @@
 //! | [`Drain`] | give the connection nothing more; say `handle_drained` when its last reply is in, at once if it owes none |
 //! | [`Close`] | stop dialling, or close the socket. What it still carries has no reply: say that it may have run |
 //! | [`Failed`] | nothing came of `conn`: [`open`] another one when [`Redial`] says so |
+//! | [`OptIn`](crate::Directive::OptIn) | opt in on a connection that serves: its server has come to support notifications |
 //! | [`Windows`] | ask [`relaxed`] what the timeouts in flight are now; they only ever grow |
 //!
 //! A dial that replaces a connection and fails is repeated by the coordinator, in time, under another id: you report the
 //! failure, drop what you have of it, and have nothing to open. If the old connection is lost meanwhile, the dial is its
 //! slot's: it ends in `CutOver`, or in `Failed` like any other.
+//!
+//! ## What may be repeated
+//!
+//! The coordinator never sees a request. [`Replay::of`] knows which commands do no harm when they are sent a second time
+//! because a connection was lost, and which ones a shared connection cannot carry.
 //!
 //! ## What to ignore
 //!
@@ -228,6 +239,7 @@
 //! [`OptIn::of_error`]: crate::handshake::OptIn::of_error
 //! [`Probe::OptIn`]: crate::handshake::Probe::OptIn
 //! [`opt_in_command`]: crate::handshake::opt_in_command
+//! [`Replay::of`]: crate::request::Replay::of
 //! [`Reconnect`]: crate::backoff::Reconnect
 //! [`Redial`]: crate::coordinator::Redial
 //! [`open`]: crate::Coordinator::open
@@ -237,6 +249,7 @@
 //! [`handle_dial_failed`]: crate::Coordinator::handle_dial_failed
 //! [`handle_lost_at_opt_in`]: crate::Coordinator::handle_lost_at_opt_in
 //! [`handle_notification`]: crate::Coordinator::handle_notification
+//! [`handle_opt_in`]: crate::Coordinator::handle_opt_in
 //! [`handle_drained`]: crate::Coordinator::handle_drained
 //! [`handle_closed`]: crate::Coordinator::handle_closed
 //! [`handle_ending`]: crate::Coordinator::handle_ending

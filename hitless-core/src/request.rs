@@ -38,6 +38,30 @@ pub enum Replay {
     Idempotent,
 }
 
+impl Replay {
+    /// What the table of commands says of this one: by name and arguments, because some reads write if they are told to
+    /// (SORT .. STORE, GETEX).
+    ///
+    /// ```
+    /// use hitless_core::cmd;
+    /// use hitless_core::request::Replay;
+    ///
+    /// assert_eq!(Replay::of(&cmd("GET").arg("k")), Ok(Replay::Idempotent));
+    /// assert_eq!(Replay::of(&cmd("GETDEL").arg("k")), Ok(Replay::IfUnsent));
+    /// assert!(Replay::of(&cmd("SELECT").arg(1)).is_err());
+    /// ```
+    ///
+    /// # Errors
+    /// [`RefusedCommand`] for a command that a shared connection cannot carry; it says what to use instead.
+    pub fn of(command: &Command) -> Result<Self, RefusedCommand> {
+        match command_table::verdict(command) {
+            Verdict::ReadOnly => Ok(Self::Idempotent),
+            Verdict::MayWrite => Ok(Self::IfUnsent),
+            Verdict::Refused { command, instead } => Err(RefusedCommand { command, instead }),
+        }
+    }
+}
+
 /// The timeout of one request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 pub enum Timeout {
@@ -65,7 +89,7 @@ impl Request {
     /// [`RefusedCommand`] for commands that would break a shared connection for everybody else (SELECT, MULTI,
     /// SUBSCRIBE, BLPOP, ...): it says what to use instead.
     pub fn command(command: Command) -> Result<Self, RefusedCommand> {
-        let replay = replay_of(&command)?;
+        let replay = Replay::of(&command)?;
         Ok(Self {
             payload: command.into_bytes(),
             replies: NonZeroU32::MIN,
@@ -137,14 +161,6 @@ impl std::fmt::Debug for Request {
     }
 }
 
-fn replay_of(command: &Command) -> Result<Replay, RefusedCommand> {
-    match command_table::verdict(command) {
-        Verdict::ReadOnly => Ok(Replay::Idempotent),
-        Verdict::MayWrite => Ok(Replay::IfUnsent),
-        Verdict::Refused { command, instead } => Err(RefusedCommand { command, instead }),
-    }
-}
-
 /// Several commands sent as one unit: wholly on one connection, in order, in one piece.
 #[derive(Clone, Debug)]
 pub struct Pipeline {
@@ -173,7 +189,7 @@ impl Pipeline {
     /// Appends a command. A command that a shared connection cannot carry is reported when the pipeline is sent.
     #[must_use]
     pub fn command(mut self, command: Command) -> Self {
-        match replay_of(&command) {
+        match Replay::of(&command) {
             Ok(replay) => self.read_only &= replay == Replay::Idempotent,
             Err(refused) => {
                 self.refused.get_or_insert(refused);

@@ -44,6 +44,20 @@ pub(crate) async fn dial(shared: Weak<Shared>, conn: ConnId, address: Peer, prob
     }
 }
 
+/// Asks for notifications on a connection that serves, for [`Directive::OptIn`](hitless_core::Directive::OptIn).
+pub(crate) async fn opt_in_again(
+    shared: Weak<Shared>,
+    conn: ConnId,
+    peer: Peer,
+    mut connection: MultiplexedConnection,
+) {
+    let Some(config) = shared.upgrade().map(|shared| Arc::clone(&shared.config)) else { return };
+    let Ok(answer) = opt_in(&config, &peer, &mut connection).await else { return };
+    if let Some(shared) = shared.upgrade() {
+        shared.tell(|coordinator, now| coordinator.handle_opt_in(now, conn, answer));
+    }
+}
+
 /// Connects, and reports each step. Returns the task that reads and writes.
 async fn connect(
     shared: &Weak<Shared>,

@@ -15,9 +15,8 @@
 //! | `pool.rs` | what applications use: requests with their timeouts |
 //! | `shared.rs` | the lock, the timer, and the ways in for facts |
 //!
-//! Two things are as redis-rs has them, and not as the client of hitless does them: a request that was handed to a
-//! connection before its cut-over leaves by that connection, which then drains, instead of moving along; and no request
-//! is ever repeated, because redis-rs does not say which may be.
+//! One thing is as redis-rs has it, and not as the client of hitless does it: a request that was handed to a connection
+//! before its cut-over leaves by that connection, which then drains, instead of moving along.
 //!
 //! [`Coordinator`]: hitless_core::Coordinator
 //! [`MultiplexedConnection`]: redis::aio::MultiplexedConnection

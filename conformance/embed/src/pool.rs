@@ -5,13 +5,14 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use hitless_core::Config;
 use hitless_core::coordinator::CoordinatorStats;
 use hitless_core::error::{CloseCause, ConnectError, Delivery, RequestError};
 use hitless_core::event::Event;
-use redis::aio::ConnectionLike;
+use hitless_core::request::Replay;
+use hitless_core::{Config, cmd};
+use redis::aio::{ConnectionLike, MultiplexedConnection};
 use redis::io::AsyncDNSResolver;
-use redis::{Cmd, Pipeline, RedisError, RedisFuture, RedisResult, Value};
+use redis::{Arg, Cmd, Pipeline, RedisError, RedisFuture, RedisResult, Value};
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::runtime::{now, until};
@@ -81,7 +82,7 @@ impl Pool {
         Ok(Self { shared })
     }
 
-    /// Sends one command and waits for its reply.
+    /// Sends one command and waits for its reply. A read whose connection is lost is sent again over another one.
     ///
     /// # Errors
     /// There is no reply.
@@ -89,10 +90,7 @@ impl Pool {
     /// # Cancel safety
     /// The command may have run.
     pub async fn call(&self, command: &Cmd) -> Result<Value, CallError> {
-        let begun = now();
-        let lease = self.lease(begun).await?;
-        let mut connection = lease.connection.clone();
-        self.reply(begun, &lease, connection.send_packed_command(command)).await
+        self.carry(Commands::One(command)).await
     }
 
     /// Sends several commands over one connection and waits for `count` of their replies, those after `offset`.
@@ -104,14 +102,14 @@ impl Pool {
     /// The commands may have run.
     pub async fn call_all(
         &self,
-        commands: &Pipeline,
+        pipeline: &Pipeline,
         offset: usize,
         count: usize,
     ) -> Result<Vec<Value>, CallError> {
-        let begun = now();
-        let lease = self.lease(begun).await?;
-        let mut connection = lease.connection.clone();
-        self.reply(begun, &lease, connection.send_packed_commands(commands, offset, count)).await
+        match self.carry(Commands::Several { pipeline, offset, count }).await? {
+            Value::Array(replies) => Ok(replies),
+            reply => Ok(vec![reply]),
+        }
     }
 
     /// What is going on.
@@ -146,6 +144,25 @@ impl Pool {
         }
         if !was_closing {
             self.shared.emit(now(), Event::Terminated);
+        }
+    }
+
+    async fn carry(&self, commands: Commands<'_>) -> Result<Value, CallError> {
+        let begun = now();
+        loop {
+            let lease = self.lease(begun).await?;
+            let mut connection = lease.connection.clone();
+            let error = match self.reply(begun, &lease, commands.send(&mut connection)).await {
+                Err(CallError::Request(error)) => error,
+                result => return result,
+            };
+            let is_lost =
+                matches!(error, RequestError::ConnectionLost { .. } | RequestError::MoveDeadline { .. });
+            if !is_lost || !commands.are_reads() {
+                return Err(error.into());
+            }
+            // Perhaps this is the first that is heard of it: the next connection must be another one.
+            self.shared.handle_closed(lease.conn);
         }
     }
 
@@ -206,6 +223,41 @@ impl Lease<'_> {
             None => RequestError::ConnectionLost { cause: CloseCause::ByServer, delivery },
         })
     }
+}
+
+/// What is sent in one piece.
+enum Commands<'a> {
+    One(&'a Cmd),
+    Several { pipeline: &'a Pipeline, offset: usize, count: usize },
+}
+
+impl Commands<'_> {
+    async fn send(&self, connection: &mut MultiplexedConnection) -> RedisResult<Value> {
+        match *self {
+            Self::One(command) => connection.send_packed_command(command).await,
+            Self::Several { pipeline, offset, count } => {
+                connection.send_packed_commands(pipeline, offset, count).await.map(Value::Array)
+            }
+        }
+    }
+
+    /// Whether sending them twice does no harm. redis-rs does not say; the core has a table.
+    fn are_reads(&self) -> bool {
+        match self {
+            Self::One(command) => is_read(command),
+            Self::Several { pipeline, .. } => !pipeline.is_transaction() && pipeline.cmd_iter().all(is_read),
+        }
+    }
+}
+
+fn is_read(command: &Cmd) -> bool {
+    let mut words = command.args_iter().map(|word| match word {
+        Arg::Simple(word) => word,
+        // The place of a cursor.
+        _ => b"0",
+    });
+    let Some(name) = words.next() else { return false };
+    Replay::of(&cmd(name).args(words)) == Ok(Replay::Idempotent)
 }
 
 /// The time that a request has.

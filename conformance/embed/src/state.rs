@@ -115,6 +115,7 @@ impl State {
                 Directive::Failed { conn, error, redial } => {
                     self.open_failed(shared, now, conn, error, redial)
                 }
+                Directive::OptIn { conn } => self.opt_in(shared, conn),
                 // Requests in flight ask anew what their timeout is.
                 Directive::Windows { .. } => shared.changed.notify_waiters(),
                 Directive::Emit(event) => shared.emit(now, event),
@@ -253,6 +254,14 @@ impl State {
         let link = self.links.entry(conn).or_insert_with(|| Link::new(slot));
         link.task = Some(Task::spawn(dial::dial(shared.weak(), conn, address, probe)));
         self.slots[slot].next = Some(conn);
+    }
+
+    /// The server has come to support notifications: the connection asks for them after all.
+    fn opt_in(&self, shared: &Shared, conn: ConnId) {
+        let connection = self.links.get(&conn).and_then(|link| link.connection.clone());
+        let Some((peer, connection)) = self.coordinator.peer(conn).cloned().zip(connection) else { return };
+        // It ends with the connection.
+        drop(tokio::spawn(dial::opt_in_again(shared.weak(), conn, peer, connection)));
     }
 
     /// The one atomic switch: from now on the slot's requests go to `conn`.

@@ -14,7 +14,6 @@ const HANDSHAKE: &str =
     "the handshake is redis-rs's: HELLO, SELECT and CLIENT SETINFO, then the opt-in by itself";
 const PUSH_IN_HANDSHAKE: &str = "redis-rs takes a push among the replies of its handshake for one of them";
 const NO_RESP2: &str = "redis-rs does not fall back to RESP2 by itself";
-const NO_REPEATS: &str = "nothing is repeated here: redis-rs does not say which commands may be";
 const NO_LIMITS: &str = "the pool does not limit how many requests wait";
 const NO_TIMEOUTS_OF_REQUESTS: &str = "redis-rs has a timeout for all requests, none for one";
 
@@ -28,8 +27,7 @@ const DECLINED: &[(&str, &str)] = &[
     ("handshake::the_password_appears_nowhere", NO_RESP2),
     ("handshake::pushes_between_the_replies", PUSH_IN_HANDSHAKE),
     ("moving::during_the_handshake", PUSH_IN_HANDSHAKE),
-    ("moving::drain_deadline", NO_REPEATS),
-    ("requests::only_reads_are_repeated", NO_REPEATS),
+    ("requests::only_reads_are_repeated", "a request of redis-rs does not say that it may be repeated"),
     ("requests::parked_requests", NO_LIMITS),
     ("requests::limit_of_requests_in_flight", NO_LIMITS),
     ("requests::timeouts_say_what_happened", NO_TIMEOUTS_OF_REQUESTS),
