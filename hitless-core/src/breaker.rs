@@ -38,6 +38,10 @@ impl Default for BreakerConfig {
 /// that it was given in and means nothing once that is over, and the place of a trial that is never settled
 /// (its permit was dropped) is free again after `open_for`. An attempt that must be made in any case is made
 /// without a permit; its outcome does not count.
+///
+/// # State by state
+///
+#[doc = include_str!("../docs/breaker.md")]
 #[derive(Debug)]
 #[cfg_attr(feature = "explore", derive(Clone))]
 pub struct Breaker {

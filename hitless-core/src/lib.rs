@@ -175,6 +175,8 @@ pub mod review;
 pub mod rng;
 pub mod slots;
 pub mod target_policy;
+#[cfg(test)]
+mod tests;
 pub mod timer;
 pub mod windows;
 pub mod write_buffer;

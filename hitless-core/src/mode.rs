@@ -62,6 +62,10 @@ pub struct UnknownMode;
 /// What is known of one endpoint: knowledge, never policy, and a refusal is not believed for ever.
 ///
 /// The set is closed: the handshake's decision table has one column for each.
+///
+/// # State by state
+///
+#[doc = include_str!("../docs/knowledge.md")]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Support {
     /// No handshake has told yet.

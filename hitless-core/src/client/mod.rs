@@ -3,6 +3,10 @@
 //! It composes the [`Coordinator`] (what to do) with a [`Connection`] per socket (how to say it). The two meet in
 //! `settle` alone: every public `handle_*` and every request ends there, and everything that is to be done is then in
 //! one ordered queue, [`poll_action`](Client::poll_action).
+//!
+//! # State by state
+//!
+#![doc = include_str!("../../docs/client.md")]
 
 mod action;
 #[cfg(feature = "explore")]

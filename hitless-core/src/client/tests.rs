@@ -1,4 +1,5 @@
 mod model;
+mod table;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;

@@ -2,6 +2,10 @@
 //!
 //! Frames and facts come in by `handle_*`, bytes go out by [`poll_transmit`](Connection::poll_transmit), everything else
 //! by [`poll_event`](Connection::poll_event). Every method is total: after the end they are no-ops.
+//!
+//! # State by state
+//!
+#![doc = include_str!("../../docs/connection.md")]
 
 mod accepted;
 #[cfg(feature = "explore")]
@@ -61,7 +65,7 @@ pub enum ConnectionEvent {
         /// The server's replies, to be delivered if there is no later.
         replies: Replies,
     },
-    /// The answer to what [`Connection::opt_in`] has asked.
+    /// The answer to an opt-in after the handshake.
     OptedIn(OptIn),
     /// The server announces maintenance.
     Notified {

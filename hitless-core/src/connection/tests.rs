@@ -1,4 +1,5 @@
 mod model;
+mod table;
 
 use std::net::SocketAddr;
 use std::num::NonZeroU32;

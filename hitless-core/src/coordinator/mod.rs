@@ -12,6 +12,14 @@
 //!                                  ^          |
 //!                                  +- Waiting +-> StayPut      the old connection serves to the end
 //! ```
+//!
+//! # A connection, state by state
+//!
+#![doc = include_str!("../../docs/coordinator-connections.md")]
+//!
+//! # A handoff, state by state
+//!
+#![doc = include_str!("../../docs/coordinator-handoffs.md")]
 
 mod advertised;
 mod breakers;

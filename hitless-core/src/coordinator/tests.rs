@@ -2,6 +2,7 @@ mod advertised;
 mod model;
 mod opt_in;
 mod reviews;
+mod table;
 mod targets;
 
 use std::net::SocketAddr;
