@@ -6,14 +6,15 @@ use std::io;
 use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, Wake, Waker};
+use std::task::{Context, Poll, Wake, Waker, ready};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
+use bytes::BytesMut;
 use hitless_core::client::Stats;
 use hitless_core::config::ConfigBuilder;
 use hitless_core::driver::{
-    Builder, Client, Connector, Error, Events, MetricsHook, Pushes, Reply, Resolver, Runtime,
+    Builder, Client, Connector, Error, Events, MetricsHook, Pushes, Reply, Resolver, Runtime, Stream,
 };
 use hitless_core::endpoint::Peer;
 use hitless_core::error::ConnectError;
@@ -70,6 +71,7 @@ struct DriverWorld<A: Adapter> {
     push_stream: Option<Pushes>,
     pushes: Vec<Vec<Frame>>,
     names: Arc<Mutex<Names>>,
+    gate: Arc<Gate>,
     waker: Waker,
     // The runtime goes before the server, so that nothing of a failed case still dials while that stops.
     adapter: A,
@@ -91,6 +93,7 @@ impl<A: Adapter> DriverWorld<A> {
             push_stream: None,
             pushes: Vec::new(),
             names: Arc::default(),
+            gate: Arc::default(),
             waker: Waker::from(Arc::new(Unpark(thread::current()))),
             adapter: A::default(),
             server,
@@ -154,7 +157,11 @@ impl<A: Adapter> World for DriverWorld<A> {
 
     fn connect(&mut self, settings: ConfigBuilder) -> Result<(), ConnectError> {
         assert!(self.client.is_none(), "a world has one client");
-        let network = Network { sockets: A::Runtime::default(), names: Arc::clone(&self.names) };
+        let network = Network {
+            sockets: A::Runtime::default(),
+            names: Arc::clone(&self.names),
+            gate: Arc::clone(&self.gate),
+        };
         // The thread of a busy case may look late; a real application's observer is expected to keep up.
         let settings = settings.event_capacity(100_000);
         let builder = Builder::from_settings(A::Runtime::default(), network, settings);
@@ -233,6 +240,10 @@ impl<A: Adapter> World for DriverWorld<A> {
         }
     }
 
+    fn block_reads(&mut self, blocked: bool) {
+        self.gate.set(blocked);
+    }
+
     fn block_writes(&mut self, _blocked: bool) -> Result<(), &'static str> {
         Err("the system decides when a socket takes bytes")
     }
@@ -251,6 +262,57 @@ impl Wake for Unpark {
 struct Network<R> {
     sockets: R,
     names: Arc<Mutex<Names>>,
+    gate: Arc<Gate>,
+}
+
+/// What every read of the client goes through.
+#[derive(Debug, Default)]
+struct Gate(Mutex<Passage>);
+
+#[derive(Debug, Default)]
+struct Passage {
+    is_blocked: bool,
+    waiting: Vec<Waker>,
+}
+
+impl Gate {
+    fn set(&self, blocked: bool) {
+        let mut passage = lock(&self.0);
+        passage.is_blocked = blocked;
+        let waiting = std::mem::take(&mut passage.waiting);
+        drop(passage);
+        waiting.into_iter().for_each(Waker::wake);
+    }
+
+    fn poll_open(&self, cx: &Context<'_>) -> Poll<()> {
+        let mut passage = lock(&self.0);
+        if passage.is_blocked {
+            passage.waiting.push(cx.waker().clone());
+            return Poll::Pending;
+        }
+        Poll::Ready(())
+    }
+}
+
+/// A stream that is read through the gate.
+struct Gated<S> {
+    stream: S,
+    gate: Arc<Gate>,
+}
+
+impl<S: Stream> Stream for Gated<S> {
+    fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut BytesMut) -> Poll<io::Result<usize>> {
+        ready!(self.gate.poll_open(cx));
+        self.stream.poll_read(cx, buffer)
+    }
+
+    fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.stream.poll_write(cx, bytes)
+    }
+
+    fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.stream.poll_close(cx)
+    }
 }
 
 #[derive(Debug, Default)]
@@ -268,10 +330,11 @@ impl<R: Runtime> Resolver for Network<R> {
 }
 
 impl<R: Runtime + Connector> Connector for Network<R> {
-    type Stream = R::Stream;
+    type Stream = Gated<R::Stream>;
 
-    async fn connect(&self, address: Peer) -> io::Result<(R::Stream, Peer)> {
-        self.sockets.connect(address).await
+    async fn connect(&self, address: Peer) -> io::Result<(Gated<R::Stream>, Peer)> {
+        let (stream, peer) = self.sockets.connect(address).await?;
+        Ok((Gated { stream, gate: Arc::clone(&self.gate) }, peer))
     }
 }
 

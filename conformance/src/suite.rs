@@ -135,6 +135,8 @@ macro_rules! for_each_case {
                 target_is_loading,
                 reply_of_an_executed_command,
                 drain_deadline,
+                a_breaker_recovers,
+                behind_the_end,
                 during_the_handshake,
                 between_the_replies_of_a_transaction,
                 new_dials_follow_the_move,

@@ -97,6 +97,10 @@ pub trait World {
     /// Shuts the client down and waits until it is gone. Checks that nothing of it is left.
     fn shutdown(&mut self, grace: Duration);
 
+    /// Stops the client from reading, or lets it again: what has arrived by then, the end of a connection included, is
+    /// there to be read at once.
+    fn block_reads(&mut self, blocked: bool);
+
     /// Stops the client's sockets from taking bytes, or lets them again.
     ///
     /// # Errors

@@ -1,6 +1,7 @@
 //! MOVING to a named target: the pool goes there, and nobody notices.
 
-use hitless_core::error::{Delivery, RequestError};
+use hitless_core::breaker::BreakerConfig;
+use hitless_core::error::{ConnectError, Delivery, RequestError};
 use hitless_core::event::{Event, Ignored};
 use hitless_core::request::Pipeline;
 use resp3_codec::{Frame, cmd};
@@ -262,6 +263,52 @@ pub fn between_the_replies_of_a_transaction(host: &dyn Host) {
         let executed = Frame::Array(vec![ok.clone(), Frame::bulk("v")]);
         assert_eq!(replies, [ok, queued.clone(), queued, executed], "{command}");
         bed.run_until_all_at(bed.b);
+        bed.finish();
+    }
+}
+
+/// A target that fails is not tried again for a while, although it is well by then; after that it is, without anybody's
+/// doing, and the move succeeds. PITFALL-19, INV-03
+pub fn a_breaker_recovers(host: &dyn Host) {
+    let mut bed = Testbed::new(host);
+    // Of a budget of 10.8 s, retries wait 1.35 s, 2.7 s and 5.4 s, give or take a quarter: the first is denied.
+    let breaker = BreakerConfig { failures: 1, open_for: millis(2400), half_open: 1 };
+    let settings = bed.settings().maintenance(maintenance(|it| it.circuit_breaker(breaker)));
+    bed.connect_with(settings);
+    bed.start_load(4);
+    bed.refuse(bed.b, None);
+    bed.moving(bed.a, bed.b, 12);
+    bed.run_until_soon("the scout is refused", |bed| failed_handoffs(bed) == 1);
+    bed.restore(bed.b);
+    bed.run_until("they have moved", SECOND * 8, |bed| bed.cut_overs() == 3);
+    let denied =
+        |event: &&Event| matches!(event, Event::HandoffFailed { error: ConnectError::CircuitOpen, .. });
+    assert_eq!((bed.count(denied), failed_handoffs(&bed)), (1, 2), "{}", bed.history());
+    bed.run_until_all_at(bed.b);
+    bed.stop_load();
+    bed.assert_hitless(millis(50));
+    bed.finish();
+}
+
+/// An announcement that is read together with the end of its connection: nobody knows how old it is, so it opens no window
+/// and begins no move, and the connection is replaced where the name leads. PITFALL-30
+pub fn behind_the_end(host: &dyn Host) {
+    for announcement in [["MOVING", "1", "30"], ["MIGRATING", "1", "30"], ["FAILING_OVER", "1", "30"]] {
+        let mut bed = Testbed::new(host);
+        bed.connect();
+        bed.block_reads(true);
+        let target = bed.address(bed.b).to_string();
+        let [name, seq, time] = announcement;
+        bed.push(bed.a, &push_frame(&[name, seq, time, &target]));
+        bed.kill_all(bed.a, CloseHow::Fin);
+        // Over sockets the end arrives a moment later.
+        bed.run_for(millis(200));
+        bed.block_reads(false);
+        bed.run_until_soon("it is noticed", |bed| ignored(bed, Ignored::ConnectionEnding) == 3);
+        bed.run_until_all_at(bed.a);
+        let opened = bed.count(|event| matches!(event, Event::WindowOpened { .. }));
+        assert_eq!((opened, bed.moves(), bed.accepted(bed.b)), (0, 0, 0), "{name}\n{}", bed.history());
+        assert_eq!(bed.accepted(bed.a), 6);
         bed.finish();
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! An application with an event loop of its own does exactly this, with sockets where this one has a [`Wire`]:
 //!
-//! 1. hand in what arrived ([`hear`](Embedder::hear)): frames, not bytes, so each connection has a [`Decoder`];
+//! 1. hand in what arrived ([`hear`](Embedder::hear)): frames, not bytes, so each connection has a [`Decoder`]; if the end
+//!    of the stream has arrived behind them, say so first ([`handle_ending`](Client::handle_ending));
 //! 2. call [`handle_timeout`](Client::handle_timeout) when [`poll_timeout`](Client::poll_timeout) is due;
 //! 3. carry out every [`Action`] ([`obey`](Embedder::obey)) until there is none;
 //! 4. wait for the network, but no longer than `poll_timeout` says; go on with 1.
@@ -110,6 +111,9 @@ impl Embedder {
         };
         if frames.is_empty() {
             self.client.handle_received(conn);
+        }
+        if wire.has_ended(now, conn) {
+            self.client.handle_ending(conn);
         }
         self.client.handle_frames(now, conn, frames);
         if broken {

@@ -252,6 +252,11 @@ impl World for DirectWorld {
         self.step_while(|world| !world.wire.is_deserted());
     }
 
+    fn block_reads(&mut self, blocked: bool) {
+        self.wire.block_reads(blocked);
+        self.pass();
+    }
+
     fn block_writes(&mut self, blocked: bool) -> Result<(), &'static str> {
         let embedder = self.embedder.as_mut().expect("connect first");
         embedder.blocked = blocked;

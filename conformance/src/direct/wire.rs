@@ -1,6 +1,6 @@
 //! A virtual network with a server at its end: bytes arrive later, in pieces, and in order.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
@@ -58,6 +58,9 @@ pub(super) struct Wire {
     sent: u64,
     lanes: BTreeMap<ConnId, Lane>,
     by_server: BTreeMap<ServerConn, ConnId>,
+    /// Whether the client reads nothing, and what has arrived meanwhile.
+    reads_blocked: bool,
+    unread: VecDeque<Arrival>,
 }
 
 impl Wire {
@@ -71,7 +74,22 @@ impl Wire {
             sent: 0,
             lanes: BTreeMap::new(),
             by_server: BTreeMap::new(),
+            reads_blocked: false,
+            unread: VecDeque::new(),
         }
+    }
+
+    /// Keeps what arrives for the client, or lets it have what has arrived.
+    pub(super) fn block_reads(&mut self, blocked: bool) {
+        self.reads_blocked = blocked;
+    }
+
+    /// Whether the end of `conn` has arrived as well, behind what is read of it now.
+    pub(super) fn has_ended(&self, now: Instant, conn: ConnId) -> bool {
+        let is_end = |arrival: &Arrival| matches!(arrival, Arrival::Closed(ended, _) if *ended == conn);
+        let mut arrived = self.under_way.range(..=(now, u64::MAX)).map(|(_, cargo)| cargo);
+        self.unread.iter().any(is_end)
+            || arrived.any(|cargo| matches!(cargo, Cargo::ToClient(arrival) if is_end(arrival)))
     }
 
     pub(super) fn resolve(&mut self, now: Instant, conn: ConnId, host: &str) {
@@ -111,6 +129,7 @@ impl Wire {
         let at = lane.to_server.max(now);
         self.post(at, Cargo::HangUp(conn));
         self.under_way.retain(|_, cargo| !cargo.is_to_client(conn) && !cargo.is_dial_of(conn));
+        self.unread.retain(|arrival| arrival.conn() != conn);
     }
 
     /// When something arrives, or the server has something to do.
@@ -127,9 +146,17 @@ impl Wire {
 
     /// The next thing that has arrived at the client's end.
     pub(super) fn poll_arrival(&mut self, now: Instant) -> Option<Arrival> {
+        if !self.reads_blocked && !self.unread.is_empty() {
+            return self.unread.pop_front();
+        }
         loop {
             let entry = self.under_way.first_entry().filter(|entry| entry.key().0 <= now)?;
             match entry.remove() {
+                Cargo::ToClient(arrival @ (Arrival::Bytes(..) | Arrival::Closed(..)))
+                    if self.reads_blocked =>
+                {
+                    self.unread.push_back(arrival);
+                }
                 Cargo::ToClient(arrival) => {
                     if let Arrival::ConnectFailed(conn, _) = &arrival {
                         self.forget(*conn);

@@ -58,6 +58,8 @@ pub(super) struct State {
     links: BTreeMap<SocketId, Link>,
     by_server: BTreeMap<ServerConn, SocketId>,
     next_socket: u64,
+    /// The client reads nothing.
+    reads_blocked: bool,
 }
 
 /// What is under way.
@@ -110,6 +112,7 @@ impl Network {
             links: BTreeMap::new(),
             by_server: BTreeMap::new(),
             next_socket: 0,
+            reads_blocked: false,
         };
         Self { executor: executor.clone(), trace: trace.clone(), state: Arc::new(Mutex::new(state)) }
     }
@@ -154,6 +157,16 @@ impl Network {
         drop(state);
         wakers.into_iter().for_each(Waker::wake);
         acted
+    }
+
+    /// Keeps what arrives from being read, or lets it be read.
+    pub(super) fn block_reads(&self, blocked: bool) {
+        let mut state = self.state();
+        state.reads_blocked = blocked;
+        let wakers: Vec<Waker> =
+            state.links.values_mut().filter_map(|link| link.reader.take_if(|_| !blocked)).collect();
+        drop(state);
+        wakers.into_iter().for_each(Waker::wake);
     }
 
     /// Whether neither end knows of any connection, and nothing is under way.

@@ -239,6 +239,10 @@ impl World for SimWorld {
         self.step_until("the last FIN arrives", |world| world.sim.network.is_deserted());
     }
 
+    fn block_reads(&mut self, blocked: bool) {
+        self.sim.network.block_reads(blocked);
+    }
+
     fn block_writes(&mut self, _blocked: bool) -> Result<(), &'static str> {
         self.declined = true;
         Err("the driver takes a batch off the machine before it hears that the socket takes nothing")

@@ -67,6 +67,11 @@ impl Testbed {
         self.world.step(until);
     }
 
+    /// Stops the client from reading, or lets it again.
+    pub fn block_reads(&mut self, blocked: bool) {
+        self.world.block_reads(blocked);
+    }
+
     /// Stops the client's sockets from taking bytes, or lets them again; declines the case where that is not possible.
     pub fn block_writes(&mut self, blocked: bool) {
         if let Err(reason) = self.world.block_writes(blocked) {

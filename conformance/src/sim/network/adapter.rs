@@ -91,6 +91,12 @@ impl Stream for Socket {
         let state = &mut *guard;
         let splits = state.is_active(FaultKind::Splits, state.endpoint(self.id));
         let Some(link) = state.links.get_mut(&self.id) else { return Poll::Ready(Ok(0)) };
+        if state.reads_blocked {
+            let old = link.reader.replace(cx.waker().clone());
+            drop(guard);
+            drop(old);
+            return Poll::Pending;
+        }
         let room = buffer.capacity() - buffer.len();
         let most = if splits { state.rng.below(4) as usize + 1 } else { usize::MAX };
         let count = link.inbox.len().min(room).min(most);
