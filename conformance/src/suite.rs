@@ -204,6 +204,26 @@ macro_rules! for_each_case {
                 any_split_of_the_stream,
                 ;
             }
+            proxies {
+                the_same_ids,
+                answers_change,
+                pings_are_answered_by_the_proxy,
+                ;
+                taken_away_without_a_move: "it takes minutes",
+            }
+            failover {
+                refusals_are_not_seen,
+                without_a_warning_the_refusal_is_the_reply,
+                a_late_joiner_is_told_the_rest,
+                connect_during_a_failover,
+                slots_migrate,
+                ;
+            }
+            measured {
+                ;
+                a_named_endpoint: "it takes half an hour",
+                no_endpoint: "it takes half an hour",
+            }
             chaos {
                 ;
                 everything_at_once: "it takes minutes",

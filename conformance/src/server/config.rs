@@ -147,6 +147,8 @@ pub struct EndpointSpec {
     pub(super) opt_in: OptIn,
     pub(super) hello: Hello,
     pub(super) latency: Duration,
+    pub(super) answers_pings: bool,
+    pub(super) message_delay: Duration,
 }
 
 impl EndpointSpec {
@@ -159,6 +161,8 @@ impl EndpointSpec {
             opt_in: OptIn::Supported,
             hello: Hello::Supported,
             latency: Duration::ZERO,
+            answers_pings: false,
+            message_delay: Duration::ZERO,
         }
     }
 
@@ -193,6 +197,21 @@ impl EndpointSpec {
     #[must_use]
     pub fn with_latency(mut self, latency: Duration) -> Self {
         self.latency = latency;
+        self
+    }
+
+    /// The same as a proxy that answers `PING` itself: the answer says nothing of the node behind it, neither that it serves
+    /// nor that its messages have arrived.
+    #[must_use]
+    pub fn answering_pings(mut self) -> Self {
+        self.answers_pings = true;
+        self
+    }
+
+    /// The same as a proxy that is slow to pass messages of subscriptions on: later answers overtake them.
+    #[must_use]
+    pub fn with_message_delay(mut self, delay: Duration) -> Self {
+        self.message_delay = delay;
         self
     }
 }

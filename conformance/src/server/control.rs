@@ -9,10 +9,10 @@ use super::backend::{Backend, Condition};
 use super::connection::Spell;
 use super::faults::Rule;
 use super::ledger::Event;
-use super::machine::{CloseHow, EndpointId, ServerConn};
+use super::machine::{CloseHow, EndpointId, ServerConn, ServerMachine};
 use super::maintenance::{
     Closes, Completion, LiveMove, Moving, Notice, OpenOperation, Operation, Retires, completion_frame,
-    moving_frame, opener_frame, seconds_left,
+    moving_frame, opener_frame, seconds_left, slots_migrated_frame,
 };
 use super::{Hello, OptIn, Server, Timer};
 
@@ -37,8 +37,12 @@ impl<B: Backend> Server<B> {
                 self.notify(now, conn, "MOVING", seq, &moving_frame(seq, seconds_left(now, until), target));
             }
         }
-        if live.moving.retires == Retires::AtOnce {
-            self.refuse_dials(now, source, None);
+        match live.moving.retires {
+            Retires::AtOnce => self.refuse_dials(now, source, None),
+            Retires::After(time) => {
+                self.timers.insert((now + time, Timer::Retire(live.id)));
+            }
+            Retires::AtClose | Retires::Never => {}
         }
         self.timers.insert((live.close_at, Timer::CloseMove(live.id)));
         self.maintenance.moves.push(live);
@@ -63,6 +67,23 @@ impl<B: Backend> Server<B> {
     /// Completes a failover with `FAILED_OVER`. Returns its id.
     pub fn failed_over(&mut self, now: Instant, notice: Notice) -> u64 {
         self.finish(now, Operation::Failover, notice)
+    }
+
+    /// Announces `SMIGRATING` to the whole database. Returns its id.
+    pub fn slots_migrating(&mut self, now: Instant, notice: Notice) -> u64 {
+        self.begin(now, Operation::SlotMigration, notice)
+    }
+
+    /// Tells every connection with `SMIGRATED` that slots have gone from one endpoint to another, as nodes do that are not
+    /// concerned as well. Newcomers are not told. Returns its id.
+    pub fn slots_migrated(&mut self, now: Instant, from: EndpointId, to: EndpointId, notice: Notice) -> u64 {
+        let seq = self.maintenance.claim_seq(notice.seq);
+        let [source, target] = [from, to].map(|endpoint| self.address(endpoint).to_string());
+        let slots = notice.parts.clone().unwrap_or_default();
+        let frame = slots_migrated_frame(seq, &source, &target, &slots);
+        self.notify_database(now, Operation::SlotMigration.completion(), seq, &notice, &frame);
+        self.maintenance.open.retain(|open| open.operation != Operation::SlotMigration);
+        seq
     }
 
     /// Forgets moves and operations under way: nothing is closed and nobody is told any more.
@@ -113,6 +134,14 @@ impl<B: Backend> Server<B> {
         if let Some(endpoint) = self.endpoint_of(conn) {
             self.ledger.add(now, endpoint, Some(conn), Event::Notified { name, seq });
             self.write_urgent(now, conn, |buf| frame.encode(buf));
+        }
+    }
+
+    /// The source of a move refuses dials before its connections are closed.
+    pub(super) fn on_retired(&mut self, now: Instant, id: u64) {
+        let source = self.maintenance.moves.iter().find(|live| live.id == id).map(|live| live.source);
+        if let Some(source) = source {
+            self.refuse_dials(now, source, None);
         }
     }
 

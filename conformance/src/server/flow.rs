@@ -7,7 +7,7 @@ use bytes::{Bytes, BytesMut};
 use resp3_codec::Frame;
 
 use super::backend::{Backend, Effect, Turn};
-use super::config::Hello;
+use super::config::{EndpointSpec, Hello};
 use super::connection::{Connection, Notifications, OwnAnswer};
 use super::faults::Fault;
 use super::ledger::{ClosedBy, Event};
@@ -116,7 +116,9 @@ impl<B: Backend> ServerMachine for Server<B> {
         while self.timers.first().is_some_and(|(at, _)| *at <= now) {
             match self.timers.pop_first() {
                 Some((_, Timer::Release(conn))) => self.release(now, conn),
+                Some((_, Timer::Retire(id))) => self.on_retired(now, id),
                 Some((_, Timer::CloseMove(id))) => self.on_move_over(now, id),
+                Some((_, Timer::Message(number))) => self.on_message_due(now, number),
                 Some((_, Timer::Listen(_))) | None => {}
             }
         }
@@ -151,7 +153,7 @@ impl<B: Backend> Server<B> {
         let own = match self.rules.on_request(endpoint, conn, &request) {
             Some(Fault::CloseUnexecuted(how)) => return self.close(now, conn, how),
             Some(Fault::Refuse(frame)) => Some(OwnAnswer::Frame(frame)),
-            _ => own_answer(self.endpoints[endpoint.index()].spec.hello, &request),
+            _ => own_answer(&self.endpoints[endpoint.index()].spec, &request),
         };
         let turn = if own.is_some() { Turn::Announce } else { Turn::Execute };
         connection.own_answers.extend(own);
@@ -163,7 +165,7 @@ impl<B: Backend> Server<B> {
         while let Some(effect) = self.effects.pop_front() {
             match effect {
                 Effect::Reply { conn, request, frame } => self.reply(now, conn, &request, &frame),
-                Effect::Push { conn, frame } => self.write_reply(now, conn, &frame, Duration::ZERO),
+                Effect::Push { conn, frame } => self.pass_on(now, conn, frame),
                 Effect::Raw { conn, bytes } => {
                     self.write(now, conn, Duration::ZERO, |buf| buf.extend_from_slice(&bytes))
                 }
@@ -180,6 +182,26 @@ impl<B: Backend> Server<B> {
                 }
                 Effect::Close { conn, how } => self.close(now, conn, how),
             }
+        }
+    }
+
+    /// Writes a message of a subscription, sooner or later.
+    fn pass_on(&mut self, now: Instant, conn: ServerConn, frame: Frame) {
+        let Some(connection) = self.connections.get(&conn) else { return };
+        let delay = self.endpoints[connection.endpoint.index()].spec.message_delay;
+        if delay.is_zero() {
+            return self.write_reply(now, conn, &frame, Duration::ZERO);
+        }
+        // Not in the outbox: what is answered meanwhile overtakes it.
+        let number = self.next_message;
+        self.next_message += 1;
+        self.messages.insert(number, (conn, frame));
+        self.timers.insert((now + delay, Timer::Message(number)));
+    }
+
+    fn on_message_due(&mut self, now: Instant, number: u64) {
+        if let Some((conn, frame)) = self.messages.remove(&number) {
+            self.write_reply(now, conn, &frame, Duration::ZERO);
         }
     }
 
@@ -296,14 +318,17 @@ impl<B: Backend> Server<B> {
 }
 
 /// What the server answers instead of its backend.
-fn own_answer(hello: Hello, request: &Request) -> Option<OwnAnswer> {
+fn own_answer(spec: &EndpointSpec, request: &Request) -> Option<OwnAnswer> {
     if request.is("CLIENT MAINT_NOTIFICATIONS") {
         return Some(OwnAnswer::OptIn);
+    }
+    if spec.answers_pings && request.is("PING") && request.words().len() == 1 {
+        return Some(OwnAnswer::Frame(Frame::Simple(Bytes::from_static(b"PONG"))));
     }
     if !request.is("HELLO") {
         return None;
     }
-    match hello {
+    match spec.hello {
         Hello::Supported => None,
         Hello::Unknown => Some(OwnAnswer::Frame(Frame::Error(Bytes::from(unknown_command(request))))),
         Hello::NoProto if request.key().is_none_or(|version| &version[..] == b"2") => None,

@@ -59,6 +59,8 @@ pub enum Closes {
 pub enum Retires {
     /// From the announcement on.
     AtOnce,
+    /// From so long after the announcement on: the address moves before its connections are closed.
+    After(Duration),
     /// From the moment on at which its connections are closed.
     AtClose,
     /// Never: a virtual address that leads to the new node, or a node that stays.
@@ -138,12 +140,13 @@ impl Moving {
     }
 }
 
-/// A `MIGRATING`, `MIGRATED`, `FAILING_OVER` or `FAILED_OVER`.
+/// A `MIGRATING`, `MIGRATED`, `FAILING_OVER`, `FAILED_OVER`, `SMIGRATING` or `SMIGRATED`.
 #[derive(Clone, Debug)]
 pub struct Notice {
     pub(super) seq: Option<u64>,
     pub(super) time: Duration,
-    pub(super) shards: Option<String>,
+    /// Shards, or ranges of slots, as they stand in the frame.
+    pub(super) parts: Option<String>,
     pub(super) to: Recipients,
 }
 
@@ -152,7 +155,13 @@ impl Notice {
     /// Told to all, for shard 1.
     #[must_use]
     pub fn new(time: Duration) -> Self {
-        Self { seq: None, time, shards: Some("[\"1\"]".to_owned()), to: Recipients::All }
+        Self { seq: None, time, parts: Some("[\"1\"]".to_owned()), to: Recipients::All }
+    }
+
+    /// Of slots, as `"1,7-9"`, that migrate within `time`, which is not told.
+    #[must_use]
+    pub fn of_slots(slots: &str, time: Duration) -> Self {
+        Self { parts: Some(slots.to_owned()), ..Self::new(time) }
     }
 
     /// The same with this id instead of the next one of the database.
@@ -165,14 +174,14 @@ impl Notice {
     /// The same for these shards, sent as the text of a JSON array.
     #[must_use]
     pub fn with_shards(mut self, shards: &[&str]) -> Self {
-        self.shards = Some(format!("[\"{}\"]", shards.join("\",\"")));
+        self.parts = Some(format!("[\"{}\"]", shards.join("\",\"")));
         self
     }
 
     /// The same without an element for shards.
     #[must_use]
     pub fn without_shards(mut self) -> Self {
-        self.shards = None;
+        self.parts = None;
         self
     }
 
@@ -190,11 +199,12 @@ impl Default for Notice {
     }
 }
 
-/// The two operations that are announced and completed for a whole database.
+/// The operations that are announced and completed for a whole database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Operation {
     Migration,
     Failover,
+    SlotMigration,
 }
 
 impl Operation {
@@ -202,6 +212,7 @@ impl Operation {
         match self {
             Self::Migration => "MIGRATING",
             Self::Failover => "FAILING_OVER",
+            Self::SlotMigration => "SMIGRATING",
         }
     }
 
@@ -209,6 +220,7 @@ impl Operation {
         match self {
             Self::Migration => "MIGRATED",
             Self::Failover => "FAILED_OVER",
+            Self::SlotMigration => "SMIGRATED",
         }
     }
 }
@@ -300,18 +312,28 @@ pub(super) fn moving_frame(seq: u64, seconds: i64, target: Option<Frame>) -> Fra
     Frame::Push(elements)
 }
 
-/// `>4 MIGRATING seq time_s shards`.
+/// `>4 MIGRATING seq time_s shards`, or `>3 SMIGRATING seq slots`.
 pub(super) fn opener_frame(operation: Operation, seq: u64, seconds: i64, notice: &Notice) -> Frame {
-    let mut elements = vec![word(operation.opener()), number(seq), Frame::Integer(seconds)];
-    elements.extend(notice.shards.as_ref().map(|shards| Frame::Bulk(Bytes::from(shards.clone()))));
+    let mut elements = vec![word(operation.opener()), number(seq)];
+    if operation != Operation::SlotMigration {
+        elements.push(Frame::Integer(seconds));
+    }
+    elements.extend(notice.parts.as_ref().map(|parts| Frame::Bulk(Bytes::from(parts.clone()))));
     Frame::Push(elements)
 }
 
 /// `>3 MIGRATED seq shards`.
 pub(super) fn completion_frame(operation: Operation, seq: u64, notice: &Notice) -> Frame {
     let mut elements = vec![word(operation.completion()), number(seq)];
-    elements.extend(notice.shards.as_ref().map(|shards| Frame::Bulk(Bytes::from(shards.clone()))));
+    elements.extend(notice.parts.as_ref().map(|parts| Frame::Bulk(Bytes::from(parts.clone()))));
     Frame::Push(elements)
+}
+
+/// `>3 SMIGRATED seq [[source, target, slots]]`.
+pub(super) fn slots_migrated_frame(seq: u64, from: &str, to: &str, slots: &str) -> Frame {
+    let words = [from, to, slots].map(|text| Frame::Bulk(Bytes::from(text.to_owned())));
+    let moved = Frame::Array(vec![Frame::Array(words.to_vec())]);
+    Frame::Push(vec![word(Operation::SlotMigration.completion()), number(seq), moved])
 }
 
 fn word(text: &'static str) -> Frame {

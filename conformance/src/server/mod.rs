@@ -40,6 +40,8 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Instant;
 
+use resp3_codec::Frame;
+
 pub use backend::{Backend, Condition, Effect, Effects, Protocol, Turn};
 pub use config::{Detail, EndpointSpec, Hello, OptIn, ServerConfig, User};
 pub use control::push_frame;
@@ -75,6 +77,9 @@ pub struct Server<B = Dataset> {
     closing: Vec<ServerConn>,
     /// Connections that are gone, to be reported.
     closed: VecDeque<(ServerConn, CloseHow)>,
+    /// Messages that their endpoint is slow to pass on, by number.
+    messages: BTreeMap<u64, (ServerConn, Frame)>,
+    next_message: u64,
 }
 
 /// What is to be done at a moment. Stale timers are no-ops.
@@ -82,8 +87,12 @@ pub struct Server<B = Dataset> {
 enum Timer {
     /// Delayed bytes of a connection are due.
     Release(ServerConn),
+    /// The source of a move refuses dials.
+    Retire(u64),
     /// The time of a move is over.
     CloseMove(u64),
+    /// A message that its endpoint was slow to pass on is due.
+    Message(u64),
     /// An endpoint listens again.
     Listen(EndpointId),
 }
@@ -115,6 +124,8 @@ impl<B: Backend> Server<B> {
             ready: VecDeque::new(),
             closing: Vec::new(),
             closed: VecDeque::new(),
+            messages: BTreeMap::new(),
+            next_message: 0,
         }
     }
 

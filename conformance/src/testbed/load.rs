@@ -11,15 +11,17 @@ use super::{get, incr, millis, set};
 use crate::server::{Event, Ledger};
 use crate::world::{Ticket, World};
 
-/// Between the end of one operation of a task and the next one.
+/// Between the end of one operation of a task and the next one, usually.
 const THINK_TIME: Duration = millis(5);
 
-/// Tasks that repeat INCR, SET and GET, each on keys of its own and one operation at a time.
+/// Tasks that repeat INCR, SET and GET, or GET alone, each on keys of its own and one operation at a time.
 ///
 /// INV-02: every reply is known in advance (the next number, the last value), so that a reply of somebody else shows.
 #[derive(Debug)]
 pub struct Load {
     tasks: Vec<Task>,
+    mix: Mix,
+    think_time: Duration,
     stopping: bool,
     completed: usize,
     longest: Duration,
@@ -34,6 +36,15 @@ pub struct Operation {
     pub token: String,
     /// When it was sent.
     pub sent_at: Instant,
+}
+
+/// What the tasks do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Mix {
+    /// INCR, SET and GET in turn.
+    Everything,
+    /// GET only: what may be asked again whatever happens.
+    Reads,
 }
 
 #[derive(Debug)]
@@ -58,17 +69,26 @@ enum State {
 }
 
 impl Load {
-    pub(super) fn new(tasks: usize) -> Self {
+    pub(super) fn new(tasks: usize, mix: Mix) -> Self {
+        let turn = mix.next(None);
         let task =
-            |number| Task { number, turn: 0, state: State::Ready, counted: 0, unsure: 0, values: vec![None] };
+            |number| Task { number, turn, state: State::Ready, counted: 0, unsure: 0, values: vec![None] };
         Self {
             tasks: (0..tasks).map(task).collect(),
+            mix,
+            think_time: THINK_TIME,
             stopping: false,
             completed: 0,
             longest: Duration::ZERO,
             errors: Vec::new(),
             operations: Vec::new(),
         }
+    }
+
+    /// The same with longer pauses, for a case that takes long.
+    pub(super) fn thinking(mut self, think_time: Duration) -> Self {
+        self.think_time = think_time;
+        self
     }
 
     /// Takes in what has ended, and sends what is due.
@@ -83,8 +103,8 @@ impl Load {
                     Ok(()) => self.completed += 1,
                     Err(error) => self.errors.push(error),
                 }
-                task.turn += 1;
-                task.state = State::Resting(now + THINK_TIME);
+                task.turn = self.mix.next(Some(task.turn));
+                task.state = State::Resting(now + self.think_time);
             }
             if matches!(task.state, State::Resting(until) if until <= now) {
                 task.state = State::Ready;
@@ -108,7 +128,7 @@ impl Load {
             Ok(ticket) => task.state = State::Waiting { ticket, sent_at },
             Err(error) => {
                 self.errors.push(format!("not accepted: {error}"));
-                task.state = State::Resting(sent_at + THINK_TIME);
+                task.state = State::Resting(sent_at + self.think_time);
             }
         }
     }
@@ -169,6 +189,16 @@ impl Load {
         tokens.sort();
         let twice = tokens.windows(2).find(|pair| pair[0] == pair[1]);
         assert!(twice.is_none(), "INV-05: executed twice: {twice:?}");
+    }
+}
+
+impl Mix {
+    /// The turn after `turn`, or the first one. Every third is an INCR, a SET and a GET.
+    fn next(self, turn: Option<u64>) -> u64 {
+        match self {
+            Self::Everything => turn.map_or(0, |turn| turn + 1),
+            Self::Reads => turn.map_or(2, |turn| turn + 3),
+        }
     }
 }
 

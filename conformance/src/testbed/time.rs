@@ -3,6 +3,7 @@
 use std::panic::resume_unwind;
 use std::time::{Duration, Instant};
 
+use super::load::Mix;
 use super::{Declined, Load, SOON, Testbed};
 
 impl Testbed {
@@ -84,7 +85,17 @@ impl Testbed {
 impl Testbed {
     /// Starts `tasks` tasks that repeat INCR, SET and GET on keys of their own.
     pub fn start_load(&mut self, tasks: usize) {
-        self.load = Some(Load::new(tasks));
+        self.load = Some(Load::new(tasks, Mix::Everything));
+    }
+
+    /// Starts a load that pauses for so long between two operations: for cases that take long.
+    pub fn start_slow_load(&mut self, tasks: usize, think_time: Duration) {
+        self.load = Some(Load::new(tasks, Mix::Everything).thinking(think_time));
+    }
+
+    /// The same, of reads alone: even a connection that is lost must not show.
+    pub fn start_slow_reads(&mut self, tasks: usize, think_time: Duration) {
+        self.load = Some(Load::new(tasks, Mix::Reads).thinking(think_time));
     }
 
     /// Lets every task finish what it is doing, and checks the laws of the load. Without a load it does nothing.

@@ -209,6 +209,35 @@ fn a_blocked_client_ends_by_timeout_by_another_client_or_by_a_demotion() {
 }
 
 #[test]
+fn ids_of_clients_are_those_of_an_endpoint() {
+    let mut lab = Lab::new();
+    let (here, there, again) = (lab.dial(lab.a), lab.dial(lab.b), lab.dial(lab.a));
+    assert_eq!(lab.ask(here, "CLIENT ID"), lab.ask(there, "CLIENT ID"), "they collide");
+    assert_eq!(lab.ask(again, "CLIENT ID"), ":2\r\n");
+    assert!(lab.ask(here, "CLIENT LIST ID 2").contains("id=2"));
+    assert!(!lab.ask(there, "CLIENT LIST ID 2").contains("id=2"), "a proxy lists its own");
+}
+
+#[test]
+fn a_proxy_answers_pings_whatever_the_node_behind_it_does() {
+    let proxy = |spec: EndpointSpec| spec.answering_pings().with_message_delay(SECOND);
+    let mut lab = Lab::new();
+    let endpoint = lab.server.add_endpoint(proxy(EndpointSpec::new("10.0.0.3:6379".parse().unwrap())));
+    let (conn, publisher) = (lab.dial(endpoint), lab.dial(lab.a));
+    lab.ask(conn, "HELLO 3");
+    lab.ask(conn, "SUBSCRIBE a");
+    lab.ask(publisher, "PUBLISH a x");
+    assert_eq!(lab.ask(conn, "PING"), "+PONG\r\n", "the message comes behind it");
+    lab.pass(SECOND);
+    assert_eq!(lab.read(conn), ">3\r\n$7\r\nmessage\r\n$1\r\na\r\n$1\r\nx\r\n");
+    assert_eq!(lab.ask(conn, "PING hello"), "$5\r\nhello\r\n", "that one is passed on");
+    lab.ask(publisher, "PUBLISH a y");
+    lab.server.kill(lab.now, conn, CloseHow::Fin);
+    lab.pass(SECOND * 2);
+    assert_eq!(lab.read(conn), "", "it is nobody's any more");
+}
+
+#[test]
 fn a_client_that_left_is_served_nothing() {
     let mut lab = Lab::new();
     let (gone, waiter, pusher) = (lab.dial(lab.a), lab.dial(lab.a), lab.dial(lab.a));

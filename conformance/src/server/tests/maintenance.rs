@@ -59,6 +59,65 @@ fn a_move_closes_and_retires_as_it_is_told_to() {
 }
 
 #[test]
+fn an_address_may_move_before_its_connections_are_closed() {
+    let mut lab = Lab::new();
+    let left = lab.opted_in(lab.a);
+    lab.server.moving(
+        lab.now,
+        lab.a,
+        moving(lab.b, 15).retiring(Retires::After(Duration::from_millis(8600))),
+    );
+    lab.pass(Duration::from_millis(8599));
+    lab.dial(lab.a);
+    lab.pass(Duration::from_millis(1));
+    assert_eq!(lab.server.accept(lab.now, lab.a), Err(DialRefused::Refused));
+    lab.read(left);
+    assert_eq!(lab.ask(left, "PING"), "+PONG\r\n", "who is there stays");
+    lab.pass(Duration::from_millis(6400));
+    assert_eq!(lab.closes().len(), 2);
+}
+
+#[test]
+fn slots_that_migrate_are_told_to_all_and_again_to_late_joiners() {
+    let mut lab = Lab::new();
+    let told = [lab.opted_in(lab.a), lab.opted_in(lab.b)];
+    lab.server.slots_migrating(lab.now, Notice::of_slots("1,7-9", SECOND * 30).with_seq(4));
+    for conn in told {
+        assert_eq!(lab.read(conn), ">3\r\n$10\r\nSMIGRATING\r\n:4\r\n$5\r\n1,7-9\r\n");
+    }
+    let late = lab.opted_in(lab.a);
+    assert_eq!(lab.server.ledger().notified(late).collect::<Vec<_>>(), [("SMIGRATING", 4)]);
+    lab.server.slots_migrated(lab.now, lab.a, lab.b, Notice::of_slots("1,7-9", SECOND).with_seq(6));
+    for conn in told {
+        let sent = lab.read(conn);
+        let moved = "*3\r\n$13\r\n10.0.0.1:6379\r\n$13\r\n10.0.0.2:6379\r\n$5\r\n1,7-9\r\n";
+        assert_eq!(sent, format!(">3\r\n$9\r\nSMIGRATED\r\n:6\r\n*1\r\n{moved}"));
+    }
+    let later = lab.opted_in(lab.a);
+    assert_eq!(lab.server.ledger().notified(later).count(), 0, "it is not retained");
+}
+
+#[test]
+fn every_opener_is_told_again_with_the_time_that_is_left() {
+    for operation in ["MIGRATING", "FAILING_OVER"] {
+        let mut lab = Lab::new();
+        let notice = Notice::new(SECOND * 30).with_seq(4);
+        match operation {
+            "MIGRATING" => lab.server.migrating(lab.now, notice),
+            _ => lab.server.failing_over(lab.now, notice),
+        };
+        lab.pass(Duration::from_millis(28_500));
+        let conn = lab.dial(lab.b);
+        lab.ask(conn, "HELLO 3");
+        let told = lab.ask(conn, "CLIENT MAINT_NOTIFICATIONS ON");
+        assert!(told.contains(&format!("{operation}\r\n:4\r\n:2\r\n")), "{told}");
+        lab.pass(Duration::from_millis(1500));
+        let late = lab.opted_in(lab.b);
+        assert_eq!(lab.server.ledger().notified(late).count(), 0, "the time is over");
+    }
+}
+
+#[test]
 fn late_joiners_are_told_right_behind_their_ok() {
     let mut lab = Lab::new();
     lab.server.failed_over(lab.now, Notice::default().with_seq(3));

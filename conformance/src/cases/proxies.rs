@@ -1,0 +1,97 @@
+//! Several proxies behind one name: what DNS answers changes, and each proxy has its own ids and its own moves.
+
+use hitless_core::event::Event;
+use resp3_codec::{Frame, cmd};
+
+use crate::server::{CloseHow, Condition, Moving, Notice, Target};
+use crate::testbed::{NAME, SECOND, Testbed, get, maintenance, millis, set};
+use crate::world::{Host, Layout};
+
+/// A client of a name that leads to the endpoints `a` and `b`, with two connections to each.
+fn connected(host: &dyn Host) -> Testbed {
+    let mut bed = Testbed::builder(host).layout(Layout::Hosts).build();
+    bed.set_name(NAME, &[bed.a, bed.b]);
+    let settings = bed.settings_by_name().pool_size(4);
+    bed.connect_with(settings);
+    assert_eq!((bed.accepted(bed.a), bed.accepted(bed.b)), (2, 2));
+    bed
+}
+
+/// Two proxies give their clients the same ids: the client takes no connection for another one, and the move of the one
+/// proxy touches nothing of the other. PITFALL-36
+pub fn the_same_ids(host: &dyn Host) {
+    let mut bed = connected(host);
+    let mut ids: Vec<_> = (0..4).map(|_| bed.call(cmd("CLIENT").arg("ID"))).collect();
+    ids.sort_by_key(Frame::as_int);
+    assert_eq!(ids, [1, 1, 2, 2].map(Frame::Integer));
+    let at_b = bed.connections(bed.b);
+    bed.moving(bed.a, bed.c, 2);
+    bed.run_until_soon("those of the one have moved", |bed| bed.cut_overs() == 2);
+    assert_eq!(bed.connections(bed.b), at_b);
+    bed.finish();
+}
+
+/// What the name leads to changes from move to move, and old addresses are still among the answers for a while: nobody goes
+/// to where a proxy retires, and nobody goes round in circles. PITFALL-29, PITFALL-36, INV-03
+pub fn answers_change(host: &dyn Host) {
+    let mut bed = connected(host);
+    bed.start_load(8);
+    bed.announce(bed.a, Moving::new(Target::Null, SECOND * 4));
+    bed.run_for(SECOND);
+    // The retiring address is named beside the new one.
+    bed.set_name(NAME, &[bed.c, bed.a]);
+    bed.run_until("those of the one have moved", SECOND * 4, |bed| bed.cut_overs() == 2);
+    assert_eq!((bed.accepted(bed.b), bed.accepted(bed.c)), (2, 2), "{}", bed.history());
+    bed.announce(bed.b, Moving::new(Target::Null, SECOND * 4));
+    bed.run_for(SECOND);
+    bed.set_name(NAME, &[bed.a, bed.b, bed.c]);
+    bed.run_until_all_at(bed.c);
+    assert_eq!((bed.accepted(bed.a), bed.accepted(bed.b), bed.accepted(bed.c)), (2, 2, 4));
+    bed.stop_load();
+    bed.assert_hitless(millis(50));
+    bed.finish();
+}
+
+/// A proxy is taken away as real servers do it: nobody is told of a move, its address leaves DNS, and half a minute later
+/// its connections are closed without a word. Reads notice nothing, and the new connections go where the name leads.
+pub fn taken_away_without_a_move(host: &dyn Host) {
+    for how in [CloseHow::Fin, CloseHow::Reset] {
+        let mut bed = connected(host);
+        bed.start_slow_reads(4, millis(150));
+        bed.server(|server, now| server.migrating(now, Notice::new(SECOND * 2)));
+        bed.run_for(SECOND * 2);
+        bed.set_name(NAME, &[bed.b]);
+        bed.server(|server, now| server.migrated(now, Notice::default()));
+        bed.run_for(SECOND * 35);
+        bed.refuse(bed.a, None);
+        bed.kill_all(bed.a, how);
+        bed.run_until_all_at(bed.b);
+        bed.run_for(SECOND * 60);
+        assert_eq!((bed.moves(), bed.accepted(bed.a), bed.accepted(bed.b)), (0, 2, 4), "{}", bed.history());
+        bed.stop_load();
+        bed.assert_hitless(millis(200));
+        bed.finish();
+    }
+}
+
+/// A proxy that answers PING itself while the node behind it is loading: that answer is no reason to believe that anything
+/// else works. A read inside the window waits until the node serves.
+pub fn pings_are_answered_by_the_proxy(host: &dyn Host) {
+    let mut bed = Testbed::builder(host).endpoints(|spec| spec.answering_pings()).build();
+    let settings = bed.settings().pool_size(1).maintenance(maintenance(|it| it.relaxed_timeout(SECOND * 5)));
+    bed.connect_with(settings);
+    bed.call(set("k", "v"));
+    bed.server(|server, now| server.failing_over(now, Notice::new(SECOND * 5)));
+    bed.run_until_soon("the window opens", |bed| {
+        bed.count(|event| matches!(event, Event::WindowOpened { .. })) == 1
+    });
+    let a = bed.a;
+    bed.server(|server, now| server.set_condition(now, a, Condition::Loading));
+    let read = bed.send(get("k"));
+    assert_eq!(bed.call(cmd("PING")), Frame::simple("PONG"));
+    bed.run_for(millis(300));
+    assert!(bed.outcome(read).is_none(), "it waits");
+    bed.server(|server, now| server.set_condition(now, a, Condition::Serving));
+    assert_eq!(bed.reply(read), Frame::bulk("v"));
+    bed.finish();
+}
