@@ -12,6 +12,7 @@ use hitless_core::ids::ConnId;
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, ProtocolVersion, RedisConnectionInfo, RedisError, Value};
 use tokio::net::TcpStream;
+use tokio::runtime::Handle;
 
 use crate::push::frame;
 use crate::runtime::Task;
@@ -90,7 +91,7 @@ async fn connect(
     let identity = identity(&config);
     let connecting = MultiplexedConnection::new_with_config(&identity, stream, settings);
     let (mut connection, driver) = connecting.await.map_err(|error| handshake_failed(&error))?;
-    let driver = Task::spawn(driver);
+    let driver = Task::spawn(&Handle::current(), driver);
 
     let opt_in = match probe {
         Probe::OptIn => opt_in(&config, &peer, &mut connection).await?,

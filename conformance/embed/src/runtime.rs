@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use redis::io::AsyncDNSResolver;
 use redis::{RedisError, RedisFuture};
+use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
 /// The one place where time comes from.
@@ -26,8 +27,8 @@ pub(crate) async fn until(instant: Option<Instant>) {
 pub(crate) struct Task(JoinHandle<()>);
 
 impl Task {
-    pub(crate) fn spawn(task: impl Future<Output = ()> + Send + 'static) -> Self {
-        Self(tokio::spawn(task))
+    pub(crate) fn spawn(runtime: &Handle, task: impl Future<Output = ()> + Send + 'static) -> Self {
+        Self(runtime.spawn(task))
     }
 
     /// Waits until it ends by itself.

@@ -11,6 +11,7 @@ use hitless_core::{Config, Coordinator};
 use redis::aio::MultiplexedConnection;
 use redis::io::AsyncDNSResolver;
 use redis::{PushInfo, PushKind};
+use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::sync::mpsc::UnboundedSender;
 
@@ -33,6 +34,8 @@ pub(crate) struct Shared {
     pub(crate) names: Box<dyn AsyncDNSResolver>,
     /// Wakes those who wait for a connection, and those whose timeout may have changed.
     pub(crate) changed: Notify,
+    /// Where tasks run, also those that somebody begins who is not in one.
+    runtime: Handle,
     /// Handed to tasks, so that none of them keeps the pool alive.
     this: Weak<Self>,
     observer: UnboundedSender<Said>,
@@ -51,13 +54,15 @@ impl Shared {
     ) -> Arc<Self> {
         let config = Arc::new(config);
         let alarm = Arc::new(Notify::new());
+        let runtime = Handle::current();
         Arc::new_cyclic(|this: &Weak<Self>| Self {
             names: Box::new(names),
             changed: Notify::new(),
             this: Weak::clone(this),
             observer,
             state: Mutex::new(State::new(Arc::clone(&config), seed)),
-            _timekeeper: Task::spawn(keep_time(Weak::clone(this), Arc::clone(&alarm))),
+            _timekeeper: Task::spawn(&runtime, keep_time(Weak::clone(this), Arc::clone(&alarm))),
+            runtime,
             alarm,
             config,
         })
@@ -135,9 +140,20 @@ impl Shared {
         let _ = self.observer.send(Said::Event(now, event));
     }
 
-    /// The pool, for tasks that must not keep it alive.
-    pub(crate) fn weak(&self) -> Weak<Self> {
-        Weak::clone(&self.this)
+    /// Begins a task that ends with its owner. It is given the pool without keeping it alive.
+    pub(crate) fn spawn<F>(&self, task: impl FnOnce(Weak<Self>) -> F) -> Task
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        Task::spawn(&self.runtime, task(Weak::clone(&self.this)))
+    }
+
+    /// Begins a task that ends by itself.
+    pub(crate) fn spawn_detached<F>(&self, task: impl FnOnce(Weak<Self>) -> F)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        self.runtime.spawn(task(Weak::clone(&self.this)));
     }
 }
 

@@ -98,7 +98,7 @@ impl State {
             match directive {
                 // An answer for a connection that is forgotten by then does nothing, so nobody keeps the task.
                 Directive::Resolve { conn, host } => {
-                    drop(tokio::spawn(dial::resolve(shared.weak(), conn, host)))
+                    shared.spawn_detached(|shared| dial::resolve(shared, conn, host));
                 }
                 // `until` is the coordinator's to watch: when it is over, it says `Close`.
                 Directive::Dial { conn, address, probe, until: _, replaces } => {
@@ -252,7 +252,7 @@ impl State {
         let of_predecessor = replaces.and_then(|from| self.links.get(&from)).map(|link| link.slot);
         let Some(slot) = of_its_own.or(of_predecessor) else { return self.coordinator.release(now, conn) };
         let link = self.links.entry(conn).or_insert_with(|| Link::new(slot));
-        link.task = Some(Task::spawn(dial::dial(shared.weak(), conn, address, probe)));
+        link.task = Some(shared.spawn(|shared| dial::dial(shared, conn, address, probe)));
         self.slots[slot].next = Some(conn);
     }
 
@@ -261,7 +261,7 @@ impl State {
         let connection = self.links.get(&conn).and_then(|link| link.connection.clone());
         let Some((peer, connection)) = self.coordinator.peer(conn).cloned().zip(connection) else { return };
         // It ends with the connection.
-        drop(tokio::spawn(dial::opt_in_again(shared.weak(), conn, peer, connection)));
+        shared.spawn_detached(|shared| dial::opt_in_again(shared, conn, peer, connection));
     }
 
     /// The one atomic switch: from now on the slot's requests go to `conn`.
