@@ -70,7 +70,7 @@ const REMEMBERED_MOVES: usize = 64;
 /// Windows of databases and addresses; servers were seen to keep a handful open.
 const WINDOWS_BESIDES_CONNECTIONS: usize = 256;
 
-/// Policy for the connections of one client.
+#[doc = include_str!("dialogue.md")]
 #[derive(Debug)]
 #[cfg_attr(feature = "explore", derive(Clone))]
 pub struct Coordinator {
