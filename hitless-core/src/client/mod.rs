@@ -167,7 +167,6 @@ impl Client {
         self.coordinator.handle_timeout(now);
         self.reopen_due(now);
         self.time_out_requests(now);
-        self.end_grace(now);
         self.settle(now);
     }
 

@@ -16,6 +16,7 @@ impl Client {
     pub(super) fn settle(&mut self, now: Instant) {
         self.now = now;
         self.obey_all(now);
+        self.end_grace(now);
         self.close_what_is_idle(now);
         self.report_start();
         self.report_termination();

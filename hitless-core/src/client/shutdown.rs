@@ -37,7 +37,6 @@ impl Client {
             *before = until.min(*before);
         }
         self.begin_shutdown(now, until);
-        self.end_grace(now);
         self.settle(now);
     }
 

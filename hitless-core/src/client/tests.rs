@@ -222,6 +222,24 @@ fn a_start_that_is_given_up_opens_nothing() {
     assert_eq!(world.lookups, []);
 }
 
+/// INV-12, INV-15: a start that is given up is over at once, whatever is still owed on connections that were opened.
+#[test]
+fn a_start_that_is_given_up_waits_for_nothing() {
+    let mut world = World::new(2);
+    let (conn, address) = world.dials.remove(0);
+    world.connect(conn, address);
+    let owed = world.send("owed");
+    while world.started.is_none() {
+        for (conn, _) in std::mem::take(&mut world.dials) {
+            world.client.handle_connect_failed(world.now, conn, io::ErrorKind::ConnectionRefused);
+            world.drain();
+        }
+        world.pass(SECOND / 4);
+    }
+    assert_eq!(world.failure_of(owed), &RequestError::ShutDown { delivery: Delivery::Unknown });
+    assert!(world.client.is_terminated());
+}
+
 #[test]
 fn refused_credentials_end_the_start_at_once() {
     let mut world = World::new(1);
