@@ -120,13 +120,13 @@ impl Pool {
             coordinator: state.coordinator.stats(),
             serving: state.serving(),
             in_flight: state.in_flight(),
-            parked: state.parked,
+            parked: state.parked(),
         }
     }
 
     /// Takes no more requests, gives those in flight `grace`, and closes every connection.
     pub async fn shutdown(&self, grace: Duration) {
-        let was_closing = self.shared.with(|state, _| std::mem::replace(&mut state.closing, true));
+        let was_closing = self.shared.with(|state, _| state.begin_closing());
         self.shared.changed.notify_waiters();
         let end = now() + grace;
         loop {
@@ -168,22 +168,25 @@ impl Pool {
 
     /// Waits for a connection.
     async fn lease(&self, begun: Instant) -> Result<Lease<'_>, RequestError> {
-        let mut timeout = Timeout::new(begun);
-        let mut parked = None;
+        let (mut timeout, mut wanted) = (Timeout::new(begun), None);
         loop {
-            let changed = self.shared.changed.notified();
             if self.shared.lock().closing {
                 return Err(RequestError::ShutDown { delivery: Delivery::NotSent });
             }
-            if let Some(lease) = self.shared.lease() {
-                return Ok(lease);
-            }
-            let parked: &Parked<'_> = parked.get_or_insert_with(|| Parked::new(&self.shared));
-            timeout.extend(parked.0.timeout(None));
-            tokio::select! {
-                () = changed => {}
-                () = until(timeout.at()) => return Err(timeout.over(Delivery::NotSent)),
-            }
+            let mut served = match self.shared.lease(wanted) {
+                Ok(lease) => return Ok(lease),
+                Err(served) => served,
+            };
+            wanted = loop {
+                let changed = self.shared.changed.notified();
+                timeout.extend(self.shared.timeout(None));
+                tokio::select! {
+                    biased;
+                    conn = &mut served => break conn.ok(),
+                    () = changed => {}
+                    () = until(timeout.at()) => return Err(timeout.over(Delivery::NotSent)),
+                }
+            };
         }
     }
 
@@ -282,22 +285,6 @@ impl Timeout {
 
     fn over(&self, delivery: Delivery) -> RequestError {
         RequestError::TimedOut { after: self.after.unwrap_or_default(), delivery }
-    }
-}
-
-/// A request that waits for a connection.
-struct Parked<'a>(&'a Shared);
-
-impl<'a> Parked<'a> {
-    fn new(shared: &'a Shared) -> Self {
-        shared.lock().parked += 1;
-        Self(shared)
-    }
-}
-
-impl Drop for Parked<'_> {
-    fn drop(&mut self) {
-        self.0.lock().parked -= 1;
     }
 }
 

@@ -12,8 +12,8 @@ use redis::aio::MultiplexedConnection;
 use redis::io::AsyncDNSResolver;
 use redis::{PushInfo, PushKind};
 use tokio::runtime::Handle;
-use tokio::sync::Notify;
 use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::{Notify, oneshot};
 
 use crate::push;
 use crate::runtime::{Task, now, until};
@@ -32,7 +32,7 @@ pub enum Said {
 pub(crate) struct Shared {
     pub(crate) config: Arc<Config>,
     pub(crate) names: Box<dyn AsyncDNSResolver>,
-    /// Wakes those who wait for a connection, and those whose timeout may have changed.
+    /// Wakes those whose timeout may have changed, and those who wait for the pool to open or to close.
     pub(crate) changed: Notify,
     /// Where tasks run, also those that somebody begins who is not in one.
     runtime: Handle,
@@ -103,9 +103,9 @@ impl Shared {
         self.with(|state, now| state.handle_closed(self, now, conn, CloseCause::ByServer));
     }
 
-    /// A connection for one request, if one serves.
-    pub(crate) fn lease(&self) -> Option<Lease<'_>> {
-        self.lock().lease(self)
+    /// A connection for one request, or word of it when one serves.
+    pub(crate) fn lease(&self, wanted: Option<ConnId>) -> Result<Lease<'_>, oneshot::Receiver<ConnId>> {
+        self.lock().lease(self, wanted)
     }
 
     pub(crate) fn give_back(&self, conn: ConnId) {

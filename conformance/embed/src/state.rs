@@ -1,6 +1,6 @@
 //! The connections of a pool, and how the coordinator's directives are obeyed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
@@ -14,6 +14,7 @@ use hitless_core::ids::ConnId;
 use hitless_core::rng::Rng;
 use hitless_core::{Config, Coordinator, Directive};
 use redis::aio::MultiplexedConnection;
+use tokio::sync::oneshot;
 
 use crate::dial;
 use crate::runtime::Task;
@@ -27,8 +28,8 @@ pub(crate) struct State {
     pub(crate) coordinator: Coordinator,
     pub(crate) slots: Vec<Slot>,
     links: BTreeMap<ConnId, Link>,
-    /// Requests that wait for a connection.
-    pub(crate) parked: usize,
+    /// Requests that wait for a connection, in order: the next one that serves is for all of them.
+    waiting: VecDeque<oneshot::Sender<ConnId>>,
     /// Why the pool could not be opened.
     pub(crate) failed: Option<ConnectError>,
     pub(crate) closing: bool,
@@ -83,7 +84,7 @@ impl State {
             coordinator: Coordinator::new(config, seed),
             slots,
             links: BTreeMap::new(),
-            parked: 0,
+            waiting: VecDeque::new(),
             failed: None,
             closing: false,
             turn: 0,
@@ -178,11 +179,30 @@ impl State {
         }
     }
 
-    /// The serving connections take turns.
-    pub(crate) fn lease<'a>(&mut self, shared: &'a Shared) -> Option<Lease<'a>> {
+    /// `wanted`, if it serves, or else any connection: they take turns. If none serves, a place in the queue.
+    pub(crate) fn lease<'a>(
+        &mut self,
+        shared: &'a Shared,
+        wanted: Option<ConnId>,
+    ) -> Result<Lease<'a>, oneshot::Receiver<ConnId>> {
+        self.try_lease(shared, wanted).ok_or_else(|| {
+            // Those in front were there first, and are the first to have given up.
+            while self.waiting.front().is_some_and(oneshot::Sender::is_closed) {
+                self.waiting.pop_front();
+            }
+            let (waiting, served) = oneshot::channel();
+            if !self.closing {
+                self.waiting.push_back(waiting);
+            }
+            served
+        })
+    }
+
+    fn try_lease<'a>(&mut self, shared: &'a Shared, wanted: Option<ConnId>) -> Option<Lease<'a>> {
         let serving: Vec<ConnId> = self.slots.iter().filter_map(|slot| slot.serving).collect();
-        let conn = *serving.get(self.turn.checked_rem(serving.len())?)?;
+        let next = *serving.get(self.turn.checked_rem(serving.len())?)?;
         self.turn = self.turn.wrapping_add(1);
+        let conn = wanted.filter(|wanted| serving.contains(wanted)).unwrap_or(next);
         let link = self.links.get_mut(&conn)?;
         let connection = link.connection.clone()?;
         link.in_flight += 1;
@@ -200,6 +220,12 @@ impl State {
         }
     }
 
+    /// Takes no more requests, and tells those who wait for a connection. True if that was so already.
+    pub(crate) fn begin_closing(&mut self) -> bool {
+        self.waiting.clear();
+        std::mem::replace(&mut self.closing, true)
+    }
+
     /// Ends every connection, and hands out the tasks that are to be waited for.
     pub(crate) fn close_all(&mut self, now: Instant) -> Vec<Task> {
         self.slots.iter_mut().for_each(|slot| *slot = Slot::default());
@@ -215,6 +241,10 @@ impl State {
 
     pub(crate) fn serving(&self) -> usize {
         self.slots.iter().filter(|slot| slot.serving.is_some()).count()
+    }
+
+    pub(crate) fn parked(&self) -> usize {
+        self.waiting.iter().filter(|waiting| !waiting.is_closed()).count()
     }
 
     pub(crate) fn in_flight(&self) -> usize {
@@ -268,6 +298,10 @@ impl State {
     fn serve(&mut self, shared: &Shared, conn: ConnId) {
         let Some(link) = self.links.get(&conn) else { return };
         self.slots[link.slot] = Slot { serving: Some(conn), ..Slot::default() };
+        for waiting in self.waiting.drain(..) {
+            // Somebody who has given up needs none.
+            let _ = waiting.send(conn);
+        }
         shared.changed.notify_waiters();
     }
 

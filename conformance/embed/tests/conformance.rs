@@ -27,6 +27,7 @@ const DECLINED: &[(&str, &str)] = &[
     ("handshake::the_password_appears_nowhere", NO_RESP2),
     ("handshake::pushes_between_the_replies", PUSH_IN_HANDSHAKE),
     ("moving::during_the_handshake", PUSH_IN_HANDSHAKE),
+    ("moving::behind_the_end", "redis-rs does not say that the end of a connection stands behind a push"),
     ("requests::only_reads_are_repeated", "a request of redis-rs does not say that it may be repeated"),
     ("requests::parked_requests", NO_LIMITS),
     ("requests::limit_of_requests_in_flight", NO_LIMITS),

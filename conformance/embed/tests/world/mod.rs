@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use hitless_conformance::clock;
@@ -40,6 +41,8 @@ pub(crate) struct RedisRsWorld {
     events: Vec<(Instant, Event)>,
     pushes: Vec<Vec<Frame>>,
     names: Names,
+    /// Nothing of the client runs.
+    standing_still: bool,
     // One thread, the case's: requests are sent in the order in which the case asks for them.
     runtime: Runtime,
     server: TcpServer<Server>,
@@ -63,6 +66,7 @@ impl RedisRsWorld {
             events: Vec::new(),
             pushes: Vec::new(),
             names: Names::default(),
+            standing_still: false,
             runtime: runtime.map_err(|error| format!("there is no runtime: {error}"))?,
             server,
         })
@@ -140,8 +144,10 @@ impl World for RedisRsWorld {
             let _ = end.send((ticket, Finished { at: clock::now(), outcome }));
         });
         self.requests.insert(ticket, task.abort_handle());
-        // So that it is on its way.
-        self.runtime.block_on(tokio::task::yield_now());
+        if !self.standing_still {
+            // So that it is on its way.
+            self.runtime.block_on(tokio::task::yield_now());
+        }
         Ok(ticket)
     }
 
@@ -157,6 +163,9 @@ impl World for RedisRsWorld {
 
     fn step(&mut self, until: Instant) {
         let until = until.min(clock::now() + TICK);
+        if self.standing_still {
+            return thread::park_timeout(until.saturating_duration_since(clock::now()));
+        }
         let mut heard = (None, None);
         self.runtime.block_on(async {
             tokio::select! {
@@ -204,6 +213,10 @@ impl World for RedisRsWorld {
             self.step(clock::now() + TICK);
         }
         self.collect();
+    }
+
+    fn block_reads(&mut self, blocked: bool) {
+        self.standing_still = blocked;
     }
 
     fn block_writes(&mut self, _blocked: bool) -> Result<(), &'static str> {
