@@ -29,7 +29,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     });
 
     let config = ConfigBuilder::from_url(&url)?.pool_size(3).build()?;
-    let mut pool = Pool::connect(config, SystemNames, observer).await?;
+    let mut pool = Pool::connect(config, SystemNames, observer, std::process::id().into()).await?;
     let mut ticks = tokio::time::interval(Duration::from_millis(200));
     for _ in 0..100 {
         ticks.tick().await;

@@ -54,6 +54,7 @@ pub struct Stats {
 
 impl Pool {
     /// Opens a pool, and returns when every connection of it is ready. `observer` hears what happens; it may be dropped.
+    /// `seed` decides the jitter: clients that are told of one move must not dial in step.
     ///
     /// # Errors
     /// The server cannot be reached, or refuses.
@@ -61,9 +62,8 @@ impl Pool {
         config: Config,
         names: impl AsyncDNSResolver,
         observer: UnboundedSender<Said>,
+        seed: u64,
     ) -> Result<Self, ConnectError> {
-        // Two clients that are told of one move must not dial in step.
-        let seed = std::process::id().into();
         let shared = Shared::new(config, names, observer, seed);
         shared.with(State::open_all);
         loop {

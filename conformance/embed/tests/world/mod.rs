@@ -128,7 +128,7 @@ impl World for RedisRsWorld {
 
     fn connect(&mut self, settings: ConfigBuilder) -> Result<(), ConnectError> {
         let config = settings.build().expect("the settings of a case fit together");
-        let connecting = Pool::connect(config, self.names.clone(), self.observer.clone());
+        let connecting = Pool::connect(config, self.names.clone(), self.observer.clone(), self.seed());
         let result = self.runtime.block_on(connecting).map(|pool| self.pool = Some(pool));
         self.collect();
         result
