@@ -1,4 +1,4 @@
-//! The seeded breakages still apply, their tests exist, and nothing that is built is without one.
+//! The seeded breakages still apply, their tests exist, and nothing that is built has too few.
 
 use super::invariants::{self, REGISTER};
 use super::source::{Source, find_word};
@@ -29,9 +29,12 @@ pub(super) fn check(files: &[Source]) -> Vec<Finding> {
         unknown.for_each(|id| find(format!("{id} has no row in {REGISTER}")));
     }
     for (id, line) in built {
-        if !breakages.iter().any(|breakage| breakage.stands_for.contains(&id)) {
-            let message =
-                format!("{id} has tests, and no breakage in {PATH} shows that they would notice: add one");
+        let found = breakages.iter().filter(|breakage| breakage.stands_for.contains(&id)).count();
+        let needed = invariants::breakages_needed(&id);
+        if found < needed {
+            let message = format!(
+                "{id} has tests, and {found} of {needed} breakages in {PATH} that show that they would notice: add one"
+            );
             findings.push(Finding::new(REGISTER, line, message));
         }
     }
@@ -67,8 +70,8 @@ mod tests {
     use super::*;
 
     const CODE: &str = "fn add() { a + b }\n#[cfg(test)]\nmod tests {\n fn it_adds() {}\n}\n";
-    const LIST: &str = "[a]\nSubtracts.\nbreaks: INV-01\nin: a/src/lib.rs fn add\n- a + b\n+ a - b\ntest: p lib tests::it_adds\n";
-    const ROWS: &str = "| INV-01 | a | `a/src/lib.rs` |\n| INV-02 | b | not built yet |\n";
+    const LIST: &str = "[a]\nSubtracts.\nbreaks: PITFALL-01\nin: a/src/lib.rs fn add\n- a + b\n+ a - b\ntest: p lib tests::it_adds\n";
+    const ROWS: &str = "| PITFALL-01 | a | `a/src/lib.rs` |\n| INV-02 | b | not built yet |\n";
 
     fn findings(code: &str, list: &str, rows: &str) -> Vec<(Level, String)> {
         let files = [
@@ -103,9 +106,19 @@ mod tests {
 
     #[test]
     fn what_is_built_has_a_breakage_and_what_is_broken_a_row() {
-        let found = findings(CODE, &LIST.replace("INV-01", "INV-02, INV-03"), ROWS);
+        let found = findings(CODE, &LIST.replace("PITFALL-01", "INV-02, INV-03"), ROWS);
         assert_eq!(found.len(), 2);
         assert_eq!(found[0].1, "a: INV-03 has no row in INVARIANTS.md");
-        assert!(found[1].1.starts_with("INV-01 has tests"), "{found:?}");
+        assert!(found[1].1.starts_with("PITFALL-01 has tests"), "{found:?}");
+    }
+
+    #[test]
+    fn an_invariant_needs_two_breakages_and_a_rule_none() {
+        let rows = "| INV-01 | a | `a/src/lib.rs` |\n| RULE-01 | b | `a/src/lib.rs` |\n";
+        let list = LIST.replace("PITFALL-01", "INV-01");
+        let found = findings(CODE, &list, rows);
+        assert_eq!(found.len(), 1);
+        assert!(found[0].1.starts_with("INV-01 has tests, and 1 of 2 breakages"), "{found:?}");
+        assert_eq!(findings(CODE, &format!("{list}{}", list.replace("[a]", "[b]")), rows), []);
     }
 }

@@ -2,6 +2,8 @@
 //!
 //! A test names what it proves in the comment above it: `/// INV-05, PITFALL-25`. INVARIANTS.md has a row for each id, whose last
 //! column names files with such a test, or says that what the row promises is not built yet.
+//!
+//! Rows are of three kinds: invariants, pitfalls and the rules of the protocol. How many breakages one needs depends on its kind.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -11,7 +13,9 @@ use super::source::{Source, find_word, item_body};
 
 pub(super) const REGISTER: &str = "INVARIANTS.md";
 const NOT_BUILT: &str = "not built yet";
-const KINDS: &[&str] = &["INV-", "PITFALL-"];
+/// The kinds of rows, and how many breakages a row that has tests needs. The rules are many and small, and what matters of
+/// them is an invariant or a pitfall as well.
+const KINDS: &[(&str, usize)] = &[("INV-", 2), ("PITFALL-", 1), ("RULE-", 0)];
 
 /// A row of the register: an id, and the files whose tests prove it.
 struct Row<'a> {
@@ -79,6 +83,11 @@ pub(super) fn built(files: &[Source]) -> (Vec<(String, usize)>, BTreeSet<String>
         built.into_iter().map(|row| (row.id, row.line)).collect(),
         others.into_iter().map(|row| row.id).collect(),
     )
+}
+
+/// How many breakages show that the tests of a row would notice.
+pub(super) fn breakages_needed(id: &str) -> usize {
+    KINDS.iter().find(|(kind, _)| id.starts_with(kind)).map_or(0, |(_, needed)| *needed)
 }
 
 /// Writes the last column of the register anew.
@@ -153,7 +162,7 @@ fn is_above_test(source: &Source, offset: usize) -> bool {
 /// The ids that a text names, such as `INV-05`, written with two digits however they were written.
 fn ids(text: &str) -> Vec<(usize, String)> {
     let mut ids = Vec::new();
-    for kind in KINDS {
+    for (kind, _) in KINDS {
         for offset in find_word(text, kind) {
             let number = &text[offset + kind.len()..];
             let digits = number.find(|character: char| !character.is_ascii_digit()).unwrap_or(number.len());
