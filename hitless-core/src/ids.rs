@@ -79,6 +79,8 @@ pub(crate) struct Arena<K, T> {
     slots: Vec<Slot<T>>,
     free: Vec<u32>,
     len: usize,
+    /// That of places which are new.
+    generation: u32,
     key: std::marker::PhantomData<K>,
 }
 
@@ -90,7 +92,7 @@ struct Slot<T> {
 
 impl<K: Id, T> Arena<K, T> {
     pub(crate) const fn new() -> Self {
-        Self { slots: Vec::new(), free: Vec::new(), len: 0, key: std::marker::PhantomData }
+        Self { slots: Vec::new(), free: Vec::new(), len: 0, generation: 0, key: std::marker::PhantomData }
     }
 
     pub(crate) fn insert(&mut self, value: T) -> K {
@@ -102,8 +104,8 @@ impl<K: Id, T> Arena<K, T> {
         }
         // 2^32 live entries do not fit into memory, so the index cannot wrap.
         let index = self.slots.len() as u32;
-        self.slots.push(Slot { generation: 0, value: Some(value) });
-        K::new(index, 0)
+        self.slots.push(Slot { generation: self.generation, value: Some(value) });
+        K::new(index, self.generation)
     }
 
     pub(crate) fn remove(&mut self, key: K) -> Option<T> {
@@ -127,6 +129,14 @@ impl<K: Id, T> Arena<K, T> {
     pub(crate) fn get_mut(&mut self, key: K) -> Option<&mut T> {
         let (index, generation) = key.parts();
         self.slots.get_mut(index).filter(|slot| slot.generation == generation)?.value.as_mut()
+    }
+
+    /// Gives back the memory of more than `kept` places if nothing is live. Ids that were ever given stay stale.
+    pub(crate) fn rest(&mut self, kept: usize) {
+        if self.len == 0 && self.slots.capacity() > kept {
+            self.generation = self.slots.iter().map(|slot| slot.generation).fold(self.generation, u32::max);
+            (self.slots, self.free) = (Vec::new(), Vec::new());
+        }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -195,6 +205,17 @@ impl<K: Id, T> IdMap<K, T> {
         self.len == 0
     }
 
+    /// How many places there are; each has an entry or none.
+    pub(crate) fn places(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// The key of the entry at `place`.
+    pub(crate) fn key_at(&self, place: usize) -> Option<K> {
+        let (generation, _) = self.slots.get(place)?.as_ref()?;
+        Some(K::new(place as u32, *generation))
+    }
+
     pub(crate) fn iter(&self) -> impl Iterator<Item = (K, &T)> {
         self.slots.iter().enumerate().filter_map(|(index, slot)| {
             slot.as_ref().map(|(generation, value)| (K::new(index as u32, *generation), value))
@@ -220,7 +241,7 @@ mod fingerprint {
     impl<K, T: Fingerprint> Fingerprint for Arena<K, T> {
         fn fingerprint<H: Hasher>(&self, digest: &mut Digest<'_, H>) {
             // The order of what is free decides which places come next, and so the order of ids.
-            let Self { slots, free, len: _, key: _ } = self;
+            let Self { slots, free, len: _, generation: _, key: _ } = self;
             digest.value(free);
             digest.each(slots, |digest, Slot { generation: _, value }| digest.part(value));
         }
@@ -280,6 +301,7 @@ mod tests {
         Remove { nth: usize },
         Beside { nth: usize },
         Forget { nth: usize },
+        Rest,
     }
 
     fn step() -> impl Strategy<Value = Step> {
@@ -289,6 +311,7 @@ mod tests {
             2 => nth().prop_map(|nth| Step::Remove { nth }),
             2 => nth().prop_map(|nth| Step::Beside { nth }),
             1 => nth().prop_map(|nth| Step::Forget { nth }),
+            1 => Just(Step::Rest),
         ]
     }
 
@@ -333,6 +356,7 @@ mod tests {
                         let Some(id) = nth(at) else { continue };
                         prop_assert_eq!(map.remove(id), model.beside.remove(&id));
                     }
+                    Step::Rest => arena.rest(0),
                 }
                 for id in &model.issued {
                     prop_assert!(id.index() < most, "{id} has a place of its own although others were free");

@@ -10,6 +10,9 @@ use crate::ids::{ConnId, RequestId};
 use crate::request::{Outcome, Replies, Request, SendError};
 use crate::timer::{after, earliest};
 
+/// Places that are kept when there is no request, and an eighth as many for each connection.
+const KEPT: usize = 64;
+
 /// A request that the server refused to run.
 #[derive(Debug)]
 #[cfg_attr(feature = "explore", derive(Clone))]
@@ -162,8 +165,8 @@ impl Client {
             return;
         }
         self.send_deferred(now);
-        let conns: Vec<ConnId> = self.links.iter().map(|(conn, _)| conn).collect();
-        for conn in conns {
+        for place in 0..self.links.places() {
+            let Some(conn) = self.links.key_at(place) else { continue };
             if let Some(connection) = self.connection(conn) {
                 connection.handle_timeout(now);
                 self.drain_events(now, conn);
@@ -182,6 +185,13 @@ impl Client {
         let deferred = self.deferred.iter().map(|deferred| Some(deferred.at));
         let on_links = self.links.iter().map(|(_, link)| link.connection.as_ref()?.poll_timeout());
         self.quiet_until = earliest(on_links.chain(parked).chain(deferred));
+        if self.quiet_until.is_none() {
+            // The burst is over that these were large for.
+            let kept = KEPT + KEPT / 8 * self.pool.len();
+            self.parked.shrink_to(kept);
+            self.actions.shrink_to(kept);
+            self.requests.rest(kept);
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use resp3_codec::Frame;
 
 use super::accepted::Accepted;
 use crate::request::Replies;
-use crate::timer::earliest;
+use crate::timer::{after, earliest};
 use crate::write_buffer::WriteBuffer;
 
 /// The place of a request in its connection, valid until it completes or leaves.
@@ -17,6 +17,10 @@ pub struct Ticket(u64);
 
 /// The most that one call hands out (the last request may exceed it).
 const TAKE: usize = 64 * 1024;
+/// Places that a queue keeps although nothing waits in it.
+const KEPT: usize = 8;
+/// How long nothing must have come before a queue gives the others back: a burst does not come alone.
+const REST: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
 #[cfg_attr(feature = "explore", derive(Clone))]
@@ -58,17 +62,26 @@ pub(super) struct Pipeline {
     next_ticket: u64,
     /// Nothing is due before this instant. Only a lower bound, so that completions need not maintain it.
     quiet_until: Option<Instant>,
+    /// When the youngest request was accepted.
+    used_at: Option<Instant>,
 }
 
 impl Pipeline {
     pub(super) const fn new() -> Self {
-        Self { unsent: VecDeque::new(), written: VecDeque::new(), next_ticket: 0, quiet_until: None }
+        Self {
+            unsent: VecDeque::new(),
+            written: VecDeque::new(),
+            next_ticket: 0,
+            quiet_until: None,
+            used_at: None,
+        }
     }
 
     pub(super) fn push(&mut self, accepted: Accepted) -> Ticket {
         let ticket = Ticket(self.next_ticket);
         self.next_ticket += 1;
         self.quiet_until = earliest([self.quiet_until, accepted.deadline()]);
+        self.used_at = self.used_at.max(Some(accepted.accepted_at()));
         self.unsent.push_back(Unsent { ticket, accepted });
         ticket
     }
@@ -155,7 +168,23 @@ impl Pipeline {
             }
         }
         self.quiet_until = earliest(self.waiting().map(Accepted::deadline));
+        if self.len() == 0 {
+            self.rest(now);
+        }
         due
+    }
+
+    /// Gives back what a burst needed, or asks for one more alarm if it is too early to say that it is over.
+    fn rest(&mut self, now: Instant) {
+        if self.unsent.capacity().max(self.written.capacity()) <= KEPT {
+            return;
+        }
+        let rested_at = self.used_at.map(|used_at| after(used_at, REST));
+        self.quiet_until = rested_at.filter(|rested_at| *rested_at > now);
+        if self.quiet_until.is_none() {
+            self.unsent.shrink_to(KEPT);
+            self.written.shrink_to(KEPT);
+        }
     }
 
     /// Extends the deadlines of everything here.
@@ -215,7 +244,7 @@ mod fingerprint {
     impl Fingerprint for Pipeline {
         fn fingerprint<H: Hasher>(&self, digest: &mut Digest<'_, H>) {
             // Tickets ascend in both: their order says it all.
-            let Self { unsent, written, next_ticket: _, quiet_until } = self;
+            let Self { unsent, written, next_ticket: _, quiet_until, used_at: _ } = self;
             digest.each(unsent, |digest, Unsent { ticket: _, accepted }| digest.part(accepted));
             digest.each(written, |digest, Written { ticket: _, accepted, left, replies, own }| {
                 digest.value(&(left, replies.len(), own));
