@@ -7,4 +7,5 @@
 pub mod client;
 pub mod codec;
 pub mod counting;
+pub mod handoff;
 pub mod measure;

@@ -5,7 +5,7 @@ use std::process::{Command, ExitCode};
 use std::{env, io};
 
 use clap::Parser;
-use hitless_bench::{client, codec};
+use hitless_bench::{client, codec, handoff};
 
 #[derive(Parser)]
 #[command(about = "Benchmarks against other crates")]
@@ -14,6 +14,8 @@ enum Bench {
     Codec(codec::Args),
     /// Clients against a real redis-server, beside fred, redis and rustis.
     Client(client::Args),
+    /// Moving many connections at once, in the machine alone.
+    Handoff(handoff::Args),
     /// The load of one client in one case, which prints a line of figures.
     #[command(hide = true)]
     ClientLoad(client::load::Args),
@@ -24,6 +26,7 @@ fn main() -> ExitCode {
     let done = steady_memcpy().and_then(|()| match bench {
         Bench::Codec(args) => codec::run(&args),
         Bench::Client(args) => client::run(&args),
+        Bench::Handoff(args) => handoff::run(&args),
         Bench::ClientLoad(args) => client::load::run(&args),
     });
     match done {

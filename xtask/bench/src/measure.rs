@@ -49,11 +49,17 @@ fn calibrate(pass: &mut Box<dyn FnMut() + '_>) -> u32 {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "a benchmark is about the real clock")]
-fn time(work: impl FnOnce()) -> Duration {
-    let start = Instant::now();
+/// How long `work` takes, once.
+pub fn time(work: impl FnOnce()) -> Duration {
+    let start = now();
     work();
-    start.elapsed()
+    now().saturating_duration_since(start)
+}
+
+/// The time by the clock.
+#[expect(clippy::disallowed_methods, reason = "a benchmark is about the real clock")]
+pub fn now() -> Instant {
+    Instant::now()
 }
 
 fn summary(samples: &mut [f64]) -> Timing {

@@ -1,0 +1,201 @@
+//! What a move costs the machine itself, without sockets: many connections are told to leave in the same moment.
+
+use std::collections::VecDeque;
+use std::fmt::Write as _;
+use std::io;
+use std::num::NonZeroU32;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use hitless_core::client::{Action, Client};
+use hitless_core::config::{Config, maintenance};
+use hitless_core::endpoint::{Endpoint, Peer};
+use hitless_core::event::Event;
+use hitless_core::ids::ConnId;
+use hitless_core::request::Request;
+use hitless_core::write_buffer::WriteBuffer;
+use resp3_codec::Frame;
+
+use crate::measure::{now, time};
+
+/// Sizes of the pool: the cost of one connection's part is to be the same for all of them.
+const POOLS: [u32; 3] = [100, 1_000, 10_000];
+/// Handoffs that work at the same time.
+const WORKERS: u32 = 100;
+/// Commands timed in each pool.
+const COMMANDS: u32 = 20_000;
+/// What servers announce.
+const GRACE: Duration = Duration::from_secs(15);
+
+/// What `hitless-bench handoff` takes.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// How often each figure is taken; the best one counts.
+    #[arg(long, default_value_t = 5)]
+    rounds: usize,
+}
+
+/// What it costs in a pool of one size: the time for one connection, or one command.
+#[derive(Clone, Copy, Debug)]
+struct Costs {
+    command: Duration,
+    window: Duration,
+    announcement: Duration,
+    handoff: Duration,
+}
+
+/// Moves pools of several sizes and prints what that costs. Writes the table to `target/bench`.
+///
+/// # Errors
+///
+/// When a file cannot be written, or a pool did not move.
+pub fn run(args: &Args) -> io::Result<()> {
+    let mut rows = Vec::new();
+    for pool in POOLS {
+        eprintln!("a pool of {pool}");
+        let mut best: Option<Costs> = None;
+        for _ in 0..args.rounds.max(1) {
+            let costs = measure(pool)?;
+            best = Some(best.map_or(costs, |best| best.least(costs)));
+        }
+        rows.extend(best.map(|best| (pool, best)));
+    }
+    let table = markdown(&rows);
+    print!("{table}");
+    let directory = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../target/bench"));
+    std::fs::create_dir_all(&directory)?;
+    std::fs::write(directory.join("handoff.md"), &table)
+}
+
+fn measure(pool: u32) -> io::Result<Costs> {
+    let mut world = World::new(pool)?;
+    let command = time(|| (0..COMMANDS).for_each(|_| world.command())) / COMMANDS;
+    let window = time(|| world.push(&["MIGRATING", "1", "5"])) / pool;
+    world.push(&["MIGRATED", "1"]);
+    let announcement = time(|| world.push(&["MOVING", "2", "15", "127.0.0.1:2"])) / pool;
+    let handoff = time(|| world.answer_dials()) / pool;
+    if world.moved == pool {
+        Ok(Costs { command, window, announcement, handoff })
+    } else {
+        Err(io::Error::other("a pool did not move"))
+    }
+}
+
+impl Costs {
+    fn least(self, other: Self) -> Self {
+        Self {
+            command: self.command.min(other.command),
+            window: self.window.min(other.window),
+            announcement: self.announcement.min(other.announcement),
+            handoff: self.handoff.min(other.handoff),
+        }
+    }
+}
+
+/// The client's machine, and servers that say yes to everything.
+struct World {
+    client: Client,
+    now: Instant,
+    dials: VecDeque<(ConnId, Peer)>,
+    buffer: WriteBuffer,
+    /// One that serves, and where the last command was written.
+    conn: Option<ConnId>,
+    moved: u32,
+}
+
+impl World {
+    /// A pool that is ready.
+    fn new(pool: u32) -> io::Result<Self> {
+        let endpoint = Endpoint::parse("127.0.0.1:1", 1).map_err(io::Error::other)?;
+        let maintenance =
+            maintenance::Config::builder().max_workers(WORKERS).build().map_err(io::Error::other)?;
+        let config = Config::builder(endpoint).pool_size(pool).maintenance(maintenance).build();
+        let start = now();
+        let mut world = Self {
+            client: Client::new(start, Arc::new(config.map_err(io::Error::other)?), 1),
+            now: start,
+            dials: VecDeque::new(),
+            buffer: WriteBuffer::new(),
+            conn: None,
+            moved: 0,
+        };
+        world.obey();
+        world.answer_dials();
+        Ok(world)
+    }
+
+    fn obey(&mut self) {
+        while let Some(action) = self.client.poll_action() {
+            match action {
+                Action::Connect { conn, address, .. } => self.dials.push_back((conn, address)),
+                Action::Flush { conn } => {
+                    while self.client.poll_transmit(conn, &mut self.buffer) {}
+                    self.buffer = WriteBuffer::new();
+                    self.conn = Some(conn);
+                }
+                Action::Emit(Event::CutOver { .. }) => self.moved += 1,
+                _ => {}
+            }
+        }
+    }
+
+    /// Every dial succeeds, those included that follow from it.
+    fn answer_dials(&mut self) {
+        while let Some((conn, address)) = self.dials.pop_front() {
+            self.client.handle_connected(self.now, conn, address);
+            self.obey();
+            let hello = Frame::Map(vec![(Frame::bulk("proto"), Frame::Integer(3))]);
+            let ok = || Frame::simple("OK");
+            self.client.handle_frames(self.now, conn, [hello, ok(), ok(), ok()]);
+            self.obey();
+            self.conn = Some(conn);
+        }
+    }
+
+    /// One command, from its acceptance to its completion.
+    fn command(&mut self) {
+        let request = Request::raw(Bytes::from_static(b"*1\r\n$4\r\nPING\r\n"), NonZeroU32::MIN);
+        if self.client.send(self.now, request).is_ok() {
+            self.obey();
+            if let Some(conn) = self.conn {
+                self.client.handle_frames(self.now, conn, [Frame::simple("PONG")]);
+            }
+            self.obey();
+        }
+        std::hint::black_box(self.client.poll_timeout());
+    }
+
+    fn push(&mut self, words: &[&str]) {
+        let element =
+            |word: &&str| word.parse().map_or_else(|_| Frame::bulk(word.as_bytes().to_vec()), Frame::Integer);
+        if let Some(conn) = self.conn {
+            self.client.handle_frames(self.now, conn, [Frame::Push(words.iter().map(element).collect())]);
+        }
+        self.obey();
+    }
+}
+
+fn markdown(rows: &[(u32, Costs)]) -> String {
+    let mut out = String::from(
+        "# Handoffs\n\nThe machine alone, no sockets: every connection of a pool is told to move in the same moment, and every dial succeeds. Best of all \
+         rounds, per command or per connection. The cost is to be the same in every pool.\n\n\
+         | pool | a command | a window opens | MOVING is taken in | a handoff |\n|---:|---:|---:|---:|---:|\n",
+    );
+    for (pool, costs) in rows {
+        let Costs { command, window, announcement, handoff } = costs;
+        let _ =
+            writeln!(out, "| {pool} | {command:.0?} | {window:.0?} | {announcement:.0?} | {handoff:.0?} |");
+    }
+    let pool = POOLS[POOLS.len() - 1];
+    // A tenth of the time is kept for the last cut-overs.
+    let budget = GRACE - GRACE / 10;
+    let share = budget * WORKERS / pool;
+    let _ = writeln!(
+        out,
+        "\nA MOVING of {GRACE:?} leaves {budget:?}. With {WORKERS} workers a pool of {pool} is moved in time if a dial with its handshake takes at most {share:?} \
+         on average."
+    );
+    out
+}
