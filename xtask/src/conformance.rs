@@ -26,16 +26,19 @@ enum Adapter {
     Tokio,
     /// The driver on async-std.
     AsyncStd,
+    /// The coordinator alone, behind redis-rs's connections: the cases that concern it.
+    RedisRs,
 }
 
 impl Adapter {
-    const ALL: [Self; 3] = [Self::Direct, Self::Tokio, Self::AsyncStd];
+    const ALL: [Self; 4] = [Self::Direct, Self::Tokio, Self::AsyncStd, Self::RedisRs];
 
     fn package(self) -> &'static str {
         match self {
             Self::Direct => "hitless-conformance",
             Self::Tokio => "hitless-tokio",
             Self::AsyncStd => "hitless-async-std",
+            Self::RedisRs => "hitless-embed",
         }
     }
 }

@@ -14,6 +14,7 @@
 //! | `push.rs` | a push of redis-rs becomes a `Notification` |
 //! | `pool.rs` | what applications use: requests with their timeouts |
 //! | `shared.rs` | the lock, the timer, and the ways in for facts |
+//! | `runtime.rs` | time, tasks and names, from tokio |
 //!
 //! One thing is as redis-rs has it, and not as the client of hitless does it: a request that was handed to a connection
 //! before its cut-over leaves by that connection, which then drains, instead of moving along.
