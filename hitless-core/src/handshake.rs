@@ -105,6 +105,9 @@ pub enum HandshakeError {
         /// The code of its error.
         code: ErrorCode,
     },
+    /// The server has as many clients as it takes, which may pass: while connections move there are more of them.
+    #[error("the server has as many clients as it takes: raise its `maxclients`, or lower `pool_size`")]
+    TooManyClients,
     /// Mode `enabled`, and the server knows no maintenance notifications.
     #[error(
         "mode `enabled`, but the server refused maintenance notifications with {code}: it needs Redis Software 8.0.2 or Redis Cloud; use mode `auto` to work without"
@@ -136,7 +139,7 @@ impl HandshakeError {
     #[must_use]
     pub fn is_transient(&self) -> bool {
         match self {
-            Self::Refused { stage: Stage::OptIn, .. } => true,
+            Self::Refused { stage: Stage::OptIn, .. } | Self::TooManyClients => true,
             Self::Refused { code, .. } => {
                 matches!(code.as_str(), "LOADING" | "BUSY" | "MASTERDOWN" | "CLUSTERDOWN" | "TRYAGAIN")
             }
@@ -298,7 +301,7 @@ impl Handshake {
         if let Some(text) = error_text(reply) {
             let code = ErrorCode::of(text);
             if !(code.as_str() == "NOPROTO" || contains_ignoring_case(text, b"unknown command")) {
-                return Err(HandshakeError::Refused { stage, code });
+                return Err(refusal(stage, text));
             }
             let answer = OptIn::NoResp3(code).under(self.config.maintenance().mode())?;
             self.opt_in = if self.awaits_opt_in() { answer } else { OptIn::NotAsked };
@@ -345,9 +348,16 @@ pub(crate) fn judge_opt_in(_proof: Resp3, reply: &Frame) -> OptIn {
 
 fn accept(stage: Stage, reply: &Frame) -> Result<(), HandshakeError> {
     match error_text(reply) {
-        Some(text) => Err(HandshakeError::Refused { stage, code: ErrorCode::of(text) }),
+        Some(text) => Err(refusal(stage, text)),
         None => Ok(()),
     }
+}
+
+fn refusal(stage: Stage, text: &[u8]) -> HandshakeError {
+    if contains_ignoring_case(text, b"max number of clients") {
+        return HandshakeError::TooManyClients;
+    }
+    HandshakeError::Refused { stage, code: ErrorCode::of(text) }
 }
 
 fn error_text(reply: &Frame) -> Option<&[u8]> {

@@ -14,6 +14,10 @@ pub const RECHECK_AFTER: Duration = Duration::from_secs(600);
 /// [`Mode::Auto`].
 ///
 /// The set is closed: every row of the handshake's decision table is one of these.
+///
+/// # Answer by answer
+///
+#[doc = include_str!("../docs/modes.md")]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Mode {
     /// Never ask.

@@ -1,4 +1,5 @@
 mod model;
+mod modes;
 mod table;
 
 use std::collections::BTreeMap;

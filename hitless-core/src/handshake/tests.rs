@@ -166,6 +166,9 @@ fn refused_credentials_are_an_error_not_a_reason_for_resp2() {
     }
     let (mut handshake, mut buffer) = begin(Mode::Auto, Probe::OptIn);
     assert!(feed(&mut handshake, &mut buffer, &[error("LOADING x")]).unwrap_err().is_transient());
+    let (mut handshake, mut buffer) = begin(Mode::Auto, Probe::OptIn);
+    let full = feed(&mut handshake, &mut buffer, &[error("ERR max number of clients reached")]).unwrap_err();
+    assert!(full == HandshakeError::TooManyClients && full.is_transient());
 }
 
 #[test]
