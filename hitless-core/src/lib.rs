@@ -164,6 +164,8 @@ pub mod error;
 pub mod event;
 #[cfg(feature = "explore")]
 mod fingerprint;
+#[cfg(doctest)]
+mod forbidden;
 pub mod guide;
 pub mod handshake;
 pub mod ids;
