@@ -5,6 +5,7 @@ mod breakages;
 mod conformance;
 mod demo;
 mod docs;
+mod explore;
 mod redis_server;
 mod shell;
 mod sim;
@@ -37,6 +38,8 @@ enum Verb {
     Conformance(conformance::Args),
     /// Run the driver in deterministic simulation, under faults.
     Sim(sim::Args),
+    /// Try every interleaving of what can happen to the machines, at small scope.
+    Explore(explore::Args),
     /// Check the house rules.
     Tidy(tidy::Args),
     /// Break the code in small ways, and see whether the tests notice.
@@ -56,6 +59,7 @@ fn main() -> ExitCode {
         Verb::Conformance(args) => conformance::run(&args),
         Verb::Breakages(args) => breakages::run(&args),
         Verb::Sim(args) => Ok(sim::run(&args)),
+        Verb::Explore(args) => Ok(explore::run(&args)),
         Verb::Tidy(args) => tidy::run(&args),
         Verb::Docs => docs::run(),
     };

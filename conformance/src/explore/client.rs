@@ -1,0 +1,254 @@
+//! The whole client, its servers and its callers.
+
+use std::fmt::{self, Write as _};
+use std::hash::{DefaultHasher, Hash as _};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use hitless_core::client::{Action, Client, Stats};
+use hitless_core::config::Config;
+use hitless_core::event::Event;
+
+use super::fact::Fact;
+use super::happening::PAUSE;
+use super::scope::{Budget, Scope};
+use super::search::{Model, Violation};
+use super::world::{OPT_IN, Retired, Socket, Stage, World};
+
+/// The jitter after each fact, the same in every state.
+const SEED: u64 = 1;
+
+/// A client, and the small world around it.
+#[derive(Clone)]
+pub(super) struct ClientModel {
+    pub(super) scope: Arc<Scope>,
+    config: Arc<Config>,
+    pub(super) client: Client,
+    epoch: Instant,
+    pub(super) now: Instant,
+    pub(super) budget: Budget,
+    pub(super) world: World,
+    /// Requests so far: each has a number.
+    pub(super) sent: u8,
+    pub(super) is_started: bool,
+    /// Neither was the client shut down nor has its start failed.
+    pub(super) takes_requests: bool,
+    pub(super) is_terminated: bool,
+    /// What happens, if somebody wants to read it.
+    pub(super) trace: Option<String>,
+}
+
+impl ClientModel {
+    /// The client of `scope`, at the beginning of the exploration.
+    pub(super) fn new(scope: &Arc<Scope>, epoch: Instant) -> Result<Self, Violation> {
+        let config = scope.config();
+        let mut model = Self {
+            client: Client::new(epoch, Arc::clone(&config), SEED),
+            config,
+            scope: Arc::clone(scope),
+            epoch,
+            now: epoch,
+            budget: scope.budget,
+            world: World::default(),
+            sent: 0,
+            is_started: false,
+            takes_requests: true,
+            is_terminated: false,
+            trace: None,
+        };
+        model.obey()?;
+        while scope.is_open && !model.is_started {
+            let Some(fact) = model.kind_fact(0) else { return Violation::of("the pool does not open") };
+            model.step(fact)?;
+        }
+        Ok(model)
+    }
+
+    /// What a kind world does next, until there is nothing left for it to do at this instant. The name has the nth of its
+    /// answers.
+    pub(super) fn kind_fact(&self, nth: usize) -> Option<Fact> {
+        self.world.sockets.iter().find_map(|socket| {
+            let conn = socket.conn;
+            Some(match socket.stage {
+                Stage::Resolving => Fact::Resolved(conn, nth as u8),
+                Stage::Dialing => Fact::Connected(conn),
+                Stage::Greeting => Fact::Greeted(conn),
+                Stage::Settling => Fact::Settled(conn),
+                Stage::Serving if !socket.written.is_empty() => Fact::Replied(conn),
+                Stage::Serving if socket.ending => Fact::Closed(conn),
+                Stage::Serving if socket.flush => Fact::Written(conn),
+                Stage::Serving => return None,
+            })
+        })
+    }
+
+    /// The answer by which the name leads to all servers.
+    pub(super) fn last_answer(&self) -> usize {
+        self.scope.answers.len() - 1
+    }
+
+    /// How much time has passed since the beginning.
+    pub(super) fn elapsed(&self) -> Duration {
+        self.now - self.epoch
+    }
+
+    pub(super) fn stats(&self) -> Stats {
+        self.client.stats()
+    }
+
+    pub(super) fn note(&mut self, line: fmt::Arguments<'_>) {
+        if let Some(trace) = &mut self.trace {
+            // Writing to a string does not fail.
+            let _ = writeln!(trace, "{line}");
+        }
+    }
+
+    fn facts_of(&self, socket: &Socket, facts: &mut Vec<Fact>) {
+        let conn = socket.conn;
+        let fails = self.budget.faults > 0;
+        match socket.stage {
+            Stage::Resolving => {
+                facts.extend((0..self.scope.answers.len()).map(|nth| Fact::Resolved(conn, nth as u8)));
+                facts.extend(fails.then_some(Fact::ResolveFailed(conn)));
+            }
+            Stage::Dialing => {
+                facts.push(Fact::Connected(conn));
+                facts.extend(fails.then_some(Fact::Refused(conn)));
+            }
+            Stage::Greeting => {
+                facts.push(Fact::Greeted(conn));
+                if fails {
+                    facts.extend([Fact::Loading(conn), Fact::Closed(conn)]);
+                    facts.extend(socket.asks.then_some(Fact::OptInRefused(conn)));
+                }
+            }
+            Stage::Settling => {
+                facts.push(Fact::Settled(conn));
+                facts.extend(fails.then_some(Fact::Closed(conn)));
+            }
+            Stage::Serving => self.facts_of_serving(socket, facts),
+        }
+        if socket.notified && self.budget.pushes > 0 {
+            facts.extend((0..self.scope.pushes.len()).map(|nth| Fact::Push(conn, nth as u8)));
+        }
+    }
+
+    fn facts_of_serving(&self, socket: &Socket, facts: &mut Vec<Fact>) {
+        let conn = socket.conn;
+        if socket.flush && !socket.ending {
+            facts.push(Fact::Written(conn));
+        }
+        if !socket.written.is_empty() {
+            facts.push(Fact::Replied(conn));
+            let may_refuse = self.budget.refusals > 0 && socket.written[0] != OPT_IN;
+            facts.extend(may_refuse.then_some(Fact::RepliedReadOnly(conn)));
+        }
+        if socket.ending || self.budget.closes > 0 {
+            facts.push(Fact::Closed(conn));
+        }
+        if !socket.ending && self.budget.closes > 0 && self.budget.endings > 0 {
+            facts.push(Fact::Ending(conn));
+        }
+    }
+
+    fn obey(&mut self) -> Result<(), Violation> {
+        while let Some(action) = self.client.poll_action() {
+            if self.trace.is_some() {
+                self.note(format_args!("    {action:?}"));
+            }
+            if self.is_terminated {
+                return Violation::of(format!("INV-15: after the end: {action:?}"));
+            }
+            match action {
+                Action::Resolve { conn, host: _ } => drop(self.world.begin(conn, Stage::Resolving)),
+                Action::Connect { conn, address, until: _ } => {
+                    self.world.begin(conn, Stage::Dialing).peer = Some(address);
+                }
+                Action::Flush { conn } => {
+                    if let Some(socket) = self.world.socket_mut(conn) {
+                        socket.flush = true;
+                        if socket.stage == Stage::Greeting {
+                            self.write(conn)?;
+                        }
+                    }
+                }
+                Action::Close { conn, cause: _ } => drop(self.world.remove(conn)),
+                Action::Complete { request, outcome } => self.judge(request, &outcome)?,
+                Action::Started(_) if self.is_started => return Violation::of("the start was told twice"),
+                Action::Started(result) => {
+                    self.is_started = true;
+                    self.takes_requests &= result.is_ok();
+                }
+                Action::Terminated => self.is_terminated = true,
+                Action::Emit(event) => self.observe(event),
+                other => return Violation::of(format!("an action without a reason: {other:?}")),
+            }
+        }
+        Ok(())
+    }
+
+    fn observe(&mut self, event: Event) {
+        match event {
+            Event::MoveStarted { source, deadline, .. } => self.world.set_deadline(source, deadline),
+            Event::CutOver { from, to, .. } => {
+                let Some(peer) = self.world.socket(from).and_then(|socket| socket.peer.clone()) else {
+                    return;
+                };
+                let relaxed = self.now + self.config.maintenance().relaxed_timeout();
+                let until = self.world.deadline(&peer).map_or(relaxed, |deadline| deadline.max(relaxed));
+                if let Some(socket) = self.world.socket_mut(from) {
+                    socket.retired = Some(Retired { successor: to, until });
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+impl Model for ClientModel {
+    fn facts(&self) -> Vec<Fact> {
+        let mut facts = Vec::new();
+        let timeout = self.client.poll_timeout();
+        facts.extend(timeout.map(|_| Fact::TimePasses));
+        if self.budget.pauses > 0 && timeout.is_some_and(|at| at > self.now + PAUSE) {
+            facts.push(Fact::Pause);
+        }
+        for socket in &self.world.sockets {
+            self.facts_of(socket, &mut facts);
+        }
+        if self.takes_requests {
+            facts.extend((self.budget.writes > 0).then_some(Fact::SendWrite));
+            facts.extend((self.budget.reads > 0).then_some(Fact::SendRead));
+        }
+        if self.budget.cancels > 0 {
+            facts.extend((0..self.world.ledger.len()).map(|nth| Fact::Cancel(nth as u8)));
+        }
+        facts.extend((self.budget.shutdowns > 0).then_some(Fact::Shutdown));
+        facts
+    }
+
+    fn step(&mut self, fact: Fact) -> Result<(), Violation> {
+        if self.trace.is_some() {
+            let elapsed = self.elapsed();
+            self.note(format_args!("{elapsed:>12.3?}  {fact}"));
+        }
+        self.client.reseed(SEED);
+        self.happen(fact)?;
+        self.obey()?;
+        self.check(fact)
+    }
+
+    fn fingerprint_machine(&self, hasher: &mut DefaultHasher) {
+        self.client.fingerprint(self.now, hasher);
+    }
+
+    fn fingerprint_world(&self, hasher: &mut DefaultHasher) {
+        self.budget.hash(hasher);
+        self.world.fingerprint(self.now, hasher);
+        (self.is_started, self.takes_requests, self.is_terminated).hash(hasher);
+    }
+
+    fn complete(&mut self) -> Result<(), Violation> {
+        self.come_to_an_end()
+    }
+}

@@ -1,0 +1,70 @@
+//! What may happen to a machine.
+
+use std::fmt;
+
+use hitless_core::ids::ConnId;
+
+/// Something that happens, at the present instant unless it is time that passes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fact {
+    /// Until the machine wants to be told.
+    TimePasses,
+    /// A second, within which nothing is due.
+    Pause,
+    /// The nth of the answers that the name has in this scope.
+    Resolved(ConnId, u8),
+    ResolveFailed(ConnId),
+    Connected(ConnId),
+    Refused(ConnId),
+    /// The server accepts HELLO, and the opt-in if it was asked.
+    Greeted(ConnId),
+    /// The server answers the rest of the handshake.
+    Settled(ConnId),
+    /// The server accepts HELLO and does not know the opt-in.
+    OptInRefused(ConnId),
+    /// The server is loading its data.
+    Loading(ConnId),
+    /// The nth of the pushes of this scope.
+    Push(ConnId, u8),
+    /// The socket takes what there is to write.
+    Written(ConnId),
+    /// The reply to the oldest request there.
+    Replied(ConnId),
+    /// The same, by a server that was just demoted.
+    RepliedReadOnly(ConnId),
+    /// The end of the stream was seen; what was sent before is still to be read.
+    Ending(ConnId),
+    Closed(ConnId),
+    SendWrite,
+    SendRead,
+    /// The caller of the nth request under way gives up.
+    Cancel(u8),
+    Shutdown,
+}
+
+impl fmt::Display for Fact {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TimePasses => write!(f, "time passes until something is due"),
+            Self::Pause => write!(f, "a second passes"),
+            Self::Resolved(conn, nth) => write!(f, "{conn}: the name is resolved, answer {nth}"),
+            Self::ResolveFailed(conn) => write!(f, "{conn}: the name is not resolved"),
+            Self::Connected(conn) => write!(f, "{conn}: connected"),
+            Self::Refused(conn) => write!(f, "{conn}: refused"),
+            Self::Greeted(conn) => write!(f, "{conn}: HELLO and the opt-in are accepted"),
+            Self::Settled(conn) => write!(f, "{conn}: the rest of the handshake is answered"),
+            Self::OptInRefused(conn) => write!(f, "{conn}: HELLO is accepted, the opt-in is not"),
+            Self::Loading(conn) => write!(f, "{conn}: HELLO is refused with LOADING"),
+            Self::Push(conn, nth) => write!(f, "{conn}: push {nth}"),
+            Self::Written(conn) => write!(f, "{conn}: the socket takes what there is"),
+            Self::Replied(conn) => write!(f, "{conn}: a reply"),
+            Self::RepliedReadOnly(conn) => write!(f, "{conn}: a reply, READONLY"),
+            Self::Ending(conn) => write!(f, "{conn}: the end of the stream is seen"),
+            Self::Closed(conn) => write!(f, "{conn}: closed by the server"),
+            Self::SendWrite => write!(f, "a request, not to be repeated"),
+            Self::SendRead => write!(f, "a request that may be repeated"),
+            Self::Cancel(nth) => write!(f, "request {nth} of those under way is cancelled"),
+            Self::Shutdown => write!(f, "shutdown, with 5 s to finish"),
+        }
+    }
+}

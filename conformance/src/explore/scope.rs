@@ -1,0 +1,242 @@
+//! What is explored: which servers there are, what they may say, and how often what may happen.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+
+use hitless_core::config::{Config, maintenance};
+use hitless_core::endpoint::Endpoint;
+use resp3_codec::Frame;
+
+use super::search::Limits;
+
+/// The port of every server.
+const PORT: u16 = 6379;
+/// Connections of the pool.
+pub(super) const POOL: usize = 2;
+/// How often a handoff is tried again: once shows all that more would.
+const RETRIES: u32 = 1;
+/// The configured name.
+const NAME: &str = "db.example";
+
+/// How often something may happen, counted down as it does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub(super) struct Budget {
+    pub(super) pushes: u8,
+    /// Dials and handshakes that fail, and names that do not resolve.
+    pub(super) faults: u8,
+    /// Connections that the server closes.
+    pub(super) closes: u8,
+    /// Of those, the ones whose end is seen before what was said last is read.
+    pub(super) endings: u8,
+    pub(super) writes: u8,
+    pub(super) reads: u8,
+    pub(super) cancels: u8,
+    /// Replies READONLY.
+    pub(super) refusals: u8,
+    pub(super) pauses: u8,
+    pub(super) shutdowns: u8,
+}
+
+/// Nothing happens but what must.
+const NOTHING: Budget = Budget {
+    pushes: 0,
+    faults: 0,
+    closes: 0,
+    endings: 0,
+    writes: 0,
+    reads: 0,
+    cancels: 0,
+    refusals: 0,
+    pauses: 0,
+    shutdowns: 0,
+};
+
+/// A small world, and all that may happen in it.
+#[derive(Clone, Debug)]
+pub struct Scope {
+    pub(super) name: &'static str,
+    pub(super) about: &'static str,
+    /// What the name may resolve to.
+    pub(super) answers: &'static [&'static [Server]],
+    pub(super) pushes: &'static [Push],
+    pub(super) budget: Budget,
+    /// The pool is open, on server A; otherwise the exploration begins before the first dial.
+    pub(super) is_open: bool,
+    /// Pushes may come between the replies of a handshake.
+    pub(super) is_staged: bool,
+    pub(super) limits: Limits,
+}
+
+/// A server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Server {
+    A,
+    B,
+    C,
+}
+
+/// What a server may say on its own.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Push {
+    /// In 15 s this address goes away; `None`: the name will lead elsewhere.
+    Moving(i64, Option<Server>),
+    Migrating(i64),
+    Migrated(i64),
+    FailingOver(i64),
+    FailedOver(i64),
+}
+
+impl Server {
+    pub(super) fn ip(self) -> IpAddr {
+        let last = match self {
+            Self::A => 1,
+            Self::B => 2,
+            Self::C => 3,
+        };
+        IpAddr::V4(Ipv4Addr::new(10, 0, 0, last))
+    }
+}
+
+impl Push {
+    pub(super) fn frame(self) -> Frame {
+        let bulk = Frame::bulk;
+        let words = match self {
+            Self::Moving(seq, target) => {
+                let target = target.map(|server| format!("{}:{PORT}", server.ip()));
+                let target = target.map_or(Frame::Null, Frame::bulk);
+                vec![bulk("MOVING"), Frame::Integer(seq), Frame::Integer(15), target]
+            }
+            Self::Migrating(seq) => vec![bulk("MIGRATING"), Frame::Integer(seq), Frame::Integer(1)],
+            Self::Migrated(seq) => vec![bulk("MIGRATED"), Frame::Integer(seq)],
+            Self::FailingOver(seq) => vec![bulk("FAILING_OVER"), Frame::Integer(seq), Frame::Integer(1)],
+            Self::FailedOver(seq) => vec![bulk("FAILED_OVER"), Frame::Integer(seq)],
+        };
+        Frame::Push(words)
+    }
+}
+
+impl Scope {
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// What happens in it.
+    #[must_use]
+    pub fn about(&self) -> &'static str {
+        self.about
+    }
+
+    /// How far it is explored.
+    #[must_use]
+    pub fn limits(&self) -> Limits {
+        self.limits
+    }
+
+    pub(super) fn config(&self) -> Arc<Config> {
+        let endpoint = Endpoint::parse(NAME, PORT).expect("a name and a port");
+        let maintenance = maintenance::Config::builder().max_handoff_retries(RETRIES).build();
+        let maintenance = maintenance.expect("retries within the range");
+        let config = Config::builder(endpoint).pool_size(POOL as u32).maintenance(maintenance).build();
+        Arc::new(config.expect("two connections"))
+    }
+}
+
+/// What most scopes have in common: an open pool, and a name that leads to two servers.
+const BASE: Scope = Scope {
+    name: "",
+    about: "",
+    answers: &[&[Server::A, Server::B]],
+    pushes: &[],
+    budget: NOTHING,
+    is_open: true,
+    is_staged: false,
+    limits: Limits { depth: 200, states: 500_000, complete_every: 100 },
+};
+
+/// All scopes, in the order in which they are explored. Where the states are not limited to fewer than there are, the scope
+/// is explored to its end.
+pub const SCOPES: &[Scope] = &[
+    Scope {
+        name: "start",
+        about: "a pool is opened, something fails, and the first request does not wait",
+        budget: Budget { faults: 1, writes: 1, ..NOTHING },
+        is_open: false,
+        ..BASE
+    },
+    Scope {
+        name: "move",
+        about: "one address is retired, told of twice, with a request under way",
+        answers: &[&[Server::A], &[Server::B]],
+        pushes: &[Push::Moving(1, Some(Server::B))],
+        budget: Budget { pushes: 2, faults: 1, writes: 1, ..NOTHING },
+        is_staged: true,
+        ..BASE
+    },
+    Scope {
+        name: "loss",
+        about: "one address is retired, a connection is lost, and something fails",
+        pushes: &[Push::Moving(1, Some(Server::B))],
+        budget: Budget { pushes: 1, faults: 1, closes: 1, ..NOTHING },
+        // There is always one more dial that nobody answers.
+        limits: Limits { depth: 60, ..BASE.limits },
+        ..BASE
+    },
+    Scope {
+        name: "null",
+        about: "the server names no endpoint, and the name changes sooner or later, or not",
+        answers: &[&[Server::A], &[Server::B], &[Server::A, Server::B]],
+        pushes: &[Push::Moving(1, None)],
+        budget: Budget { pushes: 2, ..NOTHING },
+        ..BASE
+    },
+    Scope {
+        name: "requests",
+        about: "one address is retired, requests are under way, and a connection is lost, perhaps after its last words",
+        pushes: &[Push::Moving(1, Some(Server::B))],
+        budget: Budget { pushes: 1, closes: 1, endings: 1, writes: 1, reads: 1, ..NOTHING },
+        limits: Limits { states: 250_000, ..BASE.limits },
+        ..BASE
+    },
+    Scope {
+        name: "moves",
+        about: "moves there and back, and on to a third address, chase each other",
+        pushes: &[
+            Push::Moving(1, Some(Server::B)),
+            Push::Moving(2, Some(Server::A)),
+            Push::Moving(3, Some(Server::C)),
+        ],
+        budget: Budget { pushes: 3, writes: 1, ..NOTHING },
+        is_staged: true,
+        limits: Limits { states: 250_000, ..BASE.limits },
+        ..BASE
+    },
+    Scope {
+        name: "windows",
+        about: "a migration and a failover begin and end, requests are refused and given up, an address is withdrawn",
+        answers: &[&[Server::A], &[Server::B]],
+        pushes: &[Push::Migrating(1), Push::Migrated(1), Push::FailingOver(2), Push::FailedOver(2)],
+        budget: Budget { pushes: 3, writes: 1, reads: 1, cancels: 1, refusals: 1, pauses: 1, ..NOTHING },
+        limits: Limits { states: 150_000, ..BASE.limits },
+        ..BASE
+    },
+    Scope {
+        name: "end",
+        about: "the client is shut down in the middle of a move",
+        answers: &[&[Server::A]],
+        pushes: &[Push::Moving(1, Some(Server::B))],
+        budget: Budget {
+            pushes: 1,
+            faults: 1,
+            closes: 1,
+            writes: 1,
+            reads: 1,
+            cancels: 1,
+            shutdowns: 1,
+            ..NOTHING
+        },
+        limits: Limits { states: 150_000, ..BASE.limits },
+        ..BASE
+    },
+];
