@@ -67,8 +67,13 @@ impl Coordinator {
         let phase = Phase::Resolving(Lookup::Name);
         // Whether to opt in is decided when the address is known.
         let probe = Probe::Skip;
-        let conn =
-            self.conns.insert(Conn { phase, probe, replaces, peer: None, avoid, limit, ending: false });
+        let orphaned = if replaces.is_none() { self.orphaned.pop_front() } else { None };
+        let entry =
+            Conn { phase, probe, replaces, follows: replaces, peer: None, avoid, limit, ending: false };
+        let conn = self.conns.insert(entry);
+        if let Some(orphaned) = orphaned {
+            self.follow(orphaned, conn);
+        }
         if let Some(limit) = limit {
             self.timers.arm(TimerKey::Conn(conn), after(now, limit));
         }

@@ -54,6 +54,7 @@ impl Fingerprint for Coordinator {
             handoffs,
             breakers,
             queue,
+            orphaned,
             working,
             windows,
             reviews,
@@ -73,6 +74,7 @@ impl Fingerprint for Coordinator {
         digest.part(handoffs);
         digest.part(breakers);
         digest.part(queue);
+        digest.each(orphaned, |digest, conn| digest.part(conn));
         digest.part(working);
         digest.part(windows);
         digest.part(reviews);
@@ -85,7 +87,7 @@ impl Fingerprint for Coordinator {
 
 impl Fingerprint for Conn {
     fn fingerprint<H: Hasher>(&self, digest: &mut Digest<'_, H>) {
-        let Self { phase, probe, replaces, peer, avoid, limit, ending } = self;
+        let Self { phase, probe, replaces, follows, peer, avoid, limit, ending } = self;
         digest.value(&std::mem::discriminant(phase));
         match phase {
             Phase::Resolving(lookup) => digest.value(lookup),
@@ -95,6 +97,7 @@ impl Fingerprint for Conn {
         }
         digest.value(&(probe, peer, avoid, limit, ending));
         digest.part(replaces);
+        digest.part(follows);
     }
 }
 

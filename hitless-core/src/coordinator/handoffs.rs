@@ -75,6 +75,34 @@ impl Coordinator {
         }
     }
 
+    /// `conn` is gone, which was `entry`: one that waits for it may move on, and one that drains behind it gets another
+    /// successor.
+    pub(super) fn leave_place(&mut self, conn: ConnId, entry: &Conn) {
+        let draining = entry.follows.filter(|older| {
+            self.conns.get(*older).is_some_and(|older| matches!(older.phase, Phase::Draining { .. }))
+        });
+        match (draining, &entry.phase) {
+            (Some(older), Phase::Draining { successor, .. }) => self.follow(older, *successor),
+            (Some(older), _) => self.orphaned.push_back(older),
+            (None, Phase::Draining { successor, .. }) => {
+                self.orphaned.retain(|orphaned| *orphaned != conn);
+                self.line_up_behind_drain(*successor);
+            }
+            (None, _) => {}
+        }
+    }
+
+    /// From now on `successor` serves in the place of `older`, which drains.
+    pub(super) fn follow(&mut self, older: ConnId, successor: ConnId) {
+        if let Some(entry) = self.conns.get_mut(successor) {
+            entry.follows = Some(older);
+        }
+        if let Some(Conn { phase: Phase::Draining { successor: known, .. }, .. }) = self.conns.get_mut(older)
+        {
+            *known = successor;
+        }
+    }
+
     /// `successor` has no draining predecessor any more.
     pub(super) fn line_up_behind_drain(&mut self, successor: ConnId) {
         if self
@@ -331,7 +359,7 @@ impl Coordinator {
 fn draining_predecessor(conns: &Arena<ConnId, Conn>, conn: ConnId) -> Option<ConnId> {
     let is_draining =
         |conn: &ConnId| conns.get(*conn).is_some_and(|old| matches!(old.phase, Phase::Draining { .. }));
-    conns.get(conn)?.replaces.filter(is_draining)
+    conns.get(conn)?.follows.filter(is_draining)
 }
 
 impl Move {

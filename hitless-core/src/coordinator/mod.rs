@@ -83,6 +83,8 @@ pub struct Coordinator {
     handoffs: BTreeMap<ConnId, Handoff>,
     breakers: Breakers,
     queue: HandoffQueue,
+    /// Draining connections whose successors were lost: who is opened next follows one.
+    orphaned: VecDeque<ConnId>,
     /// Handoffs in their dial or handshake: a worker exists only while it works.
     working: BTreeSet<ConnId>,
     windows: Windows<WindowScope>,
@@ -114,6 +116,9 @@ struct Conn {
     probe: Probe,
     /// The connection whose place it is to take.
     replaces: Option<ConnId>,
+    /// The connection that may still be draining while this one serves in its place: the one that it replaces, or one
+    /// whose successor was lost.
+    follows: Option<ConnId>,
     /// Known from the dial on.
     peer: Option<Peer>,
     /// The address that this attempt may not land on, because it is being retired.
@@ -166,6 +171,7 @@ impl Coordinator {
             handoffs: BTreeMap::new(),
             breakers,
             queue,
+            orphaned: VecDeque::new(),
             working: BTreeSet::new(),
             windows: Windows::new(windows),
             reviews: Reviews::new(),
@@ -366,9 +372,7 @@ impl Coordinator {
         let Some(entry) = self.conns.remove(conn) else { return };
         self.timers.cancel(&TimerKey::Conn(conn));
         let established = !entry.is_attempt();
-        if let Phase::Draining { successor, .. } = entry.phase {
-            self.line_up_behind_drain(successor);
-        }
+        self.leave_place(conn, &entry);
         let Some(peer) = entry.peer.filter(|_| established) else { return };
         self.knowledge.forget(&peer, conn);
         if let Some(siblings) = self.by_peer.get_mut(&peer) {

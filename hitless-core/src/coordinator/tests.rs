@@ -406,6 +406,24 @@ fn a_connection_moves_on_when_its_predecessor_has_drained() {
     }
 }
 
+/// INV-20: whoever is opened for a connection that was lost waits for the one that still drains in the same place.
+#[test]
+fn a_replacement_of_a_lost_connection_waits_for_what_drains_in_its_place() {
+    let mut world = World::new("127.0.0.1:1", 1);
+    let first = world.connected(1)[0];
+    world.notify(first, &moving(1, 15 * SECOND, 2));
+    world.answer_dials();
+    let (_, lost) = world.cut_over[0];
+    world.coordinator.handle_closed(world.now, lost, CloseCause::ByServer);
+    world.drain();
+    let again = world.connected(1)[0];
+    world.notify(again, &moving(2, 10 * SECOND, 3));
+    assert!(world.dials.is_empty(), "the first one drains still");
+    world.finish_drains();
+    assert_eq!(world.answer_dials(), 1);
+    assert_eq!(world.cut_over[1].0, again);
+}
+
 /// INV-10: a newer move leads back by name, to a node that still says to its late joiners that it is moving.
 #[test]
 fn an_old_move_does_not_turn_away_what_a_newer_one_leads_there() {
