@@ -52,6 +52,13 @@ const EXPECTED: &[(Group, &[&str])] = &[
             "NotificationReceived",
             "NotificationMalformed",
             "NotificationIgnored",
+            "NotificationVetoed",
+            "NotificationReplaced",
+            "NotificationUnreviewed",
+            "TargetVetoed",
+            "TargetRewritten",
+            "AddressWithdrawn",
+            "OptedIn",
             "WindowOpened",
             "WindowClosed",
             "MoveStarted",
@@ -97,7 +104,7 @@ const EXPECTED: &[(Group, &[&str])] = &[
             "superseded",
         ],
     ),
-    (Group::Ignored, &["Duplicate", "Stale", "NothingOpen", "AlreadyThere"]),
+    (Group::Ignored, &["Duplicate", "Stale", "NothingOpen", "AlreadyThere", "ConnectionEnding"]),
     (
         Group::Request,
         &[
@@ -112,7 +119,18 @@ const EXPECTED: &[(Group, &[&str])] = &[
     ),
     (
         Group::Maintenance,
-        &["Moving", "Repeated", "Stale", "Migrating", "Migrated", "FailingOver", "FailedOver", "Names"],
+        &[
+            "Moving",
+            "Repeated",
+            "Stale",
+            "Migrating",
+            "Migrated",
+            "FailingOver",
+            "FailedOver",
+            "SlotsMigrating",
+            "SlotsMigrated",
+            "Names",
+        ],
     ),
 ];
 

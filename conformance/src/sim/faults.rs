@@ -6,126 +6,118 @@ use hitless_core::rng::Rng;
 
 use crate::server::EndpointId;
 
-/// One kind of fault.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum FaultKind {
-    /// Every way takes longer.
-    Latency,
-    /// Every way takes longer by another time.
-    Jitter,
-    /// Bytes travel one by one or in twos and threes, and are read so.
-    Splits,
-    /// Both directions of one connection carry nothing for a time.
-    Stall,
-    /// What the server says on one connection is on its way until all faults are over.
-    Freeze,
-    /// Sockets take no bytes.
-    BlockedWrites,
-    /// The executor is busy with something else now and then.
-    Hiccups,
-    /// Dials are answered late.
-    SlowDials,
-    /// Dials are refused.
-    RefusedDials,
-    /// Dials are not answered.
-    UnansweredDials,
-    /// Names are looked up late.
-    SlowLookups,
-    /// Names cannot be looked up.
-    FailedLookups,
-    /// Names lead to no address.
-    EmptyLookups,
-    /// Replies come late.
-    SlowServer,
-    /// The server's side of one connection ends, and goes on reading.
-    HalfClose,
-    /// One connection is reset.
-    Reset,
-    /// The server closes one connection.
-    Close,
-    /// A request is not executed, and the connection ends.
-    CloseUnexecuted,
-    /// A request is executed, and the connection ends before the reply.
-    CloseUnanswered,
-    /// A request is executed and answered, and the connection ends.
-    CloseAnswered,
-    /// Something that is not RESP arrives.
-    Garbage,
-    /// A push of another kind arrives.
-    UnknownPush,
-    /// A maintenance notification that makes no sense arrives.
-    MalformedPush,
-    /// Opt-ins are refused: the server is not ready.
-    OptInLoading,
-    /// Opt-ins are refused: the server does not know them.
-    OptInRefused,
-    /// The link ends at the opt-in.
-    OptInClosesLink,
-    /// HELLO is not known.
-    HelloUnknown,
+/// How long a fault is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Course {
+    /// For a time.
+    Lasts,
+    /// Once.
+    Strikes,
 }
 
-use FaultKind::{
-    BlockedWrites, Close, CloseAnswered, CloseUnanswered, CloseUnexecuted, EmptyLookups, FailedLookups,
-    Freeze, Garbage, HalfClose, HelloUnknown, Hiccups, Jitter, Latency, MalformedPush, OptInClosesLink,
-    OptInLoading, OptInRefused, RefusedDials, Reset, SlowDials, SlowLookups, SlowServer, Splits, Stall,
-    UnansweredDials, UnknownPush,
-};
+/// Makes the kinds of fault from a list: what it does, its course, and how much a run must bear for it to be drawn.
+macro_rules! fault_kinds {
+    ($($(#[doc = $doc:literal])+ $kind:ident: $course:ident, $weather:ident;)+) => {
+        /// One kind of fault.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+        pub(super) enum FaultKind {
+            $($(#[doc = $doc])+ $kind,)+
+        }
+
+        impl FaultKind {
+            pub(super) const ALL: &[Self] = &[$(Self::$kind,)+];
+
+            fn course(self) -> Course {
+                match self {
+                    $(Self::$kind => Course::$course,)+
+                }
+            }
+
+            fn weather(self) -> Weather {
+                match self {
+                    $(Self::$kind => Weather::$weather,)+
+                }
+            }
+        }
+    };
+}
+
+fault_kinds! {
+    /// Every way takes longer.
+    Latency: Lasts, Gentle;
+    /// Every way takes longer by another time.
+    Jitter: Lasts, Gentle;
+    /// Bytes travel one by one or in twos and threes, and are read so.
+    Splits: Lasts, Gentle;
+    /// Both directions of one connection carry nothing for a time.
+    Stall: Strikes, Gentle;
+    /// What the server says on one connection is on its way until all faults are over.
+    Freeze: Strikes, Rough;
+    /// Sockets take no bytes.
+    BlockedWrites: Lasts, Gentle;
+    /// The executor is busy with something else now and then.
+    Hiccups: Lasts, Gentle;
+    /// Dials are answered late.
+    SlowDials: Lasts, Gentle;
+    /// Dials are refused.
+    RefusedDials: Lasts, Rough;
+    /// Dials are not answered.
+    UnansweredDials: Lasts, Rough;
+    /// Names are looked up late.
+    SlowLookups: Lasts, Gentle;
+    /// Names cannot be looked up.
+    FailedLookups: Lasts, Rough;
+    /// Names lead to no address.
+    EmptyLookups: Lasts, Rough;
+    /// Names lead to where they led before.
+    StaleLookups: Lasts, Rough;
+    /// Names lead to all nodes there are, and to one that is gone.
+    CrowdedLookups: Lasts, Rough;
+    /// Replies come late.
+    SlowServer: Lasts, Rough;
+    /// The server's side of one connection ends, and goes on reading.
+    HalfClose: Strikes, Rough;
+    /// The server announces something on one connection and closes it: both are there to be read at once.
+    LastWords: Strikes, Rough;
+    /// One connection is reset.
+    Reset: Strikes, Rough;
+    /// The server closes one connection.
+    Close: Strikes, Rough;
+    /// A request is not executed, and the connection ends.
+    CloseUnexecuted: Strikes, Rough;
+    /// A request is executed, and the connection ends before the reply.
+    CloseUnanswered: Strikes, Rough;
+    /// A request is executed and answered, and the connection ends.
+    CloseAnswered: Strikes, Rough;
+    /// Something that is not RESP arrives.
+    Garbage: Strikes, Rough;
+    /// A push of another kind arrives.
+    UnknownPush: Strikes, Gentle;
+    /// A maintenance notification that makes no sense arrives.
+    MalformedPush: Strikes, Gentle;
+    /// Opt-ins are refused: the server is not ready.
+    OptInLoading: Lasts, Rough;
+    /// Opt-ins are refused: the server does not know them.
+    OptInRefused: Lasts, Rough;
+    /// The link ends at the opt-in.
+    OptInClosesLink: Lasts, Rough;
+    /// HELLO is not known.
+    HelloUnknown: Lasts, Rough;
+}
+
+use FaultKind::{BlockedWrites, Hiccups, Jitter, Latency, Stall};
 
 impl FaultKind {
-    pub(super) const ALL: [Self; 27] = [
-        Latency,
-        Jitter,
-        Splits,
-        Stall,
-        Freeze,
-        BlockedWrites,
-        Hiccups,
-        SlowDials,
-        RefusedDials,
-        UnansweredDials,
-        SlowLookups,
-        FailedLookups,
-        EmptyLookups,
-        SlowServer,
-        HalfClose,
-        Reset,
-        Close,
-        CloseUnexecuted,
-        CloseUnanswered,
-        CloseAnswered,
-        Garbage,
-        UnknownPush,
-        MalformedPush,
-        OptInLoading,
-        OptInRefused,
-        OptInClosesLink,
-        HelloUnknown,
-    ];
-
-    /// Those that leave the premise of INV-03 intact, when they are short.
-    pub(super) const GENTLE: [Self; 10] = [
-        Latency,
-        Jitter,
-        Splits,
-        Stall,
-        BlockedWrites,
-        Hiccups,
-        SlowDials,
-        SlowLookups,
-        UnknownPush,
-        MalformedPush,
-    ];
-
     /// Whether it lasts for a time, rather than strikes once.
     pub(super) fn lasts(self) -> bool {
-        match self {
-            Latency | Jitter | Splits | BlockedWrites | Hiccups | SlowDials | RefusedDials
-            | UnansweredDials | SlowLookups | FailedLookups | EmptyLookups | SlowServer | OptInLoading
-            | OptInRefused | OptInClosesLink | HelloUnknown => true,
-            Stall | Freeze | HalfClose | Reset | Close | CloseUnexecuted | CloseUnanswered
-            | CloseAnswered | Garbage | UnknownPush | MalformedPush => false,
-        }
+        self.course() == Course::Lasts
+    }
+
+    /// Those that a run in this weather may meet: in gentle weather, what leaves the premise of INV-03 intact when it is
+    /// short.
+    fn of(weather: Weather) -> Vec<Self> {
+        let fits = |kind: &Self| weather == Weather::Rough || kind.weather() == Weather::Gentle;
+        Self::ALL.iter().copied().filter(fits).collect()
     }
 }
 
@@ -156,11 +148,7 @@ pub(super) struct Fault {
 impl Fault {
     /// Draws a fault that may strike at one of `endpoints`.
     pub(super) fn draw(rng: &mut Rng, weather: Weather, endpoints: &[EndpointId]) -> Self {
-        let kinds: &[FaultKind] = match weather {
-            Weather::Gentle => &FaultKind::GENTLE,
-            Weather::Rough => &FaultKind::ALL,
-        };
-        let kind = *pick(rng, kinds);
+        let kind = *pick(rng, &FaultKind::of(weather));
         let endpoint = (rng.below(3) > 0).then(|| *pick(rng, endpoints));
         let (longest, latest) = match (weather, kind) {
             (Weather::Gentle, BlockedWrites) => (GENTLE_PAUSE, Duration::ZERO),

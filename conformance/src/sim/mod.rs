@@ -14,6 +14,7 @@
 //! | `runtime` | tasks, timers and the clock |
 //! | `network` | resolver, connector and streams in front of the sans-IO [`Server`](crate::server::Server) |
 //! | `faults`, `plan` | what a seed is drawn into |
+//! | `opinions` | a hook and a policy that have a say in what notifications do |
 //! | `caller` | tasks that send requests, and know what each reply must be |
 //! | `scenario` | the course of a run |
 //! | `laws` | what must hold of it |
@@ -25,6 +26,7 @@ mod coverage;
 mod faults;
 mod laws;
 mod network;
+mod opinions;
 mod plan;
 mod runtime;
 mod scenario;

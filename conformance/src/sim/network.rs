@@ -45,6 +45,8 @@ pub(super) struct Network {
 pub(super) struct State {
     pub(super) server: Server,
     pub(super) names: BTreeMap<String, Vec<IpAddr>>,
+    /// What the names led to before they led there.
+    former_names: BTreeMap<String, Vec<IpAddr>>,
     pub(super) lookups: BTreeMap<String, usize>,
     /// Faults that last.
     active: Vec<Fault>,
@@ -102,6 +104,7 @@ impl Network {
         let state = State {
             server,
             names: BTreeMap::new(),
+            former_names: BTreeMap::new(),
             lookups: BTreeMap::new(),
             active: Vec::new(),
             calm_at: None,
@@ -157,16 +160,6 @@ impl Network {
         drop(state);
         wakers.into_iter().for_each(Waker::wake);
         acted
-    }
-
-    /// Keeps what arrives from being read, or lets it be read.
-    pub(super) fn block_reads(&self, blocked: bool) {
-        let mut state = self.state();
-        state.reads_blocked = blocked;
-        let wakers: Vec<Waker> =
-            state.links.values_mut().filter_map(|link| link.reader.take_if(|_| !blocked)).collect();
-        drop(state);
-        wakers.into_iter().for_each(Waker::wake);
     }
 
     /// Whether neither end knows of any connection, and nothing is under way.

@@ -8,6 +8,7 @@ use hitless_core::endpoint_type::EndpointPreference;
 use hitless_core::rng::Rng;
 
 use super::faults::{Fault, FaultKind, Weather, pick, up_to};
+use super::opinions;
 use crate::server::{
     CloseHow, Closes, EndpointId, EndpointSpec, Retires, Server, ServerConfig, ServerMachine,
 };
@@ -32,6 +33,8 @@ pub(super) struct Plan {
     /// From when on nothing happens any more.
     pub(super) calm_at: Duration,
     pub(super) ending: Ending,
+    /// What hooks and the policy on targets say is drawn from this; without it there are none.
+    pub(super) opinions: Option<u64>,
     pub(super) settings: ConfigBuilder,
 }
 
@@ -66,6 +69,8 @@ pub(super) enum Maintenance {
     Migrated,
     FailingOver(Duration),
     FailedOver,
+    SlotsMigrating(Duration),
+    SlotsMigrated(EndpointId, EndpointId),
     /// What the name leads to from now on.
     Names(Vec<EndpointId>),
 }
@@ -112,7 +117,8 @@ impl Plan {
         let weather = if rng.below(3) == 0 { Weather::Gentle } else { Weather::Rough };
         let by_name = rng.below(2) == 0;
         let pool_size = 3 + rng.below(4) as u32;
-        let settings = settings(rng, &server, endpoints[0], by_name).pool_size(pool_size);
+        let opinions = (weather == Weather::Rough && rng.below(3) == 0).then(|| rng.next_u64());
+        let settings = settings(rng, &server, endpoints[0], by_name, opinions).pool_size(pool_size);
         let mut drawing = Drawing { weather, by_name, endpoints, steps: Vec::new(), calm_at: Duration::ZERO };
         drawing.moves(rng);
         drawing.notices(rng);
@@ -126,7 +132,7 @@ impl Plan {
         };
         let tasks = 4 + rng.below(7) as usize;
         let requests = 200 + rng.below(120) as usize;
-        (Self { weather, pool_size, tasks, requests, steps, calm_at, ending, settings }, server)
+        (Self { weather, pool_size, tasks, requests, steps, calm_at, ending, opinions, settings }, server)
     }
 }
 
@@ -146,14 +152,25 @@ fn server(rng: &mut Rng) -> (Server, Vec<EndpointId>) {
     (server, endpoints)
 }
 
-fn settings(rng: &mut Rng, server: &Server, home: EndpointId, by_name: bool) -> ConfigBuilder {
+/// The endpoints of the server, as targets of moves.
+pub(super) fn nodes(server: &Server) -> Vec<Endpoint> {
+    server.endpoints().into_iter().map(|id| Endpoint::from(server.address(id))).collect()
+}
+
+fn settings(
+    rng: &mut Rng,
+    server: &Server,
+    home: EndpointId,
+    by_name: bool,
+    opinions: Option<u64>,
+) -> ConfigBuilder {
     let address = server.address(home);
     let endpoint = if by_name {
         Endpoint::Tcp { host: Host::Name(NAME.into()), port: PORT }
     } else {
         Endpoint::from(address)
     };
-    let maintenance = maintenance::Config::builder()
+    let mut maintenance = maintenance::Config::builder()
         .relaxed_timeout(SECOND + up_to(rng, 2 * SECOND))
         .handoff_timeout(SECOND / 2 + up_to(rng, SECOND))
         .max_handoff_retries(1 + rng.below(4) as u32)
@@ -162,6 +179,9 @@ fn settings(rng: &mut Rng, server: &Server, home: EndpointId, by_name: bool) -> 
         } else {
             EndpointPreference::Auto
         });
+    if let Some(seed) = opinions {
+        maintenance = maintenance.target_policy(opinions::policy(seed, nodes(server)));
+    }
     Config::builder(endpoint)
         .connect_timeout(Some(SECOND / 2 + up_to(rng, SECOND)))
         .command_timeout(match rng.below(6) {
@@ -248,6 +268,14 @@ impl Drawing {
             Weather::Rough => moving.time * 5 / 4,
         };
         let changed = at + up_to(rng, latest);
+        if rng.below(3) == 0 {
+            // The old address stays among the answers for a while.
+            let overlap = up_to(rng, SECOND);
+            self.maintain(
+                changed.saturating_sub(overlap),
+                Maintenance::Names(vec![moving.lands, moving.source]),
+            );
+        }
         self.maintain(changed, Maintenance::Names(vec![moving.lands]));
         if rng.below(4) == 0 {
             let refused = Fault {
@@ -258,8 +286,13 @@ impl Drawing {
             };
             self.fault(at + Duration::from_nanos(1), refused);
         }
-        if self.weather == Weather::Rough && rng.below(6) == 0 {
-            self.cut_off_while_draining(rng, at, moving);
+        if self.weather == Weather::Rough {
+            match rng.below(12) {
+                0 | 1 => self.cut_off_while_draining(rng, at, moving),
+                2 => self.answer_too_late(at, moving),
+                3 => self.dislike_opt_ins(rng, at, moving),
+                _ => {}
+            }
         }
         if rng.below(4) == 0 {
             let again = if rng.below(2) == 0 { Maintenance::Repeated } else { Maintenance::Stale };
@@ -280,24 +313,58 @@ impl Drawing {
         }
     }
 
+    /// The old node answers later than its connections may drain.
+    fn answer_too_late(&mut self, at: Duration, moving: &MoveStep) {
+        let (endpoint, lasts, delay) = (Some(moving.source), moving.time, 2 * moving.time);
+        let slow = Fault { kind: FaultKind::SlowServer, endpoint, lasts, delay };
+        self.fault(at.saturating_sub(SECOND / 10), slow);
+    }
+
+    /// The new node has no ear for the opt-ins of those who come first.
+    fn dislike_opt_ins(&mut self, rng: &mut Rng, at: Duration, moving: &MoveStep) {
+        let (endpoint, lasts) = (Some(moving.lands), up_to(rng, moving.time / 4));
+        let kind = *pick(rng, &[FaultKind::OptInClosesLink, FaultKind::OptInLoading]);
+        self.fault(at, Fault { kind, endpoint, lasts, delay: Duration::ZERO });
+    }
+
     fn notices(&mut self, rng: &mut Rng) {
         for _ in 0..rng.below(4) {
             let begin = up_to(rng, self.calm_at);
             let end = begin + up_to(rng, 3 * SECOND);
             let time = Duration::from_secs(1 + rng.below(2));
-            let (opener, completion) = if rng.below(2) == 0 {
-                (Maintenance::Migrating(time), Maintenance::Migrated)
-            } else {
-                (Maintenance::FailingOver(time), Maintenance::FailedOver)
+            let (opener, completion) = match rng.below(5) {
+                0 | 1 => (Maintenance::Migrating(time), Maintenance::Migrated),
+                2 | 3 => (Maintenance::FailingOver(time), Maintenance::FailedOver),
+                _ => {
+                    let (from, to) = (*pick(rng, &self.endpoints), *pick(rng, &self.endpoints));
+                    (Maintenance::SlotsMigrating(time), Maintenance::SlotsMigrated(from, to))
+                }
             };
             self.maintain(begin, opener);
+            if self.weather == Weather::Rough && rng.below(3) == 0 {
+                self.withdraw_an_address(rng, begin, end);
+            }
             if rng.below(4) > 0 {
                 self.maintain(end, completion);
             }
         }
     }
 
+    /// The name leads to every node for a while, and then to all but one.
+    fn withdraw_an_address(&mut self, rng: &mut Rng, begin: Duration, end: Duration) {
+        let mut left = self.endpoints.clone();
+        self.maintain(begin, Maintenance::Names(left.clone()));
+        left.remove(rng.below(left.len() as u64) as usize);
+        self.maintain(end, Maintenance::Names(left));
+    }
+
     fn faults(&mut self, rng: &mut Rng) {
+        if self.weather == Weather::Rough && rng.below(8) == 0 {
+            // Early, so that requests time out one after the other on a link that says nothing any more.
+            let kind = FaultKind::Freeze;
+            let silent = Fault { kind, endpoint: None, lasts: Duration::ZERO, delay: Duration::ZERO };
+            self.fault(up_to(rng, SECOND), silent);
+        }
         for _ in 0..3 + rng.below(7) {
             let fault = Fault::draw(rng, self.weather, &self.endpoints);
             let at = match *pick(rng, &[Duration::ZERO, self.calm_at]) {

@@ -16,7 +16,8 @@ use super::caller::{Caller, Keys, single, token};
 use super::laws::{self, Evidence};
 use super::lock;
 use super::network::Network;
-use super::plan::{Ending, Plan, Step};
+use super::opinions::Opinions;
+use super::plan::{Ending, Plan, Step, nodes};
 use super::runtime::Executor;
 use super::simulation::{Simulation, Slot};
 use super::trace::{RequestKind, Trace, What};
@@ -69,7 +70,15 @@ impl Scenario {
     fn open(&mut self) -> Client<Executor> {
         self.sim.network.name_everything();
         let (executor, network) = (self.sim.executor.clone(), self.sim.network.clone());
+        let opinions = self.plan.opinions.map(|seed| {
+            let nodes = network.with_server(|server, _| nodes(server));
+            Opinions::new(&executor, seed, nodes)
+        });
         let builder = Builder::from_settings(executor, network, self.plan.settings.clone());
+        let builder = match opinions {
+            Some(opinions) => builder.hook(opinions),
+            None => builder,
+        };
         self.sim.events = Some(builder.events());
         let result = self.sim.block_on("the pool opens", PATIENCE, builder.connect());
         let client = result.unwrap_or_else(|error| panic!("liveness: nothing is wrong, but: {error}"));

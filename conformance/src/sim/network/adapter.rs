@@ -4,14 +4,18 @@ use std::future::Future as _;
 use std::io;
 use std::net::IpAddr;
 use std::pin::pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
 use hitless_core::driver::{Connector, Resolver, Runtime as _, Stream};
 use hitless_core::endpoint::Peer;
 
-use super::{FaultKind, LONGEST_HOP, Link, Network, Parcel, SEND_BUFFER, SocketId, What, up_to};
+use super::{FaultKind, LONGEST_HOP, Link, Network, Parcel, SEND_BUFFER, SocketId, State, What, up_to};
+use crate::server::ServerMachine as _;
+
+/// An address where nobody is any more.
+const GONE: [u8; 4] = [10, 99, 0, 2];
 
 impl Resolver for Network {
     async fn resolve(&self, host: &str) -> io::Result<Vec<IpAddr>> {
@@ -23,14 +27,28 @@ impl Resolver for Network {
             up_to(&mut state.rng, LONGEST_HOP + slow)
         };
         self.executor.sleep(time).await;
-        let state = self.state();
-        if state.is_active(FaultKind::FailedLookups, None) {
+        self.state().look_up(host)
+    }
+}
+
+impl State {
+    /// What a name leads to, under the faults of the moment.
+    fn look_up(&self, host: &str) -> io::Result<Vec<IpAddr>> {
+        let is_active = |kind| self.is_active(kind, None);
+        if is_active(FaultKind::FailedLookups) {
             return Err(io::ErrorKind::TimedOut.into());
         }
-        if state.is_active(FaultKind::EmptyLookups, None) {
+        if is_active(FaultKind::EmptyLookups) {
             return Ok(Vec::new());
         }
-        state.names.get(host).cloned().ok_or_else(|| io::ErrorKind::NotFound.into())
+        let former = self.former_names.get(host).filter(|_| is_active(FaultKind::StaleLookups));
+        let known = former.or_else(|| self.names.get(host)).ok_or(io::ErrorKind::NotFound)?;
+        let mut addresses = known.clone();
+        if is_active(FaultKind::CrowdedLookups) {
+            let others = self.server.endpoints().into_iter().map(|id| self.server.address(id).ip());
+            addresses.extend(others.chain([GONE.into()]));
+        }
+        Ok(addresses)
     }
 }
 
@@ -47,6 +65,16 @@ impl Connector for Network {
 }
 
 impl Network {
+    /// Keeps what arrives from being read, or lets it be read.
+    pub(crate) fn block_reads(&self, blocked: bool) {
+        let mut state = self.state();
+        state.reads_blocked = blocked;
+        let wakers: Vec<Waker> =
+            state.links.values_mut().filter_map(|link| link.reader.take_if(|_| !blocked)).collect();
+        drop(state);
+        wakers.into_iter().for_each(Waker::wake);
+    }
+
     fn dial(&self, address: &Peer) -> Socket {
         let now = self.executor.now();
         let mut state = self.state();
@@ -178,7 +206,7 @@ impl Network {
     }
 }
 
-impl super::State {
+impl State {
     fn send_to_server(&mut self, at: Instant, id: SocketId, parcel: impl FnOnce(SocketId) -> Parcel) {
         let Some(link) = self.links.get_mut(&id) else { return };
         link.to_server = link.to_server.max(at);

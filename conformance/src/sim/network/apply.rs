@@ -5,11 +5,14 @@ use std::time::{Duration, Instant};
 use hitless_core::driver::Runtime as _;
 
 use super::super::plan::{Maintenance, MoveStep, NAME, Told, Where};
-use super::{Fault, FaultKind, Network, SocketId, State, Waker, What};
+use super::{Fault, FaultKind, Network, SocketId, State, Waker, What, up_to};
 use crate::server::{
     CloseHow, Closes, EndpointId, Fault as ServerFault, Hello, Moving, Notice, OptIn, Recipients, Retires,
     Rule, ServerConn, ServerMachine, Target, push_frame,
 };
+
+/// Slots that migrate, if any do.
+const SLOTS: &str = "0-99,7000";
 
 impl Network {
     /// A fault strikes, or begins.
@@ -78,7 +81,7 @@ impl Network {
             return Duration::ZERO;
         }
         let longest = state.delay_of(FaultKind::Hiccups);
-        super::up_to(&mut state.rng, longest / 8)
+        up_to(&mut state.rng, longest / 8)
     }
 }
 
@@ -132,6 +135,11 @@ impl State {
                     link.half_closed = true;
                 }
             }
+            FaultKind::LastWords => {
+                self.speak_and_close(now, conn);
+                let at = now + up_to(&mut self.rng, 2 * super::LONGEST_HOP + fault.delay / 8);
+                self.hold(at, |parcel| parcel.is_to_client(socket));
+            }
             FaultKind::Reset => self.reset_both(now, socket),
             FaultKind::Close => {
                 let how = self.some_way();
@@ -142,6 +150,24 @@ impl State {
             FaultKind::MalformedPush => self.server.push(now, conn, &[push_frame(&["MOVING", "x"])]),
             _ => {}
         }
+    }
+
+    /// An announcement for one connection, and its end.
+    fn speak_and_close(&mut self, now: Instant, conn: ServerConn) {
+        let told = || Recipients::Only(vec![conn]);
+        let time = Duration::from_secs(1 + self.rng.below(3));
+        match (self.below(3), self.server.endpoint_of(conn)) {
+            (0, Some(source)) => {
+                let endpoints = self.server.endpoints();
+                let target = Target::Endpoint(endpoints[self.below(endpoints.len())]);
+                let moving = Moving::new(target, time).closing(Closes::Nobody).retiring(Retires::Never);
+                self.server.moving(now, source, moving.told_to(told()));
+            }
+            (1, _) => drop(self.server.migrating(now, Notice::new(time).told_to(told()))),
+            _ => drop(self.server.failing_over(now, Notice::new(time).told_to(told()))),
+        }
+        self.server.kill(now, conn, CloseHow::Fin);
+        self.drain_server(now);
     }
 
     fn heal(&mut self, fault: Fault) {
@@ -185,6 +211,12 @@ impl State {
             Maintenance::Migrated => drop(self.server.migrated(now, Notice::default())),
             Maintenance::FailingOver(time) => drop(self.server.failing_over(now, Notice::new(*time))),
             Maintenance::FailedOver => drop(self.server.failed_over(now, Notice::default())),
+            Maintenance::SlotsMigrating(time) => {
+                self.server.slots_migrating(now, Notice::of_slots(SLOTS, *time));
+            }
+            Maintenance::SlotsMigrated(from, to) => {
+                self.server.slots_migrated(now, *from, *to, Notice::of_slots(SLOTS, Duration::ZERO));
+            }
             Maintenance::Names(endpoints) => self.name(endpoints),
         }
     }
@@ -220,7 +252,9 @@ impl State {
     /// What the name leads to from now on.
     pub(crate) fn name(&mut self, endpoints: &[EndpointId]) {
         let addresses = endpoints.iter().map(|endpoint| self.server.address(*endpoint).ip()).collect();
-        self.names.insert(NAME.to_owned(), addresses);
+        if let Some(before) = self.names.insert(NAME.to_owned(), addresses) {
+            self.former_names.insert(NAME.to_owned(), before);
+        }
     }
 
     fn some_recipients(&mut self, source: EndpointId) -> Recipients {
