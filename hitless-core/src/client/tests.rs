@@ -15,7 +15,7 @@ use crate::config::{ConfigBuilder, maintenance};
 use crate::endpoint::Endpoint;
 use crate::error::{Delivery, RequestError};
 use crate::event::Event;
-use crate::request::{Outcome, Replay, Request, SendError};
+use crate::request::{Outcome, Pipeline, Replay, Request, SendError};
 use crate::timer::epoch;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -507,6 +507,22 @@ fn a_pipeline_that_is_refused_is_sent_again() {
         world.pass(SECOND);
         assert_eq!(world.pending.contains_key(&conn), again, "{replay:?}");
     }
+}
+
+/// A batch is one unit: a refusal of it is its reply, whatever it proves.
+#[test]
+fn an_atomic_batch_that_is_refused_is_not_sent_again() {
+    let mut world = World::started(1);
+    let conn = world.conns()[0];
+    world.push(conn, &["FAILING_OVER", "1", "5"]);
+    let batch = Pipeline::atomic().command(resp3_codec::cmd("INCR").arg("n"));
+    let batch = batch.into_request().unwrap().unwrap();
+    let request = world.client.send(world.now, batch).unwrap();
+    world.drain();
+    let refusal = || Frame::error("LOADING Redis is loading the dataset in memory");
+    world.client.handle_frames(world.now, conn, [refusal(), refusal(), refusal()]);
+    world.drain();
+    assert!(world.done[&request].as_ref().unwrap().iter().all(Frame::is_error));
 }
 
 /// INV-05, PITFALL-25: only a refusal that proves that the request did not run lets it be written again.

@@ -1,4 +1,7 @@
 use super::*;
+use crate::breaker::BreakerConfig;
+use crate::endpoint_type::EndpointPreference;
+use crate::event::Level;
 
 fn builder() -> ConfigBuilder {
     Config::builder(Endpoint::parse("localhost", 6379).unwrap())
@@ -40,6 +43,10 @@ fn settings_out_of_range_are_named() {
         text(maintenance::Config::builder().relaxed_timeout(Duration::ZERO).build())
             .contains("relaxed_timeout")
     );
+    assert!(
+        text(maintenance::Config::builder().handoff_timeout(Duration::ZERO).build())
+            .contains("handoff_timeout")
+    );
     assert!(text(maintenance::Config::builder().max_workers(0).build()).contains("max_workers"));
     assert!(builder().pool_size(0).build().unwrap_err().to_string().contains("pool_size"));
     assert!(builder().command_timeout(Some(Duration::ZERO)).build().is_err());
@@ -58,6 +65,26 @@ fn enabled_over_resp2_is_a_construction_error() {
 fn debug_output_shows_no_password() {
     let config = builder().credentials(Some("ann"), "sesame").build().unwrap();
     assert!(!format!("{config:?}").contains("sesame"));
+}
+
+#[test]
+fn the_defaults_are_the_documented_ones() {
+    let seconds = Duration::from_secs;
+    let config = builder().build().unwrap();
+    assert_eq!(config.pool_size(), 10);
+    assert_eq!((config.connect_timeout(), config.command_timeout()), (Some(seconds(5)), Some(seconds(3))));
+    assert_eq!((config.parked_requests(), config.event_capacity()), (10_000, 1_024));
+    let maintenance = config.maintenance();
+    assert_eq!((maintenance.mode(), maintenance.endpoint_type()), (Mode::Auto, EndpointPreference::Auto));
+    assert_eq!((maintenance.max_handoff_retries(), maintenance.handoff_timeout()), (3, seconds(15)));
+    assert_eq!(maintenance.relaxed_timeout(), seconds(10));
+    assert_eq!(maintenance.post_handoff_relaxed_duration(), seconds(20));
+    assert_eq!(maintenance.log_level(), Level::Warn);
+    let BreakerConfig { failures, open_for, half_open } = maintenance.circuit_breaker();
+    assert_eq!((failures, open_for, half_open), (5, seconds(60), 3));
+
+    let longer = maintenance::Config::builder().relaxed_timeout(seconds(30)).build().unwrap();
+    assert_eq!(longer.post_handoff_relaxed_duration(), seconds(60));
 }
 
 #[test]

@@ -4,6 +4,7 @@ mod opt_in;
 mod reviews;
 mod table;
 mod targets;
+mod times;
 
 use std::net::SocketAddr;
 

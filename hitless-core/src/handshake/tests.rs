@@ -153,6 +153,21 @@ fn enabled_never_falls_back() {
 }
 
 #[test]
+fn only_a_map_that_says_three_is_resp3() {
+    let proto = |version| (Frame::bulk("proto"), Frame::Integer(version));
+    for reply in [
+        ok(),
+        Frame::Map(vec![]),
+        Frame::Map(vec![proto(2)]),
+        Frame::Array(vec![Frame::bulk("proto"), Frame::Integer(3)]),
+    ] {
+        let (mut handshake, mut buffer) = begin(Mode::Auto, Probe::OptIn);
+        let refused = feed(&mut handshake, &mut buffer, &[reply]).unwrap_err();
+        assert_eq!(refused, HandshakeError::UnexpectedReply { stage: Stage::Hello });
+    }
+}
+
+#[test]
 fn refused_credentials_are_an_error_not_a_reason_for_resp2() {
     for text in [
         "WRONGPASS invalid username-password pair or user is disabled.",

@@ -137,7 +137,7 @@ mod tests {
     use super::*;
     use crate::endpoint::Peer;
     use crate::ids::ConnId;
-    use crate::notification::Seq;
+    use crate::notification::{NotificationError, Problem, Seq};
 
     #[test]
     fn kinds_are_counted_apart() {
@@ -151,8 +151,13 @@ mod tests {
             kind: NotificationKind::SlotsMigrated,
             seq: Seq(1),
         });
+        let kind = NotificationKind::Moving;
+        let error = NotificationError { kind, problem: Problem::Time };
+        metrics.handle_event(&Event::NotificationMalformed { conn, error });
         for kind in NotificationKind::ALL {
             assert_eq!(metrics.notifications(kind).received, 1);
+            let malformed = u64::from(kind == NotificationKind::Moving);
+            assert_eq!(metrics.notifications(kind).malformed, malformed);
             let vetoed = u64::from(kind == NotificationKind::SlotsMigrated);
             assert_eq!(metrics.notifications(kind).vetoed, vetoed);
         }

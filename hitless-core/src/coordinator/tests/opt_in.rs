@@ -130,6 +130,23 @@ fn each_address_is_known_by_itself() {
     assert_eq!((asked(true), asked(false)), (2, 1), "{probes:?}");
 }
 
+/// The server closes them all, and warns those that asked: connections of the pool, scouts and those behind them ask.
+#[test]
+fn every_connection_opts_in() {
+    let mut world = World::new("127.0.0.1:1", 3);
+    let conns: Vec<ConnId> = (0..3).map(|_| world.coordinator.open(world.now)).collect();
+    world.drain();
+    let mut probes = Vec::new();
+    for _ in 0..2 {
+        while !world.dials.is_empty() {
+            probes.extend(world.dials.iter().map(|(.., probe)| *probe));
+            world.answer_dials();
+        }
+        world.notify(conns[0], &moving(1, 15 * SECOND, 2));
+    }
+    assert_eq!(probes, [Probe::OptIn; 6]);
+}
+
 /// INV-14: what is known of addresses is bounded.
 #[test]
 fn addresses_are_forgotten_in_the_end() {

@@ -192,6 +192,25 @@ fn a_hook_that_hangs_is_left_alone_after_a_second() {
     assert_eq!(rig.client.hook_failures().timeouts, 2, "before and after");
 }
 
+struct Timed(Arc<Mutex<Vec<Duration>>>);
+
+impl NotificationHook for Timed {
+    async fn post_hook(&self, _: &HookContext, _: &Notification, result: &HookResult) {
+        self.0.lock().unwrap().push(result.took);
+    }
+}
+
+#[test]
+fn a_hook_is_told_how_long_it_took() {
+    let rig = opted_in(1, |builder| builder);
+    let took = Arc::default();
+    rig.client.add_hook(Timed(Arc::clone(&took)));
+    rig.client.add_hook(Hanging { before: true });
+    rig.say(MIGRATING);
+    rig.world.sleep(2 * SECOND);
+    assert_eq!(*took.lock().unwrap(), [SECOND], "for which the other was waited for");
+}
+
 #[test]
 fn a_short_move_does_not_wait_for_its_hooks() {
     let mut rig = opted_in(1, |builder| builder);

@@ -61,6 +61,7 @@ fn a_host_name_is_looked_up_first() {
     let (world, server) = (World::new(), Server::default());
     let settings = ConfigBuilder::from_url("redis://redis.example.com").unwrap();
     let opening = Builder::from_settings(world.clone(), server.clone(), settings).pool_size(1).connect();
+    assert!(server.state().resolved.is_empty(), "a client that is being described looks nothing up");
     world.block_on(opening).unwrap();
     assert_eq!(server.state().resolved, ["redis.example.com"]);
 }

@@ -1,0 +1,157 @@
+//! Whom windows and moves concern, and how long they last.
+
+use super::*;
+use crate::slots::SlotSet;
+
+const NANO: Duration = Duration::from_nanos(1);
+
+/// A connection to each of two addresses.
+fn two_addresses() -> (World, [ConnId; 2]) {
+    let mut world = World::new("127.0.0.1:1", 2);
+    let conns = [1, 2].map(|port| {
+        let conn = world.coordinator.open(world.now);
+        world.drain();
+        world.dials.clear();
+        world.coordinator.handle_connected(world.now, conn, peer(port));
+        world.coordinator.handle_ready(world.now, conn, OptIn::Accepted);
+        conn
+    });
+    world.drain();
+    (world, conns)
+}
+
+/// A database is behind all of its addresses; slots and moves are at one. Who has no connection waits for the end of a move.
+#[test]
+fn a_window_concerns_those_that_it_was_announced_for() {
+    let failing_over = Notification::FailingOver { seq: Seq(1), starts_in: None, shards: Default::default() };
+    let slots_migrating = Notification::SlotsMigrating { seq: Seq(1), slots: SlotSet::parse("1-5").unwrap() };
+    let nameless = Notification::Moving { seq: Seq(1), grace: 15 * SECOND, target: MoveTarget::SameName };
+    for (announced, there, elsewhere, without) in [
+        (opener(1), true, true, true),
+        (failing_over, true, true, true),
+        (slots_migrating, true, false, false),
+        (nameless, true, false, true),
+    ] {
+        let (mut world, [one, other]) = two_addresses();
+        world.notify(one, &announced);
+        let relaxed =
+            [Some(one), Some(other), None].map(|conn| world.coordinator.relaxed(world.now, conn).is_some());
+        assert_eq!(relaxed, [there, elsewhere, without], "{announced:?}");
+    }
+}
+
+#[test]
+fn the_window_of_a_move_ends_at_its_deadline() {
+    let mut world = World::new("127.0.0.1:1", 1);
+    let conn = world.connected(1)[0];
+    let deadline = world.now + 15 * SECOND;
+    world.notify(conn, &moving(1, 15 * SECOND, 2));
+    while world.next_timeout(deadline - NANO) {}
+    assert!(world.coordinator.relaxed(deadline - NANO, Some(conn)).is_some());
+    while world.next_timeout(deadline) {}
+    assert_eq!(world.coordinator.relaxed(deadline, Some(conn)), None);
+}
+
+/// The new node is warming up.
+#[test]
+fn a_connection_is_relaxed_for_a_while_after_its_handoff() {
+    for (configured, lasts) in [(None, 20), (Some(3), 3), (Some(0), 0)] {
+        let settings = maintenance::Config::builder();
+        let settings = match configured {
+            Some(seconds) => settings.post_handoff_relaxed_duration(seconds * SECOND),
+            None => settings,
+        };
+        let mut world = World::with("127.0.0.1:1", 1, settings);
+        let conn = world.connected(1)[0];
+        world.notify(conn, &moving(1, 15 * SECOND, 2));
+        world.answer_dials();
+        let (_, to) = world.cut_over[0];
+        let end = world.now + lasts * SECOND;
+        assert_eq!(world.coordinator.relaxed(end - NANO, Some(to)).is_some(), lasts > 0, "{configured:?}");
+        assert_eq!(world.coordinator.relaxed(end, Some(to)), None, "{configured:?}");
+    }
+}
+
+#[test]
+fn a_completion_shares_neither_id_nor_connection_with_its_opener() {
+    let (mut world, [one, other]) = two_addresses();
+    world.notify(one, &opener(3));
+    world.notify(other, &completion(2));
+    assert!(world.coordinator.relaxed(world.now, Some(one)).is_some(), "that of an older one");
+    world.notify(other, &completion(8));
+    assert_eq!(world.coordinator.relaxed(world.now, Some(one)), None);
+}
+
+/// The announced time may be shorter than what replies take; a server that lives longer gives them after all.
+#[test]
+fn a_drain_lasts_for_a_relaxed_timeout_at_least() {
+    let mut world = World::new("127.0.0.1:1", 1);
+    let conn = world.connected(1)[0];
+    world.notify(conn, &moving(1, SECOND, 2));
+    world.answer_dials();
+    let end = world.now + 10 * SECOND;
+    while world.next_timeout(end - NANO) {}
+    assert!(world.closed.is_empty());
+    while world.next_timeout(end) {}
+    assert_eq!(world.closed, [(conn, CloseCause::MoveDeadline)]);
+}
+
+/// The memory is as long as windows can be: three relaxed timeouts beyond the deadline.
+#[test]
+fn a_move_is_forgotten_in_the_end() {
+    let mut world = World::new("127.0.0.1:1", 1);
+    let conn = world.connected(1)[0];
+    let forgotten_at = world.now + 15 * SECOND + 30 * SECOND;
+    world.notify(conn, &moving(5, 15 * SECOND, 2));
+    for (at, dials) in [(forgotten_at - NANO, 0), (forgotten_at, 1)] {
+        world.refuse_dials();
+        while world.next_timeout(at) {
+            world.refuse_dials();
+        }
+        world.now = at;
+        world.notify(conn, &moving(5, 15 * SECOND, 2));
+        assert_eq!(world.dials.len(), dials);
+    }
+}
+
+fn with_breaker(settings: maintenance::ConfigBuilder) -> (World, ConnId) {
+    let breaker = crate::breaker::BreakerConfig { failures: 1, open_for: 600 * SECOND, half_open: 1 };
+    let mut world = World::with("127.0.0.1:1", 1, settings.circuit_breaker(breaker));
+    let conn = world.connected(1)[0];
+    world.notify(conn, &moving(1, 10 * SECOND, 2));
+    (world, conn)
+}
+
+/// A breaker spares a dead target attempts that nobody needs; whoever has no connection left needs each.
+#[test]
+fn an_open_breaker_stops_nobody_without_a_connection() {
+    let (mut world, conn) = with_breaker(maintenance::Config::builder());
+    world.refuse_dials();
+    assert!(world.next_timeout(world.now + 10 * SECOND));
+    assert!(world.dials.is_empty(), "the scout is denied");
+    world.coordinator.handle_closed(world.now, conn, CloseCause::ByServer);
+    world.coordinator.open(world.now);
+    world.drain();
+    assert_eq!(world.dials.iter().map(|(_, address, _)| address.clone()).collect::<Vec<_>>(), [peer(2)]);
+}
+
+/// Who refuses the opt-in is alive.
+#[test]
+fn a_refused_opt_in_does_not_open_the_breaker() {
+    let (mut world, _) = with_breaker(maintenance::Config::builder().mode(Mode::Enabled));
+    let end = world.now + 10 * SECOND;
+    let mut dials = 0;
+    loop {
+        for (to, address, _) in std::mem::take(&mut world.dials) {
+            dials += 1;
+            let refused = OptIn::of_error(b"ERR unknown subcommand 'MAINT_NOTIFICATIONS'.");
+            world.coordinator.handle_connected(world.now, to, address);
+            world.coordinator.handle_ready(world.now, to, refused);
+        }
+        world.drain();
+        if !world.next_timeout(end) {
+            break;
+        }
+    }
+    assert_eq!(dials, 4, "no attempt was denied");
+}
