@@ -113,3 +113,25 @@ impl driver::Stream for Stream {
         self.writer().poll_close(cx)
     }
 }
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use std::net::TcpListener;
+    use std::time::Duration;
+
+    use super::*;
+
+    /// RULE-106
+    #[test]
+    fn the_system_notices_links_that_have_died() {
+        let limit = Duration::from_secs(30);
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let (stream, _) =
+            async_std::task::block_on(driver::Connector::connect(&Adapter, address.into())).unwrap();
+        let Socket::Tcp(stream) = stream.socket else { panic!("TCP") };
+        let socket = SockRef::from(&stream);
+        assert_eq!((socket.keepalive().unwrap(), socket.tcp_keepalive_time().unwrap()), (true, limit));
+        assert_eq!(socket.tcp_user_timeout().unwrap(), Some(limit));
+    }
+}

@@ -138,6 +138,7 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
     const TIMEOUT: Duration = Duration::from_secs(15);
 
+    /// RULE-70
     #[test]
     fn the_budget_keeps_a_margin_before_the_deadline() {
         let now = epoch();
@@ -152,6 +153,7 @@ mod tests {
         assert_eq!(late.attempt_limit(now + SECOND, 0), None);
     }
 
+    /// RULE-72
     #[test]
     fn attempts_share_what_is_left_of_the_budget() {
         let now = epoch();
@@ -166,6 +168,7 @@ mod tests {
         assert_eq!(hasty.attempt_limit(now, 0), Some(SECOND));
     }
 
+    /// RULE-71
     #[test]
     fn waits_double() {
         let now = epoch();
@@ -184,6 +187,7 @@ mod tests {
         assert_eq!(schedule.retry_at(now + 9 * SECOND, 1, &mut Rng::new(1)), None);
     }
 
+    /// RULE-77
     #[test]
     fn reconnecting_slows_down_to_the_cap_and_starts_anew() {
         let mut rng = Rng::new(5);
@@ -200,8 +204,8 @@ mod tests {
     }
 
     proptest! {
-        /// INV-07, PITFALL-15. Whatever the attempts do, refused at once or hanging until their limit: each
-        /// of them is made, in order, and the last is over before the budget is.
+        /// INV-07, PITFALL-15, RULE-72. Whatever the attempts do, refused at once or hanging until their limit: each of
+        /// them is made, in order, and the last is over before the budget is.
         #[test]
         fn every_attempt_is_made_inside_the_budget(
             seed: u64,
@@ -234,6 +238,7 @@ mod tests {
             }
         }
 
+        /// RULE-71
         #[test]
         fn waits_stray_by_a_quarter_at_most(
             seed: u64,

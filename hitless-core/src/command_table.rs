@@ -128,7 +128,7 @@ mod tests {
 
     use super::*;
 
-    /// PITFALL-40: a name alone does not make a command repeatable.
+    /// PITFALL-40, RULE-86: a name alone does not make a command repeatable.
     #[test]
     fn commands_that_write_with_certain_arguments_are_writes() {
         for command in [
@@ -147,6 +147,7 @@ mod tests {
         }
     }
 
+    /// RULE-86
     #[test]
     fn reads_are_recognised_in_any_case() {
         for command in [
@@ -159,7 +160,7 @@ mod tests {
         }
     }
 
-    /// PITFALL-38: WAIT on another connection than the writer's is a false promise.
+    /// PITFALL-38, RULE-93: WAIT on another connection than the writer's is a false promise.
     #[test]
     fn commands_that_would_break_a_shared_connection_are_refused() {
         for command in [

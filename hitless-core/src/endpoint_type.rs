@@ -140,6 +140,7 @@ mod tests {
         SocketAddr::new(address.parse().unwrap(), 6379).into()
     }
 
+    /// RULE-20
     #[test]
     fn auto_decides_by_tls_and_by_the_connected_address() {
         for (address, internal) in [
@@ -177,7 +178,7 @@ mod tests {
         }
     }
 
-    /// PITFALL-34
+    /// PITFALL-34, RULE-21
     #[test]
     fn auto_asks_for_nothing_over_a_unix_socket() {
         let socket = Peer::from(Path::new("/run/redis.sock"));

@@ -127,6 +127,7 @@ mod tests {
         assert_eq!(Mode::default(), Mode::Auto);
     }
 
+    /// RULE-17
     #[test]
     fn unknown_and_active_are_always_asked() {
         let now = epoch();
@@ -138,7 +139,7 @@ mod tests {
         }
     }
 
-    /// PITFALL-20
+    /// PITFALL-20, RULE-16
     #[test]
     fn a_refusal_is_believed_until_its_re_check() {
         let now = epoch();
@@ -148,6 +149,7 @@ mod tests {
         assert!(refused.probe(now + RECHECK_AFTER));
     }
 
+    /// RULE-18
     #[test]
     fn one_handshake_takes_the_re_check() {
         let now = epoch();

@@ -55,7 +55,7 @@ async fn a_transaction_that_is_discarded_says_why() {
     assert_eq!(client.call(cmd("GET").arg("n")).await.unwrap(), Frame::bulk("1"), "nothing of it ran");
 }
 
-/// PITFALL-35: what the server says to a wrong password is not repeated.
+/// PITFALL-35, RULE-06: what the server says to a wrong password is not repeated.
 #[tokio::test]
 #[ignore = "needs a redis-server: HITLESS_REDIS_SERVER"]
 async fn credentials_are_checked_and_never_shown() {

@@ -31,7 +31,7 @@ fn announce(bed: &mut Testbed, time: Duration) {
 }
 
 /// The node behind the address is demoted, reloads or has lost its master, as it said it would: what it refuses did not
-/// run, is asked again, and nobody sees an error. Each write runs once. INV-05
+/// run, is asked again, and nobody sees an error. Each write runs once. INV-05, RULE-55
 pub fn refusals_are_not_seen(host: &dyn Host) {
     for condition in [Condition::ReadOnly, Condition::Loading, Condition::MasterDown] {
         let mut bed = connected(host);
@@ -49,7 +49,7 @@ pub fn refusals_are_not_seen(host: &dyn Host) {
     }
 }
 
-/// The same without an announcement: the refusal is the reply, at once.
+/// The same without an announcement: the refusal is the reply, at once. RULE-56
 pub fn without_a_warning_the_refusal_is_the_reply(host: &dyn Host) {
     let mut bed = connected(host);
     turn(&mut bed, Condition::ReadOnly);
@@ -60,8 +60,8 @@ pub fn without_a_warning_the_refusal_is_the_reply(host: &dyn Host) {
     bed.finish();
 }
 
-/// A connection that is opened while the database fails over is told of it with the time that is left: that is the window
-/// which is open already, and it is for the newcomer as well. PITFALL-28, INV-08, INV-09
+/// A connection that is opened while the database fails over is told of it with the time that is left: that is the
+/// window which is open already, and it is for the newcomer as well. PITFALL-28, INV-08, INV-09, RULE-38
 pub fn a_late_joiner_is_told_the_rest(host: &dyn Host) {
     let mut bed = Testbed::new(host);
     let settings = bed.settings().command_timeout(Some(millis(300)));
@@ -80,8 +80,8 @@ pub fn a_late_joiner_is_told_the_rest(host: &dyn Host) {
     bed.finish();
 }
 
-/// A client that connects while the database fails over knows nothing but what it is told at the opt-in: that is enough.
-/// INV-08
+/// A client that connects while the database fails over knows nothing but what it is told at the opt-in: that is
+/// enough. INV-08, RULE-38
 pub fn connect_during_a_failover(host: &dyn Host) {
     let mut bed = Testbed::new(host);
     bed.server(|server, now| server.failing_over(now, Notice::new(SECOND * 30)));
@@ -96,8 +96,8 @@ pub fn connect_during_a_failover(host: &dyn Host) {
     bed.finish();
 }
 
-/// Slots of a cluster migrate, and everybody is told, newcomers as well: one window, and the word of their arrival closes it.
-/// INV-08, INV-09
+/// Slots of a cluster migrate, and everybody is told, newcomers as well: one window, and the word of their arrival
+/// closes it. INV-08, INV-09, RULE-45
 pub fn slots_migrate(host: &dyn Host) {
     let mut bed = connected(host);
     bed.server(|server, now| server.slots_migrating(now, Notice::of_slots("1,7-9", SECOND * 30)));

@@ -26,7 +26,7 @@ fn refusals(bed: &Testbed) -> usize {
     bed.count(|event| matches!(event, Event::OptInRefused { .. }))
 }
 
-/// Everything is asked in one write: no request waits for the reply to another one.
+/// Everything is asked in one write: no request waits for the reply to another one. RULE-01, RULE-20
 pub fn one_round_trip(host: &dyn Host) {
     let mut bed = Testbed::new(host);
     bed.rule(Rule::new(Fault::Delay(millis(400))).on("HELLO"));
@@ -49,7 +49,7 @@ pub fn one_round_trip(host: &dyn Host) {
     bed.finish();
 }
 
-/// What each mode does with each answer to the opt-in. INV-17
+/// What each mode does with each answer to the opt-in. INV-17, RULE-09, RULE-12, RULE-13
 pub fn modes_and_opt_ins(host: &dyn Host) {
     let (refused, unclear) =
         ([OptIn::UnknownSubcommand, OptIn::NoPermission], [OptIn::Loading, OptIn::OtherError]);
@@ -82,8 +82,8 @@ pub fn modes_and_opt_ins(host: &dyn Host) {
     }
 }
 
-/// What each mode does with a server that has no RESP3: the mode `enabled` refuses, the others speak RESP2 over the same
-/// link. INV-17
+/// What each mode does with a server that has no RESP3: the mode `enabled` refuses, the others speak RESP2 over the
+/// same link. INV-17, RULE-03, RULE-11
 pub fn modes_and_resp2_servers(host: &dyn Host) {
     for hello in [Hello::Unknown, Hello::NoProto] {
         for mode in Mode::ALL {
@@ -109,7 +109,7 @@ pub fn modes_and_resp2_servers(host: &dyn Host) {
     }
 }
 
-/// Whoever configures RESP2 is not opted in, and cannot demand it. INV-17
+/// Whoever configures RESP2 is not opted in, and cannot demand it. INV-17, RULE-10
 pub fn configured_resp2_opts_in_to_nothing(host: &dyn Host) {
     let mut bed = Testbed::new(host);
     let settings = bed.settings().protocol(Protocol::Resp2);
@@ -121,7 +121,8 @@ pub fn configured_resp2_opts_in_to_nothing(host: &dyn Host) {
     bed.finish();
 }
 
-/// A server that does not know the opt-in is an ordinary server: the whole pool connects, and one event says so. PITFALL-22
+/// A server that does not know the opt-in is an ordinary server: the whole pool connects, and one event says so.
+/// PITFALL-22, RULE-12
 pub fn one_quiet_refusal(host: &dyn Host) {
     let mut bed = Testbed::builder(host).endpoints(|spec| spec.with_opt_in(OptIn::UnknownSubcommand)).build();
     bed.connect_pool(5);
@@ -137,8 +138,8 @@ pub fn one_quiet_refusal(host: &dyn Host) {
     bed.finish();
 }
 
-/// LOADING says nothing about support: the next connection asks again, and when it is heard so does the one that was not.
-/// PITFALL-20
+/// LOADING says nothing about support: the next connection asks again, and when it is heard so does the one that was
+/// not. PITFALL-20, RULE-13, RULE-19
 pub fn loading_disables_nothing(host: &dyn Host) {
     let mut bed = Testbed::builder(host).endpoints(|spec| spec.with_opt_in(OptIn::Loading)).build();
     bed.connect_pool(2);
@@ -153,7 +154,8 @@ pub fn loading_disables_nothing(host: &dyn Host) {
     bed.finish();
 }
 
-/// A refusal is believed for ten minutes; then one connection asks again, and when it is heard all do. PITFALL-20
+/// A refusal is believed for ten minutes; then one connection asks again, and when it is heard all do. PITFALL-20,
+/// RULE-16, RULE-18, RULE-19
 pub fn a_refusal_expires(host: &dyn Host) {
     let mut bed = Testbed::builder(host).endpoints(|spec| spec.with_opt_in(OptIn::NoPermission)).build();
     bed.connect_pool(2);
@@ -175,7 +177,7 @@ pub fn a_refusal_expires(host: &dyn Host) {
 }
 
 /// Something between client and server closes the link at the opt-in: the next dial leaves it out, at once. In the mode
-/// `enabled` that is an error. PITFALL-21, INV-17
+/// `enabled` that is an error. PITFALL-21, INV-17, RULE-14
 pub fn link_closed_at_the_opt_in(host: &dyn Host) {
     for how in [CloseHow::Fin, CloseHow::Reset] {
         let closes =
@@ -200,7 +202,7 @@ pub fn link_closed_at_the_opt_in(host: &dyn Host) {
 }
 
 /// Old servers echo the arguments of a command that they do not know, the password among them. It is in no error and in
-/// no event, whatever becomes of the handshake. PITFALL-35
+/// no event, whatever becomes of the handshake. PITFALL-35, RULE-06
 pub fn the_password_appears_nowhere(host: &dyn Host) {
     const PASSWORD: &str = "a-Secret-5ee0";
     let echo = Frame::error(format!("WRONGPASS invalid password '{PASSWORD}' for {PASSWORD}"));
@@ -230,7 +232,7 @@ pub fn the_password_appears_nowhere(host: &dyn Host) {
     }
 }
 
-/// A wrong password is an error, at once: it is neither retried nor taken for a server without RESP3.
+/// A wrong password is an error, at once: it is neither retried nor taken for a server without RESP3. RULE-04
 pub fn a_wrong_password_is_an_error(host: &dyn Host) {
     let server = || ServerConfig::default().with_password("right");
     for (password, code) in [(Some("wrong"), "WRONGPASS"), (None, "NOAUTH")] {
@@ -251,7 +253,7 @@ pub fn a_wrong_password_is_an_error(host: &dyn Host) {
     }
 }
 
-/// A database that does not exist is an error; what is said about the library is not worth one.
+/// A database that does not exist is an error; what is said about the library is not worth one. RULE-05
 pub fn only_what_matters_is_an_error(host: &dyn Host) {
     let mut bed = Testbed::new(host);
     let settings = bed.settings().pool_size(1).database(99);
@@ -268,7 +270,7 @@ pub fn only_what_matters_is_an_error(host: &dyn Host) {
     bed.finish();
 }
 
-/// Pushes may come before and after every reply of the handshake, and change nothing. PITFALL-32, PITFALL-28
+/// Pushes may come before and after every reply of the handshake, and change nothing. PITFALL-32, PITFALL-28, RULE-32
 pub fn pushes_between_the_replies(host: &dyn Host) {
     let pushes = encoded(&[
         push_frame(&["invalidate", "key"]),
@@ -290,7 +292,8 @@ pub fn pushes_between_the_replies(host: &dyn Host) {
     }
 }
 
-/// The last completion is sent again after every opt-in, however old it is: no window opens or closes. PITFALL-28
+/// The last completion is sent again after every opt-in, however old it is: no window opens or closes. PITFALL-28,
+/// RULE-37
 pub fn a_retained_completion_is_a_no_op(host: &dyn Host) {
     let mut bed = Testbed::new(host);
     bed.server(|server, now| {
@@ -309,7 +312,7 @@ pub fn a_retained_completion_is_a_no_op(host: &dyn Host) {
     bed.finish();
 }
 
-/// Database and name are in place at the target before the first request arrives there. PITFALL-04
+/// Database and name are in place at the target before the first request arrives there. PITFALL-04, RULE-88
 pub fn session_state_moves(host: &dyn Host) {
     let server = ServerConfig::default().with_password("right");
     let mut bed = Testbed::builder(host).server(server).build();

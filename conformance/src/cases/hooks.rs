@@ -16,8 +16,8 @@ use crate::server::{Moving, OptIn, Target};
 use crate::testbed::{SECOND, Testbed, get, maintenance, millis};
 use crate::world::Host;
 
-/// A hook stops a MOVING: its window closes again, nothing is dialled, the old connections go on serving, and the veto is
-/// an event.
+/// A hook stops a MOVING: its window closes again, nothing is dialled, the old connections go on serving, and the veto
+/// is an event. RULE-108, RULE-109
 pub fn a_veto_stops_a_move(host: &dyn Host) {
     let mut bed = Testbed::new(host);
     bed.review_by(|_| Some(Verdict::Veto));
@@ -32,7 +32,7 @@ pub fn a_veto_stops_a_move(host: &dyn Host) {
     bed.finish();
 }
 
-/// A hook stops a MIGRATING: timeouts are what they were.
+/// A hook stops a MIGRATING: timeouts are what they were. RULE-113
 pub fn a_vetoed_opener_relaxes_nothing(host: &dyn Host) {
     let mut bed = Testbed::new(host);
     bed.review_by(|_| Some(Verdict::Veto));
@@ -50,7 +50,7 @@ pub fn a_vetoed_opener_relaxes_nothing(host: &dyn Host) {
     bed.finish();
 }
 
-/// A hook names another target: everybody goes there, and the copies of the MOVING are copies. PITFALL-06
+/// A hook names another target: everybody goes there, and the copies of the MOVING are copies. PITFALL-06, RULE-108
 pub fn another_target(host: &dyn Host) {
     let mut bed = Testbed::new(host);
     let elsewhere = endpoint(bed.peer(bed.c));
@@ -70,7 +70,7 @@ pub fn another_target(host: &dyn Host) {
     bed.finish();
 }
 
-/// A hook that never comes to a decision: the move goes on without it, in time. INV-03
+/// A hook that never comes to a decision: the move goes on without it, in time. INV-03, RULE-114
 pub fn no_verdict_in_time(host: &dyn Host) {
     let mut bed = Testbed::new(host);
     bed.review_by(|_| None);
@@ -87,7 +87,7 @@ pub fn no_verdict_in_time(host: &dyn Host) {
 }
 
 /// A handshake is no notification: hooks are not called for it, whatever the server answers, and a server without the
-/// feature is worth one debug line. PITFALL-22
+/// feature is worth one debug line. PITFALL-22, RULE-08
 pub fn the_handshake_is_invisible(host: &dyn Host) {
     let mut bed = Testbed::builder(host).endpoints(|spec| spec.with_opt_in(OptIn::UnknownSubcommand)).build();
     let calls = Arc::new(AtomicUsize::new(0));
@@ -108,7 +108,8 @@ pub fn the_handshake_is_invisible(host: &dyn Host) {
     bed.finish();
 }
 
-/// Counters are what the events say, gauges what is there at the moment: they return to zero when all is over. PITFALL-24
+/// Counters are what the events say, gauges what is there at the moment: they return to zero when all is over.
+/// PITFALL-24, RULE-117
 pub fn figures_return_to_zero(host: &dyn Host) {
     let mut bed = Testbed::new(host);
     bed.review_by(|_| Some(Verdict::Continue));
@@ -135,6 +136,7 @@ pub fn figures_return_to_zero(host: &dyn Host) {
 }
 
 /// The policy on targets forbids where a MOVING leads: it is not dialled, and the old connections serve to the end.
+/// RULE-83
 pub fn a_forbidden_target_is_not_dialled(host: &dyn Host) {
     let mut bed = Testbed::new(host);
     let policy = |_: &Endpoint, _: &Peer| TargetVerdict::Veto;
@@ -151,7 +153,7 @@ pub fn a_forbidden_target_is_not_dialled(host: &dyn Host) {
     bed.finish();
 }
 
-/// The server names an address of its own network, and the policy on targets knows how to reach it.
+/// The server names an address of its own network, and the policy on targets knows how to reach it. RULE-83
 pub fn a_translated_target(host: &dyn Host) {
     let mut bed = Testbed::new(host);
     let reachable = endpoint(bed.peer(bed.b));

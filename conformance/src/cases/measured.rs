@@ -94,8 +94,8 @@ fn assert_arrived(bed: &mut Testbed, course: &Course) {
     assert!(failed <= 8 * size as usize, "{course:?}: {failed} failed dials\n{}", bed.history());
 }
 
-/// The server names the new node: whatever DNS does, and whenever the connections are closed, all have moved long before,
-/// without an error. INV-03, PITFALL-29, PITFALL-42
+/// The server names the new node: whatever DNS does, and whenever the connections are closed, all have moved long
+/// before, without an error. INV-03, PITFALL-29, PITFALL-42, RULE-39
 pub fn a_named_endpoint(host: &dyn Host) {
     let seed = connected(host).seed();
     for course in courses(seed) {
@@ -119,9 +119,9 @@ pub fn a_named_endpoint(host: &dyn Host) {
     }
 }
 
-/// The server names no node, and DNS follows in time or too late. Reads never fail, and wait no longer than it takes until
-/// the name leads to the new node; where it does so in time, nobody waits at all, and no write fails either. INV-03,
-/// PITFALL-29, PITFALL-42
+/// The server names no node, and DNS follows in time or too late. Reads never fail, and wait no longer than it takes
+/// until the name leads to the new node; where it does so in time, nobody waits at all, and no write fails either.
+/// INV-03, PITFALL-29, PITFALL-42, RULE-39
 pub fn no_endpoint(host: &dyn Host) {
     let seed = connected(host).seed();
     for course in courses(seed) {

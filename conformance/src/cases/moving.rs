@@ -12,7 +12,7 @@ use crate::testbed::{SECOND, Testbed, encoded, get, incr, maintenance, millis, s
 use crate::world::Host;
 
 /// A pool moves to a healthy target under load: no error, nobody waits, one dial for each connection, and the old ones
-/// are closed as soon as they have answered. INV-01, INV-02, INV-03, INV-04, INV-05, INV-06, INV-07
+/// are closed as soon as they have answered. INV-01, INV-02, INV-03, INV-04, INV-05, INV-06, INV-07, RULE-63, RULE-68
 pub fn healthy_target(host: &dyn Host) {
     let mut bed = Testbed::new(host);
     bed.connect_pool(5);
@@ -36,7 +36,8 @@ pub fn healthy_target(host: &dyn Host) {
     bed.finish();
 }
 
-/// A large pool goes through a few workers: one scout first, then as many at a time as there are workers. INV-07, INV-20
+/// A large pool goes through a few workers: one scout first, then as many at a time as there are workers. INV-07,
+/// INV-20, RULE-63, RULE-96
 pub fn large_pool(host: &dyn Host) {
     let mut bed = Testbed::new(host);
     bed.connect_pool(30);
@@ -49,8 +50,8 @@ pub fn large_pool(host: &dyn Host) {
     bed.finish();
 }
 
-/// Every connection is told of one move three times: it is one move, with one dial for each connection.
-/// PITFALL-06, INV-09
+/// Every connection is told of one move three times: it is one move, with one dial for each connection. PITFALL-06,
+/// INV-09, RULE-59
 pub fn copies_are_one_move(host: &dyn Host) {
     let mut bed = Testbed::new(host);
     bed.connect();
@@ -63,7 +64,7 @@ pub fn copies_are_one_move(host: &dyn Host) {
     bed.finish();
 }
 
-/// Only one connection is told: its neighbours at the same address move as well. PITFALL-17
+/// Only one connection is told: its neighbours at the same address move as well. PITFALL-17, RULE-61
 pub fn subset_is_told(host: &dyn Host) {
     let mut bed = Testbed::new(host);
     bed.connect();
@@ -91,7 +92,7 @@ pub fn idle_connections_move(host: &dyn Host) {
 }
 
 /// The target refuses at first: the old connections serve meanwhile, one scout tries again with growing pauses, and the
-/// move succeeds inside its budget. PITFALL-09, PITFALL-15, INV-03, INV-07
+/// move succeeds inside its budget. PITFALL-09, PITFALL-15, INV-03, INV-07, RULE-63
 pub fn target_dead_for_a_while(host: &dyn Host) {
     let mut bed = Testbed::new(host);
     bed.connect();
@@ -110,8 +111,9 @@ pub fn target_dead_for_a_while(host: &dyn Host) {
     bed.finish();
 }
 
-/// The target never answers: the old connections serve until the server closes them, without an error; then requests wait
-/// while the client looks for a way, and find the target once it is there. PITFALL-09, PITFALL-15, PITFALL-42
+/// The target never answers: the old connections serve until the server closes them, without an error; then requests
+/// wait while the client looks for a way, and find the target once it is there. PITFALL-09, PITFALL-15, PITFALL-42,
+/// RULE-75, RULE-76
 pub fn target_dead_for_good(host: &dyn Host) {
     let mut bed = Testbed::new(host);
     bed.connect();
@@ -136,7 +138,8 @@ pub fn target_dead_for_good(host: &dyn Host) {
     bed.finish();
 }
 
-/// The target drops the dials instead of refusing them: that costs no request any time. PITFALL-09, PITFALL-15, INV-03
+/// The target drops the dials instead of refusing them: that costs no request any time. PITFALL-09, PITFALL-15, INV-03,
+/// RULE-72
 pub fn target_drops_dials(host: &dyn Host) {
     let mut bed = Testbed::new(host);
     let settings = bed.settings().maintenance(maintenance(|it| it.handoff_timeout(millis(400))));
@@ -169,8 +172,8 @@ pub fn target_is_loading(host: &dyn Host) {
     bed.finish();
 }
 
-/// A command that the old node is still executing at the cut-over gets its reply from there, whether the target is alive
-/// or not. PITFALL-08, INV-03, INV-05
+/// A command that the old node is still executing at the cut-over gets its reply from there, whether the target is
+/// alive or not. PITFALL-08, INV-03, INV-05, RULE-85
 pub fn reply_of_an_executed_command(host: &dyn Host) {
     for target_is_alive in [true, false] {
         let mut bed = Testbed::new(host);
@@ -190,8 +193,8 @@ pub fn reply_of_an_executed_command(host: &dyn Host) {
     }
 }
 
-/// The old node does not answer before the deadline: a write says that it may have run, and is never repeated; a read is
-/// repeated at the new node. PITFALL-25, INV-05, INV-06
+/// The old node does not answer before the deadline: a write says that it may have run, and is never repeated; a read
+/// is repeated at the new node. PITFALL-25, INV-05, INV-06, RULE-85
 pub fn drain_deadline(host: &dyn Host) {
     let mut bed = Testbed::new(host);
     let settings = bed.settings().pool_size(1).command_timeout(Some(SECOND * 10));
@@ -211,7 +214,8 @@ pub fn drain_deadline(host: &dyn Host) {
     bed.finish();
 }
 
-/// MOVING before, between and after the replies of the handshake: the connection becomes ready and then moves. PITFALL-33
+/// MOVING before, between and after the replies of the handshake: the connection becomes ready and then moves.
+/// PITFALL-33, RULE-32
 pub fn during_the_handshake(host: &dyn Host) {
     type Place = fn(bytes::Bytes) -> Fault;
     let places: [(&str, Place); 4] = [
@@ -268,7 +272,7 @@ pub fn between_the_replies_of_a_transaction(host: &dyn Host) {
 }
 
 /// A target that fails is not tried again for a while, although it is well by then; after that it is, without anybody's
-/// doing, and the move succeeds. PITFALL-19, INV-03
+/// doing, and the move succeeds. PITFALL-19, INV-03, RULE-73
 pub fn a_breaker_recovers(host: &dyn Host) {
     let mut bed = Testbed::new(host);
     // Of a budget of 10.8 s, retries wait 1.35 s, 2.7 s and 5.4 s, give or take a quarter: the first is denied.
@@ -290,8 +294,8 @@ pub fn a_breaker_recovers(host: &dyn Host) {
     bed.finish();
 }
 
-/// An announcement that is read together with the end of its connection: nobody knows how old it is, so it opens no window
-/// and begins no move, and the connection is replaced where the name leads. PITFALL-30
+/// An announcement that is read together with the end of its connection: nobody knows how old it is, so it opens no
+/// window and begins no move, and the connection is replaced where the name leads. PITFALL-30, RULE-42
 pub fn behind_the_end(host: &dyn Host) {
     for announcement in [["MOVING", "1", "30"], ["MIGRATING", "1", "30"], ["FAILING_OVER", "1", "30"]] {
         let mut bed = Testbed::new(host);
@@ -313,7 +317,7 @@ pub fn behind_the_end(host: &dyn Host) {
     }
 }
 
-/// While a move lasts, new dials follow it: connections that are lost come back at the target. PITFALL-17
+/// While a move lasts, new dials follow it: connections that are lost come back at the target. PITFALL-17, RULE-62
 pub fn new_dials_follow_the_move(host: &dyn Host) {
     let mut bed = Testbed::new(host);
     bed.connect();
@@ -347,7 +351,7 @@ pub fn lost_while_it_moves(host: &dyn Host) {
 }
 
 /// Requests that wait to be written while the successor is dialled are written in their order, whichever connection
-/// takes them. INV-02, INV-03
+/// takes them. INV-02, INV-03, RULE-64
 pub fn unsent_requests_stay_in_order(host: &dyn Host) {
     let mut bed = Testbed::new(host);
     bed.connect_pool(1);
@@ -367,7 +371,8 @@ pub fn unsent_requests_stay_in_order(host: &dyn Host) {
     bed.finish();
 }
 
-/// Requests that were accepted and not written before the cut-over leave by the new connection, all of them. INV-04, INV-05
+/// Requests that were accepted and not written before the cut-over leave by the new connection, all of them. INV-04,
+/// INV-05, RULE-64
 pub fn unsent_requests_move(host: &dyn Host) {
     let mut bed = Testbed::new(host);
     bed.connect_pool(1);

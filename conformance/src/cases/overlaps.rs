@@ -8,7 +8,8 @@ use crate::server::{Closes, Fault, Moving, Retires, Rule, Target, push_frame};
 use crate::testbed::{NAME, SECOND, Testbed, incr, millis};
 use crate::world::{Host, Layout};
 
-/// The newest MOVING wins, also over a move that is under way; one that is older is ignored. PITFALL-16, INV-10
+/// The newest MOVING wins, also over a move that is under way; one that is older is ignored. PITFALL-16, INV-10,
+/// RULE-57
 pub fn newest_wins(host: &dyn Host) {
     let mut bed = Testbed::new(host);
     bed.connect();
@@ -32,7 +33,8 @@ pub fn newest_wins(host: &dyn Host) {
     bed.finish();
 }
 
-/// Two overlapping moves may share their id: the target makes the difference, and the later one wins. PITFALL-16, INV-10
+/// Two overlapping moves may share their id: the target makes the difference, and the later one wins. PITFALL-16,
+/// INV-10, RULE-35
 pub fn same_id_another_target(host: &dyn Host) {
     let mut bed = Testbed::new(host);
     bed.connect();
@@ -46,7 +48,7 @@ pub fn same_id_another_target(host: &dyn Host) {
     bed.finish();
 }
 
-/// The same MOVING again, later: neither the deadline nor the number of attempts grows. INV-09, PITFALL-06
+/// The same MOVING again, later: neither the deadline nor the number of attempts grows. INV-09, PITFALL-06, RULE-59
 pub fn duplicates_extend_nothing(host: &dyn Host) {
     let mut bed = Testbed::new(host);
     bed.connect();
@@ -64,7 +66,7 @@ pub fn duplicates_extend_nothing(host: &dyn Host) {
     bed.finish();
 }
 
-/// Away and on, before the first move is over: each connection follows. INV-03, INV-04, INV-10
+/// Away and on, before the first move is over: each connection follows. INV-03, INV-04, INV-10, RULE-82
 pub fn chain(host: &dyn Host) {
     let mut bed = Testbed::new(host);
     bed.connect();
@@ -102,7 +104,7 @@ pub fn chain_of_slow_nodes(host: &dyn Host) {
 }
 
 /// Away and back again, while the first move is still remembered: that is a new move, not a loop. INV-03, INV-10,
-/// PITFALL-27
+/// PITFALL-27, RULE-82
 pub fn there_and_back(host: &dyn Host) {
     let mut bed = Testbed::new(host);
     bed.connect();
@@ -128,7 +130,7 @@ pub fn there_and_back(host: &dyn Host) {
     bed.finish();
 }
 
-/// A late joiner is told of the move that has brought it where it is: nothing happens. PITFALL-27
+/// A late joiner is told of the move that has brought it where it is: nothing happens. PITFALL-27, RULE-38, RULE-81
 pub fn told_again_at_the_target(host: &dyn Host) {
     let mut bed = Testbed::new(host);
     bed.connect();
@@ -142,7 +144,7 @@ pub fn told_again_at_the_target(host: &dyn Host) {
     bed.finish();
 }
 
-/// Proxies behind one name move on their own: a source is a peer. PITFALL-36
+/// Proxies behind one name move on their own: a source is a peer. PITFALL-36, RULE-58
 pub fn proxies_move_independently(host: &dyn Host) {
     let mut bed = Testbed::builder(host).layout(Layout::Hosts).build();
     bed.set_name(NAME, &[bed.a, bed.b]);

@@ -20,7 +20,7 @@ fn connected(host: &dyn Host) -> Testbed {
 }
 
 /// Two proxies give their clients the same ids: the client takes no connection for another one, and the move of the one
-/// proxy touches nothing of the other. PITFALL-36
+/// proxy touches nothing of the other. PITFALL-36, RULE-58
 pub fn the_same_ids(host: &dyn Host) {
     let mut bed = connected(host);
     let mut ids: Vec<_> = (0..4).map(|_| bed.call(cmd("CLIENT").arg("ID"))).collect();
@@ -33,8 +33,8 @@ pub fn the_same_ids(host: &dyn Host) {
     bed.finish();
 }
 
-/// What the name leads to changes from move to move, and old addresses are still among the answers for a while: nobody goes
-/// to where a proxy retires, and nobody goes round in circles. PITFALL-29, PITFALL-36, INV-03
+/// What the name leads to changes from move to move, and old addresses are still among the answers for a while: nobody
+/// goes to where a proxy retires, and nobody goes round in circles. PITFALL-29, PITFALL-36, INV-03, RULE-62
 pub fn answers_change(host: &dyn Host) {
     let mut bed = connected(host);
     bed.start_load(8);
@@ -54,9 +54,10 @@ pub fn answers_change(host: &dyn Host) {
     bed.finish();
 }
 
-/// A proxy is taken away as real servers do it: nobody is told of a move, its address leaves DNS sooner or later, and half a
-/// minute after the MIGRATED its connections are closed without a word. Where DNS was in time they have left by then, and
-/// nobody notices; otherwise reads notice nothing, and the new connections go where the name leads. INV-03
+/// A proxy is taken away as real servers do it: nobody is told of a move, its address leaves DNS sooner or later, and
+/// half a minute after the MIGRATED its connections are closed without a word. Where DNS was in time they have left by
+/// then, and nobody notices; otherwise reads notice nothing, and the new connections go where the name leads. INV-03,
+/// RULE-40
 pub fn taken_away_without_a_move(host: &dyn Host) {
     const CLOSED: Duration = SECOND.saturating_mul(35);
     for (dns, in_time) in [(Duration::ZERO, true), (SECOND * 10, true), (SECOND * 34, false)] {

@@ -39,7 +39,7 @@ pub fn every_kind_of_reply(host: &dyn Host) {
 }
 
 /// What would break the shared connection for everybody else is refused before it is sent, and says what to do instead.
-/// PITFALL-38
+/// PITFALL-38, RULE-93
 pub fn refused_commands(host: &dyn Host) {
     let mut bed = Testbed::new(host);
     bed.connect();
@@ -63,7 +63,7 @@ pub fn refused_commands(host: &dyn Host) {
     bed.finish();
 }
 
-/// A pipeline goes to one connection, in one piece, under the load of others. PITFALL-02, INV-02
+/// A pipeline goes to one connection, in one piece, under the load of others. PITFALL-02, INV-02, RULE-66
 pub fn pipelines_are_one_unit(host: &dyn Host) {
     let mut bed = Testbed::new(host);
     bed.connect();
@@ -82,7 +82,8 @@ pub fn pipelines_are_one_unit(host: &dyn Host) {
     bed.finish();
 }
 
-/// Transactions go on under load while the pool moves: each is wholly on one connection, and none is cut. PITFALL-02
+/// Transactions go on under load while the pool moves: each is wholly on one connection, and none is cut. PITFALL-02,
+/// RULE-66
 pub fn transactions_during_a_move(host: &dyn Host) {
     let mut bed = Testbed::new(host);
     bed.connect();
@@ -150,7 +151,7 @@ pub fn timeouts_say_what_happened(host: &dyn Host) {
     bed.finish();
 }
 
-/// While nothing is connected requests wait, up to a limit, and go out in their order. INV-14
+/// While nothing is connected requests wait, up to a limit, and go out in their order. INV-14, RULE-103
 pub fn parked_requests(host: &dyn Host) {
     let mut bed = Testbed::new(host);
     let settings = bed.settings().parked_requests(5).command_timeout(Some(SECOND * 10));
@@ -190,8 +191,8 @@ pub fn limit_of_requests_in_flight(host: &dyn Host) {
     bed.finish();
 }
 
-/// The connection is lost after the command ran and before its reply: a write fails and says that it may have run, a read
-/// is done again, and what the caller calls idempotent as well. PITFALL-25, INV-05
+/// The connection is lost after the command ran and before its reply: a write fails and says that it may have run, a
+/// read is done again, and what the caller calls idempotent as well. PITFALL-25, INV-05, RULE-86, RULE-87
 pub fn only_reads_are_repeated(host: &dyn Host) {
     let lost = |command: &str| Rule::new(Fault::CloseUnanswered(CloseHow::Reset)).on(command);
     let mut bed = Testbed::new(host);
@@ -228,7 +229,7 @@ pub fn only_reads_are_repeated(host: &dyn Host) {
     bed.finish();
 }
 
-/// SORT .. STORE, GETDEL and the like write: they are not repeated. PITFALL-40, PITFALL-25
+/// SORT .. STORE, GETDEL and the like write: they are not repeated. PITFALL-40, PITFALL-25, RULE-86
 pub fn arguments_decide_what_is_a_read(host: &dyn Host) {
     for command in [
         cmd("GETDEL").arg("k"),
@@ -248,7 +249,7 @@ pub fn arguments_decide_what_is_a_read(host: &dyn Host) {
     }
 }
 
-/// A link on which nothing is heard any more is closed after three timeouts, and replaced.
+/// A link on which nothing is heard any more is closed after three timeouts, and replaced. RULE-105
 pub fn a_silent_link_is_replaced(host: &dyn Host) {
     let mut bed = Testbed::new(host);
     let settings = bed.settings().pool_size(1).command_timeout(Some(millis(150)));
@@ -283,7 +284,8 @@ pub fn a_broken_stream_is_replaced(host: &dyn Host) {
     }
 }
 
-/// Pushes that nobody knows go to those who asked for pushes, and shift no reply. PITFALL-43, PITFALL-44, PITFALL-32
+/// Pushes that nobody knows go to those who asked for pushes, and shift no reply. PITFALL-43, PITFALL-44, PITFALL-32,
+/// RULE-31
 pub fn unknown_pushes_shift_nothing(host: &dyn Host) {
     let mut bed = Testbed::new(host);
     bed.connect_pool(1);

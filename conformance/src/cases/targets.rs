@@ -21,7 +21,7 @@ pub fn another_port(host: &dyn Host) {
     bed.finish();
 }
 
-/// A target may be an IPv6 address in brackets. PITFALL-05
+/// A target may be an IPv6 address in brackets. PITFALL-05, RULE-24
 pub fn ipv6(host: &dyn Host) {
     let mut bed = Testbed::builder(host).b_at("[::1]:0").build();
     let address = bed.address(bed.b).to_string();
@@ -44,7 +44,7 @@ pub fn host_name(host: &dyn Host) {
     bed.finish();
 }
 
-/// A target without a port is at 6379. PITFALL-05, PITFALL-10
+/// A target without a port is at 6379. PITFALL-05, PITFALL-10, RULE-24
 pub fn no_port(host: &dyn Host) {
     let mut bed = Testbed::builder(host).layout(Layout::DefaultPort).build();
     let target = bed.address(bed.b).ip().to_string();
@@ -55,12 +55,12 @@ pub fn no_port(host: &dyn Host) {
 }
 
 /// A MOVING without an endpoint: the name is looked up from half of the time on, and its new address is dialled as soon
-/// as there is one. PITFALL-05, PITFALL-29
+/// as there is one. PITFALL-05, PITFALL-29, RULE-78
 pub fn null(host: &dyn Host) {
     move_by_name(host, Target::Null);
 }
 
-/// Every way of saying "no endpoint" means the same. PITFALL-05
+/// Every way of saying "no endpoint" means the same. PITFALL-05, RULE-25
 pub fn every_way_of_naming_none(host: &dyn Host) {
     let texts = ["", "null", "NULL", "none", "?", ":6379", "?:6379", "null:0", "10.0.0.9:0"];
     let texts = texts.into_iter().map(|text| Target::Address(text.to_owned()));
@@ -93,8 +93,8 @@ fn move_by_name(host: &dyn Host, target: Target) {
     bed.finish();
 }
 
-/// No endpoint, and DNS follows only after the server has closed: meanwhile requests wait, and nothing is lost or loops.
-/// PITFALL-42, PITFALL-29
+/// No endpoint, and DNS follows only after the server has closed: meanwhile requests wait, and nothing is lost or
+/// loops. PITFALL-42, PITFALL-29, RULE-76, RULE-77
 pub fn dns_follows_after_the_close(host: &dyn Host) {
     let mut bed = Testbed::builder(host).layout(Layout::Hosts).build();
     let settings = bed.settings_by_name().command_timeout(Some(SECOND * 10));
@@ -116,8 +116,8 @@ pub fn dns_follows_after_the_close(host: &dyn Host) {
     bed.finish();
 }
 
-/// A proxy is taken out of service without a MOVING: after the MIGRATED its address has left the name's answers, and its
-/// connections leave before the server closes them. INV-03
+/// A proxy is taken out of service without a MOVING: after the MIGRATED its address has left the name's answers, and
+/// its connections leave before the server closes them. INV-03, RULE-40
 pub fn withdrawn_address(host: &dyn Host) {
     let mut bed = Testbed::builder(host).layout(Layout::Hosts).build();
     bed.set_name(NAME, &[bed.a, bed.b]);
@@ -140,7 +140,7 @@ pub fn withdrawn_address(host: &dyn Host) {
 }
 
 /// No endpoint, and an address that stays the same because a load balancer stands there: it is dialled once more, late,
-/// and leads to the new node. PITFALL-29
+/// and leads to the new node. PITFALL-29, RULE-79
 pub fn virtual_address(host: &dyn Host) {
     let mut bed = Testbed::new(host);
     bed.connect();
@@ -157,8 +157,8 @@ pub fn virtual_address(host: &dyn Host) {
     bed.finish();
 }
 
-/// No endpoint, and the same address leads to the retiring node still, which says so at the opt-in: nothing is cut over to
-/// it, and nothing loops. PITFALL-27, PITFALL-29
+/// No endpoint, and the same address leads to the retiring node still, which says so at the opt-in: nothing is cut over
+/// to it, and nothing loops. PITFALL-27, PITFALL-29, RULE-80
 pub fn the_retiring_node_again(host: &dyn Host) {
     let mut bed = Testbed::new(host);
     bed.connect();
@@ -178,8 +178,8 @@ pub fn the_retiring_node_again(host: &dyn Host) {
     bed.finish();
 }
 
-/// Times that no server should send: the shortest still moves, the longest moves at once as well, and a sequence of 0 is
-/// as good as any. PITFALL-33
+/// Times that no server should send: the shortest still moves, the longest moves at once as well, and a sequence of 0
+/// is as good as any. PITFALL-33, RULE-33, RULE-34
 pub fn odd_times(host: &dyn Host) {
     for time in ["0", "-1", "-9223372036854775808", "9223372036854775807", "99999999999999999999999"] {
         let mut bed = Testbed::new(host);
@@ -209,7 +209,7 @@ pub fn one_second(host: &dyn Host) {
     bed.finish();
 }
 
-/// MOVING to the address in use: nothing happens. PITFALL-33
+/// MOVING to the address in use: nothing happens. PITFALL-33, RULE-81
 pub fn the_address_in_use(host: &dyn Host) {
     let mut bed = Testbed::new(host);
     bed.connect();

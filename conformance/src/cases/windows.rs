@@ -53,7 +53,7 @@ fn assert_tight(bed: &mut Testbed, ticket: Ticket) {
 }
 
 /// MIGRATING and FAILING_OVER extend the deadlines of commands in flight, that of the command during which they come
-/// included, and those of later ones. PITFALL-23, INV-08
+/// included, and those of later ones. PITFALL-23, INV-08, RULE-53
 pub fn in_flight_commands_are_extended(host: &dyn Host) {
     let openers: [fn(&mut Server, std::time::Instant, Notice) -> u64; 2] =
         [Server::migrating, Server::failing_over];
@@ -73,7 +73,8 @@ pub fn in_flight_commands_are_extended(host: &dyn Host) {
     }
 }
 
-/// A window that closes shortens no command in flight; later ones have their tight timeout again. PITFALL-41, INV-08
+/// A window that closes shortens no command in flight; later ones have their tight timeout again. PITFALL-41, INV-08,
+/// RULE-54
 pub fn closing_shortens_nothing(host: &dyn Host) {
     let mut bed = connected(host);
     bed.server(|server, now| server.migrating(now, Notice::new(SECOND * 5)));
@@ -89,7 +90,7 @@ pub fn closing_shortens_nothing(host: &dyn Host) {
     bed.finish();
 }
 
-/// The timeout that a caller gave to one call is the caller's. INV-08
+/// The timeout that a caller gave to one call is the caller's. INV-08, RULE-52
 pub fn explicit_timeouts_are_not_relaxed(host: &dyn Host) {
     let mut bed = connected(host);
     bed.server(|server, now| server.migrating(now, Notice::new(SECOND * 5)));
@@ -101,7 +102,7 @@ pub fn explicit_timeouts_are_not_relaxed(host: &dyn Host) {
     bed.finish();
 }
 
-/// What is longer than the relaxed timeout, or infinite, stays as it is. PITFALL-11, INV-08
+/// What is longer than the relaxed timeout, or infinite, stays as it is. PITFALL-11, INV-08, RULE-50, RULE-51
 pub fn long_timeouts_are_not_shortened(host: &dyn Host) {
     for configured in [None, Some(SECOND * 10)] {
         let mut bed = connected_with(host, |settings| {
@@ -118,8 +119,8 @@ pub fn long_timeouts_are_not_shortened(host: &dyn Host) {
     }
 }
 
-/// A MIGRATED that never comes: the window ends by itself, three relaxed timeouts after the announced time at the latest,
-/// and timeouts are tight again. PITFALL-07, INV-08
+/// A MIGRATED that never comes: the window ends by itself, three relaxed timeouts after the announced time at the
+/// latest, and timeouts are tight again. PITFALL-07, INV-08, RULE-49
 pub fn a_window_ends_by_itself(host: &dyn Host) {
     let mut bed = connected_with(host, |settings| {
         settings.maintenance(maintenance(|it| it.relaxed_timeout(millis(400))))
@@ -135,7 +136,7 @@ pub fn a_window_ends_by_itself(host: &dyn Host) {
     bed.finish();
 }
 
-/// A completion that finds no window is a silent no-op. PITFALL-28, INV-09
+/// A completion that finds no window is a silent no-op. PITFALL-28, INV-09, RULE-37
 pub fn a_lone_completion_is_a_no_op(host: &dyn Host) {
     let mut bed = connected(host);
     bed.server(|server, now| server.migrated(now, Notice::default()));
@@ -148,7 +149,8 @@ pub fn a_lone_completion_is_a_no_op(host: &dyn Host) {
     bed.finish();
 }
 
-/// Every connection is told of the same MIGRATING, one of them twice: it is one window, and one MIGRATED closes it. INV-09
+/// Every connection is told of the same MIGRATING, one of them twice: it is one window, and one MIGRATED closes it.
+/// INV-09, RULE-36, RULE-43
 pub fn repeated_openers_are_one_window(host: &dyn Host) {
     let mut bed = connected(host);
     for _ in 0..2 {
@@ -164,7 +166,8 @@ pub fn repeated_openers_are_one_window(host: &dyn Host) {
     bed.finish();
 }
 
-/// The window of a failover is not closed by the end of a migration, nor by the end of an older failover. INV-08, INV-10
+/// The window of a failover is not closed by the end of a migration, nor by the end of an older failover. INV-08,
+/// INV-10, RULE-47
 pub fn a_completion_closes_its_own_kind(host: &dyn Host) {
     let mut bed = connected(host);
     bed.server(|server, now| server.failing_over(now, Notice::new(SECOND * 5).with_seq(7)));
@@ -177,7 +180,7 @@ pub fn a_completion_closes_its_own_kind(host: &dyn Host) {
     bed.finish();
 }
 
-/// Every form of every push is understood. PITFALL-31
+/// Every form of every push is understood. PITFALL-31, RULE-26, RULE-27, RULE-28, RULE-29
 pub fn every_arity(host: &dyn Host) {
     use NotificationKind as Kind;
     let shards = Frame::Array(vec![Frame::bulk("1"), Frame::bulk("2")]);
@@ -226,7 +229,7 @@ pub fn every_arity(host: &dyn Host) {
     bed.finish();
 }
 
-/// A push with a known name that makes no sense is dropped and reported; everything around it is as it was.
+/// A push with a known name that makes no sense is dropped and reported; everything around it is as it was. RULE-30
 pub fn malformed_pushes_are_dropped(host: &dyn Host) {
     let mut bed = connected(host);
     let conn = bed.connections(bed.a)[0];
@@ -252,7 +255,7 @@ pub fn malformed_pushes_are_dropped(host: &dyn Host) {
 }
 
 /// After a handoff the new connection is relaxed for a while: its node is warming up. A connection that is lost leaves
-/// none of that to its successor. PITFALL-07, INV-08
+/// none of that to its successor. PITFALL-07, INV-08, RULE-48
 pub fn after_a_handoff(host: &dyn Host) {
     let mut bed = connected_with(host, |settings| {
         let relaxed =

@@ -21,12 +21,14 @@ fn opened(now: Instant) -> Breaker {
     breaker
 }
 
+/// RULE-98
 #[test]
 fn the_defaults_are_five_sixty_three() {
     let expected = BreakerConfig { failures: 5, open_for: Duration::from_secs(60), half_open: 3 };
     assert_eq!(BreakerConfig::default(), expected);
 }
 
+/// RULE-100
 #[test]
 fn opens_after_failures_in_a_row_only() {
     let now = epoch();
@@ -40,6 +42,7 @@ fn opens_after_failures_in_a_row_only() {
     assert_eq!(breaker.try_acquire(now).unwrap_err(), Denied { retry_at: now + OPEN_FOR });
 }
 
+/// RULE-100
 #[test]
 fn closes_after_successful_trials() {
     let opened_at = epoch();
@@ -55,6 +58,7 @@ fn closes_after_successful_trials() {
     assert_eq!(breaker.state(now), BreakerState::Closed);
 }
 
+/// RULE-100
 #[test]
 fn one_failed_trial_opens_it_again() {
     let opened_at = epoch();
@@ -69,6 +73,7 @@ fn one_failed_trial_opens_it_again() {
     assert_eq!(breaker.state(now + OPEN_FOR), BreakerState::HalfOpen);
 }
 
+/// RULE-100
 #[test]
 fn trials_are_limited_and_a_cancelled_one_gives_its_place_back() {
     let opened_at = epoch();

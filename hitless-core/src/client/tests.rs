@@ -174,6 +174,7 @@ impl World {
     }
 }
 
+/// RULE-102
 #[test]
 fn a_pool_starts_once_every_connection_is_ready() {
     let mut world = World::new(3);
@@ -253,7 +254,8 @@ fn refused_credentials_end_the_start_at_once() {
     assert!(matches!(world.started, Some(Err(ConnectError::Handshake(_)))), "{:?}", world.started);
 }
 
-/// INV-04: the switch is atomic: what was written is answered by the old node, what was not goes along, in order.
+/// INV-04, RULE-64, RULE-68: the switch is atomic: what was written is answered by the old node, what was not goes
+/// along, in order.
 #[test]
 fn a_cut_over_moves_what_was_not_written() {
     let mut world = World::started(1);
@@ -282,7 +284,7 @@ fn a_cut_over_moves_what_was_not_written() {
     assert!(world.events.iter().any(|event| matches!(event, Event::CutOver { moved: 2, .. })));
 }
 
-/// The reviewer sees the push as it came, and the request behind it is under the window already.
+/// RULE-111: the reviewer sees the push as it came, and the request behind it is under the window already.
 #[test]
 fn a_review_shows_the_push_and_the_move_waits_for_the_verdict() {
     let mut world = World::started(1);
@@ -298,7 +300,7 @@ fn a_review_shows_the_push_and_the_move_waits_for_the_verdict() {
     assert_eq!(world.dials.iter().map(|(_, to)| to.clone()).collect::<Vec<_>>(), [peer(2)]);
 }
 
-/// PITFALL-08: the reply of a command that ran on the old node is delivered, however late.
+/// PITFALL-08, RULE-85: the reply of a command that ran on the old node is delivered, however late.
 #[test]
 fn a_reply_from_a_draining_connection_is_delivered() {
     let mut world = World::started(1);
@@ -311,7 +313,8 @@ fn a_reply_from_a_draining_connection_is_delivered() {
     assert_eq!(world.reply_of(request), "slow");
 }
 
-/// INV-05, INV-06: at the deadline a write that was not answered fails as unknown; a read is asked again.
+/// INV-05, INV-06, RULE-85, RULE-86: at the deadline a write that was not answered fails as unknown; a read is asked
+/// again.
 #[test]
 fn at_the_deadline_reads_are_repeated_and_writes_are_not() {
     let mut world = World::with(|builder| builder.pool_size(1).command_timeout(None));
@@ -349,6 +352,7 @@ fn a_repeatable_request_that_waits_again_may_have_run() {
     assert_eq!(world.failure_of(parked), &RequestError::ShutDown { delivery: Delivery::Unknown });
 }
 
+/// RULE-103
 #[test]
 fn requests_wait_for_a_connection_and_go_out_in_order() {
     let mut world = World::started(1);
@@ -365,7 +369,7 @@ fn requests_wait_for_a_connection_and_go_out_in_order() {
     assert_eq!((world.reply_of(first), world.reply_of(second)), ("first", "second"));
 }
 
-/// INV-14: what waits has a limit, and the request comes back.
+/// INV-14, RULE-103: what waits has a limit, and the request comes back.
 #[test]
 fn a_full_client_gives_the_request_back() {
     let mut world = World::with(|builder| builder.pool_size(1).parked_requests(2).requests_in_flight(4));
@@ -444,7 +448,8 @@ fn a_shutdown_in_the_middle_of_a_move_ends_it() {
     assert!(world.client.is_terminated() && world.dials.is_empty());
 }
 
-/// Inside a window a refusal of the server proves that the request did not run: it is sent again, until its deadline.
+/// RULE-55, RULE-56: inside a window a refusal of the server proves that the request did not run: it is sent again,
+/// until its deadline.
 #[test]
 fn a_request_that_a_demoted_server_refuses_is_sent_again_inside_a_window() {
     let mut world = World::started(1);
@@ -483,8 +488,8 @@ fn a_request_that_a_demoted_server_refuses_is_sent_again_inside_a_window() {
     );
 }
 
-/// INV-05: a pipeline of which the server refused every command did not run, and is sent again; one of which it refused a
-/// part did run, and is only if that does no harm.
+/// INV-05, RULE-55: a pipeline of which the server refused every command did not run, and is sent again; one of which
+/// it refused a part did run, and is only if that does no harm.
 #[test]
 fn a_pipeline_that_is_refused_is_sent_again() {
     let refusal = || Frame::error("LOADING Redis is loading the dataset in memory");
@@ -509,7 +514,7 @@ fn a_pipeline_that_is_refused_is_sent_again() {
     }
 }
 
-/// A batch is one unit: a refusal of it is its reply, whatever it proves.
+/// RULE-56: a batch is one unit: a refusal of it is its reply, whatever it proves.
 #[test]
 fn an_atomic_batch_that_is_refused_is_not_sent_again() {
     let mut world = World::started(1);
@@ -525,7 +530,7 @@ fn an_atomic_batch_that_is_refused_is_not_sent_again() {
     assert!(world.done[&request].as_ref().unwrap().iter().all(Frame::is_error));
 }
 
-/// INV-05, PITFALL-25: only a refusal that proves that the request did not run lets it be written again.
+/// INV-05, PITFALL-25, RULE-55: only a refusal that proves that the request did not run lets it be written again.
 #[test]
 fn an_error_inside_a_window_is_a_reply_like_any_other() {
     let mut world = World::started(1);

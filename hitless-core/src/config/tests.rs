@@ -7,7 +7,7 @@ fn builder() -> ConfigBuilder {
     Config::builder(Endpoint::parse("localhost", 6379).unwrap())
 }
 
-/// The formulas of the original documentation: unset is not zero.
+/// RULE-94, RULE-95: the formulas of the original documentation: unset is not zero.
 #[test]
 fn workers_and_queue_follow_the_documented_formulas() {
     let capacity = |pool: u32, workers: Option<u32>, queue: Option<u32>| {
@@ -32,6 +32,7 @@ fn workers_and_queue_follow_the_documented_formulas() {
     assert_eq!(capacity(3, Some(15), Some(7)), (15, 3));
 }
 
+/// RULE-99
 #[test]
 fn settings_out_of_range_are_named() {
     let text = |result: Result<maintenance::Config, ConfigError>| result.unwrap_err().to_string();
@@ -53,7 +54,7 @@ fn settings_out_of_range_are_named() {
     assert_eq!(builder().client_name("two words").build().unwrap_err(), ConfigError::ClientName);
 }
 
-/// INV-17: `enabled` cannot be combined with RESP2.
+/// INV-17, RULE-10: `enabled` cannot be combined with RESP2.
 #[test]
 fn enabled_over_resp2_is_a_construction_error() {
     let enabled = maintenance::Config::builder().mode(Mode::Enabled).build().unwrap();
@@ -67,6 +68,7 @@ fn debug_output_shows_no_password() {
     assert!(!format!("{config:?}").contains("sesame"));
 }
 
+/// RULE-98
 #[test]
 fn the_defaults_are_the_documented_ones() {
     let seconds = Duration::from_secs;

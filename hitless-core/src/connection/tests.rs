@@ -89,7 +89,7 @@ fn requests_are_written_together_and_answered_in_order() {
     assert_eq!(said(&mut connection), ["1=10", "2=20,21"]);
 }
 
-/// PITFALL-43, PITFALL-44: a push is told apart by its type, wherever it comes.
+/// PITFALL-43, PITFALL-44, RULE-30, RULE-31: a push is told apart by its type, wherever it comes.
 #[test]
 fn a_push_is_never_taken_for_a_reply() {
     let now = epoch();
@@ -141,7 +141,8 @@ fn a_timeout_says_whether_the_request_may_have_run() {
     assert!(said(&mut connection).is_empty(), "the late reply is swallowed");
 }
 
-/// INV-08, PITFALL-11, PITFALL-23, PITFALL-41: windows only ever extend, and not what a caller chose.
+/// INV-08, PITFALL-11, PITFALL-23, PITFALL-41, RULE-51, RULE-52, RULE-53, RULE-54: windows only ever extend, and not
+/// what a caller chose.
 #[test]
 fn a_window_extends_deadlines_in_flight_and_closing_shortens_none() {
     let now = epoch();
@@ -165,7 +166,7 @@ fn a_window_extends_deadlines_in_flight_and_closing_shortens_none() {
     assert_eq!(connection.poll_timeout(), None, "infinite stays infinite");
 }
 
-/// INV-08: a relaxed timeout that is shorter than the configured one changes nothing.
+/// INV-08, RULE-50: a relaxed timeout that is shorter than the configured one changes nothing.
 #[test]
 fn a_window_never_shortens() {
     let now = epoch();
@@ -176,6 +177,7 @@ fn a_window_never_shortens() {
     assert!(said(&mut connection).is_empty());
 }
 
+/// RULE-64, RULE-68
 #[test]
 fn a_drain_gives_back_what_was_not_written_and_waits_for_the_rest() {
     let now = epoch();
@@ -192,7 +194,7 @@ fn a_drain_gives_back_what_was_not_written_and_waits_for_the_rest() {
     assert_eq!(said(&mut connection), ["1=1", "drained"]);
 }
 
-/// INV-05, PITFALL-25: only what cannot have run, or may run twice, comes back from a lost link.
+/// INV-05, PITFALL-25, RULE-86: only what cannot have run, or may run twice, comes back from a lost link.
 #[test]
 fn a_lost_link_returns_only_what_may_be_repeated() {
     let now = epoch();
@@ -210,7 +212,7 @@ fn a_lost_link_returns_only_what_may_be_repeated() {
     assert!(said(&mut connection).is_empty(), "after the end nothing happens");
 }
 
-/// PITFALL-02: a batch that was written in part counts as written, and is not repeated even if it only reads.
+/// PITFALL-02, RULE-87: a batch that was written in part counts as written, and is not repeated even if it only reads.
 #[test]
 fn an_atomic_batch_is_never_repeated_once_written() {
     let now = epoch();
@@ -223,6 +225,24 @@ fn an_atomic_batch_is_never_repeated_once_written() {
     assert_eq!(said(&mut connection), ["1!Unknown"]);
 }
 
+/// RULE-19: a link that does not survive the question takes nobody's reply along.
+#[test]
+fn an_opt_in_waits_until_nothing_is_under_way() {
+    let now = epoch();
+    let mut connection = ready();
+    enqueue(&mut connection, now, 1, request("a", 1));
+    assert_eq!(transmit(&mut connection), b"a");
+    connection.opt_in(resp3_codec::cmd("ASK"));
+    assert!(transmit(&mut connection).is_empty());
+    connection.handle_frame(Frame::Integer(10));
+    assert_eq!(transmit(&mut connection), b"*1\r\n$3\r\nASK\r\n");
+    enqueue(&mut connection, now, 2, request("b", 1));
+    assert_eq!(transmit(&mut connection), b"b", "nobody waits for its answer");
+    connection.handle_frame(Frame::simple("OK"));
+    connection.handle_frame(Frame::Integer(20));
+    assert_eq!(said(&mut connection), ["1=10", "OptedIn(Accepted)", "2=20"]);
+}
+
 #[test]
 fn a_reply_without_a_request_ends_the_link() {
     let mut connection = ready();
@@ -230,6 +250,7 @@ fn a_reply_without_a_request_ends_the_link() {
     assert_eq!(said(&mut connection), ["failed:Protocol(UnexpectedReply)"]);
 }
 
+/// RULE-105
 #[test]
 fn three_silent_timeouts_in_a_row_end_the_link_but_one_burst_is_one_sign() {
     let start = epoch();
@@ -247,6 +268,7 @@ fn three_silent_timeouts_in_a_row_end_the_link_but_one_burst_is_one_sign() {
     }
 }
 
+/// RULE-105
 #[test]
 fn any_byte_received_shows_that_the_link_is_alive() {
     let start = epoch();

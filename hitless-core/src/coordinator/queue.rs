@@ -105,7 +105,7 @@ mod tests {
         ConnId::from_parts(index, 0)
     }
 
-    /// INV-14: the queue is bounded, and a handoff that finds it full is served, earliest deadline first.
+    /// INV-14, RULE-97: the queue is bounded, and a handoff that finds it full is served, earliest deadline first.
     #[test]
     fn a_full_queue_drops_nothing() {
         let start = epoch();
@@ -168,7 +168,8 @@ mod tests {
     }
 
     proptest! {
-        /// INV-14, INV-20: never more wait than there is room for, nobody is lost, and who comes next is known.
+        /// INV-14, INV-20, RULE-97: never more wait than there is room for, nobody is lost, and who comes next is
+        /// known.
         #[test]
         fn it_agrees_with_sorted_vectors(
             capacity in 1..4u32, steps in proptest::collection::vec(step(), 0..60),

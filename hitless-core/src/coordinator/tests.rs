@@ -160,7 +160,8 @@ impl World {
     }
 }
 
-/// PITFALL-06, PITFALL-17: one scout, then the others through the workers, one dial each, told of it or not.
+/// PITFALL-06, PITFALL-17, RULE-61, RULE-63, RULE-96: one scout, then the others through the workers, one dial each,
+/// told of it or not.
 #[test]
 fn a_move_takes_every_connection_of_its_source_with_one_dial_each() {
     let mut world = World::new("127.0.0.1:1", 10);
@@ -188,7 +189,8 @@ fn a_move_takes_every_connection_of_its_source_with_one_dial_each() {
     assert_eq!(world.coordinator.stats().connections, BTreeMap::from([(peer(2), 10)]));
 }
 
-/// INV-07, PITFALL-09, PITFALL-15: a dead target is tried again inside the budget, and the old connection stays.
+/// INV-07, PITFALL-09, PITFALL-15, RULE-75: a dead target is tried again inside the budget, and the old connection
+/// stays.
 #[test]
 fn a_dead_target_is_retried_with_growing_pauses_and_then_left() {
     let mut world = World::new("127.0.0.1:1", 4);
@@ -229,7 +231,7 @@ fn a_target_that_comes_up_late_takes_all() {
     assert_eq!(world.cut_over.len(), 4);
 }
 
-/// INV-06: a connection that does not get empty is closed at the deadline, not before and not after.
+/// INV-06, RULE-69: a connection that does not get empty is closed at the deadline, not before and not after.
 #[test]
 fn a_drain_ends_at_the_deadline() {
     let mut world = World::new("127.0.0.1:1", 1);
@@ -243,7 +245,7 @@ fn a_drain_ends_at_the_deadline() {
     assert_eq!(world.closed, [(conns[0], CloseCause::MoveDeadline)]);
 }
 
-/// INV-09, INV-10, PITFALL-16: repeated and older ones change nothing, a newer one takes over.
+/// INV-09, INV-10, PITFALL-16, RULE-57, RULE-59: repeated and older ones change nothing, a newer one takes over.
 #[test]
 fn the_newest_move_wins() {
     let mut world = World::new("127.0.0.1:1", 2);
@@ -263,7 +265,7 @@ fn the_newest_move_wins() {
     assert!(world.dials.is_empty(), "an old one is not obeyed again");
 }
 
-/// INV-09, INV-10, PITFALL-16: neither it nor an older one begins again.
+/// INV-09, INV-10, PITFALL-16, RULE-60: neither it nor an older one begins again.
 #[test]
 fn a_move_that_is_over_is_remembered() {
     let mut world = World::new("127.0.0.1:1", 1);
@@ -281,7 +283,7 @@ fn a_move_that_is_over_is_remembered() {
     assert!(world.dials.is_empty());
 }
 
-/// Overlapping MOVINGs were seen to share their id: the target tells them apart, the later one counts.
+/// RULE-35: overlapping MOVINGs were seen to share their id: the target tells them apart, the later one counts.
 #[test]
 fn the_same_id_with_another_target_is_another_move() {
     let mut world = World::new("127.0.0.1:1", 1);
@@ -291,7 +293,7 @@ fn the_same_id_with_another_target_is_another_move() {
     assert_eq!(world.dials.iter().map(|(_, address, _)| address.clone()).collect::<Vec<_>>(), [peer(3)]);
 }
 
-/// PITFALL-27, PITFALL-33: being told again on arrival, or to move to where one is, moves nobody.
+/// PITFALL-27, PITFALL-33, RULE-81: being told again on arrival, or to move to where one is, moves nobody.
 #[test]
 fn no_loop_is_possible() {
     let mut world = World::new("127.0.0.1:1", 1);
@@ -304,7 +306,7 @@ fn no_loop_is_possible() {
     assert!(world.dials.is_empty());
 }
 
-/// PITFALL-27: being told again on arrival moves nobody, also where the target is a name.
+/// PITFALL-27, RULE-81: being told again on arrival moves nobody, also where the target is a name.
 #[test]
 fn no_loop_is_possible_by_way_of_a_name() {
     let mut world = World::new("127.0.0.1:1", 1);
@@ -321,7 +323,7 @@ fn no_loop_is_possible_by_way_of_a_name() {
     assert!(world.dials.is_empty() && world.lookups.len() == 1);
 }
 
-/// PITFALL-27: moves with one id that lead round in a circle: the last one counts, and everybody arrives.
+/// PITFALL-27, RULE-81: moves with one id that lead round in a circle: the last one counts, and everybody arrives.
 #[test]
 fn no_loop_is_possible_by_way_of_moves_that_share_an_id() {
     let mut world = World::new("127.0.0.1:1", 3);
@@ -363,6 +365,7 @@ fn the_shortest_move_takes_a_connection_whose_predecessor_still_drains() {
     assert_eq!(world.cut_over[1].0, conn);
 }
 
+/// RULE-82
 #[test]
 fn there_and_back_again() {
     let mut world = World::new("127.0.0.1:1", 2);
@@ -463,7 +466,7 @@ fn nothing_is_dialled_for_a_connection_that_is_gone() {
     assert!(!world.events.iter().any(|event| matches!(event, Event::HandoffDialing { .. })));
 }
 
-/// PITFALL-17: new dials follow the move, and afterwards the name alone counts.
+/// PITFALL-17, RULE-62: new dials follow the move, and afterwards the name alone counts.
 #[test]
 fn a_connection_that_is_opened_during_a_move_goes_to_the_target() {
     let mut world = World::new("127.0.0.1:1", 3);
@@ -480,7 +483,7 @@ fn a_connection_that_is_opened_during_a_move_goes_to_the_target() {
     assert_eq!(world.dials[0].1, peer(1));
 }
 
-/// PITFALL-05, PITFALL-29: without a target the name is looked up from half time on, until it leads elsewhere.
+/// PITFALL-05, PITFALL-29, RULE-78: without a target the name is looked up from half time on, until it leads elsewhere.
 #[test]
 fn without_a_target_the_name_is_watched() {
     let mut world = World::new("redis.example.com:1", 2);
@@ -516,8 +519,8 @@ fn without_a_target_the_name_is_watched() {
     assert!(world.coordinator.stats().connections.keys().any(|peer| peer.to_string() == "10.0.0.2:1"));
 }
 
-/// An address that never changes (a virtual one) is dialled once more, late; a MOVING right after the opt-in tells that
-/// it still leads to the retiring node.
+/// RULE-79, RULE-80: an address that never changes (a virtual one) is dialled once more, late; a MOVING right after the
+/// opt-in tells that it still leads to the retiring node.
 #[test]
 fn a_virtual_address_gets_a_last_chance() {
     for leads_to_new_node in [true, false] {
@@ -543,7 +546,8 @@ fn a_virtual_address_gets_a_last_chance() {
     }
 }
 
-/// PITFALL-29, PITFALL-33: however short the time, a move without a target is tried before the server closes, once.
+/// PITFALL-29, PITFALL-33, RULE-79: however short the time, a move without a target is tried before the server closes,
+/// once.
 #[test]
 fn a_short_move_without_a_target_is_tried() {
     for millis in [1000, 2000, 3000, 60_000] {
@@ -562,7 +566,8 @@ fn a_short_move_without_a_target_is_tried() {
     }
 }
 
-/// PITFALL-21: the link dies at the opt-in; the next dial does without, at once, and its success is remembered.
+/// PITFALL-21, RULE-14: the link dies at the opt-in; the next dial does without, at once, and its success is
+/// remembered.
 #[test]
 fn a_link_that_dies_at_the_opt_in_is_dialled_again_without() {
     let mut world = World::new("127.0.0.1:1", 1);
@@ -594,7 +599,8 @@ fn an_attempt_that_takes_too_long_is_given_up() {
     assert_eq!(world.failed, [Redial::AfterPause]);
 }
 
-/// PITFALL-07, PITFALL-28: windows open, close by their completion or by themselves, and a completion alone is silent.
+/// PITFALL-07, PITFALL-28, RULE-37: windows open, close by their completion or by themselves, and a completion alone is
+/// silent.
 #[test]
 fn windows_relax_and_end() {
     let mut world = World::new("127.0.0.1:1", 1);
@@ -632,7 +638,7 @@ fn a_successor_survives_its_predecessor() {
     assert_eq!(world.coordinator.stats().handoffs_working, 0);
 }
 
-/// The scout's own connection is lost: another one scouts.
+/// RULE-63: the scout's own connection is lost: another one scouts.
 #[test]
 fn the_scout_is_replaced() {
     let mut world = World::new("127.0.0.1:1", 3);
@@ -646,7 +652,7 @@ fn the_scout_is_replaced() {
     assert_eq!(world.cut_over.len(), 2);
 }
 
-/// PITFALL-30: what is read after the server's FIN may be old: it opens nothing.
+/// PITFALL-30, RULE-42: what is read after the server's FIN may be old: it opens nothing.
 #[test]
 fn an_announcement_behind_the_end_of_the_stream_opens_nothing() {
     let mut world = World::new("127.0.0.1:1", 1);
@@ -659,7 +665,8 @@ fn an_announcement_behind_the_end_of_the_stream_opens_nothing() {
     assert_eq!(world.coordinator.relaxed(world.now, Some(conn)), None);
 }
 
-/// PITFALL-42: after the close, the target, the name's other addresses and the same address are tried in turn.
+/// PITFALL-42, RULE-76, RULE-77: after the close, the target, the name's other addresses and the same address are tried
+/// in turn.
 #[test]
 fn after_the_close_every_place_that_may_serve_is_tried() {
     let mut world = World::new("redis.example.com:1", 1);
@@ -687,8 +694,8 @@ fn after_the_close_every_place_that_may_serve_is_tried() {
     assert_eq!(world.coordinator.relaxed(world.now, None), None);
 }
 
-/// PITFALL-19: a target that keeps failing is spared for a while, but for the last attempt of each move; then it is tried
-/// again by itself.
+/// PITFALL-19, RULE-73: a target that keeps failing is spared for a while, but for the last attempt of each move; then
+/// it is tried again by itself.
 #[test]
 fn the_breaker_spares_a_dead_target_and_recovers() {
     let breaker = crate::breaker::BreakerConfig { failures: 4, open_for: 60 * SECOND, half_open: 1 };
@@ -756,8 +763,8 @@ fn fact() -> impl Strategy<Value = Fact> {
 }
 
 proptest! {
-    /// INV-07, INV-11, INV-12: any facts in any order, those about unknown connections included: no panic, no spin, no
-    /// more dials than workers, and nothing left when everything has ended.
+    /// INV-07, INV-11, INV-12, RULE-96: any facts in any order, those about unknown connections included: no panic, no
+    /// spin, no more dials than workers, and nothing left when everything has ended.
     #[test]
     fn any_facts_in_any_order_keep_the_invariants(facts in prop::collection::vec(fact(), 0..120)) {
         let mut world = World::new("127.0.0.1:1", 6);

@@ -12,7 +12,7 @@ fn name(text: &str) -> Host {
     Host::Name(text.into())
 }
 
-/// PITFALL-05
+/// PITFALL-05, RULE-24
 #[test]
 fn reads_every_form() {
     let v6 = || Host::Ip(IpAddr::V6(Ipv6Addr::LOCALHOST));

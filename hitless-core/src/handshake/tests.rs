@@ -70,6 +70,7 @@ fn feed(
     Ok(Progress::Pending)
 }
 
+/// RULE-01
 #[test]
 fn everything_is_in_one_write() {
     let (_, mut buffer) = begin(Mode::Auto, Probe::OptIn);
@@ -93,6 +94,7 @@ fn skipping_the_probe_changes_nothing_else() {
     assert_eq!(asked, commands(&mut not_asked));
 }
 
+/// RULE-01
 #[test]
 fn a_server_with_notifications_is_ready_after_one_round_trip() {
     let (mut handshake, mut buffer) = begin(Mode::Enabled, Probe::OptIn);
@@ -101,7 +103,7 @@ fn a_server_with_notifications_is_ready_after_one_round_trip() {
     assert_eq!(progress, Progress::Done(negotiated));
 }
 
-/// PITFALL-20, PITFALL-22: what a reply to the opt-in means, for each mode.
+/// PITFALL-20, PITFALL-22, RULE-12, RULE-13: what a reply to the opt-in means, for each mode.
 #[test]
 fn the_opt_in_is_judged_by_mode() {
     let unknown = "ERR unknown subcommand 'MAINT_NOTIFICATIONS'. Try CLIENT HELP.";
@@ -124,6 +126,7 @@ fn the_opt_in_is_judged_by_mode() {
     }
 }
 
+/// RULE-02, RULE-03, RULE-11
 #[test]
 fn an_old_server_is_spoken_to_in_resp2_on_the_same_link() {
     let (mut handshake, mut buffer) = begin(Mode::Auto, Probe::OptIn);
@@ -144,6 +147,7 @@ fn an_old_server_is_spoken_to_in_resp2_on_the_same_link() {
     assert_eq!(negotiated.opt_in, OptIn::NoResp3(ErrorCode::of(b"ERR")));
 }
 
+/// RULE-11
 #[test]
 fn enabled_never_falls_back() {
     let (mut handshake, mut buffer) = begin(Mode::Enabled, Probe::OptIn);
@@ -152,6 +156,7 @@ fn enabled_never_falls_back() {
     assert_eq!(refused, HandshakeError::MaintenanceRefused { code: ErrorCode::of(b"NOPROTO") });
 }
 
+/// RULE-02
 #[test]
 fn only_a_map_that_says_three_is_resp3() {
     let proto = |version| (Frame::bulk("proto"), Frame::Integer(version));
@@ -167,6 +172,7 @@ fn only_a_map_that_says_three_is_resp3() {
     }
 }
 
+/// RULE-04
 #[test]
 fn refused_credentials_are_an_error_not_a_reason_for_resp2() {
     for text in [
@@ -186,6 +192,7 @@ fn refused_credentials_are_an_error_not_a_reason_for_resp2() {
     assert!(full == HandshakeError::TooManyClients && full.is_transient());
 }
 
+/// RULE-05
 #[test]
 fn a_failing_select_is_an_error_and_a_failing_setinfo_is_not() {
     let (mut handshake, mut buffer) = begin(Mode::Auto, Probe::OptIn);
@@ -199,7 +206,7 @@ fn a_failing_select_is_an_error_and_a_failing_setinfo_is_not() {
     assert!(matches!(progress, Progress::Done(_)));
 }
 
-/// PITFALL-35: servers echo the password; no error, event or debug output of ours does.
+/// PITFALL-35, RULE-06: servers echo the password; no error, event or debug output of ours does.
 #[test]
 fn the_text_of_a_handshake_error_appears_nowhere() {
     let texts = [

@@ -40,6 +40,7 @@ fn seconds(seconds: u64) -> Duration {
 
 // ---- names ----
 
+/// RULE-23
 #[test]
 fn names_are_bulk_or_simple_strings_in_upper_case() {
     for kind in NotificationKind::ALL {
@@ -54,7 +55,7 @@ fn names_are_bulk_or_simple_strings_in_upper_case() {
     }
 }
 
-/// PITFALL-43, PITFALL-44
+/// PITFALL-43, PITFALL-44, RULE-23
 #[test]
 fn other_pushes_are_left_to_others() {
     for push in [
@@ -79,7 +80,7 @@ fn move_target(frame: Frame) -> Result<MoveTarget, Problem> {
     }
 }
 
-/// PITFALL-05, PITFALL-10
+/// PITFALL-05, PITFALL-10, RULE-24
 #[test]
 fn moving_names_an_endpoint() {
     for (named, meant) in [
@@ -95,7 +96,7 @@ fn moving_names_an_endpoint() {
     }
 }
 
-/// PITFALL-05, PITFALL-33
+/// PITFALL-05, PITFALL-33, RULE-25, RULE-34
 #[test]
 fn moving_may_name_none() {
     let absent = parse("MOVING", [int(0), int(15)]).unwrap();
@@ -109,7 +110,7 @@ fn moving_may_name_none() {
     }
 }
 
-/// PITFALL-31
+/// PITFALL-31, RULE-24
 #[test]
 fn moving_survives_extra_elements() {
     let moving = parse("MOVING", [int(1), int(15), text("a:1"), Frame::Null, array([int(9)])]).unwrap();
@@ -117,7 +118,7 @@ fn moving_survives_extra_elements() {
     assert_eq!(moving, Notification::Moving { seq: Seq(1), grace: seconds(15), target: expected });
 }
 
-/// PITFALL-33
+/// PITFALL-33, RULE-33
 #[test]
 fn announced_times_are_clamped() {
     for (announced, meant) in
@@ -158,7 +159,7 @@ fn a_malformed_moving_says_what_is_wrong() {
     }
 }
 
-/// PITFALL-33
+/// PITFALL-33, RULE-34
 #[test]
 fn ids_start_at_zero() {
     for kind in NotificationKind::ALL {
@@ -186,7 +187,7 @@ fn opener(starts_in: Option<u64>, shards: &[&str]) -> [Notification; 2] {
     ]
 }
 
-/// PITFALL-31
+/// PITFALL-31, RULE-26
 #[test]
 fn openers_of_every_arity() {
     for name in [0, 1] {
@@ -221,7 +222,7 @@ fn openers_of_every_arity() {
     }
 }
 
-/// PITFALL-31
+/// PITFALL-31, RULE-27
 #[test]
 fn completions_of_every_arity() {
     for (rest, shards) in [
@@ -288,6 +289,7 @@ fn kinds_know_what_they_complete() {
 
 // ---- SMIGRATING, SMIGRATED ----
 
+/// RULE-28
 #[test]
 fn slots_migrating_in_every_form() {
     let expected = Notification::SlotsMigrating { seq: Seq(5), slots: slots("1,100-200") };
@@ -315,6 +317,7 @@ fn moves<const N: usize>(elements: [Frame; N]) -> (Vec<SlotMove>, usize) {
     }
 }
 
+/// RULE-29
 #[test]
 fn slots_migrated_in_every_form() {
     let first = slot_move(Some("a:1"), "b:2", "1,100-200");
@@ -349,6 +352,7 @@ fn slots_migrated_in_every_form() {
     assert_eq!(moves(flat), (vec![unsourced, slot_move(None, "[::1]:3", "300")], 0));
 }
 
+/// RULE-29
 #[test]
 fn a_malformed_slot_move_is_skipped_alone() {
     let valid = slot_move(Some("a:1"), "b:2", "7");
@@ -487,6 +491,7 @@ proptest! {
         }
     }
 
+    /// RULE-24, RULE-26, RULE-27, RULE-28, RULE-29
     #[test]
     fn canonical_pushes_read_back(
         seq in 0..i64::MAX,

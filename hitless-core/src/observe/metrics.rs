@@ -139,6 +139,7 @@ mod tests {
     use crate::ids::ConnId;
     use crate::notification::{NotificationError, Problem, Seq};
 
+    /// RULE-30, RULE-117
     #[test]
     fn kinds_are_counted_apart() {
         let conn = ConnId::from_parts(0, 0);

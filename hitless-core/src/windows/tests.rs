@@ -22,7 +22,7 @@ fn migrated(windows: &mut Windows<char>, now: Instant, seq: u64, ids: &[&str]) -
 
 // ---- timeouts ----
 
-/// INV-08, PITFALL-11
+/// INV-08, PITFALL-11, RULE-50, RULE-51
 #[test]
 fn a_window_never_shortens_a_timeout() {
     let [short, long] = [SECOND, 10 * SECOND];
@@ -37,6 +37,7 @@ fn a_window_never_shortens_a_timeout() {
     }
 }
 
+/// RULE-49
 #[test]
 fn an_opener_ends_three_relaxed_timeouts_after_the_announced_time() {
     let now = epoch();
@@ -64,7 +65,7 @@ fn causes_are_openers_and_moves() {
     assert_eq!(cause("SMIGRATED", &["a:1", "1-5"]), None);
 }
 
-/// INV-08, PITFALL-07
+/// INV-08, PITFALL-07, RULE-49
 #[test]
 fn a_window_ends_by_itself() {
     let now = epoch();
@@ -81,7 +82,7 @@ fn a_window_ends_by_itself() {
     assert_eq!(windows.next_expiry(), None);
 }
 
-/// INV-09
+/// INV-09, RULE-43
 #[test]
 fn repeating_a_notification_extends_nothing() {
     let now = epoch();
@@ -112,6 +113,7 @@ fn what_is_over_opens_nothing() {
     assert!(windows.iter(now).next().is_none());
 }
 
+/// RULE-35
 #[test]
 fn moves_with_one_id_and_two_targets_are_two_causes() {
     let now = epoch();
@@ -142,6 +144,7 @@ fn beyond_the_limit_the_window_that_ends_soonest_gives_way() {
 
 // ---- completions ----
 
+/// RULE-36, RULE-47
 #[test]
 fn a_completion_closes_openers_of_its_kind_up_to_its_id_in_every_scope() {
     let now = epoch();
@@ -163,7 +166,7 @@ fn a_completion_closes_openers_of_its_kind_up_to_its_id_in_every_scope() {
     assert_eq!(left, [('b', migrating(5, &[])), ('b', failing_over), ('c', Cause::Handoff)]);
 }
 
-/// PITFALL-28
+/// PITFALL-28, RULE-37
 #[test]
 fn a_completion_that_finds_nothing_is_silent() {
     let now = epoch();
@@ -177,6 +180,7 @@ fn a_completion_that_finds_nothing_is_silent() {
     assert!(windows.is_open(now, &'a'));
 }
 
+/// RULE-47
 #[test]
 fn a_completion_completes_the_shards_that_it_names() {
     let now = epoch();
@@ -194,6 +198,7 @@ fn a_completion_completes_the_shards_that_it_names() {
     );
 }
 
+/// RULE-47
 #[test]
 fn a_completion_that_names_no_shard_completes_all() {
     let now = epoch();

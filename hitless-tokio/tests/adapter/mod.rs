@@ -52,6 +52,7 @@ fn opt_ins(server: &TestServer) -> usize {
     server.with(|server, _| server.ledger().opt_ins(endpoint(server)).count())
 }
 
+/// RULE-102
 #[test]
 fn calls_and_pipelines() {
     let server = serve();
@@ -117,7 +118,7 @@ fn nobody_listens() {
     assert!(matches!(error, Error::Connect(_)), "{error:?}");
 }
 
-/// INV-17: the three modes at a server that does not know the feature.
+/// INV-17, RULE-09, RULE-12: the three modes at a server that does not know the feature.
 #[test]
 fn a_refused_opt_in_is_quiet_in_auto_and_clear_in_enabled() {
     let plain = EndpointSpec::loopback().with_opt_in(OptIn::UnknownSubcommand);
@@ -172,7 +173,7 @@ fn a_shutdown_closes_every_socket() {
     });
 }
 
-/// INV-03: a pool under load moves, and nobody notices.
+/// INV-03, RULE-67: a pool under load moves, and nobody notices.
 #[test]
 fn a_pool_moves_under_load() {
     let mut server = Server::new(ServerConfig::default());

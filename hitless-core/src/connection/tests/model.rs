@@ -431,8 +431,8 @@ fn fact() -> impl Strategy<Value = Fact> {
 }
 
 proptest! {
-    /// INV-01, INV-02, INV-05, INV-08, INV-12: everything that a connection says is what a plain list would say, in the
-    /// same order.
+    /// INV-01, INV-02, INV-05, INV-08, INV-12, RULE-31, RULE-65: everything that a connection says is what a plain list
+    /// would say, in the same order.
     #[test]
     fn a_connection_says_what_the_list_says(facts in prop::collection::vec(fact(), 0..80)) {
         let origin = epoch();

@@ -1,9 +1,10 @@
 //! Owners that do their own handshakes report what became of the opt-in; the mode judges it here.
 
 use super::*;
+use crate::handshake::{HandshakeError, Stage};
 use crate::mode::Mode;
 
-/// INV-17
+/// INV-17, RULE-12, RULE-13
 #[test]
 fn in_the_mode_enabled_an_opt_in_that_is_not_accepted_is_a_failed_dial() {
     for (answer, redial) in [
@@ -50,8 +51,8 @@ fn refusal() -> OptIn {
     OptIn::of_error(b"ERR unknown subcommand 'MAINT_NOTIFICATIONS'.")
 }
 
-/// PITFALL-20: after a refusal one dial asks again, ten minutes later; when it is heard, those that did without ask as
-/// well, once.
+/// PITFALL-20, RULE-18, RULE-19: after a refusal one dial asks again, ten minutes later; when it is heard, those that
+/// did without ask as well, once.
 #[test]
 fn when_the_server_has_learnt_it_all_connections_opt_in() {
     let mut world = World::new("127.0.0.1:1", 4);
@@ -79,7 +80,8 @@ fn when_the_server_has_learnt_it_all_connections_opt_in() {
     assert!(world.asked_again.is_empty());
 }
 
-/// PITFALL-20: a server that was loading at the opt-in of one connection is asked by the next, and then by the first again.
+/// PITFALL-20, RULE-13: a server that was loading at the opt-in of one connection is asked by the next, and then by the
+/// first again.
 #[test]
 fn an_unclear_answer_is_no_refusal() {
     let mut world = World::new("127.0.0.1:1", 2);
@@ -89,7 +91,24 @@ fn an_unclear_answer_is_no_refusal() {
     assert_eq!((probe, world.asked_again), (Probe::OptIn, vec![first]));
 }
 
-/// A connection that is gone, or that is on its way out, does not ask.
+/// RULE-04: what is wrong with a password or a server says nothing of the opt-in.
+#[test]
+fn a_refused_hello_teaches_nothing() {
+    let mut world = World::new("127.0.0.1:1", 1);
+    for code in [&b"WRONGPASS"[..], b"NOAUTH", b"NOPERM", b"LOADING", b"ERR max number of clients reached"] {
+        world.coordinator.open(world.now);
+        world.drain();
+        let (conn, address, probe) = world.dials.remove(0);
+        assert_eq!(probe, Probe::OptIn);
+        let refused = HandshakeError::Refused { stage: Stage::Hello, code: ErrorCode::of(code) };
+        world.coordinator.handle_connected(world.now, conn, address);
+        world.coordinator.handle_dial_failed(world.now, conn, ConnectError::Handshake(refused));
+        world.drain();
+        assert_eq!((world.coordinator.support(&peer(1)), world.refusals()), (Support::Unknown, 0));
+    }
+}
+
+/// RULE-19: a connection that is gone, or that is on its way out, does not ask.
 #[test]
 fn only_serving_connections_opt_in_again() {
     let mut world = World::new("127.0.0.1:1", 3);
@@ -103,7 +122,7 @@ fn only_serving_connections_opt_in_again() {
     assert!(world.asked_again.is_empty());
 }
 
-/// PITFALL-20: what one address refuses says nothing of another.
+/// PITFALL-20, RULE-16: what one address refuses says nothing of another.
 #[test]
 fn each_address_is_known_by_itself() {
     let mut world = World::new("localhost:1", 2);
@@ -130,7 +149,8 @@ fn each_address_is_known_by_itself() {
     assert_eq!((asked(true), asked(false)), (2, 1), "{probes:?}");
 }
 
-/// The server closes them all, and warns those that asked: connections of the pool, scouts and those behind them ask.
+/// RULE-17: the server closes them all, and warns those that asked: connections of the pool, scouts and those behind
+/// them ask.
 #[test]
 fn every_connection_opts_in() {
     let mut world = World::new("127.0.0.1:1", 3);

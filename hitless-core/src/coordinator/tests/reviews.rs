@@ -28,6 +28,7 @@ impl World {
     }
 }
 
+/// RULE-46, RULE-113
 #[test]
 fn the_window_opens_first_and_the_move_waits_for_the_verdict() {
     let (mut world, conns) = reviewed();
@@ -44,6 +45,7 @@ fn the_window_opens_first_and_the_move_waits_for_the_verdict() {
     assert!(world.has(on_time), "the grace counts from the arrival");
 }
 
+/// RULE-109, RULE-113
 #[test]
 fn a_veto_closes_the_window_and_is_seen() {
     let (mut world, conns) = reviewed();
@@ -63,6 +65,7 @@ fn a_veto_closes_the_window_and_is_seen() {
     assert_eq!(world.dials.len(), 1);
 }
 
+/// RULE-113
 #[test]
 fn a_veto_concerns_its_own_window_only() {
     let (mut world, conns) = reviewed();
@@ -96,6 +99,7 @@ fn copies_are_duplicates_while_the_first_is_reviewed() {
     assert_eq!(world.cut_over.len(), 10);
 }
 
+/// RULE-108
 #[test]
 fn a_replaced_target_is_dialled_and_copies_of_the_original_are_duplicates() {
     let (mut world, conns) = reviewed();
@@ -118,6 +122,7 @@ fn a_replaced_target_is_dialled_and_copies_of_the_original_are_duplicates() {
     assert!(world.dials.is_empty());
 }
 
+/// RULE-108
 #[test]
 fn a_notification_of_another_kind_takes_the_place_of_the_first() {
     let (mut world, conns) = reviewed();
@@ -130,6 +135,7 @@ fn a_notification_of_another_kind_takes_the_place_of_the_first() {
     assert!(!world.is_relaxed(conns[0]), "nothing of the MOVING is left");
 }
 
+/// RULE-114
 #[test]
 fn without_a_verdict_in_time_it_takes_effect_as_it_came() {
     for (grace, limit) in [(15 * SECOND, SECOND), (2 * SECOND, SECOND / 2)] {

@@ -282,7 +282,7 @@ fn knowing(name: &str, mode: Mode) -> World {
     world
 }
 
-/// INV-17, PITFALL-20, PITFALL-21
+/// INV-17, PITFALL-20, PITFALL-21, RULE-09, RULE-14, RULE-15, RULE-16, RULE-17
 #[test]
 fn table_of_knowledge() {
     const LEGEND: &str = "\

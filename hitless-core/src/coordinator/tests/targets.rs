@@ -14,6 +14,7 @@ fn endpoint(port: u16) -> Endpoint {
     Endpoint::parse("127.0.0.1", port).unwrap()
 }
 
+/// RULE-83
 #[test]
 fn a_vetoed_target_is_never_dialled_and_the_old_connections_serve() {
     let (mut world, conns) = with_policy(|_| TargetVerdict::Veto);
@@ -43,6 +44,7 @@ fn a_vetoed_target_is_never_dialled_and_the_old_connections_serve() {
     }
 }
 
+/// RULE-83
 #[test]
 fn who_joins_a_vetoed_move_stays() {
     let (mut world, conns) = with_policy(|_| TargetVerdict::Veto);
@@ -56,6 +58,7 @@ fn who_joins_a_vetoed_move_stays() {
     assert_eq!(last, Some(4));
 }
 
+/// RULE-83
 #[test]
 fn a_rewritten_target_is_dialled_and_copies_do_not_loop() {
     let (mut world, conns) = with_policy(|_| TargetVerdict::Rewrite(endpoint(7)));

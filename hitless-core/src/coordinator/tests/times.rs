@@ -20,7 +20,8 @@ fn two_addresses() -> (World, [ConnId; 2]) {
     (world, conns)
 }
 
-/// A database is behind all of its addresses; slots and moves are at one. Who has no connection waits for the end of a move.
+/// RULE-44, RULE-45, RULE-46: a database is behind all of its addresses; slots and moves are at one. Who has no
+/// connection waits for the end of a move.
 #[test]
 fn a_window_concerns_those_that_it_was_announced_for() {
     let failing_over = Notification::FailingOver { seq: Seq(1), starts_in: None, shards: Default::default() };
@@ -40,6 +41,7 @@ fn a_window_concerns_those_that_it_was_announced_for() {
     }
 }
 
+/// RULE-46
 #[test]
 fn the_window_of_a_move_ends_at_its_deadline() {
     let mut world = World::new("127.0.0.1:1", 1);
@@ -52,7 +54,7 @@ fn the_window_of_a_move_ends_at_its_deadline() {
     assert_eq!(world.coordinator.relaxed(deadline, Some(conn)), None);
 }
 
-/// The new node is warming up.
+/// RULE-48: the new node is warming up.
 #[test]
 fn a_connection_is_relaxed_for_a_while_after_its_handoff() {
     for (configured, lasts) in [(None, 20), (Some(3), 3), (Some(0), 0)] {
@@ -72,6 +74,7 @@ fn a_connection_is_relaxed_for_a_while_after_its_handoff() {
     }
 }
 
+/// RULE-36
 #[test]
 fn a_completion_shares_neither_id_nor_connection_with_its_opener() {
     let (mut world, [one, other]) = two_addresses();
@@ -82,7 +85,7 @@ fn a_completion_shares_neither_id_nor_connection_with_its_opener() {
     assert_eq!(world.coordinator.relaxed(world.now, Some(one)), None);
 }
 
-/// The announced time may be shorter than what replies take; a server that lives longer gives them after all.
+/// RULE-69: the announced time may be shorter than what replies take; a server that lives longer gives them after all.
 #[test]
 fn a_drain_lasts_for_a_relaxed_timeout_at_least() {
     let mut world = World::new("127.0.0.1:1", 1);
@@ -96,7 +99,22 @@ fn a_drain_lasts_for_a_relaxed_timeout_at_least() {
     assert_eq!(world.closed, [(conn, CloseCause::MoveDeadline)]);
 }
 
-/// The memory is as long as windows can be: three relaxed timeouts beyond the deadline.
+/// RULE-76: names may lead to the old address for some time after the close.
+#[test]
+fn who_has_no_connection_waits_beyond_the_deadline() {
+    let mut world = World::new("127.0.0.1:1", 1);
+    let conn = world.connected(1)[0];
+    let end = world.now + 5 * SECOND + 20 * SECOND;
+    world.notify(conn, &moving(1, 5 * SECOND, 2));
+    world.refuse_dials();
+    world.coordinator.handle_closed(world.now, conn, CloseCause::ByServer);
+    while world.next_timeout(end - NANO) {}
+    assert_eq!(world.coordinator.relaxed(end - NANO, None), Some(10 * SECOND));
+    while world.next_timeout(end) {}
+    assert_eq!(world.coordinator.relaxed(end, None), None);
+}
+
+/// RULE-60: the memory is as long as windows can be: three relaxed timeouts beyond the deadline.
 #[test]
 fn a_move_is_forgotten_in_the_end() {
     let mut world = World::new("127.0.0.1:1", 1);
@@ -122,7 +140,7 @@ fn with_breaker(settings: maintenance::ConfigBuilder) -> (World, ConnId) {
     (world, conn)
 }
 
-/// A breaker spares a dead target attempts that nobody needs; whoever has no connection left needs each.
+/// RULE-74: a breaker spares a dead target attempts that nobody needs; whoever has no connection left needs each.
 #[test]
 fn an_open_breaker_stops_nobody_without_a_connection() {
     let (mut world, conn) = with_breaker(maintenance::Config::builder());
@@ -135,7 +153,7 @@ fn an_open_breaker_stops_nobody_without_a_connection() {
     assert_eq!(world.dials.iter().map(|(_, address, _)| address.clone()).collect::<Vec<_>>(), [peer(2)]);
 }
 
-/// Who refuses the opt-in is alive.
+/// RULE-101: who refuses the opt-in is alive.
 #[test]
 fn a_refused_opt_in_does_not_open_the_breaker() {
     let (mut world, _) = with_breaker(maintenance::Config::builder().mode(Mode::Enabled));

@@ -77,6 +77,7 @@ fn take(log: &Log) -> Vec<String> {
     std::mem::take(&mut log.lock().unwrap())
 }
 
+/// RULE-107
 #[test]
 fn hooks_are_called_in_their_order_for_every_notification() {
     let rig = opted_in(1, |builder| builder);
@@ -101,6 +102,7 @@ impl NotificationHook for ContextHook {
     }
 }
 
+/// RULE-111
 #[test]
 fn a_hook_sees_where_the_notification_came_from() {
     let rig = opted_in(1, |builder| builder);
@@ -115,6 +117,7 @@ fn a_hook_sees_where_the_notification_came_from() {
     assert_eq!(context.frame, Frame::Push(push.to_vec()));
 }
 
+/// RULE-109, RULE-113
 #[test]
 fn a_veto_takes_the_window_back_and_all_see_it() {
     let mut rig = opted_in(1, |builder| builder);
@@ -128,6 +131,7 @@ fn a_veto_takes_the_window_back_and_all_see_it() {
     assert_eq!(rig.client.stats().coordinator.windows, 0);
 }
 
+/// RULE-108
 #[test]
 fn a_replaced_target_is_where_the_move_leads() {
     let mut rig = opted_in(1, |builder| builder);
@@ -173,6 +177,7 @@ impl NotificationHook for Hanging {
     }
 }
 
+/// RULE-112, RULE-114
 #[test]
 fn a_hook_that_hangs_is_left_alone_after_a_second() {
     let mut rig = opted_in(1, |builder| builder);
@@ -200,6 +205,7 @@ impl NotificationHook for Timed {
     }
 }
 
+/// RULE-110
 #[test]
 fn a_hook_is_told_how_long_it_took() {
     let rig = opted_in(1, |builder| builder);
@@ -211,6 +217,7 @@ fn a_hook_is_told_how_long_it_took() {
     assert_eq!(*took.lock().unwrap(), [SECOND], "for which the other was waited for");
 }
 
+/// RULE-114
 #[test]
 fn a_short_move_does_not_wait_for_its_hooks() {
     let mut rig = opted_in(1, |builder| builder);
@@ -224,6 +231,7 @@ fn a_short_move_does_not_wait_for_its_hooks() {
     assert!(events.iter().any(|event| matches!(event, Event::CutOver { .. })), "{events:?}");
 }
 
+/// RULE-112
 #[test]
 fn a_slow_hook_delays_its_own_notification_only() {
     let rig = opted_in(1, |builder| builder);
@@ -261,6 +269,7 @@ impl NotificationHook for Panicking {
     }
 }
 
+/// RULE-115
 #[test]
 fn a_panic_is_caught_and_counted() {
     let rig = opted_in(1, |builder| builder);
@@ -288,6 +297,7 @@ impl NotificationHook for Adding {
     }
 }
 
+/// RULE-116
 #[test]
 fn a_hook_may_add_a_hook() {
     let rig = opted_in(1, |builder| builder);
@@ -347,7 +357,8 @@ impl NotificationHook for Everything {
     }
 }
 
-/// PITFALL-22: a handshake is no business of the hooks', and a server without notifications is worth one debug line.
+/// PITFALL-22, RULE-08: a handshake is no business of the hooks', and a server without notifications is worth one debug
+/// line.
 #[test]
 fn the_handshake_is_invisible_to_hooks() {
     let (world, server) = (World::new(), Server::default());
@@ -370,7 +381,7 @@ fn the_handshake_is_invisible_to_hooks() {
     assert_eq!(client.hook_failures(), HookFailures::default());
 }
 
-/// PITFALL-24: counters come from the events, gauges from the live state, and they return to zero.
+/// PITFALL-24, RULE-117: counters come from the events, gauges from the live state, and they return to zero.
 #[test]
 fn figures_are_derived_and_gauges_return_to_zero() {
     let metrics = MetricsHook::new();
@@ -405,7 +416,7 @@ fn figures_are_derived_and_gauges_return_to_zero() {
     assert_eq!(metrics.snapshot(), end);
 }
 
-/// A snapshot at any moment agrees with the events up to it.
+/// RULE-117: a snapshot at any moment agrees with the events up to it.
 #[test]
 fn figures_agree_with_the_events() {
     let metrics = MetricsHook::new();
@@ -424,6 +435,7 @@ fn figures_agree_with_the_events() {
     assert_eq!(metrics.snapshot().handoffs_in_flight, 0);
 }
 
+/// RULE-118
 #[test]
 fn the_log_level_of_the_settings_decides_what_is_logged() {
     let lines = Arc::<Mutex<Vec<LogLine>>>::default();
@@ -442,6 +454,7 @@ fn the_log_level_of_the_settings_decides_what_is_logged() {
     }
 }
 
+/// RULE-110
 #[test]
 fn the_outcome_of_a_review_is_what_the_machine_did() {
     let rig = opted_in(2, |builder| builder);

@@ -56,6 +56,7 @@ fn a_call_is_answered() {
     assert!(matches!(error, Error::Refused(_)), "{error:?}");
 }
 
+/// RULE-22
 #[test]
 fn a_host_name_is_looked_up_first() {
     let (world, server) = (World::new(), Server::default());
@@ -233,6 +234,7 @@ fn a_request_times_out_and_says_that_it_may_have_run() {
     assert!(error.to_string().contains("Unknown"), "{error}");
 }
 
+/// RULE-66
 #[test]
 fn a_pipeline_is_one_unit() {
     let (world, _server, client) = connected();
@@ -290,6 +292,7 @@ fn what_is_not_resp_ends_the_connection() {
     assert_eq!(server.state().open, 0);
 }
 
+/// RULE-31
 #[test]
 fn pushes_go_to_their_observers_and_are_no_replies() {
     let (world, server, client) = connected();
@@ -300,7 +303,7 @@ fn pushes_go_to_their_observers_and_are_no_replies() {
     assert_eq!(push.elements, [Frame::simple("hello"), Frame::Integer(1)]);
 }
 
-/// PITFALL-30: a MOVING that is read together with the server's FIN may be old: nobody follows it.
+/// PITFALL-30, RULE-42: a MOVING that is read together with the server's FIN may be old: nobody follows it.
 #[test]
 fn an_announcement_that_arrives_with_the_end_of_the_stream_starts_no_move() {
     let (world, server, client) = connected();

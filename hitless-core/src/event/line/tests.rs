@@ -89,6 +89,7 @@ fn number(event: &Event) -> usize {
     }
 }
 
+/// RULE-06
 #[test]
 fn every_event_is_one_line_without_secrets() {
     let now = epoch();
@@ -127,6 +128,7 @@ fn a_line_tells_instants_as_times_from_now() {
     }
 }
 
+/// RULE-98, RULE-118
 #[test]
 fn levels_have_numbers_and_limit_each_other() {
     assert_eq!(Level::default(), Level::Warn);
@@ -137,7 +139,7 @@ fn levels_have_numbers_and_limit_each_other() {
     assert!(Level::Error < Level::Debug);
 }
 
-/// PITFALL-22: a server without the feature is no reason to fill a log.
+/// PITFALL-22, RULE-12: a server without the feature is no reason to fill a log.
 #[test]
 fn a_refused_opt_in_is_a_debug_line() {
     let refused = samples(epoch()).into_iter().find(|event| event.name() == "negotiation.refused");
