@@ -16,7 +16,7 @@ use super::search::{Model, Violation};
 use super::world::{OPT_IN, Retired, Socket, Stage, World};
 
 /// The jitter after each fact, the same in every state.
-const SEED: u64 = 1;
+pub(super) const SEED: u64 = 1;
 
 /// A client, and the small world around it.
 #[derive(Clone)]
@@ -35,7 +35,7 @@ pub(super) struct ClientModel {
     pub(super) takes_requests: bool,
     pub(super) is_terminated: bool,
     /// What happens, if somebody wants to read it.
-    pub(super) trace: Option<String>,
+    trace: Option<String>,
 }
 
 impl ClientModel {
@@ -190,6 +190,7 @@ impl ClientModel {
     fn observe(&mut self, event: Event) {
         match event {
             Event::MoveStarted { source, deadline, .. } => self.world.set_deadline(source, deadline),
+            Event::HandoffDialing { from, .. } => self.world.begin_to_leave(from),
             Event::CutOver { from, to, .. } => {
                 let Some(peer) = self.world.socket(from).and_then(|socket| socket.peer.clone()) else {
                     return;
@@ -250,5 +251,9 @@ impl Model for ClientModel {
 
     fn complete(&mut self) -> Result<(), Violation> {
         self.come_to_an_end()
+    }
+
+    fn trace(&mut self) -> &mut Option<String> {
+        &mut self.trace
     }
 }

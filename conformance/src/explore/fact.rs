@@ -35,6 +35,10 @@ pub(super) enum Fact {
     /// The end of the stream was seen; what was sent before is still to be read.
     Ending(ConnId),
     Closed(ConnId),
+    /// The owner of a coordinator opens a connection.
+    Open,
+    /// It says that a connection which drains has answered everything.
+    Drained(ConnId),
     SendWrite,
     SendRead,
     /// The caller of the nth request under way gives up.
@@ -61,6 +65,8 @@ impl fmt::Display for Fact {
             Self::RepliedReadOnly(conn) => write!(f, "{conn}: a reply, READONLY"),
             Self::Ending(conn) => write!(f, "{conn}: the end of the stream is seen"),
             Self::Closed(conn) => write!(f, "{conn}: closed by the server"),
+            Self::Open => write!(f, "the owner opens a connection"),
+            Self::Drained(conn) => write!(f, "{conn}: drained"),
             Self::SendWrite => write!(f, "a request, not to be repeated"),
             Self::SendRead => write!(f, "a request that may be repeated"),
             Self::Cancel(nth) => write!(f, "request {nth} of those under way is cancelled"),

@@ -75,6 +75,8 @@ impl ClientModel {
                 self.takes_requests = false;
                 self.client.shutdown(self.now, self.now + GRACE);
             }
+            // The client sees to these itself.
+            Fact::Open | Fact::Drained(_) => {}
         }
         Ok(())
     }
@@ -82,9 +84,7 @@ impl ClientModel {
     fn resolve(&mut self, conn: ConnId, fact: Fact) {
         self.world.remove(conn);
         let answer = match fact {
-            Fact::Resolved(_, nth) => {
-                Ok(self.scope.answers[usize::from(nth)].iter().map(|server| server.ip()).collect())
-            }
+            Fact::Resolved(_, nth) => Ok(self.scope.addresses(nth)),
             _ => {
                 self.budget.faults -= 1;
                 Err(io::ErrorKind::NotFound)

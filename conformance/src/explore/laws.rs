@@ -1,7 +1,5 @@
 //! What holds in every state of a client, and what it must come to once the world is kind.
 
-use std::time::Duration;
-
 use hitless_core::error::Delivery;
 use hitless_core::ids::RequestId;
 use hitless_core::request::Outcome;
@@ -10,13 +8,8 @@ use resp3_codec::Frame;
 use super::client::ClientModel;
 use super::fact::Fact;
 use super::scope::POOL;
-use super::search::{Model as _, Violation};
+use super::search::{MOST_FACTS, Model as _, PATIENCE, Violation};
 use super::world::Stage;
-
-/// Virtual time in which a kind world leads to rest: longer than any window, move and back-off.
-const PATIENCE: Duration = Duration::from_secs(300);
-/// Facts in which it does.
-const MOST_FACTS: usize = 2_000;
 
 impl ClientModel {
     /// The laws, after `fact`.

@@ -10,6 +10,7 @@
 //! later, not at all instants; and the jitter is the same after each fact.
 
 mod client;
+mod coordinator;
 mod fact;
 mod happening;
 mod laws;
@@ -24,6 +25,8 @@ pub use self::scope::{SCOPES, Scope};
 pub use self::search::{Failure, Limits, Report, Violation};
 
 use self::client::ClientModel;
+use self::coordinator::CoordinatorModel;
+use self::scope::Subject;
 use self::search::{Model, guarded, search};
 
 /// Explores `scope`.
@@ -32,35 +35,48 @@ use self::search::{Model, guarded, search};
 /// The first law that is found broken.
 pub fn explore(scope: &Scope, limits: Limits, epoch: Instant) -> Result<Report, Box<Failure>> {
     let scope = Arc::new(scope.clone());
-    let at_once = |violation| Box::new(Failure { violation, path: Vec::new() });
-    search(&ClientModel::new(&scope, epoch).map_err(at_once)?, limits)
+    match scope.subject {
+        Subject::Client => start(ClientModel::new(&scope, epoch), limits),
+        Subject::Coordinator => start(CoordinatorModel::new(&scope, epoch), limits),
+    }
 }
 
 /// Walks along the path of a [`Failure`] and says what happens.
 #[must_use]
 pub fn replay(scope: &Scope, path: &[u16], epoch: Instant) -> String {
     let scope = Arc::new(scope.clone());
-    match ClientModel::new(&scope, epoch) {
-        Ok(model) => walk(model, path),
-        Err(violation) => format!("{violation}\n"),
+    match scope.subject {
+        Subject::Client => walk(ClientModel::new(&scope, epoch), path),
+        Subject::Coordinator => walk(CoordinatorModel::new(&scope, epoch), path),
     }
 }
 
-fn walk(mut model: ClientModel, path: &[u16]) -> String {
-    model.trace = Some(String::new());
+fn start<M: Model>(initial: Result<M, Violation>, limits: Limits) -> Result<Report, Box<Failure>> {
+    let at_once = |violation| Box::new(Failure { violation, path: Vec::new() });
+    search(&initial.map_err(at_once)?, limits)
+}
+
+fn walk<M: Model>(initial: Result<M, Violation>, path: &[u16]) -> String {
+    let mut model = match initial {
+        Ok(model) => model,
+        Err(violation) => return format!("{violation}\n"),
+    };
+    *model.trace() = Some(String::new());
+    let end = follow(&mut model, path);
+    let mut story = model.trace().take().unwrap_or_default();
+    if let Err(violation) = end {
+        story.push_str(&format!("{violation}\n"));
+    }
+    story
+}
+
+fn follow(model: &mut impl Model, path: &[u16]) -> Result<(), Violation> {
     for index in path {
         let facts = model.facts();
         let Some(fact) = facts.get(usize::from(*index)) else {
-            return format!("there is no fact {index} among {facts:?}\n");
+            return Violation::of(format!("there is no fact {index} among {facts:?}"));
         };
-        let result = guarded(|| model.step(*fact));
-        if let Err(violation) = result {
-            model.note(format_args!("{violation}"));
-            return model.trace.unwrap_or_default();
-        }
+        guarded(|| model.step(*fact))?;
     }
-    if let Err(violation) = guarded(|| model.complete()) {
-        model.note(format_args!("{violation}"));
-    }
-    model.trace.unwrap_or_default()
+    guarded(|| model.complete())
 }

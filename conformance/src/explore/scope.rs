@@ -51,11 +51,19 @@ const NOTHING: Budget = Budget {
     shutdowns: 0,
 };
 
+/// Which machine is explored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Subject {
+    Client,
+    Coordinator,
+}
+
 /// A small world, and all that may happen in it.
 #[derive(Clone, Debug)]
 pub struct Scope {
     pub(super) name: &'static str,
     pub(super) about: &'static str,
+    pub(super) subject: Subject,
     /// What the name may resolve to.
     pub(super) answers: &'static [&'static [Server]],
     pub(super) pushes: &'static [Push],
@@ -134,6 +142,11 @@ impl Scope {
         self.limits
     }
 
+    /// The nth of the answers that the name has.
+    pub(super) fn addresses(&self, nth: u8) -> Vec<IpAddr> {
+        self.answers[usize::from(nth)].iter().map(|server| server.ip()).collect()
+    }
+
     pub(super) fn config(&self) -> Arc<Config> {
         let endpoint = Endpoint::parse(NAME, PORT).expect("a name and a port");
         let maintenance = maintenance::Config::builder().max_handoff_retries(RETRIES).build();
@@ -147,6 +160,7 @@ impl Scope {
 const BASE: Scope = Scope {
     name: "",
     about: "",
+    subject: Subject::Client,
     answers: &[&[Server::A, Server::B]],
     pushes: &[],
     budget: NOTHING,
@@ -219,6 +233,16 @@ pub const SCOPES: &[Scope] = &[
         pushes: &[Push::Migrating(1), Push::Migrated(1), Push::FailingOver(2), Push::FailedOver(2)],
         budget: Budget { pushes: 3, writes: 1, reads: 1, cancels: 1, refusals: 1, pauses: 1, ..NOTHING },
         limits: Limits { states: 150_000, ..BASE.limits },
+        ..BASE
+    },
+    Scope {
+        name: "policy",
+        about: "the coordinator alone: moves there and back, by a link that is lost and a dial that fails",
+        subject: Subject::Coordinator,
+        pushes: &[Push::Moving(1, Some(Server::B)), Push::Moving(2, Some(Server::A)), Push::Moving(2, None)],
+        budget: Budget { pushes: 2, faults: 1, closes: 1, ..NOTHING },
+        is_staged: true,
+        limits: Limits { states: 250_000, ..BASE.limits },
         ..BASE
     },
     Scope {

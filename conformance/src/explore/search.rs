@@ -4,8 +4,14 @@ use std::collections::HashSet;
 use std::fmt;
 use std::hash::{BuildHasherDefault, DefaultHasher, Hasher};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
 
 use super::fact::Fact;
+
+/// Virtual time in which a kind world leads to rest: longer than any window, move and back-off.
+pub(super) const PATIENCE: Duration = Duration::from_secs(300);
+/// Facts in which it does.
+pub(super) const MOST_FACTS: usize = 2_000;
 
 /// Something that can be explored: a machine and the world around it.
 pub(super) trait Model: Clone {
@@ -23,6 +29,9 @@ pub(super) trait Model: Clone {
 
     /// From here on the world is kind: everything must come to its end.
     fn complete(&mut self) -> Result<(), Violation>;
+
+    /// What happens, if somebody wants to read it.
+    fn trace(&mut self) -> &mut Option<String>;
 }
 
 /// A law that was broken.

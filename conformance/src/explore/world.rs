@@ -31,6 +31,8 @@ pub(super) struct Socket {
     /// The client wants to write.
     pub(super) flush: bool,
     pub(super) ending: bool,
+    /// Its successor was dialled.
+    pub(super) leaving: bool,
     /// The numbers of the requests whose replies are to come.
     pub(super) written: Vec<u8>,
     pub(super) retired: Option<Retired>,
@@ -79,6 +81,7 @@ impl Socket {
             notified: false,
             flush: false,
             ending: false,
+            leaving: false,
             written: Vec::new(),
             retired: None,
         }
@@ -110,6 +113,12 @@ impl World {
         Some(self.sockets.remove(at))
     }
 
+    pub(super) fn begin_to_leave(&mut self, conn: ConnId) {
+        if let Some(socket) = self.socket_mut(conn) {
+            socket.leaving = true;
+        }
+    }
+
     pub(super) fn accept(&mut self, entry: Entry) {
         let at = self.ledger.partition_point(|known| known.id < entry.id);
         self.ledger.insert(at, entry);
@@ -134,9 +143,9 @@ impl World {
         self.deadlines.insert(at, (source, deadline));
     }
 
-    /// The sockets, without those whose successor has been replaced itself while they were still being drained.
+    /// The sockets, without those that still drain while their successor is being replaced itself.
     pub(super) fn count(&self) -> usize {
-        let in_use = |conn: ConnId| self.socket(conn).is_some_and(|socket| socket.retired.is_none());
+        let in_use = |conn: ConnId| self.socket(conn).is_some_and(|socket| !socket.leaving);
         let counts = |socket: &&Socket| {
             socket.stage != Stage::Resolving && socket.retired.is_none_or(|retired| in_use(retired.successor))
         };
@@ -148,8 +157,9 @@ impl World {
         let Self { sockets, ledger, deadlines } = self;
         sockets.len().hash(hasher);
         for socket in sockets {
-            let Socket { conn, stage, peer, asks, notified, flush, ending, written, retired } = socket;
-            (conn.index(), stage, peer, asks, notified, flush, ending).hash(hasher);
+            let Socket { conn, stage, peer, asks, notified, flush, ending, leaving, written, retired } =
+                socket;
+            (conn.index(), stage, peer, asks, notified, flush, ending, leaving).hash(hasher);
             let place = |number: u8| ledger.iter().position(|entry| entry.number == number);
             written.len().hash(hasher);
             written.iter().for_each(|number| (place(*number), *number == OPT_IN).hash(hasher));
