@@ -38,8 +38,11 @@ pub(super) fn check(files: &[Source]) -> Vec<Finding> {
         return vec![Finding::new(REGISTER, 1, "missing")];
     };
     let rows = rows(&register.text);
-    let known: BTreeSet<&str> = rows.iter().map(|row| row.id.as_str()).collect();
+    let mut known: BTreeSet<&str> = BTreeSet::new();
     let mut findings = Vec::new();
+    for row in rows.iter().filter(|row| !known.insert(&row.id)) {
+        findings.push(Finding::new(REGISTER, row.line, format!("a second row {}: give it a number", row.id)));
+    }
     for file in files.iter().filter(|file| file.is_rust()) {
         for mention in mentions(file).into_iter().filter(|mention| !known.contains(mention.id.as_str())) {
             let message = format!("{} has no row in {REGISTER}: correct it, or add the row", mention.id);
@@ -64,12 +67,19 @@ fn check_row(row: &Row<'_>, proofs: Option<&BTreeSet<&str>>) -> Option<Finding> 
         }
         Some(proofs) => {
             let wrong = row.files.iter().find(|file| !proofs.contains(**file));
-            match wrong {
-                Some(file) => finding(format!("no test in {file} names {id}: run `cargo xtask tidy --fix`")),
-                None if row.files.is_empty() => {
+            let missing = proofs.iter().find(|file| !row.files.contains(file));
+            match (wrong, missing) {
+                (Some(file), _) => {
+                    finding(format!("no test in {file} names {id}: run `cargo xtask tidy --fix`"))
+                }
+                (None, Some(_)) if row.files.is_empty() => {
                     finding(format!("name a file for {id}: run `cargo xtask tidy --fix`"))
                 }
-                None => None,
+                (None, Some(file)) => {
+                    finding(format!("a test in {file} names {id} as well: run `cargo xtask tidy --fix`"))
+                        .map(Finding::warning)
+                }
+                (None, None) => None,
             }
         }
     }
@@ -207,6 +217,26 @@ mod tests {
         let register = REGISTERED.replace("a/tests/b.rs", "a/tests/c.rs");
         let found = messages(&register, "/// INV-01\nfn a() {}\n");
         assert!(found[0].starts_with("no test in a/tests/c.rs names INV-01"), "{found:?}");
+    }
+
+    #[test]
+    fn a_second_row_is_caught() {
+        let register = format!("{REGISTERED}| INV-02 | c | not built yet |\n");
+        let found = messages(&register, "/// INV-01\nfn a() {}\n");
+        assert_eq!(found, ["a second row INV-02: give it a number"]);
+    }
+
+    #[test]
+    fn a_file_that_the_last_column_leaves_out_is_named() {
+        let test = "/// RULE-01\nfn a() {}\n";
+        let files = [
+            Source::new(REGISTER, "| RULE-01 | a | `a/tests/b.rs` |\n"),
+            Source::new("a/tests/b.rs", test),
+            Source::new("a/tests/c.rs", test),
+        ];
+        let found = check(&files);
+        assert!(found.len() == 1 && found[0].level == Level::Warning);
+        assert!(found[0].message.starts_with("a test in a/tests/c.rs names RULE-01 as well"));
     }
 
     #[test]

@@ -95,12 +95,14 @@ fn an_unclear_answer_is_no_refusal() {
 #[test]
 fn a_refused_hello_teaches_nothing() {
     let mut world = World::new("127.0.0.1:1", 1);
-    for code in [&b"WRONGPASS"[..], b"NOAUTH", b"NOPERM", b"LOADING", b"ERR max number of clients reached"] {
+    let codes = [&b"WRONGPASS"[..], b"NOAUTH", b"NOPERM", b"LOADING"];
+    let refused =
+        codes.map(|code| HandshakeError::Refused { stage: Stage::Hello, code: ErrorCode::of(code) });
+    for refused in refused.into_iter().chain([HandshakeError::TooManyClients]) {
         world.coordinator.open(world.now);
         world.drain();
         let (conn, address, probe) = world.dials.remove(0);
         assert_eq!(probe, Probe::OptIn);
-        let refused = HandshakeError::Refused { stage: Stage::Hello, code: ErrorCode::of(code) };
         world.coordinator.handle_connected(world.now, conn, address);
         world.coordinator.handle_dial_failed(world.now, conn, ConnectError::Handshake(refused));
         world.drain();
