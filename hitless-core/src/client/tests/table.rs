@@ -57,6 +57,14 @@ fn decisions(client: &mut Client) -> Vec<String> {
     std::iter::from_fn(|| client.poll_action()).filter_map(name).collect()
 }
 
+/// The dial that is under way, or begins after the pause.
+fn take_dial(world: &mut World) -> Option<(ConnId, Peer)> {
+    if world.dials.is_empty() {
+        world.pass(SECOND / 10);
+    }
+    world.dials.pop()
+}
+
 /// `None`: it cannot happen in that state.
 type Fact = fn(&mut World, Option<RequestId>) -> Option<&'static str>;
 
@@ -76,10 +84,7 @@ const FACTS: [(&str, Fact); 9] = [
         NOTHING
     }),
     ("the connection is ready", |world, _| {
-        if world.dials.is_empty() {
-            world.pass(SECOND / 10);
-        }
-        let (conn, address) = world.dials.pop()?;
+        let (conn, address) = take_dial(world)?;
         world.client.handle_connected(world.now, conn, address);
         while world.client.poll_action().is_some() {}
         assert!(world.client.poll_transmit(conn, &mut WriteBuffer::new()));
@@ -89,18 +94,12 @@ const FACTS: [(&str, Fact); 9] = [
         NOTHING
     }),
     ("the dial fails", |world, _| {
-        if world.dials.is_empty() {
-            world.pass(SECOND / 10);
-        }
-        let (conn, _) = world.dials.pop()?;
+        let (conn, _) = take_dial(world)?;
         world.client.handle_connect_failed(world.now, conn, io::ErrorKind::ConnectionRefused);
         NOTHING
     }),
     ("WRONGPASS", |world, _| {
-        if world.dials.is_empty() {
-            world.pass(SECOND / 10);
-        }
-        let (conn, address) = world.dials.pop()?;
+        let (conn, address) = take_dial(world)?;
         world.client.handle_connected(world.now, conn, address);
         while world.client.poll_action().is_some() {}
         world.client.handle_frames(world.now, conn, [Frame::error("WRONGPASS no")]);

@@ -149,6 +149,31 @@ impl Model {
         self.obey();
     }
 
+    /// The server says in the handshake that its address is being retired, as it does to late joiners.
+    fn land_told(&mut self, conn: ConnId) {
+        let Member { port, replaces, .. } = self.members[&conn].clone();
+        let Some(Announced { seq, target, deadline, .. }) = self.live(port).cloned() else {
+            return self.land(conn);
+        };
+        let led_by = |from| self.announced.iter().rev().find(|of| of.dialled.contains(&from));
+        // Who is led there by a newer move has arrived; any other handoff has to try again.
+        let is_newer = replaces.and_then(led_by).is_some_and(|of| of.is_live(self.now) && of.seq > seq);
+        self.coordinator.handle_connected(self.now, conn, peer(port));
+        let grace = deadline.saturating_duration_since(self.now).max(SECOND);
+        self.coordinator.handle_notification(self.now, conn, &moving(seq, grace, target));
+        self.said.clear();
+        self.obey();
+        assert_eq!(self.said, [if is_newer { "ignored: Stale" } else { "ignored: Duplicate" }]);
+        if replaces.is_some() && !is_newer {
+            self.members.remove(&conn);
+            self.ended.push(conn);
+        } else if let Some(member) = self.members.get_mut(&conn) {
+            member.state = State::Serving;
+        }
+        self.coordinator.handle_ready(self.now, conn, OptIn::Accepted);
+        self.obey();
+    }
+
     fn refuse(&mut self, conn: ConnId) {
         let refused = ConnectError::Connect(std::io::ErrorKind::ConnectionRefused);
         self.members.remove(&conn);
@@ -446,6 +471,7 @@ impl Model {
 enum Fact {
     Open,
     Land(usize),
+    LandTold(usize),
     Refuse(usize),
     Lose(usize),
     Drained(usize),
@@ -458,6 +484,7 @@ fn fact() -> impl Strategy<Value = Fact> {
     prop_oneof![
         3 => Just(Fact::Open),
         8 => nth().prop_map(Fact::Land),
+        2 => nth().prop_map(Fact::LandTold),
         3 => nth().prop_map(Fact::Refuse),
         1 => nth().prop_map(Fact::Lose),
         1 => nth().prop_map(Fact::Drained),
@@ -468,7 +495,7 @@ fn fact() -> impl Strategy<Value = Fact> {
 }
 
 proptest! {
-    /// INV-06, INV-07, INV-09, INV-10, INV-12, INV-20: every decision is one that the sets allow, and when nothing fails
+    /// INV-06, INV-07, INV-09, INV-10, INV-12, INV-20, PITFALL-27: every decision is one that the sets allow, and when nothing fails
     /// any more, whoever can leave a retiring address leaves it.
     #[test]
     fn every_decision_agrees_with_plain_sets(facts in prop::collection::vec(fact(), 0..80)) {
@@ -489,6 +516,7 @@ proptest! {
                     }
                 }
                 Fact::Land(nth) => pick(nth, dialing).into_iter().for_each(|conn| model.land(conn)),
+                Fact::LandTold(nth) => pick(nth, dialing).into_iter().for_each(|conn| model.land_told(conn)),
                 Fact::Refuse(nth) => pick(nth, dialing).into_iter().for_each(|conn| model.refuse(conn)),
                 Fact::Lose(nth) => pick(nth, |_| true).into_iter().for_each(|conn| model.lose(conn)),
                 Fact::Drained(nth) => pick(nth, established).into_iter().for_each(|conn| model.drained(conn)),
