@@ -97,7 +97,7 @@ pub fn connect_during_a_failover(host: &dyn Host) {
 }
 
 /// Slots of a cluster migrate, and everybody is told, newcomers as well: one window, and the word of their arrival
-/// closes it. INV-08, INV-09, RULE-45
+/// closes it. INV-08, INV-09, RULE-47
 pub fn slots_migrate(host: &dyn Host) {
     let mut bed = connected(host);
     bed.server(|server, now| server.slots_migrating(now, Notice::of_slots("1,7-9", SECOND * 30)));

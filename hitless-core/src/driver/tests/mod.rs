@@ -234,7 +234,6 @@ fn a_request_times_out_and_says_that_it_may_have_run() {
     assert!(error.to_string().contains("Unknown"), "{error}");
 }
 
-/// RULE-66
 #[test]
 fn a_pipeline_is_one_unit() {
     let (world, _server, client) = connected();
