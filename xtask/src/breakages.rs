@@ -23,7 +23,7 @@ pub(crate) use edit::apply;
 /// What `cargo xtask breakages` takes.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Try only the breakages with this id, or that stand for this invariant or pitfall. May be given again.
+    /// Try only the breakages with this id, or that stand for this invariant, pitfall or rule. May be given again.
     #[arg(long, value_name = "ID")]
     only: Vec<String>,
     /// How many copies of the repository to work on at a time. Each has a target directory of its own, built once.

@@ -28,7 +28,7 @@ pub(crate) struct Breakage {
     pub(crate) line: usize,
     /// What the broken code does.
     pub(crate) what: String,
-    /// The invariants and pitfalls whose tests it is to prove, such as `INV-05`.
+    /// The invariants, pitfalls and rules whose tests it is to prove, such as `INV-05`.
     pub(crate) stands_for: Vec<String>,
     pub(crate) edit: Edit,
     pub(crate) test: Test,
