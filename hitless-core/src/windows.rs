@@ -1,11 +1,11 @@
 //! Relaxed timeouts: the windows of time in which slow replies are to be expected.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use crate::dedup::Remembered;
 use crate::notification::{MoveTarget, Notification, NotificationKind, Seq, ShardIds};
-use crate::timer::{after, earliest};
+use crate::timer::after;
 
 /// How many times the relaxed timeout an opener's window outlasts the announced time, when nobody closes it.
 const OUTLASTS: u32 = 3;
@@ -70,6 +70,9 @@ impl Cause {
 #[derive(Clone, Debug)]
 pub struct Windows<S> {
     scopes: BTreeMap<S, Vec<Window>>,
+    /// When windows end, and in which scope: with a window for each connection of a large pool, nobody looks at all.
+    ends: BTreeSet<(Instant, S)>,
+    len: usize,
     limit: usize,
     /// Opener kind, id and shards of recent completions.
     completed: Remembered<(NotificationKind, Seq, ShardIds)>,
@@ -85,7 +88,13 @@ impl<S: Ord + Clone> Windows<S> {
     /// No window, and room for `limit`.
     #[must_use]
     pub const fn new(limit: usize) -> Self {
-        Self { scopes: BTreeMap::new(), limit, completed: Remembered::new(COMPLETIONS) }
+        Self {
+            scopes: BTreeMap::new(),
+            ends: BTreeSet::new(),
+            len: 0,
+            limit,
+            completed: Remembered::new(COMPLETIONS),
+        }
     }
 
     /// Opens a window and says whether that changed anything.
@@ -101,12 +110,18 @@ impl<S: Ord + Clone> Windows<S> {
                 let may_extend = cause == Cause::Handoff || known.until <= now;
                 let extends = may_extend && known.until < until;
                 if extends {
-                    known.until = until;
+                    let before = std::mem::replace(&mut known.until, until);
+                    if windows.iter().all(|window| window.until != before) {
+                        self.ends.remove(&(before, scope.clone()));
+                    }
+                    self.ends.insert((until, scope));
                 }
                 extends
             }
             None => {
                 windows.push(Window { cause: cause.clone(), until });
+                self.ends.insert((until, scope.clone()));
+                self.len += 1;
                 self.enforce_limit();
                 self.scopes
                     .get(&scope)
@@ -141,7 +156,15 @@ impl<S: Ord + Clone> Windows<S> {
     /// Closes the windows that are over at `now`, and returns them.
     pub fn expire(&mut self, now: Instant) -> Vec<(S, Cause)> {
         self.completed.expire(now);
-        self.take(|_, window| window.until <= now)
+        let mut over = BTreeSet::new();
+        while self.ends.first().is_some_and(|(until, _)| *until <= now) {
+            over.extend(self.ends.pop_first().map(|(_, scope)| scope));
+        }
+        let mut expired = Vec::new();
+        for scope in over {
+            self.take_of(scope, |window| window.until <= now, &mut expired);
+        }
+        expired
     }
 
     /// Whether timeouts are relaxed in `scope` at `now`.
@@ -159,13 +182,13 @@ impl<S: Ord + Clone> Windows<S> {
     /// When the next window ends.
     #[must_use]
     pub fn next_expiry(&self) -> Option<Instant> {
-        earliest(self.scopes.values().flatten().map(|window| Some(window.until)))
+        self.ends.first().map(|(until, _)| *until)
     }
 
     /// How many there are, those included that have ended since the last [`expire`](Self::expire).
     #[must_use]
     pub fn len(&self) -> usize {
-        self.scopes.values().map(Vec::len).sum()
+        self.len
     }
 
     /// True if there is none.
@@ -190,13 +213,42 @@ impl<S: Ord + Clone> Windows<S> {
     }
 
     fn enforce_limit(&mut self) {
-        if self.len() <= self.limit {
+        if self.len <= self.limit {
             return;
         }
         // The first of those that end soonest; the order of scopes decides, so it is the same in every run.
-        let Some(soonest) = self.next_expiry() else { return };
+        let Some((soonest, scope)) = self.ends.pop_first() else { return };
         let mut is_found = false;
-        self.take(|_, window| window.until == soonest && !std::mem::replace(&mut is_found, true));
+        let first = |window: &Window| window.until == soonest && !std::mem::replace(&mut is_found, true);
+        self.take_of(scope.clone(), first, &mut Vec::new());
+        let others = self.scopes.get(&scope).into_iter().flatten();
+        if others.into_iter().any(|window| window.until == soonest) {
+            self.ends.insert((soonest, scope));
+        }
+    }
+
+    /// Moves the windows of one scope that `takes` picks to `taken`. Their ends are the caller's to forget.
+    fn take_of(&mut self, scope: S, takes: impl FnMut(&Window) -> bool, taken: &mut Vec<(S, Cause)>) {
+        let Some(windows) = self.scopes.get_mut(&scope) else { return };
+        let mut takes = takes;
+        let before = taken.len();
+        taken.extend(
+            windows.extract_if(.., |window| takes(window)).map(|window| (scope.clone(), window.cause)),
+        );
+        self.len -= taken.len() - before;
+        if windows.is_empty() {
+            self.scopes.remove(&scope);
+        }
+    }
+
+    /// Counts anew, after any window may have gone.
+    fn recount(&mut self) {
+        self.len = self.scopes.values().map(Vec::len).sum();
+        let windows = self
+            .scopes
+            .iter()
+            .flat_map(|(scope, windows)| windows.iter().map(move |window| (window.until, scope)));
+        self.ends = windows.map(|(until, scope)| (until, scope.clone())).collect();
     }
 
     /// Removes and returns the windows that `takes` picks.
@@ -208,6 +260,7 @@ impl<S: Ord + Clone> Windows<S> {
             }
             !windows.is_empty()
         });
+        self.recount();
         taken
     }
 
@@ -230,6 +283,7 @@ impl<S: Ord + Clone> Windows<S> {
             *windows = kept;
             !windows.is_empty()
         });
+        self.recount();
         closed
     }
 }
@@ -272,7 +326,7 @@ mod fingerprint {
 
     impl<S: Fingerprint> Fingerprint for Windows<S> {
         fn fingerprint<H: Hasher>(&self, digest: &mut Digest<'_, H>) {
-            let Self { scopes, limit: _, completed } = self;
+            let Self { scopes, ends: _, len: _, limit: _, completed } = self;
             digest.each(scopes, |digest, (scope, windows)| {
                 digest.part(scope);
                 digest.part(windows);

@@ -1,5 +1,6 @@
 //! The slots of the pool: which connection serves, and which is to take its place.
 
+use std::collections::BTreeSet;
 use std::time::Instant;
 
 use super::{Action, Client, Link};
@@ -9,7 +10,7 @@ use crate::error::ConnectError;
 use crate::handshake::Probe;
 use crate::ids::ConnId;
 use crate::rng::Rng;
-use crate::timer::{after, earliest};
+use crate::timer::after;
 
 /// Failed dials of one slot after which a client that has never been up gives up.
 const START_ATTEMPTS: u32 = 4;
@@ -18,6 +19,10 @@ const START_ATTEMPTS: u32 = 4;
 #[cfg_attr(feature = "explore", derive(Clone))]
 pub(super) struct Pool {
     slots: Vec<Slot>,
+    /// Slots whose connection takes requests.
+    serving: usize,
+    /// When slots are to be dialled for again: what their `retry_at` say, in order.
+    retries: BTreeSet<(Instant, usize)>,
     turn: usize,
     rng: Rng,
 }
@@ -44,7 +49,13 @@ impl Pool {
     pub(super) fn new(size: usize, seed: u64) -> Self {
         let slots = std::iter::repeat_with(Slot::default).take(size).collect();
         // Not the coordinator's sequence: the two must not move in step.
-        Self { slots, turn: 0, rng: Rng::new(seed ^ 0x9e37_79b9_7f4a_7c15) }
+        Self {
+            slots,
+            serving: 0,
+            retries: BTreeSet::new(),
+            turn: 0,
+            rng: Rng::new(seed ^ 0x9e37_79b9_7f4a_7c15),
+        }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -52,11 +63,14 @@ impl Pool {
     }
 
     pub(super) fn serving(&self) -> usize {
-        self.slots.iter().filter(|slot| slot.active.is_some()).count()
+        self.serving
     }
 
     /// A connection that takes requests, the next one each time.
     pub(super) fn route(&mut self) -> Option<ConnId> {
+        if self.serving == 0 {
+            return None;
+        }
         for _ in 0..self.slots.len() {
             self.turn = (self.turn + 1) % self.slots.len();
             if let Some(conn) = self.slots[self.turn].active {
@@ -77,38 +91,47 @@ impl Pool {
     /// Takes `conn` out of the slot that it is in.
     pub(super) fn vacate(&mut self, slot: usize, conn: ConnId) {
         let slot = &mut self.slots[slot];
-        slot.active.take_if(|active| *active == conn);
+        if slot.active.take_if(|active| *active == conn).is_some() {
+            self.serving -= 1;
+        }
         slot.next.take_if(|next| *next == conn);
     }
 
     /// `conn` serves from now on.
     pub(super) fn promote(&mut self, slot: usize, conn: ConnId) {
+        self.retry(slot, None);
         let slot = &mut self.slots[slot];
-        slot.active = Some(conn);
+        if slot.active.replace(conn).is_none() {
+            self.serving += 1;
+        }
         slot.next.take_if(|next| *next == conn);
-        slot.retry_at = None;
         slot.failures = 0;
         slot.reconnect.reset();
     }
 
     pub(super) fn next_retry(&self) -> Option<Instant> {
-        earliest(self.slots.iter().map(|slot| slot.retry_at))
+        self.retries.first().map(|(at, _)| *at)
     }
 
     pub(super) fn stop_retrying(&mut self) {
-        for slot in &mut self.slots {
-            slot.retry_at = None;
+        for (_, slot) in std::mem::take(&mut self.retries) {
+            self.slots[slot].retry_at = None;
         }
     }
 
-    fn take_due(&mut self, now: Instant) -> Vec<usize> {
-        let mut due = Vec::new();
-        for (index, slot) in self.slots.iter_mut().enumerate() {
-            if slot.retry_at.take_if(|at| *at <= now).is_some() {
-                due.push(index);
-            }
+    /// Dials for `slot` again then, instead of when it was to be dialled for.
+    fn retry(&mut self, slot: usize, at: Option<Instant>) {
+        if let Some(before) = std::mem::replace(&mut self.slots[slot].retry_at, at) {
+            self.retries.remove(&(before, slot));
         }
-        due
+        self.retries.extend(at.map(|at| (at, slot)));
+    }
+
+    /// A slot that is to be dialled for now.
+    fn take_due(&mut self, now: Instant) -> Option<usize> {
+        let (_, slot) = self.retries.first().copied().filter(|(at, _)| *at <= now)?;
+        self.retry(slot, None);
+        Some(slot)
     }
 }
 
@@ -134,7 +157,7 @@ impl Client {
         if !self.lifecycle.is_running() {
             return;
         }
-        for slot in self.pool.take_due(now) {
+        while let Some(slot) = self.pool.take_due(now) {
             self.open(now, slot);
         }
     }
@@ -153,7 +176,7 @@ impl Client {
             Redial::AfterPause => empty.reconnect.next(&mut self.pool.rng),
             Redial::Hopeless => Reconnect::CAP,
         };
-        empty.retry_at = Some(after(now, pause));
+        self.pool.retry(slot, Some(after(now, pause)));
     }
 
     /// A connection of `slot` could not be opened.
@@ -174,7 +197,7 @@ impl Client {
 
     /// Says so once every slot has its connection.
     pub(super) fn report_start(&mut self) {
-        if self.start == Start::Pending && self.pool.slots.iter().all(|slot| slot.active.is_some()) {
+        if self.start == Start::Pending && self.pool.serving == self.pool.len() {
             self.start = Start::Told;
             self.actions.push_back(Action::Started(Ok(())));
         }
@@ -190,7 +213,7 @@ mod fingerprint {
 
     impl Pool {
         pub(in super::super) fn fingerprint<H: Hasher>(&self, start: &Start, digest: &mut Digest<'_, H>) {
-            let Self { slots, turn, rng: _ } = self;
+            let Self { slots, serving: _, retries: _, turn, rng: _ } = self;
             digest.value(turn);
             digest.value(start);
             digest.each(slots, |digest, Slot { active, next, retry_at, failures, reconnect }| {
