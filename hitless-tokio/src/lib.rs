@@ -38,7 +38,7 @@ mod net;
 mod runtime;
 
 pub use hitless_core::client::Stats;
-pub use hitless_core::config::{Config, ConfigBuilder, ConfigError, Protocol, maintenance};
+pub use hitless_core::config::{Config, ConfigBuilder, ConfigError, Protocol, WhenFull, maintenance};
 pub use hitless_core::driver::{
     Error, Events, HookContext, HookFailures, HookId, HookResult, LogLine, LoggingHook, MetricsHook, Missed,
     NotificationHook, Observed, Push, Pushes, ServerError,

@@ -68,16 +68,23 @@ impl Pool {
 
     /// A connection that takes requests, the next one each time.
     pub(super) fn route(&mut self) -> Option<ConnId> {
+        let (turn, conn) = self.find_route()?;
+        self.turn = turn;
+        Some(conn)
+    }
+
+    /// What [`route`](Self::route) will say.
+    pub(super) fn next_route(&self) -> Option<ConnId> {
+        self.find_route().map(|(_, conn)| conn)
+    }
+
+    fn find_route(&self) -> Option<(usize, ConnId)> {
         if self.serving == 0 {
             return None;
         }
-        for _ in 0..self.slots.len() {
-            self.turn = (self.turn + 1) % self.slots.len();
-            if let Some(conn) = self.slots[self.turn].active {
-                return Some(conn);
-            }
-        }
-        None
+        let slots = self.slots.len();
+        let mut turns = (1..=slots).map(|ahead| (self.turn + ahead) % slots);
+        turns.find_map(|turn| Some((turn, self.slots[turn].active?)))
     }
 
     pub(super) fn slot(&self, slot: usize) -> &Slot {

@@ -63,6 +63,22 @@ impl Client {
         Ok(id)
     }
 
+    /// How many more requests are accepted now, as far as the connection is concerned that the next one goes to: 0 means
+    /// that [`send`](Self::send) would answer `Full`. No limit once the client shuts down, for then nothing is worth
+    /// waiting for.
+    #[must_use]
+    pub fn room(&self) -> usize {
+        if !self.lifecycle.is_running() {
+            return usize::MAX;
+        }
+        let limit = self.config.requests_in_flight();
+        let left = limit.saturating_sub(self.requests.len());
+        match self.pool.next_route().and_then(|conn| self.links.get(conn)?.connection.as_ref()) {
+            Some(connection) => left.min(limit.saturating_sub(connection.requests())),
+            None => left.min(self.config.parked_requests().saturating_sub(self.parked.len())),
+        }
+    }
+
     /// Gives up on a request: no completion follows. If it was written its replies are swallowed when they come.
     pub fn cancel(&mut self, now: Instant, request: RequestId) {
         match self.requests.remove(request) {

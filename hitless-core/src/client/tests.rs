@@ -375,17 +375,21 @@ fn a_full_client_gives_the_request_back() {
     let mut world = World::with(|builder| builder.pool_size(1).parked_requests(2).requests_in_flight(4));
     world.answer_dials();
     let old = world.conns()[0];
-    for _ in 0..4 {
+    for room in (1..=4).rev() {
+        assert_eq!(world.client.room(), room);
         world.send("x");
     }
+    assert_eq!(world.client.room(), 0);
     let again = |world: &mut World| {
         world.client.send(world.now, Request::raw(Bytes::from_static(b"y"), NonZeroU32::MIN))
     };
     assert!(matches!(again(&mut world), Err(SendError::Full(_))));
     world.answer(old);
     world.close(old);
+    assert_eq!(world.client.room(), 2);
     world.send("x");
     world.send("x");
+    assert_eq!(world.client.room(), 0);
     match again(&mut world) {
         Err(error @ SendError::Full(_)) => assert_eq!(error.into_request().replies(), NonZeroU32::MIN),
         other => panic!("{other:?}"),

@@ -24,6 +24,17 @@ pub enum Protocol {
     Resp3,
 }
 
+/// What becomes of a call when as many requests as configured are under way or parked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+pub enum WhenFull {
+    /// It fails with [`SendError::Full`](crate::request::SendError::Full), which gives the request back.
+    #[default]
+    Fail,
+    /// It waits for room, in order of arrival. The time until then does not count as the request's: its timeout begins
+    /// when it is accepted.
+    Wait,
+}
+
 /// A secret that no `Debug` output shows.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(Arc<str>);
@@ -136,6 +147,12 @@ impl Config {
         self.settings.requests_in_flight
     }
 
+    /// What becomes of a call when as many requests as configured are under way or parked.
+    #[must_use]
+    pub fn when_full(&self) -> WhenFull {
+        self.settings.when_full
+    }
+
     /// Events that a slow observer may leave unread before it misses some.
     #[must_use]
     pub fn event_capacity(&self) -> usize {
@@ -169,6 +186,7 @@ pub struct ConfigBuilder {
     command_timeout: Option<Duration>,
     parked_requests: usize,
     requests_in_flight: usize,
+    when_full: WhenFull,
     event_capacity: usize,
     maintenance: maintenance::Config,
 }
@@ -187,6 +205,7 @@ impl ConfigBuilder {
             command_timeout: Some(Duration::from_secs(3)),
             parked_requests: 10_000,
             requests_in_flight: 100_000,
+            when_full: WhenFull::Fail,
             event_capacity: 1024,
             maintenance: maintenance::Config::default(),
         }
@@ -255,6 +274,12 @@ impl ConfigBuilder {
     /// Requests that may be under way, parked ones included. Default: 100 000.
     pub fn requests_in_flight(mut self, limit: usize) -> Self {
         self.requests_in_flight = limit;
+        self
+    }
+
+    /// What becomes of a call when as many requests as configured are under way or parked. Default: [`WhenFull::Fail`].
+    pub fn when_full(mut self, when_full: WhenFull) -> Self {
+        self.when_full = when_full;
         self
     }
 

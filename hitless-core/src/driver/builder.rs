@@ -8,7 +8,7 @@ use super::handle::Client;
 use super::hooks::{Hooks, NotificationHook};
 use super::observer::{Broadcast, Events};
 use super::traits::{Connector, Resolver, Runtime};
-use crate::config::{ConfigBuilder, Protocol, maintenance};
+use crate::config::{ConfigBuilder, Protocol, WhenFull, maintenance};
 use crate::event::Event;
 
 /// Collects the settings of a [`Client`] and opens it. For what each setting means and costs, and its default, see
@@ -88,6 +88,11 @@ impl<R: Runtime, N: Resolver + Connector> Builder<R, N> {
     /// Requests that may be under way, parked ones included.
     pub fn requests_in_flight(self, limit: usize) -> Self {
         self.with(|settings| settings.requests_in_flight(limit))
+    }
+
+    /// What becomes of a call when as many requests as configured are under way.
+    pub fn when_full(self, when_full: WhenFull) -> Self {
+        self.with(|settings| settings.when_full(when_full))
     }
 
     /// Events and pushes that a slow observer may leave unread before it misses some.

@@ -11,11 +11,12 @@ use super::error::{Error, ServerError};
 use super::hooks::{ErasedHook, HookFailures, HookId, NotificationHook};
 use super::observer::{Broadcast, Events, Pushes};
 use super::reply::Reply;
+use super::room;
 use super::shared::Shared;
 use super::supervisor;
 use super::traits::{Connector, Resolver, Runtime};
 use crate::client::Stats;
-use crate::config::Config;
+use crate::config::{Config, WhenFull};
 use crate::event::Event;
 use crate::request::{Pipeline, Replies, Request, SendError};
 
@@ -96,7 +97,7 @@ impl<R: Runtime> Client<R> {
     ///
     /// # Errors
     /// [`Error::Refused`] for a command that does not belong on a shared connection, [`Error::Send`] if the client does
-    /// not accept it now, [`Error::Request`] if no reply came, [`Error::Server`] if the reply is an error.
+    /// not accept it now (see [`WhenFull`]), [`Error::Request`] if no reply came, [`Error::Server`] if the reply is an error.
     ///
     /// # Cancel safety
     /// Like dropping a [`Reply`]: the order of everybody else's replies is unaffected; whether the command ran is not
@@ -138,10 +139,14 @@ impl<R: Runtime> Client<R> {
     /// # Cancel safety
     /// Like dropping a [`Reply`].
     pub async fn request(&self, request: Request) -> Result<Replies, Error> {
-        Ok(self.send(request)?.await?)
+        let reply = match self.shared().when_full {
+            WhenFull::Fail => self.send(request)?,
+            WhenFull::Wait => room::send(self, request).await?,
+        };
+        Ok(reply.await?)
     }
 
-    /// Sends `request` without waiting: the future that is returned waits.
+    /// Sends `request` without waiting, not even for room: the future that is returned waits.
     ///
     /// # Errors
     /// [`SendError`] gives the request back.

@@ -34,6 +34,7 @@ mod hooks;
 mod io_task;
 mod observer;
 mod reply;
+mod room;
 mod shared;
 mod signals;
 mod state;

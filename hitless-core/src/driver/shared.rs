@@ -4,6 +4,7 @@ use std::io;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use resp3_codec::Frame;
@@ -17,7 +18,7 @@ use super::state::{Link, Order, State};
 use super::traits::Runtime;
 use super::waiter::{Latch, Waiter};
 use crate::client::Stats;
-use crate::config::Config;
+use crate::config::{Config, WhenFull};
 use crate::endpoint::Peer;
 use crate::error::{CloseCause, ConnectError};
 use crate::event::{Event, Level};
@@ -44,6 +45,7 @@ pub(super) struct Shared<R> {
     /// The name and the number of the connections.
     pub(super) client_name: Option<Arc<str>>,
     pub(super) pool_size: u32,
+    pub(super) when_full: WhenFull,
     pub(super) log_level: Level,
     tasks: AtomicUsize,
     state: Mutex<State>,
@@ -70,6 +72,7 @@ impl<R: Runtime> Shared<R> {
         let started = Arc::new(Waiter::new());
         let (now, seed) = (runtime.now(), runtime.seed());
         let client_name = config.client_name().map(Arc::from);
+        let when_full = config.when_full();
         let (pool_size, log_level) = (config.pool_size(), config.maintenance().log_level());
         let calls = (Arc::clone(&supervisor), Arc::clone(&hooks_called));
         let state = State::new(now, seed, config, events, calls, Arc::clone(&started));
@@ -82,6 +85,7 @@ impl<R: Runtime> Shared<R> {
             hooks_called,
             client_name,
             pool_size,
+            when_full,
             log_level,
             tasks: AtomicUsize::new(0),
             state: Mutex::new(state),
@@ -102,6 +106,17 @@ impl<R: Runtime> Shared<R> {
         let waiter = Arc::new(Waiter::new());
         let sent = self.enter(&mut Effects::default(), |state, now| state.send(now, request, &waiter));
         sent.map(|id| (id, waiter))
+    }
+
+    /// Waits in the queue for room, in the place of `ticket` if it has one.
+    pub(super) fn wait_for_room(&self, ticket: Option<u64>, waker: Waker) -> u64 {
+        let (ticket, before) = self.enter_unsettled(|state, _| state.queue.wait(ticket, waker));
+        drop(before);
+        ticket
+    }
+
+    pub(super) fn leave_queue(&self, ticket: u64) {
+        drop(self.enter(&mut Effects::default(), |state, _| state.queue.leave(ticket)));
     }
 
     /// Nobody waits for the request any more.

@@ -8,6 +8,7 @@ use resp3_codec::Frame;
 use super::effects::Effects;
 use super::hooks::task::Job as Hooked;
 use super::observer::{Broadcast, Events, Push};
+use super::room;
 use super::signals::{self, Signals};
 use super::waiter::Waiter;
 use crate::client::{Action, Client as Machine, Review};
@@ -45,6 +46,8 @@ pub(super) struct State {
     /// The latest time seen: the clocks of two threads may be read in one order and the lock be taken in the other.
     pub(super) latest: Instant,
     pub(super) waiters: IdMap<RequestId, Arc<Waiter<Outcome>>>,
+    /// Callers for whose requests there is no room.
+    pub(super) queue: room::Queue,
     pub(super) orders: Vec<Order>,
     /// When the supervisor's timer rings; never later than the machine's own deadline.
     pub(super) alarm: Option<Instant>,
@@ -86,6 +89,7 @@ impl State {
             machine: Machine::new(now, Arc::new(config), seed),
             latest: now,
             waiters: IdMap::new(),
+            queue: room::Queue::default(),
             orders: Vec::new(),
             alarm: None,
             terminated: false,
@@ -137,6 +141,9 @@ impl State {
     pub(super) fn settle(&mut self, effects: &mut Effects) {
         while let Some(action) = self.machine.poll_action() {
             self.on_action(action, effects);
+        }
+        if !self.queue.is_empty() {
+            self.queue.call(self.machine.room(), effects);
         }
         let Some(deadline) = self.machine.poll_timeout() else { return };
         // A later deadline can wait for the earlier alarm: it rings once for nothing and is set anew.
@@ -231,6 +238,7 @@ impl State {
         effects.signals.extend(links.iter().map(|(_, signals)| (Arc::clone(signals), signals::CLOSE)));
         self.events.close(&mut effects.wakers);
         self.pushes.close(&mut effects.wakers);
+        self.queue.call(usize::MAX, effects);
         effects.signals.push((Arc::clone(&self.supervisor), signals::WORK));
     }
 }

@@ -1,6 +1,7 @@
 //! The driver on a runtime of its own, in virtual time, against a server in memory.
 
 mod hooks;
+mod room;
 mod runtime;
 mod server;
 
