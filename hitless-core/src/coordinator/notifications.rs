@@ -165,8 +165,12 @@ impl Coordinator {
                 return Some(Ignored::Stale);
             }
             if let Some(entry) = self.conns.get_mut(conn).filter(|entry| entry.phase == Phase::Negotiating) {
-                // The dial led to the retiring node after all.
-                entry.avoid = entry.replaces.map(|_| source);
+                let own = entry.replaces.and_then(|from| self.handoffs.get(&from));
+                if own.is_some_and(|handoff| handoff.source == source) {
+                    // The dial led to the retiring node after all. One that a move has led to a node which retires in turn
+                    // is in its right place, and leaves it again as everybody there does.
+                    entry.avoid = Some(source);
+                }
             }
             return Some(Ignored::Duplicate);
         }

@@ -374,6 +374,7 @@ fn there_and_back_again() {
         world.notify(conn, &moving(seq, 15 * SECOND, port));
         while world.answer_dials() > 0 {}
         world.finish_drains();
+        assert!(world.dials.is_empty(), "who has come back stays");
         let (_, to) = *world.cut_over.last().unwrap();
         assert_eq!(world.coordinator.peer(to), Some(&peer(port)));
         conn = to;
@@ -426,6 +427,35 @@ fn a_replacement_of_a_lost_connection_waits_for_what_drains_in_its_place() {
     world.finish_drains();
     assert_eq!(world.answer_dials(), 1);
     assert_eq!(world.cut_over[1].0, again);
+}
+
+/// INV-03: the target of a move retires before all have arrived, and says so in their handshakes: they arrive, and leave it
+/// again as those do that are there.
+#[test]
+fn who_is_led_to_a_node_that_retires_in_turn_moves_on() {
+    let mut world = World::new("127.0.0.1:1", 3);
+    let conns = world.connected(3);
+    world.notify(conns[0], &moving(1, 15 * SECOND, 2));
+    // The scout is there when the second move begins; the others are on their way.
+    let (scout, address, _) = world.dials.remove(0);
+    world.coordinator.handle_connected(world.now, scout, address);
+    world.coordinator.handle_ready(world.now, scout, OptIn::Accepted);
+    world.drain();
+    let onward = moving(2, 15 * SECOND, 3);
+    world.notify(scout, &onward);
+    world.finish_drains();
+    while let Some((conn, address, _)) = world.dials.pop() {
+        world.coordinator.handle_connected(world.now, conn, address.clone());
+        if address == peer(2) {
+            world.notify(conn, &onward);
+        }
+        world.coordinator.handle_ready(world.now, conn, OptIn::Accepted);
+        world.drain();
+        world.finish_drains();
+    }
+    let there = world.coordinator.stats().connections;
+    assert_eq!(there, BTreeMap::from([(peer(3), 3)]));
+    assert!(!world.events.iter().any(|event| matches!(event, Event::HandoffFailed { .. })));
 }
 
 /// INV-10: a newer move leads back by name, to a node that still says to its late joiners that it is moving.

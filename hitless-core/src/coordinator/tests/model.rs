@@ -156,15 +156,16 @@ impl Model {
             return self.land(conn);
         };
         let led_by = |from| self.announced.iter().rev().find(|of| of.dialled.contains(&from));
-        // Who is led there by a newer move has arrived; any other handoff has to try again.
+        // Who is led there by a newer move need not leave again; whoever has not come back to his own source has arrived.
         let is_newer = replaces.and_then(led_by).is_some_and(|of| of.is_live(self.now) && of.seq > seq);
+        let is_back = replaces.and_then(led_by).is_some_and(|of| of.source == port);
         self.coordinator.handle_connected(self.now, conn, peer(port));
         let grace = deadline.saturating_duration_since(self.now).max(SECOND);
         self.coordinator.handle_notification(self.now, conn, &moving(seq, grace, target));
         self.said.clear();
         self.obey();
         assert_eq!(self.said, [if is_newer { "ignored: Stale" } else { "ignored: Duplicate" }]);
-        if replaces.is_some() && !is_newer {
+        if is_back && !is_newer {
             self.members.remove(&conn);
             self.ended.push(conn);
         } else if let Some(member) = self.members.get_mut(&conn) {
