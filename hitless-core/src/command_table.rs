@@ -36,6 +36,22 @@ pub(crate) fn verdict(command: &Command) -> Verdict {
     by_name(upper, command)
 }
 
+/// Why a connection cannot run `command` before it serves, with its name: settings of the connection it can, but for those
+/// that the client makes itself.
+pub(crate) fn unfit_for_setup(command: &Command) -> Option<(&'static str, &'static str)> {
+    match verdict(command) {
+        Verdict::ReadOnly | Verdict::MayWrite => None,
+        Verdict::Refused {
+            command: "READONLY" | "READWRITE" | "CLIENT TRACKING" | "CLIENT NO-EVICT" | "CLIENT NO-TOUCH",
+            ..
+        } => None,
+        Verdict::Refused { command, instead: SETTING } => {
+            Some((command, "the settings of the client have it"))
+        }
+        Verdict::Refused { command, instead } => Some((command, instead)),
+    }
+}
+
 fn by_name(name: &[u8], command: &Command) -> Verdict {
     if is_read_only(name) {
         return Verdict::ReadOnly;

@@ -4,6 +4,7 @@
 //! alone decides what the other replies mean:
 //!
 //! * a map with `proto` 3 is the proof of RESP3, without which the opt-in's reply cannot be read (here: by type);
+//!   Setup commands of the user follow it in a second write;
 //! * `unknown command` or NOPROTO: the server speaks RESP2 only. The other replies are discarded and write 2 repeats
 //!   authentication, database and name in RESP2;
 //! * anything else is an error of the connection, never a fall-back.
@@ -80,6 +81,8 @@ pub enum Stage {
     Auth,
     /// SELECT.
     Select,
+    /// A setup command of the user.
+    Setup,
 }
 
 impl fmt::Display for Stage {
@@ -89,6 +92,7 @@ impl fmt::Display for Stage {
             Self::OptIn => "CLIENT MAINT_NOTIFICATIONS",
             Self::Auth => "AUTH",
             Self::Select => "SELECT",
+            Self::Setup => "a setup command",
         })
     }
 }
@@ -169,6 +173,7 @@ enum Step {
     OptIn,
     Auth,
     Select,
+    Setup,
     /// A reply whose content does not matter.
     Ignored,
 }
@@ -233,10 +238,14 @@ impl Handshake {
                     self.discard_and_fall_back(buffer);
                     return Ok(Progress::Write);
                 }
+                if self.write_setup(buffer) {
+                    return Ok(Progress::Write);
+                }
             }
             (Some(Step::OptIn), Some(proof)) => self.judge_opt_in(proof, reply)?,
             (Some(Step::Auth), _) => accept(Stage::Auth, reply)?,
             (Some(Step::Select), _) => accept(Stage::Select, reply)?,
+            (Some(Step::Setup), _) => accept(Stage::Setup, reply)?,
             (Some(Step::Ignored | Step::OptIn) | None, _) => {}
         }
         if self.expected.is_empty() { Ok(Progress::Done(self.negotiated())) } else { Ok(Progress::Pending) }
@@ -284,8 +293,17 @@ impl Handshake {
             cmd("CLIENT").arg("SETNAME").arg(name).encode(buffer);
             self.expected.push_back(Step::Ignored);
         }
+        self.write_setup(buffer);
         cmd("CLIENT").arg("SETINFO").arg("LIB-NAME").arg("hitless").encode(buffer);
         self.expected.push_back(Step::Ignored);
+    }
+
+    /// What the user wants to have run, once it is known that the server understands; false if there is nothing.
+    fn write_setup(&mut self, buffer: &mut BytesMut) -> bool {
+        let commands = self.config.setup();
+        commands.iter().for_each(|command| command.encode(buffer));
+        self.expected.extend(commands.iter().map(|_| Step::Setup));
+        !commands.is_empty()
     }
 
     fn write_select(&mut self, buffer: &mut BytesMut) {

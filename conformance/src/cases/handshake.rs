@@ -317,7 +317,7 @@ pub fn session_state_moves(host: &dyn Host) {
     let server = ServerConfig::default().with_password("right");
     let mut bed = Testbed::builder(host).server(server).build();
     let settings = bed.settings().pool_size(1).credentials(None, "right").database(5).client_name("case");
-    bed.connect_with(settings);
+    bed.connect_with(settings.setup(set("setup", "ran")));
     assert_eq!(bed.call(set("k", "five")), Frame::simple("OK"));
     bed.moving(bed.a, bed.b, 2);
     bed.run_until_all_at(bed.b);
@@ -328,6 +328,7 @@ pub fn session_state_moves(host: &dyn Host) {
     assert_eq!(asked[0], "HELLO 3 AUTH default right SETNAME case");
     let at = |wanted: &str| asked.iter().position(|request| request == wanted);
     assert!(at("SELECT 5").is_some() && at("SELECT 5") < at("GET k"), "{asked:?}");
+    assert!(at("SET setup ran").is_some() && at("SET setup ran") < at("GET k"), "{asked:?}");
     bed.finish();
 }
 

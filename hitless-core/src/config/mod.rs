@@ -7,9 +7,11 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use resp3_codec::Command;
 use thiserror::Error;
 
 pub use self::maintenance::HandoffCapacity;
+use crate::command_table;
 use crate::endpoint::{Endpoint, EndpointError};
 use crate::mode::Mode;
 
@@ -111,6 +113,12 @@ impl Config {
         self.settings.client_name.as_deref()
     }
 
+    /// What every connection runs before it serves.
+    #[must_use]
+    pub fn setup(&self) -> &[Command] {
+        &self.settings.setup
+    }
+
     /// The dialect.
     #[must_use]
     pub fn protocol(&self) -> Protocol {
@@ -180,6 +188,7 @@ pub struct ConfigBuilder {
     credentials: Option<Credentials>,
     database: u32,
     client_name: Option<Arc<str>>,
+    setup: Vec<Command>,
     protocol: Protocol,
     pool_size: u32,
     connect_timeout: Option<Duration>,
@@ -199,6 +208,7 @@ impl ConfigBuilder {
             credentials: None,
             database: 0,
             client_name: None,
+            setup: Vec::new(),
             protocol: Protocol::default(),
             pool_size: 10,
             connect_timeout: Some(Duration::from_secs(5)),
@@ -236,6 +246,14 @@ impl ConfigBuilder {
     /// The name that every connection gives itself. No white space. Default: none.
     pub fn client_name(mut self, name: &str) -> Self {
         self.client_name = Some(Arc::from(name));
+        self
+    }
+
+    /// A command that every connection runs before it serves, such as `CLIENT TRACKING ON` or `READONLY`; the successor of a
+    /// moved connection does, too. To be called once for each. They are sent in order when HELLO was accepted, or at the end
+    /// of a handshake in RESP2, and an error reply is an error of the connection. Default: none.
+    pub fn setup(mut self, command: Command) -> Self {
+        self.setup.push(command);
         self
     }
 
@@ -323,6 +341,11 @@ impl ConfigBuilder {
         if self.client_name.as_deref().is_some_and(|name| name.is_empty() || unprintable(name)) {
             return Err(ConfigError::ClientName);
         }
+        for command in &self.setup {
+            if let Some((command, problem)) = command_table::unfit_for_setup(command) {
+                return Err(ConfigError::Setup { command, problem });
+            }
+        }
         let capacity = self.maintenance.capacity(self.pool_size);
         Ok(Config { settings: self, capacity })
     }
@@ -348,6 +371,14 @@ pub enum ConfigError {
     /// Redis accepts printable characters without blanks only.
     #[error("client_name must consist of printable ASCII characters without blanks")]
     ClientName,
+    /// A setup command that would break the connection that runs it.
+    #[error("{command} is no setup command: {problem}")]
+    Setup {
+        /// The command.
+        command: &'static str,
+        /// Why, and what to use instead.
+        problem: &'static str,
+    },
     /// The URL has a scheme that this client does not speak.
     #[error("the URL scheme must be redis://, unix:// or redis+unix://, not {0:?}")]
     Scheme(String),

@@ -1,3 +1,5 @@
+use resp3_codec::cmd;
+
 use super::*;
 use crate::breaker::BreakerConfig;
 use crate::endpoint_type::EndpointPreference;
@@ -92,4 +94,26 @@ fn the_defaults_are_the_documented_ones() {
 #[test]
 fn the_default_is_what_the_builder_builds() {
     assert_eq!(maintenance::Config::default(), maintenance::Config::builder().build().unwrap());
+}
+
+/// RULE-07: what a connection cannot run before it serves is named when the client is built.
+#[test]
+fn setup_commands_leave_the_connection_usable() {
+    let endpoint = || Endpoint::parse("127.0.0.1", 6379).unwrap();
+    let build =
+        |command| Config::builder(endpoint()).setup(command).build().map(|config| config.setup().len());
+    for fit in [cmd("READONLY"), cmd("client").arg("tracking").arg("on"), cmd("SET").arg("k").arg("v")] {
+        assert_eq!(build(fit), Ok(1));
+    }
+    for unfit in [
+        cmd("select").arg(1),
+        cmd("MULTI"),
+        cmd("SUBSCRIBE").arg("c"),
+        cmd("BLPOP").arg("k").arg(0),
+        cmd("HELLO"),
+    ] {
+        let error = build(unfit).unwrap_err();
+        assert!(matches!(error, ConfigError::Setup { .. }), "{error}");
+        assert!(error.to_string().contains(": "), "{error}");
+    }
 }

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use resp3_codec::Command;
+
 use super::error::Error;
 use super::handle::Client;
 use super::hooks::{Hooks, NotificationHook};
@@ -58,6 +60,12 @@ impl<R: Runtime, N: Resolver + Connector> Builder<R, N> {
     /// The name that every connection gives itself.
     pub fn client_name(self, name: &str) -> Self {
         self.with(|settings| settings.client_name(name))
+    }
+
+    /// A command that every connection runs before it serves. To be called once for each. See
+    /// [`ConfigBuilder::setup`].
+    pub fn setup(self, command: Command) -> Self {
+        self.with(|settings| settings.setup(command))
     }
 
     /// The dialect.

@@ -70,6 +70,36 @@ fn feed(
     Ok(Progress::Pending)
 }
 
+/// RULE-07: setup commands follow when HELLO was accepted, and at the end of a handshake in RESP2; the first that is refused
+/// is an error of the connection.
+#[test]
+fn setup_commands_are_run_before_the_connection_serves() {
+    let tracking = cmd("CLIENT").arg("TRACKING").arg("ON");
+    let endpoint = Endpoint::parse("127.0.0.1", 6379).unwrap();
+    let config = Config::builder(endpoint).setup(tracking).setup(cmd("READONLY")).build().unwrap();
+    let config = Arc::new(config);
+    let peer = Peer::from(std::net::SocketAddr::from(([127, 0, 0, 1], 6379)));
+    let setup = ["CLIENT TRACKING ON", "READONLY"];
+
+    let mut buffer = BytesMut::new();
+    let mut handshake = Handshake::begin(&config, Probe::OptIn, &peer, &mut buffer);
+    assert_eq!(commands(&mut buffer).len(), 4);
+    assert_eq!(feed(&mut handshake, &mut buffer, &[hello()]), Ok(Progress::Write));
+    assert_eq!(commands(&mut buffer), setup);
+    let replies = [ok(), ok(), ok(), ok()];
+    assert_eq!(feed(&mut handshake, &mut buffer, &replies), Ok(Progress::Pending));
+    let mut refused = handshake.clone();
+    assert!(matches!(feed(&mut handshake, &mut buffer, &[ok()]), Ok(Progress::Done(_))));
+    let code = ErrorCode::of(b"NOPERM");
+    let failure = feed(&mut refused, &mut buffer, &[error(&format!("NOPERM {SECRET}"))]).unwrap_err();
+    assert_eq!(failure, HandshakeError::Refused { stage: Stage::Setup, code });
+
+    let mut handshake = Handshake::begin(&config, Probe::OptIn, &peer, &mut buffer);
+    commands(&mut buffer);
+    feed(&mut handshake, &mut buffer, &[error("NOPROTO")]).unwrap();
+    assert_eq!(commands(&mut buffer)[..2], setup);
+}
+
 /// RULE-01
 #[test]
 fn everything_is_in_one_write() {
