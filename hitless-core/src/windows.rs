@@ -72,6 +72,8 @@ pub struct Windows<S> {
     scopes: BTreeMap<S, Vec<Window>>,
     /// When windows end, and in which scope: with a window for each connection of a large pool, nobody looks at all.
     ends: BTreeSet<(Instant, S)>,
+    /// The scopes that have windows of notifications, which are the ones that completions concern.
+    announced: BTreeSet<S>,
     len: usize,
     limit: usize,
     /// Opener kind, id and shards of recent completions.
@@ -84,6 +86,12 @@ struct Window {
     until: Instant,
 }
 
+impl Window {
+    fn is_announced(&self) -> bool {
+        matches!(self.cause, Cause::Notification { .. })
+    }
+}
+
 impl<S: Ord + Clone> Windows<S> {
     /// No window, and room for `limit`.
     #[must_use]
@@ -91,6 +99,7 @@ impl<S: Ord + Clone> Windows<S> {
         Self {
             scopes: BTreeMap::new(),
             ends: BTreeSet::new(),
+            announced: BTreeSet::new(),
             len: 0,
             limit,
             completed: Remembered::new(COMPLETIONS),
@@ -119,6 +128,9 @@ impl<S: Ord + Clone> Windows<S> {
                 extends
             }
             None => {
+                if matches!(cause, Cause::Notification { .. }) {
+                    self.announced.insert(scope.clone());
+                }
                 windows.push(Window { cause: cause.clone(), until });
                 self.ends.insert((until, scope.clone()));
                 self.len += 1;
@@ -165,6 +177,13 @@ impl<S: Ord + Clone> Windows<S> {
             self.take_of(scope, |window| window.until <= now, &mut expired);
         }
         expired
+    }
+
+    /// Forgets the windows of a scope that is gone.
+    pub fn forget(&mut self, scope: &S) {
+        for window in self.remove(scope) {
+            self.ends.remove(&(window.until, scope.clone()));
+        }
     }
 
     /// Whether timeouts are relaxed in `scope` at `now`.
@@ -228,17 +247,39 @@ impl<S: Ord + Clone> Windows<S> {
     }
 
     /// Moves the windows of one scope that `takes` picks to `taken`. Their ends are the caller's to forget.
-    fn take_of(&mut self, scope: S, takes: impl FnMut(&Window) -> bool, taken: &mut Vec<(S, Cause)>) {
+    fn take_of(&mut self, scope: S, mut takes: impl FnMut(&Window) -> bool, taken: &mut Vec<(S, Cause)>) {
         let Some(windows) = self.scopes.get_mut(&scope) else { return };
-        let mut takes = takes;
         let before = taken.len();
         taken.extend(
             windows.extract_if(.., |window| takes(window)).map(|window| (scope.clone(), window.cause)),
         );
         self.len -= taken.len() - before;
+        if !windows.iter().any(Window::is_announced) {
+            self.announced.remove(&scope);
+        }
         if windows.is_empty() {
             self.scopes.remove(&scope);
         }
+    }
+
+    /// Takes all windows of one scope out. Their ends are the caller's to forget.
+    fn remove(&mut self, scope: &S) -> Vec<Window> {
+        let windows = self.scopes.remove(scope).unwrap_or_default();
+        self.announced.remove(scope);
+        self.len -= windows.len();
+        windows
+    }
+
+    fn put_back(&mut self, scope: S, windows: Vec<Window>) {
+        if windows.is_empty() {
+            return;
+        }
+        self.len += windows.len();
+        self.ends.extend(windows.iter().map(|window| (window.until, scope.clone())));
+        if windows.iter().any(Window::is_announced) {
+            self.announced.insert(scope.clone());
+        }
+        self.scopes.insert(scope, windows);
     }
 
     /// Counts anew, after any window may have gone.
@@ -249,6 +290,10 @@ impl<S: Ord + Clone> Windows<S> {
             .iter()
             .flat_map(|(scope, windows)| windows.iter().map(move |window| (window.until, scope)));
         self.ends = windows.map(|(until, scope)| (until, scope.clone())).collect();
+        let Self { scopes, announced, .. } = self;
+        announced.retain(|scope| {
+            scopes.get(scope).is_some_and(|windows| windows.iter().any(Window::is_announced))
+        });
     }
 
     /// Removes and returns the windows that `takes` picks.
@@ -260,16 +305,19 @@ impl<S: Ord + Clone> Windows<S> {
             }
             !windows.is_empty()
         });
-        self.recount();
+        if !taken.is_empty() {
+            self.recount();
+        }
         taken
     }
 
     /// Puts in place of each cause what `remains` of it, and returns those of which nothing does.
     fn replace(&mut self, remains: impl Fn(Cause) -> Option<Cause>) -> Vec<(S, Cause)> {
         let mut closed = Vec::new();
-        self.scopes.retain(|scope, windows| {
-            let mut kept: Vec<Window> = Vec::with_capacity(windows.len());
-            for window in windows.drain(..) {
+        for scope in self.announced.clone() {
+            let mut kept: Vec<Window> = Vec::new();
+            for window in self.remove(&scope) {
+                self.ends.remove(&(window.until, scope.clone()));
                 let Some(cause) = remains(window.cause.clone()) else {
                     closed.push((scope.clone(), window.cause));
                     continue;
@@ -280,10 +328,8 @@ impl<S: Ord + Clone> Windows<S> {
                     None => kept.push(Window { cause, until: window.until }),
                 }
             }
-            *windows = kept;
-            !windows.is_empty()
-        });
-        self.recount();
+            self.put_back(scope, kept);
+        }
         closed
     }
 }
@@ -326,7 +372,7 @@ mod fingerprint {
 
     impl<S: Fingerprint> Fingerprint for Windows<S> {
         fn fingerprint<H: Hasher>(&self, digest: &mut Digest<'_, H>) {
-            let Self { scopes, ends: _, len: _, limit: _, completed } = self;
+            let Self { scopes, ends: _, announced: _, len: _, limit: _, completed } = self;
             digest.each(scopes, |digest, (scope, windows)| {
                 digest.part(scope);
                 digest.part(windows);

@@ -154,8 +154,8 @@ impl Connection {
     }
 
     /// Asks to be told of maintenance by `command`, on a connection that has been ready without: as soon as nothing is
-    /// under way, so that a link which does not survive it takes nobody's reply along. Does nothing unless the connection
-    /// speaks RESP3.
+    /// under way, so that a link which does not survive it takes no reply along that is owed by then. Does nothing unless the
+    /// connection speaks RESP3.
     pub(crate) fn opt_in(&mut self, command: Command) {
         if self.resp3.is_some() && self.is_serving() {
             self.opt_in = Some(command.into_bytes());

@@ -30,6 +30,8 @@ pub(super) struct Advertised {
     /// led, say nothing by their absence: names follow moves late.
     seen: BTreeSet<Peer>,
     check: Option<Check>,
+    /// The lookup that is not answered yet.
+    lookup: Option<ConnId>,
 }
 
 /// The lookups after a completion.
@@ -60,16 +62,22 @@ impl Coordinator {
             return;
         };
         check.left = left;
-        let Endpoint::Tcp { host: Host::Name(name), .. } = self.config.endpoint().clone() else { return };
-        let conn = self.begin_attempt(now, self.config.connect_timeout(), None, None);
-        self.resolve(conn, Lookup::Advertised, &name);
         let pause = self.rng.jitter(PAUSE, PAUSE_JITTER_PERCENT);
         self.timers.arm(TimerKey::Advertised, after(now, pause));
+        if self.advertised.lookup.is_some() {
+            return;
+        }
+        let Endpoint::Tcp { host: Host::Name(name), .. } = self.config.endpoint().clone() else { return };
+        let limit = self.config.connect_timeout().unwrap_or(PAUSE);
+        let conn = self.begin_attempt(now, Some(limit), None, None);
+        self.advertised.lookup = Some(conn);
+        self.resolve(conn, Lookup::Advertised, &name);
     }
 
     /// `conn` was a lookup, which is answered, or given up.
     pub(super) fn end_lookup(&mut self, now: Instant, conn: ConnId, answer: Option<&[Peer]>) {
         self.forget(conn, CloseCause::ByClient);
+        self.advertised.lookup.take_if(|lookup| *lookup == conn);
         let (Some(peers), Some(check)) = (answer, &self.advertised.check) else { return };
         let seq = check.seq;
         let withdrawn = self.note_advertised(peers);
@@ -107,8 +115,9 @@ mod fingerprint {
 
     impl Fingerprint for Advertised {
         fn fingerprint<H: Hasher>(&self, digest: &mut Digest<'_, H>) {
-            let Self { seen, check } = self;
+            let Self { seen, check, lookup } = self;
             digest.value(seen);
+            digest.part(lookup);
             digest.each(check, |digest, Check { seq, left }| digest.value(&(seq, left)));
         }
     }

@@ -19,6 +19,9 @@ impl Coordinator {
     pub fn open(&mut self, now: Instant) -> ConnId {
         let limit = self.config.connect_timeout();
         let conn = self.begin_attempt(now, limit, None, None);
+        if let Some(orphaned) = self.orphaned.pop_front() {
+            self.follow(orphaned, conn);
+        }
         match self.config.endpoint().clone() {
             Endpoint::Tcp { host: Host::Name(name), .. } => self.resolve(conn, Lookup::Name, &name),
             named => self.dial_away_from_retiring(now, conn, named.peer().into_iter().collect()),
@@ -67,13 +70,17 @@ impl Coordinator {
         let phase = Phase::Resolving(Lookup::Name);
         // Whether to opt in is decided when the address is known.
         let probe = Probe::Skip;
-        let orphaned = if replaces.is_none() { self.orphaned.pop_front() } else { None };
-        let entry =
-            Conn { phase, probe, replaces, follows: replaces, peer: None, avoid, limit, ending: false };
-        let conn = self.conns.insert(entry);
-        if let Some(orphaned) = orphaned {
-            self.follow(orphaned, conn);
-        }
+        let conn = self.conns.insert(Conn {
+            phase,
+            probe,
+            replaces,
+            follows: replaces,
+            address: None,
+            peer: None,
+            avoid,
+            limit,
+            ending: false,
+        });
         if let Some(limit) = limit {
             self.timers.arm(TimerKey::Conn(conn), after(now, limit));
         }
@@ -92,6 +99,7 @@ impl Coordinator {
         let Some(entry) = self.conns.get_mut(conn) else { return };
         entry.phase = Phase::Dialing;
         entry.probe = probe;
+        entry.address = Some(address.clone());
         entry.peer = Some(address.clone());
         let directive = Directive::Dial {
             conn,
@@ -140,15 +148,19 @@ impl Coordinator {
     /// `at_once`: the next attempt is a different one and does not wait.
     pub(super) fn end_attempt(&mut self, now: Instant, conn: ConnId, error: ConnectError, at_once: bool) {
         let Some(entry) = self.conns.get(conn) else { return };
+        if entry.phase == Phase::Resolving(Lookup::Advertised) {
+            return self.end_lookup(now, conn, None);
+        }
         let replaces = entry.replaces;
-        if let (Some(peer), Probe::Skip) = (&entry.peer, entry.probe) {
+        if let (Some(address), Probe::Skip) = (&entry.address, entry.probe) {
             // It failed without the opt-in as well: the opt-in was not why.
-            self.knowledge.set_suspect(peer, false);
+            self.knowledge.set_suspect(address, false);
         }
         self.forget(conn, CloseCause::ByClient);
         for of in self.moves.values_mut().filter(|of| of.turn_taken_by == Some(conn)) {
             of.turn_taken_by = None;
-            of.turn_after_close += 1;
+            // What is tried again without the opt-in is the same place.
+            of.turn_after_close += usize::from(!at_once);
         }
         if let Some(from) = replaces {
             self.handoff_failed(now, from, conn, error, at_once);

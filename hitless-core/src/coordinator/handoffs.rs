@@ -81,14 +81,18 @@ impl Coordinator {
         let draining = entry.follows.filter(|older| {
             self.conns.get(*older).is_some_and(|older| matches!(older.phase, Phase::Draining { .. }))
         });
-        match (draining, &entry.phase) {
-            (Some(older), Phase::Draining { successor, .. }) => self.follow(older, *successor),
-            (Some(older), _) => self.orphaned.push_back(older),
-            (None, Phase::Draining { successor, .. }) => {
+        let successor = match entry.phase {
+            Phase::Draining { successor, .. } => {
                 self.orphaned.retain(|orphaned| *orphaned != conn);
-                self.line_up_behind_drain(*successor);
+                Some(successor).filter(|successor| self.conns.get(*successor).is_some())
             }
-            (None, _) => {}
+            _ => None,
+        };
+        match (draining, successor) {
+            (Some(older), Some(successor)) => self.follow(older, successor),
+            (Some(older), None) => self.orphaned.push_back(older),
+            (None, Some(successor)) => self.line_up_behind_drain(successor),
+            (None, None) => {}
         }
     }
 
@@ -327,15 +331,28 @@ impl Coordinator {
             if !self.conns.get(to).is_some_and(|entry| matches!(entry.phase, Phase::Resolving(_))) {
                 return;
             }
-            self.working.remove(&to);
-            self.breakers.settle(now, to, Verdict::Cancelled);
-            self.forget(to, CloseCause::ByClient);
-            self.close(to, CloseCause::ByClient);
+            self.give_up_dial(now, to);
         }
         self.leave_move(now, from);
     }
 
-    fn leave_move(&mut self, now: Instant, from: ConnId) {
+    /// The connection that was to be moved is given up, and nothing is to take its place.
+    pub(super) fn cancel_handoff(&mut self, now: Instant, from: ConnId) {
+        if let Some(HandoffState::Dialing { to }) = self.handoffs.get(&from).map(|handoff| &handoff.state) {
+            let to = *to;
+            self.give_up_dial(now, to);
+        }
+        self.leave_move(now, from);
+    }
+
+    fn give_up_dial(&mut self, now: Instant, to: ConnId) {
+        self.working.remove(&to);
+        self.breakers.settle(now, to, Verdict::Cancelled);
+        self.forget(to, CloseCause::ByClient);
+        self.close(to, CloseCause::ByClient);
+    }
+
+    pub(super) fn leave_move(&mut self, now: Instant, from: ConnId) {
         let Some(Handoff { source, state, .. }) = self.handoffs.remove(&from) else { return };
         self.timers.cancel(&TimerKey::Handoff(from));
         let Some(of) = self.moves.get_mut(&source) else { return };

@@ -59,7 +59,7 @@ use crate::error::{CloseCause, ConnectError};
 use crate::event::{Event, WindowScope};
 use crate::handshake::{OptIn, Probe};
 use crate::ids::{Arena, ConnId, ReviewId};
-use crate::mode::Mode;
+use crate::mode::{Mode, Support};
 use crate::rng::Rng;
 use crate::timer::earliest;
 use crate::windows::Windows;
@@ -119,6 +119,8 @@ struct Conn {
     /// The connection that may still be draining while this one serves in its place: the one that it replaces, or one
     /// whose successor was lost.
     follows: Option<ConnId>,
+    /// What was dialled: support is known by it. Behind a tunnel it is not the peer.
+    address: Option<Peer>,
     /// Known from the dial on.
     peer: Option<Peer>,
     /// The address that this attempt may not land on, because it is being retired.
@@ -213,15 +215,21 @@ impl Coordinator {
         }
         let Some(entry) = self.conns.get_mut(conn) else { return };
         entry.phase = Phase::Serving;
-        let replaces = entry.replaces;
+        let (replaces, address) = (entry.replaces, entry.address.clone());
         self.timers.cancel(&TimerKey::Conn(conn));
         self.by_peer.entry(peer.clone()).or_default().insert(conn);
         let notified = opt_in == OptIn::Accepted;
         self.emit(Event::ConnectionReady { conn, peer: peer.clone(), notified });
-        self.learn(now, conn, &peer, opt_in);
+        let address = address.unwrap_or_else(|| peer.clone());
+        self.learn(now, conn, &address, opt_in);
         match replaces {
             Some(from) => self.cut_over(now, from, conn, &peer),
             None => self.directives.push_back(Directive::Serve { conn }),
+        }
+        // Others may have been heard since this one was dialled.
+        let is_behind = opt_in == OptIn::NotAsked && self.support(&address) == Support::Active;
+        if opt_in == OptIn::Accepted || is_behind {
+            self.ask_again(&address);
         }
         self.enrol_late_joiner(now, conn, &peer);
         self.put_to_work(now);
@@ -250,7 +258,7 @@ impl Coordinator {
         let Some(entry) = self.conns.get(conn).filter(|entry| entry.phase == Phase::Negotiating) else {
             return;
         };
-        let suspected = entry.peer.clone().filter(|_| entry.probe == Probe::OptIn);
+        let suspected = entry.address.clone().filter(|_| entry.probe == Probe::OptIn);
         let suspected = suspected.filter(|_| self.config.maintenance().mode() == Mode::Auto);
         if let Some(peer) = &suspected {
             self.knowledge.set_suspect(peer, true);
@@ -292,10 +300,14 @@ impl Coordinator {
         let Some(entry) = self.conns.get(conn) else { return };
         let replaced = entry.replaces;
         self.forget(conn, CloseCause::ByClient);
-        self.abandon_handoff(now, conn);
+        self.cancel_handoff(now, conn);
         if let Some(from) = replaced.filter(|_| self.working.remove(&conn)) {
             self.breakers.settle(now, conn, Verdict::Cancelled);
-            self.stay_put(now, from);
+            if self.conns.get(from).is_some() {
+                self.stay_put(now, from);
+            } else {
+                self.leave_move(now, from);
+            }
         }
         self.put_to_work(now);
     }
@@ -374,7 +386,8 @@ impl Coordinator {
         let established = !entry.is_attempt();
         self.leave_place(conn, &entry);
         let Some(peer) = entry.peer.filter(|_| established) else { return };
-        self.knowledge.forget(&peer, conn);
+        self.knowledge.forget(entry.address.as_ref().unwrap_or(&peer), conn);
+        self.windows.forget(&WindowScope::Connection(conn));
         if let Some(siblings) = self.by_peer.get_mut(&peer) {
             siblings.remove(&conn);
             if siblings.is_empty() {

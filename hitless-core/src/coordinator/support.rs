@@ -1,4 +1,4 @@
-//! What is known, address by address, of the support for maintenance notifications, and which connections ask again.
+//! What is known, by the address that was dialled, of the support for maintenance notifications, and which connections ask again.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
@@ -77,10 +77,14 @@ impl Coordinator {
     pub fn handle_opt_in(&mut self, now: Instant, conn: ConnId, opt_in: OptIn) {
         let Some(entry) = self.conns.get(conn).filter(|entry| entry.phase == Phase::Serving) else { return };
         let Some(peer) = entry.peer.clone() else { return };
+        let address = entry.address.clone().unwrap_or_else(|| peer.clone());
         if opt_in == OptIn::Accepted {
-            self.emit(Event::OptedIn { conn, peer: peer.clone() });
+            self.emit(Event::OptedIn { conn, peer });
         }
-        self.learn(now, conn, &peer, opt_in);
+        self.learn(now, conn, &address, opt_in);
+        if opt_in == OptIn::Accepted {
+            self.ask_again(&address);
+        }
     }
 
     /// Whether a handshake with `peer` that begins now opts in.
@@ -104,7 +108,7 @@ impl Coordinator {
         match opt_in {
             OptIn::Accepted => {
                 *self.knowledge.known(peer) = Known { support: Support::Active, suspect: false };
-                return self.ask_again(peer);
+                return;
             }
             OptIn::Refused(code) | OptIn::NoResp3(code) => self.learn_refusal(now, peer, Some(code)),
             OptIn::NotAsked if self.knowledge.is_suspect(peer) => self.learn_refusal(now, peer, None),
@@ -117,8 +121,8 @@ impl Coordinator {
         }
     }
 
-    /// The opt-in was accepted at `peer`: those that did without ask as well.
-    fn ask_again(&mut self, peer: &Peer) {
+    /// Those that do without notifications at `peer` ask for them.
+    pub(super) fn ask_again(&mut self, peer: &Peer) {
         for conn in self.knowledge.unnotified.remove(peer).into_iter().flatten() {
             if self.conns.get(conn).is_some_and(|entry| entry.phase == Phase::Serving) {
                 self.directives.push_back(Directive::OptIn { conn });

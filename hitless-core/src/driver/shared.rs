@@ -108,11 +108,28 @@ impl<R: Runtime> Shared<R> {
         sent.map(|id| (id, waiter))
     }
 
-    /// Waits in the queue for room, in the place of `ticket` if it has one.
-    pub(super) fn wait_for_room(&self, ticket: Option<u64>, waker: Waker) -> u64 {
-        let (ticket, before) = self.enter_unsettled(|state, _| state.queue.wait(ticket, waker));
+    /// [`send`](Self::send) for those who wait for room: nobody is overtaken. Gives the request back if it is not its turn,
+    /// and waits in the queue then, if there is a waker.
+    pub(super) fn send_in_turn(
+        &self,
+        ticket: &mut Option<u64>,
+        request: Request,
+        waker: Option<Waker>,
+    ) -> Result<(RequestId, Arc<Waiter<Outcome>>), SendError> {
+        let waiter = Arc::new(Waiter::new());
+        let mut before = None;
+        let sent = self.enter(&mut Effects::default(), |state, now| {
+            let sent = match state.queue.is_next(*ticket, state.machine.room()) {
+                true => state.send(now, request, &waiter),
+                false => Err(SendError::Full(request)),
+            };
+            if let (Err(SendError::Full(_)), Some(waker)) = (&sent, waker) {
+                before = state.queue.wait(ticket, waker);
+            }
+            sent
+        });
         drop(before);
-        ticket
+        sent.map(|id| (id, waiter))
     }
 
     pub(super) fn leave_queue(&self, ticket: u64) {

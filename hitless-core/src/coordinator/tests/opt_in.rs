@@ -187,3 +187,62 @@ fn addresses_are_forgotten_in_the_end() {
         assert!(world.coordinator.known_addresses() <= 256);
     }
 }
+
+/// RULE-14, PITFALL-20: of dials that are under way at the re-check one asks; when it is heard first, the others ask as soon
+/// as they are ready.
+#[test]
+fn who_becomes_ready_behind_the_re_check_asks_as_well() {
+    let mut world = World::new("127.0.0.1:1", 3);
+    world.dial(refusal());
+    world.now += crate::mode::RECHECK_AFTER;
+    let conns: Vec<ConnId> = (0..2).map(|_| world.coordinator.open(world.now)).collect();
+    world.drain();
+    let probes: Vec<Probe> = world.dials.iter().map(|(_, _, probe)| *probe).collect();
+    assert_eq!(probes, [Probe::OptIn, Probe::Skip]);
+    for (conn, address, probe) in std::mem::take(&mut world.dials) {
+        world.coordinator.handle_connected(world.now, conn, address);
+        let answer = if probe == Probe::OptIn { OptIn::Accepted } else { OptIn::NotAsked };
+        world.coordinator.handle_ready(world.now, conn, answer);
+        world.drain();
+    }
+    assert!(world.asked_again.contains(&conns[1]), "{:?}", world.asked_again);
+    assert_eq!(world.asked_again.len(), 2, "each once: {:?}", world.asked_again);
+}
+
+/// PITFALL-21: behind a tunnel the peer is another address than the one that was dialled; what is learnt is found again all
+/// the same.
+#[test]
+fn what_is_known_is_found_by_the_address_that_was_dialled() {
+    let mut world = World::new("127.0.0.1:1", 1);
+    world.coordinator.open(world.now);
+    world.drain();
+    let (conn, _, probe) = world.dials.remove(0);
+    assert_eq!(probe, Probe::OptIn);
+    world.coordinator.handle_connected(world.now, conn, peer(9));
+    world.coordinator.handle_lost_at_opt_in(world.now, conn, CloseCause::ByServer);
+    world.coordinator.open(world.now);
+    world.drain();
+    assert_eq!(world.dials[0].2, Probe::Skip);
+}
+
+/// What the owner closes by itself gets no successor, and leaves nothing behind.
+#[test]
+fn a_released_connection_is_not_replaced() {
+    for is_old in [true, false] {
+        let mut world = World::new("127.0.0.1:1", 1);
+        let conn = world.connected(1)[0];
+        world.notify(conn, &moving(1, 15 * SECOND, 2));
+        let (to, address, _) = world.dials.remove(0);
+        world.coordinator.handle_connected(world.now, to, address);
+        if !is_old {
+            world.coordinator.handle_closed(world.now, conn, CloseCause::ByServer);
+        }
+        world.coordinator.release(world.now, if is_old { conn } else { to });
+        world.coordinator.handle_ready(world.now, to, OptIn::Accepted);
+        world.drain();
+        assert!(world.cut_over.is_empty() && world.dials.is_empty());
+        let stats = world.coordinator.stats();
+        assert_eq!((stats.handoffs_working, stats.handoffs_queued, stats.dialing), (0, 0, 0));
+        assert!(stats.connections.is_empty());
+    }
+}

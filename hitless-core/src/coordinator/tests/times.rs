@@ -173,3 +173,47 @@ fn a_refused_opt_in_does_not_open_the_breaker() {
     }
     assert_eq!(dials, 4, "no attempt was denied");
 }
+
+/// INV-14: the window of a connection ends with it, so that connections which come and go do not use up the room for windows.
+#[test]
+fn a_window_ends_with_its_connection() {
+    let mut world = World::new("127.0.0.1:1", 1);
+    let conn = world.connected(1)[0];
+    world.notify(conn, &moving(1, 15 * SECOND, 2));
+    world.answer_dials();
+    let (_, successor) = world.cut_over[0];
+    assert_eq!(world.coordinator.stats().windows, 2);
+    world.coordinator.handle_closed(world.now, successor, CloseCause::ByServer);
+    assert_eq!(world.coordinator.stats().windows, 1, "that of the address is left");
+}
+
+/// INV-20: connections that drain behind each other are followed by who serves in their slot, whichever of them is lost first,
+/// and a lookup is not somebody who serves.
+#[test]
+fn who_serves_waits_for_all_that_drain_in_the_slot() {
+    let mut world = World::new("localhost:1", 1);
+    let oldest = {
+        let conn = world.coordinator.open(world.now);
+        world.coordinator.handle_resolved(world.now, conn, Ok(vec![[127, 0, 0, 1].into()]));
+        world.drain();
+        world.answer_dials();
+        conn
+    };
+    world.notify(oldest, &moving(1, 30 * SECOND, 2));
+    world.answer_dials();
+    let (_, second) = world.cut_over[0];
+    // The one in its place is lost, and a lookup begins before the owner opens another one.
+    world.notify(second, &opener(2));
+    world.coordinator.handle_closed(world.now, second, CloseCause::ByServer);
+    world.notify(oldest, &completion(2));
+    world.lookups.clear();
+    let third = world.coordinator.open(world.now);
+    world.coordinator.handle_resolved(world.now, third, Ok(vec![[127, 0, 0, 3].into()]));
+    world.drain();
+    world.answer_dials();
+    world.notify(third, &moving(3, 10 * SECOND, 4));
+    assert!(world.dials.is_empty(), "the oldest one still drains in this slot");
+    world.coordinator.handle_drained(world.now, oldest);
+    world.drain();
+    assert_eq!(world.dials.len(), 1);
+}

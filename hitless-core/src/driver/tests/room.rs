@@ -39,6 +39,26 @@ fn calls_wait_for_room_in_order() {
     }
 }
 
+/// RULE-119: who arrives between the call of another and his coming does not overtake him.
+#[test]
+fn nobody_is_overtaken() {
+    let (world, server, client) = crowded();
+    let first = client.send(echo("first")).unwrap();
+    let _second = client.send(echo("second")).unwrap();
+    let mut waits = Box::pin(client.request(echo("waits")));
+    assert!(poll_once(waits.as_mut()).is_pending());
+    world.run();
+    answer(&server, "first");
+    world.block_on(first).unwrap();
+    let mut late = Box::pin(client.request(echo("late")));
+    assert!(poll_once(late.as_mut()).is_pending());
+    assert_eq!(client.stats().requests, 1, "the room is kept for the one who was called");
+    assert!(poll_once(waits.as_mut()).is_pending());
+    assert_eq!(client.stats().requests, 2);
+    world.run();
+    assert_eq!(server.state().received.len(), 3);
+}
+
 /// RULE-119: who is called and does not come leaves the room to the next one.
 #[test]
 fn room_is_passed_on() {
