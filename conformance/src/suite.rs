@@ -35,7 +35,7 @@ impl Case {
     #[must_use]
     pub fn title(&self) -> String {
         let words: Vec<&str> = self.comment().flat_map(str::split_whitespace).collect();
-        let is_id = |word: &str| word.starts_with("INV-") || word.starts_with("PITFALL-");
+        let is_id = |word: &str| ["INV-", "PITFALL-", "RULE-"].iter().any(|kind| word.starts_with(kind));
         let end = words.iter().rposition(|word| !is_id(word)).map_or(0, |at| at + 1);
         words[..end].join(" ")
     }
@@ -50,6 +50,12 @@ impl Case {
     #[must_use]
     pub fn pitfalls(&self) -> Vec<&'static str> {
         self.ids("PITFALL-")
+    }
+
+    /// The rules that it shows, such as `RULE-01`.
+    #[must_use]
+    pub fn rules(&self) -> Vec<&'static str> {
+        self.ids("RULE-")
     }
 
     fn ids(&self, kind: &str) -> Vec<&'static str> {
@@ -369,6 +375,7 @@ mod tests {
         for case in CASES {
             assert!(case.title().ends_with('.'), "{}: {:?}", case.id, case.title());
             assert!(!case.title().contains("INV-"), "{}: {:?}", case.id, case.title());
+            assert!(case.rules().iter().all(|rule| !case.title().contains(rule)), "{}", case.id);
         }
         let moved = CASES.iter().find(|case| case.id == "moving::copies_are_one_move").unwrap();
         assert_eq!((moved.invariants(), moved.pitfalls()), (vec!["INV-09"], vec!["PITFALL-06"]));

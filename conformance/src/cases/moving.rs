@@ -60,7 +60,10 @@ pub fn copies_are_one_move(host: &dyn Host) {
     }
     bed.run_until_all_at(bed.b);
     assert_eq!((bed.moves(), bed.accepted(bed.b)), (1, 3));
-    assert_eq!(ignored(&bed, Ignored::Duplicate), 8, "nine copies, one began the move\n{}", bed.history());
+    // A connection that has moved may be closed before its last copies arrive.
+    let received = bed.count(|event| matches!(event, Event::NotificationReceived { .. }));
+    assert!((3..=9).contains(&received), "{received}");
+    assert_eq!(ignored(&bed, Ignored::Duplicate), received - 1, "one began the move\n{}", bed.history());
     bed.finish();
 }
 
@@ -309,10 +312,10 @@ pub fn behind_the_end(host: &dyn Host) {
         bed.run_for(millis(200));
         bed.block_reads(false);
         bed.run_until_soon("it is noticed", |bed| ignored(bed, Ignored::ConnectionEnding) == 3);
+        bed.run_until_soon("they connect again", |bed| bed.accepted(bed.a) == 6);
         bed.run_until_all_at(bed.a);
         let opened = bed.count(|event| matches!(event, Event::WindowOpened { .. }));
         assert_eq!((opened, bed.moves(), bed.accepted(bed.b)), (0, 0, 0), "{name}\n{}", bed.history());
-        assert_eq!(bed.accepted(bed.a), 6);
         bed.finish();
     }
 }
