@@ -1,7 +1,21 @@
 //! Callers that wait for room.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Wake;
+
 use super::*;
 use crate::config::WhenFull;
+
+/// Whether somebody was woken.
+#[derive(Default)]
+struct Bell(AtomicBool);
+
+impl Wake for Bell {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
 
 /// A pool that has room for two requests, and a server that does not answer.
 fn crowded() -> (World, Server, Client<World>) {
@@ -74,8 +88,11 @@ fn room_is_passed_on() {
     world.run();
     answer(&server, "first");
     assert_eq!(world.block_on(first).unwrap()[0], Frame::bulk("first"));
-    drop(waiting.remove(0));
-    let mut last = waiting.remove(0);
+    let mut last = waiting.remove(1);
+    let bell = Arc::new(Bell::default());
+    assert!(last.as_mut().poll(&mut Context::from_waker(&Waker::from(Arc::clone(&bell)))).is_pending());
+    drop(waiting);
+    assert!(bell.0.load(Ordering::Relaxed), "the last one is called");
     assert!(poll_once(last.as_mut()).is_pending());
     world.run();
     assert_eq!(server.state().received.len(), 3, "the last one was sent");
