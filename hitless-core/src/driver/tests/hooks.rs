@@ -149,7 +149,7 @@ fn a_replaced_target_is_where_the_move_leads() {
         other => panic!("the hook behind sees what the one before has made of it: {other:?}"),
     }));
     rig.say(MOVING);
-    rig.world.sleep(SECOND);
+    rig.world.pass(SECOND);
     let events = rig.events();
     let ready = events.iter().filter_map(|event| match event {
         Event::ConnectionReady { peer, .. } => Some(peer.to_string()),
@@ -186,13 +186,13 @@ fn a_hook_that_hangs_is_left_alone_after_a_second() {
     rig.client.add_hook(recorder("b", &log, |_| Verdict::Veto));
     rig.say(MOVING);
     rig.world.block_on(rig.client.call(cmd("PING"))).unwrap();
-    rig.world.sleep(SECOND - Duration::from_millis(1));
+    rig.world.pass(SECOND - Duration::from_millis(1));
     assert_eq!(take(&log).len(), 0);
     assert_eq!(rig.client.stats().coordinator.windows, 1, "the window is open meanwhile");
-    rig.world.sleep(Duration::from_millis(2));
+    rig.world.pass(Duration::from_millis(2));
     assert_eq!(take(&log), ["b before MOVING"]);
     assert!(rig.names().contains(&"notification.vetoed"));
-    rig.world.sleep(SECOND);
+    rig.world.pass(SECOND);
     assert_eq!(take(&log), ["b after MOVING: Vetoed"]);
     assert_eq!(rig.client.hook_failures().timeouts, 2, "before and after");
 }
@@ -213,7 +213,7 @@ fn a_hook_is_told_how_long_it_took() {
     rig.client.add_hook(Timed(Arc::clone(&took)));
     rig.client.add_hook(Hanging { before: true });
     rig.say(MIGRATING);
-    rig.world.sleep(2 * SECOND);
+    rig.world.pass(2 * SECOND);
     assert_eq!(*took.lock().unwrap(), [SECOND], "for which the other was waited for");
 }
 
@@ -223,7 +223,7 @@ fn a_short_move_does_not_wait_for_its_hooks() {
     let mut rig = opted_in(1, |builder| builder);
     rig.client.add_hook(Hanging { before: true });
     rig.say(SHORT_MOVING);
-    rig.world.sleep(SECOND / 2);
+    rig.world.pass(SECOND / 2);
     let events = rig.events();
     let unreviewed =
         |event: &Event| matches!(event, Event::NotificationUnreviewed { reason: Unreviewed::TimedOut, .. });
@@ -396,7 +396,7 @@ fn figures_are_derived_and_gauges_return_to_zero() {
     assert_eq!(during.handling.of(NotificationKind::Moving).count(), 3, "each has its duration");
 
     rig.server.state().black_hole = false;
-    rig.world.sleep(60 * SECOND);
+    rig.world.pass(60 * SECOND);
     let after = metrics.snapshot();
     let done = &after.metrics;
     assert_eq!((done.handoffs_succeeded, after.connections), (3, 3));
@@ -425,7 +425,7 @@ fn figures_agree_with_the_events() {
     rig.server.state().refuse = true;
     rig.say(MOVING);
     for _ in 0..40 {
-        rig.world.sleep(SECOND / 2);
+        rig.world.pass(SECOND / 2);
         for event in rig.events() {
             counted.handle_event(&event);
         }

@@ -89,8 +89,8 @@ impl World {
         }
     }
 
-    /// Lets time pass, alarm by alarm, with what is ready being run in between.
-    pub(crate) fn sleep(&self, duration: Duration) {
+    /// Lets virtual time pass, without waiting: alarm by alarm, with what is ready being run in between.
+    pub(crate) fn pass(&self, duration: Duration) {
         let until = *self.inner.now.lock().unwrap() + duration;
         self.run();
         while self.next_alarm().is_some_and(|at| at <= until) {
