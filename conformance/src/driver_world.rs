@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::io;
 use std::net::IpAddr;
-use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Wake, Waker, ready};
 use std::thread::{self, Thread};
@@ -13,9 +12,7 @@ use std::time::{Duration, Instant};
 use bytes::BytesMut;
 use hitless_core::client::Stats;
 use hitless_core::config::ConfigBuilder;
-use hitless_core::driver::{
-    Builder, Client, Connector, Error, Events, MetricsHook, Pushes, Reply, Resolver, Runtime, Stream,
-};
+use hitless_core::driver::{Connector, Resolver, Runtime, Stream};
 use hitless_core::endpoint::Peer;
 use hitless_core::error::ConnectError;
 use hitless_core::event::Event;
@@ -24,9 +21,9 @@ use hitless_core::request::{Request, SendError};
 use resp3_codec::Frame;
 
 use crate::clock;
-use crate::hooked::with_hooks;
 use crate::net::{self, tcp::TcpServer};
 use crate::server::Server;
+use crate::session::Session;
 use crate::world::{Finished, Host, Reviewer, Setup, Ticket, World};
 
 /// The longest that the case's thread sleeps: it may be waiting for something at the server, which wakes nobody.
@@ -60,16 +57,7 @@ impl<A: Adapter> Host for A {
 
 /// A client on a runtime, and a server behind sockets.
 struct DriverWorld<A: Adapter> {
-    client: Option<Client<A::Runtime>>,
-    reviewer: Option<Reviewer>,
-    metrics: MetricsHook,
-    replies: BTreeMap<Ticket, Reply<A::Runtime>>,
-    finished: BTreeMap<Ticket, Finished>,
-    next_ticket: u64,
-    event_stream: Option<Events>,
-    events: Vec<(Instant, Event)>,
-    push_stream: Option<Pushes>,
-    pushes: Vec<Vec<Frame>>,
+    session: Session<A::Runtime>,
     names: Arc<Mutex<Names>>,
     gate: Arc<Gate>,
     waker: Waker,
@@ -82,16 +70,7 @@ impl<A: Adapter> DriverWorld<A> {
     fn new(setup: Setup) -> Result<Self, String> {
         let server = net::start(setup)?;
         Ok(Self {
-            client: None,
-            reviewer: None,
-            metrics: MetricsHook::new(),
-            replies: BTreeMap::new(),
-            finished: BTreeMap::new(),
-            next_ticket: 0,
-            event_stream: None,
-            events: Vec::new(),
-            push_stream: None,
-            pushes: Vec::new(),
+            session: Session::new(),
             names: Arc::default(),
             gate: Arc::default(),
             waker: Waker::from(Arc::new(Unpark(thread::current()))),
@@ -100,33 +79,9 @@ impl<A: Adapter> DriverWorld<A> {
         })
     }
 
-    fn client(&self) -> &Client<A::Runtime> {
-        self.client.as_ref().expect("connect first")
-    }
-
     /// Takes in what the client has to say. True if it was anything.
     fn collect(&mut self) -> bool {
-        let mut cx = Context::from_waker(&self.waker);
-        let (now, before) = (clock::now(), self.events.len() + self.pushes.len() + self.finished.len());
-        let finished = &mut self.finished;
-        self.replies.retain(|ticket, reply| match Pin::new(reply).poll(&mut cx) {
-            Poll::Pending => true,
-            Poll::Ready(outcome) => {
-                finished.insert(*ticket, Finished { at: now, outcome });
-                false
-            }
-        });
-        if let Some(stream) = &mut self.event_stream {
-            while let Poll::Ready(Some(event)) = stream.poll_next(&mut cx) {
-                self.events.push((now, event.expect("no event is missed")));
-            }
-        }
-        if let Some(stream) = &mut self.push_stream {
-            while let Poll::Ready(Some(push)) = stream.poll_next(&mut cx) {
-                self.pushes.push(push.expect("no push is missed").elements);
-            }
-        }
-        self.events.len() + self.pushes.len() + self.finished.len() > before
+        self.session.collect(clock::now(), &self.waker)
     }
 }
 
@@ -156,54 +111,37 @@ impl<A: Adapter> World for DriverWorld<A> {
     }
 
     fn connect(&mut self, settings: ConfigBuilder) -> Result<(), ConnectError> {
-        assert!(self.client.is_none(), "a world has one client");
         let network = Network {
             sockets: A::Runtime::default(),
             names: Arc::clone(&self.names),
             gate: Arc::clone(&self.gate),
         };
-        // The thread of a busy case may look late; a real application's observer is expected to keep up.
-        let settings = settings.event_capacity(100_000);
-        let builder = Builder::from_settings(A::Runtime::default(), network, settings);
-        let builder = with_hooks(builder, self.reviewer.take(), &self.metrics);
-        self.event_stream = Some(builder.events());
+        let builder = self.session.builder(A::Runtime::default(), network, settings);
         let result = self.adapter.block_on(builder.connect());
-        let result = match result {
-            Ok(client) => {
-                self.push_stream = Some(client.pushes());
-                self.client = Some(client);
-                Ok(())
-            }
-            Err(Error::Connect(error)) => Err(error),
-            Err(error) => panic!("the settings of a case fit together: {error}"),
-        };
+        let result = self.session.connected(result);
         self.collect();
         result
     }
 
     fn send(&mut self, request: Request) -> Result<Ticket, SendError> {
-        let reply = self.client().send(request)?;
-        let ticket = Ticket(self.next_ticket);
-        self.next_ticket += 1;
-        self.replies.insert(ticket, reply);
-        Ok(ticket)
+        self.session.send(request)
     }
 
     fn finished(&self, ticket: Ticket) -> Option<&Finished> {
-        self.finished.get(&ticket)
+        self.session.finished(ticket)
     }
 
     fn cancel(&mut self, ticket: Ticket) {
-        self.replies.remove(&ticket);
+        self.session.cancel(ticket);
     }
 
     fn review_by(&mut self, reviewer: Reviewer) -> Result<(), &'static str> {
-        self.reviewer = Some(reviewer);
+        self.session.reviewer = Some(reviewer);
         Ok(())
     }
 
     fn figures(&mut self) -> MetricsSnapshot {
-        self.metrics.snapshot()
+        self.session.metrics.snapshot()
     }
 
     fn step(&mut self, until: Instant) {
@@ -214,25 +152,25 @@ impl<A: Adapter> World for DriverWorld<A> {
     }
 
     fn events(&self) -> &[(Instant, Event)] {
-        &self.events
+        self.session.events()
     }
 
     fn pushes(&self) -> &[Vec<Frame>] {
-        &self.pushes
+        self.session.pushes()
     }
 
     fn stats(&mut self) -> Stats {
-        let stats = self.client.as_ref().map(Client::stats).unwrap_or_default();
+        let stats = self.session.stats();
         self.collect();
         stats
     }
 
     fn shutdown(&mut self, grace: Duration) {
-        if let Some(client) = &self.client {
+        if let Some(client) = self.session.client() {
             self.adapter.block_on(client.shutdown(grace));
         }
         self.collect();
-        assert!(self.replies.is_empty(), "INV-01: requests that never ended: {:?}", self.replies.keys());
+        self.session.assert_all_ended();
         let until = clock::now() + PATIENCE;
         while self.adapter.live_tasks().is_some_and(|tasks| tasks > 0) {
             assert!(clock::now() < until, "INV-15: {:?} tasks are left", self.adapter.live_tasks());

@@ -20,6 +20,7 @@ mod hooked;
 mod laws;
 pub mod net;
 pub mod server;
+mod session;
 pub mod sim;
 pub mod suite;
 pub mod testbed;

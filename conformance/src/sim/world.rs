@@ -1,18 +1,15 @@
 //! The suite on this runtime: the driver, a calm network, virtual time.
 
-use std::collections::BTreeMap;
-use std::future::Future as _;
 use std::io::{self, Write as _};
 use std::net::IpAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::pin::Pin;
-use std::task::{Context, Poll, Waker};
+use std::task::Waker;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use hitless_core::client::Stats;
 use hitless_core::config::ConfigBuilder;
-use hitless_core::driver::{Builder, Client, Error, Events, MetricsHook, Pushes, Reply, Runtime as _};
+use hitless_core::driver::Runtime as _;
 use hitless_core::error::ConnectError;
 use hitless_core::event::Event;
 use hitless_core::observe::MetricsSnapshot;
@@ -26,8 +23,8 @@ use super::simulation::Simulation;
 use super::trace::{Lines, Trace};
 use crate::clock;
 use crate::direct::assign_addresses;
-use crate::hooked::with_hooks;
 use crate::server::Server;
+use crate::session::Session;
 use crate::world::{Finished, Host, Reviewer, Setup, Ticket, World};
 
 /// Seeds that each case runs with.
@@ -67,16 +64,7 @@ struct SimWorld {
     epoch: Instant,
     /// The case asked for something that there is not, and ends without having failed.
     declined: bool,
-    client: Option<Client<Executor>>,
-    reviewer: Option<Reviewer>,
-    metrics: MetricsHook,
-    replies: BTreeMap<Ticket, Reply<Executor>>,
-    finished: BTreeMap<Ticket, Finished>,
-    next_ticket: u64,
-    event_stream: Option<Events>,
-    events: Vec<(Instant, Event)>,
-    push_stream: Option<Pushes>,
-    pushes: Vec<Vec<Frame>>,
+    session: Session<Executor>,
 }
 
 impl SimWorld {
@@ -92,42 +80,14 @@ impl SimWorld {
             seed,
             epoch,
             declined: false,
-            client: None,
-            reviewer: None,
-            metrics: MetricsHook::new(),
-            replies: BTreeMap::new(),
-            finished: BTreeMap::new(),
-            next_ticket: 0,
-            event_stream: None,
-            events: Vec::new(),
-            push_stream: None,
-            pushes: Vec::new(),
+            session: Session::new(),
         }
-    }
-
-    fn client(&self) -> &Client<Executor> {
-        self.client.as_ref().expect("connect first")
     }
 
     /// Takes in what the client has to say.
     fn collect(&mut self) {
         // Looked at after every step: there is no need to be woken.
-        let mut cx = Context::from_waker(Waker::noop());
-        let now = self.sim.executor.now();
-        let finished = &mut self.finished;
-        self.replies.retain(|ticket, reply| match Pin::new(reply).poll(&mut cx) {
-            Poll::Pending => true,
-            Poll::Ready(outcome) => {
-                finished.insert(*ticket, Finished { at: now, outcome });
-                false
-            }
-        });
-        while let Some(event) = self.event_stream.as_mut().and_then(Events::try_next) {
-            self.events.push((now, event.expect("no event is missed")));
-        }
-        while let Some(push) = self.push_stream.as_mut().and_then(Pushes::try_next) {
-            self.pushes.push(push.expect("no push is missed").elements);
-        }
+        self.session.collect(self.sim.executor.now(), Waker::noop());
     }
 
     /// Steps until `done`, with everything that the client says taken in on the way.
@@ -166,48 +126,33 @@ impl World for SimWorld {
     }
 
     fn connect(&mut self, settings: ConfigBuilder) -> Result<(), ConnectError> {
-        assert!(self.client.is_none(), "a world has one client");
         let (executor, network) = (self.sim.executor.clone(), self.sim.network.clone());
-        let builder = Builder::from_settings(executor, network, settings.event_capacity(100_000));
-        let builder = with_hooks(builder, self.reviewer.take(), &self.metrics);
-        self.event_stream = Some(builder.events());
+        let builder = self.session.builder(executor, network, settings);
         let slot = self.sim.start(builder.connect());
         self.step_until("the pool opens", |_| super::lock(&slot).is_some());
         let result = super::lock(&slot).take().expect("it has just been put there");
-        match result {
-            Ok(client) => {
-                self.push_stream = Some(client.pushes());
-                self.client = Some(client);
-                Ok(())
-            }
-            Err(Error::Connect(error)) => Err(error),
-            Err(error) => panic!("the settings of a case fit together: {error}"),
-        }
+        self.session.connected(result)
     }
 
     fn send(&mut self, request: Request) -> Result<Ticket, SendError> {
-        let reply = self.client().send(request)?;
-        let ticket = Ticket(self.next_ticket);
-        self.next_ticket += 1;
-        self.replies.insert(ticket, reply);
-        Ok(ticket)
+        self.session.send(request)
     }
 
     fn finished(&self, ticket: Ticket) -> Option<&Finished> {
-        self.finished.get(&ticket)
+        self.session.finished(ticket)
     }
 
     fn cancel(&mut self, ticket: Ticket) {
-        self.replies.remove(&ticket);
+        self.session.cancel(ticket);
     }
 
     fn review_by(&mut self, reviewer: Reviewer) -> Result<(), &'static str> {
-        self.reviewer = Some(reviewer);
+        self.session.reviewer = Some(reviewer);
         Ok(())
     }
 
     fn figures(&mut self) -> MetricsSnapshot {
-        self.metrics.snapshot()
+        self.session.metrics.snapshot()
     }
 
     fn step(&mut self, until: Instant) {
@@ -216,23 +161,23 @@ impl World for SimWorld {
     }
 
     fn events(&self) -> &[(Instant, Event)] {
-        &self.events
+        self.session.events()
     }
 
     fn pushes(&self) -> &[Vec<Frame>] {
-        &self.pushes
+        self.session.pushes()
     }
 
     fn stats(&mut self) -> Stats {
-        self.client.as_ref().map(Client::stats).unwrap_or_default()
+        self.session.stats()
     }
 
     fn shutdown(&mut self, grace: Duration) {
-        if let Some(client) = self.client.clone() {
+        if let Some(client) = self.session.client().cloned() {
             drop(self.sim.start(async move { client.shutdown(grace).await }));
         }
         self.step_until("every task ends", |world| world.sim.executor.tasks() == 0);
-        assert!(self.replies.is_empty(), "INV-01: requests that never ended: {:?}", self.replies.keys());
+        self.session.assert_all_ended();
         let executor = &self.sim.executor;
         let left = (executor.alarms(), self.sim.network.open_sockets(), executor.wakers());
         assert_eq!(left, (0, 0, 0), "INV-15: timers, sockets, wakers");

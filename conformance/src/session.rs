@@ -1,0 +1,142 @@
+//! A client of the driver, and everything that it has said so far: what the worlds on runtimes have in common.
+
+use std::collections::BTreeMap;
+use std::future::Future as _;
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
+use std::time::Instant;
+
+use hitless_core::client::Stats;
+use hitless_core::config::ConfigBuilder;
+use hitless_core::driver::{
+    Builder, Client, Connector, Error, Events, MetricsHook, Pushes, Reply, Resolver, Runtime,
+};
+use hitless_core::error::ConnectError;
+use hitless_core::event::Event;
+use hitless_core::request::{Request, SendError};
+use resp3_codec::Frame;
+
+use crate::hooked::with_hooks;
+use crate::world::{Finished, Reviewer, Ticket};
+
+/// Events that may be unread: a world may look late, where a real application's observer is expected to keep up.
+const UNREAD: usize = 100_000;
+
+pub(crate) struct Session<R: Runtime> {
+    client: Option<Client<R>>,
+    pub(crate) reviewer: Option<Reviewer>,
+    pub(crate) metrics: MetricsHook,
+    replies: BTreeMap<Ticket, Reply<R>>,
+    finished: BTreeMap<Ticket, Finished>,
+    next_ticket: u64,
+    event_stream: Option<Events>,
+    events: Vec<(Instant, Event)>,
+    push_stream: Option<Pushes>,
+    pushes: Vec<Vec<Frame>>,
+}
+
+impl<R: Runtime> Session<R> {
+    pub(crate) fn new() -> Self {
+        Self {
+            client: None,
+            reviewer: None,
+            metrics: MetricsHook::new(),
+            replies: BTreeMap::new(),
+            finished: BTreeMap::new(),
+            next_ticket: 0,
+            event_stream: None,
+            events: Vec::new(),
+            push_stream: None,
+            pushes: Vec::new(),
+        }
+    }
+
+    /// The client with these settings, still to be connected, with the hooks of the case and under observation.
+    pub(crate) fn builder<N: Resolver + Connector>(
+        &mut self,
+        runtime: R,
+        network: N,
+        settings: ConfigBuilder,
+    ) -> Builder<R, N> {
+        assert!(self.client.is_none(), "a world has one client");
+        let builder = Builder::from_settings(runtime, network, settings.event_capacity(UNREAD));
+        let builder = with_hooks(builder, self.reviewer.take(), &self.metrics);
+        self.event_stream = Some(builder.events());
+        builder
+    }
+
+    /// How the connecting ended.
+    pub(crate) fn connected(&mut self, result: Result<Client<R>, Error>) -> Result<(), ConnectError> {
+        match result {
+            Ok(client) => {
+                self.push_stream = Some(client.pushes());
+                self.client = Some(client);
+                Ok(())
+            }
+            Err(Error::Connect(error)) => Err(error),
+            Err(error) => panic!("the settings of a case fit together: {error}"),
+        }
+    }
+
+    pub(crate) fn client(&self) -> Option<&Client<R>> {
+        self.client.as_ref()
+    }
+
+    /// Takes in what the client has to say, and has `waker` woken when there is more. True if it was anything.
+    pub(crate) fn collect(&mut self, now: Instant, waker: &Waker) -> bool {
+        let mut cx = Context::from_waker(waker);
+        let before = self.events.len() + self.pushes.len() + self.finished.len();
+        let finished = &mut self.finished;
+        self.replies.retain(|ticket, reply| match Pin::new(reply).poll(&mut cx) {
+            Poll::Pending => true,
+            Poll::Ready(outcome) => {
+                finished.insert(*ticket, Finished { at: now, outcome });
+                false
+            }
+        });
+        if let Some(stream) = &mut self.event_stream {
+            while let Poll::Ready(Some(event)) = stream.poll_next(&mut cx) {
+                self.events.push((now, event.expect("no event is missed")));
+            }
+        }
+        if let Some(stream) = &mut self.push_stream {
+            while let Poll::Ready(Some(push)) = stream.poll_next(&mut cx) {
+                self.pushes.push(push.expect("no push is missed").elements);
+            }
+        }
+        self.events.len() + self.pushes.len() + self.finished.len() > before
+    }
+
+    pub(crate) fn send(&mut self, request: Request) -> Result<Ticket, SendError> {
+        let reply = self.client.as_ref().expect("connect first").send(request)?;
+        let ticket = Ticket(self.next_ticket);
+        self.next_ticket += 1;
+        self.replies.insert(ticket, reply);
+        Ok(ticket)
+    }
+
+    pub(crate) fn finished(&self, ticket: Ticket) -> Option<&Finished> {
+        self.finished.get(&ticket)
+    }
+
+    pub(crate) fn cancel(&mut self, ticket: Ticket) {
+        self.replies.remove(&ticket);
+    }
+
+    pub(crate) fn events(&self) -> &[(Instant, Event)] {
+        &self.events
+    }
+
+    pub(crate) fn pushes(&self) -> &[Vec<Frame>] {
+        &self.pushes
+    }
+
+    pub(crate) fn stats(&self) -> Stats {
+        self.client.as_ref().map(Client::stats).unwrap_or_default()
+    }
+
+    /// The client has been shut down: nobody waits any more. INV-01
+    pub(crate) fn assert_all_ended(&self) {
+        assert!(self.replies.is_empty(), "INV-01: requests that never ended: {:?}", self.replies.keys());
+    }
+}
