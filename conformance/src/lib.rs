@@ -8,11 +8,13 @@
 //! | [`mod@suite`] | the list of the cases, and [`suite!`], which makes a test of each |
 //! | [`direct`] | runs them over the bare machine in virtual time: also the model loop for those who embed it |
 //! | [`driver_world`] | runs them over the driver on a runtime, with real sockets |
+//! | [`contract`] | what the driver relies on in a runtime |
 //! | [`mod@explore`] | every interleaving of what can happen to the bare machine, at small scope |
 //! | [`sim`] | the driver in deterministic simulation, under faults |
 
 pub mod cases;
 pub mod clock;
+pub mod contract;
 pub mod direct;
 pub mod driver_world;
 pub mod explore;

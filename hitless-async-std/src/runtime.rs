@@ -4,7 +4,7 @@ use std::fmt;
 use std::future::Future;
 use std::hash::{BuildHasher, RandomState};
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
 use async_std::task;
@@ -48,15 +48,16 @@ impl driver::Timer for Timer {
 
     fn poll_expired(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let Some(at) = self.at else { return Poll::Pending };
-        let left = at.saturating_duration_since(driver::Runtime::now(&Adapter));
-        if left.is_zero() {
-            return Poll::Ready(());
-        }
-        // A sleep that is over although time is left is followed by another.
-        while self.sleep.get_or_insert_with(|| Box::pin(task::sleep(left))).as_mut().poll(cx).is_ready() {
+        loop {
+            let left = at.saturating_duration_since(driver::Runtime::now(&Adapter));
+            if left.is_zero() {
+                return Poll::Ready(());
+            }
+            let sleep = self.sleep.get_or_insert_with(|| Box::pin(task::sleep(left)));
+            ready!(sleep.as_mut().poll(cx));
+            // The clock decides. What is left now is less than it was, so this comes to an end.
             self.sleep = None;
         }
-        Poll::Pending
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::future::Future;
 
-use hitless_conformance::driver_world;
+use hitless_conformance::{contract, driver_world};
 
 #[derive(Default)]
 struct AsyncStd;
@@ -21,3 +21,9 @@ impl driver_world::Adapter for AsyncStd {
 }
 
 hitless_conformance::suite!(AsyncStd);
+
+/// INV-12
+#[test]
+fn timers_ring() {
+    contract::timers_ring::<AsyncStd>();
+}

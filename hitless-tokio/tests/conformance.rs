@@ -2,7 +2,7 @@
 
 use std::future::Future;
 
-use hitless_conformance::driver_world;
+use hitless_conformance::{contract, driver_world};
 use tokio::runtime::Runtime;
 
 struct Tokio(Runtime);
@@ -27,3 +27,9 @@ impl driver_world::Adapter for Tokio {
 }
 
 hitless_conformance::suite!(Tokio);
+
+/// INV-12
+#[test]
+fn timers_ring() {
+    contract::timers_ring::<Tokio>();
+}
