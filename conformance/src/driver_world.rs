@@ -5,7 +5,7 @@ use std::future::Future;
 use std::io;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, Wake, Waker, ready};
+use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
@@ -222,13 +222,14 @@ impl Gate {
         waiting.into_iter().for_each(Waker::wake);
     }
 
-    fn poll_open(&self, cx: &Context<'_>) -> Poll<()> {
+    /// Passes with `read` while it is open. Once `set` has returned, nothing passes that came before it.
+    fn poll_pass<T>(&self, cx: &mut Context<'_>, read: impl FnOnce(&mut Context<'_>) -> Poll<T>) -> Poll<T> {
         let mut passage = lock(&self.0);
         if passage.is_blocked {
             passage.waiting.push(cx.waker().clone());
             return Poll::Pending;
         }
-        Poll::Ready(())
+        read(cx)
     }
 }
 
@@ -240,8 +241,8 @@ struct Gated<S> {
 
 impl<S: Stream> Stream for Gated<S> {
     fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut BytesMut) -> Poll<io::Result<usize>> {
-        ready!(self.gate.poll_open(cx));
-        self.stream.poll_read(cx, buffer)
+        let stream = &mut self.stream;
+        self.gate.poll_pass(cx, |cx| stream.poll_read(cx, buffer))
     }
 
     fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {

@@ -123,10 +123,18 @@ pub fn figures_return_to_zero(host: &dyn Host) {
     bed.run_until("the end of the move", SECOND * 10, |bed| bed.figures().moves == 0);
     let figures = bed.figures();
     let metrics = &figures.metrics;
-    assert_eq!((metrics.handoffs_succeeded, figures.handoffs_in_flight, figures.handoffs_queued), (3, 0, 0));
+    assert_eq!(
+        (metrics.handoffs_succeeded, figures.handoffs_in_flight, figures.handoffs_queued),
+        (3, 0, 0),
+        "{}",
+        bed.history()
+    );
     assert_eq!(metrics.handoffs_tried, metrics.handoffs_succeeded + metrics.handoffs_failed);
     assert_eq!(metrics.handoffs_succeeded as usize, bed.cut_overs());
-    assert_eq!(metrics.notifications(NotificationKind::Moving).received, 3);
+    let received = bed
+        .count(|event| matches!(event, Event::NotificationReceived { kind: NotificationKind::Moving, .. }));
+    assert_eq!(metrics.notifications(NotificationKind::Moving).received as usize, received);
+    assert!(received > 0, "over one connection at least, before the others were replaced");
     assert_eq!((metrics.move_duration.count(), figures.connections), (1, 3), "{}", bed.history());
     bed.shutdown(SECOND);
     let end = bed.figures();

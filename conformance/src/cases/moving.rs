@@ -101,11 +101,11 @@ pub fn target_dead_for_a_while(host: &dyn Host) {
     bed.connect();
     bed.start_load(8);
     bed.refuse(bed.b, millis(1500));
-    bed.moving(bed.a, bed.b, 4);
+    bed.moving(bed.a, bed.b, 8);
     bed.run_for(millis(1000));
     assert_eq!((bed.connections(bed.a).len(), bed.stats().serving), (3, 3), "they serve");
     assert_eq!(bed.cut_overs(), 0);
-    bed.run_until("the move is over", millis(2000), |bed| bed.cut_overs() == 3);
+    bed.run_until("the move is over", millis(4000), |bed| bed.cut_overs() == 3);
     bed.run_until_all_at(bed.b);
     let refused = failed_handoffs(&bed);
     assert!((1..=3).contains(&refused), "only the scout tried: {refused} refused dials");

@@ -492,6 +492,34 @@ fn a_request_that_a_demoted_server_refuses_is_sent_again_inside_a_window() {
     );
 }
 
+/// RULE-55, RULE-56: the completion comes over one connection ahead of what the server refused before it on another: that is
+/// still the window's. What is refused when it is sent again, after the window, has the refusal for its reply.
+#[test]
+fn a_refusal_may_come_behind_the_end_of_its_window() {
+    let refusal = || Frame::error("LOADING Redis is loading the dataset in memory");
+    for is_refused_again in [false, true] {
+        let mut world = World::started(1);
+        let conn = world.conns()[0];
+        world.push(conn, &["FAILING_OVER", "1", "5"]);
+        let inside = world.send("inside");
+        world.push(conn, &["FAILED_OVER", "2"]);
+        let outside = world.send("outside");
+        world.pending.clear();
+
+        world.client.handle_frames(world.now, conn, [refusal(), refusal()]);
+        world.drain();
+        assert!(world.done[&outside].as_ref().unwrap()[0].is_error(), "it was sent after the window");
+        assert!(!world.done.contains_key(&inside), "the window was open when it was sent");
+
+        world.pass(SECOND);
+        assert_eq!(world.pending.remove(&conn).unwrap(), ["inside"]);
+        let reply = if is_refused_again { refusal() } else { Frame::Integer(1) };
+        world.client.handle_frames(world.now, conn, [reply.clone()]);
+        world.drain();
+        assert_eq!(world.done[&inside].as_ref().unwrap()[0], reply);
+    }
+}
+
 /// INV-05, RULE-55: a pipeline of which the server refused every command did not run, and is sent again; one of which
 /// it refused a part did run, and is only if that does no harm.
 #[test]

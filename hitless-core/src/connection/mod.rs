@@ -215,11 +215,14 @@ impl Connection {
         }
     }
 
-    /// A window was opened or closed. Opening extends the deadlines of all requests here; closing shortens none.
+    /// A window was opened or closed. Opening extends the deadlines of all requests here; closing shortens none, and for what
+    /// is under way by then the window still says what a refusal means.
     pub fn retime(&mut self, relaxed: Option<Duration>) {
-        self.relaxed = relaxed;
-        if let Some(relaxed) = relaxed {
-            self.pipeline.relax(relaxed);
+        let before = std::mem::replace(&mut self.relaxed, relaxed);
+        match relaxed {
+            Some(relaxed) => self.pipeline.relax(relaxed),
+            None if before.is_some() => self.pipeline.close_window(),
+            None => {}
         }
     }
 
@@ -321,8 +324,10 @@ impl Connection {
                 }
             }
             Phase::Ready | Phase::Draining => match self.pipeline.reply(reply) {
-                Matched::Complete(mut accepted, replies) => {
-                    let event = if self.relaxed.is_some() && may_run_later(&accepted.request, &replies) {
+                Matched::Complete { mut accepted, replies, outlived_window } => {
+                    // The completion may have come over another connection, ahead of what was refused before it.
+                    let in_window = self.relaxed.is_some() || outlived_window;
+                    let event = if in_window && may_run_later(&accepted.request, &replies) {
                         if !replies.iter().all(did_not_run) {
                             accepted.lose_reply();
                         }

@@ -48,8 +48,8 @@ pub(super) enum Matched {
     Stray,
     /// More replies are to come, or nobody is interested any more.
     Nothing,
-    /// The last reply of a request.
-    Complete(Accepted, Replies),
+    /// The last reply of a request, which a window that is closed by now may have found under way.
+    Complete { accepted: Accepted, replies: Replies, outlived_window: bool },
     /// The reply to what the connection itself has asked.
     Own(Frame),
 }
@@ -60,6 +60,8 @@ pub(super) struct Pipeline {
     unsent: VecDeque<Unsent>,
     written: VecDeque<Written>,
     next_ticket: u64,
+    /// What is older than this and written was under way when a window was closed.
+    window_closed_before: Ticket,
     /// Nothing is due before this instant. Only a lower bound, so that completions need not maintain it.
     quiet_until: Option<Instant>,
     /// When the youngest request was accepted.
@@ -72,6 +74,7 @@ impl Pipeline {
             unsent: VecDeque::new(),
             written: VecDeque::new(),
             next_ticket: 0,
+            window_closed_before: Ticket(0),
             quiet_until: None,
             used_at: None,
         }
@@ -128,7 +131,10 @@ impl Pipeline {
             return Matched::Nothing;
         }
         match self.written.pop_front() {
-            Some(Written { accepted: Some(accepted), replies, .. }) => Matched::Complete(accepted, replies),
+            Some(Written { ticket, accepted: Some(accepted), replies, .. }) => {
+                let outlived_window = ticket < self.window_closed_before;
+                Matched::Complete { accepted, replies, outlived_window }
+            }
             _ => Matched::Nothing,
         }
     }
@@ -200,6 +206,12 @@ impl Pipeline {
         self.quiet_until = earliest(self.waiting().map(Accepted::deadline));
     }
 
+    /// The window is closed that was open for everything written so far.
+    pub(super) fn close_window(&mut self) {
+        let unsent = self.unsent.front().map(|unsent| unsent.ticket);
+        self.window_closed_before = unsent.unwrap_or(Ticket(self.next_ticket));
+    }
+
     /// Takes out everything that was not written, in order.
     pub(super) fn take_unsent(&mut self) -> impl Iterator<Item = Accepted> + use<> {
         std::mem::take(&mut self.unsent).into_iter().map(|unsent| unsent.accepted)
@@ -244,10 +256,11 @@ mod fingerprint {
     impl Fingerprint for Pipeline {
         fn fingerprint<H: Hasher>(&self, digest: &mut Digest<'_, H>) {
             // Tickets ascend in both: their order says it all.
-            let Self { unsent, written, next_ticket: _, quiet_until, used_at: _ } = self;
+            let Self { unsent, written, next_ticket: _, window_closed_before, quiet_until, used_at: _ } =
+                self;
             digest.each(unsent, |digest, Unsent { ticket: _, accepted }| digest.part(accepted));
-            digest.each(written, |digest, Written { ticket: _, accepted, left, replies, own }| {
-                digest.value(&(left, replies.len(), own));
+            digest.each(written, |digest, Written { ticket, accepted, left, replies, own }| {
+                digest.value(&(left, replies.len(), own, ticket < window_closed_before));
                 digest.part(accepted);
             });
             digest.deadline_if_any(*quiet_until);

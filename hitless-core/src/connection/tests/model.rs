@@ -22,6 +22,8 @@ struct Item {
     /// Nobody waits for it any more, its replies are still to come.
     given_up: bool,
     is_written: bool,
+    /// A window was closed while it was under way.
+    outlived_window: bool,
     accepted_at: u64,
     deadline: Option<u64>,
     timeout: Timeout,
@@ -86,6 +88,7 @@ impl Fifo {
             got: Vec::new(),
             given_up: false,
             is_written: false,
+            outlived_window: false,
             accepted_at: now,
             deadline: wish.explicit.or(wish.configured).map(|seconds| now + seconds),
             timeout: accepted.request.timeout,
@@ -216,7 +219,7 @@ proptest! {
                 }
                 Step::Reply => match (pipeline.reply(Frame::Integer(now as i64)), model.reply(Frame::Integer(now as i64))) {
                     (Matched::Stray, None) | (Matched::Nothing, Some(None)) => {}
-                    (Matched::Complete(accepted, replies), Some(Some(item))) => {
+                    (Matched::Complete { accepted, replies, .. }, Some(Some(item))) => {
                         prop_assert_eq!(accepted.id.index() as u32, item.id);
                         prop_assert_eq!(replies.as_slice(), item.got.as_slice());
                     }
@@ -331,7 +334,8 @@ impl Model {
             let refused = item.got.iter().filter(|reply| **reply == refusal()).count();
             let may_run_again =
                 refused == item.got.len() || (item.replay == Replay::Idempotent && refused > 0);
-            let is_deferred = may_run_again && self.relaxed.is_some() && item.class == Class::Shared;
+            let in_window = self.relaxed.is_some() || item.outlived_window;
+            let is_deferred = may_run_again && in_window && item.class == Class::Shared;
             self.said.push(match is_deferred {
                 true => Said::Deferred(item.id, item.got),
                 false => Said::Replied(item.id, item.got),
@@ -500,7 +504,10 @@ proptest! {
                 }
                 Fact::Retime(relaxed) => {
                     connection.retime(relaxed.map(Duration::from_secs));
+                    let closes = model.relaxed.is_some() && relaxed.is_none();
                     model.relaxed = relaxed;
+                    let under_way = model.fifo.items.iter_mut().filter(|item| closes && item.is_written);
+                    under_way.for_each(|item| item.outlived_window = true);
                     relaxed.into_iter().for_each(|seconds| model.fifo.relax(seconds));
                 }
                 Fact::Drain => {
