@@ -146,9 +146,9 @@ pub fn virtual_address(host: &dyn Host) {
     bed.connect();
     bed.start_load(4);
     let old = bed.connections(bed.a);
-    let moving = Moving::new(Target::Null, SECOND * 4).told_to(Recipients::Only(old.clone()));
+    let moving = Moving::new(Target::Null, SECOND * 8).told_to(Recipients::Only(old.clone()));
     bed.announce(bed.a, moving.closing(Closes::Recipients).retiring(Retires::Never));
-    bed.run_until("they have moved", SECOND * 4, |bed| bed.cut_overs() == 3);
+    bed.run_until("they have moved", SECOND * 8, |bed| bed.cut_overs() == 3);
     bed.run_until_soon("the old ones are closed", |bed| bed.connections(bed.a).len() == 3);
     let new = bed.connections(bed.a);
     assert!(old.iter().all(|conn| !new.contains(conn)));
@@ -163,8 +163,8 @@ pub fn the_retiring_node_again(host: &dyn Host) {
     let mut bed = Testbed::new(host);
     bed.connect();
     bed.start_load(4);
-    bed.announce(bed.a, Moving::new(Target::Null, SECOND * 4).retiring(Retires::Never));
-    bed.run_for(millis(3900));
+    bed.announce(bed.a, Moving::new(Target::Null, SECOND * 8).retiring(Retires::Never));
+    bed.run_for(millis(7900));
     assert_eq!(bed.cut_overs(), 0, "{}", bed.history());
     let landed = |event: &&Event| matches!(event, Event::HandoffFailed { error: ConnectError::Retiring, .. });
     assert!(bed.count(landed) >= 1, "it was noticed\n{}", bed.history());
