@@ -92,6 +92,7 @@ pub fn chain_of_slow_nodes(host: &dyn Host) {
     for (from, to) in [(bed.a, bed.b), (bed.b, bed.c)] {
         bed.rule(Rule::new(Fault::Delay(millis(1200))).on("INCR").at(from));
         tickets.push(bed.send(incr("n")));
+        bed.run_until_soon("it is there", |bed| bed.arrivals("INCR").len() == tickets.len());
         bed.announce(from, Moving::new(Target::Endpoint(to), SECOND * 3).closing(Closes::Nobody));
         let before = bed.cut_overs();
         bed.run_until_soon("the cut-over", |bed| bed.cut_overs() == before + 1);
