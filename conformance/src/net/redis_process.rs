@@ -1,11 +1,9 @@
 //! A private `redis-server` process for one test or one demo.
 
-use std::fs;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -16,15 +14,12 @@ const START: Duration = Duration::from_secs(10);
 /// Dials with another port when the one that was picked is taken in the meantime.
 const ATTEMPTS: usize = 5;
 
-static STARTED: AtomicU32 = AtomicU32::new(0);
-
-/// A process on a loopback port that the system picked, without persistence, in a directory of its own. Dropping it
-/// ends the process and removes the directory.
+/// A process on a loopback port that the system picked, without persistence: it writes nothing, so a full disk is no
+/// matter to it. Dropping it ends the process.
 #[derive(Debug)]
 pub struct RedisProcess {
     child: Child,
     address: SocketAddr,
-    directory: PathBuf,
 }
 
 impl RedisProcess {
@@ -53,30 +48,21 @@ impl RedisProcess {
 
     fn attempt(program: &Path, options: &[&str]) -> io::Result<Self> {
         let address = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
-        let serial = STARTED.fetch_add(1, Ordering::Relaxed);
-        let directory = std::env::temp_dir().join(format!("hitless-redis-{}-{serial}", std::process::id()));
-        fs::create_dir_all(&directory)?;
         let child = Command::new(program)
             .args(["--bind", "127.0.0.1", "--port", &address.port().to_string()])
             .args(["--save", "", "--appendonly", "no", "--daemonize", "no", "--loglevel", "warning"])
+            // It reads such a file at its start: one that nobody has.
+            .args(["--dbfilename", &format!("hitless-{}-{}.rdb", std::process::id(), address.port())])
             .arg("--dir")
-            .arg(&directory)
+            .arg(std::env::temp_dir())
             .args(options)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
-            .spawn();
-        match child {
-            Ok(child) => {
-                let mut process = Self { child, address, directory };
-                process.await_answer()?;
-                Ok(process)
-            }
-            Err(error) => {
-                let _ = fs::remove_dir_all(&directory);
-                Err(error)
-            }
-        }
+            .spawn()?;
+        let mut process = Self { child, address };
+        process.await_answer()?;
+        Ok(process)
     }
 
     fn await_answer(&mut self) -> io::Result<()> {
@@ -100,7 +86,6 @@ impl Drop for RedisProcess {
         // Errors mean that it has ended by itself.
         let _ = self.child.kill();
         let _ = self.child.wait();
-        let _ = fs::remove_dir_all(&self.directory);
     }
 }
 

@@ -15,10 +15,8 @@ use crate::hitless::{Client, Frame, Peer, cmd};
 #[test]
 fn a_unix_socket_is_an_address_too() {
     let server = serve_with(ServerConfig::default(), EndpointSpec::loopback());
-    let directory =
-        std::env::temp_dir().join(format!("hitless-{}-{}", env!("CARGO_PKG_NAME"), std::process::id()));
-    std::fs::create_dir_all(&directory).unwrap();
-    let path = directory.join("redis.sock");
+    let name = format!("{}-{}.sock", env!("CARGO_PKG_NAME"), std::process::id());
+    let path = std::env::temp_dir().join(name);
     let listener = UnixListener::bind(&path).unwrap();
     let upstream = server.addresses()[0];
     let proxy = thread::spawn(move || serve_one(&listener, upstream));
@@ -35,7 +33,7 @@ fn a_unix_socket_is_an_address_too() {
     });
     assert_eq!(asked_for, [OptInOutcome::Accepted(Some("none".into()))]);
     proxy.join().unwrap();
-    std::fs::remove_dir_all(&directory).unwrap();
+    std::fs::remove_file(&path).unwrap();
 }
 
 /// Joins the next connection to `upstream` until either side ends.
