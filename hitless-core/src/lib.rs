@@ -134,6 +134,8 @@
 //! A socket that takes no more bytes keeps its buffer and is written when it does again. What
 //! [`poll_transmit`](Client::poll_transmit) has handed out counts as written: the server may run it. Where the end of a
 //! stream is seen behind frames that are not handed in yet, say so first ([`Client::handle_ending`]): they may be old.
+//! Where many callers share a connection, hand in [`Client::batch`] frames at a time and let the callers send in between:
+//! client and server then work at the same time.
 //!
 //! # Errors and panics
 //!

@@ -1,6 +1,7 @@
 use std::hash::Hasher;
 
-use super::{Connection, Phase, Silence};
+use super::silence::Silence;
+use super::{Connection, Phase};
 use crate::fingerprint::{Digest, Fingerprint};
 
 impl Fingerprint for Connection {

@@ -11,6 +11,7 @@ mod accepted;
 #[cfg(feature = "explore")]
 mod fingerprint;
 mod pipeline;
+mod silence;
 #[cfg(test)]
 mod tests;
 
@@ -24,6 +25,7 @@ use resp3_codec::{Command, Frame};
 pub use self::accepted::Accepted;
 pub use self::pipeline::Ticket;
 use self::pipeline::{Matched, Pipeline};
+use self::silence::Silence;
 use crate::config::Config;
 use crate::endpoint::Peer;
 use crate::error::{CloseCause, Delivery, ProtocolError, RequestError};
@@ -32,9 +34,6 @@ use crate::ids::RequestId;
 use crate::notification::{Notification, NotificationError};
 use crate::request::{Class, Outcome, Replay, Replies, Request, Timeout};
 use crate::write_buffer::WriteBuffer;
-
-/// Timeouts in a row, without a byte received, after which a link is taken for dead.
-const SILENT_TIMEOUTS: u32 = 3;
 
 /// What a connection has to say.
 #[derive(Debug)]
@@ -106,13 +105,6 @@ pub struct Connection {
     relaxed: Option<Duration>,
     silence: Silence,
     events: VecDeque<ConnectionEvent>,
-}
-
-/// Whether anything was heard since requests began to time out.
-#[derive(Clone, Debug, Default)]
-struct Silence {
-    timeouts: u32,
-    since: Option<Instant>,
 }
 
 impl Connection {
@@ -210,7 +202,7 @@ impl Connection {
             let after = accepted.timeout();
             self.complete(accepted.id, Err(RequestError::TimedOut { after, delivery }));
         }
-        if self.silence.timeouts >= SILENT_TIMEOUTS && !matches!(self.phase, Phase::Closed) {
+        if self.silence.is_dead() && !matches!(self.phase, Phase::Closed) {
             self.events.push_back(ConnectionEvent::Failed(CloseCause::Silent));
         }
     }
@@ -293,6 +285,13 @@ impl Connection {
     #[must_use]
     pub fn requests(&self) -> usize {
         self.pipeline.len()
+    }
+
+    /// How many frames are worth handing in at a time, 2 to 64: about a quarter of what is awaited. Whoever has a reply may
+    /// send the next request, and the server works on that while the rest of what it has sent is handed in.
+    #[must_use]
+    pub fn batch(&self) -> usize {
+        self.pipeline.batch()
     }
 
     fn on_push(&mut self, elements: Vec<Frame>) {
@@ -391,15 +390,4 @@ fn did_not_run(reply: &Frame) -> bool {
     let Frame::Error(text) = reply else { return false };
     let code = text.split(|byte| *byte == b' ').next().unwrap_or_default();
     matches!(code, b"READONLY" | b"LOADING" | b"MASTERDOWN")
-}
-
-impl Silence {
-    /// Counts a timeout if its request was accepted after the last one that counted: requests of one burst time out
-    /// together and are one sign, not many.
-    fn note(&mut self, now: Instant, accepted_at: Instant) {
-        if self.since.is_none_or(|since| accepted_at >= since) {
-            self.timeouts += 1;
-            self.since = Some(now);
-        }
-    }
 }

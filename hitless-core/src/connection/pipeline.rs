@@ -17,6 +17,10 @@ pub struct Ticket(u64);
 
 /// The most that one call hands out (the last request may exceed it).
 const TAKE: usize = 64 * 1024;
+/// What is awaited is handed in by so many parts: while the client works on one, the server works on the others.
+const PARTS: usize = 4;
+/// The fewest and the most replies that make a batch: each costs a visit, and nothing else runs during it.
+const BATCH: (usize, usize) = (2, 64);
 /// Places that a queue keeps although nothing waits in it.
 const KEPT: usize = 8;
 /// How long nothing must have come before a queue gives the others back: a burst does not come alone.
@@ -59,6 +63,8 @@ pub(super) enum Matched {
 pub(super) struct Pipeline {
     unsent: VecDeque<Unsent>,
     written: VecDeque<Written>,
+    /// Replies to come for what is written.
+    awaited: usize,
     next_ticket: u64,
     /// What is older than this and written was under way when a window was closed.
     window_closed_before: Ticket,
@@ -73,6 +79,7 @@ impl Pipeline {
         Self {
             unsent: VecDeque::new(),
             written: VecDeque::new(),
+            awaited: 0,
             next_ticket: 0,
             window_closed_before: Ticket(0),
             quiet_until: None,
@@ -97,6 +104,7 @@ impl Pipeline {
             let Some(Unsent { ticket, accepted }) = self.unsent.pop_front() else { break };
             buffer.push(&accepted.request.payload);
             let left = accepted.request.replies.get();
+            self.awaited += left as usize;
             self.written.push_back(Written {
                 ticket,
                 accepted: Some(accepted),
@@ -115,10 +123,12 @@ impl Pipeline {
         self.next_ticket += 1;
         let replies = Replies::new();
         self.written.push_back(Written { ticket, accepted: None, left: 1, replies, own: true });
+        self.awaited += 1;
     }
 
     pub(super) fn reply(&mut self, frame: Frame) -> Matched {
         let Some(front) = self.written.front_mut() else { return Matched::Stray };
+        self.awaited -= 1;
         if front.own {
             self.written.pop_front();
             return Matched::Own(frame);
@@ -219,6 +229,7 @@ impl Pipeline {
 
     /// Takes out everything that was written and is still wanted, in order.
     pub(super) fn take_written(&mut self) -> impl Iterator<Item = Accepted> + use<> {
+        self.awaited = 0;
         std::mem::take(&mut self.written).into_iter().filter_map(|written| written.accepted)
     }
 
@@ -240,6 +251,13 @@ impl Pipeline {
         self.unsent.len() + self.written.len()
     }
 
+    /// How many frames are worth handing in at a time. A request with many replies is answered by the last of them, so that
+    /// few requests make few parts.
+    pub(super) fn batch(&self) -> usize {
+        let parts = self.written.len().clamp(1, PARTS);
+        (self.awaited / parts).clamp(BATCH.0, BATCH.1)
+    }
+
     fn waiting(&self) -> impl Iterator<Item = &Accepted> {
         let written = self.written.iter().filter_map(|written| written.accepted.as_ref());
         written.chain(self.unsent.iter().map(|unsent| &unsent.accepted))
@@ -256,8 +274,16 @@ mod fingerprint {
     impl Fingerprint for Pipeline {
         fn fingerprint<H: Hasher>(&self, digest: &mut Digest<'_, H>) {
             // Tickets ascend in both: their order says it all.
-            let Self { unsent, written, next_ticket: _, window_closed_before, quiet_until, used_at: _ } =
-                self;
+            // How many replies are awaited is the sum of what is left of each.
+            let Self {
+                unsent,
+                written,
+                awaited: _,
+                next_ticket: _,
+                window_closed_before,
+                quiet_until,
+                used_at: _,
+            } = self;
             digest.each(unsent, |digest, Unsent { ticket: _, accepted }| digest.part(accepted));
             digest.each(written, |digest, Written { ticket, accepted, left, replies, own }| {
                 digest.value(&(left, replies.len(), own, ticket < window_closed_before));

@@ -15,8 +15,6 @@ use super::traits::{Runtime, Stream};
 use crate::error::{CloseCause, ProtocolError};
 use crate::write_buffer::WriteBuffer;
 
-/// Frames handed over in one visit to the machine.
-const BATCH: usize = 64;
 /// Turns of writing and reading in one poll before other tasks get theirs, while they have nothing to do for each other:
 /// a long value in either direction.
 const TURNS_PER_POLL: usize = 16;
@@ -45,6 +43,8 @@ struct IoTask<R, S> {
     decoder: Decoder,
     /// Decoded and not yet handed over; empty between polls.
     frames: Vec<Frame>,
+    /// How many are handed over in one visit to the machine.
+    batch: usize,
     /// The last batch was full: the decoder may hold another.
     undecoded: bool,
     /// The stream has ended, and what arrived before is still to be handed over.
@@ -89,7 +89,8 @@ impl<R: Runtime, S: Stream> IoTask<R, S> {
             stream,
             link,
             decoder: Decoder::new(Limits::default()),
-            frames: Vec::with_capacity(BATCH),
+            frames: Vec::new(),
+            batch: 1,
             undecoded: false,
             ended: None,
             outgoing: WriteBuffer::new(),
@@ -156,8 +157,9 @@ impl<R: Runtime, S: Stream> IoTask<R, S> {
         }
         // Taken down before the visit: what is announced after it is not in it.
         self.link.signals.take(WRITE);
-        let more = self.shared.transmit(self.link.conn, &mut self.outgoing, &mut self.effects);
-        self.writing = if more { Writing::Active } else { Writing::Idle };
+        let taken = self.shared.transmit(self.link.conn, &mut self.outgoing, &mut self.effects);
+        self.batch = taken.batch;
+        self.writing = if taken.more { Writing::Active } else { Writing::Idle };
         if self.outgoing.is_empty() { Turn::Blocked } else { Turn::Progress }
     }
 
@@ -187,10 +189,8 @@ impl<R: Runtime, S: Stream> IoTask<R, S> {
     /// Decodes one batch and hands it to the machine; false if no frame is complete.
     fn hand_over(&mut self, cx: &mut Context<'_>) -> Result<bool, CloseCause> {
         let decoded = self.decode();
-        self.undecoded = self.frames.len() == BATCH;
         let any = !self.frames.is_empty();
-        // Only when everything that arrived is decoded, so that what is read stays bounded.
-        if !self.undecoded && self.frames.iter().any(|frame| matches!(frame, Frame::Push(_))) {
+        if self.frames.iter().any(|frame| matches!(frame, Frame::Push(_))) {
             self.look_ahead(cx);
         }
         if any {
@@ -214,16 +214,24 @@ impl<R: Runtime, S: Stream> IoTask<R, S> {
         }
     }
 
+    /// Decodes one batch. With an announcement in it, it holds everything that has arrived, so that what is read to look
+    /// ahead stays bounded.
     fn decode(&mut self) -> Result<(), CloseCause> {
-        while self.frames.len() < BATCH {
+        let mut announced = false;
+        self.undecoded = false;
+        while announced || self.frames.len() < self.batch {
             match self.decoder.poll_frame() {
-                Ok(None) => break,
+                Ok(None) => return Ok(()),
                 // A push may be kept by observers for long.
-                Ok(Some(frame @ Frame::Push(_))) => self.frames.push(frame.compact()),
+                Ok(Some(frame @ Frame::Push(_))) => {
+                    announced = true;
+                    self.frames.push(frame.compact());
+                }
                 Ok(Some(frame)) => self.frames.push(frame),
                 Err(_) => return Err(CloseCause::Protocol(ProtocolError::Malformed)),
             }
         }
+        self.undecoded = true;
         Ok(())
     }
 

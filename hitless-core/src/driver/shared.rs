@@ -51,6 +51,14 @@ pub(super) struct Shared<R> {
     state: Mutex<State>,
 }
 
+/// What a visit for writing came to.
+pub(super) struct Transmitted {
+    /// The machine has more to write.
+    pub(super) more: bool,
+    /// How many frames are worth handing in at a time from now on.
+    pub(super) batch: usize,
+}
+
 /// What the supervisor finds to do.
 pub(super) struct Work {
     pub(super) orders: Vec<Order>,
@@ -247,15 +255,19 @@ impl<R: Runtime> Shared<R> {
         });
     }
 
-    /// Takes what is to be written on `conn`; true if more is left.
-    pub(super) fn transmit(&self, conn: ConnId, buffer: &mut WriteBuffer, effects: &mut Effects) -> bool {
+    /// Takes what is to be written on `conn`.
+    pub(super) fn transmit(
+        &self,
+        conn: ConnId,
+        buffer: &mut WriteBuffer,
+        effects: &mut Effects,
+    ) -> Transmitted {
         self.enter(effects, |state, _| {
-            while state.machine.poll_transmit(conn, buffer) {
-                if buffer.len() >= TAKE {
-                    return true;
-                }
+            let mut more = false;
+            while !more && state.machine.poll_transmit(conn, buffer) {
+                more = buffer.len() >= TAKE;
             }
-            false
+            Transmitted { more, batch: state.machine.batch(conn) }
         })
     }
 

@@ -154,6 +154,13 @@ impl Fifo {
         self.items.iter().all(|item| !item.is_written)
     }
 
+    /// A quarter of the replies that are awaited, or what one request awaits if there are fewer than four, from 2 to 64.
+    fn batch(&self) -> usize {
+        let awaited: u32 = self.items.iter().filter(|item| item.is_written).map(|item| item.left).sum();
+        let requests = self.items.iter().filter(|item| item.is_written).count();
+        (awaited as usize / requests.clamp(1, 4)).clamp(2, 64)
+    }
+
     fn next_deadline(&self) -> Option<u64> {
         self.wanted().filter_map(|item| item.deadline).min()
     }
@@ -258,6 +265,7 @@ proptest! {
             prop_assert_eq!(pipeline.len(), model.items.len());
             prop_assert_eq!(pipeline.has_unsent(), model.has_unsent());
             prop_assert_eq!(pipeline.is_drained(), model.is_drained());
+            prop_assert_eq!(pipeline.batch(), model.batch());
         }
         let written: Vec<u32> = pipeline.take_written().map(|accepted| accepted.id.index() as u32).collect();
         let expected = model.wanted().filter(|item| item.is_written).map(|item| item.id);

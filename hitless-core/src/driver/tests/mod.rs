@@ -15,7 +15,7 @@ use resp3_codec::{Frame, cmd};
 
 use self::runtime::World;
 use self::server::Server;
-use super::{Builder, Client, Error};
+use super::{Builder, Client, Error, Runtime};
 use crate::config::{ConfigBuilder, maintenance};
 use crate::error::{CloseCause, ConnectError, Delivery, RequestError};
 use crate::event::{Event, Ignored};
@@ -142,6 +142,43 @@ fn requests_that_were_accepted_together_go_out_in_one_write() {
     assert_eq!(server.state().writes - before, 1);
 }
 
+/// The server is never idle while somebody has something to ask: those who have a reply send again before the next part of
+/// what the server has sent is handed over.
+#[test]
+fn replies_are_handed_over_in_parts() {
+    let (world, server, client) = connected();
+    let before = server.state().writes;
+    for _ in 0..64 {
+        let client = client.clone();
+        world.spawn(async move {
+            for _ in 0..2 {
+                client.call(cmd("PING")).await.unwrap();
+            }
+        });
+    }
+    world.run();
+    assert_eq!(server.state().received.len(), 128);
+    let writes = server.state().writes - before;
+    assert!((4..=8).contains(&writes), "{writes} writes: all together, then about a quarter at a time");
+}
+
+/// The caller has no use for a part of what a pipeline brings.
+#[test]
+fn the_replies_of_a_pipeline_are_handed_over_together() {
+    let polls = |commands| {
+        let (world, _server, client) = connected();
+        let pipeline = (0..commands).fold(Pipeline::new(), |pipeline, _| pipeline.command(cmd("PING")));
+        let request = pipeline.into_request().unwrap().expect("there are commands");
+        let before = world.polls();
+        let reply = client.send(request).unwrap();
+        world.run();
+        let polls = world.polls() - before;
+        assert_eq!(world.block_on(reply).unwrap().len(), commands);
+        polls
+    };
+    assert_eq!(polls(60), polls(1));
+}
+
 /// INV-01: the runtime is gone, and still everybody gets an answer.
 #[test]
 fn when_the_runtime_goes_away_everybody_who_waits_is_told() {
@@ -193,9 +230,9 @@ fn a_shutdown_ends_with_its_grace() {
     server.state().stalled = true;
     let reply = client.send(echo("never answered")).unwrap();
     world.run();
-    let before = super::Runtime::now(&world);
+    let before = Runtime::now(&world);
     world.block_on(client.shutdown(SECOND));
-    assert_eq!(super::Runtime::now(&world) - before, SECOND);
+    assert_eq!(Runtime::now(&world) - before, SECOND);
     assert_nothing_is_left(&world, &server);
     let outcome = world.block_on(reply);
     assert_eq!(outcome, Err(RequestError::ShutDown { delivery: Delivery::Unknown }));
@@ -316,6 +353,22 @@ fn an_announcement_that_arrives_with_the_end_of_the_stream_starts_no_move() {
         matches!(event, Event::NotificationIgnored { reason: Ignored::ConnectionEnding, .. })
     }));
     assert!(!seen.iter().any(|event| matches!(event, Event::MoveStarted { .. })), "{seen:?}");
+}
+
+/// PITFALL-30, RULE-42: as above, wherever a batch would end.
+#[test]
+fn a_batch_does_not_end_between_an_announcement_and_the_end_of_the_stream() {
+    for ahead in 0..70 {
+        let (world, server, client) = connected();
+        let mut events = client.events();
+        server.say(&b">1\r\n+x\r\n".repeat(ahead));
+        server.say(b">4\r\n$6\r\nMOVING\r\n:1\r\n:15\r\n$13\r\n10.9.9.9:6379\r\n");
+        server.end();
+        world.run();
+        let moves = std::iter::from_fn(|| events.try_next()).flatten();
+        let moves = moves.filter(|event| matches!(event, Event::MoveStarted { .. })).count();
+        assert_eq!(moves, 0, "{ahead} pushes ahead");
+    }
 }
 
 /// A server that never pauses gets its connection a turn, not the thread.
