@@ -371,14 +371,16 @@ fn a_batch_does_not_end_between_an_announcement_and_the_end_of_the_stream() {
     }
 }
 
-/// A server that never pauses gets its connection a turn, not the thread.
+/// INV-14: a server that never pauses gets its connection a turn, not the thread; and nothing more is read before what has arrived
+/// is handed over.
 #[test]
 fn the_work_of_one_poll_is_bounded() {
     let (world, server, _client) = connected();
     server.say(&b">1\r\n+x\r\n".repeat(100_000));
     let before = world.polls();
     world.run();
-    assert!(world.polls() - before >= 10, "{} polls", world.polls() - before);
+    let polls = world.polls() - before;
+    assert!((10..1_000).contains(&polls), "{polls} polls");
 }
 
 #[test]
