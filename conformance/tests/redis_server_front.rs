@@ -25,7 +25,7 @@ fn start(options: &[&str]) -> (RedisProcess, Front, EndpointId, EndpointId) {
 }
 
 #[test]
-#[ignore = "needs a redis-server: HITLESS_REDIS_SERVER"]
+#[ignore = "needs a redis-server: cargo xtask test-all runs them"]
 fn requests_reach_the_real_server_and_maintenance_is_ours() {
     let (redis, front, a, b) = start(&[]);
     let mut client = TestClient::dial(front.address(a));
@@ -46,7 +46,7 @@ fn requests_reach_the_real_server_and_maintenance_is_ours() {
 }
 
 #[test]
-#[ignore = "needs a redis-server: HITLESS_REDIS_SERVER"]
+#[ignore = "needs a redis-server: cargo xtask test-all runs them"]
 fn large_values_pipelines_and_subscriptions_pass() {
     let (_redis, front, a, _) = start(&[]);
     let mut client = TestClient::dial(front.address(a));
@@ -69,7 +69,7 @@ fn large_values_pipelines_and_subscriptions_pass() {
 }
 
 #[test]
-#[ignore = "needs a redis-server: HITLESS_REDIS_SERVER"]
+#[ignore = "needs a redis-server: cargo xtask test-all runs them"]
 fn replies_are_slow_when_told_and_the_password_is_the_real_servers() {
     let (_redis, front, a, _) = start(&["--requirepass", "secret"]);
     let mut client = TestClient::dial(front.address(a));

@@ -21,7 +21,7 @@ fn builder(server: &RedisProcess, mode: Mode) -> Builder {
 
 /// INV-17: open source servers do not know the feature.
 #[tokio::test]
-#[ignore = "needs a redis-server: HITLESS_REDIS_SERVER"]
+#[ignore = "needs a redis-server: cargo xtask test-all runs them"]
 async fn every_mode_does_what_it_says() {
     let server = start(&[]);
     for mode in [Mode::Auto, Mode::Disabled] {
@@ -40,7 +40,7 @@ async fn every_mode_does_what_it_says() {
 }
 
 #[tokio::test]
-#[ignore = "needs a redis-server: HITLESS_REDIS_SERVER"]
+#[ignore = "needs a redis-server: cargo xtask test-all runs them"]
 async fn a_transaction_that_is_discarded_says_why() {
     let server = start(&[]);
     let client = builder(&server, Mode::Auto).connect().await.unwrap();
@@ -57,7 +57,7 @@ async fn a_transaction_that_is_discarded_says_why() {
 
 /// PITFALL-35, RULE-06: what the server says to a wrong password is not repeated.
 #[tokio::test]
-#[ignore = "needs a redis-server: HITLESS_REDIS_SERVER"]
+#[ignore = "needs a redis-server: cargo xtask test-all runs them"]
 async fn credentials_are_checked_and_never_shown() {
     let server = start(&["--requirepass", "right-word"]);
     let client = builder(&server, Mode::Auto).credentials(None, "right-word").connect().await.unwrap();

@@ -75,6 +75,7 @@ impl RedisProcess {
             if answers(self.address) {
                 return Ok(());
             }
+            // Another program's start is no event of ours: it is asked until it answers.
             thread::sleep(Duration::from_millis(5));
         }
         Err(io::Error::new(ErrorKind::TimedOut, "redis-server does not answer"))

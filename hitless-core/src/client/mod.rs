@@ -186,7 +186,8 @@ impl Client {
         any
     }
 
-    /// How many frames of `conn` are worth handing in at a time, 2 to 64: about a quarter of the replies that it awaits.
+    /// How many frames of `conn` are worth handing in at a time, 2 to 64: about a quarter of the replies that it awaits; 1
+    /// if there is no such connection.
     ///
     /// It is advice, for speed alone. A loop that hands in everything it has makes the server wait for the callers, and then
     /// the callers for the server; with parts, whoever has a reply sends the next request while the others are still decoded.
