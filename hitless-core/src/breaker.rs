@@ -78,7 +78,7 @@ pub struct Permit {
 
 /// How the attempt of a [`Permit`] ended. The set is closed: there is no fourth way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum AttemptEnd {
     /// The endpoint works.
     Success,
     /// The endpoint does not work.
@@ -141,16 +141,16 @@ impl Breaker {
 
     /// Gives `permit` back and learns from the outcome. A permit whose state is over, or that was taken for
     /// lost, changes nothing.
-    pub fn settle(&mut self, now: Instant, permit: Permit, verdict: Verdict) {
+    pub fn settle(&mut self, now: Instant, permit: Permit, end: AttemptEnd) {
         self.advance(now);
         if permit.epoch != self.epoch {
             return;
         }
         match &mut self.state {
-            State::Closed { failures } => match verdict {
-                Verdict::Success => *failures = 0,
-                Verdict::Cancelled => {}
-                Verdict::Failure => {
+            State::Closed { failures } => match end {
+                AttemptEnd::Success => *failures = 0,
+                AttemptEnd::Cancelled => {}
+                AttemptEnd::Failure => {
                     *failures += 1;
                     if *failures >= self.config.failures {
                         self.open(now);
@@ -164,10 +164,10 @@ impl Breaker {
                     return;
                 };
                 trials.swap_remove(place);
-                match verdict {
-                    Verdict::Cancelled => {}
-                    Verdict::Failure => self.open(now),
-                    Verdict::Success => {
+                match end {
+                    AttemptEnd::Cancelled => {}
+                    AttemptEnd::Failure => self.open(now),
+                    AttemptEnd::Success => {
                         *successes += 1;
                         if *successes >= self.config.half_open {
                             self.enter(State::Closed { failures: 0 });

@@ -136,7 +136,7 @@
 //! let mut pool = Pool { coordinator: Coordinator::new(config, 42), serving: None, draining: BTreeSet::new() };
 //! let mut network = Network::default();
 //!
-//! pool.coordinator.open(clock()); // once for each slot
+//! pool.coordinator.open(clock(), Role::Shared); // once for each slot
 //! pool.obey(clock(), &mut network);
 //! while let Some(fact) = network.wait(pool.coordinator.poll_timeout()) {
 //!     let now = clock();

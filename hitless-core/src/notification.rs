@@ -162,8 +162,14 @@ impl MoveTarget {
     /// The address it names, if it names one that need not be looked up.
     #[must_use]
     pub fn address(&self) -> Option<Peer> {
+        self.endpoint()?.peer()
+    }
+
+    /// The endpoint it names, if it names one.
+    #[must_use]
+    pub const fn endpoint(&self) -> Option<&Endpoint> {
         match self {
-            Self::Endpoint(endpoint) => endpoint.peer(),
+            Self::Endpoint(endpoint) => Some(endpoint),
             Self::SameName => None,
         }
     }
@@ -209,6 +215,14 @@ impl NotificationKind {
         Self::SlotsMigrating,
         Self::SlotsMigrated,
     ];
+
+    /// Whether it says that something has ended.
+    pub(crate) const fn is_completion(self) -> bool {
+        match self {
+            Self::Migrated | Self::FailedOver | Self::SlotsMigrated => true,
+            Self::Moving | Self::Migrating | Self::FailingOver | Self::SlotsMigrating => false,
+        }
+    }
 
     /// The name on the wire.
     #[must_use]

@@ -264,7 +264,7 @@ impl State {
     }
 
     fn open(&mut self, now: Instant, slot: usize) {
-        let conn = self.coordinator.open(now);
+        let conn = self.coordinator.open(now, Role::Shared);
         self.links.insert(conn, Link::new(slot));
         self.slots[slot].next = Some(conn);
     }

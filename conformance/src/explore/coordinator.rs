@@ -130,7 +130,7 @@ impl CoordinatorModel {
             }
             Fact::Open => {
                 self.missing -= 1;
-                self.coordinator.open(now);
+                self.coordinator.open(now, Role::Shared);
             }
             Fact::Resolved(conn, nth) => {
                 self.world.remove(conn);

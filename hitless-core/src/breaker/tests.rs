@@ -8,15 +8,15 @@ use crate::timer::epoch;
 const CONFIG: BreakerConfig = BreakerConfig { failures: 2, open_for: Duration::from_secs(60), half_open: 2 };
 const OPEN_FOR: Duration = CONFIG.open_for;
 
-fn attempt(breaker: &mut Breaker, now: Instant, verdict: Verdict) {
+fn attempt(breaker: &mut Breaker, now: Instant, end: AttemptEnd) {
     let permit = breaker.try_acquire(now).unwrap();
-    breaker.settle(now, permit, verdict);
+    breaker.settle(now, permit, end);
 }
 
 fn opened(now: Instant) -> Breaker {
     let mut breaker = Breaker::new(CONFIG);
     for _ in 0..CONFIG.failures {
-        attempt(&mut breaker, now, Verdict::Failure);
+        attempt(&mut breaker, now, AttemptEnd::Failure);
     }
     breaker
 }
@@ -33,11 +33,11 @@ fn the_defaults_are_five_sixty_three() {
 fn opens_after_failures_in_a_row_only() {
     let now = epoch();
     let mut breaker = Breaker::new(CONFIG);
-    for verdict in [Verdict::Failure, Verdict::Success, Verdict::Failure, Verdict::Cancelled] {
-        attempt(&mut breaker, now, verdict);
+    for end in [AttemptEnd::Failure, AttemptEnd::Success, AttemptEnd::Failure, AttemptEnd::Cancelled] {
+        attempt(&mut breaker, now, end);
         assert_eq!(breaker.state(now), BreakerState::Closed);
     }
-    attempt(&mut breaker, now, Verdict::Failure);
+    attempt(&mut breaker, now, AttemptEnd::Failure);
     assert_eq!(breaker.state(now), BreakerState::Open);
     assert_eq!(breaker.try_acquire(now).unwrap_err(), Denied { retry_at: now + OPEN_FOR });
 }
@@ -49,12 +49,12 @@ fn closes_after_successful_trials() {
     let mut breaker = opened(opened_at);
     let now = opened_at + OPEN_FOR;
     assert_eq!(breaker.state(now), BreakerState::HalfOpen);
-    attempt(&mut breaker, now, Verdict::Success);
+    attempt(&mut breaker, now, AttemptEnd::Success);
     assert_eq!(breaker.state(now), BreakerState::HalfOpen);
-    attempt(&mut breaker, now, Verdict::Success);
+    attempt(&mut breaker, now, AttemptEnd::Success);
     assert_eq!(breaker.state(now), BreakerState::Closed);
     // The old failures are forgotten: one more does not open it.
-    attempt(&mut breaker, now, Verdict::Failure);
+    attempt(&mut breaker, now, AttemptEnd::Failure);
     assert_eq!(breaker.state(now), BreakerState::Closed);
 }
 
@@ -65,11 +65,11 @@ fn one_failed_trial_opens_it_again() {
     let mut breaker = opened(opened_at);
     let now = opened_at + OPEN_FOR;
     let other = breaker.try_acquire(now).unwrap();
-    attempt(&mut breaker, now, Verdict::Failure);
+    attempt(&mut breaker, now, AttemptEnd::Failure);
     assert_eq!(breaker.try_acquire(now).unwrap_err(), Denied { retry_at: now + OPEN_FOR });
 
     // The other trial belongs to a state that is over.
-    breaker.settle(now + OPEN_FOR, other, Verdict::Failure);
+    breaker.settle(now + OPEN_FOR, other, AttemptEnd::Failure);
     assert_eq!(breaker.state(now + OPEN_FOR), BreakerState::HalfOpen);
 }
 
@@ -83,14 +83,14 @@ fn trials_are_limited_and_a_cancelled_one_gives_its_place_back() {
     let second = breaker.try_acquire(now).unwrap();
     assert!(breaker.try_acquire(now).is_err());
 
-    breaker.settle(now, first, Verdict::Cancelled);
+    breaker.settle(now, first, AttemptEnd::Cancelled);
     let third = breaker.try_acquire(now).unwrap();
     assert!(breaker.try_acquire(now).is_err());
 
     // A success keeps its place: no more attempts than have to succeed.
-    breaker.settle(now, second, Verdict::Success);
+    breaker.settle(now, second, AttemptEnd::Success);
     assert!(breaker.try_acquire(now).is_err());
-    breaker.settle(now, third, Verdict::Success);
+    breaker.settle(now, third, AttemptEnd::Success);
     assert!(breaker.try_acquire(now).is_ok());
 }
 
@@ -106,11 +106,11 @@ fn a_dropped_permit_does_not_keep_its_place_for_ever() {
 
     let later = now + OPEN_FOR;
     let trial = breaker.try_acquire(later).unwrap();
-    // The verdict on a trial that was taken for lost comes too late to count, or to free a place twice.
-    breaker.settle(later, slow, Verdict::Failure);
+    // The end on a trial that was taken for lost comes too late to count, or to free a place twice.
+    breaker.settle(later, slow, AttemptEnd::Failure);
     assert_eq!(breaker.state(later), BreakerState::HalfOpen);
-    breaker.settle(later, trial, Verdict::Success);
-    attempt(&mut breaker, later, Verdict::Success);
+    breaker.settle(later, trial, AttemptEnd::Success);
+    attempt(&mut breaker, later, AttemptEnd::Success);
     assert_eq!(breaker.state(later), BreakerState::Closed);
 }
 
@@ -119,18 +119,18 @@ fn a_permit_of_the_closed_state_is_void_in_a_later_one() {
     let opened_at = epoch();
     let mut breaker = Breaker::new(CONFIG);
     let [early, earlier] = [(), ()].map(|()| breaker.try_acquire(opened_at).unwrap());
-    attempt(&mut breaker, opened_at, Verdict::Failure);
-    attempt(&mut breaker, opened_at, Verdict::Failure);
+    attempt(&mut breaker, opened_at, AttemptEnd::Failure);
+    attempt(&mut breaker, opened_at, AttemptEnd::Failure);
 
     let now = opened_at + OPEN_FOR;
-    breaker.settle(now, early, Verdict::Failure);
+    breaker.settle(now, early, AttemptEnd::Failure);
     assert_eq!(breaker.state(now), BreakerState::HalfOpen);
 
     // Closed again is not closed still.
-    attempt(&mut breaker, now, Verdict::Success);
-    attempt(&mut breaker, now, Verdict::Success);
-    breaker.settle(now, earlier, Verdict::Failure);
-    attempt(&mut breaker, now, Verdict::Failure);
+    attempt(&mut breaker, now, AttemptEnd::Success);
+    attempt(&mut breaker, now, AttemptEnd::Success);
+    breaker.settle(now, earlier, AttemptEnd::Failure);
+    attempt(&mut breaker, now, AttemptEnd::Failure);
     assert_eq!(breaker.state(now), BreakerState::Closed);
 }
 
@@ -138,9 +138,9 @@ fn a_permit_of_the_closed_state_is_void_in_a_later_one() {
 fn zeroes_count_as_one() {
     let now = epoch();
     let mut breaker = Breaker::new(BreakerConfig { failures: 0, open_for: OPEN_FOR, half_open: 0 });
-    attempt(&mut breaker, now, Verdict::Failure);
+    attempt(&mut breaker, now, AttemptEnd::Failure);
     assert_eq!(breaker.state(now), BreakerState::Open);
-    attempt(&mut breaker, now + OPEN_FOR, Verdict::Success);
+    attempt(&mut breaker, now + OPEN_FOR, AttemptEnd::Success);
     assert_eq!(breaker.state(now + OPEN_FOR), BreakerState::Closed);
 }
 
@@ -148,20 +148,20 @@ fn zeroes_count_as_one() {
 enum Step {
     Wait(u64),
     Acquire,
-    Settle(usize, Verdict),
+    Settle(usize, AttemptEnd),
     Drop(usize),
 }
 
 fn step() -> impl Strategy<Value = Step> {
-    let verdict = prop_oneof![
-        2 => Just(Verdict::Failure),
-        2 => Just(Verdict::Success),
-        1 => Just(Verdict::Cancelled),
+    let end = prop_oneof![
+        2 => Just(AttemptEnd::Failure),
+        2 => Just(AttemptEnd::Success),
+        1 => Just(AttemptEnd::Cancelled),
     ];
     prop_oneof![
         2 => (0..40u64).prop_map(Step::Wait),
         4 => Just(Step::Acquire),
-        4 => (any::<usize>(), verdict).prop_map(|(which, verdict)| Step::Settle(which, verdict)),
+        4 => (any::<usize>(), end).prop_map(|(which, end)| Step::Settle(which, end)),
         1 => any::<usize>().prop_map(Step::Drop),
     ]
 }
@@ -172,10 +172,10 @@ struct Model {
     state: ModelState,
     /// When the state began.
     since: u64,
-    /// Per permit: when and in which state it was given, and its verdict, if any, in the order of the
-    /// verdicts.
+    /// Per permit: when and in which state it was given, and its end, if any, in the order of the
+    /// ends.
     given: Vec<(u64, usize)>,
-    verdicts: Vec<(usize, Verdict)>,
+    ends: Vec<(usize, AttemptEnd)>,
     /// Counts states.
     era: usize,
 }
@@ -192,7 +192,7 @@ impl Model {
     fn enter(&mut self, state: ModelState, now: u64) {
         (self.state, self.since) = (state, now);
         self.era += 1;
-        self.verdicts.clear();
+        self.ends.clear();
     }
 
     fn advance(&mut self, now: u64) {
@@ -204,11 +204,11 @@ impl Model {
     fn is_live(&self, permit: usize, now: u64) -> bool {
         let (at, era) = self.given[permit];
         let is_lost = self.state == ModelState::HalfOpen && now >= at + OPEN_FOR.as_secs();
-        era == self.era && !is_lost && !self.verdicts.iter().any(|(settled, _)| *settled == permit)
+        era == self.era && !is_lost && !self.ends.iter().any(|(settled, _)| *settled == permit)
     }
 
     fn successes(&self) -> usize {
-        self.verdicts.iter().filter(|(_, verdict)| *verdict == Verdict::Success).count()
+        self.ends.iter().filter(|(_, end)| *end == AttemptEnd::Success).count()
     }
 
     fn allows(&mut self, now: u64) -> bool {
@@ -221,14 +221,14 @@ impl Model {
         }
     }
 
-    fn settle(&mut self, permit: usize, now: u64, verdict: Verdict) {
+    fn settle(&mut self, permit: usize, now: u64, end: AttemptEnd) {
         self.advance(now);
         if !self.is_live(permit, now) {
             return;
         }
-        self.verdicts.push((permit, verdict));
-        let judged = self.verdicts.iter().rev().filter(|(_, verdict)| *verdict != Verdict::Cancelled);
-        let failures = judged.take_while(|(_, verdict)| *verdict == Verdict::Failure).count();
+        self.ends.push((permit, end));
+        let judged = self.ends.iter().rev().filter(|(_, end)| *end != AttemptEnd::Cancelled);
+        let failures = judged.take_while(|(_, end)| *end == AttemptEnd::Failure).count();
         match self.state {
             ModelState::Closed if failures >= CONFIG.failures as usize => self.enter(ModelState::Open, now),
             ModelState::HalfOpen if failures > 0 => self.enter(ModelState::Open, now),
@@ -264,10 +264,10 @@ proptest! {
                         prop_assert!(denied.retry_at > at(now) && denied.retry_at <= at(now) + OPEN_FOR);
                     }
                 },
-                Step::Settle(which, verdict) if !out.is_empty() => {
+                Step::Settle(which, end) if !out.is_empty() => {
                     let (id, permit) = out.swap_remove(which % out.len());
-                    breaker.settle(at(now), permit, verdict);
-                    model.settle(id, now, verdict);
+                    breaker.settle(at(now), permit, end);
+                    model.settle(id, now, end);
                 }
                 Step::Drop(which) if !out.is_empty() => drop(out.swap_remove(which % out.len())),
                 Step::Settle(..) | Step::Drop(_) => {}
@@ -290,7 +290,7 @@ proptest! {
         }
         now += OPEN_FOR;
         while breaker.state(now) != BreakerState::Closed {
-            attempt(&mut breaker, now, Verdict::Success);
+            attempt(&mut breaker, now, AttemptEnd::Success);
         }
     }
 }

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use super::{Action, Client, Link};
 use crate::backoff::Reconnect;
-use crate::coordinator::Redial;
+use crate::coordinator::{Redial, Role};
 use crate::error::ConnectError;
 use crate::handshake::Probe;
 use crate::ids::ConnId;
@@ -87,10 +87,6 @@ impl Pool {
         turns.find_map(|turn| Some((turn, self.slots[turn].active?)))
     }
 
-    pub(super) fn slot(&self, slot: usize) -> &Slot {
-        &self.slots[slot]
-    }
-
     pub(super) fn slot_mut(&mut self, slot: usize) -> &mut Slot {
         &mut self.slots[slot]
     }
@@ -151,7 +147,7 @@ impl Client {
             // That was the failure by which the start was given up.
             return;
         }
-        let conn = self.coordinator.open(now);
+        let conn = self.coordinator.open(now, Role::Shared);
         // The coordinator says in its `Dial` whether to opt in.
         self.links.insert(
             conn,

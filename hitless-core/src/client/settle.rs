@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use super::{Action, Client, Link};
 use crate::connection::{Connection, ConnectionEvent};
-use crate::coordinator::{Directive, Redial};
+use crate::coordinator::{Directive, Redial, Replacement};
 use crate::error::{CloseCause, ConnectError, RequestError};
 use crate::event::{Event, WindowScope};
 use crate::handshake::{self, Probe};
@@ -35,7 +35,6 @@ impl Client {
         let slot = link.slot;
         let connection = link.connection.take();
         let at_opt_in = connection.as_ref().is_some_and(Connection::awaits_opt_in);
-        let was_active = self.pool.slot(slot).active == Some(conn);
         // Out of the pool first, so that nothing is routed back to it.
         self.pool.vacate(slot, conn);
         self.finish(now, conn, connection, cause);
@@ -46,9 +45,6 @@ impl Client {
         }
         self.obey_all(now);
         self.unlink(conn);
-        if was_active {
-            self.reopen(now, slot, Redial::AfterPause);
-        }
     }
 
     /// The dial or the handshake of `conn` failed.
@@ -138,15 +134,22 @@ impl Client {
     fn obey(&mut self, now: Instant, directive: Directive) {
         match directive {
             Directive::Resolve { conn, host } => self.actions.push_back(Action::Resolve { conn, host }),
-            Directive::Dial { conn, address, probe, until, replaces } => {
+            Directive::Dial { conn, target, probe, until, replaces } => {
                 if self.link_dial(conn, probe, replaces) {
-                    self.actions.push_back(Action::Connect { conn, address, until });
+                    self.actions.push_back(Action::Connect { conn, target, until });
                 } else {
                     self.coordinator.release(now, conn);
                 }
             }
             Directive::Serve { conn } => self.serve(now, conn),
             Directive::CutOver { from, to } => self.cut_over(now, from, to),
+            // What is pipelined belongs to no caller in particular.
+            Directive::Successor { from, .. } => self.coordinator.handle_switched(now, from),
+            Directive::Lost { conn, replacement } => {
+                if let (Some(link), Replacement::Missing) = (self.links.get(conn), replacement) {
+                    self.reopen(now, link.slot, Redial::AfterPause);
+                }
+            }
             // The cut-over has begun the drain, and its deadline is the coordinator's to watch.
             Directive::Drain { .. } => {}
             Directive::Close { conn, cause } => self.end(now, conn, cause),

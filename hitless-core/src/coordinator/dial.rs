@@ -1,31 +1,33 @@
-//! Where to dial, and what a failed dial leads to.
+//! From the wish for a connection to a dial: names, routes around retiring addresses, and what an attempt's end leads to.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{Conn, Coordinator, Directive, Lookup, Phase, Redial, TimerKey};
-use crate::endpoint::{Endpoint, Host, Peer};
+use super::attempts::{End, Ended, Lookup, Named, Plan, Purpose, Retry, Step};
+use super::moves::{Route, Wanted};
+use super::{Coordinator, Directive, Redial, Role};
+use crate::endpoint::{Endpoint, Host, Target, server_name};
 use crate::error::{CloseCause, ConnectError};
 use crate::event::Event;
 use crate::handshake::Probe;
 use crate::ids::ConnId;
-use crate::notification::MoveTarget;
-use crate::timer::after;
 
 impl Coordinator {
-    /// Begins to open a connection: to the configured endpoint, away from addresses that are being retired.
-    pub fn open(&mut self, now: Instant) -> ConnId {
+    /// Begins to open a connection: to the configured endpoint, away from addresses that are being retired. `role` says who
+    /// decides when the connection is given up for its successor, if its address is retired.
+    pub fn open(&mut self, now: Instant, role: Role) -> ConnId {
+        let conn = self.ids.insert(());
         let limit = self.config.connect_timeout();
-        let conn = self.begin_attempt(now, limit, None, None);
-        if let Some(orphaned) = self.orphaned.pop_front() {
-            self.follow(orphaned, conn);
-        }
-        match self.config.endpoint().clone() {
-            Endpoint::Tcp { host: Host::Name(name), .. } => self.resolve(conn, Lookup::Name, &name),
-            named => self.dial_away_from_retiring(now, conn, named.peer().into_iter().collect()),
-        }
+        self.attempts.begin(
+            now,
+            conn,
+            Plan { purpose: Purpose::Open(role), limit, avoid: None, permit: None },
+        );
+        self.conns.adopt_orphan(conn);
+        self.follow(now, conn, Route::Configured);
+        self.settle(now);
         conn
     }
 
@@ -36,188 +38,205 @@ impl Coordinator {
         conn: ConnId,
         answer: Result<Vec<IpAddr>, io::ErrorKind>,
     ) {
-        let Some(entry) = self.conns.get(conn) else { return };
-        let Phase::Resolving(lookup) = entry.phase else { return };
-        let replaces = entry.replaces;
-        let port = match (lookup, self.config.endpoint()) {
-            (Lookup::Target { port }, _) | (_, &Endpoint::Tcp { port, .. }) => port,
-            (_, Endpoint::Unix(_)) => return,
+        self.attempts.handle_resolved(now, conn, answer);
+        self.settle(now);
+    }
+
+    /// Begins the attempt that is next in line, if a worker is free. False if there is nothing to begin.
+    pub(super) fn begin_next_attempt(&mut self, now: Instant) -> bool {
+        let conns = &self.conns;
+        let is_behind_drain = |conn| conns.is_behind_drain(conn);
+        self.moves.send_scouts(now, is_behind_drain);
+        if self.attempts.working() >= self.config.handoff_capacity().workers() as usize {
+            return false;
+        }
+        let Some(wanted) = self.moves.poll_attempt(now, is_behind_drain) else {
+            // Handoffs that were given up have something to say.
+            return self.moves.has_decided();
         };
-        let peers = answer.map(|addresses| {
-            let peer = |ip| Peer::from(SocketAddr::new(ip, port));
-            addresses.into_iter().map(peer).collect::<Vec<Peer>>()
-        });
-        match (peers, replaces, lookup) {
-            (peers, _, Lookup::Advertised) => self.end_lookup(now, conn, peers.ok().as_deref()),
-            (Err(kind), ..) => self.fail_attempt(now, conn, ConnectError::Resolve(kind)),
-            (Ok(peers), Some(from), lookup) => self.dial_handoff(now, from, conn, lookup, peers),
-            (Ok(peers), None, Lookup::Name) => {
-                self.note_advertised(&peers);
-                self.dial_away_from_retiring(now, conn, peers);
-            }
-            (Ok(peers), None, Lookup::Target { .. }) => self.dial_any(now, conn, &peers),
-        }
-        self.put_to_work(now);
+        self.begin_attempt(now, wanted);
+        true
     }
 
-    pub(super) fn begin_attempt(
-        &mut self,
-        now: Instant,
-        limit: Option<Duration>,
-        replaces: Option<ConnId>,
-        avoid: Option<Peer>,
-    ) -> ConnId {
-        let phase = Phase::Resolving(Lookup::Name);
-        // Whether to opt in is decided when the address is known.
-        let probe = Probe::Skip;
-        let conn = self.conns.insert(Conn {
-            phase,
-            probe,
-            replaces,
-            follows: replaces,
-            address: None,
-            peer: None,
-            avoid,
-            limit,
-            ending: false,
-        });
-        if let Some(limit) = limit {
-            self.timers.arm(TimerKey::Conn(conn), after(now, limit));
-        }
-        conn
+    fn begin_attempt(&mut self, now: Instant, wanted: Wanted) {
+        let Wanted { from, source, number, limit, route, avoids_source, breaker } = wanted;
+        let permit = match breaker.map(|target| self.attempts.acquire(now, target)).transpose() {
+            Ok(permit) => permit,
+            Err(_) => return self.moves.handle_failed(now, &source, from, ConnectError::CircuitOpen),
+        };
+        let conn = self.ids.insert(());
+        let role = self.conns.get(from).map_or(Role::Shared, |from| from.role());
+        let avoid = avoids_source.then(|| source.clone());
+        let purpose = Purpose::Replace { from, role, source, number };
+        self.attempts.begin(now, conn, Plan { purpose, limit: Some(limit), avoid, permit });
+        self.follow(now, conn, route);
     }
 
-    pub(super) fn resolve(&mut self, conn: ConnId, lookup: Lookup, name: &Arc<str>) {
-        if let Some(entry) = self.conns.get_mut(conn) {
-            entry.phase = Phase::Resolving(lookup);
-        }
-        self.directives.push_back(Directive::Resolve { conn, host: Arc::clone(name) });
-    }
-
-    pub(super) fn dial(&mut self, now: Instant, conn: ConnId, address: Peer) {
-        let probe = self.probe(now, &address);
-        let Some(entry) = self.conns.get_mut(conn) else { return };
-        entry.phase = Phase::Dialing;
-        entry.probe = probe;
-        entry.address = Some(address.clone());
-        entry.peer = Some(address.clone());
-        let directive = Directive::Dial {
+    /// Begins to look the configured name up, for its addresses alone. `limit` is the time that it has where dials have no
+    /// limit.
+    pub(super) fn begin_lookup(&mut self, now: Instant, limit: Duration) -> Option<ConnId> {
+        let lookup = self.lookup_of_configured()?;
+        let conn = self.ids.insert(());
+        let limit = Some(self.config.connect_timeout().unwrap_or(limit));
+        self.attempts.begin(
+            now,
             conn,
-            address: address.clone(),
-            probe,
-            until: entry.limit.map(|limit| after(now, limit)),
-            replaces: entry.replaces,
-        };
-        let replaces = entry.replaces;
-        if let Some((from, handoff)) = replaces.and_then(|from| Some((from, self.handoffs.get(&from)?))) {
-            let attempt = handoff.attempts;
-            self.emit(Event::HandoffDialing { from, to: conn, address, attempt });
-        }
-        self.directives.push_back(directive);
+            Plan { purpose: Purpose::Advertised, limit, avoid: None, permit: None },
+        );
+        self.attempts.resolve(conn, lookup);
+        Some(conn)
     }
 
-    /// Dials one of `addresses`, another one each time. One at whose opt-in a link died goes first: it is to be seen
-    /// whether that was why.
-    pub(super) fn dial_any(&mut self, now: Instant, conn: ConnId, addresses: &[Peer]) {
-        let suspects: Vec<Peer> =
-            addresses.iter().filter(|peer| self.knowledge.is_suspect(peer)).cloned().collect();
-        let addresses = if suspects.is_empty() { addresses } else { &suspects };
-        let turn = self.dials;
-        self.dials = self.dials.wrapping_add(1);
-        match turn.checked_rem(addresses.len()).and_then(|at| addresses.get(at)) {
-            Some(address) => self.dial(now, conn, address.clone()),
-            None => self.fail_attempt(now, conn, ConnectError::Resolve(io::ErrorKind::NotFound)),
-        }
-    }
-
-    /// Dials the target of a move, looking its name up first if it has one.
-    pub(super) fn dial_target(&mut self, now: Instant, conn: ConnId, target: &Endpoint) {
-        match target {
-            Endpoint::Tcp { host: Host::Name(name), port } => {
-                self.resolve(conn, Lookup::Target { port: *port }, name);
+    /// Lets the attempt `conn` go where `route` says.
+    fn follow(&mut self, now: Instant, conn: ConnId, route: Route) {
+        match route {
+            Route::OneOf(targets) => self.dial_one_of(now, conn, &targets),
+            Route::SourceAgain(targets) => {
+                self.attempts.avoid(conn, None);
+                self.dial_one_of(now, conn, &targets);
             }
-            named => self.dial_any(now, conn, &named.peer().into_iter().collect::<Vec<_>>()),
+            Route::Named(endpoint) => match endpoint {
+                Endpoint::Tcp { host: Host::Name(host), port } => {
+                    self.attempts.resolve(conn, Lookup { host, port, of: Named::Target });
+                }
+                literal => {
+                    let server_name = server_name(self.config.endpoint(), Some(&literal));
+                    let targets = literal.peer().map(|address| Target::new(address, server_name));
+                    self.dial_one_of(now, conn, &Vec::from_iter(targets));
+                }
+            },
+            Route::Configured => match self.lookup_of_configured() {
+                Some(lookup) => self.attempts.resolve(conn, lookup),
+                None => {
+                    let targets = self.config.endpoint().peer().map(Target::from);
+                    self.on_configured_resolved(now, conn, targets.into_iter().collect());
+                }
+            },
+            Route::Nowhere => self.attempts.forget(now, conn),
         }
     }
 
-    /// An attempt has failed: forgets it and decides what follows.
-    pub(super) fn fail_attempt(&mut self, now: Instant, conn: ConnId, error: ConnectError) {
-        self.end_attempt(now, conn, error, false);
+    /// The lookup of the configured name; `None` if an address is configured.
+    fn lookup_of_configured(&self) -> Option<Lookup> {
+        match self.config.endpoint() {
+            Endpoint::Tcp { host: Host::Name(host), port } => {
+                Some(Lookup { host: Arc::clone(host), port: *port, of: Named::Configured })
+            }
+            Endpoint::Tcp { host: Host::Ip(_), .. } | Endpoint::Unix(_) => None,
+        }
     }
 
-    /// `at_once`: the next attempt is a different one and does not wait.
-    pub(super) fn end_attempt(&mut self, now: Instant, conn: ConnId, error: ConnectError, at_once: bool) {
-        let Some(entry) = self.conns.get(conn) else { return };
-        if entry.phase == Phase::Resolving(Lookup::Advertised) {
-            return self.end_lookup(now, conn, None);
-        }
-        let replaces = entry.replaces;
-        if let (Some(address), Probe::Skip) = (&entry.address, entry.probe) {
-            // It failed without the opt-in as well: the opt-in was not why.
-            self.knowledge.set_suspect(address, false);
-        }
-        self.forget(conn, CloseCause::ByClient);
-        for of in self.moves.values_mut().filter(|of| of.turn_taken_by == Some(conn)) {
-            of.turn_taken_by = None;
-            // What is tried again without the opt-in is the same place.
-            of.turn_after_close += usize::from(!at_once);
-        }
-        if let Some(from) = replaces {
-            self.handoff_failed(now, from, conn, error, at_once);
-            return;
-        }
-        self.emit(Event::ConnectFailed { conn, error: error.clone() });
-        self.report_failure(conn, error, at_once);
+    /// The configured endpoint leads to `targets`.
+    fn on_configured_resolved(&mut self, now: Instant, conn: ConnId, targets: Vec<Target>) {
+        let conns = &self.conns;
+        let attempts = &self.attempts;
+        let route = match self.attempts.purpose(conn) {
+            Some(Purpose::Open(_)) => self.moves.route_open(
+                conn,
+                targets,
+                |peer| conns.is_connected_to(peer),
+                |dial| attempts.contains(dial),
+            ),
+            Some(Purpose::Replace { from, source, .. }) => {
+                self.moves.route_handoff(now, source, *from, targets)
+            }
+            Some(Purpose::Advertised) | None => return,
+        };
+        self.follow(now, conn, route);
     }
 
-    pub(super) fn report_failure(&mut self, conn: ConnId, error: ConnectError, at_once: bool) {
-        let redial = match (at_once, error.is_transient()) {
-            (true, _) => Redial::AtOnce,
-            (false, true) => Redial::AfterPause,
-            (false, false) => Redial::Hopeless,
+    /// Dials one of `targets`, another one each time. One at whose opt-in a link died goes first: it is to be seen whether
+    /// that was why.
+    fn dial_one_of(&mut self, now: Instant, conn: ConnId, targets: &[Target]) {
+        let is_suspect = |target: &&Target| self.knowledge.is_suspect(&target.address);
+        let suspects: Vec<Target> = targets.iter().filter(is_suspect).cloned().collect();
+        let targets = if suspects.is_empty() { targets } else { &suspects };
+        match self.attempts.choose(targets) {
+            Some(target) => {
+                let probe = self.knowledge.probe(now, &target.address);
+                self.attempts.dial(now, conn, target, probe);
+            }
+            None => self.attempts.fail(now, conn, ConnectError::Resolve(io::ErrorKind::NotFound)),
+        }
+    }
+
+    pub(super) fn on_step(&mut self, now: Instant, step: Step) {
+        match step {
+            Step::Resolve { conn, host } => self.directives.push_back(Directive::Resolve { conn, host }),
+            Step::Resolved { conn, of: Named::Target, targets, .. } => self.dial_one_of(now, conn, &targets),
+            Step::Resolved { conn, purpose: Purpose::Advertised, targets, .. } => {
+                self.attempts.forget(now, conn);
+                let answer: Vec<_> = targets.into_iter().map(|target| target.address).collect();
+                self.on_advertised(now, &answer);
+            }
+            Step::Resolved { conn, targets, .. } => {
+                let answer: Vec<_> = targets.iter().map(|target| target.address.clone()).collect();
+                self.note_advertised(&answer);
+                self.on_configured_resolved(now, conn, targets);
+            }
+            Step::Dial { conn, target, probe, until, purpose } => {
+                let mut replaces = None;
+                if let Purpose::Replace { from, number, .. } = purpose {
+                    replaces = Some(from);
+                    let (address, attempt) = (target.address.clone(), number);
+                    self.emit(Event::HandoffDialing { from, to: conn, address, attempt });
+                }
+                self.directives.push_back(Directive::Dial { conn, target, probe, until, replaces });
+            }
+            Step::Ended(ended) => self.on_ended(now, ended),
+        }
+    }
+
+    fn on_ended(&mut self, now: Instant, ended: Ended) {
+        let Ended { conn, purpose, end, dialled, must_close } = ended;
+        let failure = match end {
+            End::Ready(ready) => return self.on_ready(now, conn, purpose, ready),
+            End::Failed { error, retry } => Some((error, retry)),
+            End::Cancelled => None,
+        };
+        self.ids.remove(conn);
+        self.vacate(conn);
+        if purpose == Purpose::Advertised {
+            self.advertised.end_lookup(conn);
+        } else if let Some((error, retry)) = failure {
+            if let Some((target, Probe::Skip)) = &dialled {
+                // It failed without the opt-in as well: the opt-in was not why.
+                self.knowledge.set_suspect(&target.address, false);
+            }
+            self.on_failed(now, conn, purpose, error, retry);
+        }
+        if must_close {
+            self.close(conn, CloseCause::ByClient);
+        }
+    }
+
+    fn on_failed(&mut self, now: Instant, conn: ConnId, purpose: Purpose, error: ConnectError, retry: Retry) {
+        match purpose {
+            Purpose::Replace { from, source, .. } if self.conns.contains(from) => match retry {
+                Retry::AtOnce => self.moves.handle_failed_at_once(now, &source, from, error),
+                Retry::Later => self.moves.handle_failed(now, &source, from, error),
+            },
+            Purpose::Replace { from, source, .. } => {
+                // The old connection is gone as well: opening another one is the owner's business.
+                self.moves.handle_gone(now, &source, from);
+                self.report_failure(conn, error, retry);
+            }
+            Purpose::Open(_) => {
+                // What is tried again without the opt-in is the same place.
+                self.moves.handle_open_failed(conn, retry == Retry::Later);
+                self.emit(Event::ConnectFailed { conn, error: error.clone() });
+                self.report_failure(conn, error, retry);
+            }
+            Purpose::Advertised => {}
+        }
+    }
+
+    pub(super) fn report_failure(&mut self, conn: ConnId, error: ConnectError, retry: Retry) {
+        let redial = match retry {
+            Retry::AtOnce => Redial::AtOnce,
+            Retry::Later if error.is_transient() => Redial::AfterPause,
+            Retry::Later => Redial::Hopeless,
         };
         self.directives.push_back(Directive::Failed { conn, error, redial });
-    }
-
-    /// Dials one of the name's addresses that no live move retires; if none is left, the target of a move; and if the
-    /// server named none, the addresses there are, because a virtual one may lead to the new node.
-    fn dial_away_from_retiring(&mut self, now: Instant, conn: ConnId, addresses: Vec<Peer>) {
-        let kept: Vec<Peer> =
-            addresses.iter().filter(|peer| !self.moves.contains_key(*peer)).cloned().collect();
-        let Some(source) = addresses.iter().find(|peer| self.moves.contains_key(*peer)).cloned() else {
-            return self.dial_any(now, conn, &addresses);
-        };
-        if !self.by_peer.contains_key(&source) {
-            return self.dial_after_close(now, conn, &source, kept);
-        }
-        if kept.is_empty() {
-            self.dial_target_of(now, conn, &source)
-        } else {
-            self.dial_any(now, conn, &kept)
-        }
-    }
-
-    /// The last connection to `source` is lost, and names may follow seconds later: tries the target, then the name's
-    /// other addresses, then the same address, which may lead to the new node by now, and so on; the next one when one
-    /// has failed.
-    fn dial_after_close(&mut self, now: Instant, conn: ConnId, source: &Peer, kept: Vec<Peer>) {
-        let Some(of) = self.moves.get_mut(source) else { return };
-        let is_dialing = |taker: ConnId| self.conns.get(taker).is_some_and(Conn::is_attempt);
-        if !of.turn_taken_by.is_some_and(is_dialing) {
-            of.turn_taken_by = Some(conn);
-        }
-        match of.turn_after_close % (kept.len() + 2) {
-            0 => self.dial_target_of(now, conn, source),
-            nth => self.dial(now, conn, kept.into_iter().nth(nth - 1).unwrap_or_else(|| source.clone())),
-        }
-    }
-
-    fn dial_target_of(&mut self, now: Instant, conn: ConnId, source: &Peer) {
-        let Some(of) = self.moves.get(source) else { return };
-        match (of.landed.clone(), of.target.clone()) {
-            (Some(landed), _) => self.dial(now, conn, landed),
-            (None, Some(MoveTarget::Endpoint(target))) => self.dial_target(now, conn, &target),
-            (None, Some(MoveTarget::SameName) | None) => self.dial(now, conn, source.clone()),
-        }
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::endpoint::Peer;
+use crate::endpoint::Target;
 use crate::error::{CloseCause, ConnectError};
 use crate::event::{Event, WindowScope};
 use crate::handshake::Probe;
@@ -28,8 +28,8 @@ pub enum Directive {
     Dial {
         /// The connection.
         conn: ConnId,
-        /// Where to.
-        address: Peer,
+        /// Where to, and who must be there.
+        target: Target,
         /// What the handshake does about the opt-in.
         probe: Probe,
         /// When the coordinator gives the attempt up by itself and says `Close`; `None` is never.
@@ -42,12 +42,33 @@ pub enum Directive {
         /// The connection.
         conn: ConnId,
     },
-    /// From now on new requests go to `to`, those included that `from` has not written yet. `from` may be gone.
+    /// From now on new requests go to `to`, those included that `from` has not written yet. `from` may be gone. For a
+    /// connection that is held this is the answer to `handle_switched`, unless `from` was lost before `to` was ready.
     CutOver {
         /// The old connection.
         from: ConnId,
         /// The new connection, which is ready.
         to: ConnId,
+    },
+    /// `to` is ready to take the place of `from`, which was opened to be [held](Role::Held) and serves on. Switch when its user
+    /// can, and report with [`Coordinator::handle_switched`](super::Coordinator::handle_switched); `CutOver` and `Drain`
+    /// follow. If a newer move or the loss of `to` comes first, another `Successor` may follow. At `until` the coordinator
+    /// closes `from` and says `Lost`.
+    Successor {
+        /// The old connection.
+        from: ConnId,
+        /// The new connection, which is ready.
+        to: ConnId,
+        /// The deadline of the move.
+        until: Instant,
+    },
+    /// A connection that was serving is lost, and this is what is there in its place. Said once for each; not said of
+    /// connections that drain, whose places were taken before.
+    Lost {
+        /// The connection. The coordinator has forgotten it.
+        conn: ConnId,
+        /// Whether to open another one.
+        replacement: Replacement,
     },
     /// Give `conn` no new requests; report with `handle_drained` when every reply is in, at once if none is owed. At
     /// `until` the coordinator says `Close`.
@@ -106,6 +127,31 @@ pub enum Directive {
     },
     /// Something to observe.
     Emit(Event),
+}
+
+/// Who decides when a connection is given up for its successor. The set is closed: there is no third one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Role {
+    /// The coordinator: requests of many callers share the connection, and none of them cares which one carries it. When a
+    /// successor is ready it takes over at once ([`Directive::CutOver`]).
+    #[default]
+    Shared,
+    /// The owner: the connection has a state that somebody relies on (a watched key, a subscription, a command that blocks).
+    /// When a successor is ready the owner is asked ([`Directive::Successor`]) and switches when it can.
+    Held,
+}
+
+/// What is there in the place of a connection that was lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Replacement {
+    /// Nothing: open another one if it is still needed.
+    Missing,
+    /// This one is being dialled: open nothing. It ends in [`Directive::CutOver`], or in [`Directive::Failed`] like one that
+    /// was opened.
+    Dialing(ConnId),
+    /// This one is ready, and the owner was asked to switch to it: it serves from now on. Open nothing.
+    Ready(ConnId),
 }
 
 /// When to dial again after a failure.

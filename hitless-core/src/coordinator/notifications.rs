@@ -2,8 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use super::moves::{Departure, MoveKey};
-use super::{Coordinator, Directive, Phase};
+use super::attempts::Purpose;
+use super::moves::{Departure, Destination, MoveKey};
+use super::{Coordinator, Directive};
 use crate::endpoint::Peer;
 use crate::event::{Event, Ignored, WindowScope};
 use crate::ids::ConnId;
@@ -15,73 +16,117 @@ use crate::windows::{Cause, opener_end};
 
 /// Where a notification came from, and when.
 #[derive(Clone, Debug)]
-pub(super) struct News {
+pub(super) struct Origin {
     pub(super) conn: ConnId,
     pub(super) peer: Peer,
     pub(super) at: Instant,
 }
 
-/// The window that a notification opened at its arrival.
-pub(super) type Opened = (WindowScope, Cause);
+/// What a notification did at its arrival, or why it does nothing at all.
+pub(super) type Arrival = Result<Effect, Ignored>;
+
+/// What a notification did at its arrival.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Effect {
+    /// The window that it opened.
+    pub(super) window: Option<(WindowScope, Cause)>,
+    /// Of a MOVING: where it leads.
+    pub(super) destination: Option<Destination>,
+}
 
 impl Coordinator {
     /// A maintenance notification arrived on `conn`.
     pub fn handle_notification(&mut self, now: Instant, conn: ConnId, notification: &Notification) {
-        let Some(peer) = self.conns.get(conn).and_then(|entry| entry.peer.clone()) else { return };
+        let Some(peer) = self.peer(conn).cloned() else { return };
         let (kind, seq) = (notification.kind(), notification.seq());
         self.emit(Event::NotificationReceived { conn, kind, seq });
-        let news = News { conn, peer, at: now };
-        let arrival = self.announce(now, &news, notification);
+        let origin = Origin { conn, peer, at: now };
+        let arrival = self.announce(now, &origin, notification);
         if let Err(reason) = arrival {
             self.ignore(conn, kind, seq, reason);
         }
-        let is_applicable = arrival.is_ok();
-        if !self.begin_review(now, &news, notification, arrival) && is_applicable {
-            self.apply(now, &news, notification);
+        if let Some(arrival) = self.begin_review(now, &origin, notification, arrival)
+            && let Ok(effect) = arrival
+        {
+            self.apply(now, &origin, notification, effect);
         }
-        self.put_to_work(now);
+        self.settle(now);
     }
 
-    /// What does not wait for a review: the window of what is news.
-    pub(super) fn announce(
-        &mut self,
-        now: Instant,
-        news: &News,
-        notification: &Notification,
-    ) -> Result<Option<Opened>, Ignored> {
+    /// What does not wait for a review: whether it is news, and its window.
+    pub(super) fn announce(&mut self, now: Instant, origin: &Origin, notification: &Notification) -> Arrival {
+        if self.is_ending(origin.conn) && !notification.kind().is_completion() {
+            return Err(Ignored::ConnectionEnding);
+        }
         match notification {
-            Notification::Moving { grace, .. } => {
-                if let Some(reason) = self.reason_at_arrival(now, news, notification) {
-                    return Err(reason);
-                }
-                let scope = WindowScope::Peer(news.peer.clone());
-                Ok(self.open_announced(now, scope, notification, after(news.at, *grace)))
-            }
+            Notification::Moving { grace, .. } => self.announce_move(now, origin, notification, *grace),
             Notification::Migrating { starts_in, .. } | Notification::FailingOver { starts_in, .. } => {
-                self.on_opener(now, news, notification, WindowScope::Database, *starts_in)
+                self.announce_window(now, origin, notification, WindowScope::Database, *starts_in)
             }
             Notification::SlotsMigrating { .. } => {
-                let scope = WindowScope::Peer(news.peer.clone());
-                self.on_opener(now, news, notification, scope, None)
+                let scope = WindowScope::Peer(origin.peer.clone());
+                self.announce_window(now, origin, notification, scope, None)
             }
             Notification::Migrated { .. }
             | Notification::FailedOver { .. }
-            | Notification::SlotsMigrated { .. } => Ok(None),
+            | Notification::SlotsMigrated { .. } => Ok(Effect::default()),
         }
     }
 
+    fn announce_move(
+        &mut self,
+        now: Instant,
+        origin: &Origin,
+        moving: &Notification,
+        grace: Duration,
+    ) -> Arrival {
+        let Some(key) = MoveKey::of(&origin.peer, moving) else { return Ok(Effect::default()) };
+        if key.target.address().as_ref() == Some(&key.source) {
+            return Err(Ignored::AlreadyThere);
+        }
+        if let Some(reason) = self.outdated(now, origin, moving) {
+            return Err(reason);
+        }
+        // A copy of one that is being reviewed shares its fate.
+        if self.reviews.any(|origin, waiting| MoveKey::of(&origin.peer, waiting).as_ref() == Some(&key)) {
+            return Err(Ignored::Duplicate);
+        }
+        let destination = self.judge(&key.target, &key.source);
+        if destination.leads_back_to(&key.source) {
+            return Err(Ignored::AlreadyThere);
+        }
+        let scope = WindowScope::Peer(origin.peer.clone());
+        let window = self.open_announced(now, scope, moving, after(origin.at, grace));
+        Ok(Effect { window, destination: Some(destination) })
+    }
+
+    fn announce_window(
+        &mut self,
+        now: Instant,
+        origin: &Origin,
+        opener: &Notification,
+        scope: WindowScope,
+        starts_in: Option<Duration>,
+    ) -> Arrival {
+        let until = opener_end(origin.at, starts_in, self.config.maintenance().relaxed_timeout());
+        let window = self.open_announced(now, scope, opener, until).ok_or(Ignored::Duplicate)?;
+        Ok(Effect { window: Some(window), destination: None })
+    }
+
     /// The rest: what a veto prevents.
-    pub(super) fn apply(&mut self, now: Instant, news: &News, notification: &Notification) -> Handled {
+    pub(super) fn apply(
+        &mut self,
+        now: Instant,
+        origin: &Origin,
+        notification: &Notification,
+        effect: Effect,
+    ) -> Handled {
         match notification {
-            Notification::Moving { seq, grace, target } => {
-                let key = MoveKey { source: news.peer.clone(), seq: *seq, target: target.clone() };
-                let deadline = after(news.at, *grace);
-                let target = target.clone();
-                self.start_move(
-                    now,
-                    key,
-                    Departure { announced_at: news.at, deadline, target, announced: true },
-                );
+            Notification::Moving { grace, .. } => {
+                let key = MoveKey::of(&origin.peer, notification);
+                if let (Some(key), Some(destination)) = (key, effect.destination) {
+                    self.begin_move(now, key, origin.at, after(origin.at, *grace), destination);
+                }
                 Handled::Applied
             }
             Notification::Migrating { .. }
@@ -89,121 +134,96 @@ impl Coordinator {
             | Notification::SlotsMigrating { .. } => Handled::Applied,
             Notification::Migrated { .. }
             | Notification::FailedOver { .. }
-            | Notification::SlotsMigrated { .. } => self.on_completion(now, news.conn, notification),
+            | Notification::SlotsMigrated { .. } => self.on_completion(now, origin.conn, notification),
         }
     }
 
-    /// A move that a reviewer has changed: it is still the move that the server announced, so that its copies are
-    /// recognised.
-    pub(super) fn move_as_replaced(
+    /// A reviewer has changed where and when a move leads: it is still the move that the server announced, so that its copies
+    /// are recognised.
+    pub(super) fn apply_redirected(
         &mut self,
         now: Instant,
-        news: &News,
+        origin: &Origin,
         original: &Notification,
-        opened: Option<Opened>,
-        grace: Duration,
-        target: MoveTarget,
+        effect: Effect,
+        (grace, target): (Duration, &MoveTarget),
     ) -> Handled {
-        let Some(key) = MoveKey::of(&news.peer, original) else { return Handled::Applied };
-        let deadline = after(news.at, grace);
-        self.take_back(opened);
-        self.open_announced(now, WindowScope::Peer(news.peer.clone()), original, deadline);
-        self.start_move(now, key, Departure { announced_at: news.at, deadline, target, announced: true });
+        let Some(key) = MoveKey::of(&origin.peer, original) else { return Handled::Applied };
+        let deadline = after(origin.at, grace);
+        self.take_back(effect);
+        self.open_announced(now, WindowScope::Peer(origin.peer.clone()), original, deadline);
+        let destination = self.judge(target, &key.source);
+        self.begin_move(now, key, origin.at, deadline, destination);
         Handled::Applied
     }
 
-    /// Why a notification that was news at its arrival is none any more.
+    fn begin_move(
+        &mut self,
+        now: Instant,
+        key: MoveKey,
+        announced_at: Instant,
+        deadline: Instant,
+        destination: Destination,
+    ) {
+        let residents = self.conns.serving_at(&key.source);
+        let departure = Departure { announced_at, deadline, destination, is_announced: true };
+        self.moves.begin(now, key, departure, &residents);
+    }
+
+    /// Asks the policy on targets.
+    fn judge(&self, target: &MoveTarget, source: &Peer) -> Destination {
+        let MoveTarget::Endpoint(endpoint) = target else { return Destination::SameName };
+        match self.config.maintenance().judge_target(endpoint, source) {
+            TargetVerdict::Allow => Destination::Endpoint(endpoint.clone()),
+            TargetVerdict::Rewrite(to) => Destination::Rewritten { announced: endpoint.clone(), to },
+            TargetVerdict::Veto => Destination::Vetoed(endpoint.clone()),
+        }
+    }
+
+    /// Why a MOVING changes nothing, if so. Late joiners are told of a running move again, and so are connections that have
+    /// just arrived at its target: reacting to that would never end.
     pub(super) fn outdated(
         &mut self,
         now: Instant,
-        news: &News,
+        origin: &Origin,
         notification: &Notification,
     ) -> Option<Ignored> {
-        let key = MoveKey::of(&news.peer, notification)?;
-        self.reason_to_ignore(now, news.conn, &key)
-    }
-
-    /// Why this MOVING changes nothing, if so.
-    fn reason_at_arrival(&mut self, now: Instant, news: &News, moving: &Notification) -> Option<Ignored> {
-        let key = MoveKey::of(&news.peer, moving)?;
-        if self.conns.get(news.conn).is_some_and(|entry| entry.ending) {
-            return Some(Ignored::ConnectionEnding);
-        }
-        if key.target.address().as_ref() == Some(&key.source) {
-            return Some(Ignored::AlreadyThere);
-        }
-        if let Some(reason) = self.reason_to_ignore(now, news.conn, &key) {
-            return Some(reason);
-        }
-        // A copy of one that is being reviewed shares its fate.
-        if self.reviews.any(|news, waiting| MoveKey::of(&news.peer, waiting).as_ref() == Some(&key)) {
-            return Some(Ignored::Duplicate);
-        }
-        let MoveTarget::Endpoint(target) = &key.target else { return None };
-        match self.config.maintenance().judge_target(target, &key.source) {
-            TargetVerdict::Rewrite(reached) if reached.peer().as_ref() == Some(&key.source) => {
-                Some(Ignored::AlreadyThere)
-            }
-            TargetVerdict::Rewrite(_) | TargetVerdict::Allow | TargetVerdict::Veto => None,
-        }
-    }
-
-    /// Late joiners are told of a running move again, and so are connections that have just arrived at its target:
-    /// reacting to that would never end.
-    fn reason_to_ignore(&mut self, now: Instant, conn: ConnId, key: &MoveKey) -> Option<Ignored> {
-        let arrived = |of: &super::Move| {
-            of.key.seq == key.seq && of.key.target == key.target && of.landed.as_ref() == Some(&key.source)
-        };
+        let key = MoveKey::of(&origin.peer, notification)?;
         // What was found out without a word of the server gives way to its word.
-        if let Some(live) = self.moves.get(&key.source).filter(|live| live.announced) {
-            if live.key != *key {
-                return (key.seq < live.key.seq).then_some(Ignored::Stale);
+        if let Some(live) = self.moves.announced(&key.source) {
+            if *live != key {
+                return (key.seq < live.seq).then_some(Ignored::Stale);
             }
-            let source = live.key.source.clone();
-            if self.is_led_here_by_newer(conn, key.seq) {
-                // The address is in service again, whatever was said of it before.
-                return Some(Ignored::Stale);
-            }
-            if let Some(entry) = self.conns.get_mut(conn).filter(|entry| entry.phase == Phase::Negotiating) {
-                let own = entry.replaces.and_then(|from| self.handoffs.get(&from));
-                if own.is_some_and(|handoff| handoff.source == source) {
-                    // The dial led to the retiring node after all. One that a move has led to a node which retires in turn
-                    // is in its right place, and leaves it again as everybody there does.
-                    entry.avoid = Some(source);
-                }
-            }
-            return Some(Ignored::Duplicate);
+            return Some(self.repeated_to(origin.conn, &key));
         }
-        if self.moves.values().any(arrived) {
+        if self.moves.has_led_to_source_of(&key) {
             return Some(Ignored::AlreadyThere);
         }
-        if self.finished.contains(now, key) {
+        if self.moves.is_remembered(now, &key) {
             return Some(Ignored::Duplicate);
         }
-        let newer = |known: &MoveKey| known.source == key.source && known.seq > key.seq;
-        self.finished.iter(now).any(newer).then_some(Ignored::Stale)
+        self.moves.remembers_newer(now, &key).then_some(Ignored::Stale)
     }
 
-    /// Whether `conn` is dialled on behalf of a move that is newer than `seq`.
-    fn is_led_here_by_newer(&self, conn: ConnId, seq: Seq) -> bool {
-        let replaces = self.conns.get(conn).and_then(|entry| entry.replaces);
-        let handoff = replaces.and_then(|from| self.handoffs.get(&from));
-        handoff.and_then(|handoff| self.moves.get(&handoff.source)).is_some_and(|of| of.key.seq > seq)
-    }
-
-    fn on_opener(
-        &mut self,
-        now: Instant,
-        news: &News,
-        opener: &Notification,
-        scope: WindowScope,
-        starts_in: Option<Duration>,
-    ) -> Result<Option<Opened>, Ignored> {
-        if self.conns.get(news.conn).is_some_and(|entry| entry.ending) {
-            return Err(Ignored::ConnectionEnding);
+    /// The live move `key` was announced on `conn` once more.
+    fn repeated_to(&mut self, conn: ConnId, key: &MoveKey) -> Ignored {
+        let Some(Purpose::Replace { source: left, .. }) = self.attempts.purpose(conn) else {
+            return Ignored::Duplicate;
+        };
+        if self.moves.seq(left).is_some_and(|seq| seq > key.seq) {
+            // A newer move leads here: the address is in service again, whatever was said of it before.
+            return Ignored::Stale;
         }
-        let until = opener_end(news.at, starts_in, self.config.maintenance().relaxed_timeout());
-        self.open_announced(now, scope, opener, until).map(Some).ok_or(Ignored::Duplicate)
+        if *left == key.source && self.attempts.negotiation(conn).is_some() {
+            // The dial led to the retiring node after all. One that a move has led to a node which retires in turn is in its
+            // right place, and leaves it again as everybody there does.
+            self.attempts.avoid(conn, Some(key.source.clone()));
+        }
+        Ignored::Duplicate
+    }
+
+    fn is_ending(&self, conn: ConnId) -> bool {
+        self.attempts.is_ending(conn) || self.conns.get(conn).is_some_and(|conn| conn.is_ending())
     }
 
     fn on_completion(&mut self, now: Instant, conn: ConnId, notification: &Notification) -> Handled {
@@ -229,15 +249,15 @@ impl Coordinator {
         scope: WindowScope,
         notification: &Notification,
         until: Instant,
-    ) -> Option<Opened> {
+    ) -> Option<(WindowScope, Cause)> {
         let cause = Cause::of(notification)?;
         let kind = Some(notification.kind());
         self.open_window(now, scope.clone(), cause.clone(), kind, until).then_some((scope, cause))
     }
 
     /// Closes the window that a notification opened before it was found to have no effect.
-    pub(super) fn take_back(&mut self, opened: Option<Opened>) {
-        let Some((scope, cause)) = opened else { return };
+    pub(super) fn take_back(&mut self, effect: Effect) {
+        let Some((scope, cause)) = effect.window else { return };
         for (scope, _) in self.windows.close(|open, of| *open == scope && *of == cause) {
             self.window_closed(scope, false);
         }

@@ -2,27 +2,20 @@
 
 use std::collections::BTreeMap;
 
-use super::{Coordinator, Lookup, Phase};
+use super::Coordinator;
 use crate::endpoint::Peer;
 
 impl Coordinator {
     /// Serving and draining connections per address, and what the handoffs do: computed from the live state.
     #[must_use]
     pub fn stats(&self) -> CoordinatorStats {
-        let mut connections: BTreeMap<Peer, u32> = BTreeMap::new();
-        let mut dialing = 0;
-        for (_, entry) in self.conns.iter() {
-            match &entry.peer {
-                Some(peer) if !entry.is_attempt() => *connections.entry(peer.clone()).or_default() += 1,
-                _ => dialing += usize::from(entry.phase != Phase::Resolving(Lookup::Advertised)),
-            }
-        }
+        let count = |(peer, count): (&Peer, usize)| (peer.clone(), u32::try_from(count).unwrap_or(u32::MAX));
         CoordinatorStats {
-            connections,
-            dialing,
+            connections: self.conns.count_by_peer().map(count).collect(),
+            dialing: self.attempts.count(),
             moves: self.moves.len(),
-            handoffs_working: self.working.len(),
-            handoffs_queued: self.queue.len(),
+            handoffs_working: self.attempts.working(),
+            handoffs_queued: self.moves.queued(),
             windows: self.windows.len(),
         }
     }

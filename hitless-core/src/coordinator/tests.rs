@@ -6,6 +6,7 @@ mod table;
 mod targets;
 mod times;
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use proptest::prelude::*;
@@ -15,6 +16,7 @@ use crate::config::maintenance;
 use crate::endpoint::Endpoint;
 use crate::event::Ignored;
 use crate::handshake::ErrorCode;
+use crate::ids::ReviewId;
 use crate::mode::Support;
 use crate::notification::{MoveTarget, Notification, NotificationKind, Seq};
 use crate::review::Handled;
@@ -50,6 +52,8 @@ struct World {
     asked_again: Vec<ConnId>,
     closed: Vec<(ConnId, CloseCause)>,
     failed: Vec<Redial>,
+    successors: Vec<(ConnId, ConnId, Instant)>,
+    lost: Vec<(ConnId, Replacement)>,
     lookups: Vec<ConnId>,
     reviews: Vec<(ReviewId, ConnId)>,
     handled: Vec<Handled>,
@@ -74,6 +78,8 @@ impl World {
             asked_again: Vec::new(),
             closed: Vec::new(),
             failed: Vec::new(),
+            successors: Vec::new(),
+            lost: Vec::new(),
             lookups: Vec::new(),
             reviews: Vec::new(),
             handled: Vec::new(),
@@ -83,7 +89,7 @@ impl World {
     fn drain(&mut self) {
         while let Some(directive) = self.coordinator.poll_directive() {
             match directive {
-                Directive::Dial { conn, address, probe, .. } => self.dials.push((conn, address, probe)),
+                Directive::Dial { conn, target, probe, .. } => self.dials.push((conn, target.address, probe)),
                 Directive::CutOver { from, to } => self.cut_over.push((from, to)),
                 Directive::Close { conn, cause } => {
                     self.dials.retain(|(dialled, ..)| *dialled != conn);
@@ -96,6 +102,8 @@ impl World {
                 Directive::Reviewed { handled, .. } => self.handled.push(handled),
                 Directive::OptIn { conn } => self.asked_again.push(conn),
                 Directive::Drain { conn, .. } => self.draining.push(conn),
+                Directive::Successor { from, to, until } => self.successors.push((from, to, until)),
+                Directive::Lost { conn, replacement } => self.lost.push((conn, replacement)),
                 Directive::Serve { .. } | Directive::Windows { .. } => {}
             }
         }
@@ -103,7 +111,7 @@ impl World {
 
     /// Opens `count` connections to the configured address.
     fn connected(&mut self, count: usize) -> Vec<ConnId> {
-        let conns: Vec<ConnId> = (0..count).map(|_| self.coordinator.open(self.now)).collect();
+        let conns: Vec<ConnId> = (0..count).map(|_| self.coordinator.open(self.now, Role::Shared)).collect();
         self.drain();
         self.answer_dials();
         conns
@@ -329,7 +337,7 @@ fn no_loop_is_possible_by_way_of_moves_that_share_an_id() {
     let mut world = World::new("127.0.0.1:1", 3);
     let mut at: BTreeMap<u16, ConnId> = BTreeMap::new();
     for port in 1..4 {
-        let conn = world.coordinator.open(world.now);
+        let conn = world.coordinator.open(world.now, Role::Shared);
         world.drain();
         world.dials.clear();
         world.coordinator.handle_connected(world.now, conn, peer(port));
@@ -503,12 +511,12 @@ fn a_connection_that_is_opened_during_a_move_goes_to_the_target() {
     let conns = world.connected(1);
     world.notify(conns[0], &moving(1, 2 * SECOND, 2));
     world.answer_dials();
-    world.coordinator.open(world.now);
+    world.coordinator.open(world.now, Role::Shared);
     world.drain();
     assert_eq!(world.dials[0].1, peer(2));
     world.answer_dials();
     while world.next_timeout(world.now + 120 * SECOND) {}
-    world.coordinator.open(world.now);
+    world.coordinator.open(world.now, Role::Shared);
     world.drain();
     assert_eq!(world.dials[0].1, peer(1));
 }
@@ -517,7 +525,7 @@ fn a_connection_that_is_opened_during_a_move_goes_to_the_target() {
 #[test]
 fn without_a_target_the_name_is_watched() {
     let mut world = World::new("redis.example.com:1", 2);
-    let conns: Vec<ConnId> = (0..2).map(|_| world.coordinator.open(world.now)).collect();
+    let conns: Vec<ConnId> = (0..2).map(|_| world.coordinator.open(world.now, Role::Shared)).collect();
     world.drain();
     for conn in &conns {
         world.coordinator.handle_resolved(world.now, *conn, Ok(vec!["10.0.0.1".parse().unwrap()]));
@@ -601,7 +609,7 @@ fn a_short_move_without_a_target_is_tried() {
 #[test]
 fn a_link_that_dies_at_the_opt_in_is_dialled_again_without() {
     let mut world = World::new("127.0.0.1:1", 1);
-    world.coordinator.open(world.now);
+    world.coordinator.open(world.now, Role::Shared);
     world.drain();
     let (conn, address, probe) = world.dials.remove(0);
     assert_eq!(probe, Probe::OptIn);
@@ -609,7 +617,7 @@ fn a_link_that_dies_at_the_opt_in_is_dialled_again_without() {
     world.coordinator.handle_lost_at_opt_in(world.now, conn, CloseCause::ByServer);
     world.drain();
     assert_eq!(world.failed, [Redial::AtOnce]);
-    world.coordinator.open(world.now);
+    world.coordinator.open(world.now, Role::Shared);
     world.drain();
     let (conn, address, probe) = world.dials.remove(0);
     assert_eq!(probe, Probe::Skip);
@@ -622,7 +630,7 @@ fn a_link_that_dies_at_the_opt_in_is_dialled_again_without() {
 #[test]
 fn an_attempt_that_takes_too_long_is_given_up() {
     let mut world = World::new("127.0.0.1:1", 1);
-    let conn = world.coordinator.open(world.now);
+    let conn = world.coordinator.open(world.now, Role::Shared);
     world.drain();
     assert!(world.next_timeout(world.now + 5 * SECOND));
     assert_eq!(world.closed, [(conn, CloseCause::ByClient)]);
@@ -701,7 +709,7 @@ fn an_announcement_behind_the_end_of_the_stream_opens_nothing() {
 fn after_the_close_every_place_that_may_serve_is_tried() {
     let mut world = World::new("redis.example.com:1", 1);
     let answer = || Ok(vec!["10.0.0.1".parse().unwrap(), "10.0.0.9".parse().unwrap()]);
-    let conn = world.coordinator.open(world.now);
+    let conn = world.coordinator.open(world.now, Role::Shared);
     world.coordinator.handle_resolved(world.now, conn, answer());
     world.drain();
     assert_eq!(world.dials[0].1.to_string(), "10.0.0.1:1");
@@ -712,7 +720,7 @@ fn after_the_close_every_place_that_may_serve_is_tried() {
     world.drain();
     let mut tried = Vec::new();
     for _ in 0..4 {
-        let conn = world.coordinator.open(world.now);
+        let conn = world.coordinator.open(world.now, Role::Shared);
         world.coordinator.handle_resolved(world.now, conn, answer());
         world.drain();
         tried.extend(world.dials.iter().map(|(_, address, _)| address.to_string()));
@@ -804,7 +812,7 @@ proptest! {
             let now = world.now;
             match fact {
                 Fact::Open if conns.len() < 20 => {
-                    conns.push(world.coordinator.open(now));
+                    conns.push(world.coordinator.open(now, Role::Shared));
                 }
                 Fact::Open => {}
                 Fact::Connect(at) => world.coordinator.handle_connected(now, nth(at), peer(1 + at as u16 % 3)),
@@ -848,6 +856,6 @@ proptest! {
         }
         let stats = world.coordinator.stats();
         prop_assert_eq!(&stats, &CoordinatorStats::default());
-        prop_assert!(world.coordinator.handoffs.is_empty());
+        prop_assert!(world.coordinator.moves.is_empty());
     }
 }

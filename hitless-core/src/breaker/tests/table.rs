@@ -22,9 +22,9 @@ fn in_state(name: &str, now: Instant) -> (Breaker, Vec<Permit>) {
     let mut permits = Vec::new();
     match name {
         "closed" | "half-open" => {}
-        "closed, one failure" => attempt(&mut breaker, now, Verdict::Failure),
+        "closed, one failure" => attempt(&mut breaker, now, AttemptEnd::Failure),
         "open" => breaker = opened(now),
-        "half-open, one success" => attempt(&mut breaker, now, Verdict::Success),
+        "half-open, one success" => attempt(&mut breaker, now, AttemptEnd::Success),
         "half-open, all trials out" => permits.extend([(); 2].map(|()| breaker.try_acquire(now).unwrap())),
         other => panic!("{other}"),
     }
@@ -51,17 +51,17 @@ fn table_of_states_and_events() {
     for name in STATES {
         let asked = in_state(name, now).0.try_acquire(now);
         let mut row = vec![name.to_owned(), if asked.is_ok() { "permit" } else { "denied" }.to_owned()];
-        for verdict in [Verdict::Success, Verdict::Failure, Verdict::Cancelled] {
+        for end in [AttemptEnd::Success, AttemptEnd::Failure, AttemptEnd::Cancelled] {
             let (mut breaker, mut permits) = in_state(name, now);
             let Some(permit) = breaker.try_acquire(now).ok().or_else(|| permits.pop()) else {
                 row.push("no permit is out".to_owned());
                 continue;
             };
-            breaker.settle(now, permit, verdict);
+            breaker.settle(now, permit, end);
             row.push(cell(&[], name, state(&mut breaker, now)));
         }
         let (mut breaker, permits) = in_state(name, now);
-        breaker.settle(now, Permit { epoch: u64::MAX, trial: None }, Verdict::Failure);
+        breaker.settle(now, Permit { epoch: u64::MAX, trial: None }, AttemptEnd::Failure);
         row.push(cell(&[], name, state(&mut breaker, now)));
         row.push(cell(&[], name, state(&mut breaker, now + OPEN_FOR)));
         drop(permits);

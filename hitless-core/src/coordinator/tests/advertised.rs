@@ -16,7 +16,7 @@ impl World {
     /// Connections by the name, which leads to `last`.
     fn connected_by_name(&mut self, count: usize, last: &[u8]) -> Vec<ConnId> {
         let open = |_| {
-            let conn = self.coordinator.open(self.now);
+            let conn = self.coordinator.open(self.now, Role::Shared);
             self.coordinator.handle_resolved(self.now, conn, Ok(addresses(last)));
             conn
         };

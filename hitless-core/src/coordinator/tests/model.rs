@@ -1,6 +1,8 @@
 //! The coordinator against what is expected of it at the level of sets: which connections there are, which address is
 //! being retired, who must have left it, who may be dialled for. Every decision is checked when it is made.
 
+use std::collections::BTreeSet;
+
 use super::*;
 
 const POOL: u32 = 6;
@@ -128,7 +130,7 @@ impl Model {
     // ---- facts ----
 
     fn open(&mut self) {
-        let conn = self.coordinator.open(self.now);
+        let conn = self.coordinator.open(self.now, Role::Shared);
         self.members.entry(conn).or_insert(Member {
             port: 0,
             state: State::Dialing,
@@ -271,8 +273,8 @@ impl Model {
     fn obey(&mut self) {
         while let Some(directive) = self.coordinator.poll_directive() {
             match directive {
-                Directive::Dial { conn, address, until, replaces, .. } => {
-                    self.on_dial(conn, &address, until, replaces)
+                Directive::Dial { conn, target, until, replaces, .. } => {
+                    self.on_dial(conn, &target.address, until, replaces)
                 }
                 Directive::CutOver { from, to } => self.on_cut_over(from, to),
                 Directive::Drain { conn, until } => {
@@ -290,7 +292,7 @@ impl Model {
                 }
                 Directive::Serve { conn } => assert_eq!(self.members[&conn].replaces, None),
                 Directive::Emit(event) => self.on_event(event),
-                Directive::Windows { .. } => {}
+                Directive::Windows { .. } | Directive::Lost { .. } => {}
                 other => panic!("{other:?}"),
             }
         }

@@ -14,7 +14,7 @@ fn in_the_mode_enabled_an_opt_in_that_is_not_accepted_is_a_failed_dial() {
     ] {
         for mode in [Mode::Auto, Mode::Enabled] {
             let mut world = World::with("127.0.0.1:1", 1, maintenance::Config::builder().mode(mode));
-            let conn = world.coordinator.open(world.now);
+            let conn = world.coordinator.open(world.now, Role::Shared);
             world.drain();
             world.coordinator.handle_connected(world.now, conn, peer(1));
             world.coordinator.handle_ready(world.now, conn, answer);
@@ -32,7 +32,7 @@ fn in_the_mode_enabled_an_opt_in_that_is_not_accepted_is_a_failed_dial() {
 impl World {
     /// Dials once more; the server at the other end answers the opt-in so, if it is asked.
     fn dial(&mut self, answer: OptIn) -> (ConnId, Probe) {
-        self.coordinator.open(self.now);
+        self.coordinator.open(self.now, Role::Shared);
         self.drain();
         let (conn, address, probe) = self.dials.remove(0);
         self.coordinator.handle_connected(self.now, conn, address);
@@ -99,7 +99,7 @@ fn a_refused_hello_teaches_nothing() {
     let refused =
         codes.map(|code| HandshakeError::Refused { stage: Stage::Hello, code: ErrorCode::of(code) });
     for refused in refused.into_iter().chain([HandshakeError::TooManyClients]) {
-        world.coordinator.open(world.now);
+        world.coordinator.open(world.now, Role::Shared);
         world.drain();
         let (conn, address, probe) = world.dials.remove(0);
         assert_eq!(probe, Probe::OptIn);
@@ -130,7 +130,7 @@ fn each_address_is_known_by_itself() {
     let mut world = World::new("localhost:1", 2);
     let mut probes = Vec::new();
     for _ in 0..4 {
-        let conn = world.coordinator.open(world.now);
+        let conn = world.coordinator.open(world.now, Role::Shared);
         let answer = Ok(vec![[127, 0, 0, 1].into(), [127, 0, 0, 2].into()]);
         world.coordinator.handle_resolved(world.now, conn, answer);
         world.drain();
@@ -156,7 +156,7 @@ fn each_address_is_known_by_itself() {
 #[test]
 fn every_connection_opts_in() {
     let mut world = World::new("127.0.0.1:1", 3);
-    let conns: Vec<ConnId> = (0..3).map(|_| world.coordinator.open(world.now)).collect();
+    let conns: Vec<ConnId> = (0..3).map(|_| world.coordinator.open(world.now, Role::Shared)).collect();
     world.drain();
     let mut probes = Vec::new();
     for _ in 0..2 {
@@ -174,7 +174,7 @@ fn every_connection_opts_in() {
 fn addresses_are_forgotten_in_the_end() {
     let mut world = World::new("localhost:1", 1);
     for last in 0..400_u16 {
-        let conn = world.coordinator.open(world.now);
+        let conn = world.coordinator.open(world.now, Role::Shared);
         let [high, low] = last.to_be_bytes();
         world.coordinator.handle_resolved(world.now, conn, Ok(vec![[127, 0, high, low].into()]));
         world.drain();
@@ -184,7 +184,7 @@ fn addresses_are_forgotten_in_the_end() {
         world.coordinator.handle_ready(world.now, conn, refusal());
         world.coordinator.handle_closed(world.now, conn, CloseCause::ByServer);
         world.drain();
-        assert!(world.coordinator.known_addresses() <= 256);
+        assert!(world.coordinator.knowledge.len() <= 256);
     }
 }
 
@@ -195,7 +195,7 @@ fn who_becomes_ready_behind_the_re_check_asks_as_well() {
     let mut world = World::new("127.0.0.1:1", 3);
     world.dial(refusal());
     world.now += crate::mode::RECHECK_AFTER;
-    let conns: Vec<ConnId> = (0..2).map(|_| world.coordinator.open(world.now)).collect();
+    let conns: Vec<ConnId> = (0..2).map(|_| world.coordinator.open(world.now, Role::Shared)).collect();
     world.drain();
     let probes: Vec<Probe> = world.dials.iter().map(|(_, _, probe)| *probe).collect();
     assert_eq!(probes, [Probe::OptIn, Probe::Skip]);
@@ -214,13 +214,13 @@ fn who_becomes_ready_behind_the_re_check_asks_as_well() {
 #[test]
 fn what_is_known_is_found_by_the_address_that_was_dialled() {
     let mut world = World::new("127.0.0.1:1", 1);
-    world.coordinator.open(world.now);
+    world.coordinator.open(world.now, Role::Shared);
     world.drain();
     let (conn, _, probe) = world.dials.remove(0);
     assert_eq!(probe, Probe::OptIn);
     world.coordinator.handle_connected(world.now, conn, peer(9));
     world.coordinator.handle_lost_at_opt_in(world.now, conn, CloseCause::ByServer);
-    world.coordinator.open(world.now);
+    world.coordinator.open(world.now, Role::Shared);
     world.drain();
     assert_eq!(world.dials[0].2, Probe::Skip);
 }

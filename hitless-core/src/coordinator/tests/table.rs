@@ -33,19 +33,20 @@ fn pass(world: &mut World, until: Instant) -> Vec<String> {
 const PHASES: [&str; 6] = ["resolving", "dialing", "negotiating", "serving", "draining", "gone"];
 
 fn phase(world: &World, conn: ConnId) -> &'static str {
-    PHASES[match world.coordinator.conns.get(conn).map(|entry| &entry.phase) {
-        Some(Phase::Resolving(_)) => 0,
-        Some(Phase::Dialing) => 1,
-        Some(Phase::Negotiating) => 2,
-        Some(Phase::Serving) => 3,
-        Some(Phase::Draining { .. }) => 4,
+    let Coordinator { conns, attempts, .. } = &world.coordinator;
+    PHASES[match conns.draining_for(world.now, conn) {
+        Some(_) => 4,
+        None if conns.is_serving(conn) => 3,
+        None if attempts.negotiation(conn).is_some() => 2,
+        None if attempts.is_dialled(conn) => 1,
+        None if attempts.contains(conn) => 0,
         None => 5,
     }]
 }
 
 fn in_phase(name: &str) -> (World, ConnId) {
     let mut world = World::new("localhost:1", 3);
-    let conn = world.coordinator.open(world.now);
+    let conn = world.coordinator.open(world.now, Role::Shared);
     let at = PHASES.iter().position(|phase| *phase == name).unwrap();
     if at > 0 {
         world.coordinator.handle_resolved(world.now, conn, Ok(vec![[127, 0, 0, 1].into()]));
@@ -120,11 +121,9 @@ handshake is done.";
 const HANDOFFS: [&str; 6] = ["BehindScout", "Queued", "Dialing", "Waiting", "BehindDrain", "StayPut"];
 
 fn handoff(world: &World, conn: ConnId) -> String {
-    match world.coordinator.handoffs.get(&conn) {
-        Some(handoff) => {
-            let text = format!("{:?}", handoff.state);
-            text.split([' ', '(']).next().unwrap().to_owned()
-        }
+    let peers = [peer(1), peer(2), peer(3)];
+    match peers.iter().find_map(|source| world.coordinator.moves.stage(source, conn)) {
+        Some(stage) => stage.to_owned(),
         None if phase(world, conn) == "draining" => "cut over".to_owned(),
         None => "none".to_owned(),
     }
@@ -166,8 +165,8 @@ fn in_handoff(name: &str) -> (World, ConnId) {
 
 /// The dial of the handoff of `from`, or of any other.
 fn dial(world: &World, from: ConnId, own: bool) -> Option<ConnId> {
-    let replaces = |conn: ConnId| world.coordinator.conns.get(conn).and_then(|entry| entry.replaces);
-    world.dials.iter().map(|(conn, ..)| *conn).find(|conn| (replaces(*conn) == Some(from)) == own)
+    let own_dial = world.coordinator.attempts.replacing(from);
+    world.dials.iter().map(|(conn, ..)| *conn).find(|conn| (Some(*conn) == own_dial) == own)
 }
 
 fn land(world: &mut World, conn: Option<ConnId>) -> bool {
@@ -198,13 +197,13 @@ const HANDOFF_FACTS: [(&str, HandoffFact); 9] = [
         true
     }),
     ("its predecessor has drained", |world, conn| {
-        let predecessor = world.coordinator.conns.get(conn).and_then(|entry| entry.replaces);
+        let predecessor = world.coordinator.conns.predecessor(conn);
         predecessor.into_iter().for_each(|old| world.coordinator.handle_drained(world.now, old));
         predecessor.is_some()
     }),
     ("a copy of the MOVING", |world, conn| {
         let peer = world.coordinator.peer(conn).cloned().unwrap();
-        let key = world.coordinator.moves[&peer].key.clone();
+        let key = world.coordinator.moves.announced(&peer).unwrap().clone();
         let grace = 15 * SECOND;
         let copy = Notification::Moving { seq: key.seq, grace, target: key.target };
         world.coordinator.handle_notification(world.now, conn, &copy);
@@ -312,16 +311,19 @@ later. Mode `enabled` asks in every state, and `disabled` in none.";
     for name in KNOWLEDGE {
         for (mode, asks) in [(Mode::Disabled, Probe::Skip), (Mode::Enabled, Probe::OptIn)] {
             let mut world = World::with("127.0.0.1:1", 3, maintenance::Config::builder().mode(mode));
-            world.coordinator.knowledge = knowing(name, Mode::Auto).coordinator.knowledge;
-            assert_eq!(world.coordinator.probe(world.now, &peer(1)), asks, "{mode}: {name}");
+            let config = Arc::clone(&world.coordinator.config);
+            world.coordinator.knowledge = knowing(name, Mode::Auto).coordinator.knowledge.under(config);
+            assert_eq!(world.coordinator.knowledge.probe(world.now, &peer(1)), asks, "{mode}: {name}");
         }
-        let probe =
-            knowing(name, Mode::Auto).coordinator.probe(epoch() + crate::mode::RECHECK_AFTER / 2, &peer(1));
+        let probe = knowing(name, Mode::Auto)
+            .coordinator
+            .knowledge
+            .probe(epoch() + crate::mode::RECHECK_AFTER / 2, &peer(1));
         let probe = if name == "refused, re-check due" { Probe::OptIn } else { probe };
         let mut row = vec![name.to_owned(), if probe == Probe::OptIn { "yes" } else { "no" }.to_owned()];
         for answer in answers {
             let mut world = knowing(name, Mode::Auto);
-            world.coordinator.open(world.now);
+            world.coordinator.open(world.now, Role::Shared);
             world.drain();
             let (conn, address, asked) = world.dials.remove(0);
             assert_eq!(asked, probe, "{name}");

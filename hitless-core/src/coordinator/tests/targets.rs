@@ -37,7 +37,7 @@ fn a_vetoed_target_is_never_dialled_and_the_old_connections_serve() {
         for conn in &conns {
             world.coordinator.handle_closed(world.now, *conn, CloseCause::ByServer);
         }
-        world.coordinator.open(world.now);
+        world.coordinator.open(world.now, Role::Shared);
         world.drain();
         assert!(world.dials.iter().all(|(_, address, _)| *address == peer(1)), "{:?}", world.dials);
         world.refuse_dials();

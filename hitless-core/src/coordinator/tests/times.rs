@@ -9,7 +9,7 @@ const NANO: Duration = Duration::from_nanos(1);
 fn two_addresses() -> (World, [ConnId; 2]) {
     let mut world = World::new("127.0.0.1:1", 2);
     let conns = [1, 2].map(|port| {
-        let conn = world.coordinator.open(world.now);
+        let conn = world.coordinator.open(world.now, Role::Shared);
         world.drain();
         world.dials.clear();
         world.coordinator.handle_connected(world.now, conn, peer(port));
@@ -148,7 +148,7 @@ fn an_open_breaker_stops_nobody_without_a_connection() {
     assert!(world.next_timeout(world.now + 10 * SECOND));
     assert!(world.dials.is_empty(), "the scout is denied");
     world.coordinator.handle_closed(world.now, conn, CloseCause::ByServer);
-    world.coordinator.open(world.now);
+    world.coordinator.open(world.now, Role::Shared);
     world.drain();
     assert_eq!(world.dials.iter().map(|(_, address, _)| address.clone()).collect::<Vec<_>>(), [peer(2)]);
 }
@@ -193,7 +193,7 @@ fn a_window_ends_with_its_connection() {
 fn who_serves_waits_for_all_that_drain_in_the_slot() {
     let mut world = World::new("localhost:1", 1);
     let oldest = {
-        let conn = world.coordinator.open(world.now);
+        let conn = world.coordinator.open(world.now, Role::Shared);
         world.coordinator.handle_resolved(world.now, conn, Ok(vec![[127, 0, 0, 1].into()]));
         world.drain();
         world.answer_dials();
@@ -207,7 +207,7 @@ fn who_serves_waits_for_all_that_drain_in_the_slot() {
     world.coordinator.handle_closed(world.now, second, CloseCause::ByServer);
     world.notify(oldest, &completion(2));
     world.lookups.clear();
-    let third = world.coordinator.open(world.now);
+    let third = world.coordinator.open(world.now, Role::Shared);
     world.coordinator.handle_resolved(world.now, third, Ok(vec![[127, 0, 0, 3].into()]));
     world.drain();
     world.answer_dials();

@@ -3,23 +3,26 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::time::Instant;
 
+use crate::endpoint::Peer;
 use crate::ids::ConnId;
 
-/// A bounded queue, first come first served. What finds it full is not dropped: it waits outside and is taken in as
-/// soon as there is room, earliest deadline first.
+/// A bounded queue, first come first served. A handoff that finds it full is not dropped: it waits outside and is taken in
+/// as soon as there is room, earliest deadline first.
 #[derive(Clone, Debug)]
 pub(super) struct HandoffQueue {
-    waiting: VecDeque<Ticket>,
-    outside: BTreeSet<(Instant, Ticket)>,
+    waiting: VecDeque<Entry>,
+    outside: BTreeSet<(Instant, Entry)>,
     capacity: usize,
     next: u64,
 }
 
 /// A place in the queue. It holds until the handoff is taken or leaves; a handoff that lines up again has a new one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Ticket {
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Entry {
     order: u64,
     pub(super) conn: ConnId,
+    /// The address that the connection is to leave.
+    pub(super) source: Peer,
 }
 
 impl HandoffQueue {
@@ -27,29 +30,29 @@ impl HandoffQueue {
         Self { waiting: VecDeque::new(), outside: BTreeSet::new(), capacity: capacity as usize, next: 0 }
     }
 
-    pub(super) fn push(&mut self, deadline: Instant, conn: ConnId) -> Ticket {
-        let ticket = Ticket { order: self.next, conn };
+    pub(super) fn push(&mut self, deadline: Instant, source: Peer, conn: ConnId) -> Entry {
+        let entry = Entry { order: self.next, conn, source };
         self.next += 1;
         if self.waiting.len() < self.capacity {
-            self.waiting.push_back(ticket);
+            self.waiting.push_back(entry.clone());
         } else {
-            self.outside.insert((deadline, ticket));
+            self.outside.insert((deadline, entry.clone()));
         }
-        ticket
+        entry
     }
 
-    pub(super) fn pop(&mut self) -> Option<Ticket> {
-        let ticket = self.waiting.pop_front();
+    pub(super) fn pop(&mut self) -> Option<Entry> {
+        let entry = self.waiting.pop_front();
         self.refill();
-        ticket
+        entry
     }
 
     /// Leaves the queue. `deadline` is the one it was pushed with.
-    pub(super) fn remove(&mut self, deadline: Instant, ticket: Ticket) {
-        if self.outside.remove(&(deadline, ticket)) {
+    pub(super) fn remove(&mut self, deadline: Instant, entry: &Entry) {
+        if self.outside.remove(&(deadline, entry.clone())) {
             return;
         }
-        self.waiting.retain(|waiting| *waiting != ticket);
+        self.waiting.retain(|waiting| waiting != entry);
         self.refill();
     }
 
@@ -57,37 +60,16 @@ impl HandoffQueue {
         self.waiting.len()
     }
 
+    /// The connections in line, those that wait outside with their deadlines behind.
+    #[cfg(feature = "explore")]
+    pub(super) fn iter(&self) -> impl Iterator<Item = ConnId> {
+        self.waiting.iter().chain(self.outside.iter().map(|(_, entry)| entry)).map(|entry| entry.conn)
+    }
+
     fn refill(&mut self) {
         while self.waiting.len() < self.capacity {
-            let Some((_, ticket)) = self.outside.pop_first() else { return };
-            self.waiting.push_back(ticket);
-        }
-    }
-}
-
-#[cfg(feature = "explore")]
-mod fingerprint {
-    use std::hash::Hasher;
-
-    use super::{HandoffQueue, Ticket};
-    use crate::fingerprint::{Digest, Fingerprint};
-
-    impl Fingerprint for HandoffQueue {
-        fn fingerprint<H: Hasher>(&self, digest: &mut Digest<'_, H>) {
-            let Self { waiting, outside, capacity: _, next: _ } = self;
-            digest.part(waiting);
-            digest.each(outside, |digest, (deadline, ticket)| {
-                digest.instant(*deadline);
-                digest.part(ticket);
-            });
-        }
-    }
-
-    impl Fingerprint for Ticket {
-        fn fingerprint<H: Hasher>(&self, digest: &mut Digest<'_, H>) {
-            // The place in the queue says which came first.
-            let Self { order: _, conn } = self;
-            digest.part(conn);
+            let Some((_, entry)) = self.outside.pop_first() else { return };
+            self.waiting.push_back(entry);
         }
     }
 }
@@ -105,30 +87,34 @@ mod tests {
         ConnId::from_parts(index, 0)
     }
 
-    /// INV-14, RULE-97: the queue is bounded, and a handoff that finds it full is served, earliest deadline first.
+    fn source() -> Peer {
+        Peer::from(std::net::SocketAddr::from(([127, 0, 0, 1], 1)))
+    }
+
+    /// The queue is bounded, and a handoff that finds it full is served, earliest deadline first. INV-14, RULE-97
     #[test]
     fn a_full_queue_drops_nothing() {
         let start = epoch();
         let at = |seconds| start + Duration::from_secs(seconds);
         let mut queue = HandoffQueue::new(2);
         for (index, deadline) in [(0, 50), (1, 50), (2, 40), (3, 30)] {
-            queue.push(at(deadline), conn(index));
+            queue.push(at(deadline), source(), conn(index));
             assert!(queue.len() <= 2);
         }
-        let order: Vec<_> = std::iter::from_fn(|| queue.pop()).map(|ticket| ticket.conn).collect();
+        let order: Vec<_> = std::iter::from_fn(|| queue.pop()).map(|entry| entry.conn).collect();
         assert_eq!(order, [conn(0), conn(1), conn(3), conn(2)]);
     }
 
     #[test]
-    fn who_leaves_makes_room() {
+    fn a_handoff_that_leaves_makes_room() {
         let at = epoch();
         let mut queue = HandoffQueue::new(1);
-        let first = queue.push(at, conn(0));
-        let second = queue.push(at, conn(1));
-        queue.push(at, conn(2));
-        queue.remove(at, second);
-        queue.remove(at, first);
-        assert_eq!(queue.pop().map(|ticket| ticket.conn), Some(conn(2)));
+        let first = queue.push(at, source(), conn(0));
+        let second = queue.push(at, source(), conn(1));
+        queue.push(at, source(), conn(2));
+        queue.remove(at, &second);
+        queue.remove(at, &first);
+        assert_eq!(queue.pop().map(|entry| entry.conn), Some(conn(2)));
         assert!(queue.pop().is_none());
     }
 
@@ -147,29 +133,29 @@ mod tests {
         ]
     }
 
-    /// Two vectors; who waits outside is sorted by deadline and arrival whenever there is room.
+    /// Two vectors; the one outside is sorted by deadline and arrival whenever there is room.
     struct Model {
-        inside: Vec<(u64, Ticket)>,
-        outside: Vec<(u64, Ticket)>,
+        inside: Vec<(u64, Entry)>,
+        outside: Vec<(u64, Entry)>,
         capacity: usize,
     }
 
     impl Model {
         fn refill(&mut self) {
-            self.outside.sort_by_key(|(deadline, ticket)| (*deadline, ticket.order));
+            self.outside.sort_by_key(|(deadline, entry)| (*deadline, entry.order));
             while self.inside.len() < self.capacity && !self.outside.is_empty() {
                 self.inside.push(self.outside.remove(0));
             }
         }
 
-        fn nth(&self, nth: usize) -> Option<(u64, Ticket)> {
-            self.inside.iter().chain(&self.outside).nth(nth).copied()
+        fn nth(&self, nth: usize) -> Option<(u64, Entry)> {
+            self.inside.iter().chain(&self.outside).nth(nth).cloned()
         }
     }
 
     proptest! {
-        /// INV-14, INV-20, RULE-97: never more wait than there is room for, nobody is lost, and who comes next is
-        /// known.
+        /// The queue never holds more than its capacity, loses no handoff, and serves them in a known order. INV-14,
+        /// INV-20, RULE-97
         #[test]
         fn it_agrees_with_sorted_vectors(
             capacity in 1..4u32, steps in proptest::collection::vec(step(), 0..60),
@@ -181,8 +167,8 @@ mod tests {
             for (index, step) in steps.into_iter().enumerate() {
                 match step {
                     Step::Push { deadline } => {
-                        let ticket = queue.push(at(deadline), conn(index as u32));
-                        model.outside.push((deadline, ticket));
+                        let entry = queue.push(at(deadline), source(), conn(index as u32));
+                        model.outside.push((deadline, entry));
                     }
                     Step::Pop => {
                         let first = (!model.inside.is_empty()).then(|| model.inside.remove(0).1);
@@ -190,10 +176,10 @@ mod tests {
                     }
                     Step::Remove { nth } => {
                         let Some((deadline, leaving)) = model.nth(nth) else { continue };
-                        queue.remove(at(deadline), leaving);
-                        queue.remove(at(deadline), leaving);
-                        model.inside.retain(|(_, ticket)| *ticket != leaving);
-                        model.outside.retain(|(_, ticket)| *ticket != leaving);
+                        queue.remove(at(deadline), &leaving);
+                        queue.remove(at(deadline), &leaving);
+                        model.inside.retain(|(_, entry)| *entry != leaving);
+                        model.outside.retain(|(_, entry)| *entry != leaving);
                     }
                 }
                 model.refill();

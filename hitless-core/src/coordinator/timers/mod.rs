@@ -1,5 +1,8 @@
 //! Many deadlines, one alarm.
 
+#[cfg(feature = "explore")]
+mod fingerprint;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
@@ -39,27 +42,9 @@ impl<K: Ord + Clone> Timers<K> {
         Some(key)
     }
 
+    /// When the next timer is due.
     pub(super) fn next(&self) -> Option<Instant> {
         self.due.first().map(|(at, _)| *at)
-    }
-}
-
-#[cfg(feature = "explore")]
-mod fingerprint {
-    use std::hash::Hasher;
-
-    use super::Timers;
-    use crate::fingerprint::{Digest, Fingerprint};
-
-    impl<K: Fingerprint> Fingerprint for Timers<K> {
-        fn fingerprint<H: Hasher>(&self, digest: &mut Digest<'_, H>) {
-            // `armed` says the same in another order.
-            let Self { due, armed: _ } = self;
-            digest.each(due, |digest, (at, key)| {
-                digest.instant(*at);
-                digest.part(key);
-            });
-        }
     }
 }
 

@@ -1,0 +1,301 @@
+//! One move, and the handoffs that it owns.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Instant;
+
+use super::queue::Entry;
+use crate::backoff::HandoffSchedule;
+use crate::config::maintenance;
+use crate::endpoint::{Endpoint, Peer, Target};
+use crate::event::Event;
+use crate::ids::ConnId;
+use crate::notification::{MoveTarget, Notification, Seq};
+
+/// What makes two MOVINGs the same: the ids alone are not enough, because overlapping ones were seen to share theirs.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(in super::super) struct MoveKey {
+    pub(in super::super) source: Peer,
+    pub(in super::super) seq: Seq,
+    pub(in super::super) target: MoveTarget,
+}
+
+/// When the connections have to leave, and where for.
+#[derive(Clone, Debug)]
+pub(in super::super) struct Departure {
+    pub(in super::super) announced_at: Instant,
+    pub(in super::super) deadline: Instant,
+    pub(in super::super) destination: Destination,
+    /// The server has announced it by a MOVING; otherwise the address has left the name's answers without a word.
+    pub(in super::super) is_announced: bool,
+}
+
+/// Where a move leads, after the policy on targets has judged it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in super::super) enum Destination {
+    /// Wherever the configured name leads by then.
+    SameName,
+    Endpoint(Endpoint),
+    Rewritten {
+        announced: Endpoint,
+        to: Endpoint,
+    },
+    /// Nothing may be dialled.
+    Vetoed(Endpoint),
+}
+
+/// The retirement of one address.
+#[derive(Clone, Debug)]
+pub(super) struct Move {
+    pub(super) key: MoveKey,
+    /// Where it leads; `None` if the policy on targets has vetoed that.
+    pub(super) target: Option<MoveTarget>,
+    pub(super) is_announced: bool,
+    pub(super) started_at: Instant,
+    pub(super) deadline: Instant,
+    pub(super) schedule: HandoffSchedule,
+    /// Nothing is dialled before.
+    pub(super) scout_at: Instant,
+    pub(super) scout: Scout,
+    /// Handoffs that are neither done nor given up, by the connections that they move.
+    pub(super) handoffs: BTreeMap<ConnId, Handoff>,
+    /// Connections that stay until the server closes them.
+    pub(super) staying: BTreeSet<ConnId>,
+    /// Handoffs that are done.
+    pub(super) moved: u32,
+    /// Handoffs that were given up.
+    pub(super) stayed: u32,
+    pub(super) is_reported: bool,
+    /// The address itself was dialled once more, because the name did not change.
+    pub(super) chance_taken: bool,
+    pub(super) after_close: AfterClose,
+}
+
+/// The handoff that goes first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Scout {
+    Missing,
+    /// The handoff of this connection.
+    Sent(ConnId),
+    /// Where it arrived: the others dial there without asking again.
+    Landed(Target),
+}
+
+/// Which of the places to dial is tried since the last connection to the source was lost.
+#[derive(Clone, Debug, Default)]
+pub(super) struct AfterClose {
+    pub(super) turn: usize,
+    /// The dial whose failure makes it the next place's turn: one decides for all that dial at the same time.
+    pub(super) decided_by: Option<ConnId>,
+}
+
+/// One connection's part in a move.
+#[derive(Clone, Debug)]
+pub(super) struct Handoff {
+    /// Attempts that were made and count.
+    pub(super) failed: u32,
+    pub(super) stage: Stage,
+}
+
+#[derive(Clone, Debug)]
+pub(super) enum Stage {
+    /// Waits for the scout to show that the target is alive.
+    BehindScout,
+    /// Waits for a worker.
+    Queued(Entry),
+    /// A worker is resolving, dialling or in the handshake.
+    Dialing,
+    /// Waits until the next attempt, or until the name is looked up again.
+    Waiting,
+    /// Waits until the predecessor of its connection has drained, so that no slot has three connections; but not for ever.
+    BehindDrain,
+    /// `to` is ready; the owner has not switched yet.
+    AwaitsSwitch { to: ConnId },
+}
+
+impl MoveKey {
+    /// The move that `notification` announces to the connections to `source`, if it is a MOVING.
+    pub(in super::super) fn of(source: &Peer, notification: &Notification) -> Option<Self> {
+        let Notification::Moving { seq, target, .. } = notification else { return None };
+        Some(Self { source: source.clone(), seq: *seq, target: target.clone() })
+    }
+}
+
+impl Destination {
+    /// What may be dialled.
+    pub(super) fn target(&self) -> Option<MoveTarget> {
+        match self {
+            Self::SameName => Some(MoveTarget::SameName),
+            Self::Endpoint(endpoint) | Self::Rewritten { to: endpoint, .. } => {
+                Some(MoveTarget::Endpoint(endpoint.clone()))
+            }
+            Self::Vetoed(_) => None,
+        }
+    }
+
+    /// Whether the policy has made `source` itself of a target that was another one.
+    pub(in super::super) fn leads_back_to(&self, source: &Peer) -> bool {
+        matches!(self, Self::Rewritten { to, .. } if to.peer().as_ref() == Some(source))
+    }
+}
+
+impl Move {
+    pub(super) fn new(
+        now: Instant,
+        key: MoveKey,
+        departure: Departure,
+        target: Option<MoveTarget>,
+        maintenance: &maintenance::Config,
+    ) -> Self {
+        let Departure { announced_at, deadline, is_announced, .. } = departure;
+        let (retries, timeout) = (maintenance.max_handoff_retries(), maintenance.handoff_timeout());
+        let schedule = HandoffSchedule::new(now, deadline, retries, timeout);
+        let scout_at = match &target {
+            // Names were seen to lead to the new node only late.
+            Some(MoveTarget::SameName) if is_announced => half_time(announced_at, deadline, &schedule),
+            Some(MoveTarget::SameName | MoveTarget::Endpoint(_)) | None => announced_at,
+        };
+        Self {
+            key,
+            target,
+            is_announced,
+            started_at: announced_at,
+            deadline,
+            schedule,
+            scout_at,
+            scout: Scout::Missing,
+            handoffs: BTreeMap::new(),
+            staying: BTreeSet::new(),
+            moved: 0,
+            stayed: 0,
+            is_reported: false,
+            chance_taken: false,
+            after_close: AfterClose::default(),
+        }
+    }
+
+    /// False if `conn` takes part already.
+    pub(super) fn enrol(&mut self, conn: ConnId) -> bool {
+        if self.handoffs.contains_key(&conn) || self.staying.contains(&conn) {
+            return false;
+        }
+        self.is_reported = false;
+        if self.target.is_none() {
+            self.stayed += 1;
+            self.staying.insert(conn);
+            return false;
+        }
+        self.handoffs.insert(conn, Handoff { failed: 0, stage: Stage::BehindScout });
+        true
+    }
+
+    /// The handoff of `from` is done.
+    pub(super) fn finish(&mut self, from: ConnId) {
+        if self.handoffs.remove(&from).is_some() {
+            self.moved += 1;
+        }
+    }
+
+    /// The handoff of `conn` is given up.
+    pub(super) fn stay(&mut self, conn: ConnId) {
+        if self.handoffs.remove(&conn).is_some() {
+            self.stayed += 1;
+            self.staying.insert(conn);
+        }
+    }
+
+    /// `conn` is gone. Returns its handoff, if that was neither done nor given up.
+    pub(super) fn leave(&mut self, conn: ConnId) -> Option<Handoff> {
+        self.staying.remove(&conn);
+        self.handoffs.remove(&conn)
+    }
+
+    /// The handoffs behind the scout, by connection.
+    pub(super) fn behind_scout(&self) -> Vec<ConnId> {
+        let behind = self.handoffs.iter().filter(|(_, handoff)| matches!(handoff.stage, Stage::BehindScout));
+        behind.map(|(conn, _)| *conn).collect()
+    }
+
+    /// The handoff that is to go first: one that can go at once, if there is one.
+    pub(super) fn choose_scout(&self, is_behind_drain: impl Fn(ConnId) -> bool) -> Option<ConnId> {
+        let behind = || {
+            let all = self.handoffs.iter();
+            all.filter(|(_, handoff)| matches!(handoff.stage, Stage::BehindScout)).map(|(conn, _)| *conn)
+        };
+        behind().find(|conn| !is_behind_drain(*conn)).or_else(|| behind().next())
+    }
+
+    /// The event that ends the move, once every connection has moved or stays.
+    pub(super) fn report(&mut self, now: Instant) -> Option<Event> {
+        if !self.handoffs.is_empty() || self.is_reported {
+            return None;
+        }
+        self.is_reported = true;
+        Some(Event::MoveFinished {
+            source: self.key.source.clone(),
+            seq: self.key.seq,
+            moved: self.moved,
+            stayed: self.stayed,
+            took: now.saturating_duration_since(self.started_at),
+        })
+    }
+
+    pub(super) fn landed(&self) -> Option<&Target> {
+        match &self.scout {
+            Scout::Landed(target) => Some(target),
+            Scout::Missing | Scout::Sent(_) => None,
+        }
+    }
+
+    /// The address that a connection comes to that follows this move, if that is known.
+    pub(super) fn leads_to(&self) -> Option<Peer> {
+        let landed = self.landed().map(|target| target.address.clone());
+        landed.or_else(|| self.target.as_ref()?.address())
+    }
+
+    /// The connection that is ready in the place of `from`, if the owner has not switched yet.
+    pub(super) fn awaited_switch(&self, from: ConnId) -> Option<ConnId> {
+        match self.handoffs.get(&from)?.stage {
+            Stage::AwaitsSwitch { to } => Some(to),
+            _ => None,
+        }
+    }
+
+    /// The connections whose owners have not switched yet, and their successors.
+    pub(super) fn awaited_switches(&self) -> Vec<(ConnId, ConnId)> {
+        self.handoffs.keys().filter_map(|from| Some((*from, self.awaited_switch(*from)?))).collect()
+    }
+
+    /// Until when a connection waits for its own predecessor to drain.
+    pub(super) fn patience(&self) -> Instant {
+        half_time(self.started_at, self.deadline, &self.schedule)
+    }
+
+    /// When the same address is dialled although the name did not change: late, but with time to spare.
+    pub(super) fn last_chance(&self) -> Instant {
+        self.started_at + self.schedule.budget_end().saturating_duration_since(self.started_at) / 5 * 4
+    }
+
+    #[cfg(test)]
+    pub(super) fn stage_name(&self, conn: ConnId) -> Option<&'static str> {
+        if self.staying.contains(&conn) {
+            return Some("StayPut");
+        }
+        Some(match self.handoffs.get(&conn)?.stage {
+            Stage::BehindScout => "BehindScout",
+            Stage::Queued(_) => "Queued",
+            Stage::Dialing => "Dialing",
+            Stage::Waiting => "Waiting",
+            Stage::BehindDrain => "BehindDrain",
+            Stage::AwaitsSwitch { .. } => "AwaitsSwitch",
+        })
+    }
+}
+
+/// When a move to an endpoint that was not named begins to look for it, and when a connection does not wait for its
+/// predecessor any more. Of a short move, whose budget is hardly longer than the half of its time, a quarter of the budget
+/// is kept.
+fn half_time(announced_at: Instant, deadline: Instant, schedule: &HandoffSchedule) -> Instant {
+    let half = deadline.saturating_duration_since(announced_at) / 2;
+    let most = schedule.budget_end().saturating_duration_since(announced_at) / 4 * 3;
+    announced_at + half.min(most)
+}

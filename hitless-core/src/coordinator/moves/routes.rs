@@ -1,0 +1,124 @@
+//! Where to dial while addresses are being retired.
+
+use std::time::{Duration, Instant};
+
+use super::Moves;
+use super::one::Move;
+use crate::endpoint::{Endpoint, Peer, Target};
+use crate::ids::ConnId;
+use crate::notification::MoveTarget;
+use crate::timer::after;
+
+/// How often a name is looked up while its addresses have not changed, give or take a quarter.
+const LOOKUP_INTERVAL: Duration = Duration::from_millis(500);
+const LOOKUP_JITTER_PERCENT: u32 = 25;
+
+/// Where an attempt is to go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in super::super) enum Route {
+    /// To one of these.
+    OneOf(Vec<Target>),
+    /// To one of these, and it may land on the source: a virtual address may lead to the new node by now. If it does not,
+    /// a MOVING right after the opt-in says so.
+    SourceAgain(Vec<Target>),
+    /// To the target that a MOVING has named.
+    Named(Endpoint),
+    /// Wherever the configured name leads.
+    Configured,
+    /// Nowhere yet: the name still leads to the source.
+    Nowhere,
+}
+
+impl Moves {
+    /// The configured name leads to `targets`: where is the handoff of `from` to go? If nowhere yet, it waits, and that
+    /// was no attempt.
+    pub(in super::super) fn route_handoff(
+        &mut self,
+        now: Instant,
+        source: &Peer,
+        from: ConnId,
+        targets: Vec<Target>,
+    ) -> Route {
+        let fresh: Vec<Target> =
+            targets.iter().filter(|target| !self.retires(&target.address)).cloned().collect();
+        if !fresh.is_empty() {
+            return Route::OneOf(fresh);
+        }
+        let Some(it) = self.live.get_mut(source) else { return Route::Nowhere };
+        let last_chance = it.last_chance();
+        if now >= last_chance && !it.chance_taken {
+            it.chance_taken = true;
+            return Route::SourceAgain(targets);
+        }
+        let at = after(now, self.rng.jitter(LOOKUP_INTERVAL, LOOKUP_JITTER_PERCENT));
+        self.wait(source, from, if now < last_chance { at.min(last_chance) } else { at });
+        Route::Nowhere
+    }
+
+    /// The configured endpoint leads to `targets`: where is `conn` to go, which the owner opens? To one that no move
+    /// retires; if none is left, to the target of a move; and if the server named none, to the addresses there are, because
+    /// a virtual one may lead to the new node.
+    pub(in super::super) fn route_open(
+        &mut self,
+        conn: ConnId,
+        targets: Vec<Target>,
+        is_connected_to: impl Fn(&Peer) -> bool,
+        is_dialing: impl Fn(ConnId) -> bool,
+    ) -> Route {
+        let Some(retired) = targets.iter().find(|target| self.retires(&target.address)).cloned() else {
+            return Route::OneOf(targets);
+        };
+        let kept: Vec<Target> = targets.into_iter().filter(|target| !self.retires(&target.address)).collect();
+        let Some(it) = self.live.get_mut(&retired.address) else { return Route::OneOf(kept) };
+        if !is_connected_to(&retired.address) {
+            return it.route_after_close(conn, retired, kept, is_dialing);
+        }
+        if kept.is_empty() { it.route_to_target(retired) } else { Route::OneOf(kept) }
+    }
+
+    /// `conn`, which the owner has opened, could not be established. `counts`: the next attempt is to go elsewhere.
+    pub(in super::super) fn handle_open_failed(&mut self, conn: ConnId, counts: bool) {
+        for it in self.live.values_mut().filter(|it| it.after_close.decided_by == Some(conn)) {
+            it.after_close.decided_by = None;
+            it.after_close.turn += usize::from(counts);
+        }
+    }
+}
+
+impl Move {
+    /// Where a handoff goes.
+    pub(super) fn route(&self) -> Route {
+        match (self.landed(), &self.target) {
+            (Some(landed), _) => Route::OneOf(vec![landed.clone()]),
+            (None, Some(MoveTarget::Endpoint(endpoint))) => Route::Named(endpoint.clone()),
+            (None, Some(MoveTarget::SameName) | None) => Route::Configured,
+        }
+    }
+
+    /// Where a new connection goes that is not to be dialled at `source`, if there is such a place.
+    fn route_to_target(&self, source: Target) -> Route {
+        match self.route() {
+            Route::Configured => Route::OneOf(vec![source]),
+            elsewhere => elsewhere,
+        }
+    }
+
+    /// The last connection to `source` is lost, and names may follow seconds later: the target is tried, then the name's
+    /// other addresses, then the same address, which may lead to the new node by now, and so on; the next place when one
+    /// has failed.
+    fn route_after_close(
+        &mut self,
+        conn: ConnId,
+        source: Target,
+        others: Vec<Target>,
+        is_dialing: impl Fn(ConnId) -> bool,
+    ) -> Route {
+        if !self.after_close.decided_by.is_some_and(is_dialing) {
+            self.after_close.decided_by = Some(conn);
+        }
+        match self.after_close.turn % (others.len() + 2) {
+            0 => self.route_to_target(source),
+            nth => Route::OneOf(vec![others.into_iter().nth(nth - 1).unwrap_or(source)]),
+        }
+    }
+}
