@@ -1,9 +1,15 @@
-//! Where to connect: endpoints as users configure and servers announce them, and the peers behind them.
+//! Where to connect: endpoints as users configure and servers announce them, the peers behind them, and the targets of
+//! dials.
+
+mod target;
 
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
+
+pub use self::target::Target;
+pub(crate) use self::target::server_name;
 
 /// The longest host name that DNS can carry, in bytes.
 const MAX_NAME: usize = 253;

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use resp3_codec::Frame;
 
-use crate::endpoint::Peer;
+use crate::endpoint::{Peer, Target};
 use crate::error::{CloseCause, ConnectError};
 use crate::event::Event;
 use crate::ids::{ConnId, RequestId, ReviewId};
@@ -26,13 +26,13 @@ pub enum Action {
         /// The name.
         host: Arc<str>,
     },
-    /// Connect a stream to `address` and report with [`Client::handle_connected`](super::Client::handle_connected) or
+    /// Connect a stream to `target` and report with [`Client::handle_connected`](super::Client::handle_connected) or
     /// [`Client::handle_connect_failed`](super::Client::handle_connect_failed).
     Connect {
         /// The connection.
         conn: ConnId,
-        /// Where to.
-        address: Peer,
+        /// Where to, and the name by which the server there is verified.
+        target: Target,
         /// When the client gives up by itself (it then says `Close`); `None` is never.
         until: Option<Instant>,
     },

@@ -138,9 +138,9 @@ impl Client {
     fn obey(&mut self, now: Instant, directive: Directive) {
         match directive {
             Directive::Resolve { conn, host } => self.actions.push_back(Action::Resolve { conn, host }),
-            Directive::Dial { conn, address, probe, until, replaces } => {
+            Directive::Dial { conn, target, probe, until, replaces } => {
                 if self.link_dial(conn, probe, replaces) {
-                    self.actions.push_back(Action::Connect { conn, address, until });
+                    self.actions.push_back(Action::Connect { conn, target, until });
                 } else {
                     self.coordinator.release(now, conn);
                 }

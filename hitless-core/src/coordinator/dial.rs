@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::{Conn, Coordinator, Directive, Lookup, Phase, Redial, TimerKey};
-use crate::endpoint::{Endpoint, Host, Peer};
+use crate::endpoint::{Endpoint, Host, Peer, Target, server_name};
 use crate::error::{CloseCause, ConnectError};
 use crate::event::Event;
 use crate::handshake::Probe;
@@ -70,12 +70,14 @@ impl Coordinator {
         let phase = Phase::Resolving(Lookup::Name);
         // Whether to opt in is decided when the address is known.
         let probe = Probe::Skip;
+        let server_name = server_name(self.config.endpoint(), None);
         let conn = self.conns.insert(Conn {
             phase,
             probe,
             replaces,
             follows: replaces,
             address: None,
+            server_name,
             peer: None,
             avoid,
             limit,
@@ -85,6 +87,14 @@ impl Coordinator {
             self.timers.arm(TimerKey::Conn(conn), after(now, limit));
         }
         conn
+    }
+
+    /// `conn` is about to be dialled to the target of a move, or to the address where the scout of that move has landed:
+    /// the name that verifies the target verifies the server there.
+    pub(super) fn verify_as(&mut self, conn: ConnId, target: Option<&MoveTarget>) {
+        if let (Some(MoveTarget::Endpoint(target)), Some(entry)) = (target, self.conns.get_mut(conn)) {
+            entry.server_name = server_name(self.config.endpoint(), Some(target));
+        }
     }
 
     pub(super) fn resolve(&mut self, conn: ConnId, lookup: Lookup, name: &Arc<str>) {
@@ -103,7 +113,7 @@ impl Coordinator {
         entry.peer = Some(address.clone());
         let directive = Directive::Dial {
             conn,
-            address: address.clone(),
+            target: Target::new(address.clone(), entry.server_name.clone()),
             probe,
             until: entry.limit.map(|limit| after(now, limit)),
             replaces: entry.replaces,
@@ -214,7 +224,9 @@ impl Coordinator {
 
     fn dial_target_of(&mut self, now: Instant, conn: ConnId, source: &Peer) {
         let Some(of) = self.moves.get(source) else { return };
-        match (of.landed.clone(), of.target.clone()) {
+        let (landed, target) = (of.landed.clone(), of.target.clone());
+        self.verify_as(conn, target.as_ref());
+        match (landed, target) {
             (Some(landed), _) => self.dial(now, conn, landed),
             (None, Some(MoveTarget::Endpoint(target))) => self.dial_target(now, conn, &target),
             (None, Some(MoveTarget::SameName) | None) => self.dial(now, conn, source.clone()),

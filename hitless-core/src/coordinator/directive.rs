@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::endpoint::Peer;
+use crate::endpoint::Target;
 use crate::error::{CloseCause, ConnectError};
 use crate::event::{Event, WindowScope};
 use crate::handshake::Probe;
@@ -28,8 +28,8 @@ pub enum Directive {
     Dial {
         /// The connection.
         conn: ConnId,
-        /// Where to.
-        address: Peer,
+        /// Where to, and the name by which the server there is verified.
+        target: Target,
         /// What the handshake does about the opt-in.
         probe: Probe,
         /// When the coordinator gives the attempt up by itself and says `Close`; `None` is never.

@@ -87,7 +87,7 @@ impl Fingerprint for Coordinator {
 
 impl Fingerprint for Conn {
     fn fingerprint<H: Hasher>(&self, digest: &mut Digest<'_, H>) {
-        let Self { phase, probe, replaces, follows, address, peer, avoid, limit, ending } = self;
+        let Self { phase, probe, replaces, follows, address, server_name, peer, avoid, limit, ending } = self;
         digest.value(&std::mem::discriminant(phase));
         match phase {
             Phase::Resolving(lookup) => digest.value(lookup),
@@ -95,7 +95,7 @@ impl Fingerprint for Conn {
             Phase::Draining { since: _, successor } => digest.part(successor),
             Phase::Dialing | Phase::Negotiating | Phase::Serving => {}
         }
-        digest.value(&(probe, address, peer, avoid, limit, ending));
+        digest.value(&(probe, address, server_name, peer, avoid, limit, ending));
         digest.part(replaces);
         digest.part(follows);
     }

@@ -155,6 +155,7 @@ impl Coordinator {
         // Arriving at the source is a failure, unless the scout found that the same address leads to the new node.
         let avoid = (landed.as_ref() != Some(&source)).then(|| source.clone());
         let to = self.begin_attempt(now, Some(limit), Some(from), avoid);
+        self.verify_as(to, Some(&target));
         self.working.insert(to);
         if let Some(permit) = permit {
             self.breakers.hold(to, target.clone(), permit);

@@ -121,6 +121,8 @@ struct Conn {
     follows: Option<ConnId>,
     /// What was dialled: support is known by it. Behind a tunnel it is not the peer.
     address: Option<Peer>,
+    /// The name by which the server is verified that this attempt dials.
+    server_name: Option<Arc<str>>,
     /// Known from the dial on.
     peer: Option<Peer>,
     /// The address that this attempt may not land on, because it is being retired.

@@ -83,7 +83,7 @@ impl World {
     fn drain(&mut self) {
         while let Some(directive) = self.coordinator.poll_directive() {
             match directive {
-                Directive::Dial { conn, address, probe, .. } => self.dials.push((conn, address, probe)),
+                Directive::Dial { conn, target, probe, .. } => self.dials.push((conn, target.address, probe)),
                 Directive::CutOver { from, to } => self.cut_over.push((from, to)),
                 Directive::Close { conn, cause } => {
                     self.dials.retain(|(dialled, ..)| *dialled != conn);

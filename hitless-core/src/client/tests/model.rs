@@ -234,7 +234,7 @@ impl Bench {
     fn obey(&mut self) {
         while let Some(action) = self.client.poll_action() {
             match action {
-                Action::Connect { conn, address, .. } => self.dials.push((conn, address)),
+                Action::Connect { conn, target, .. } => self.dials.push((conn, target.address)),
                 Action::Flush { conn } => {
                     self.flushes.insert(conn);
                 }

@@ -97,7 +97,7 @@ impl Bench {
     fn obey(&mut self) {
         while let Some(action) = self.client.poll_action() {
             match action {
-                Action::Connect { conn, address, .. } => self.dials.push((conn, address)),
+                Action::Connect { conn, target, .. } => self.dials.push((conn, target.address)),
                 Action::Close { conn, .. } => {
                     self.open.take_if(|open| *open == conn);
                 }

@@ -271,8 +271,8 @@ impl Model {
     fn obey(&mut self) {
         while let Some(directive) = self.coordinator.poll_directive() {
             match directive {
-                Directive::Dial { conn, address, until, replaces, .. } => {
-                    self.on_dial(conn, &address, until, replaces)
+                Directive::Dial { conn, target, until, replaces, .. } => {
+                    self.on_dial(conn, &target.address, until, replaces)
                 }
                 Directive::CutOver { from, to } => self.on_cut_over(from, to),
                 Directive::Drain { conn, until } => {

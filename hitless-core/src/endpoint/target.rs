@@ -1,0 +1,83 @@
+//! What is dialled: an address, and the name by which the server there proves who it is.
+
+use std::sync::Arc;
+
+use super::{Endpoint, Host, Peer};
+
+/// What a connection is dialled to.
+///
+/// The address alone does not say whom to expect there: behind one address, and behind one name, there may be several
+/// servers. An encrypted stream checks the server's certificate by `server_name`; others ignore it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub struct Target {
+    /// Where to connect.
+    pub address: Peer,
+    /// The name that the server's certificate must be valid for. Without one the certificate must be valid for the IP
+    /// address that is dialled. A Unix socket has none.
+    pub server_name: Option<Arc<str>>,
+}
+
+impl Target {
+    /// The server at `address`, whose certificate must be valid for `server_name`, or for the address itself.
+    #[must_use]
+    pub const fn new(address: Peer, server_name: Option<Arc<str>>) -> Self {
+        Self { address, server_name }
+    }
+}
+
+impl From<Peer> for Target {
+    /// The server at `address`, without a name.
+    fn from(address: Peer) -> Self {
+        Self::new(address, None)
+    }
+}
+
+/// The name by which a server is verified that is dialled for the `configured` endpoint, or for the `target` that a move
+/// names instead of it.
+///
+/// A name verifies itself. A target that is an IP address is another node of the configured service, whose certificates
+/// are valid for the configured name; where an IP address is configured, each node is verified by its own.
+pub(crate) fn server_name(configured: &Endpoint, target: Option<&Endpoint>) -> Option<Arc<str>> {
+    match target {
+        Some(Endpoint::Tcp { host: Host::Name(name), .. }) => Some(Arc::clone(name)),
+        Some(Endpoint::Unix(_)) => None,
+        Some(Endpoint::Tcp { host: Host::Ip(_), .. }) | None => match configured {
+            Endpoint::Tcp { host: Host::Name(name), .. } => Some(Arc::clone(name)),
+            Endpoint::Tcp { host: Host::Ip(_), .. } | Endpoint::Unix(_) => None,
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_is_verified_by_the_name_of_the_target_else_by_the_configured_one() {
+        let endpoint = |text: &str| match text.strip_prefix("unix:") {
+            Some(path) => Endpoint::unix(path),
+            None => Endpoint::parse(text, 6379).unwrap(),
+        };
+        let (name, ip, unix) = ("redis.example.com", "10.0.0.1", "unix:/run/redis.sock");
+        let (other_name, other_ip, other_unix) = ("node-2.example.com", "10.0.0.2", "unix:/run/other.sock");
+        for (configured, target, verified_by) in [
+            (name, None, Some(name)),
+            (name, Some(other_name), Some(other_name)),
+            (name, Some(other_ip), Some(name)),
+            (name, Some(other_unix), None),
+            (ip, None, None),
+            (ip, Some(other_name), Some(other_name)),
+            (ip, Some(other_ip), None),
+            (ip, Some(other_unix), None),
+            (unix, None, None),
+            (unix, Some(other_name), Some(other_name)),
+            (unix, Some(other_ip), None),
+            (unix, Some(other_unix), None),
+        ] {
+            let target_endpoint = target.map(endpoint);
+            let found = server_name(&endpoint(configured), target_endpoint.as_ref());
+            assert_eq!(found.as_deref(), verified_by, "configured: {configured}, target: {target:?}");
+        }
+    }
+}
