@@ -13,7 +13,7 @@ use bytes::BytesMut;
 use hitless_core::client::Stats;
 use hitless_core::config::ConfigBuilder;
 use hitless_core::driver::{Connector, Resolver, Runtime, Stream};
-use hitless_core::endpoint::Peer;
+use hitless_core::endpoint::{Peer, Target};
 use hitless_core::error::ConnectError;
 use hitless_core::event::Event;
 use hitless_core::observe::MetricsSnapshot;
@@ -271,8 +271,8 @@ impl<R: Runtime> Resolver for Network<R> {
 impl<R: Runtime + Connector> Connector for Network<R> {
     type Stream = Gated<R::Stream>;
 
-    async fn connect(&self, address: Peer) -> io::Result<(Gated<R::Stream>, Peer)> {
-        let (stream, peer) = self.sockets.connect(address).await?;
+    async fn connect(&self, target: Target) -> io::Result<(Gated<R::Stream>, Peer)> {
+        let (stream, peer) = self.sockets.connect(target).await?;
         Ok((Gated { stream, gate: Arc::clone(&self.gate) }, peer))
     }
 }

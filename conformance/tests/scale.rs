@@ -131,7 +131,7 @@ impl Scale {
     fn obey(&mut self) {
         while let Some(action) = self.visit(|client, _| client.poll_action()) {
             match action {
-                Action::Connect { conn, address, .. } => self.post(Parcel::Dial(conn, address)),
+                Action::Connect { conn, target, .. } => self.post(Parcel::Dial(conn, target.address)),
                 Action::Flush { conn } => self.flush(conn),
                 Action::Close { conn, .. } => {
                     if let Some((server, _)) = self.links.remove(&conn) {

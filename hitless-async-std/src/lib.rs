@@ -43,7 +43,7 @@ pub use hitless_core::driver::{
     Error, Events, HookContext, HookFailures, HookId, HookResult, LogLine, LoggingHook, MetricsHook, Missed,
     NotificationHook, Observed, Push, Pushes, ServerError,
 };
-pub use hitless_core::endpoint::{Endpoint, Host, Peer};
+pub use hitless_core::endpoint::{Endpoint, Host, Peer, Target};
 pub use hitless_core::endpoint_type::{EndpointPreference, EndpointType};
 pub use hitless_core::error::{CloseCause, ConnectError, Delivery, RequestError};
 pub use hitless_core::event::{self, Event};

@@ -13,7 +13,7 @@ use async_std::net::{TcpStream, ToSocketAddrs};
 use async_std::os::unix::net::UnixStream;
 use bytes::BytesMut;
 use hitless_core::driver::{self, KEEPALIVE};
-use hitless_core::endpoint::Peer;
+use hitless_core::endpoint::{Peer, Target};
 use socket2::{SockRef, TcpKeepalive};
 
 use crate::runtime::Adapter;
@@ -30,8 +30,8 @@ impl driver::Resolver for Adapter {
 impl driver::Connector for Adapter {
     type Stream = Stream;
 
-    async fn connect(&self, address: Peer) -> io::Result<(Stream, Peer)> {
-        match address {
+    async fn connect(&self, target: Target) -> io::Result<(Stream, Peer)> {
+        match target.address {
             Peer::Tcp(address) => {
                 let stream = TcpStream::connect(address).await?;
                 tune(&stream)?;
@@ -128,7 +128,8 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let (stream, _) =
-            async_std::task::block_on(driver::Connector::connect(&Adapter, address.into())).unwrap();
+            async_std::task::block_on(driver::Connector::connect(&Adapter, Peer::from(address).into()))
+                .unwrap();
         let Socket::Tcp(stream) = stream.socket else { panic!("TCP") };
         let socket = SockRef::from(&stream);
         assert_eq!((socket.keepalive().unwrap(), socket.tcp_keepalive_time().unwrap()), (true, limit));

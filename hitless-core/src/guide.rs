@@ -60,7 +60,7 @@
 //!         while let Some(directive) = self.coordinator.poll_directive() {
 //!             match directive {
 //!                 Directive::Resolve { conn, host } => network.look_up(conn, &host),
-//!                 Directive::Dial { conn, address, probe, .. } => network.dial(conn, address, probe),
+//!                 Directive::Dial { conn, target, probe, .. } => network.dial(conn, target.address, probe),
 //!                 Directive::Serve { conn } => self.serving = Some(conn),
 //!                 Directive::CutOver { to, .. } => self.serving = Some(to),
 //!                 Directive::Drain { conn, .. } => {
@@ -172,7 +172,7 @@
 //! | directive | do |
 //! |---|---|
 //! | [`Resolve`] | look the name up, without blocking the loop |
-//! | [`Dial`] | connect to exactly this address and do your handshake. `replaces` names the connection whose slot the new one is for |
+//! | [`Dial`] | connect to exactly this address and do your handshake; over TLS check the certificate by `server_name`, or by the address if there is none. `replaces` names the connection whose slot the new one is for |
 //! | [`Serve`] | give the connection requests |
 //! | [`CutOver`] | in one step: new requests go to `to` instead of `from`, and so do those that `from` has not written, in order |
 //! | [`Drain`] | give the connection nothing more; say `handle_drained` when its last reply is in, at once if it owes none |

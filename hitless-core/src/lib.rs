@@ -97,7 +97,7 @@
 //!     while let Some(action) = client.poll_action() {
 //!         match action {
 //!             Action::Resolve { conn, host } => net.look_up(conn, &host),
-//!             Action::Connect { conn, address, .. } => net.dial(conn, address),
+//!             Action::Connect { conn, target, .. } => net.dial(conn, target.address),
 //!             Action::Flush { conn } => {
 //!                 let mut buffer = WriteBuffer::new();
 //!                 while client.poll_transmit(conn, &mut buffer) {

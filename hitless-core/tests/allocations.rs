@@ -43,8 +43,8 @@ impl World {
         let mut world = Self { client, now, buffer: WriteBuffer::new(), written: 0, completed: 0 };
         let mut dialled = Vec::new();
         while let Some(action) = world.client.poll_action() {
-            if let Action::Connect { conn, address, .. } = action {
-                dialled.push((conn, address));
+            if let Action::Connect { conn, target, .. } = action {
+                dialled.push((conn, target.address));
             }
         }
         for (conn, address) in dialled {

@@ -10,7 +10,7 @@ use std::task::{Context, Poll};
 
 use bytes::BytesMut;
 use hitless_core::driver::{self, KEEPALIVE};
-use hitless_core::endpoint::Peer;
+use hitless_core::endpoint::{Peer, Target};
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncReadExt, AsyncWrite};
 use tokio::net::TcpStream;
@@ -28,8 +28,8 @@ impl driver::Resolver for Adapter {
 impl driver::Connector for Adapter {
     type Stream = Stream;
 
-    async fn connect(&self, address: Peer) -> io::Result<(Stream, Peer)> {
-        match address {
+    async fn connect(&self, target: Target) -> io::Result<(Stream, Peer)> {
+        match target.address {
             Peer::Tcp(address) => {
                 let stream = TcpStream::connect(address).await?;
                 tune(&stream)?;
@@ -115,7 +115,8 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let (stream, _) = runtime.block_on(driver::Connector::connect(&Adapter, address.into())).unwrap();
+        let (stream, _) =
+            runtime.block_on(driver::Connector::connect(&Adapter, Peer::from(address).into())).unwrap();
         let Stream::Tcp(stream) = stream else { panic!("TCP") };
         let socket = SockRef::from(&stream);
         assert_eq!((socket.keepalive().unwrap(), socket.tcp_keepalive_time().unwrap()), (true, limit));

@@ -102,8 +102,8 @@ impl State {
                     shared.spawn_detached(|shared| dial::resolve(shared, conn, host));
                 }
                 // `until` is the coordinator's to watch: when it is over, it says `Close`.
-                Directive::Dial { conn, address, probe, until: _, replaces } => {
-                    self.dial(shared, now, conn, address, probe, replaces);
+                Directive::Dial { conn, target, probe, until: _, replaces } => {
+                    self.dial(shared, now, conn, target.address, probe, replaces);
                 }
                 Directive::Serve { conn } => self.serve(shared, conn),
                 Directive::CutOver { from, to } => {

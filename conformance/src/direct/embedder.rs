@@ -138,7 +138,7 @@ impl Embedder {
                 }
                 Action::Resolve { conn, host } => wire.resolve(now, conn, &host),
                 // The client watches the time of its dials itself.
-                Action::Connect { conn, address, until: _ } => wire.dial(now, conn, address),
+                Action::Connect { conn, target, until: _ } => wire.dial(now, conn, target.address),
                 Action::Flush { conn } => {
                     if let Some(link) = self.links.get_mut(&conn) {
                         link.flush = true;

@@ -161,8 +161,8 @@ impl ClientModel {
             }
             match action {
                 Action::Resolve { conn, host: _ } => drop(self.world.begin(conn, Stage::Resolving)),
-                Action::Connect { conn, address, until: _ } => {
-                    self.world.begin(conn, Stage::Dialing).peer = Some(address);
+                Action::Connect { conn, target, until: _ } => {
+                    self.world.begin(conn, Stage::Dialing).peer = Some(target.address);
                 }
                 Action::Flush { conn } => {
                     if let Some(socket) = self.world.socket_mut(conn) {

@@ -223,9 +223,9 @@ impl CoordinatorModel {
             }
             match directive {
                 Directive::Resolve { conn, host: _ } => drop(self.world.begin(conn, Stage::Resolving)),
-                Directive::Dial { conn, address, probe, until: _, replaces } => {
+                Directive::Dial { conn, target, probe, until: _, replaces } => {
                     let socket = self.world.begin(conn, Stage::Dialing);
-                    socket.peer = Some(address);
+                    socket.peer = Some(target.address);
                     socket.asks = probe == Probe::OptIn;
                     self.replacing.extend(replaces.map(|from| (conn, from)));
                 }

@@ -120,7 +120,7 @@ impl EventLoop {
             match action {
                 Action::Resolve { conn, host } => self.names.look_up(conn, host),
                 // The client watches the time of its dials itself: when it is over, it says `Close`.
-                Action::Connect { conn, address, until: _ } => self.dial(now, conn, &address),
+                Action::Connect { conn, target, until: _ } => self.dial(now, conn, &target.address),
                 Action::Flush { conn } => self.write(now, token(conn)),
                 Action::Close { conn, cause: _ } => self.close(conn),
                 Action::Complete { request, outcome } => self.news.push(News::Completed(request, outcome)),

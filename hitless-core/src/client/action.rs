@@ -31,7 +31,7 @@ pub enum Action {
     Connect {
         /// The connection.
         conn: ConnId,
-        /// Where to, and who must be there.
+        /// Where to, and the name by which the server there is verified.
         target: Target,
         /// When the client gives up by itself (it then says `Close`); `None` is never.
         until: Option<Instant>,

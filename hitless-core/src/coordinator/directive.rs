@@ -28,7 +28,7 @@ pub enum Directive {
     Dial {
         /// The connection.
         conn: ConnId,
-        /// Where to, and who must be there.
+        /// Where to, and the name by which the server there is verified.
         target: Target,
         /// What the handshake does about the opt-in.
         probe: Probe,

@@ -7,7 +7,7 @@ use super::io_task;
 use super::shared::Shared;
 use super::state::{Job, Link, Order};
 use super::traits::{Connector, Resolver, Runtime};
-use crate::endpoint::Peer;
+use crate::endpoint::Target;
 
 /// Starts the task that carries out `order`.
 pub(super) fn spawn<R: Runtime, N: Resolver + Connector>(
@@ -20,7 +20,7 @@ pub(super) fn spawn<R: Runtime, N: Resolver + Connector>(
     shared.runtime.spawn(async move {
         match order.job {
             Job::Resolve(host) => resolve(guard, &*network, order.link, &host).await,
-            Job::Connect(address) => connect(guard, network, order.link, address).await,
+            Job::Connect(target) => connect(guard, network, order.link, target).await,
         }
     });
 }
@@ -38,9 +38,9 @@ async fn connect<R: Runtime, N: Connector>(
     mut guard: TaskGuard<R>,
     connector: Arc<N>,
     link: Link,
-    address: Peer,
+    target: Target,
 ) {
-    let result = link.signals.unless_closed(connector.connect(address)).await;
+    let result = link.signals.unless_closed(connector.connect(target)).await;
     guard.set(Unfinished::Nothing);
     // A connection lives longer than the need for the connector.
     drop(connector);

@@ -13,7 +13,7 @@ use super::signals::{self, Signals};
 use super::waiter::Waiter;
 use crate::client::{Action, Client as Machine, Review};
 use crate::config::Config;
-use crate::endpoint::Peer;
+use crate::endpoint::Target;
 use crate::error::{ConnectError, Delivery, RequestError};
 use crate::event::Event;
 use crate::ids::{ConnId, IdMap, RequestId, ReviewId};
@@ -36,7 +36,7 @@ pub(super) struct Order {
 
 pub(super) enum Job {
     Resolve(Arc<str>),
-    Connect(Peer),
+    Connect(Target),
 }
 
 /// The machine and the tables beside it. It is reached only through [`Shared`](super::shared::Shared), which settles it
@@ -187,7 +187,7 @@ impl State {
             }
             Action::Resolve { conn, host } => self.order(conn, Job::Resolve(host), effects),
             // The machine watches the time of a dial itself, and says `Close`.
-            Action::Connect { conn, address, until: _ } => self.order(conn, Job::Connect(address), effects),
+            Action::Connect { conn, target, until: _ } => self.order(conn, Job::Connect(target), effects),
             Action::Close { conn, cause: _ } => {
                 if let Some(signals) = self.links.remove(conn) {
                     effects.signals.push((signals, signals::CLOSE));

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 
-use crate::endpoint::Peer;
+use crate::endpoint::{Peer, Target};
 
 /// After so long without traffic a TCP socket should be probed (keepalive), so that a link that died unnoticed is found.
 pub const KEEPALIVE: Duration = Duration::from_secs(30);
@@ -67,13 +67,17 @@ pub trait Connector: Send + Sync + 'static {
     /// What it opens.
     type Stream: Stream;
 
-    /// Connects to `address`; the second part of the result is the address that the stream is connected to, which is
-    /// `address` itself unless the connector chose another.
+    /// Connects to `target.address`; the second part of the result is the address that the stream is connected to, which
+    /// is `target.address` itself unless the connector chose another.
+    ///
+    /// A connector whose streams are encrypted checks the server's certificate by `target.server_name`, or by the IP
+    /// address if there is no name; a connector of plain streams ignores the name.
     ///
     /// TCP sockets should have Nagle's algorithm switched off (`TCP_NODELAY`), because the driver writes whole batches,
-    /// and the options of [`KEEPALIVE`] and [`USER_TIMEOUT`] set. A kind of address that the platform lacks is an [`Unsupported`](io::ErrorKind::Unsupported) error. The future is dropped
-    /// when its result is no longer wanted. The driver applies its own time limits.
-    fn connect(&self, address: Peer) -> impl Future<Output = io::Result<(Self::Stream, Peer)>> + Send;
+    /// and the options of [`KEEPALIVE`] and [`USER_TIMEOUT`] set. A kind of address that the platform lacks is an
+    /// [`Unsupported`](io::ErrorKind::Unsupported) error. The future is dropped when its result is no longer wanted. The
+    /// driver applies its own time limits.
+    fn connect(&self, target: Target) -> impl Future<Output = io::Result<(Self::Stream, Peer)>> + Send;
 }
 
 /// An ordered, reliable stream of bytes in both directions. One task at a time uses it.

@@ -129,7 +129,7 @@ impl World {
     fn obey(&mut self) {
         while let Some(action) = self.client.poll_action() {
             match action {
-                Action::Connect { conn, address, .. } => self.dials.push_back((conn, address)),
+                Action::Connect { conn, target, .. } => self.dials.push_back((conn, target.address)),
                 Action::Flush { conn } => {
                     while self.client.poll_transmit(conn, &mut self.buffer) {}
                     self.buffer = WriteBuffer::new();

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use hitless_core::driver::{Connector, Resolver};
-use hitless_core::endpoint::Peer;
+use hitless_core::endpoint::{Peer, Target};
 
 const NAME: &str = "redis.demo";
 
@@ -61,8 +61,8 @@ impl<A: Send + Sync + 'static> Resolver for Network<A> {
 impl<A: Connector> Connector for Network<A> {
     type Stream = A::Stream;
 
-    async fn connect(&self, address: Peer) -> io::Result<(A::Stream, Peer)> {
-        self.adapter.connect(address).await
+    async fn connect(&self, target: Target) -> io::Result<(A::Stream, Peer)> {
+        self.adapter.connect(target).await
     }
 }
 

@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
 use hitless_core::driver::{Connector, Resolver, Runtime as _, Stream};
-use hitless_core::endpoint::Peer;
+use hitless_core::endpoint::{Peer, Target};
 
 use super::{FaultKind, LONGEST_HOP, Link, Network, Parcel, SEND_BUFFER, SocketId, State, What, up_to};
 use crate::server::ServerMachine as _;
@@ -55,7 +55,7 @@ impl State {
 impl Connector for Network {
     type Stream = Socket;
 
-    async fn connect(&self, address: Peer) -> io::Result<(Socket, Peer)> {
+    async fn connect(&self, Target { address, .. }: Target) -> io::Result<(Socket, Peer)> {
         // A dial that is given up is hung up by the drop of its socket.
         let socket = self.dial(&address);
         let mut answer = pin!(std::future::poll_fn(|cx| self.poll_answer(socket.id, cx)));

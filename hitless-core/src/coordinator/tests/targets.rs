@@ -1,5 +1,7 @@
 //! The policy on targets.
 
+use std::net::IpAddr;
+
 use super::*;
 use crate::target_policy::TargetVerdict;
 
@@ -93,4 +95,57 @@ fn an_allowed_target_is_dialled_as_named_and_no_target_is_not_judged() {
     let nameless = Notification::Moving { seq: Seq(2), grace: 15 * SECOND, target: MoveTarget::SameName };
     world.notify(conns[0], &nameless);
     assert!(!world.events.iter().any(|event| matches!(event, Event::TargetVetoed { .. })));
+}
+
+/// Answers every lookup and every dial; returns what was dialled: the last byte of the address, and the name by which the
+/// server there is verified.
+fn answer_all(coordinator: &mut Coordinator, now: Instant) -> Vec<(u8, Option<String>)> {
+    let mut dialled = Vec::new();
+    while let Some(directive) = coordinator.poll_directive() {
+        match directive {
+            Directive::Resolve { conn, host } => {
+                let last = if &*host == "node-2.example.com" { 2 } else { 1 };
+                coordinator.handle_resolved(now, conn, Ok(vec![[127, 0, 0, last].into()]));
+            }
+            Directive::Dial { conn, target, .. } => {
+                let Some(IpAddr::V4(ip)) = target.address.ip() else { panic!("{target:?}") };
+                dialled.push((ip.octets()[3], target.server_name.as_deref().map(str::to_owned)));
+                coordinator.handle_connected(now, conn, target.address);
+                coordinator.handle_ready(now, conn, OptIn::Accepted);
+            }
+            _ => {}
+        }
+    }
+    dialled
+}
+
+/// A server that is dialled because of a move is verified by the name of the target if it has one, else by the configured
+/// name: by the scout, by those that follow it, and by new connections during the move. RULE-84
+#[test]
+fn every_dial_says_by_which_name_the_server_is_verified() {
+    let (name, node) = (Some("redis.example.com"), Some("node-2.example.com"));
+    for (configured, target, verified_by, verified_by_after) in [
+        ("redis.example.com", "node-2.example.com", name, node),
+        ("redis.example.com", "127.0.0.2", name, name),
+        ("127.0.0.1", "node-2.example.com", None, node),
+        ("127.0.0.1", "127.0.0.2", None, None),
+    ] {
+        let config = Config::builder(Endpoint::parse(configured, 6379).unwrap()).pool_size(4);
+        let mut coordinator = Coordinator::new(Arc::new(config.build().unwrap()), 7);
+        let now = epoch();
+        let first = coordinator.open(now, Role::Shared);
+        coordinator.open(now, Role::Shared);
+        let old = (1, verified_by.map(str::to_owned));
+        assert_eq!(answer_all(&mut coordinator, now), [old.clone(), old], "{configured}");
+
+        let endpoint = MoveTarget::Endpoint(Endpoint::parse(target, 6379).unwrap());
+        let moving = Notification::Moving { seq: Seq(1), grace: 15 * SECOND, target: endpoint };
+        coordinator.handle_notification(now, first, &moving);
+        coordinator.open(now, Role::Shared);
+        let new = (2, verified_by_after.map(str::to_owned));
+        let expected = [new.clone(), new.clone(), new.clone()];
+        assert_eq!(answer_all(&mut coordinator, now), expected, "{configured} to {target}");
+        coordinator.open(now, Role::Shared);
+        assert_eq!(answer_all(&mut coordinator, now), [new], "{configured} to {target}, afterwards");
+    }
 }

@@ -6,6 +6,7 @@ mod runtime;
 mod server;
 
 use std::future::Future;
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -17,6 +18,7 @@ use self::runtime::World;
 use self::server::Server;
 use super::{Builder, Client, Error, Runtime};
 use crate::config::{ConfigBuilder, maintenance};
+use crate::endpoint::{Peer, Target};
 use crate::error::{CloseCause, ConnectError, Delivery, RequestError};
 use crate::event::{Event, Ignored};
 use crate::mode::Mode;
@@ -57,7 +59,8 @@ fn a_call_is_answered() {
     assert!(matches!(error, Error::Refused(_)), "{error:?}");
 }
 
-/// RULE-22
+/// No name is looked up while the client is described. The connector is told the address, and the name by which the server
+/// there is verified. RULE-22
 #[test]
 fn a_host_name_is_looked_up_first() {
     let (world, server) = (World::new(), Server::default());
@@ -66,6 +69,8 @@ fn a_host_name_is_looked_up_first() {
     assert!(server.state().resolved.is_empty(), "a client that is being described looks nothing up");
     world.block_on(opening).unwrap();
     assert_eq!(server.state().resolved, ["redis.example.com"]);
+    let address = Peer::from(SocketAddr::from(([127, 0, 0, 1], 6379)));
+    assert_eq!(server.state().dialled, [Target::new(address, Some("redis.example.com".into()))]);
 }
 
 #[test]

@@ -10,7 +10,7 @@ use bytes::{Bytes, BytesMut};
 use resp3_codec::{Decoder, Frame, Limits};
 
 use crate::driver::{Connector, Resolver, Stream};
-use crate::endpoint::Peer;
+use crate::endpoint::{Peer, Target};
 
 /// As much as one write takes, so that large ones are partial.
 const WRITE: usize = 50_000;
@@ -33,8 +33,9 @@ pub(crate) struct State {
     pub(crate) black_hole: bool,
     /// No host name is known.
     pub(crate) unknown_host: bool,
-    /// Answers to names that dials came for.
+    /// Names that were looked up.
     pub(crate) resolved: Vec<String>,
+    pub(crate) dialled: Vec<Target>,
     pub(crate) broken_writes: bool,
     /// Commands are received but not answered.
     pub(crate) stalled: bool,
@@ -101,7 +102,8 @@ impl Resolver for Server {
 impl Connector for Server {
     type Stream = Socket;
 
-    async fn connect(&self, address: Peer) -> io::Result<(Socket, Peer)> {
+    async fn connect(&self, target: Target) -> io::Result<(Socket, Peer)> {
+        self.state().dialled.push(target.clone());
         if self.state().black_hole {
             std::future::pending::<()>().await;
         }
@@ -114,7 +116,7 @@ impl Connector for Server {
         state.pipes.push(Arc::clone(&pipe));
         drop(state);
         let decoder = Decoder::new(Limits::default());
-        Ok((Socket { server: self.clone(), pipe, decoder, queued: None, ready: false }, address))
+        Ok((Socket { server: self.clone(), pipe, decoder, queued: None, ready: false }, target.address))
     }
 }
 
