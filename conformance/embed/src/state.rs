@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use hitless_core::backoff::Reconnect;
-use hitless_core::coordinator::Redial;
+use hitless_core::coordinator::{Redial, Replacement, Role};
 use hitless_core::endpoint::Peer;
 use hitless_core::error::{CloseCause, ConnectError};
 use hitless_core::event::Event;
@@ -116,6 +116,11 @@ impl State {
                 Directive::Failed { conn, error, redial } => {
                     self.open_failed(shared, now, conn, error, redial)
                 }
+                Directive::Lost { conn, replacement } => {
+                    if let (Some(link), Replacement::Missing) = (self.links.get(&conn), replacement) {
+                        self.reopen(now, link.slot, Redial::AfterPause);
+                    }
+                }
                 Directive::OptIn { conn } => self.opt_in(shared, conn),
                 // Requests in flight ask anew what their timeout is.
                 Directive::Windows { .. } => shared.changed.notify_waiters(),
@@ -167,7 +172,6 @@ impl State {
         self.coordinator.handle_closed(now, conn, cause);
         self.obey(shared, now);
         self.end(conn, cause);
-        self.reopen(now, slot, Redial::AfterPause);
     }
 
     pub(crate) fn handle_timeout(&mut self, now: Instant) {

@@ -6,7 +6,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use hitless_core::coordinator::{Coordinator, Directive};
+use hitless_core::coordinator::{Coordinator, Directive, Replacement, Role};
 use hitless_core::error::{CloseCause, ConnectError};
 use hitless_core::event::Event;
 use hitless_core::handshake::{ErrorCode, OptIn, Probe};
@@ -81,6 +81,7 @@ impl CoordinatorModel {
                 Stage::Dialing => Fact::Connected(conn),
                 Stage::Greeting | Stage::Settling => Fact::Greeted(conn),
                 Stage::Serving if socket.retired.is_some() => Fact::Drained(conn),
+                Stage::Serving if socket.asked.is_some() => Fact::Switched(conn),
                 Stage::Serving if socket.ending => Fact::Closed(conn),
                 Stage::Serving if !socket.written.is_empty() => Fact::Replied(conn),
                 Stage::Serving => return None,
@@ -108,6 +109,7 @@ impl CoordinatorModel {
             Stage::Serving => {
                 facts.extend((!socket.written.is_empty()).then_some(Fact::Replied(conn)));
                 facts.extend(socket.retired.map(|_| Fact::Drained(conn)));
+                facts.extend(socket.asked.map(|_| Fact::Switched(conn)));
                 facts.extend((socket.ending || self.budget.closes > 0).then_some(Fact::Closed(conn)));
                 let may_end = !socket.ending && self.budget.closes > 0 && self.budget.endings > 0;
                 facts.extend(may_end.then_some(Fact::Ending(conn)));
@@ -130,7 +132,7 @@ impl CoordinatorModel {
             }
             Fact::Open => {
                 self.missing -= 1;
-                self.coordinator.open(now, Role::Shared);
+                self.coordinator.open(now, self.scope.role);
             }
             Fact::Resolved(conn, nth) => {
                 self.world.remove(conn);
@@ -168,9 +170,8 @@ impl CoordinatorModel {
                 self.coordinator.handle_ending(conn);
             }
             Fact::Closed(conn) => self.close(conn),
-            Fact::Drained(conn) => {
-                self.coordinator.handle_drained(now, conn);
-            }
+            Fact::Drained(conn) => self.coordinator.handle_drained(now, conn),
+            Fact::Switched(conn) => self.coordinator.handle_switched(now, conn),
             other => return Violation::of(format!("an owner of a coordinator does not know: {other}")),
         }
         Ok(())
@@ -204,15 +205,12 @@ impl CoordinatorModel {
 
     fn close(&mut self, conn: ConnId) {
         let Some(socket) = self.world.remove(conn) else { return };
+        self.world.forget_successor(conn);
         if socket.stage != Stage::Serving {
             self.budget.faults = self.budget.faults.saturating_sub(1);
             return self.coordinator.handle_lost_at_opt_in(self.now, conn, CloseCause::ByServer);
         }
         self.budget.closes = self.budget.closes.saturating_sub(1);
-        let is_replaced = self.replacing.iter().any(|(_, from)| *from == conn);
-        if socket.retired.is_none() && !is_replaced {
-            self.missing += 1;
-        }
         self.coordinator.handle_closed(self.now, conn, CloseCause::ByServer);
     }
 
@@ -230,13 +228,18 @@ impl CoordinatorModel {
                     self.replacing.extend(replaces.map(|from| (conn, from)));
                 }
                 Directive::Serve { conn } => self.expect_ready(conn)?,
-                Directive::CutOver { from, to } => {
+                Directive::CutOver { from, to } => self.cut_over(from, to)?,
+                Directive::Successor { from, to, until } => {
+                    self.expect_ready(from)?;
                     self.expect_ready(to)?;
                     self.replacing.retain(|(dial, _)| *dial != to);
-                    if let Some(socket) = self.world.socket_mut(from) {
-                        socket.retired = Some(Retired { successor: to, until: self.now });
-                    }
+                    let socket = self.world.socket_mut(from).filter(|socket| socket.asked.is_none());
+                    let Some(socket) = socket else {
+                        return Violation::of(format!("INV-20: {from} has two successors"));
+                    };
+                    socket.asked = Some(Retired { successor: to, until });
                 }
+                Directive::Lost { conn, replacement } => self.lose(conn, replacement)?,
                 Directive::Drain { conn, until } => {
                     let socket = self.world.socket_mut(conn).and_then(|socket| socket.retired.as_mut());
                     let Some(retired) = socket else {
@@ -247,6 +250,7 @@ impl CoordinatorModel {
                 Directive::Close { conn, cause: _ } => {
                     self.replacing.retain(|(dial, _)| *dial != conn);
                     self.world.remove(conn);
+                    self.world.forget_successor(conn);
                 }
                 Directive::Failed { conn, .. } => {
                     self.replacing.retain(|(dial, _)| *dial != conn);
@@ -268,6 +272,36 @@ impl CoordinatorModel {
         Ok(())
     }
 
+    fn cut_over(&mut self, from: ConnId, to: ConnId) -> Result<(), Violation> {
+        self.expect_ready(to)?;
+        self.replacing.retain(|(dial, _)| *dial != to);
+        let role = self.scope.role;
+        let Some(socket) = self.world.socket_mut(from) else { return Ok(()) };
+        let asked = socket.asked.take().map(|asked| asked.successor);
+        if role == Role::Held && asked != Some(to) {
+            return Violation::of(format!("INV-18: {from} is cut over, and its owner was not asked"));
+        }
+        socket.retired = Some(Retired { successor: to, until: self.now });
+        Ok(())
+    }
+
+    /// A connection that served is lost, and the owner is told whether to open another one.
+    fn lose(&mut self, conn: ConnId, replacement: Replacement) -> Result<(), Violation> {
+        let dial = self.replacing.iter().find(|(_, from)| *from == conn).map(|(dial, _)| *dial);
+        match replacement {
+            Replacement::Missing if dial.is_some() => Violation::of(format!(
+                "INV-20: {conn} is lost and to be opened, and {dial:?} is dialled for it"
+            )),
+            Replacement::Missing => {
+                self.missing += 1;
+                Ok(())
+            }
+            Replacement::Dialing(to) if dial == Some(to) => Ok(()),
+            Replacement::Ready(to) => self.expect_ready(to),
+            other => Violation::of(format!("INV-20: {conn} is lost, and {other:?} is not there")),
+        }
+    }
+
     fn expect_ready(&self, conn: ConnId) -> Result<(), Violation> {
         match self.world.socket(conn).map(|socket| socket.stage) {
             Some(Stage::Serving) => Ok(()),
@@ -280,7 +314,9 @@ impl CoordinatorModel {
         if timeout.is_some_and(|at| at < self.now || (at == self.now && fact == Fact::TimePasses)) {
             return Violation::of("INV-12: after a timeout something is still due");
         }
-        let late = |socket: &&Socket| socket.retired.is_some_and(|retired| retired.until < self.now);
+        let late = |socket: &&Socket| {
+            [socket.retired, socket.asked].into_iter().flatten().any(|retired| retired.until < self.now)
+        };
         if let Some(socket) = self.world.sockets.iter().find(late) {
             return Violation::of(format!("INV-06: {} outlives its deadline", socket.conn));
         }

@@ -39,6 +39,8 @@ pub(super) enum Fact {
     Open,
     /// It says that a connection which drains has answered everything.
     Drained(ConnId),
+    /// It says that it uses the successor of a connection that is held.
+    Switched(ConnId),
     SendWrite,
     SendRead,
     /// The caller of the nth request under way gives up.
@@ -67,6 +69,7 @@ impl fmt::Display for Fact {
             Self::Closed(conn) => write!(f, "{conn}: closed by the server"),
             Self::Open => write!(f, "the owner opens a connection"),
             Self::Drained(conn) => write!(f, "{conn}: drained"),
+            Self::Switched(conn) => write!(f, "{conn}: its owner has switched"),
             Self::SendWrite => write!(f, "a request, not to be repeated"),
             Self::SendRead => write!(f, "a request that may be repeated"),
             Self::Cancel(nth) => write!(f, "request {nth} of those under way is cancelled"),

@@ -76,7 +76,7 @@ impl ClientModel {
                 self.client.shutdown(self.now, self.now + GRACE);
             }
             // The client sees to these itself.
-            Fact::Open | Fact::Drained(_) => {}
+            Fact::Open | Fact::Drained(_) | Fact::Switched(_) => {}
         }
         Ok(())
     }

@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use hitless_core::config::{Config, maintenance};
+use hitless_core::coordinator::Role;
 use hitless_core::endpoint::Endpoint;
 use resp3_codec::Frame;
 
@@ -64,6 +65,8 @@ pub struct Scope {
     pub(super) name: &'static str,
     pub(super) about: &'static str,
     pub(super) subject: Subject,
+    /// The role for which the owner of a coordinator opens connections.
+    pub(super) role: Role,
     /// What the name may resolve to.
     pub(super) answers: &'static [&'static [Server]],
     pub(super) pushes: &'static [Push],
@@ -161,6 +164,7 @@ const BASE: Scope = Scope {
     name: "",
     about: "",
     subject: Subject::Client,
+    role: Role::Shared,
     answers: &[&[Server::A, Server::B]],
     pushes: &[],
     budget: NOTHING,
@@ -242,6 +246,17 @@ pub const SCOPES: &[Scope] = &[
         pushes: &[Push::Moving(1, Some(Server::B)), Push::Moving(2, Some(Server::A)), Push::Moving(2, None)],
         budget: Budget { pushes: 2, faults: 1, closes: 1, ..NOTHING },
         is_staged: true,
+        limits: Limits { states: 250_000, ..BASE.limits },
+        ..BASE
+    },
+    Scope {
+        name: "held",
+        about: "the coordinator alone: connections that are held move when their owner switches, in time or not",
+        subject: Subject::Coordinator,
+        role: Role::Held,
+        answers: &[&[Server::A]],
+        pushes: &[Push::Moving(1, Some(Server::B)), Push::Moving(2, Some(Server::C))],
+        budget: Budget { pushes: 2, faults: 1, closes: 1, ..NOTHING },
         limits: Limits { states: 250_000, ..BASE.limits },
         ..BASE
     },

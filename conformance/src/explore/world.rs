@@ -36,9 +36,11 @@ pub(super) struct Socket {
     /// The numbers of the requests whose replies are to come.
     pub(super) written: Vec<u8>,
     pub(super) retired: Option<Retired>,
+    /// Its owner is asked to switch to this connection, until then.
+    pub(super) asked: Option<Retired>,
 }
 
-/// A connection that was cut over.
+/// A connection that was cut over, or whose owner is asked to switch.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Retired {
     pub(super) successor: ConnId,
@@ -84,6 +86,7 @@ impl Socket {
             leaving: false,
             written: Vec::new(),
             retired: None,
+            asked: None,
         }
     }
 }
@@ -111,6 +114,13 @@ impl World {
     pub(super) fn remove(&mut self, conn: ConnId) -> Option<Socket> {
         let at = self.sockets.iter().position(|socket| socket.conn == conn)?;
         Some(self.sockets.remove(at))
+    }
+
+    /// Nobody is to switch to `conn` any more.
+    pub(super) fn forget_successor(&mut self, conn: ConnId) {
+        for socket in &mut self.sockets {
+            socket.asked.take_if(|asked| asked.successor == conn);
+        }
     }
 
     pub(super) fn begin_to_leave(&mut self, conn: ConnId) {
@@ -157,16 +167,18 @@ impl World {
         let Self { sockets, ledger, deadlines } = self;
         sockets.len().hash(hasher);
         for socket in sockets {
-            let Socket { conn, stage, peer, asks, notified, flush, ending, leaving, written, retired } =
+            let Socket { conn, stage, peer, asks, notified, flush, ending, leaving, written, retired, asked } =
                 socket;
             (conn.index(), stage, peer, asks, notified, flush, ending, leaving).hash(hasher);
             let place = |number: u8| ledger.iter().position(|entry| entry.number == number);
             written.len().hash(hasher);
             written.iter().for_each(|number| (place(*number), *number == OPT_IN).hash(hasher));
-            retired.is_some().hash(hasher);
-            if let Some(Retired { successor, until }) = retired {
-                self.socket(*successor).map(|socket| socket.conn.index()).hash(hasher);
-                until.saturating_duration_since(now).hash(hasher);
+            for successor in [retired, asked] {
+                successor.is_some().hash(hasher);
+                if let Some(Retired { successor, until }) = successor {
+                    self.socket(*successor).map(|socket| socket.conn.index()).hash(hasher);
+                    until.saturating_duration_since(now).hash(hasher);
+                }
             }
         }
         ledger.len().hash(hasher);

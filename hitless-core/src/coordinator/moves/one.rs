@@ -30,7 +30,7 @@ pub(in super::super) struct Departure {
 }
 
 /// Where a move leads, after the policy on targets has judged it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(in super::super) enum Destination {
     /// Wherever the configured name leads by then.
     SameName,
