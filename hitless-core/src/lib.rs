@@ -171,6 +171,7 @@ mod forbidden;
 pub mod guide;
 pub mod handshake;
 pub mod ids;
+mod level;
 pub mod mode;
 pub mod notification;
 pub mod observe;

@@ -7,7 +7,7 @@ use super::ConfigError;
 use crate::breaker::BreakerConfig;
 use crate::endpoint::{Endpoint, Peer};
 use crate::endpoint_type::EndpointPreference;
-use crate::event::Level;
+pub use crate::level::Level;
 use crate::mode::Mode;
 use crate::target_policy::{Policy, TargetPolicy, TargetVerdict};
 
