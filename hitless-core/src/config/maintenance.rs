@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::ConfigError;
-use crate::breaker::BreakerConfig;
+pub use crate::breaker::BreakerConfig;
 use crate::endpoint::{Endpoint, Peer};
 use crate::endpoint_type::EndpointPreference;
 pub use crate::level::Level;
