@@ -186,10 +186,12 @@ mod timer;
 mod windows;
 pub mod write_buffer;
 
+#[doc(no_inline)]
+pub use bytes::{Bytes, BytesMut};
 pub use client::{Action, Client};
 pub use config::{Config, ConfigBuilder, maintenance};
 pub use connection::Connection;
 pub use coordinator::{Coordinator, Directive};
 pub use mode::Mode;
 pub use request::{Pipeline, Request};
-pub use resp3_codec::{Command, Decoder, Frame, Limits, cmd};
+pub use resp3_codec::{Command, Decoder, Frame, Limits, ToArg, cmd};
