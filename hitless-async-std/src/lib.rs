@@ -69,11 +69,18 @@ pub use hitless_core::{Command, Frame, ToArg, cmd};
 pub use self::net::Stream;
 pub use self::runtime::{Adapter, Timer};
 
-/// The client on async-std.
+/// The client on async-std: a pool of connections to one Redis endpoint that follows the server's maintenance without letting
+/// anybody notice.
+///
+/// [`connect`](Client::connect) opens one with the default settings, [`builder`](Client::builder) with your own.
+/// [`call`](Client::call) sends a command and waits for its reply, [`pipeline`](Client::pipeline) does so with several,
+/// [`send`](Client::send) does not wait. A clone is another handle to the same pool, and cheap; when the last handle and the
+/// last [`Reply`] are gone, the client shuts down at once.
 pub type Client = driver::Client<Adapter>;
 
-/// Collects the settings of a [`Client`].
+/// Collects the settings of a [`Client`] and opens it: [`connect`](Builder::connect). For what each setting means and costs,
+/// and its default, see [`ConfigBuilder`].
 pub type Builder = driver::Builder<Adapter>;
 
-/// The replies to a request that was accepted, once they are there.
+/// The replies to a request that was accepted, once they are there: a future. Dropping it cancels the request.
 pub type Reply = driver::Reply<Adapter>;
