@@ -31,7 +31,7 @@ fn files(directory: &Path) -> BTreeSet<String> {
 #[test]
 fn both_adapters_export_the_same_names() {
     let [tokio, async_std] = paths("src/lib.rs").map(|path| exports(&std::fs::read_to_string(path).unwrap()));
-    assert!(tokio.contains("type Client = hitless_core::driver::Client<Adapter>"), "{tokio:?}");
+    assert!(tokio.contains("type Client = driver::Client<Adapter>"), "{tokio:?}");
     assert_eq!(tokio, async_std);
 }
 

@@ -21,7 +21,7 @@ const MARGIN: Duration = Duration::from_secs(1);
 /// attempts have used it up, a wait is cut short so that what follows keeps an eighth of what is left: the
 /// last attempt is always made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct HandoffSchedule {
+pub(crate) struct HandoffSchedule {
     budget: Duration,
     end: Instant,
     retries: u32,
@@ -31,7 +31,7 @@ pub struct HandoffSchedule {
 impl HandoffSchedule {
     /// The schedule of a move that is learnt of `now` and over at `deadline`.
     #[must_use]
-    pub fn new(now: Instant, deadline: Instant, retries: u32, handoff_timeout: Duration) -> Self {
+    pub(crate) fn new(now: Instant, deadline: Instant, retries: u32, handoff_timeout: Duration) -> Self {
         let total = deadline.saturating_duration_since(now);
         let margin = MARGIN.max(total / 10).min(total / 2);
         let budget = total - margin;
@@ -41,7 +41,7 @@ impl HandoffSchedule {
     /// How long the attempt that begins now may last: the handoff timeout, or its even share of the budget
     /// that is left if that is less. `None`: no attempt may begin any more.
     #[must_use]
-    pub fn attempt_limit(&self, now: Instant, attempt: u32) -> Option<Duration> {
+    pub(crate) fn attempt_limit(&self, now: Instant, attempt: u32) -> Option<Duration> {
         let attempts_left = (self.retries + 1).checked_sub(attempt).filter(|left| *left > 0)?;
         let limit = self.handoff_timeout.min(self.left(now) / attempts_left);
         (!limit.is_zero()).then_some(limit)
@@ -49,7 +49,7 @@ impl HandoffSchedule {
 
     /// When retry `retry`, counted from 1, of an attempt that fails now begins. `None`: retries or budget are
     /// spent.
-    pub fn retry_at(&self, now: Instant, retry: u32, rng: &mut Rng) -> Option<Instant> {
+    pub(crate) fn retry_at(&self, now: Instant, retry: u32, rng: &mut Rng) -> Option<Instant> {
         if !(1..=self.retries).contains(&retry) {
             return None;
         }
@@ -61,7 +61,7 @@ impl HandoffSchedule {
 
     /// When the budget is spent: no attempt begins or goes on after that.
     #[must_use]
-    pub const fn budget_end(&self) -> Instant {
+    pub(crate) const fn budget_end(&self) -> Instant {
         self.end
     }
 

@@ -7,7 +7,7 @@ use smallvec::SmallVec;
 
 use crate::timer::after;
 
-/// When a [`Breaker`] opens and how it recovers.
+/// When the circuit breaker of a target opens and how it recovers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BreakerConfig {
     /// How many failures in a row open it. Default 5; 0 counts as 1. Fewer give up on an endpoint sooner.
@@ -44,7 +44,7 @@ impl Default for BreakerConfig {
 #[doc = include_str!("../docs/breaker.md")]
 #[derive(Debug)]
 #[cfg_attr(feature = "explore", derive(Clone))]
-pub struct Breaker {
+pub(crate) struct Breaker {
     config: BreakerConfig,
     state: State,
     /// Counts changes of state: permits of an earlier one are void.
@@ -71,14 +71,14 @@ struct Trial {
 #[derive(Debug)]
 #[cfg_attr(feature = "explore", derive(Clone))]
 #[must_use = "a permit that is not settled occupies its place until it is taken for lost"]
-pub struct Permit {
+pub(crate) struct Permit {
     epoch: u64,
     trial: Option<u64>,
 }
 
 /// How the attempt of a [`Permit`] ended. The set is closed: there is no fourth way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AttemptEnd {
+pub(crate) enum AttemptEnd {
     /// The endpoint works.
     Success,
     /// The endpoint does not work.
@@ -90,15 +90,15 @@ pub enum AttemptEnd {
 /// Why there is no [`Permit`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the circuit breaker is open")]
-pub struct Denied {
+pub(crate) struct Denied {
     /// When to ask again, at the latest: then a permit is certain, unless another one has been given by then.
-    pub retry_at: Instant,
+    pub(crate) retry_at: Instant,
 }
 
-/// What a [`Breaker`] does at a given time, for events and metrics. The set is closed by the table at
-/// [`Breaker`].
+/// What a [`Breaker`] does at a given time. The set is closed by the table at [`Breaker`].
+#[cfg(test)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum BreakerState {
+pub(crate) enum BreakerState {
     /// Attempts are allowed.
     Closed,
     /// Attempts are denied.
@@ -110,7 +110,7 @@ pub enum BreakerState {
 impl Breaker {
     /// A closed breaker.
     #[must_use]
-    pub const fn new(config: BreakerConfig) -> Self {
+    pub(crate) const fn new(config: BreakerConfig) -> Self {
         Self { config, state: State::Closed { failures: 0 }, epoch: 0, next_trial: 0 }
     }
 
@@ -118,7 +118,7 @@ impl Breaker {
     ///
     /// # Errors
     /// [`Denied`] while the breaker is open, or half-open with all trials out.
-    pub fn try_acquire(&mut self, now: Instant) -> Result<Permit, Denied> {
+    pub(crate) fn try_acquire(&mut self, now: Instant) -> Result<Permit, Denied> {
         self.advance(now);
         let limit = self.config.half_open.max(1);
         let trial = match &mut self.state {
@@ -141,7 +141,7 @@ impl Breaker {
 
     /// Gives `permit` back and learns from the outcome. A permit whose state is over, or that was taken for
     /// lost, changes nothing.
-    pub fn settle(&mut self, now: Instant, permit: Permit, end: AttemptEnd) {
+    pub(crate) fn settle(&mut self, now: Instant, permit: Permit, end: AttemptEnd) {
         self.advance(now);
         if permit.epoch != self.epoch {
             return;
@@ -179,8 +179,9 @@ impl Breaker {
     }
 
     /// What the breaker does at `now`.
+    #[cfg(test)]
     #[must_use]
-    pub fn state(&self, now: Instant) -> BreakerState {
+    pub(crate) fn state(&self, now: Instant) -> BreakerState {
         match self.state {
             State::Closed { .. } => BreakerState::Closed,
             State::Open { until } if now < until => BreakerState::Open,

@@ -9,7 +9,7 @@ use std::time::Instant;
 /// forgotten now, be it the newcomer. Inserting looks at every key, so the capacity should be some hundreds
 /// at most.
 #[derive(Clone, Debug)]
-pub struct Remembered<K> {
+pub(crate) struct Remembered<K> {
     until: BTreeMap<K, Instant>,
     capacity: usize,
 }
@@ -17,13 +17,13 @@ pub struct Remembered<K> {
 impl<K: Ord + Clone> Remembered<K> {
     /// A memory for `capacity` keys; with 0 it remembers nothing.
     #[must_use]
-    pub const fn new(capacity: usize) -> Self {
+    pub(crate) const fn new(capacity: usize) -> Self {
         Self { until: BTreeMap::new(), capacity }
     }
 
     /// Remembers `key` until then, or for as long as it is remembered anyway: never shorter. Says whether it
     /// was news at `now`.
-    pub fn insert(&mut self, now: Instant, key: K, until: Instant) -> bool {
+    pub(crate) fn insert(&mut self, now: Instant, key: K, until: Instant) -> bool {
         self.expire(now);
         if let Some(known) = self.until.get_mut(&key) {
             *known = until.max(*known);
@@ -40,24 +40,25 @@ impl<K: Ord + Clone> Remembered<K> {
     }
 
     /// Forgets what is over at `now`.
-    pub fn expire(&mut self, now: Instant) {
+    pub(crate) fn expire(&mut self, now: Instant) {
         self.until.retain(|_, until| *until > now);
     }
 
     /// Whether `key` is remembered at `now`.
     #[must_use]
-    pub fn contains(&self, now: Instant, key: &K) -> bool {
+    pub(crate) fn contains(&self, now: Instant, key: &K) -> bool {
         self.until.get(key).is_some_and(|until| *until > now)
     }
 
     /// What is remembered at `now`, in order.
-    pub fn iter(&self, now: Instant) -> impl Iterator<Item = &K> {
+    pub(crate) fn iter(&self, now: Instant) -> impl Iterator<Item = &K> {
         self.until.iter().filter(move |(_, until)| **until > now).map(|(key, _)| key)
     }
 
     /// When the next key is forgotten.
+    #[cfg(test)]
     #[must_use]
-    pub fn next_expiry(&self) -> Option<Instant> {
+    pub(crate) fn next_expiry(&self) -> Option<Instant> {
         self.until.values().min().copied()
     }
 }

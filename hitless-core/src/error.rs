@@ -7,8 +7,11 @@
 //! | [`RefusedCommand`](crate::request::RefusedCommand) | the caller | the call |
 //! | [`RequestError`] | nobody | one request; says what happened to it |
 //! | [`ConnectError`] | the network, the server or the credentials | one attempt |
+//! | [`HandshakeError`] | the server or the credentials | one attempt |
 //! | [`ProtocolError`] | the server | the connection |
 //! | [`NotificationError`](crate::notification::NotificationError) | the server | nothing |
+
+mod handshake;
 
 use std::fmt;
 use std::io;
@@ -16,7 +19,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-use crate::handshake::HandshakeError;
+pub use self::handshake::{ErrorCode, HandshakeError, Stage};
 
 /// What became of a request that failed: may the server have executed it?
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

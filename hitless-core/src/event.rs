@@ -8,13 +8,13 @@ mod line;
 use std::time::{Duration, Instant};
 
 use crate::endpoint::{Endpoint, Peer};
-use crate::error::{CloseCause, ConnectError};
-use crate::handshake::ErrorCode;
+use crate::error::{CloseCause, ConnectError, ErrorCode};
 use crate::ids::ConnId;
 use crate::notification::{NotificationError, NotificationKind, Seq};
-use crate::review::Unreviewed;
 
-pub use self::line::{Level, Line};
+pub use self::line::Line;
+pub use crate::level::Level;
+pub use crate::review::{Ignored, Unreviewed};
 
 /// Something that happened, true at the moment it is emitted.
 #[derive(Clone, Debug, PartialEq)]
@@ -244,24 +244,6 @@ pub enum Event {
     },
     /// The machine has no connection left and will not open another.
     Terminated,
-}
-
-/// Why a notification changed nothing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Ignored {
-    /// The same was known already.
-    Duplicate,
-    /// A newer one is in force, or this one is over.
-    Stale,
-    /// A completion that found no open window: servers repeat the last one right after the opt-in.
-    NothingOpen,
-    /// The connection is at the announced address already.
-    AlreadyThere,
-    /// The connection is being closed or was closed by the server.
-    ConnectionEnding,
-    /// Slot migrations concern cluster clients.
-    NotACluster,
 }
 
 /// Whose timeouts a window relaxes.

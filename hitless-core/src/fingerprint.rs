@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::hash::{Hash, Hasher};
 use std::time::Instant;
 
-use crate::ids::{ConnId, ReviewId};
+use crate::ids::{Arena, ConnId, Id, IdMap, ReviewId};
 
 /// Takes a state in, part by part.
 pub(crate) struct Digest<'a, H> {
@@ -119,6 +119,23 @@ impl<T: Fingerprint> Fingerprint for BTreeMap<ConnId, T> {
         digest.each(self, |digest, (conn, part)| {
             digest.part(conn);
             digest.part(part);
+        });
+    }
+}
+
+impl<K: Id, T: Fingerprint> Fingerprint for Arena<K, T> {
+    fn fingerprint<H: Hasher>(&self, digest: &mut Digest<'_, H>) {
+        let (free, places) = self.places();
+        digest.value(free);
+        digest.each(places, |digest, value| digest.part(value));
+    }
+}
+
+impl<K: Id + Fingerprint, T: Fingerprint> Fingerprint for IdMap<K, T> {
+    fn fingerprint<H: Hasher>(&self, digest: &mut Digest<'_, H>) {
+        digest.each(self.iter(), |digest, (key, value)| {
+            digest.part(&key);
+            digest.part(value);
         });
     }
 }

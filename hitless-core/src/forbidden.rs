@@ -98,57 +98,6 @@ struct AutoIsNoWireType;
 /// ```
 struct TheOptInNeedsResp3;
 
-/// A permit of a breaker is settled once, and only the breaker gives one.
-///
-/// ```
-/// use std::time::Instant;
-/// use hitless_core::breaker::{Breaker, Permit, Verdict};
-///
-/// fn settle(now: Instant, breaker: &mut Breaker, permit: Permit) {
-///     breaker.settle(now, permit, Verdict::Success);
-/// }
-/// ```
-/// ```compile_fail,E0382
-/// use std::time::Instant;
-/// use hitless_core::breaker::{Breaker, Permit, Verdict};
-///
-/// fn settle(now: Instant, breaker: &mut Breaker, permit: Permit) {
-///     breaker.settle(now, permit, Verdict::Success);
-///     breaker.settle(now, permit, Verdict::Success);
-/// }
-/// ```
-/// ```compile_fail,E0451
-/// use std::time::Instant;
-/// use hitless_core::breaker::{Breaker, Permit, Verdict};
-///
-/// fn settle(now: Instant, breaker: &mut Breaker) {
-///     breaker.settle(now, Permit { epoch: 0, trial: None }, Verdict::Success);
-/// }
-/// ```
-struct PermitsAreSpent;
-
-/// A timer is in one place: what has a copy of it would fire after it was cancelled.
-///
-/// ```
-/// use std::time::Instant;
-/// use hitless_core::timer::Timer;
-///
-/// fn fire(now: Instant, timer: Timer) -> bool {
-///     let mut moved = timer;
-///     moved.fire(now)
-/// }
-/// ```
-/// ```compile_fail,E0382
-/// use std::time::Instant;
-/// use hitless_core::timer::Timer;
-///
-/// fn fire(now: Instant, timer: Timer) -> bool {
-///     let mut moved = timer;
-///     moved.fire(now) && timer.at().is_none()
-/// }
-/// ```
-struct TimersAreNotCopied;
-
 /// A request is in one place: with the caller, or with the machine that has taken it.
 ///
 /// ```

@@ -155,7 +155,7 @@
 //!
 //! | fact | method | when |
 //! |---|---|---|
-//! | a slot of the pool is empty | [`open`] | at the start; and when a connection was lost or `Failed`, after a pause ([`Reconnect`] has one), unless a dial that replaces it is under way |
+//! | a slot of the pool is empty | [`open`] | at the start; and when a connection was lost or `Failed`, after a pause ([`Reconnect`] says how long), unless a dial that replaces it is under way |
 //! | a name was looked up | [`handle_resolved`] | in answer to `Resolve` |
 //! | a socket is connected | [`handle_connected`] | before the handshake, with the *peer*: the address that it is connected to |
 //! | the handshake is done | [`handle_ready`] | with what became of the opt-in |
@@ -240,7 +240,6 @@
 //! [`Probe::OptIn`]: crate::handshake::Probe::OptIn
 //! [`opt_in_command`]: crate::handshake::opt_in_command
 //! [`Replay::of`]: crate::request::Replay::of
-//! [`Reconnect`]: crate::backoff::Reconnect
 //! [`Redial`]: crate::coordinator::Redial
 //! [`open`]: crate::Coordinator::open
 //! [`handle_resolved`]: crate::Coordinator::handle_resolved
@@ -269,3 +268,6 @@
 //! [`Emit`]: crate::Directive::Emit
 //! [`Review`]: crate::Directive::Review
 //! [`Reviewed`]: crate::Directive::Reviewed
+
+pub use crate::backoff::Reconnect;
+pub use crate::rng::Rng;

@@ -224,37 +224,17 @@ impl<K: Id, T> IdMap<K, T> {
 }
 
 #[cfg(feature = "explore")]
-mod fingerprint {
-    use std::hash::Hasher;
-
-    use super::{Arena, Id, IdMap, Slot};
-    use crate::fingerprint::{Digest, Fingerprint};
-
-    impl<K: Id, T> Arena<K, T> {
-        /// How many times the place of `key` was used anew since.
-        pub(crate) fn age(&self, key: K) -> u32 {
-            let (index, generation) = key.parts();
-            self.slots.get(index).map_or(0, |slot| slot.generation.wrapping_sub(generation))
-        }
+impl<K: Id, T> Arena<K, T> {
+    /// How many times the place of `key` was used anew since.
+    pub(crate) fn age(&self, key: K) -> u32 {
+        let (index, generation) = key.parts();
+        self.slots.get(index).map_or(0, |slot| slot.generation.wrapping_sub(generation))
     }
 
-    impl<K, T: Fingerprint> Fingerprint for Arena<K, T> {
-        fn fingerprint<H: Hasher>(&self, digest: &mut Digest<'_, H>) {
-            // The order of what is free decides which places come next, and so the order of ids.
-            let Self { slots, free, len: _, generation: _, key: _ } = self;
-            digest.value(free);
-            digest.each(slots, |digest, Slot { generation: _, value }| digest.part(value));
-        }
-    }
-
-    impl<K: Id + Fingerprint, T: Fingerprint> Fingerprint for IdMap<K, T> {
-        fn fingerprint<H: Hasher>(&self, digest: &mut Digest<'_, H>) {
-            let Self { slots: _, len: _, key: _ } = self;
-            digest.each(self.iter(), |digest, (key, value)| {
-                digest.part(&key);
-                digest.part(value);
-            });
-        }
+    /// The free places, whose order decides which ids come next, and what each place holds.
+    pub(crate) fn places(&self) -> (&[u32], impl Iterator<Item = &Option<T>>) {
+        let Self { slots, free, len: _, generation: _, key: _ } = self;
+        (free, slots.iter().map(|Slot { generation: _, value }| value))
     }
 }
 

@@ -9,7 +9,7 @@
 //!
 //! * A **notification** is a push by which the server announces maintenance ([`notification`]).
 //! * A **window** is a time in which timeouts are relaxed, for the database, for one address or for one connection
-//!   ([`windows`]). It extends the deadlines of commands in flight, never shortens one, and always ends by itself.
+//!   ([`relaxed`](Coordinator::relaxed)). It extends the deadlines of commands in flight, never shortens one, and always ends by itself.
 //! * A **move** is what one MOVING starts: an address, the *source*, is retired. It owns a **handoff** per connection to
 //!   that address. The first, the *scout*, dials the target while every old connection goes on serving; when it has
 //!   arrived the others follow, a few at a time.
@@ -150,14 +150,14 @@
 //! | `tracing` | with `driver`: every [event] that matters enough as an event of the `tracing` crate |
 //! | `explore` | for model checking alone: machines can be cloned, and their states compared |
 
-pub mod backoff;
-pub mod breaker;
+mod backoff;
+mod breaker;
 pub mod client;
 mod command_table;
 pub mod config;
 pub mod connection;
 pub mod coordinator;
-pub mod dedup;
+mod dedup;
 #[cfg(feature = "driver")]
 pub mod driver;
 pub mod endpoint;
@@ -171,24 +171,27 @@ mod forbidden;
 pub mod guide;
 pub mod handshake;
 pub mod ids;
+mod level;
 pub mod mode;
 pub mod notification;
 pub mod observe;
 pub mod request;
 pub mod review;
-pub mod rng;
-pub mod slots;
+mod rng;
+mod slots;
 pub mod target_policy;
 #[cfg(test)]
 mod tests;
-pub mod timer;
-pub mod windows;
+mod timer;
+mod windows;
 pub mod write_buffer;
 
+#[doc(no_inline)]
+pub use bytes::{Bytes, BytesMut};
 pub use client::{Action, Client};
 pub use config::{Config, ConfigBuilder, maintenance};
 pub use connection::Connection;
 pub use coordinator::{Coordinator, Directive};
 pub use mode::Mode;
 pub use request::{Pipeline, Request};
-pub use resp3_codec::{Command, Decoder, Frame, Limits, cmd};
+pub use resp3_codec::{Command, Decoder, Frame, Limits, ToArg, cmd};

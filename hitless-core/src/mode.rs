@@ -87,7 +87,7 @@ pub enum Support {
 impl Support {
     /// The knowledge that follows from a refusal at `now`: ask again [`RECHECK_AFTER`] later.
     #[must_use]
-    pub fn refused(now: Instant) -> Self {
+    pub(crate) fn refused(now: Instant) -> Self {
         Self::Refused { recheck_at: after(now, RECHECK_AFTER) }
     }
 
@@ -104,7 +104,7 @@ impl Support {
     /// alone, and the next one is put off, so that a pool that connects at once does not send a futile opt-in
     /// on every connection.
     #[must_use]
-    pub fn take_probe(&mut self, now: Instant) -> bool {
+    pub(crate) fn take_probe(&mut self, now: Instant) -> bool {
         let probe = self.probe(now);
         if probe && matches!(self, Self::Refused { .. }) {
             *self = Self::refused(now);

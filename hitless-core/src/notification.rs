@@ -7,7 +7,7 @@ use std::time::Duration;
 use resp3_codec::Frame;
 
 use crate::endpoint::{Endpoint, EndpointError, Peer};
-use crate::slots::{SlotError, SlotMove, SlotSet};
+pub use crate::slots::{MAX_SLOT, SlotError, SlotMove, SlotRange, SlotSet};
 
 mod parse;
 

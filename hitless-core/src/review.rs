@@ -4,9 +4,9 @@
 //! goes on when it is given a [`Verdict`]. What must not wait does not: windows open at once, so that no command times
 //! out meanwhile, and a veto closes them again.
 
+use std::fmt;
 use std::time::Duration;
 
-use crate::event::Ignored;
 use crate::notification::Notification;
 
 /// How long a review lasts by default; without a verdict until then, the notification takes effect as it came.
@@ -42,6 +42,24 @@ pub enum Handled {
     Vetoed,
 }
 
+/// Why a notification changed nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Ignored {
+    /// The same was known already.
+    Duplicate,
+    /// A newer one is in force, or this one is over.
+    Stale,
+    /// A completion that found no open window: servers repeat the last one right after the opt-in.
+    NothingOpen,
+    /// The connection is at the announced address already.
+    AlreadyThere,
+    /// The connection is being closed or was closed by the server.
+    ConnectionEnding,
+    /// Slot migrations concern cluster clients.
+    NotACluster,
+}
+
 /// Why a notification took effect without the verdict of its reviewer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -50,4 +68,26 @@ pub enum Unreviewed {
     TimedOut,
     /// Too many reviews were pending to begin another.
     TooMany,
+}
+
+impl fmt::Display for Ignored {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Duplicate => "it is known",
+            Self::Stale => "it is over, or a newer one is in force",
+            Self::NothingOpen => "nothing was open",
+            Self::AlreadyThere => "the connection is there already",
+            Self::ConnectionEnding => "the connection is ending",
+            Self::NotACluster => "this is no cluster",
+        })
+    }
+}
+
+impl fmt::Display for Unreviewed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::TimedOut => "they took too long",
+            Self::TooMany => "too many are waiting for them",
+        })
+    }
 }

@@ -18,7 +18,7 @@ const COMPLETIONS: usize = 64;
 /// Why a window is open. A set of windows holds each cause once per scope.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
-pub enum Cause {
+pub(crate) enum Cause {
     /// An opener: the start of a migration or of a failover was announced.
     Notification {
         /// Its kind.
@@ -42,7 +42,7 @@ pub enum Cause {
 impl Cause {
     /// The cause that `notification` is; `None` for completions, which open nothing.
     #[must_use]
-    pub fn of(notification: &Notification) -> Option<Self> {
+    pub(crate) fn of(notification: &Notification) -> Option<Self> {
         let (kind, seq) = (notification.kind(), notification.seq());
         match notification {
             Notification::Moving { target, .. } => Some(Self::Move { seq, target: target.clone() }),
@@ -68,7 +68,7 @@ impl Cause {
 ///
 /// A scope covers what its owner says it covers. Scopes do not nest here: ask for each that applies.
 #[derive(Clone, Debug)]
-pub struct Windows<S> {
+pub(crate) struct Windows<S> {
     scopes: BTreeMap<S, Vec<Window>>,
     /// When windows end, and in which scope: with a window for each connection of a large pool, nobody looks at all.
     ends: BTreeSet<(Instant, S)>,
@@ -95,7 +95,7 @@ impl Window {
 impl<S: Ord + Clone> Windows<S> {
     /// No window, and room for `limit`.
     #[must_use]
-    pub const fn new(limit: usize) -> Self {
+    pub(crate) const fn new(limit: usize) -> Self {
         Self {
             scopes: BTreeMap::new(),
             ends: BTreeSet::new(),
@@ -111,7 +111,7 @@ impl<S: Ord + Clone> Windows<S> {
     /// It does not when it would be over already, when its completion has been seen within the last minute,
     /// and when a notification is merely repeated while its window is open: repeating extends nothing. A
     /// [`Cause::Handoff`] is the client's own and extends its window, but never shortens it.
-    pub fn open(&mut self, now: Instant, scope: S, cause: Cause, until: Instant) -> bool {
+    pub(crate) fn open(&mut self, now: Instant, scope: S, cause: Cause, until: Instant) -> bool {
         let Some(cause) = self.uncompleted(now, cause).filter(|_| until > now) else { return false };
         let windows = self.scopes.entry(scope.clone()).or_default();
         match windows.iter_mut().find(|window| window.cause == cause) {
@@ -147,7 +147,7 @@ impl<S: Ord + Clone> Windows<S> {
     /// Those are the windows of the openers that `kind` completes, with an id not above `seq`. If both name
     /// shards, only those shards are completed, and the window stays open for the opener's others. A
     /// completion that finds nothing to close is ordinary: servers repeat the last one after each opt-in.
-    pub fn complete(
+    pub(crate) fn complete(
         &mut self,
         now: Instant,
         kind: NotificationKind,
@@ -161,12 +161,12 @@ impl<S: Ord + Clone> Windows<S> {
 
     /// Closes the windows that `closes` picks, and returns them: those of a vetoed notification, or of a
     /// scope that is gone.
-    pub fn close(&mut self, mut closes: impl FnMut(&S, &Cause) -> bool) -> Vec<(S, Cause)> {
+    pub(crate) fn close(&mut self, mut closes: impl FnMut(&S, &Cause) -> bool) -> Vec<(S, Cause)> {
         self.take(|scope, window| closes(scope, &window.cause))
     }
 
     /// Closes the windows that are over at `now`, and returns them.
-    pub fn expire(&mut self, now: Instant) -> Vec<(S, Cause)> {
+    pub(crate) fn expire(&mut self, now: Instant) -> Vec<(S, Cause)> {
         self.completed.expire(now);
         let mut over = BTreeSet::new();
         while self.ends.first().is_some_and(|(until, _)| *until <= now) {
@@ -180,7 +180,7 @@ impl<S: Ord + Clone> Windows<S> {
     }
 
     /// Forgets the windows of a scope that is gone.
-    pub fn forget(&mut self, scope: &S) {
+    pub(crate) fn forget(&mut self, scope: &S) {
         for window in self.remove(scope) {
             self.ends.remove(&(window.until, scope.clone()));
         }
@@ -188,36 +188,31 @@ impl<S: Ord + Clone> Windows<S> {
 
     /// Whether timeouts are relaxed in `scope` at `now`.
     #[must_use]
-    pub fn is_open(&self, now: Instant, scope: &S) -> bool {
+    pub(crate) fn is_open(&self, now: Instant, scope: &S) -> bool {
         self.open_until(now, scope).is_some()
     }
 
     /// Until when timeouts are relaxed in `scope`, if they are at `now` and nothing is closed.
     #[must_use]
-    pub fn open_until(&self, now: Instant, scope: &S) -> Option<Instant> {
+    pub(crate) fn open_until(&self, now: Instant, scope: &S) -> Option<Instant> {
         self.scopes.get(scope)?.iter().map(|window| window.until).max().filter(|until| *until > now)
     }
 
     /// When the next window ends.
     #[must_use]
-    pub fn next_expiry(&self) -> Option<Instant> {
+    pub(crate) fn next_expiry(&self) -> Option<Instant> {
         self.ends.first().map(|(until, _)| *until)
     }
 
     /// How many there are, those included that have ended since the last [`expire`](Self::expire).
     #[must_use]
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.len
     }
 
-    /// True if there is none.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.scopes.is_empty()
-    }
-
     /// The windows that are open at `now`.
-    pub fn iter(&self, now: Instant) -> impl Iterator<Item = (&S, &Cause)> {
+    #[cfg(test)]
+    pub(crate) fn iter(&self, now: Instant) -> impl Iterator<Item = (&S, &Cause)> {
         let windows =
             self.scopes.iter().flat_map(|(scope, windows)| windows.iter().map(move |window| (scope, window)));
         windows.filter(move |(_, window)| window.until > now).map(|(scope, window)| (scope, &window.cause))
@@ -352,14 +347,14 @@ fn remainder(cause: Cause, opener: NotificationKind, seq: Seq, completed: &Shard
 /// When the window of an opener ends, if no completion closes it: three relaxed timeouts after the announced
 /// time, because completions can be lost.
 #[must_use]
-pub fn opener_end(now: Instant, starts_in: Option<Duration>, relaxed: Duration) -> Instant {
+pub(crate) fn opener_end(now: Instant, starts_in: Option<Duration>, relaxed: Duration) -> Instant {
     after(now, starts_in.unwrap_or_default().saturating_add(relaxed.saturating_mul(OUTLASTS)))
 }
 
 /// The timeout in force: the longer of the configured one (`None`: infinite, which it stays) and the relaxed
 /// one (`None`: no window is open). So a window never makes a timeout shorter.
 #[must_use]
-pub fn effective_timeout(configured: Option<Duration>, relaxed: Option<Duration>) -> Option<Duration> {
+pub(crate) fn effective_timeout(configured: Option<Duration>, relaxed: Option<Duration>) -> Option<Duration> {
     configured.map(|configured| configured.max(relaxed.unwrap_or_default()))
 }
 

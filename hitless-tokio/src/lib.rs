@@ -31,41 +31,56 @@
 //! [`Client::events`] says what happens, and [`Error::delivery`] whether a request that failed may have run.
 //!
 //! Everything is decided in `hitless-core`: this crate brings tokio's sockets, clock and tasks to its
-//! [driver](hitless_core::driver). `Client::connect` and `Builder::connect` must be awaited inside a tokio runtime with
+//! [driver]. `Client::connect` and `Builder::connect` must be awaited inside a tokio runtime with
 //! its I/O and time drivers enabled. When that runtime is dropped, the client is shut down.
 
 mod net;
 mod runtime;
 
 pub use hitless_core::client::Stats;
-pub use hitless_core::config::{Config, ConfigBuilder, ConfigError, Protocol, WhenFull, maintenance};
-pub use hitless_core::driver::{
-    Error, Events, HookContext, HookFailures, HookId, HookResult, LogLine, LoggingHook, MetricsHook, Missed,
-    NotificationHook, Observed, Push, Pushes, ServerError,
+pub use hitless_core::config::{
+    Config, ConfigBuilder, ConfigError, Credentials, HandoffCapacity, Protocol, Secret, WhenFull,
 };
-pub use hitless_core::endpoint::{Endpoint, Host, Peer, Target};
-pub use hitless_core::endpoint_type::{EndpointPreference, EndpointType};
-pub use hitless_core::error::{CloseCause, ConnectError, Delivery, RequestError};
+pub use hitless_core::coordinator::CoordinatorStats;
+pub use hitless_core::driver::{
+    self, Connector, Error, Events, HookContext, HookFailures, HookId, HookResult, LogLine, LoggingHook,
+    MetricsHook, Missed, NotificationHook, Observed, Observer, Push, Pushes, Resolver, Runtime, ServerError,
+};
+pub use hitless_core::endpoint::{Endpoint, EndpointError, Host, Peer, Target};
+pub use hitless_core::endpoint_type::{EndpointPreference, EndpointType, UnknownEndpointType};
+pub use hitless_core::error::{
+    CloseCause, ConnectError, Delivery, ErrorCode, HandshakeError, ProtocolError, RequestError, Stage,
+};
 pub use hitless_core::event::{self, Event};
 pub use hitless_core::ids::{ConnId, RequestId};
-pub use hitless_core::mode::Mode;
+pub use hitless_core::maintenance::{self, BreakerConfig, Level};
+pub use hitless_core::mode::{Mode, UnknownMode};
 pub use hitless_core::notification::{self, Notification};
 pub use hitless_core::observe;
 pub use hitless_core::request::{
-    Outcome, Pipeline, RefusedCommand, Replay, Replies, Request, SendError, Timeout,
+    Class, Outcome, Pipeline, RefusedCommand, Replay, Replies, Request, SendError, Timeout,
 };
-pub use hitless_core::review::{Handled, Verdict};
+pub use hitless_core::review::{Handled, Ignored, Unreviewed, Verdict};
 pub use hitless_core::target_policy::{TargetPolicy, TargetVerdict};
-pub use hitless_core::{Command, Frame, cmd};
+#[doc(no_inline)]
+pub use hitless_core::{Bytes, BytesMut};
+pub use hitless_core::{Command, Frame, ToArg, cmd};
 
 pub use self::net::Stream;
 pub use self::runtime::{Adapter, Timer};
 
-/// The client on tokio.
-pub type Client = hitless_core::driver::Client<Adapter>;
+/// The client on tokio: a pool of connections to one Redis endpoint that follows the server's maintenance without letting
+/// anybody notice.
+///
+/// [`connect`](Client::connect) opens one with the default settings, [`builder`](Client::builder) with your own.
+/// [`call`](Client::call) sends a command and waits for its reply, [`pipeline`](Client::pipeline) does so with several,
+/// [`send`](Client::send) does not wait. A clone is another handle to the same pool, and cheap; when the last handle and the
+/// last [`Reply`] are gone, the client shuts down at once.
+pub type Client = driver::Client<Adapter>;
 
-/// Collects the settings of a [`Client`].
-pub type Builder = hitless_core::driver::Builder<Adapter>;
+/// Collects the settings of a [`Client`] and opens it: [`connect`](Builder::connect). For what each setting means and costs,
+/// and its default, see [`ConfigBuilder`].
+pub type Builder = driver::Builder<Adapter>;
 
-/// The replies to a request that was accepted, once they are there.
-pub type Reply = hitless_core::driver::Reply<Adapter>;
+/// The replies to a request that was accepted, once they are there: a future. Dropping it cancels the request.
+pub type Reply = driver::Reply<Adapter>;

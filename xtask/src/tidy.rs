@@ -6,6 +6,7 @@ mod invariants;
 mod layers;
 mod lints;
 pub(crate) mod manifest;
+mod modules;
 mod papers;
 mod size;
 pub(crate) mod source;
@@ -67,6 +68,7 @@ struct Rule {
 const RULES: &[Rule] = &[
     Rule { name: "R1-dependencies", check: layers::dependencies },
     Rule { name: "R1-names", check: |files| each(files, layers::names) },
+    Rule { name: "R1-modules", check: modules::layers },
     Rule { name: "R2-clock", check: |files| each(files, determinism::clock) },
     Rule { name: "R2-exceptions", check: |files| each(files, determinism::exceptions) },
     Rule { name: "R2-clippy", check: determinism::clippy },

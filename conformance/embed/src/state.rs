@@ -4,14 +4,13 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
-use hitless_core::backoff::Reconnect;
 use hitless_core::coordinator::{Redial, Replacement, Role};
 use hitless_core::endpoint::Peer;
 use hitless_core::error::{CloseCause, ConnectError};
 use hitless_core::event::Event;
+use hitless_core::guide::{Reconnect, Rng};
 use hitless_core::handshake::{OptIn, Probe};
 use hitless_core::ids::ConnId;
-use hitless_core::rng::Rng;
 use hitless_core::{Config, Coordinator, Directive};
 use redis::aio::MultiplexedConnection;
 use tokio::sync::oneshot;

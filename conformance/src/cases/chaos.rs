@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use hitless_core::rng::Rng;
+use hitless_core::guide::Rng;
 use resp3_codec::Frame;
 
 use crate::server::{CloseHow, EndpointId, Fault, Moving, Notice, Retires, Rule, Target, push_frame};

@@ -9,7 +9,7 @@ use std::time::Duration;
 use hitless_core::config::{Config, ConfigBuilder, maintenance};
 use hitless_core::endpoint::{Endpoint, Host as HostName};
 use hitless_core::event::Event;
-use hitless_core::rng::Rng;
+use hitless_core::guide::Rng;
 
 use crate::server::{Moving, Retires, Target};
 use crate::testbed::{NAME, SECOND, Testbed, millis};

@@ -1,8 +1,8 @@
 //! MOVING to a named target: the pool goes there, and nobody notices.
 
-use hitless_core::breaker::BreakerConfig;
 use hitless_core::error::{ConnectError, Delivery, RequestError};
 use hitless_core::event::{Event, Ignored};
+use hitless_core::maintenance::BreakerConfig;
 use hitless_core::request::Pipeline;
 use resp3_codec::{Frame, cmd};
 

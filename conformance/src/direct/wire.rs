@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use bytes::{Bytes, BytesMut};
 use hitless_core::endpoint::Peer;
 use hitless_core::error::CloseCause;
+use hitless_core::guide::Rng;
 use hitless_core::ids::ConnId;
-use hitless_core::rng::Rng;
 
 use crate::server::{CloseHow, EndpointId, Listening, Server, ServerConn, ServerMachine};
 

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use hitless_core::driver::{Client, Reply, Runtime as _};
 use hitless_core::error::Delivery;
+use hitless_core::guide::Rng;
 use hitless_core::request::{Outcome, Pipeline, Request};
-use hitless_core::rng::Rng;
 use resp3_codec::{Command, Frame, cmd};
 
 use super::faults::up_to;

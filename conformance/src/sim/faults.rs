@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use hitless_core::rng::Rng;
+use hitless_core::guide::Rng;
 
 use crate::server::EndpointId;
 

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use bytes::{Bytes, BytesMut};
 use hitless_core::driver::Runtime as _;
 use hitless_core::endpoint::Peer;
-use hitless_core::rng::Rng;
+use hitless_core::guide::Rng;
 
 use super::faults::{Fault, FaultKind, up_to};
 use super::lock;

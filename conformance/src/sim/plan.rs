@@ -5,7 +5,7 @@ use std::time::Duration;
 use hitless_core::config::{Config, ConfigBuilder, maintenance};
 use hitless_core::endpoint::{Endpoint, Host};
 use hitless_core::endpoint_type::EndpointPreference;
-use hitless_core::rng::Rng;
+use hitless_core::guide::Rng;
 
 use super::faults::{Fault, FaultKind, Weather, pick, up_to};
 use super::opinions;

@@ -9,7 +9,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
 
 use hitless_core::driver::{Runtime, Timer};
-use hitless_core::rng::Rng;
+use hitless_core::guide::Rng;
 
 use super::lock;
 

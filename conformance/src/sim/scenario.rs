@@ -9,7 +9,7 @@ use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
 
 use hitless_core::driver::{Builder, Client, Reply, Runtime as _};
-use hitless_core::rng::Rng;
+use hitless_core::guide::Rng;
 use resp3_codec::cmd;
 
 use super::caller::{Caller, Keys, single, token};

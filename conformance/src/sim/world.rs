@@ -12,9 +12,9 @@ use hitless_core::config::ConfigBuilder;
 use hitless_core::driver::Runtime as _;
 use hitless_core::error::ConnectError;
 use hitless_core::event::Event;
+use hitless_core::guide::Rng;
 use hitless_core::observe::MetricsSnapshot;
 use hitless_core::request::{Request, SendError};
-use hitless_core::rng::Rng;
 use resp3_codec::Frame;
 
 use super::network::Network;

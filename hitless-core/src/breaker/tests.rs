@@ -21,6 +21,19 @@ fn opened(now: Instant) -> Breaker {
     breaker
 }
 
+/// A permit is spent when it is settled: what could be copied could be settled twice.
+#[test]
+fn a_permit_is_not_copied() {
+    trait Held<Copies> {
+        fn check() {}
+    }
+    impl<T> Held<()> for T {}
+    impl<T: Copy> Held<u8> for T {}
+
+    // If permits were `Copy`, both implementations would apply, and this would not compile.
+    <Permit as Held<_>>::check();
+}
+
 /// RULE-98
 #[test]
 fn the_defaults_are_five_sixty_three() {

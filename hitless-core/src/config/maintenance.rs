@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::ConfigError;
-use crate::breaker::BreakerConfig;
+pub use crate::breaker::BreakerConfig;
 use crate::endpoint::{Endpoint, Peer};
 use crate::endpoint_type::EndpointPreference;
-use crate::event::Level;
+pub use crate::level::Level;
 use crate::mode::Mode;
 use crate::target_policy::{Policy, TargetPolicy, TargetVerdict};
 

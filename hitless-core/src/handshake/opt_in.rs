@@ -3,9 +3,10 @@
 //! It is all that a client which does its own handshakes needs of this module: send [`opt_in_command`] after HELLO 3 if
 //! the coordinator's [`Probe`] says so, make an [`OptIn`] of the answer, and report that.
 
-use super::{ErrorCode, HandshakeError, Stage, contains_ignoring_case};
+use super::contains_ignoring_case;
 use crate::config::Config;
 use crate::endpoint::Peer;
+use crate::error::{ErrorCode, HandshakeError, Stage};
 use crate::mode::Mode;
 
 /// What a handshake does about the opt-in.

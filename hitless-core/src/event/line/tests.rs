@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use super::*;
 use crate::endpoint::{Endpoint, Peer};
-use crate::error::ConnectError;
-use crate::handshake::{ErrorCode, HandshakeError};
+use crate::error::{ConnectError, ErrorCode, HandshakeError};
 use crate::ids::ConnId;
 use crate::notification::{NotificationError, NotificationKind, Problem, Seq};
+use crate::review::{Ignored, Unreviewed};
 use crate::timer::epoch;
 
 const SECRET: &str = "hunter2";

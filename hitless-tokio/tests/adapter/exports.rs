@@ -1,0 +1,164 @@
+//! Whatever a signature of the adapter names, the adapter exports: none of this compiles otherwise.
+
+use std::io;
+use std::net::IpAddr;
+use std::num::NonZeroU32;
+use std::task::{Context, Poll};
+
+use crate::hitless::{
+    Adapter, BreakerConfig, Builder, Bytes, BytesMut, Class, Client, CloseCause, Command, Config,
+    ConfigBuilder, ConfigError, ConnId, ConnectError, Connector, CoordinatorStats, Credentials, Delivery,
+    Endpoint, EndpointError, EndpointPreference, EndpointType, Error, ErrorCode, Event, Events, Frame,
+    Handled, HandoffCapacity, HandshakeError, HookContext, HookFailures, HookId, HookResult, Host, Ignored,
+    Level, LogLine, LoggingHook, MetricsHook, Missed, Mode, Notification, NotificationHook, Observed,
+    Observer, Outcome, Peer, Pipeline, ProtocolError, Push, Pushes, RefusedCommand, Replay, Replies, Reply,
+    Request, RequestError, RequestId, Resolver, Runtime, Secret, SendError, ServerError, Stage, Stats,
+    Stream, Target, TargetPolicy, TargetVerdict, Timer, ToArg, UnknownEndpointType, UnknownMode, Unreviewed,
+    Verdict, WhenFull, cmd, driver, event, maintenance, notification, observe,
+};
+
+#[test]
+fn the_settings_can_be_named() {
+    let _: fn(Endpoint) -> ConfigBuilder = Config::builder;
+    let _: fn(ConfigBuilder) -> Result<Config, ConfigError> = ConfigBuilder::build;
+    let _: fn(EndpointError) -> ConfigError = ConfigError::Endpoint;
+    let _: fn(&Config) -> Option<&Credentials> = Config::credentials;
+    let _: fn(&Credentials) -> &Secret = |credentials| &credentials.password;
+    let _: fn(&Config) -> HandoffCapacity = Config::handoff_capacity;
+    let _: fn(&Config) -> WhenFull = Config::when_full;
+    let _: fn(&Config) -> &maintenance::Config = Config::maintenance;
+    let _: fn(&maintenance::Config) -> BreakerConfig = maintenance::Config::circuit_breaker;
+    let _: fn(&maintenance::Config) -> Level = maintenance::Config::log_level;
+    let _: fn(&maintenance::Config) -> Mode = maintenance::Config::mode;
+    let _: fn(&maintenance::Config) -> EndpointPreference = maintenance::Config::endpoint_type;
+    let _: fn(EndpointPreference, bool, &Peer) -> EndpointType = EndpointPreference::resolve;
+    let _: fn(&str) -> Result<Mode, UnknownMode> = str::parse;
+    let _: fn(&str) -> Result<EndpointType, UnknownEndpointType> = str::parse;
+    let _: fn(&Endpoint) -> Option<&Host> = Endpoint::host;
+}
+
+#[test]
+fn requests_and_replies_can_be_named() {
+    fn argument(value: impl ToArg) -> Command {
+        cmd("GET").arg(value)
+    }
+    let _: fn(&'static str) -> Command = argument;
+    let _: fn(Bytes, NonZeroU32) -> Request = Request::raw;
+    let _: fn(&Request) -> Class = Request::class;
+    let _: fn(Request, Replay) -> Request = Request::replay;
+    let _: fn(Pipeline) -> Result<Option<Request>, RefusedCommand> = Pipeline::into_request;
+    let _: fn(&Client, Request) -> Result<Reply, SendError> = Client::send;
+    let _: fn(&Reply) -> RequestId = Reply::id;
+    let _: fn(Replies) -> Outcome = Ok;
+    let _: fn(&Frame) -> Option<ServerError> = ServerError::from_frame;
+}
+
+#[test]
+fn errors_can_be_named() {
+    let _: fn(&str) -> Result<Builder, Error> = Client::builder;
+    let _: fn(ServerError) -> Error = Error::Discarded;
+    let _: fn(ConnectError) -> Error = Error::Connect;
+    let _: fn(HandshakeError) -> ConnectError = ConnectError::Handshake;
+    let _: fn(&HandshakeError) -> Option<(Stage, ErrorCode)> = |error| match *error {
+        HandshakeError::Refused { stage, code } => Some((stage, code)),
+        _ => None,
+    };
+    let _: fn(CloseCause) -> ConnectError = ConnectError::LostInHandshake;
+    let _: fn(ProtocolError) -> CloseCause = CloseCause::Protocol;
+    let _: fn(&RequestError) -> Delivery = RequestError::delivery;
+}
+
+#[test]
+fn what_is_observed_can_be_named() {
+    let _: fn(&Client) -> Stats = Client::stats;
+    let _: fn(Stats) -> CoordinatorStats = |stats| stats.coordinator;
+    let _: fn(&Client) -> Events = Client::events;
+    let _: fn(&mut Observer<Event>) -> Option<Result<Event, Missed>> = Events::try_next;
+    let _: fn(&Client) -> Pushes = Client::pushes;
+    let _: fn(&mut Pushes) -> Option<Result<Push, Missed>> = Pushes::try_next;
+    let _: fn(Push) -> ConnId = |push| push.conn;
+    let _: fn(&Event) -> Option<Unreviewed> = |event| match event {
+        Event::NotificationUnreviewed { reason, .. } => Some(*reason),
+        _ => None,
+    };
+    let _: fn(&Event) -> Option<&event::WindowScope> = |event| match event {
+        Event::WindowOpened { scope, .. } => Some(scope),
+        _ => None,
+    };
+    let _: fn(&Notification) -> notification::Seq = Notification::seq;
+    let _: fn(&notification::SlotSet) -> &[notification::SlotRange] = notification::SlotSet::ranges;
+    let _: fn(notification::SlotError) -> notification::Problem = notification::Problem::Slots;
+    let _: fn(&MetricsHook) -> observe::MetricsSnapshot = MetricsHook::snapshot;
+    let _: fn(&Observed) -> HookFailures = Observed::hook_failures;
+}
+
+#[test]
+fn hooks_and_policies_of_ones_own_can_be_written() {
+    struct Hook;
+
+    impl NotificationHook for Hook {
+        async fn pre_hook(&self, _: &HookContext, _: &Notification) -> Verdict {
+            Verdict::Continue
+        }
+
+        async fn post_hook(&self, _: &HookContext, _: &Notification, result: &HookResult) {
+            let _: Handled = result.handled;
+        }
+
+        fn attached(&self, _: Observed) {}
+    }
+
+    let _: fn(&Client, Hook) -> HookId = Client::add_hook;
+    let _: fn(Ignored) -> Handled = Handled::Ignored;
+    let _: LoggingHook<fn(LogLine)> = LoggingHook::new(drop);
+    let policy = |_: &Endpoint, _: &Peer| TargetVerdict::Allow;
+    let _: &dyn TargetPolicy = &policy;
+}
+
+#[test]
+fn the_adapter_can_be_named() {
+    let _: fn(&Adapter) -> Timer = Runtime::timer;
+    let _: fn(<Adapter as Connector>::Stream) -> Stream = |stream| stream;
+}
+
+#[test]
+fn a_network_of_ones_own_can_be_brought() {
+    let builder = Client::builder("redis://10.0.0.1:6379").unwrap().pool_size(1).network(Silent);
+
+    let refused = crate::block_on(builder.connect());
+
+    assert!(matches!(refused, Err(Error::Connect(ConnectError::LostInHandshake(CloseCause::ByServer)))));
+}
+
+/// Servers that hang up without a word.
+struct Silent;
+
+impl Resolver for Silent {
+    async fn resolve(&self, _: &str) -> io::Result<Vec<IpAddr>> {
+        Ok(Vec::new())
+    }
+}
+
+impl Connector for Silent {
+    type Stream = Ended;
+
+    async fn connect(&self, target: Target) -> io::Result<(Ended, Peer)> {
+        Ok((Ended, target.address))
+    }
+}
+
+struct Ended;
+
+impl driver::Stream for Ended {
+    fn poll_read(&mut self, _: &mut Context<'_>, _: &mut BytesMut) -> Poll<io::Result<usize>> {
+        Poll::Ready(Ok(0))
+    }
+
+    fn poll_write(&mut self, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    fn poll_close(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
