@@ -249,6 +249,10 @@ impl<S: Stream> Stream for Gated<S> {
         self.stream.poll_write(cx, bytes)
     }
 
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.stream.poll_flush(cx)
+    }
+
     fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.stream.poll_close(cx)
     }

@@ -27,3 +27,8 @@ hitless_conformance::suite!(AsyncStd);
 fn timers_ring() {
     contract::timers_ring::<AsyncStd>();
 }
+
+#[test]
+fn what_is_flushed_arrives() {
+    contract::what_is_flushed_arrives::<AsyncStd>();
+}

@@ -96,6 +96,10 @@ impl driver::Stream for Stream {
         self.writer().poll_write(cx, bytes)
     }
 
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.writer().poll_flush(cx)
+    }
+
     fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.writer().poll_shutdown(cx)
     }

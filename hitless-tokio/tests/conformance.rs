@@ -33,3 +33,8 @@ hitless_conformance::suite!(Tokio);
 fn timers_ring() {
     contract::timers_ring::<Tokio>();
 }
+
+#[test]
+fn what_is_flushed_arrives() {
+    contract::what_is_flushed_arrives::<Tokio>();
+}

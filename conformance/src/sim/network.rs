@@ -27,7 +27,7 @@ use crate::server::{CloseHow, EndpointId, Listening, Server, ServerConn, ServerM
 const LONGEST_HOP: Duration = Duration::from_micros(300);
 /// When a dial that nobody answered is repeated.
 const SYN_AGAIN: Duration = Duration::from_millis(50);
-/// Bytes under way to the server beyond which a socket takes no more.
+/// Bytes kept and under way to the server beyond which a socket takes no more.
 const SEND_BUFFER: usize = 16 * 1024;
 
 /// A socket of the client. Never used twice.
@@ -85,7 +85,10 @@ struct Link {
     /// When the last bytes under way arrive, in each direction.
     to_server: Instant,
     to_client: Instant,
-    /// Bytes under way to the server.
+    /// Whether what is written stays here until it is flushed, as it may in an encrypted stream.
+    keeps_writes: bool,
+    outbox: BytesMut,
+    /// Bytes in the outbox and under way to the server.
     in_flight: usize,
     inbox: BytesMut,
     /// Nothing comes after what is in the inbox; an error if it was a reset.
@@ -291,6 +294,7 @@ impl State {
         self.under_way.retain(|_, parcel| !parcel.is_to_client(socket) && !parcel.is_to_server(socket));
         let Some(link) = self.links.get_mut(&socket) else { return };
         link.in_flight = 0;
+        link.outbox.clear();
         let conn = link.server.take();
         self.post(now, Parcel::End(socket, Some(io::ErrorKind::ConnectionReset)));
         if let Some(conn) = conn {

@@ -51,6 +51,8 @@ struct IoTask<R, S> {
     ended: Option<CloseCause>,
     outgoing: WriteBuffer,
     writing: Writing,
+    /// The stream may keep bytes that it was given.
+    unflushed: bool,
     /// At the end of the last poll it was the turn of others.
     has_yielded: bool,
     /// Kept for its allocations.
@@ -95,6 +97,7 @@ impl<R: Runtime, S: Stream> IoTask<R, S> {
             ended: None,
             outgoing: WriteBuffer::new(),
             writing: Writing::Idle,
+            unflushed: false,
             has_yielded: false,
             effects: Effects::default(),
         }
@@ -103,6 +106,15 @@ impl<R: Runtime, S: Stream> IoTask<R, S> {
     /// Ready with the cause if the stream ended, without one if the machine closes the connection.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<CloseCause>> {
         self.link.signals.register(cx.waker());
+        let ended = self.take_turns(cx);
+        if ended.is_pending() {
+            self.flush(cx);
+        }
+        ended
+    }
+
+    /// Writes and reads until there is nothing to do, or other tasks have their turn.
+    fn take_turns(&mut self, cx: &mut Context<'_>) -> Poll<Option<CloseCause>> {
         let mut has_yielded = std::mem::take(&mut self.has_yielded);
         for _ in 0..TURNS_PER_POLL {
             if self.link.signals.is_up(CLOSE) {
@@ -136,15 +148,33 @@ impl<R: Runtime, S: Stream> IoTask<R, S> {
             Poll::Pending => Turn::Blocked,
             Poll::Ready(Ok(count)) if count > 0 => {
                 self.outgoing.advance(count);
+                self.unflushed = true;
                 Turn::Progress
             }
             Poll::Ready(result) => {
-                let kind = result.map_or_else(|error| error.kind(), |_| io::ErrorKind::WriteZero);
-                self.writing = Writing::Broken(kind);
-                self.outgoing = WriteBuffer::new();
+                self.stop_writing(result.map_or_else(|error| error.kind(), |_| io::ErrorKind::WriteZero));
                 Turn::Blocked
             }
         }
+    }
+
+    /// Flushes what was written since the last flush, unless more is about to be written: one flush serves a whole batch.
+    fn flush(&mut self, cx: &mut Context<'_>) {
+        if !self.unflushed || !self.outgoing.is_empty() {
+            return;
+        }
+        match self.stream.poll_flush(cx) {
+            Poll::Pending => {}
+            Poll::Ready(Ok(())) => self.unflushed = false,
+            // The task need not be woken for that: it waits for the end of reading, or has its next turn anyway.
+            Poll::Ready(Err(error)) => self.stop_writing(error.kind()),
+        }
+    }
+
+    fn stop_writing(&mut self, kind: io::ErrorKind) {
+        self.writing = Writing::Broken(kind);
+        self.outgoing = WriteBuffer::new();
+        self.unflushed = false;
     }
 
     /// Takes from the machine what is to be written.

@@ -82,8 +82,8 @@ pub trait Connector: Send + Sync + 'static {
 
 /// An ordered, reliable stream of bytes in both directions. One task at a time uses it.
 ///
-/// After an error of [`poll_write`](Self::poll_write) the driver only reads, until reading ends too: replies that have
-/// already arrived are delivered. Dropping the stream releases everything.
+/// After an error of [`poll_write`](Self::poll_write) or [`poll_flush`](Self::poll_flush) the driver only reads, until
+/// reading ends too: replies that have already arrived are delivered. Dropping the stream releases everything.
 pub trait Stream: Send + 'static {
     /// Reads some bytes and appends them to `buffer`, no more than its spare capacity, which is not empty.
     ///
@@ -95,17 +95,30 @@ pub trait Stream: Send + 'static {
     /// Fatal to the stream.
     fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut BytesMut) -> Poll<io::Result<usize>>;
 
-    /// Writes some of `bytes`, which are not empty, and makes sure that they leave without a further call.
+    /// Takes some of `bytes`, which are not empty. The stream may keep them until [`poll_flush`](Self::poll_flush).
     ///
     /// `Ready(Ok(n))` with the number of bytes taken, at least 1. Pending: none was taken, and the task is woken when
-    /// writing makes progress; the next call may bring other bytes.
+    /// writing makes progress; the next call may bring other bytes. A stream that has no room left for what it keeps sends
+    /// from it here: the driver does not flush before it has written everything.
     ///
     /// # Errors
     /// Fatal to the direction.
     fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>>;
 
+    /// Sends what [`poll_write`](Self::poll_write) has taken.
+    ///
+    /// The driver calls it when it has written everything that there is to write, until it is ready, and not again before
+    /// it has written more. It goes on reading and writing while a flush is pending.
+    ///
+    /// `Ready(Ok(()))`: everything that was taken leaves without a further call. Pending: the task is woken when sending
+    /// makes progress. A stream that keeps nothing is always ready.
+    ///
+    /// # Errors
+    /// Fatal to the direction.
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
+
     /// Says goodbye (FIN, or the closing message of an encrypted stream). It is a courtesy: the driver calls it once and
-    /// then drops the stream, whatever the answer.
+    /// then drops the stream, whatever the answer. What was taken and not flushed need not be sent.
     ///
     /// # Errors
     /// Ignored by the driver.

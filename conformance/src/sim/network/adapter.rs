@@ -7,7 +7,7 @@ use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use hitless_core::driver::{Connector, Resolver, Runtime as _, Stream};
 use hitless_core::endpoint::{Peer, Target};
 
@@ -81,7 +81,8 @@ impl Network {
         let id = SocketId(state.next_socket);
         state.next_socket += 1;
         let endpoint = state.endpoint_at(address);
-        state.links.insert(id, Link::new(now, endpoint));
+        let keeps_writes = state.rng.below(2) == 0;
+        state.links.insert(id, Link::new(now, endpoint, keeps_writes));
         let at = now + state.hop(id);
         state.post(at, Parcel::Dial { socket: id, reported: false });
         drop(state);
@@ -163,6 +164,10 @@ impl Stream for Socket {
         let room = SEND_BUFFER.saturating_sub(link.in_flight);
         if blocked || room == 0 {
             let old = link.writer.replace(cx.waker().clone());
+            if !blocked {
+                // Nobody flushes what is not written to its end, so there would never be room again.
+                state.send_outbox(now, self.id);
+            }
             drop(guard);
             drop(old);
             return Poll::Pending;
@@ -170,12 +175,33 @@ impl Stream for Socket {
         let most = if splits { state.rng.below(64) as usize + 1 } else { usize::MAX };
         let count = bytes.len().min(room).min(most);
         link.in_flight += count;
-        for piece in state.pieces(self.id, Bytes::copy_from_slice(&bytes[..count])) {
-            let at = now + state.hop(self.id);
-            state.send_to_server(at, self.id, |id| Parcel::ToServer(id, piece));
+        link.outbox.extend_from_slice(&bytes[..count]);
+        if !link.keeps_writes {
+            state.send_outbox(now, self.id);
         }
         self.network.trace.note(What::Wrote(self.id, count));
         Poll::Ready(Ok(count))
+    }
+
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let now = self.network.executor.now();
+        let mut guard = self.network.state();
+        let state = &mut *guard;
+        let blocked = state.is_active(FaultKind::BlockedWrites, state.endpoint(self.id));
+        let Some(link) = state.links.get_mut(&self.id) else {
+            return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+        };
+        if let Some(Some(kind)) = link.end {
+            return Poll::Ready(Err(kind.into()));
+        }
+        if blocked && !link.outbox.is_empty() {
+            let old = link.writer.replace(cx.waker().clone());
+            drop(guard);
+            drop(old);
+            return Poll::Pending;
+        }
+        state.send_outbox(now, self.id);
+        Poll::Ready(Ok(()))
     }
 
     fn poll_close(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -207,6 +233,19 @@ impl Network {
 }
 
 impl State {
+    /// Puts what a socket has kept on its way.
+    fn send_outbox(&mut self, now: Instant, id: SocketId) {
+        let Some(link) = self.links.get_mut(&id) else { return };
+        if link.outbox.is_empty() {
+            return;
+        }
+        let bytes = link.outbox.split().freeze();
+        for piece in self.pieces(id, bytes) {
+            let at = now + self.hop(id);
+            self.send_to_server(at, id, |id| Parcel::ToServer(id, piece));
+        }
+    }
+
     fn send_to_server(&mut self, at: Instant, id: SocketId, parcel: impl FnOnce(SocketId) -> Parcel) {
         let Some(link) = self.links.get_mut(&id) else { return };
         link.to_server = link.to_server.max(at);
@@ -222,13 +261,15 @@ impl Parcel {
 }
 
 impl Link {
-    fn new(now: Instant, endpoint: Option<super::EndpointId>) -> Self {
+    fn new(now: Instant, endpoint: Option<super::EndpointId>, keeps_writes: bool) -> Self {
         Self {
             endpoint,
             server: None,
             answer: None,
             to_server: now,
             to_client: now,
+            keeps_writes,
+            outbox: BytesMut::new(),
             in_flight: 0,
             inbox: BytesMut::new(),
             end: None,

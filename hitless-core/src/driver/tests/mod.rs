@@ -1,11 +1,13 @@
 //! The driver on a runtime of its own, in virtual time, against a server in memory.
 
+mod flush;
 mod hooks;
 mod room;
 mod runtime;
 mod server;
 
 use std::future::Future;
+use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};

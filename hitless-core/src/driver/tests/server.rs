@@ -27,6 +27,13 @@ pub(crate) struct State {
     pub(crate) received: Vec<String>,
     /// Calls of `poll_write`.
     pub(crate) writes: usize,
+    /// Calls of `poll_flush`.
+    pub(crate) flushes: usize,
+    /// What is written stays in the stream until it is flushed.
+    pub(crate) keeps_writes: bool,
+    /// Flushes are pending.
+    pub(crate) blocked_flushes: bool,
+    pub(crate) broken_flushes: bool,
     pub(crate) open: usize,
     pub(crate) refuse: bool,
     /// Dials stay without an answer.
@@ -50,6 +57,8 @@ struct Pipe {
     /// Nothing comes after what is in `to_client`.
     ended: bool,
     reader: Option<Waker>,
+    /// The task whose flush is pending.
+    flusher: Option<Waker>,
 }
 
 impl Pipe {
@@ -74,6 +83,15 @@ impl Server {
     pub(crate) fn say(&self, bytes: &[u8]) {
         for pipe in &self.state().pipes {
             pipe.lock().unwrap().send(bytes);
+        }
+    }
+
+    /// Lets pending flushes go on.
+    pub(crate) fn let_flush(&self) {
+        let mut state = self.state();
+        state.blocked_flushes = false;
+        for pipe in &state.pipes {
+            pipe.lock().unwrap().flusher.take().map(Waker::wake);
         }
     }
 
@@ -116,13 +134,16 @@ impl Connector for Server {
         state.pipes.push(Arc::clone(&pipe));
         drop(state);
         let decoder = Decoder::new(Limits::default());
-        Ok((Socket { server: self.clone(), pipe, decoder, queued: None, ready: false }, target.address))
+        let kept = BytesMut::new();
+        Ok((Socket { server: self.clone(), pipe, kept, decoder, queued: None, ready: false }, target.address))
     }
 }
 
 pub(crate) struct Socket {
     server: Server,
     pipe: Arc<Mutex<Pipe>>,
+    /// Written and not flushed.
+    kept: BytesMut,
     decoder: Decoder,
     /// Replies of a transaction, once MULTI was said.
     queued: Option<Vec<Frame>>,
@@ -143,12 +164,46 @@ impl Stream for Socket {
     }
 
     fn poll_write(&mut self, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        if self.server.state().broken_writes {
+        let mut state = self.server.state();
+        if state.broken_writes {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
         }
+        state.writes += 1;
+        let keeps = state.keeps_writes;
+        drop(state);
         let count = bytes.len().min(WRITE);
-        self.server.state().writes += 1;
-        self.decoder.buffer().extend_from_slice(&bytes[..count]);
+        self.kept.extend_from_slice(&bytes[..count]);
+        if !keeps {
+            self.send();
+        }
+        Poll::Ready(Ok(count))
+    }
+
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut state = self.server.state();
+        state.flushes += 1;
+        let (blocked, broken) = (state.blocked_flushes, state.broken_flushes);
+        drop(state);
+        if broken {
+            return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+        }
+        if blocked {
+            self.pipe.lock().unwrap().flusher = Some(cx.waker().clone());
+            return Poll::Pending;
+        }
+        self.send();
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_close(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl Socket {
+    /// Lets the server have what was written.
+    fn send(&mut self) {
+        self.decoder.buffer().extend_from_slice(&self.kept.split());
         while let Some(command) = self.decoder.poll_frame().unwrap() {
             let arguments: Vec<Bytes> = command
                 .into_array()
@@ -158,15 +213,8 @@ impl Stream for Socket {
                 .collect();
             self.receive(&arguments);
         }
-        Poll::Ready(Ok(count))
     }
 
-    fn poll_close(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl Socket {
     fn receive(&mut self, command: &[Bytes]) {
         let name = String::from_utf8_lossy(&command[0]).to_uppercase();
         self.ready |= !matches!(name.as_str(), "HELLO" | "CLIENT");
