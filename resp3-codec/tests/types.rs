@@ -93,6 +93,32 @@ fn streamed_forms_are_the_same_frames_as_announced_ones() {
     }
 }
 
+/// Aggregates and strings whose length RESP3 allows to leave open have a streamed form, and the others do not.
+#[test]
+fn streamed_encoding_leaves_open_every_length_that_may_be_open() {
+    let text = || Frame::bulk("abc");
+    let pairs = || vec![(text(), Frame::Integer(1))];
+    let streamed = "$?\r\n;2\r\nab\r\n;1\r\nc\r\n;0\r\n";
+    let cases = [
+        (text(), streamed.to_owned()),
+        (Frame::bulk(""), "$?\r\n;0\r\n".to_owned()),
+        (Frame::Array(vec![text(), Frame::Null]), format!("*?\r\n{streamed}_\r\n.\r\n")),
+        (Frame::Set(vec![text()]), format!("~?\r\n{streamed}.\r\n")),
+        (Frame::Map(pairs()), format!("%?\r\n{streamed}:1\r\n.\r\n")),
+        (Frame::Push(vec![text()]), format!(">1\r\n{streamed}")),
+        (
+            Frame::Attribute { attributes: pairs(), value: Box::new(text()) },
+            format!("|1\r\n{streamed}:1\r\n{streamed}"),
+        ),
+        (Frame::simple("abc"), "+abc\r\n".to_owned()),
+    ];
+    for (frame, wire) in cases {
+        let mut buf = BytesMut::new();
+        frame.encode_streamed(&mut buf, 2);
+        assert_eq!(buf.escape_ascii().to_string(), wire.as_bytes().escape_ascii().to_string());
+    }
+}
+
 #[test]
 fn attributes_describe_what_follows_them_at_any_depth() {
     let frames = decode_whole(b"*2\r\n|1\r\n+a\r\n:1\r\n|0\r\n*1\r\n:2\r\n:3\r\n");
