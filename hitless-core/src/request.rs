@@ -1,5 +1,6 @@
 //! What callers ask for: requests, their classes, and what may be done with them when something breaks.
 
+use std::fmt;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
@@ -12,6 +13,8 @@ use crate::command_table::{self, Verdict};
 use crate::error::RequestError;
 
 /// The replies of one request, in order; inline for the usual one.
+///
+/// `Debug` shows the values of all of them, each cut as [`Frame`] says.
 pub type Replies = SmallVec<[Frame; 1]>;
 
 /// How a request ended. Error replies of the server are replies, not errors.
@@ -73,6 +76,8 @@ pub enum Timeout {
 }
 
 /// One unit of work: bytes that are written together to one connection, and the number of replies they call for.
+///
+/// `Debug` shows how many bytes it has and not what they are: the arguments of commands may be secrets.
 #[derive(Clone)]
 pub struct Request {
     pub(crate) payload: Bytes,
@@ -149,8 +154,8 @@ impl Request {
     }
 }
 
-impl std::fmt::Debug for Request {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Request")
             .field("bytes", &self.payload.len())
             .field("replies", &self.replies)
@@ -162,7 +167,9 @@ impl std::fmt::Debug for Request {
 }
 
 /// Several commands sent as one unit: wholly on one connection, in order, in one piece.
-#[derive(Clone, Debug)]
+///
+/// `Debug` shows how many bytes it has and not what they are: the arguments of commands may be secrets.
+#[derive(Clone)]
 pub struct Pipeline {
     buffer: BytesMut,
     commands: u32,
@@ -252,6 +259,18 @@ impl<const N: usize> From<[Command; N]> for Pipeline {
     }
 }
 
+impl fmt::Debug for Pipeline {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pipeline")
+            .field("bytes", &self.buffer.len())
+            .field("commands", &self.commands)
+            .field("atomic", &self.atomic)
+            .field("read_only", &self.read_only)
+            .field("refused", &self.refused)
+            .finish()
+    }
+}
+
 impl Default for Pipeline {
     fn default() -> Self {
         Self::new()
@@ -290,4 +309,26 @@ pub struct RefusedCommand {
     pub command: &'static str,
     /// What to use instead.
     pub instead: &'static str,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn debug_output_of_commands_shows_no_argument() {
+        let command = || cmd("SET").arg("token").arg("hunter2");
+        let pipeline = Pipeline::new().command(command());
+        let request = Request::command(command()).unwrap();
+        let shown =
+            format!("{:?} {pipeline:?} {request:?} {:?}", command(), SendError::Full(request.clone()));
+        assert!(shown.contains("SET") && shown.contains("commands: 1"), "{shown}");
+        assert!(!shown.contains("token") && !shown.contains("hunter2"), "{shown}");
+    }
+
+    #[test]
+    fn debug_output_of_replies_shows_their_values() {
+        let replies = Replies::from_iter([Frame::simple("OK"), Frame::Integer(2)]);
+        assert_eq!(format!("{replies:?}"), r#"[Simple("OK"), Integer(2)]"#);
+    }
 }

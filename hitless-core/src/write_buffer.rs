@@ -1,6 +1,7 @@
 //! Bytes on their way to a socket.
 
 use std::collections::VecDeque;
+use std::fmt;
 
 use bytes::{Buf, Bytes, BytesMut};
 
@@ -9,7 +10,9 @@ const BY_REFERENCE: usize = 16 * 1024;
 
 /// An ordered queue of bytes to write: small payloads are copied together so that they go out in one write, large ones
 /// are kept by reference and never copied.
-#[derive(Debug, Default)]
+///
+/// `Debug` shows how many bytes wait and not what they are: handshakes hold passwords.
+#[derive(Default)]
 pub struct WriteBuffer {
     whole: VecDeque<Bytes>,
     tail: BytesMut,
@@ -70,6 +73,12 @@ impl WriteBuffer {
         if front.is_empty() {
             self.whole.pop_front();
         }
+    }
+}
+
+impl fmt::Debug for WriteBuffer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WriteBuffer").field("bytes", &self.len).finish_non_exhaustive()
     }
 }
 

@@ -80,17 +80,17 @@ impl Decoder {
         if self.at < self.chunk.len() && self.stack.is_empty() {
             self.frame_start = self.offset + self.at as u64;
             let cursor = self.cursor();
-            if let Ok(used) = cursor.ok() {
+            if let Some(used) = cursor.ok() {
                 self.at += used;
                 return Ok(Some(Frame::Simple(Bytes::from_static(b"OK"))));
             }
-            if let Ok((used, text)) = cursor.bulk()
+            if let Some((used, text)) = cursor.bulk()
                 && used <= LARGE
             {
                 self.at += used;
                 return Ok(Some(Frame::Bulk(text)));
             }
-            if let Ok((used, number)) = cursor.integer() {
+            if let Some((used, number)) = cursor.integer() {
                 self.at += used;
                 return Ok(Some(Frame::Integer(number)));
             }
@@ -110,8 +110,6 @@ impl Decoder {
                 Ok(false) => {}
                 Err(Stop::Incomplete { need }) => self.park(need),
                 Err(Stop::Fault(fault)) => return Err(self.fail(fault.0, fault.1)),
-                // Does not happen: `advance` goes through these itself.
-                Err(Stop::Structure) => return Err(self.fail(DecodeErrorKind::Chunk, 0)),
             }
         }
     }
@@ -136,10 +134,7 @@ impl Decoder {
                     }
                     Err(stop) => {
                         self.stack.vacate();
-                        match stop {
-                            Stop::Structure => self.structure()?,
-                            stop => return Err(stop),
-                        }
+                        return Err(stop);
                     }
                 }
             } else {
@@ -158,10 +153,7 @@ impl Decoder {
             return Err(Stop::fault(DecodeErrorKind::Chunk, 0));
         }
         let mut frame = Frame::Null;
-        let used = match self.cursor().element(&mut frame) {
-            Err(Stop::Structure) => return self.structure(),
-            element => element?,
-        };
+        let used = self.cursor().element(&mut frame)?;
         let done = self.stack.put(frame, &self.limits)?;
         self.consume(used);
         Ok(done)
@@ -170,13 +162,15 @@ impl Decoder {
     /// Opens or closes an aggregate or a streamed string.
     #[inline(never)]
     fn structure(&mut self) -> Result<bool, Stop> {
+        if self.stack.is_in_text() && self.chunk[self.at] != b';' {
+            return Err(Stop::fault(DecodeErrorKind::Chunk, 0));
+        }
         let (used, structure) = self.cursor().structure()?;
         let done = match structure {
             Structure::Chunk(len) => {
                 let end = self.at + used - 2;
                 self.stack.chunk(&self.chunk[end - len..end], &self.limits)?
             }
-            _ if self.stack.is_in_text() => return Err(Stop::fault(DecodeErrorKind::Chunk, 0)),
             Structure::Aggregate(kind, announced) => self.stack.begin(kind, announced, &self.limits)?,
             Structure::StreamedString => self.stack.begin_text(&self.limits)?,
             Structure::End => self.stack.end(&self.limits)?,

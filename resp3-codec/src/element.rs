@@ -26,8 +26,6 @@ pub(crate) struct Cursor<'a> {
 pub(crate) enum Stop {
     /// The chunk ends before the element does, `need` bytes from its first if that is known, else 0.
     Incomplete { need: usize },
-    /// Something that opens or closes an aggregate or a streamed string.
-    Structure,
     /// A fault so many bytes into the element. Boxed like [`line::Fault`].
     Fault(Box<(DecodeErrorKind, usize)>),
 }
@@ -75,45 +73,47 @@ impl<'a> Cursor<'a> {
     pub(crate) fn is_structure(&self) -> bool {
         match self.rest() {
             [b'*', b'-', ..] => false,
+            [b'$', b'?', ..] => true,
             [b'*' | b'%' | b'~' | b'>' | b'|' | b';' | b'.', ..] => true,
             _ => false,
         }
     }
 
-    /// Decodes `+OK`.
+    /// Decodes `+OK`; its length.
     #[inline(always)]
-    pub(crate) fn ok(&self) -> Result<usize, Stop> {
+    pub(crate) fn ok(&self) -> Option<usize> {
         if !self.rest().starts_with(b"+OK\r\n") {
-            return Err(Stop::Structure);
+            return None;
         }
-        self.check_line(2)?;
-        self.check(5)?;
-        Ok(5)
+        self.check_line(2).ok()?;
+        self.check(5).ok()?;
+        Some(5)
     }
 
     /// Decodes an integer, and its length.
     #[inline(always)]
-    pub(crate) fn integer(&self) -> Result<(usize, i64), Stop> {
+    pub(crate) fn integer(&self) -> Option<(usize, i64)> {
         match self.rest() {
-            [b':', rest @ ..] => self.line(line::integer(rest)),
-            _ => Err(Stop::Structure),
+            [b':', rest @ ..] => self.line(line::integer(rest)).ok(),
+            _ => None,
         }
     }
 
     /// Decodes a bulk string, and its length.
     #[inline(always)]
-    pub(crate) fn bulk(&self) -> Result<(usize, Bytes), Stop> {
+    pub(crate) fn bulk(&self) -> Option<(usize, Bytes)> {
         match self.rest() {
-            [b'$', b'?' | b'-', ..] => Err(Stop::Structure),
+            [b'$', b'?' | b'-', ..] => None,
             [b'$', rest @ ..] => {
-                let (head, len) = self.blob(rest)?;
-                Ok((head + len + 2, self.slice(head, len)))
+                let (head, len) = self.blob(rest).ok()?;
+                Some((head + len + 2, self.slice(head, len)))
             }
-            _ => Err(Stop::Structure),
+            _ => None,
         }
     }
 
-    /// Decodes a scalar or a string into `slot`, which is null; gives its length.
+    /// Decodes a scalar or a string, where [`is_structure`](Self::is_structure) says that nothing opens or closes, into
+    /// `slot`, which is null; gives its length.
     #[inline(always)]
     pub(crate) fn element(&self, slot: &mut Frame) -> Result<usize, Stop> {
         let input = self.rest();
@@ -124,13 +124,14 @@ impl<'a> Cursor<'a> {
                 fill(slot, Frame::Integer(number));
                 Ok(used)
             }
-            b'$' if !matches!(rest, [b'?' | b'-', ..]) => {
-                let (used, text) = self.bulk()?;
-                fill(slot, Frame::Bulk(text));
-                Ok(used)
+            b'$' if !rest.starts_with(b"-") => {
+                let (head, len) = self.blob(rest)?;
+                fill(slot, Frame::Bulk(self.slice(head, len)));
+                Ok(head + len + 2)
             }
             b'+' if rest.starts_with(b"OK\r\n") => {
-                self.ok()?;
+                self.check_line(2)?;
+                self.check(5)?;
                 fill(slot, Frame::Simple(Bytes::from_static(b"OK")));
                 Ok(5)
             }
@@ -139,8 +140,6 @@ impl<'a> Cursor<'a> {
                 fill(slot, Frame::Simple(self.slice(1, text.len())));
                 Ok(used)
             }
-            b'*' if !rest.starts_with(b"-") => Err(Stop::Structure),
-            b'%' | b'~' | b'>' | b'|' | b';' | b'.' => Err(Stop::Structure),
             _ => self.rare(tag, slot),
         }
     }
@@ -186,12 +185,11 @@ impl<'a> Cursor<'a> {
                 head + len + 2
             }
             b'=' => self.verbatim(rest, slot)?,
-            b'$' if rest.first() == Some(&b'-') => {
+            b'$' => {
                 let (head, ()) = self.line(line::minus_one(rest))?;
                 fill(slot, Frame::NullBulk);
                 head
             }
-            b'$' => return Err(Stop::Structure),
             b'*' => {
                 let (head, ()) = self.line(line::minus_one(rest))?;
                 fill(slot, Frame::NullArray);
@@ -202,7 +200,7 @@ impl<'a> Cursor<'a> {
         Ok(used)
     }
 
-    /// Decodes what [`Stop::Structure`] stood for, and its length.
+    /// Decodes what opens or closes here, and its length.
     #[inline]
     pub(crate) fn structure(&self) -> Result<(usize, Structure), Stop> {
         let input = self.rest();

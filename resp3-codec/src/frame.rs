@@ -1,5 +1,3 @@
-use std::fmt;
-
 use bytes::Bytes;
 
 /// One RESP value, of either version of the protocol.
@@ -7,8 +5,10 @@ use bytes::Bytes;
 /// Not `#[non_exhaustive]`: the types of RESP are a closed set, and a `match` that covers them all should stay one.
 ///
 /// Strings are slices of the read buffer they arrived in, so a frame keeps that buffer alive, but never one much
-/// larger than itself and 64 KiB; [`Frame::compact`] lets go of it. `Debug` shows types and lengths, never payloads, so that
-/// none ends in a log.
+/// larger than itself and 64 KiB; [`Frame::compact`] lets go of it.
+///
+/// `Debug` shows the values, because `unwrap`, `assert_eq!` and `main` print them. It is for developers, and cut to a
+/// bounded length; do not log it where replies hold secrets.
 #[derive(Clone, PartialEq)]
 #[repr(u32)]
 pub enum Frame {
@@ -190,33 +190,6 @@ impl Frame {
         match self {
             Self::Map(pairs) => Some(pairs),
             _ => None,
-        }
-    }
-}
-
-/// Types and lengths only.
-impl fmt::Debug for Frame {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Simple(text) => write!(f, "Simple({} B)", text.len()),
-            Self::Error(text) => write!(f, "Error({} B)", text.len()),
-            Self::Integer(_) => f.write_str("Integer"),
-            Self::Bulk(text) => write!(f, "Bulk({} B)", text.len()),
-            Self::BlobError(text) => write!(f, "BlobError({} B)", text.len()),
-            Self::Double(_) => f.write_str("Double"),
-            Self::BigNumber(text) => write!(f, "BigNumber({} B)", text.len()),
-            Self::Boolean(_) => f.write_str("Boolean"),
-            Self::Verbatim { text, .. } => write!(f, "Verbatim({} B)", text.len()),
-            Self::Null => f.write_str("Null"),
-            Self::NullBulk => f.write_str("NullBulk"),
-            Self::NullArray => f.write_str("NullArray"),
-            Self::Array(items) => f.debug_tuple("Array").field(items).finish(),
-            Self::Set(items) => f.debug_tuple("Set").field(items).finish(),
-            Self::Push(items) => f.debug_tuple("Push").field(items).finish(),
-            Self::Map(pairs) => f.debug_tuple("Map").field(pairs).finish(),
-            Self::Attribute { attributes, value } => {
-                f.debug_struct("Attribute").field("attributes", attributes).field("value", value).finish()
-            }
         }
     }
 }

@@ -52,12 +52,17 @@
 //!
 //! [`Limits`] bound depth, lines, strings, elements and whole frames. What is announced costs nothing before it
 //! arrives, but for room: at most 2 MiB for a string and 1 MiB for elements. An error names what was wrong, at which
-//! byte, and which limit; it holds no payload, and neither does the `Debug` output of any type here, except for the
-//! names of commands. Nothing panics, whatever the bytes.
+//! byte, and which limit; it holds no payload. Nothing panics, whatever the bytes.
+//!
+//! # Debug output
+//!
+//! A [`Frame`] shows its values, cut to a bounded length whatever the peer has sent. A [`Command`] shows its name and
+//! the number of its arguments, because arguments may be secrets, and a [`Decoder`] shows how much it holds.
 
 mod arg;
 mod buffer;
 mod command;
+mod debug;
 mod decoder;
 mod element;
 mod encode;

@@ -70,6 +70,7 @@ fn strings_end_at_the_limit_before_their_bytes_arrive() {
         ("=4\r\ntxt:\r\n", "=5\r\n"),
         ("$?\r\n;4\r\nabcd\r\n;0\r\n", "$?\r\n;5\r\n"),
         ("$?\r\n;2\r\nab\r\n;2\r\ncd\r\n;0\r\n", "$?\r\n;2\r\nab\r\n;3\r\ncde\r\n"),
+        ("$?\r\n;1\r\na\r\n;3\r\nbcd\r\n;0\r\n", "$?\r\n;1\r\na\r\n;4\r\nbcde\r\n"),
     ] {
         assert_eq!(refused(accepted, limits), None);
         assert_eq!(refused(rejected, limits), Some((Limit::BulkBytes, 4)));
@@ -129,4 +130,61 @@ fn frames_end_at_the_limit() {
         assert_eq!(refused(accepted, limits), None);
         assert_eq!(refused(rejected, limits), Some((Limit::FrameBytes, 12)));
     }
+}
+
+#[test]
+fn the_bytes_of_one_frame_do_not_count_for_the_next() {
+    let limits = Limits::default().frame_bytes(12);
+    let wire = b"*2\r\n:1\r\n:2\r\n+abcdefghi\r\n+OK\r\n:12345678\r\n$6\r\nabcdef\r\n".repeat(3);
+    for read in [wire.len(), 20, 7, 1] {
+        let cuts = (0..wire.len()).step_by(read).collect::<Vec<_>>();
+        let (frames, error) = try_decode_cut(&wire, &cuts, limits);
+        assert_eq!((frames.len(), error), (15, None), "reads of {read}");
+    }
+}
+
+/// INV-14
+#[test]
+fn a_frame_that_arrives_in_parts_ends_at_the_same_limit() {
+    let limits = Limits::default().frame_bytes(12);
+    let wire = b"+before\r\n*3\r\n:1\r\n:2\r\n:3\r\n";
+    for read in [wire.len(), 20, 7, 1] {
+        let cuts = (0..wire.len()).step_by(read).collect::<Vec<_>>();
+        let (frames, error) = try_decode_cut(wire, &cuts, limits);
+        let error = error.map(|error| (error.kind(), error.offset()));
+        let exceeded = DecodeErrorKind::Limit { limit: Limit::FrameBytes, allowed: 12 };
+        assert_eq!((frames.len(), error), (1, Some((exceeded, 21))), "reads of {read}");
+    }
+}
+
+/// Only chunks may stand inside a streamed string. Anything else is that fault, wherever the stream is cut. PITFALL-32
+#[test]
+fn a_fault_inside_a_streamed_string_is_the_same_wherever_it_is_cut() {
+    let limits = Limits::default().frame_bytes(6);
+    for wire in ["$?\r\n$?\r\n", "$?\r\n*1\r\n", "$?\r\n.\r\n", "$?\r\n:1\r\n", "$?\r\n$1\r\nx\r\n"] {
+        for cut in 0..wire.len() {
+            let (_, error) = try_decode_cut(wire.as_bytes(), &[cut], limits);
+            let error = error.map(|error| (error.kind(), error.offset()));
+            assert_eq!(error, Some((DecodeErrorKind::Chunk, 4)), "{wire:?} cut at {cut}");
+        }
+    }
+}
+
+#[test]
+fn the_defaults_are_the_documented_ones() {
+    let limits = Limits::default();
+    assert_eq!(limits.max_depth(), 64);
+    assert_eq!(limits.max_line_bytes(), 64 << 10);
+    assert_eq!(limits.max_bulk_bytes(), 512 << 20);
+    assert_eq!(limits.max_elements(), 16 << 20);
+    assert_eq!(limits.max_frame_bytes(), 1 << 30);
+}
+
+#[test]
+fn settings_are_read_back() {
+    let limits = Limits::default().depth(2).line_bytes(3).bulk_bytes(4).elements(5).frame_bytes(6);
+    assert_eq!((limits.max_depth(), limits.max_line_bytes(), limits.max_bulk_bytes()), (2, 3, 4));
+    assert_eq!((limits.max_elements(), limits.max_frame_bytes()), (5, 6));
+    let most = limits.depth(usize::MAX).bulk_bytes(usize::MAX);
+    assert_eq!((most.max_depth(), most.max_bulk_bytes()), (Limits::MAX_DEPTH, isize::MAX as usize / 2));
 }

@@ -148,6 +148,91 @@ fn a_small_frame_keeps_no_more_than_a_block_alive() {
     assert!(info.bytes_current < 10 * (66 << 10), "{info:?}");
 }
 
+/// An `OK` is not a slice of the read buffer, so keeping one keeps nothing else alive.
+#[test]
+fn an_ok_keeps_no_memory_alive() {
+    for (wire, kept) in [("+OK\r\n", 0), ("*2\r\n+OK\r\n+OK\r\n", 2 * size_of::<Frame>() as u64)] {
+        let mut frame = None;
+        let info = measure(|| {
+            let mut decoder = Decoder::new(Limits::default());
+            decoder.buffer().extend_from_slice(wire.as_bytes());
+            frame = decoder.poll_frame().expect("valid");
+        });
+        assert!(frame.is_some());
+        assert_eq!(info.bytes_current, kept as i64, "{wire:?}");
+    }
+}
+
+/// Whatever has arrived, the buffer has room for a read of 16 KiB without growing.
+#[test]
+fn the_buffer_has_room_for_a_read_at_any_time() {
+    let small = "$5\r\nhello\r\n*2\r\n:1\r\n+PONG\r\n".repeat(4_000);
+    let large = format!("${}\r\n{}\r\n", 300_000, "x".repeat(300_000));
+    for wire in [small.clone(), large.clone() + &small + &large] {
+        for read in [100, 1448, 10_000, 16 << 10, 64 << 10] {
+            let mut decoder = Decoder::new(Limits::default());
+            for read in wire.as_bytes().chunks(read) {
+                let buffer = decoder.buffer();
+                assert!(buffer.capacity() - buffer.len() >= 16 << 10, "reads of {}", read.len());
+                buffer.extend_from_slice(read);
+                while decoder.poll_frame().expect("valid RESP").is_some() {}
+            }
+        }
+    }
+}
+
+/// Bytes that a decoder holds after it has decoded each of `wires`, in reads of so many bytes, and dropped the frames.
+fn held<'a>(wires: impl IntoIterator<Item = (&'a [u8], usize)>) -> i64 {
+    let mut decoder = None;
+    let info = measure(|| {
+        let decoder = decoder.insert(Decoder::new(Limits::default()));
+        for (wire, read) in wires {
+            pass(decoder, wire, read);
+        }
+    });
+    info.bytes_current
+}
+
+#[test]
+fn the_memory_of_a_large_string_or_read_is_kept_for_32_reads() {
+    let string = format!("${}\r\n{}\r\n", 1 << 20, "x".repeat(1 << 20));
+    let frames = b"+PONG\r\n".repeat(100_000);
+    for large in [(string.as_bytes(), 16 << 10), (&frames[..], usize::MAX)] {
+        let after = |reads| {
+            let small = std::iter::repeat_n((&b"+OK\r\n"[..], 100), reads);
+            held([large].into_iter().chain(small))
+        };
+        assert!(after(32) >= large.0.len() as i64);
+        assert!(after(33) < 200 << 10);
+    }
+}
+
+#[test]
+fn the_memory_of_a_string_of_more_than_2_mib_is_not_kept() {
+    let after = |len| held([(format!("${len}\r\n{}\r\n", "x".repeat(len)).as_bytes(), 16 << 10)]);
+    assert!(after(2 << 20) >= 2 << 20);
+    assert!(after(3 << 20) < 200 << 10);
+}
+
+/// Besides the block that is read into, a decoder keeps two blocks of 64 KiB that the frames were slices of.
+#[test]
+fn two_full_blocks_are_kept_for_reuse() {
+    let wire = b"+PONG\r\n".repeat(100_000);
+    let mut frames = Vec::with_capacity(100_000);
+    let mut decoder = Decoder::new(Limits::default());
+    let info = measure(|| {
+        for read in wire.chunks(16 << 10) {
+            decoder.buffer().extend_from_slice(read);
+            while let Some(frame) = decoder.poll_frame().expect("valid RESP") {
+                frames.push(frame);
+            }
+        }
+        frames.clear();
+    });
+    let blocks = info.bytes_current / (64 << 10);
+    assert_eq!(blocks, 3, "{info:?}");
+}
+
 #[test]
 fn a_quiet_decoder_that_was_shrunk_holds_no_buffer() {
     let mut decoder = Decoder::new(Limits::default());

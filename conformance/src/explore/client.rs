@@ -5,6 +5,7 @@ use std::hash::{DefaultHasher, Hash as _};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use hitless_core::Frame;
 use hitless_core::client::{Action, Client, Stats};
 use hitless_core::config::Config;
 use hitless_core::event::Event;
@@ -153,9 +154,7 @@ impl ClientModel {
 
     fn obey(&mut self) -> Result<(), Violation> {
         while let Some(action) = self.client.poll_action() {
-            if self.trace.is_some() {
-                self.note(format_args!("    {action:?}"));
-            }
+            self.note_action(&action);
             if self.is_terminated {
                 return Violation::of(format!("INV-15: after the end: {action:?}"));
             }
@@ -185,6 +184,20 @@ impl ClientModel {
             }
         }
         Ok(())
+    }
+
+    /// Notes an action; of replies, only whether the server refused.
+    fn note_action(&mut self, action: &Action) {
+        if self.trace.is_none() {
+            return;
+        }
+        match action {
+            Action::Complete { request, outcome: Ok(replies) } => {
+                let how = if replies.iter().any(Frame::is_error) { "refused" } else { "answered" };
+                self.note(format_args!("    Complete {request}: {how}"));
+            }
+            other => self.note(format_args!("    {other:?}")),
+        }
     }
 
     fn observe(&mut self, event: Event) {

@@ -16,6 +16,7 @@ mod silence;
 mod tests;
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -92,7 +93,6 @@ enum Phase {
 }
 
 /// One socket's protocol.
-#[derive(Debug)]
 #[cfg_attr(feature = "explore", derive(Clone))]
 pub struct Connection {
     phase: Phase,
@@ -373,6 +373,21 @@ impl Connection {
 
     fn complete(&mut self, id: RequestId, outcome: Outcome) {
         self.events.push_back(ConnectionEvent::Completed { id, outcome });
+    }
+}
+
+/// The handshake's bytes are counted and not shown, because a password is among them.
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection")
+            .field("phase", &self.phase)
+            .field("handshake_bytes", &self.handshake_bytes.len())
+            .field("opt_in", &self.opt_in)
+            .field("pipeline", &self.pipeline)
+            .field("relaxed", &self.relaxed)
+            .field("silence", &self.silence)
+            .field("events", &self.events)
+            .finish_non_exhaustive()
     }
 }
 

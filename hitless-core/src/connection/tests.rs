@@ -282,3 +282,27 @@ fn any_byte_received_shows_that_the_link_is_alive() {
         assert_eq!(said(&mut connection), ["1!Unknown"]);
     }
 }
+
+/// No password, no text of a handshake error and no argument shows in the debug output of a connection and of what it
+/// writes. PITFALL-35, RULE-06
+#[test]
+fn debug_output_shows_nothing_of_what_is_written_and_of_a_refusal() {
+    let endpoint = Endpoint::parse("127.0.0.1", 6379).unwrap();
+    let config = Config::builder(endpoint).credentials(Some("ann"), "sesame").build().unwrap();
+    let peer = Peer::from(SocketAddr::from(([127, 0, 0, 1], 6379)));
+    let mut connection = Connection::new(&Arc::new(config), Probe::OptIn, &peer);
+    let mut written = WriteBuffer::new();
+    let mut shown = format!("{connection:?}");
+    while connection.poll_transmit(&mut written) {}
+    assert!(written.chunk().windows(6).any(|bytes| bytes == b"sesame"), "the password is written");
+    connection.handle_frame(Frame::error("WRONGPASS sesame"));
+    shown += &format!("{written:?} {connection:?} {:?}", connection.poll_event());
+    assert!(!shown.contains("sesame"), "{shown}");
+
+    let mut connection = ready();
+    enqueue(&mut connection, epoch(), 1, request("AUTH sesame", 1));
+    shown = format!("{connection:?}");
+    while connection.poll_transmit(&mut written) {}
+    shown += &format!("{written:?} {connection:?}");
+    assert!(!shown.contains("sesame"), "{shown}");
+}

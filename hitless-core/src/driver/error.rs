@@ -9,6 +9,9 @@ use crate::config::ConfigError;
 use crate::error::{ConnectError, Delivery, RequestError};
 use crate::request::{RefusedCommand, SendError};
 
+/// Characters of a server's error that `Debug` shows.
+const DEBUG_CHARS: usize = 256;
+
 /// Why a call of the client has no result.
 ///
 /// [`delivery`](Self::delivery) says whether the server may have run what was asked.
@@ -55,6 +58,9 @@ impl Error {
 }
 
 /// An error reply of the server, such as `WRONGTYPE Operation against a key holding the wrong kind of value`.
+///
+/// `Display` shows the whole text. `Debug` shows up to 256 characters of it, escaped, because that is what `unwrap` and
+/// `main` print. Servers repeat arguments in some errors: if yours may be secrets, log [`code`](Self::code) alone.
 #[derive(Clone, PartialEq, Eq, Hash, ThisError)]
 #[error("{text}")]
 pub struct ServerError {
@@ -93,9 +99,11 @@ impl ServerError {
 }
 
 impl fmt::Debug for ServerError {
-    /// Only the code: the message of some errors repeats arguments, which do not belong in a log by accident.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ServerError").field("code", &self.code()).finish_non_exhaustive()
+        match self.text.char_indices().nth(DEBUG_CHARS) {
+            Some((end, _)) => write!(f, "ServerError({:?}.. {} bytes)", &self.text[..end], self.text.len()),
+            None => write!(f, "ServerError({:?})", self.text),
+        }
     }
 }
 
@@ -111,6 +119,21 @@ mod tests {
         let bare = ServerError::from_frame(&Frame::error("ERR")).unwrap();
         assert_eq!((bare.code(), bare.message()), ("ERR", ""));
         assert_eq!(ServerError::from_frame(&Frame::simple("OK")), None);
+    }
+
+    #[test]
+    fn debug_output_shows_the_message_escaped_and_cut() {
+        let error = ServerError::from_frame(&Frame::error("ERR unknown command 'X\n'")).unwrap();
+        assert_eq!(format!("{error:?}"), r#"ServerError("ERR unknown command 'X\n'")"#);
+        assert_eq!(
+            format!("{:?}", Error::from(error)),
+            r#"Server(ServerError("ERR unknown command 'X\n'"))"#
+        );
+
+        let whole = "é".repeat(256);
+        let shown = |text: String| format!("{:?}", ServerError::from_frame(&Frame::error(text)).unwrap());
+        assert_eq!(shown(whole.clone()), format!("ServerError({whole:?})"));
+        assert_eq!(shown(format!("{whole}!")), format!("ServerError({whole:?}.. 513 bytes)"));
     }
 
     #[test]
