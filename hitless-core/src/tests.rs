@@ -1,6 +1,15 @@
-//! Tables in the documentation whose cells are found out by tests: what a machine does in each state.
+//! What the tests of several machines share: the answer to a handshake, and tables in the documentation whose cells are found
+//! out by tests.
 
 use std::path::Path;
+
+use resp3_codec::Frame;
+
+/// What a server that accepts everything says to a handshake.
+pub(crate) fn accepted_handshake() -> [Frame; 4] {
+    let ok = || Frame::simple("OK");
+    [Frame::Map(vec![(Frame::bulk("proto"), Frame::Integer(3))]), ok(), ok(), ok()]
+}
 
 /// Rewrites the tables instead of comparing them.
 const BLESS: &str = "HITLESS_BLESS";

@@ -41,6 +41,7 @@ static ORIGIN: OnceLock<Instant> = OnceLock::new();
 #[derive(Clone, Debug, Default)]
 pub struct Direct {
     seed: Option<u64>,
+    hop: Option<Duration>,
     trace: Option<Trace>,
 }
 
@@ -51,13 +52,19 @@ impl Direct {
     /// Runs each case with this seed alone.
     #[must_use]
     pub fn with_seed(seed: u64) -> Self {
-        Self { seed: Some(seed), trace: None }
+        Self { seed: Some(seed), ..Self::default() }
     }
 
     /// The same, and keeps a trace.
     #[must_use]
     pub fn tracing(seed: u64) -> Self {
-        Self { seed: Some(seed), trace: Some(Trace::default()) }
+        Self { trace: Some(Trace::default()), ..Self::with_seed(seed) }
+    }
+
+    /// Runs each case on a network where every way takes as long as every other one and nothing is cut.
+    #[must_use]
+    pub fn with_hop(hop: Duration) -> Self {
+        Self { hop: Some(hop), ..Self::with_seed(0) }
     }
 
     /// What the clients said and the servers saw, in the worlds that are gone. Empty without [`tracing`](Self::tracing).
@@ -69,7 +76,7 @@ impl Direct {
 
 impl Host for Direct {
     fn world(&self, setup: Setup) -> Result<Box<dyn World>, String> {
-        Ok(Box::new(DirectWorld::new(setup, self.seed.unwrap_or(0), self.trace.clone())))
+        Ok(Box::new(DirectWorld::new(setup, self)))
     }
 
     fn run(&self, case: fn(&dyn Host)) {
@@ -104,18 +111,19 @@ struct DirectWorld {
 }
 
 impl DirectWorld {
-    fn new(mut setup: Setup, seed: u64, trace: Option<Trace>) -> Self {
+    fn new(mut setup: Setup, host: &Direct) -> Self {
+        let seed = host.seed.unwrap_or(0);
         assign_addresses(&mut setup.server, setup.layout);
         Self {
             now: *ORIGIN.get_or_init(clock::now),
             seed,
-            wire: Wire::new(setup.server, seed),
+            wire: Wire::new(setup.server, seed, host.hop),
             embedder: None,
             reviewer: None,
             next_ticket: 0,
             tickets: BTreeMap::new(),
             finished: BTreeMap::new(),
-            trace,
+            trace: host.trace.clone(),
         }
     }
 

@@ -53,6 +53,8 @@ pub(super) struct Wire {
     pub(super) names: BTreeMap<String, Vec<IpAddr>>,
     pub(super) lookups: BTreeMap<String, usize>,
     rng: Rng,
+    /// Every way takes so long, and nothing is cut; otherwise both are drawn.
+    hop: Option<Duration>,
     /// By time, then in the order in which it was sent.
     under_way: BTreeMap<(Instant, u64), Cargo>,
     sent: u64,
@@ -64,12 +66,13 @@ pub(super) struct Wire {
 }
 
 impl Wire {
-    pub(super) fn new(server: Server, seed: u64) -> Self {
+    pub(super) fn new(server: Server, seed: u64, hop: Option<Duration>) -> Self {
         Self {
             server,
             names: BTreeMap::new(),
             lookups: BTreeMap::new(),
             rng: Rng::new(seed),
+            hop,
             under_way: BTreeMap::new(),
             sent: 0,
             lanes: BTreeMap::new(),
@@ -86,6 +89,9 @@ impl Wire {
 
     /// Whether the end of `conn` has arrived as well, behind what is read of it now.
     pub(super) fn has_ended(&self, now: Instant, conn: ConnId) -> bool {
+        if self.lanes.contains_key(&conn) {
+            return false;
+        }
         let is_end = |arrival: &Arrival| matches!(arrival, Arrival::Closed(ended, _) if *ended == conn);
         let mut arrived = self.under_way.range(..=(now, u64::MAX)).map(|(_, cargo)| cargo);
         self.unread.iter().any(is_end)
@@ -254,13 +260,14 @@ impl Wire {
     }
 
     fn hop(&mut self) -> Duration {
-        self.rng.jitter(LONGEST_HOP / 2, 100)
+        self.hop.unwrap_or_else(|| self.rng.jitter(LONGEST_HOP / 2, 100))
     }
 
     /// Cuts a write anywhere, or not at all.
     fn pieces(&mut self, mut bytes: Bytes) -> Vec<Bytes> {
         let mut pieces = Vec::new();
-        for _ in 0..self.rng.below(MOST_PIECES) {
+        let cuts = if self.hop.is_some() { 0 } else { self.rng.below(MOST_PIECES) };
+        for _ in 0..cuts {
             let at = self.rng.below(bytes.len() as u64 + 1);
             pieces.push(bytes.split_to(usize::try_from(at).unwrap_or(0)));
         }

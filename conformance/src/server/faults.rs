@@ -23,6 +23,8 @@ pub enum Fault {
     CloseUnexecuted(CloseHow),
     /// It is executed; the connection ends before the reply.
     CloseUnanswered(CloseHow),
+    /// It is executed, and there is no reply.
+    Unanswered,
     /// It is executed and answered; then the connection ends.
     CloseAnswered(CloseHow),
     /// Its reply comes late by this much, and with it all that follow on the connection.

@@ -229,6 +229,7 @@ impl<B: Backend> Server<B> {
                 Fault::Delay(extra) => delay += extra,
                 Fault::CloseAnswered(how) => close = Some(how),
                 Fault::CloseUnanswered(how) => return self.close(now, conn, how),
+                Fault::Unanswered => return,
                 // These strike when the request arrives.
                 Fault::Refuse(_) | Fault::CloseUnexecuted(_) => {}
             }

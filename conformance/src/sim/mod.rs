@@ -20,10 +20,12 @@
 //! | `laws` | what must hold of it |
 //! | `coverage` | how often everything happened that can happen |
 //! | `world` | the suite on this runtime |
+//! | `fixture` | the same runtime and network without chance, for the tests of the driver |
 
 mod caller;
 mod coverage;
 mod faults;
+mod fixture;
 mod laws;
 mod network;
 mod opinions;
@@ -40,6 +42,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 pub use self::coverage::Coverage;
+pub use self::fixture::Fixture;
+pub use self::network::Network;
+pub use self::runtime::Executor;
 use self::scenario::Scenario;
 use self::trace::{Lines, What};
 pub use self::world::Sim;

@@ -36,7 +36,7 @@ pub(super) struct SocketId(u64);
 
 /// A handle to the network: what the driver resolves and connects with. A clone is another handle.
 #[derive(Clone)]
-pub(super) struct Network {
+pub struct Network {
     executor: Executor,
     trace: Trace,
     state: Arc<Mutex<State>>,
@@ -62,6 +62,10 @@ pub(super) struct State {
     next_socket: u64,
     /// The client reads nothing.
     reads_blocked: bool,
+    /// Writes of the client fail.
+    writes_broken: bool,
+    /// Bytes are there at once, as they were sent.
+    is_instant: bool,
 }
 
 /// What is under way.
@@ -119,8 +123,17 @@ impl Network {
             by_server: BTreeMap::new(),
             next_socket: 0,
             reads_blocked: false,
+            writes_broken: false,
+            is_instant: false,
         };
         Self { executor: executor.clone(), trace: trace.clone(), state: Arc::new(Mutex::new(state)) }
+    }
+
+    /// A network without chance: what is sent arrives at once and in one piece.
+    pub(super) fn instant(executor: &Executor, trace: &Trace, server: Server) -> Self {
+        let network = Self::new(executor, trace, server, 0);
+        network.state().is_instant = true;
+        network
     }
 
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
@@ -340,10 +353,15 @@ impl State {
         self.server.endpoints().into_iter().find(|id| Peer::from(self.server.address(*id)) == *peer)
     }
 
+    fn longest_hop(&self) -> Duration {
+        if self.is_instant { Duration::ZERO } else { LONGEST_HOP }
+    }
+
     /// How long a way takes now.
     fn hop(&mut self, socket: SocketId) -> Duration {
         let endpoint = self.endpoint(socket);
-        let mut hop = up_to(&mut self.rng, LONGEST_HOP);
+        let longest = self.longest_hop();
+        let mut hop = up_to(&mut self.rng, longest);
         for at in 0..self.active.len() {
             let fault = self.active[at];
             if fault.endpoint.is_some() && fault.endpoint != endpoint {
@@ -380,7 +398,7 @@ impl State {
             }
             return pieces;
         }
-        if self.rng.below(4) == 0 {
+        if !self.is_instant && self.rng.below(4) == 0 {
             let at = self.rng.below(bytes.len() as u64 + 1);
             pieces.push(bytes.split_to(usize::try_from(at).unwrap_or(0)));
         }

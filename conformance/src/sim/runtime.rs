@@ -20,7 +20,7 @@ const SPIN: usize = 50_000;
 
 /// A handle to the runtime; a clone is another one.
 #[derive(Clone)]
-pub(super) struct Executor(Arc<Inner>);
+pub struct Executor(Arc<Inner>);
 
 struct Inner {
     epoch: Instant,
@@ -106,17 +106,16 @@ impl Executor {
             _ => Policy::Random,
         };
         let lateness = Duration::from_micros(rng.below(1_200));
-        let state = State {
-            policy,
-            lateness,
-            rng,
-            tasks: Vec::new(),
-            live: 0,
-            dead: false,
-            alarms: BTreeMap::new(),
-            timers: 0,
-            polls: 0,
-        };
+        Self::with(epoch, seed, State::new(rng, policy, lateness))
+    }
+
+    /// A runtime without chance: the task that has waited longest is polled first, and timers ring on time.
+    pub(super) fn orderly(epoch: Instant) -> Self {
+        let seed = 7;
+        Self::with(epoch, seed, State::new(Rng::new(seed), Policy::Fifo, Duration::ZERO))
+    }
+
+    fn with(epoch: Instant, seed: u64, state: State) -> Self {
         Self(Arc::new(Inner {
             epoch,
             now: AtomicU64::new(0),
@@ -221,6 +220,20 @@ impl Executor {
 }
 
 impl State {
+    fn new(rng: Rng, policy: Policy, lateness: Duration) -> Self {
+        Self {
+            rng,
+            policy,
+            tasks: Vec::new(),
+            live: 0,
+            dead: false,
+            alarms: BTreeMap::new(),
+            timers: 0,
+            lateness,
+            polls: 0,
+        }
+    }
+
     fn choose(&mut self, ready: &Ready) -> Option<usize> {
         let mut queue = lock(&ready.queue);
         let len = queue.len();
@@ -276,7 +289,7 @@ impl Runtime for Executor {
 }
 
 /// A timer of the runtime.
-pub(super) struct Alarm {
+pub struct Alarm {
     executor: Executor,
     at: Option<Instant>,
     /// Where its waker waits.

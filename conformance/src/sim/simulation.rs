@@ -48,6 +48,17 @@ impl Simulation {
 
     /// Does one thing, or lets time pass, but not beyond `until`.
     pub(super) fn step(&mut self, until: Instant) -> Progress {
+        if let Some(progress) = self.act() {
+            return progress;
+        }
+        let next = self.agenda.last().map(|(at, _)| *at).into_iter().chain(self.calm_at);
+        let next = next.chain(self.network.poll_timeout()).chain(self.executor.next_alarm()).min();
+        self.executor.advance_to(next.unwrap_or(until).min(until));
+        if next.is_none() { Progress::Deadlock } else { Progress::Waited }
+    }
+
+    /// Does one of the things that are due now, if there is any.
+    pub(super) fn act(&mut self) -> Option<Progress> {
         self.keep_agenda();
         let delivered = self.network.handle_timeout();
         self.executor.ring();
@@ -58,16 +69,10 @@ impl Simulation {
         if let Some(task) = self.executor.run_one() {
             self.trace.note(What::Polled(task));
             self.listen();
-            return Progress::Ran;
+            return Some(Progress::Ran);
         }
-        if delivered {
-            // Whoever steps may want to look before time passes.
-            return Progress::Waited;
-        }
-        let next = self.agenda.last().map(|(at, _)| *at).into_iter().chain(self.calm_at);
-        let next = next.chain(self.network.poll_timeout()).chain(self.executor.next_alarm()).min();
-        self.executor.advance_to(next.unwrap_or(until).min(until));
-        if next.is_none() { Progress::Deadlock } else { Progress::Waited }
+        // Whoever steps may want to look before time passes.
+        delivered.then_some(Progress::Waited)
     }
 
     /// Goes on until `done`.

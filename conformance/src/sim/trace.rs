@@ -96,6 +96,11 @@ impl Trace {
         lock(&self.entries).push((now, what));
     }
 
+    /// How often something of this kind happened.
+    pub(super) fn count(&self, is_of_kind: impl Fn(&What) -> bool) -> usize {
+        lock(&self.entries).iter().filter(|(_, what)| is_of_kind(what)).count()
+    }
+
     /// What happened so far.
     pub(super) fn entries(&self) -> Vec<(Instant, What)> {
         lock(&self.entries).clone()

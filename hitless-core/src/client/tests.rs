@@ -1,6 +1,7 @@
 mod model;
 mod modes;
 mod table;
+mod world;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -10,6 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use proptest::prelude::*;
 
+use self::world::World;
 use super::*;
 use crate::config::{ConfigBuilder, maintenance};
 use crate::endpoint::Endpoint;
@@ -22,156 +24,6 @@ const SECOND: Duration = Duration::from_secs(1);
 
 fn peer(port: u16) -> Peer {
     Peer::from(SocketAddr::from(([127, 0, 0, 1], port)))
-}
-
-/// A client, and servers that answer only when a test says so. Each reply repeats the payload that it answers.
-struct World {
-    client: Client,
-    now: Instant,
-    lookups: Vec<ConnId>,
-    dials: Vec<(ConnId, Peer)>,
-    /// Requests written and not answered, per connection.
-    pending: BTreeMap<ConnId, Vec<Bytes>>,
-    done: BTreeMap<RequestId, Outcome>,
-    started: Option<Result<(), ConnectError>>,
-    events: Vec<Event>,
-    reviews: Vec<Review>,
-}
-
-impl World {
-    fn new(pool: u32) -> Self {
-        Self::with(|builder| builder.pool_size(pool))
-    }
-
-    fn with(configure: impl FnOnce(ConfigBuilder) -> ConfigBuilder) -> Self {
-        let builder = configure(Config::builder(Endpoint::parse("127.0.0.1:1", 6379).unwrap()));
-        let now = epoch();
-        let mut world = Self {
-            client: Client::new(now, Arc::new(builder.build().unwrap()), 1),
-            now,
-            lookups: Vec::new(),
-            dials: Vec::new(),
-            pending: BTreeMap::new(),
-            done: BTreeMap::new(),
-            started: None,
-            events: Vec::new(),
-            reviews: Vec::new(),
-        };
-        world.drain();
-        world
-    }
-
-    fn started(pool: u32) -> Self {
-        let mut world = Self::new(pool);
-        world.answer_dials();
-        assert_eq!(world.started, Some(Ok(())));
-        world
-    }
-
-    fn drain(&mut self) {
-        while let Some(action) = self.client.poll_action() {
-            match action {
-                Action::Resolve { conn, .. } => self.lookups.push(conn),
-                Action::Connect { conn, target, .. } => self.dials.push((conn, target.address)),
-                Action::Flush { conn } => self.transmit(conn),
-                Action::Complete { request, outcome } => {
-                    assert!(self.done.insert(request, outcome).is_none(), "{request} completed twice");
-                }
-                Action::Close { conn, .. } => {
-                    self.pending.remove(&conn);
-                    self.dials.retain(|(dialled, _)| *dialled != conn);
-                    self.lookups.retain(|looked_up| *looked_up != conn);
-                }
-                Action::Started(result) => assert!(self.started.replace(result).is_none(), "started twice"),
-                Action::Emit(event) => self.events.push(event),
-                Action::Review(review) => self.reviews.push(*review),
-                Action::Push { .. } | Action::Reviewed { .. } | Action::Terminated => {}
-            }
-        }
-        assert!(self.client.poll_timeout().is_none_or(|at| at > self.now), "it spins");
-    }
-
-    fn transmit(&mut self, conn: ConnId) {
-        let mut buffer = WriteBuffer::new();
-        while self.client.poll_transmit(conn, &mut buffer) {}
-        let pending = self.pending.entry(conn).or_default();
-        // Each request of these tests is one word, ended by a line feed; handshakes are answered by `connect`.
-        let text = Bytes::copy_from_slice(buffer.chunk());
-        let words = text.split(|byte| *byte == b'\n').filter(|word| !word.is_empty());
-        pending.extend(words.map(|word| text.slice_ref(word)));
-    }
-
-    fn connect(&mut self, conn: ConnId, address: Peer) {
-        self.client.handle_connected(self.now, conn, address);
-        self.drain();
-        self.pending.remove(&conn);
-        let ok = || Frame::Simple(Bytes::from_static(b"OK"));
-        let hello = Frame::Map(vec![(Frame::bulk("proto"), Frame::Integer(3))]);
-        self.client.handle_frames(self.now, conn, [hello, ok(), ok(), ok()]);
-        self.drain();
-    }
-
-    fn answer_dials(&mut self) {
-        while !self.dials.is_empty() {
-            let (conn, address) = self.dials.remove(0);
-            self.connect(conn, address);
-        }
-    }
-
-    fn send(&mut self, word: &str) -> RequestId {
-        self.send_as(word, Replay::IfUnsent)
-    }
-
-    fn send_as(&mut self, word: &str, replay: Replay) -> RequestId {
-        let payload = Bytes::from(format!("{word}\n"));
-        let id = self.client.send(self.now, Request::raw(payload, NonZeroU32::MIN).replay(replay)).unwrap();
-        self.drain();
-        id
-    }
-
-    /// The server answers everything that was written to `conn`.
-    fn answer(&mut self, conn: ConnId) {
-        let replies = self.pending.remove(&conn).unwrap_or_default().into_iter().map(Frame::Bulk);
-        self.client.handle_frames(self.now, conn, replies);
-        self.drain();
-    }
-
-    fn push(&mut self, conn: ConnId, words: &[&str]) {
-        let elements = words.iter().map(|word| match word.parse() {
-            Ok(number) => Frame::Integer(number),
-            Err(_) => Frame::Bulk(Bytes::copy_from_slice(word.as_bytes())),
-        });
-        self.client.handle_frames(self.now, conn, [Frame::Push(elements.collect())]);
-        self.drain();
-    }
-
-    fn conns(&self) -> Vec<ConnId> {
-        self.client.links.iter().map(|(conn, _)| conn).collect()
-    }
-
-    fn close(&mut self, conn: ConnId) {
-        self.pending.remove(&conn);
-        self.client.handle_closed(self.now, conn, CloseCause::ByServer);
-        self.drain();
-    }
-
-    fn pass(&mut self, time: Duration) {
-        let until = self.now + time;
-        while let Some(at) = self.client.poll_timeout().filter(|at| *at <= until) {
-            self.now = self.now.max(at);
-            self.client.handle_timeout(self.now);
-            self.drain();
-        }
-        self.now = until;
-    }
-
-    fn reply_of(&self, request: RequestId) -> &str {
-        self.done[&request].as_ref().unwrap()[0].as_str().unwrap()
-    }
-
-    fn failure_of(&self, request: RequestId) -> &RequestError {
-        self.done[&request].as_ref().unwrap_err()
-    }
 }
 
 /// RULE-102

@@ -10,6 +10,7 @@ use super::*;
 use crate::endpoint::Endpoint;
 use crate::handshake::OptIn;
 use crate::request::Request;
+use crate::tests::accepted_handshake;
 use crate::timer::epoch;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -23,10 +24,7 @@ fn ready() -> Connection {
     let mut connection =
         Connection::new(&config(), Probe::OptIn, &Peer::from(SocketAddr::from(([127, 0, 0, 1], 6379))));
     assert!(connection.poll_transmit(&mut WriteBuffer::new()));
-    connection.handle_frame(Frame::Map(vec![(Frame::bulk("proto"), Frame::Integer(3))]));
-    for _ in 0..3 {
-        connection.handle_frame(Frame::Simple(Bytes::from_static(b"OK")));
-    }
+    accepted_handshake().into_iter().for_each(|frame| connection.handle_frame(frame));
     match connection.poll_event() {
         Some(ConnectionEvent::Ready(negotiated)) => assert_eq!(negotiated.opt_in, OptIn::Accepted),
         other => panic!("{other:?}"),

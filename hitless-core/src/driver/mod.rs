@@ -52,6 +52,3 @@ pub use self::hooks::{
 pub use self::observer::{Events, Missed, Observer, Push, Pushes};
 pub use self::reply::Reply;
 pub use self::traits::{Connector, KEEPALIVE, Resolver, Runtime, Stream, Timer, USER_TIMEOUT};
-
-#[cfg(test)]
-mod tests;

@@ -7,6 +7,8 @@ use crate::timer::epoch;
 
 const SECOND: Duration = Duration::from_secs(1);
 const LIMIT: usize = 100;
+/// How many seconds a completion is remembered.
+const MEMORY: u64 = 60;
 
 fn shards(ids: &[&str]) -> ShardIds {
     ids.iter().copied().collect()
@@ -221,7 +223,7 @@ fn an_opener_after_its_completion_reopens_nothing() {
     assert_eq!(windows.iter(now).collect::<Vec<_>>(), [(&'a', &migrating(3, &["2"]))]);
     assert!(!windows.open(now, 'a', migrating(3, &["1", "2"]), end));
     // A database that begins to count anew is not shut out for ever.
-    assert!(windows.open(now + COMPLETION_MEMORY, 'b', migrating(3, &["1"]), end));
+    assert!(windows.open(now + Duration::from_secs(MEMORY), 'b', migrating(3, &["1"]), end));
 }
 
 #[test]
@@ -264,6 +266,16 @@ fn ids(bits: u8) -> ShardIds {
     ["1", "2"].into_iter().enumerate().filter(|(bit, _)| bits & (1 << bit) != 0).map(|(_, id)| id).collect()
 }
 
+/// The kind that a completion completes.
+fn opener_of(completion: NotificationKind) -> Option<NotificationKind> {
+    match completion {
+        NotificationKind::Migrated => Some(NotificationKind::Migrating),
+        NotificationKind::FailedOver => Some(NotificationKind::FailingOver),
+        NotificationKind::SlotsMigrated => Some(NotificationKind::SlotsMigrating),
+        _ => None,
+    }
+}
+
 /// Everything that was announced, never tidied up: the answer is worked out from the whole history at each
 /// question.
 #[derive(Default)]
@@ -285,9 +297,8 @@ struct Opener {
 impl History {
     /// The shards that `opener` still waits for, or `None` when it waits for nothing.
     fn left(&self, opener: &Opener) -> Option<u8> {
-        let memory = COMPLETION_MEMORY.as_secs();
         let mine = self.completions.iter().filter(|(at, kind, seq, _)| {
-            at + memory > opener.at && *kind == opener.kind && *seq >= opener.seq
+            at + MEMORY > opener.at && *kind == opener.kind && *seq >= opener.seq
         });
         let mut left = opener.shards;
         for (.., shards) in mine {
@@ -344,7 +355,7 @@ proptest! {
                     };
                     prop_assert!(closed.iter().all(|(scope, cause)| is_gone(scope, cause)));
                     prop_assert_eq!(windows.complete(at(now), kind, Seq(seq), &ids(shards)), []);
-                    history.completions.push((now, kind.completes().unwrap(), seq, shards));
+                    history.completions.push((now, opener_of(kind).unwrap(), seq, shards));
                 }
                 Step::Expire => {
                     windows.expire(at(now));

@@ -11,7 +11,7 @@ use bytes::BytesMut;
 use hitless_core::driver::{Connector, Resolver, Runtime as _, Stream};
 use hitless_core::endpoint::{Peer, Target};
 
-use super::{FaultKind, LONGEST_HOP, Link, Network, Parcel, SEND_BUFFER, SocketId, State, What, up_to};
+use super::{FaultKind, Link, Network, Parcel, SEND_BUFFER, SocketId, State, What, up_to};
 use crate::server::ServerMachine as _;
 
 /// An address where nobody is any more.
@@ -24,7 +24,8 @@ impl Resolver for Network {
             let mut state = self.state();
             *state.lookups.entry(host.to_owned()).or_default() += 1;
             let slow = state.delay_of(FaultKind::SlowLookups);
-            up_to(&mut state.rng, LONGEST_HOP + slow)
+            let longest = state.longest_hop() + slow;
+            up_to(&mut state.rng, longest)
         };
         self.executor.sleep(time).await;
         self.state().look_up(host)
@@ -75,6 +76,11 @@ impl Network {
         wakers.into_iter().for_each(Waker::wake);
     }
 
+    /// Lets every write of the client fail from now on, while what arrives can still be read.
+    pub(crate) fn break_writes(&self) {
+        self.state().writes_broken = true;
+    }
+
     fn dial(&self, address: &Peer) -> Socket {
         let now = self.executor.now();
         let mut state = self.state();
@@ -109,7 +115,7 @@ impl Network {
 }
 
 /// The client's end of a connection.
-pub(crate) struct Socket {
+pub struct Socket {
     network: Network,
     id: SocketId,
 }
@@ -160,6 +166,9 @@ impl Stream for Socket {
         };
         if let Some(Some(kind)) = link.end {
             return Poll::Ready(Err(kind.into()));
+        }
+        if state.writes_broken {
+            return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
         }
         let room = SEND_BUFFER.saturating_sub(link.in_flight);
         if blocked || room == 0 {

@@ -16,7 +16,7 @@ const SLOTS: &str = "0-99,7000";
 
 impl Network {
     /// A fault strikes, or begins.
-    pub(crate) fn begin(&self, fault: Fault) {
+    pub(in crate::sim) fn begin(&self, fault: Fault) {
         self.trace.note(What::Fault(fault));
         let now = self.executor.now();
         let mut state = self.state();
@@ -28,7 +28,7 @@ impl Network {
     }
 
     /// A fault that lasts is over.
-    pub(crate) fn end(&self, fault: Fault) {
+    pub(in crate::sim) fn end(&self, fault: Fault) {
         self.trace.note(What::Healed(fault));
         let mut state = self.state();
         if let Some(at) = state.active.iter().position(|active| *active == fault) {
@@ -66,7 +66,7 @@ impl Network {
     }
 
     /// A step of maintenance.
-    pub(crate) fn maintain(&self, step: &Maintenance) {
+    pub(in crate::sim) fn maintain(&self, step: &Maintenance) {
         self.trace.note(What::Maintenance(step.clone()));
         let now = self.executor.now();
         let mut state = self.state();

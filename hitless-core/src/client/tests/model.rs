@@ -1,9 +1,8 @@
 //! The client against a naive server per connection and a list of all requests: what was written where, what was
 //! answered, and so what must, may and must not have happened to each request after every step.
 
-use std::collections::BTreeSet;
-
 use super::*;
+use crate::tests::accepted_handshake;
 
 /// The configured command timeout, and the longest that a window makes of it.
 const CONFIGURED: Duration = Duration::from_secs(3);
@@ -50,35 +49,20 @@ struct Server {
 }
 
 struct Bench {
-    client: Client,
-    now: Instant,
+    world: World,
     pool: u32,
     jobs: Vec<Job>,
-    dials: Vec<(ConnId, Peer)>,
     servers: BTreeMap<ConnId, Server>,
-    /// Connections on which something waits to be written.
-    flushes: BTreeSet<ConnId>,
     /// The last write that was taken, where all go over one connection at a time.
     last_write: Option<usize>,
 }
 
 impl Bench {
     fn new(pool: u32) -> Self {
-        let builder = Config::builder(Endpoint::parse("127.0.0.1:1", 6379).unwrap()).pool_size(pool);
-        let now = epoch();
-        let client = Client::new(now, Arc::new(builder.build().unwrap()), 1);
-        let mut bench = Self {
-            client,
-            now,
-            pool,
-            jobs: Vec::new(),
-            dials: Vec::new(),
-            servers: BTreeMap::new(),
-            flushes: BTreeSet::new(),
-            last_write: None,
-        };
+        let world = World::new(pool);
+        let mut bench = Self { world, pool, jobs: Vec::new(), servers: BTreeMap::new(), last_write: None };
         bench.obey();
-        while !bench.dials.is_empty() {
+        while !bench.world.dials.is_empty() {
             bench.dial(true);
         }
         bench
@@ -91,8 +75,8 @@ impl Bench {
         payload.push_str(&" ".repeat(if is_large { LARGE } else { 0 }));
         payload.push('\n');
         let request = Request::raw(payload.into(), NonZeroU32::new(replies as u32).unwrap()).replay(replay);
-        let id = self.client.send(self.now, request).unwrap();
-        let (accepted_at, fate) = (self.now, Fate::Unsent);
+        let id = self.world.client.send(self.world.now, request).unwrap();
+        let (accepted_at, fate) = (self.world.now, Fate::Unsent);
         self.jobs.push(Job {
             id,
             replay,
@@ -112,38 +96,36 @@ impl Bench {
             job.fate = Fate::Cancelled;
         }
         let id = job.id;
-        self.client.cancel(self.now, id);
+        self.world.client.cancel(self.world.now, id);
         self.obey();
     }
 
     fn dial(&mut self, lands: bool) {
-        if self.dials.is_empty() {
+        if self.world.dials.is_empty() {
             return;
         }
-        let (conn, address) = self.dials.remove(0);
+        let (conn, address) = self.world.dials.remove(0);
         if !lands {
-            self.client.handle_connect_failed(self.now, conn, io::ErrorKind::ConnectionRefused);
+            self.world.client.handle_connect_failed(self.world.now, conn, io::ErrorKind::ConnectionRefused);
             return self.obey();
         }
         self.servers.insert(conn, Server::default());
-        self.client.handle_connected(self.now, conn, address);
+        self.world.client.handle_connected(self.world.now, conn, address);
         self.obey();
-        assert!(self.flushes.contains(&conn), "the handshake waits to be written");
+        assert!(self.world.flushes.contains(&conn), "the handshake waits to be written");
         self.take(conn);
-        let ok = || Frame::Simple(Bytes::from_static(b"OK"));
-        let hello = Frame::Map(vec![(Frame::bulk("proto"), Frame::Integer(3))]);
         if let Some(server) = self.servers.get_mut(&conn) {
             server.is_ready = true;
         }
-        self.client.handle_frames(self.now, conn, [hello, ok(), ok(), ok()]);
+        self.world.client.handle_frames(self.world.now, conn, accepted_handshake());
         self.obey();
     }
 
     /// One write: the server has what was taken.
     fn take(&mut self, conn: ConnId) {
         let mut buffer = WriteBuffer::new();
-        if !self.client.poll_transmit(conn, &mut buffer) {
-            self.flushes.remove(&conn);
+        if !self.world.client.poll_transmit(conn, &mut buffer) {
+            self.world.flushes.remove(&conn);
         }
         let mut text = Vec::new();
         while !buffer.is_empty() {
@@ -184,7 +166,7 @@ impl Bench {
             }
         }
         let frames = replies.into_iter().map(|(at, reply)| Frame::bulk(format!("{at}.{reply}")));
-        self.client.handle_frames(self.now, conn, frames);
+        self.world.client.handle_frames(self.world.now, conn, frames);
         self.obey();
         assert!(self.jobs.iter().all(|job| job.fate != Fate::Answered), "an answer was not delivered");
     }
@@ -198,7 +180,7 @@ impl Bench {
             (job.fate, job.was_refused) = (Fate::Refused, true);
             job.runs -= 1;
         }
-        self.client.handle_frames(self.now, conn, [Frame::error(REFUSAL)]);
+        self.world.client.handle_frames(self.world.now, conn, [Frame::error(REFUSAL)]);
         self.obey();
         for job in self.jobs.iter_mut().filter(|job| job.fate == Fate::Refused) {
             // It was not delivered, so it waits to be sent again.
@@ -208,57 +190,47 @@ impl Bench {
 
     fn close(&mut self, conn: ConnId) {
         self.forget(conn);
-        self.client.handle_closed(self.now, conn, CloseCause::ByServer);
+        self.world.client.handle_closed(self.world.now, conn, CloseCause::ByServer);
         self.obey();
     }
 
-    fn push(&mut self, conn: ConnId, words: [String; 4]) {
-        let elements = words.into_iter().map(|word| match word.parse() {
-            Ok(number) => Frame::Integer(number),
-            Err(_) => Frame::bulk(word),
-        });
-        self.client.handle_frames(self.now, conn, [Frame::Push(elements.collect())]);
+    fn push(&mut self, conn: ConnId, words: &[&str]) {
+        self.world.push_only(conn, words);
         self.obey();
     }
 
     fn next_timeout(&mut self, limit: Instant) -> bool {
-        let Some(at) = self.client.poll_timeout().filter(|at| *at <= limit) else { return false };
-        self.now = self.now.max(at);
-        self.client.handle_timeout(self.now);
+        let passed = self.world.next_timeout(limit);
         self.obey();
-        true
+        passed
     }
 
     // ---- decisions ----
 
     fn obey(&mut self) {
-        while let Some(action) = self.client.poll_action() {
-            match action {
-                Action::Connect { conn, target, .. } => self.dials.push((conn, target.address)),
-                Action::Flush { conn } => {
-                    self.flushes.insert(conn);
-                }
-                Action::Complete { request, outcome } => self.on_complete(request, outcome),
-                Action::Close { conn, .. } => {
-                    self.dials.retain(|(dialled, _)| *dialled != conn);
-                    self.forget(conn);
-                }
-                Action::Emit(Event::CutOver { from, .. }) => {
-                    if let Some(old) = self.servers.get_mut(&from) {
-                        old.is_retired = true;
-                    }
-                }
-                Action::Started(started) => assert_eq!(started, Ok(())),
-                Action::Emit(_) => {}
-                other => panic!("{other:?}"),
+        self.world.obey();
+        for (request, outcome) in std::mem::take(&mut self.world.done) {
+            self.on_complete(request, outcome);
+        }
+        for conn in std::mem::take(&mut self.world.closed) {
+            self.forget(conn);
+        }
+        for event in self.world.events.drain(..) {
+            if let Event::CutOver { from, .. } = event
+                && let Some(old) = self.servers.get_mut(&from)
+            {
+                old.is_retired = true;
             }
         }
+        assert!(self.world.started.take().is_none_or(|started| started == Ok(())));
+        assert!(self.world.lookups.is_empty() && self.world.reviews.is_empty());
+        assert!(self.world.others.is_empty(), "{:?}", self.world.others);
         self.check();
     }
 
     /// `conn` is gone: what may be written again waits, the rest must fail before anything else happens.
     fn forget(&mut self, conn: ConnId) {
-        self.flushes.remove(&conn);
+        self.world.flushes.remove(&conn);
         self.servers.remove(&conn);
     }
 
@@ -279,7 +251,7 @@ impl Bench {
             }
             Err(RequestError::TimedOut { delivery, .. }) => {
                 assert!(matches!(fate, Fate::Unsent | Fate::Written(_)), "request {at} was {fate:?}");
-                assert!(self.now >= job.accepted_at + CONFIGURED, "request {at} ends early");
+                assert!(self.world.now >= job.accepted_at + CONFIGURED, "request {at} ends early");
                 assert_eq!(delivery, may_have_run, "request {at}");
             }
             Err(RequestError::ConnectionLost { delivery, .. } | RequestError::MoveDeadline { delivery }) => {
@@ -306,31 +278,30 @@ impl Bench {
             }
         }
         let open = self.jobs.iter().filter(|job| !matches!(job.fate, Fate::Done | Fate::Cancelled));
-        assert_eq!(self.client.stats().requests, open.clone().count());
-        let overdue = |job: &&Job| self.now > job.accepted_at + RELAXED;
+        assert_eq!(self.world.client.stats().requests, open.clone().count());
+        let overdue = |job: &&Job| self.world.now > job.accepted_at + RELAXED;
         assert_eq!(open.clone().find(overdue).map(|job| job.id), None, "a request does not end");
-        assert!(self.client.poll_timeout().is_none_or(|at| at > self.now), "it spins");
     }
 
     /// Nothing fails any more: everything that is open ends, and has its answer if there are connections and time.
     fn settle(&mut self) {
-        let end = self.now + 120 * SECOND;
-        let is_up = self.client.stats().serving == self.pool as usize;
+        let end = self.world.now + 120 * SECOND;
+        let is_up = self.world.client.stats().serving == self.pool as usize;
         // A request that was refused waits for a second at most.
-        let in_time = |job: &Job| is_up && self.now + SECOND < job.accepted_at + CONFIGURED;
+        let in_time = |job: &Job| is_up && self.world.now + SECOND < job.accepted_at + CONFIGURED;
         let is_open = |job: &Job| !matches!(job.fate, Fate::Done | Fate::Cancelled);
         let to_be_answered: Vec<usize> =
             (0..self.jobs.len()).filter(|at| is_open(&self.jobs[*at]) && in_time(&self.jobs[*at])).collect();
         loop {
             self.dial(true);
-            let flushes = self.flushes.clone();
+            let flushes = self.world.flushes.clone();
             flushes.into_iter().for_each(|conn| self.take(conn));
             let owing: Vec<ConnId> =
                 self.servers.iter().filter(|(_, it)| !it.owes.is_empty()).map(|(conn, _)| *conn).collect();
             for conn in &owing {
                 self.answer(*conn, usize::MAX);
             }
-            let idle = self.dials.is_empty() && self.flushes.is_empty() && owing.is_empty();
+            let idle = self.world.dials.is_empty() && self.world.flushes.is_empty() && owing.is_empty();
             if idle && !self.next_timeout(end) {
                 break;
             }
@@ -341,7 +312,7 @@ impl Bench {
         for at in to_be_answered {
             assert!(self.jobs[at].has_answer, "request {at} has no answer");
         }
-        assert_eq!(self.client.stats().serving, self.pool as usize);
+        assert_eq!(self.world.client.stats().serving, self.pool as usize);
     }
 }
 
@@ -397,7 +368,7 @@ proptest! {
             match op {
                 Op::Send { replay, replies, is_large } => bench.send(replay, replies, is_large),
                 Op::Take(nth) => {
-                    let flush = bench.flushes.iter().nth(nth % bench.flushes.len().max(1)).copied();
+                    let flush = bench.world.flushes.iter().nth(nth % bench.world.flushes.len().max(1)).copied();
                     flush.into_iter().for_each(|conn| bench.take(conn));
                 }
                 Op::Answer { nth, count } => {
@@ -411,16 +382,16 @@ proptest! {
                 Op::Moving { nth, seq, port, grace } => {
                     let Some(conn) = pick(nth) else { continue };
                     let (seq, grace) = (seq.to_string(), grace.to_string());
-                    bench.push(conn, ["MOVING".into(), seq, grace, format!("127.0.0.1:{port}")]);
+                    bench.push(conn, &["MOVING", &seq, &grace, &format!("127.0.0.1:{port}")]);
                 }
                 Op::FailingOver { nth, seq } => {
                     let Some(conn) = pick(nth) else { continue };
-                    bench.push(conn, ["FAILING_OVER".into(), seq.to_string(), "1".into(), "1".into()]);
+                    bench.push(conn, &["FAILING_OVER", &seq.to_string(), "1", "1"]);
                 }
                 Op::Pass(millis) => {
-                    let until = bench.now + Duration::from_millis(millis);
+                    let until = bench.world.now + Duration::from_millis(millis);
                     while bench.next_timeout(until) {}
-                    bench.now = until;
+                    bench.world.now = until;
                 }
             }
         }

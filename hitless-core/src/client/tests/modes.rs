@@ -74,9 +74,7 @@ fn reply(text: &'static str) -> Frame {
 
 /// A client with one connection, while it connects.
 struct Bench {
-    client: Client,
-    now: Instant,
-    dials: Vec<(ConnId, Peer)>,
+    world: World,
     open: Option<ConnId>,
     notified: Option<bool>,
     error: Option<ConnectError>,
@@ -86,23 +84,17 @@ impl Bench {
     fn new(mode: Mode, protocol: Protocol) -> Result<Self, ConfigError> {
         let maintenance = maintenance::Config::builder().mode(mode).build()?;
         let builder = Config::builder(Endpoint::parse("127.0.0.1:1", 6379)?).pool_size(1);
-        let config = builder.protocol(protocol).maintenance(maintenance).build()?;
-        let now = epoch();
-        let client = Client::new(now, Arc::new(config), 1);
-        let mut bench = Self { client, now, dials: vec![], open: None, notified: None, error: None };
-        bench.obey();
-        Ok(bench)
+        let world = World::of(builder.protocol(protocol).maintenance(maintenance).build()?);
+        Ok(Self { world, open: None, notified: None, error: None })
     }
 
     fn obey(&mut self) {
-        while let Some(action) = self.client.poll_action() {
-            match action {
-                Action::Connect { conn, target, .. } => self.dials.push((conn, target.address)),
-                Action::Close { conn, .. } => {
-                    self.open.take_if(|open| *open == conn);
-                }
-                Action::Emit(Event::ConnectionReady { notified, .. }) => self.notified = Some(notified),
-                Action::Emit(Event::ConnectFailed { error, .. }) => self.error = Some(error),
+        self.world.obey();
+        self.open.take_if(|open| self.world.closed.contains(open));
+        for event in self.world.events.drain(..) {
+            match event {
+                Event::ConnectionReady { notified, .. } => self.notified = Some(notified),
+                Event::ConnectFailed { error, .. } => self.error = Some(error),
                 _ => {}
             }
         }
@@ -110,15 +102,15 @@ impl Bench {
 
     /// One dial; whether it asks for notifications.
     fn dial(&mut self, server: Server) -> bool {
-        let (conn, address) = self.dials.remove(0);
+        let (conn, address) = self.world.dials.remove(0);
         (self.open, self.notified, self.error) = (Some(conn), None, None);
-        self.client.handle_connected(self.now, conn, address);
+        self.world.client.handle_connected(self.world.now, conn, address);
         self.obey();
         let (mut asks, mut replies) = (false, 0);
         let mut decoder = Decoder::new(Limits::default());
         loop {
             let mut buffer = WriteBuffer::new();
-            if self.open.is_none() || !self.client.poll_transmit(conn, &mut buffer) {
+            if self.open.is_none() || !self.world.client.poll_transmit(conn, &mut buffer) {
                 return asks;
             }
             decoder.buffer().extend_from_slice(buffer.chunk());
@@ -135,7 +127,7 @@ impl Bench {
                     return asks;
                 }
                 if DIES[1..].get(replies) == Some(&server.dies) {
-                    self.client.handle_closed(self.now, conn, CloseCause::ByServer);
+                    self.world.client.handle_closed(self.world.now, conn, CloseCause::ByServer);
                     self.obey();
                     return asks;
                 }
@@ -145,14 +137,14 @@ impl Bench {
                     _ if is_opt_in(&command) => reply(server.opt_in),
                     _ => reply("OK"),
                 };
-                self.client.handle_frames(self.now, conn, [said]);
+                self.world.client.handle_frames(self.world.now, conn, [said]);
                 self.obey();
             }
         }
     }
 
     fn known(&self) -> &'static str {
-        match self.client.coordinator.support(&peer(1)) {
+        match self.world.client.coordinator.support(&peer(1)) {
             Support::Unknown => "unknown",
             Support::Active => "active",
             Support::Refused { .. } => "refused",
@@ -160,13 +152,12 @@ impl Bench {
     }
 
     fn wait_for_a_dial(&mut self) -> Duration {
-        let start = self.now;
-        while self.dials.is_empty() {
-            self.now = self.now.max(self.client.poll_timeout().expect("it dials again"));
-            self.client.handle_timeout(self.now);
-            self.obey();
+        let start = self.world.now;
+        while self.world.dials.is_empty() {
+            assert!(self.world.next_timeout(start + 3_600 * SECOND), "it dials again");
         }
-        self.now - start
+        self.obey();
+        self.world.now - start
     }
 }
 
@@ -200,12 +191,12 @@ fn run(mode: Mode, protocol: Protocol, server: Server) -> Cells {
         other => panic!("{other:?}"),
     };
     let known = bench.known();
-    if bench.client.is_terminated() {
+    if bench.world.client.is_terminated() {
         let next = "none: the start fails".to_owned();
         return Cells { result, told, known, next, known_after: "–" };
     }
     if let Some(conn) = bench.open.filter(|_| bench.notified.is_some()) {
-        bench.client.handle_closed(bench.now, conn, CloseCause::ByServer);
+        bench.world.client.handle_closed(bench.world.now, conn, CloseCause::ByServer);
         bench.obey();
     }
     let is_up = bench.notified.is_some();

@@ -1,7 +1,7 @@
 //! What a client does in each state of its life.
 
 use super::*;
-use crate::tests::{Table, cell};
+use crate::tests::{Table, accepted_handshake, cell};
 
 const STATES: [&str; 5] = ["starting", "running", "without a connection", "shutting down", "terminated"];
 
@@ -88,9 +88,7 @@ const FACTS: [(&str, Fact); 9] = [
         world.client.handle_connected(world.now, conn, address);
         while world.client.poll_action().is_some() {}
         assert!(world.client.poll_transmit(conn, &mut WriteBuffer::new()));
-        let ok = || Frame::Simple(Bytes::from_static(b"OK"));
-        let hello = Frame::Map(vec![(Frame::bulk("proto"), Frame::Integer(3))]);
-        world.client.handle_frames(world.now, conn, [hello, ok(), ok(), ok()]);
+        world.client.handle_frames(world.now, conn, accepted_handshake());
         NOTHING
     }),
     ("the dial fails", |world, _| {

@@ -158,7 +158,17 @@ impl Fifo {
     fn batch(&self) -> usize {
         let awaited: u32 = self.items.iter().filter(|item| item.is_written).map(|item| item.left).sum();
         let requests = self.items.iter().filter(|item| item.is_written).count();
-        (awaited as usize / requests.clamp(1, 4)).clamp(2, 64)
+        let part = match requests {
+            0 | 1 => awaited,
+            2 => awaited / 2,
+            3 => awaited / 3,
+            _ => awaited / 4,
+        };
+        match part {
+            0..=2 => 2,
+            3..=63 => part as usize,
+            _ => 64,
+        }
     }
 
     fn next_deadline(&self) -> Option<u64> {

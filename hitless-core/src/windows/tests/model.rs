@@ -69,8 +69,7 @@ struct Model {
 
 impl Model {
     fn open(&mut self, now: u64, scope: char, cause: Cause, until: u64) -> bool {
-        let memory = COMPLETION_MEMORY.as_secs();
-        let mut recent = self.completions.iter().filter(|(at, ..)| at + memory > now);
+        let mut recent = self.completions.iter().filter(|(at, ..)| at + MEMORY > now);
         let cause = recent.try_fold(cause, |cause, (_, kind, seq, shards)| left(cause, *kind, *seq, shards));
         let Some(cause) = cause.filter(|_| until > now) else { return false };
         let known = self.entries.iter_mut().find(|entry| entry.scope == scope && entry.cause == cause);
@@ -90,7 +89,7 @@ impl Model {
     }
 
     fn complete(&mut self, now: u64, kind: NotificationKind, seq: u64, shards: ShardIds) -> Vec<Entry> {
-        let Some(opener) = kind.completes() else { return Vec::new() };
+        let Some(opener) = opener_of(kind) else { return Vec::new() };
         let mut closed = Vec::new();
         let mut kept: Vec<Entry> = Vec::new();
         for entry in self.entries.drain(..) {

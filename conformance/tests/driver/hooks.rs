@@ -3,14 +3,16 @@
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
-use super::*;
-use crate::driver::{
-    HookContext, HookFailures, HookResult, LogLine, LoggingHook, MetricsHook, NotificationHook, Runtime,
+use hitless_conformance::server::OptIn;
+use hitless_core::driver::{
+    Events, HookContext, HookFailures, HookResult, LogLine, LoggingHook, MetricsHook, NotificationHook,
 };
-use crate::event::{Ignored, Level};
-use crate::notification::{MoveTarget, Notification, NotificationKind};
-use crate::observe::Value;
-use crate::review::{Handled, Unreviewed, Verdict};
+use hitless_core::event::{Ignored, Level};
+use hitless_core::notification::{MoveTarget, Notification, NotificationKind};
+use hitless_core::observe::Value;
+use hitless_core::review::{Handled, Unreviewed, Verdict};
+
+use super::*;
 
 const MIGRATING: &[u8] = b">3\r\n$9\r\nMIGRATING\r\n:1\r\n:5\r\n";
 const MOVING: &[u8] = b">4\r\n$6\r\nMOVING\r\n:2\r\n:15\r\n$11\r\n127.0.0.1:2\r\n";
@@ -19,26 +21,28 @@ const SHORT_MOVING: &[u8] = b">4\r\n$6\r\nMOVING\r\n:2\r\n:2\r\n$11\r\n127.0.0.1
 type Log = Arc<Mutex<Vec<String>>>;
 
 /// A client of `pool` connections that asks for notifications.
-fn opted_in(pool: u32, configure: impl FnOnce(Builder<World, Server>) -> Builder<World, Server>) -> Rig {
-    let (world, server) = (World::new(), Server::default());
+fn opted_in(
+    pool: u32,
+    configure: impl FnOnce(Builder<Executor, Network>) -> Builder<Executor, Network>,
+) -> Rig {
+    let mut fixture = fixture();
     let maintenance = maintenance::Config::builder().log_level(Level::Debug).build().unwrap();
-    let builder = builder(&world, &server).maintenance(maintenance).pool_size(pool).client_name("shop");
-    let client = world.block_on(configure(builder).connect()).unwrap();
+    let builder = builder(&fixture).maintenance(maintenance).pool_size(pool).client_name("shop");
+    let client = fixture.block_on(configure(builder).connect()).unwrap();
     let events = client.events();
-    Rig { world, server, client, events }
+    Rig { fixture, client, events }
 }
 
 struct Rig {
-    world: World,
-    server: Server,
-    client: Client<World>,
-    events: crate::driver::Events,
+    fixture: Fixture,
+    client: Client<Executor>,
+    events: Events,
 }
 
 impl Rig {
-    fn say(&self, push: &[u8]) {
-        self.server.say(push);
-        self.world.run();
+    fn say(&mut self, push: &[u8]) {
+        self.fixture.say(push);
+        self.fixture.run();
     }
 
     fn events(&mut self) -> Vec<Event> {
@@ -80,7 +84,7 @@ fn take(log: &Log) -> Vec<String> {
 /// RULE-107
 #[test]
 fn hooks_are_called_in_their_order_for_every_notification() {
-    let rig = opted_in(1, |builder| builder);
+    let mut rig = opted_in(1, |builder| builder);
     let log = Log::default();
     rig.client.add_hook(recorder("a", &log, |_| Verdict::Continue));
     rig.client.add_hook(recorder("b", &log, |_| Verdict::Continue));
@@ -105,7 +109,7 @@ impl NotificationHook for ContextHook {
 /// RULE-111
 #[test]
 fn a_hook_sees_where_the_notification_came_from() {
-    let rig = opted_in(1, |builder| builder);
+    let mut rig = opted_in(1, |builder| builder);
     let seen = Arc::default();
     rig.client.add_hook(ContextHook(Arc::clone(&seen)));
     rig.say(MIGRATING);
@@ -140,7 +144,7 @@ fn a_replaced_target_is_where_the_move_leads() {
         Notification::Moving { seq, grace, .. } => Verdict::Replace(Notification::Moving {
             seq: *seq,
             grace: *grace,
-            target: MoveTarget::Endpoint(crate::endpoint::Endpoint::parse("127.0.0.1", 3).unwrap()),
+            target: MoveTarget::Endpoint(hitless_core::endpoint::Endpoint::parse("127.0.0.1", 3).unwrap()),
         }),
         _ => Verdict::Continue,
     }));
@@ -149,7 +153,7 @@ fn a_replaced_target_is_where_the_move_leads() {
         other => panic!("the hook behind sees what the one before has made of it: {other:?}"),
     }));
     rig.say(MOVING);
-    rig.world.pass(SECOND);
+    rig.fixture.pass(SECOND);
     let events = rig.events();
     let ready = events.iter().filter_map(|event| match event {
         Event::ConnectionReady { peer, .. } => Some(peer.to_string()),
@@ -185,14 +189,14 @@ fn a_hook_that_hangs_is_left_alone_after_a_second() {
     rig.client.add_hook(Hanging { before: true });
     rig.client.add_hook(recorder("b", &log, |_| Verdict::Veto));
     rig.say(MOVING);
-    rig.world.block_on(rig.client.call(cmd("PING"))).unwrap();
-    rig.world.pass(SECOND - Duration::from_millis(1));
+    rig.fixture.block_on(rig.client.call(cmd("PING"))).unwrap();
+    rig.fixture.pass(SECOND - Duration::from_millis(1));
     assert_eq!(take(&log).len(), 0);
     assert_eq!(rig.client.stats().coordinator.windows, 1, "the window is open meanwhile");
-    rig.world.pass(Duration::from_millis(2));
+    rig.fixture.pass(Duration::from_millis(2));
     assert_eq!(take(&log), ["b before MOVING"]);
     assert!(rig.names().contains(&"notification.vetoed"));
-    rig.world.pass(SECOND);
+    rig.fixture.pass(SECOND);
     assert_eq!(take(&log), ["b after MOVING: Vetoed"]);
     assert_eq!(rig.client.hook_failures().timeouts, 2, "before and after");
 }
@@ -208,12 +212,12 @@ impl NotificationHook for Timed {
 /// RULE-110
 #[test]
 fn a_hook_is_told_how_long_it_took() {
-    let rig = opted_in(1, |builder| builder);
+    let mut rig = opted_in(1, |builder| builder);
     let took = Arc::default();
     rig.client.add_hook(Timed(Arc::clone(&took)));
     rig.client.add_hook(Hanging { before: true });
     rig.say(MIGRATING);
-    rig.world.pass(2 * SECOND);
+    rig.fixture.pass(2 * SECOND);
     assert_eq!(*took.lock().unwrap(), [SECOND], "for which the other was waited for");
 }
 
@@ -223,7 +227,7 @@ fn a_short_move_does_not_wait_for_its_hooks() {
     let mut rig = opted_in(1, |builder| builder);
     rig.client.add_hook(Hanging { before: true });
     rig.say(SHORT_MOVING);
-    rig.world.pass(SECOND / 2);
+    rig.fixture.pass(SECOND / 2);
     let events = rig.events();
     let unreviewed =
         |event: &Event| matches!(event, Event::NotificationUnreviewed { reason: Unreviewed::TimedOut, .. });
@@ -234,7 +238,7 @@ fn a_short_move_does_not_wait_for_its_hooks() {
 /// RULE-112
 #[test]
 fn a_slow_hook_delays_its_own_notification_only() {
-    let rig = opted_in(1, |builder| builder);
+    let mut rig = opted_in(1, |builder| builder);
     let log = Log::default();
     struct SlowMoves;
     impl NotificationHook for SlowMoves {
@@ -272,19 +276,19 @@ impl NotificationHook for Panicking {
 /// RULE-115
 #[test]
 fn a_panic_is_caught_and_counted() {
-    let rig = opted_in(1, |builder| builder);
+    let mut rig = opted_in(1, |builder| builder);
     let log = Log::default();
     rig.client.add_hook(Panicking);
     rig.client.add_hook(recorder("b", &log, |_| Verdict::Continue));
     rig.say(MIGRATING);
     assert_eq!(rig.client.hook_failures().panics, 3);
     assert_eq!(take(&log), ["b before MIGRATING", "b after MIGRATING: Applied"]);
-    rig.world.block_on(rig.client.call(cmd("PING"))).unwrap();
+    rig.fixture.block_on(rig.client.call(cmd("PING"))).unwrap();
 }
 
 /// Adds another hook, once.
 struct Adding {
-    client: Mutex<Option<Client<World>>>,
+    client: Mutex<Option<Client<Executor>>>,
     log: Log,
 }
 
@@ -300,7 +304,7 @@ impl NotificationHook for Adding {
 /// RULE-116
 #[test]
 fn a_hook_may_add_a_hook() {
-    let rig = opted_in(1, |builder| builder);
+    let mut rig = opted_in(1, |builder| builder);
     let log = Log::default();
     rig.client.add_hook(Adding { client: Mutex::new(Some(rig.client.clone())), log: Arc::clone(&log) });
     rig.say(MIGRATING);
@@ -322,22 +326,22 @@ fn a_hook_that_was_removed_is_not_called() {
     assert_eq!(take(&log).len(), 0);
 }
 
-/// INV-15: hooks that hang do not hold up the end.
+/// Hooks that hang do not hold up the end. INV-15
 #[test]
 fn shutting_down_waits_for_no_hook() {
-    let rig = opted_in(2, |builder| builder);
+    let mut rig = opted_in(2, |builder| builder);
     for before in [true, false] {
         rig.client.add_hook(Hanging { before });
     }
     rig.say(MIGRATING);
-    let before = rig.world.now();
-    rig.world.block_on(rig.client.shutdown(SECOND));
-    assert_eq!(rig.world.now(), before);
-    assert_nothing_is_left(&rig.world, &rig.server);
+    let before = rig.fixture.now();
+    rig.fixture.block_on(rig.client.shutdown(SECOND));
+    assert_eq!(rig.fixture.now(), before);
+    assert_nothing_is_left(&rig.fixture);
     // Nothing is there to serve it any more.
     rig.client.add_hook(Panicking);
-    rig.world.run();
-    assert_nothing_is_left(&rig.world, &rig.server);
+    rig.fixture.run();
+    assert_nothing_is_left(&rig.fixture);
 }
 
 #[derive(Clone, Default)]
@@ -357,19 +361,18 @@ impl NotificationHook for Everything {
     }
 }
 
-/// PITFALL-22, RULE-08: a handshake is no business of the hooks', and a server without notifications is worth one debug
-/// line.
+/// A handshake is no business of the hooks', and a server without notifications is worth one debug line. PITFALL-22, RULE-08
 #[test]
 fn the_handshake_is_invisible_to_hooks() {
-    let (world, server) = (World::new(), Server::default());
-    server.state().no_notifications = true;
+    let mut fixture = fixture();
+    fixture.with_endpoints(|server, _, endpoint| server.set_opt_in(endpoint, OptIn::UnknownSubcommand));
     let (hook, lines) = (Everything::default(), Arc::<Mutex<Vec<LogLine>>>::default());
     let sink = Arc::clone(&lines);
     let log = LoggingHook::new(move |line| sink.lock().unwrap().push(line)).level(Level::Debug);
     let settings = maintenance::Config::default();
-    let opening = builder(&world, &server).maintenance(settings).pool_size(5).hook(hook.clone()).hook(log);
-    let client = world.block_on(opening.connect()).unwrap();
-    world.run();
+    let opening = builder(&fixture).maintenance(settings).pool_size(5).hook(hook.clone()).hook(log);
+    let client = fixture.block_on(opening.connect()).unwrap();
+    fixture.run();
     assert_eq!(take(&hook.calls), Vec::<String>::new());
     let events = hook.events.lock().unwrap();
     let ready = events.iter().filter(|event| matches!(event, Event::ConnectionReady { .. })).count();
@@ -381,12 +384,12 @@ fn the_handshake_is_invisible_to_hooks() {
     assert_eq!(client.hook_failures(), HookFailures::default());
 }
 
-/// PITFALL-24, RULE-117: counters come from the events, gauges from the live state, and they return to zero.
+/// Counters come from the events, gauges from the live state, and they return to zero. PITFALL-24, RULE-117
 #[test]
 fn figures_are_derived_and_gauges_return_to_zero() {
     let metrics = MetricsHook::new();
-    let rig = opted_in(3, |builder| builder.hook(metrics.clone()));
-    rig.server.state().black_hole = true;
+    let mut rig = opted_in(3, |builder| builder.hook(metrics.clone()));
+    rig.fixture.swallow_dials();
     rig.say(MOVING);
     let during = metrics.snapshot();
     assert_eq!((during.handoffs_in_flight, during.moves, during.windows), (1, 1, 1));
@@ -395,18 +398,20 @@ fn figures_are_derived_and_gauges_return_to_zero() {
     assert_eq!(during.metrics.notifications(NotificationKind::Moving).ignored, 2);
     assert_eq!(during.handling.of(NotificationKind::Moving).count(), 3, "each has its duration");
 
-    rig.server.state().black_hole = false;
-    rig.world.pass(60 * SECOND);
+    rig.fixture.pass(6 * SECOND);
+    rig.fixture.restore_dials();
+    rig.fixture.pass(60 * SECOND);
     let after = metrics.snapshot();
     let done = &after.metrics;
     assert_eq!((done.handoffs_succeeded, after.connections), (3, 3));
+    assert!(done.handoffs_failed > 0, "the scout's first dial");
     assert_eq!(done.handoffs_tried, done.handoffs_succeeded + done.handoffs_failed);
     assert_eq!((done.move_duration.count(), done.drain_duration.count()), (1, 3));
     assert_eq!((after.handoffs_in_flight, after.handoffs_queued), (0, 0));
     assert_eq!((after.moves, after.windows, after.connections_dialing), (0, 0, 0));
 
-    let Rig { world, client, .. } = rig;
-    world.block_on(client.shutdown(SECOND));
+    let Rig { mut fixture, client, .. } = rig;
+    fixture.block_on(client.shutdown(SECOND));
     let end = metrics.snapshot();
     for sample in end.samples() {
         assert!(!matches!(sample.value, Value::Gauge(1..)), "{sample}");
@@ -416,16 +421,16 @@ fn figures_are_derived_and_gauges_return_to_zero() {
     assert_eq!(metrics.snapshot(), end);
 }
 
-/// RULE-117: a snapshot at any moment agrees with the events up to it.
+/// A snapshot at any moment agrees with the events up to it. RULE-117
 #[test]
 fn figures_agree_with_the_events() {
     let metrics = MetricsHook::new();
     let mut rig = opted_in(4, |builder| builder.hook(metrics.clone()));
     let mut counted = metrics.snapshot().metrics;
-    rig.server.state().refuse = true;
+    rig.fixture.refuse_dials();
     rig.say(MOVING);
     for _ in 0..40 {
-        rig.world.pass(SECOND / 2);
+        rig.fixture.pass(SECOND / 2);
         for event in rig.events() {
             counted.handle_event(&event);
         }
@@ -444,7 +449,7 @@ fn the_log_level_of_the_settings_decides_what_is_logged() {
         (Level::Info, vec!["notification.received", "window.opened", "notification.received"]),
     ] {
         let maintenance = maintenance::Config::builder().log_level(level).build().unwrap();
-        let rig = opted_in(1, |builder| builder.maintenance(maintenance));
+        let mut rig = opted_in(1, |builder| builder.maintenance(maintenance));
         let sink = Arc::clone(&lines);
         rig.client.add_hook(LoggingHook::new(move |line| sink.lock().unwrap().push(line)));
         rig.say(MIGRATING);
@@ -457,7 +462,7 @@ fn the_log_level_of_the_settings_decides_what_is_logged() {
 /// RULE-110
 #[test]
 fn the_outcome_of_a_review_is_what_the_machine_did() {
-    let rig = opted_in(2, |builder| builder);
+    let mut rig = opted_in(2, |builder| builder);
     let log = Log::default();
     rig.client.add_hook(recorder("a", &log, |_| Verdict::Continue));
     rig.say(MOVING);
@@ -470,7 +475,6 @@ fn the_outcome_of_a_review_is_what_the_machine_did() {
     assert_eq!(outcomes, expected);
 }
 
-#[cfg(feature = "tracing")]
 mod tracing_feature {
     use std::fmt::Write as _;
 
@@ -514,7 +518,7 @@ mod tracing_feature {
         let log = Log::default();
         tracing::subscriber::with_default(Collect(Arc::clone(&log)), || {
             let info = maintenance::Config::builder().log_level(Level::Info).build().unwrap();
-            let rig = opted_in(1, |builder| builder.maintenance(info));
+            let mut rig = opted_in(1, |builder| builder.maintenance(info));
             rig.say(MIGRATING);
             rig.say(MIGRATING);
         });
