@@ -67,7 +67,7 @@ impl World {
         while let Some(action) = self.client.poll_action() {
             match action {
                 Action::Resolve { conn, .. } => self.lookups.push(conn),
-                Action::Connect { conn, address, .. } => self.dials.push((conn, address)),
+                Action::Connect { conn, target, .. } => self.dials.push((conn, target.address)),
                 Action::Flush { conn } => {
                     self.flushes.insert(conn);
                 }
