@@ -9,6 +9,7 @@ mod explore;
 mod redis_server;
 mod shell;
 mod sim;
+mod suite;
 mod summary;
 mod test_all;
 mod tidy;
