@@ -1,5 +1,8 @@
 //! The one entry point for contributors: `cargo xtask <verb>`.
 
+#[macro_use]
+mod print;
+
 mod bench;
 mod breakages;
 mod conformance;
