@@ -1,6 +1,7 @@
 //! `cargo xtask tidy`: the house rules, each a check that names the place and says what to do.
 
 mod breakages;
+mod cases;
 mod determinism;
 mod invariants;
 mod layers;
@@ -81,6 +82,7 @@ const RULES: &[Rule] = &[
     Rule { name: "machine-paths", check: |files| each(files, wording::machine_paths) },
     Rule { name: "invariants", check: invariants::check },
     Rule { name: "breakages", check: breakages::check },
+    Rule { name: "cases", check: cases::listed },
     Rule { name: "readme", check: papers::readme },
 ];
 
