@@ -6,6 +6,7 @@ mod print;
 mod bench;
 mod breakages;
 mod conformance;
+mod copy;
 mod demo;
 mod docs;
 mod explore;
