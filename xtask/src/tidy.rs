@@ -7,9 +7,12 @@ mod invariants;
 mod layers;
 mod lints;
 pub(crate) mod manifest;
+mod modules;
 mod papers;
+mod paths;
 mod size;
 pub(crate) mod source;
+mod surface;
 mod wording;
 
 use std::path::Path;
@@ -77,6 +80,10 @@ const RULES: &[Rule] = &[
     Rule { name: "R5-features", check: |files| each(files, lints::features) },
     Rule { name: "R5-files", check: |files| each(files, size::files) },
     Rule { name: "R5-functions", check: |files| each(files, size::functions) },
+    Rule { name: "R6-layers", check: modules::layers },
+    Rule { name: "R6-rings", check: modules::rings },
+    Rule { name: "R6-modules", check: |files| each(files, surface::public_modules) },
+    Rule { name: "R6-fields", check: surface::shared_fields },
     Rule { name: "unfinished", check: |files| each(files, wording::unfinished) },
     Rule { name: "printing", check: |files| each(files, wording::printing) },
     Rule { name: "machine-paths", check: |files| each(files, wording::machine_paths) },
