@@ -1,5 +1,6 @@
 //! Runs seeds of the simulation. `cargo xtask sim` is the way to call it.
 
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -36,17 +37,13 @@ fn usage() -> ExitCode {
 /// Runs one seed and prints all that happens.
 fn show(seed: u64) -> ExitCode {
     let (result, trace) = sim::trace(seed, clock::now());
-    print!("{trace}");
-    match result {
-        Ok(report) => {
-            println!("seed {seed}: as it must be, {} entries", report.length);
-            ExitCode::SUCCESS
-        }
-        Err(failure) => {
-            println!("seed {seed}: {}", failure.message);
-            ExitCode::FAILURE
-        }
-    }
+    let (verdict, code) = match result {
+        Ok(report) => (format!("as it must be, {} entries", report.length), ExitCode::SUCCESS),
+        Err(failure) => (failure.message, ExitCode::FAILURE),
+    };
+    // Whoever reads may have seen enough, as `head` has after ten lines.
+    let _ = write!(std::io::stdout(), "{trace}seed {seed}: {verdict}\n");
+    code
 }
 
 /// What the threads have in common.

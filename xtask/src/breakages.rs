@@ -8,7 +8,7 @@ mod edit;
 mod lane;
 pub(crate) mod list;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -67,7 +67,8 @@ struct Shared<'a> {
 
 impl Shared<'_> {
     fn work(&self, number: usize) -> Result<(), String> {
-        let mut lane = Lane::open(&directory().join(number.to_string()), self.breakages)?;
+        let mut lane =
+            Lane::open(&workspace::target().join("breakages").join(number.to_string()), self.breakages)?;
         while let Some(breakage) = self.breakages.get(self.next.fetch_add(1, Ordering::Relaxed)) {
             let (outcome, took) = lane.try_out(breakage)?;
             let passed = report(breakage, &outcome, took, &lane.log_of(breakage));
@@ -113,9 +114,4 @@ fn report(breakage: &Breakage, outcome: &Outcome, took: Duration, log: &Path) ->
     let log = log.with_extension(if *outcome == Outcome::DoesNotCompile { "err" } else { "txt" });
     println!("FAILED  {:>5.1} s  {id}: {what} ({})", took.as_secs_f64(), log.display());
     false
-}
-
-fn directory() -> PathBuf {
-    let target = std::env::var_os("CARGO_TARGET_DIR").map(PathBuf::from);
-    workspace::root().join(target.unwrap_or_else(|| "target".into())).join("breakages")
 }

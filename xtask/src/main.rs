@@ -1,14 +1,20 @@
 //! The one entry point for contributors: `cargo xtask <verb>`.
 
+#[macro_use]
+mod print;
+
 mod bench;
 mod breakages;
 mod conformance;
+mod copy;
 mod demo;
 mod docs;
 mod explore;
+mod mutants;
 mod redis_server;
 mod shell;
 mod sim;
+mod suite;
 mod summary;
 mod test_all;
 mod tidy;
@@ -44,6 +50,8 @@ enum Verb {
     Tidy(tidy::Args),
     /// Break the code in small ways, and see whether the tests notice.
     Breakages(breakages::Args),
+    /// Change every line of the codec and the core in small ways, and see how many of them the tests notice.
+    Mutants(mutants::Args),
     /// Run a benchmark beside its peers.
     Bench(bench::Args),
     /// Build the documentation.
@@ -58,6 +66,7 @@ fn main() -> ExitCode {
         Verb::TestAll(args) => test_all::run(&args),
         Verb::Conformance(args) => conformance::run(&args),
         Verb::Breakages(args) => breakages::run(&args),
+        Verb::Mutants(args) => mutants::run(&args),
         Verb::Sim(args) => Ok(sim::run(&args)),
         Verb::Explore(args) => Ok(explore::run(&args)),
         Verb::Tidy(args) => tidy::run(&args),

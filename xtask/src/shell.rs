@@ -71,6 +71,20 @@ impl Cmd {
         if self.run() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
     }
 
+    /// Runs it, and answers what it printed, which must be text.
+    ///
+    /// # Errors
+    /// Says what went wrong when it cannot be run or does not succeed.
+    pub(crate) fn output(&self) -> Result<String, String> {
+        println!("$ {self}");
+        let output = self.command().stderr(Stdio::inherit()).output();
+        let output = output.map_err(|error| format!("{}: {error}", self.program.display()))?;
+        if !output.status.success() {
+            return Err(format!("{} failed", self.program.display()));
+        }
+        String::from_utf8(output.stdout).map_err(|error| format!("{}: {error}", self.program.display()))
+    }
+
     /// Runs it without printing anything, and answers whether it succeeded.
     pub(crate) fn run_quietly(&self) -> bool {
         let status = self.command().stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();

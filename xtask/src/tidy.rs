@@ -1,6 +1,7 @@
 //! `cargo xtask tidy`: the house rules, each a check that names the place and says what to do.
 
 mod breakages;
+mod cases;
 mod determinism;
 mod invariants;
 mod layers;
@@ -8,8 +9,11 @@ mod lints;
 pub(crate) mod manifest;
 mod modules;
 mod papers;
+mod paths;
+mod rings;
 mod size;
 pub(crate) mod source;
+mod surface;
 mod wording;
 
 use std::path::Path;
@@ -78,11 +82,15 @@ const RULES: &[Rule] = &[
     Rule { name: "R5-features", check: |files| each(files, lints::features) },
     Rule { name: "R5-files", check: |files| each(files, size::files) },
     Rule { name: "R5-functions", check: |files| each(files, size::functions) },
+    Rule { name: "R1-rings", check: rings::rings },
+    Rule { name: "R6-modules", check: |files| each(files, surface::public_modules) },
+    Rule { name: "R6-fields", check: surface::shared_fields },
     Rule { name: "unfinished", check: |files| each(files, wording::unfinished) },
     Rule { name: "printing", check: |files| each(files, wording::printing) },
     Rule { name: "machine-paths", check: |files| each(files, wording::machine_paths) },
     Rule { name: "invariants", check: invariants::check },
     Rule { name: "breakages", check: breakages::check },
+    Rule { name: "cases", check: cases::listed },
     Rule { name: "readme", check: papers::readme },
 ];
 

@@ -11,6 +11,12 @@ pub(crate) fn root() -> PathBuf {
     package.parent().map_or_else(|| PathBuf::from("."), Path::to_owned)
 }
 
+/// Where cargo builds.
+pub(crate) fn target() -> PathBuf {
+    let target = std::env::var_os("CARGO_TARGET_DIR").map(PathBuf::from);
+    root().join(target.unwrap_or_else(|| "target".into()))
+}
+
 /// The paths of all files that are tracked or about to be, from the root, with `/` between their parts.
 pub(crate) fn files() -> Result<Vec<String>, String> {
     let root = root();

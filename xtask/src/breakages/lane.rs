@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use super::edit::apply;
 use super::list::{Breakage, Test};
+use crate::copy;
 use crate::tidy::source::Source;
-use crate::workspace;
 
 /// How long a test may take before it counts as hanging. They take a second or two.
 const TIME_LIMIT: Duration = Duration::from_secs(60);
@@ -63,10 +63,8 @@ impl<'a> Lane<'a> {
             all,
             failing: BTreeMap::new(),
         };
-        let files = workspace::files()?;
-        let synced =
-            fs::create_dir_all(&lane.logs).and_then(|()| synchronise(&files, &workspace::root(), &lane.work));
-        synced.map_err(|error| format!("{}: {error}", lane.work.display()))?;
+        fs::create_dir_all(&lane.logs).map_err(|error| format!("{}: {error}", lane.logs.display()))?;
+        copy::update(&lane.work)?;
         Ok(lane)
     }
 
@@ -160,9 +158,7 @@ impl<'a> Lane<'a> {
             target => command.args(["--test", target]),
         };
         command.current_dir(&self.work).env("CARGO_TARGET_DIR", &self.target);
-        // Fast to build, and the same inputs each time.
-        command.envs([("CARGO_PROFILE_DEV_DEBUG", "0"), ("CARGO_INCREMENTAL", "1"), ("RUST_BACKTRACE", "0")]);
-        command.envs([("PROPTEST_RNG_SEED", "1"), ("PROPTEST_MAX_SHRINK_ITERS", "0")]);
+        command.envs(copy::ENVIRONMENT);
         command
             .stdin(Stdio::null())
             .stdout(File::create(log)?)
@@ -225,40 +221,6 @@ fn results(output: &str) -> BTreeMap<String, bool> {
     output.lines().filter_map(result).collect()
 }
 
-/// Makes `to` a copy of the files of `from`, and writes only what differs.
-fn synchronise(files: &[String], from: &Path, to: &Path) -> io::Result<()> {
-    for file in files {
-        let content = match fs::read(from.join(file)) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-            content => content?,
-        };
-        let copy = to.join(file);
-        if fs::read(&copy).is_ok_and(|known| known == content) {
-            continue;
-        }
-        if let Some(directory) = copy.parent() {
-            fs::create_dir_all(directory)?;
-        }
-        fs::write(copy, content)?;
-    }
-    let listed: BTreeSet<PathBuf> = files.iter().map(|file| to.join(file)).collect();
-    remove_others(to, &|path| {
-        listed.contains(path) && from.join(path.strip_prefix(to).unwrap_or(path)).exists()
-    })
-}
-
-fn remove_others(directory: &Path, stays: &dyn Fn(&Path) -> bool) -> io::Result<()> {
-    for entry in fs::read_dir(directory)? {
-        let path = entry?.path();
-        if path.is_dir() {
-            remove_others(&path, stays)?;
-        } else if !stays(&path) {
-            fs::remove_file(path)?;
-        }
-    }
-    Ok(())
-}
-
 #[expect(clippy::disallowed_methods, reason = "a test that hangs is found by the clock; no test sees it")]
 fn now() -> Instant {
     Instant::now()
@@ -293,30 +255,6 @@ mod tests {
             test result: FAILED. 1 passed; 1 failed; 1 ignored; 0 measured\n";
         let expected = [("a::b".to_owned(), true), ("c".to_owned(), false)];
         assert_eq!(results(output), BTreeMap::from(expected));
-    }
-
-    #[test]
-    fn a_copy_is_brought_up_to_date_and_what_is_the_same_is_left_alone() {
-        let directory = std::env::temp_dir().join(format!("hitless-breakages-{}", std::process::id()));
-        let (from, to) = (directory.join("from"), directory.join("to"));
-        let write = |path: PathBuf, text: &str| {
-            fs::create_dir_all(path.parent().unwrap()).unwrap();
-            fs::write(path, text).unwrap();
-        };
-        write(from.join("a/same.rs"), "1");
-        write(from.join("a/new.rs"), "2");
-        write(to.join("a/same.rs"), "1");
-        write(to.join("a/edited.rs"), "3");
-        let written = |path: &Path| fs::metadata(path).unwrap().modified().unwrap();
-        let before = written(&to.join("a/same.rs"));
-
-        let files = ["a/deleted.rs".to_owned(), "a/new.rs".to_owned(), "a/same.rs".to_owned()];
-        synchronise(&files, &from, &to).unwrap();
-
-        assert_eq!(fs::read_to_string(to.join("a/new.rs")).unwrap(), "2");
-        assert!(!to.join("a/edited.rs").exists());
-        assert_eq!(written(&to.join("a/same.rs")), before);
-        fs::remove_dir_all(directory).unwrap();
     }
 
     #[cfg(unix)]

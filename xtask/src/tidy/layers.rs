@@ -135,7 +135,7 @@ fn is_in(source: &Source, prefixes: &[&str]) -> bool {
 }
 
 /// Whether an offset lies in a `use` declaration, which is looked at with its groups spelled out.
-fn is_import(source: &Source, offset: usize) -> bool {
+pub(super) fn is_import(source: &Source, offset: usize) -> bool {
     let start = source.code[..offset].rfind([';', '}']).map_or(0, |end| end + 1);
     find_word(&source.code[start..offset], "use").next().is_some()
 }
