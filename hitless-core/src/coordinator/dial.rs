@@ -5,7 +5,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::attempts::{End, Ended, Lookup, Named, Plan, Purpose, Retry, Step};
+use super::attempts::{End, Named, Purpose, Retry, Step};
+use super::conns::Conn;
 use super::moves::{Route, Wanted};
 use super::{Coordinator, Directive, Redial, Role};
 use crate::endpoint::{Endpoint, Host, Target, server_name};
@@ -19,12 +20,7 @@ impl Coordinator {
     /// decides when the connection is given up for its successor, if its address is retired.
     pub fn open(&mut self, now: Instant, role: Role) -> ConnId {
         let conn = self.ids.insert(());
-        let limit = self.config.connect_timeout();
-        self.attempts.begin(
-            now,
-            conn,
-            Plan { purpose: Purpose::Open(role), limit, avoid: None, permit: None },
-        );
+        self.attempts.begin(now, conn, Purpose::Open(role), self.config.connect_timeout());
         self.conns.adopt_orphan(conn);
         self.follow(now, conn, Route::Configured);
         self.settle(now);
@@ -59,32 +55,31 @@ impl Coordinator {
     }
 
     fn begin_attempt(&mut self, now: Instant, wanted: Wanted) {
-        let Wanted { from, source, number, limit, route, avoids_source, breaker } = wanted;
+        let Wanted { from, source, number, limit, route, breaker } = wanted;
         let permit = match breaker.map(|target| self.attempts.acquire(now, target)).transpose() {
             Ok(permit) => permit,
             Err(_) => return self.moves.handle_failed(now, &source, from, ConnectError::CircuitOpen),
         };
         let conn = self.ids.insert(());
-        let role = self.conns.get(from).map_or(Role::Shared, |from| from.role());
-        let avoid = avoids_source.then(|| source.clone());
-        let purpose = Purpose::Replace { from, role, source, number };
-        self.attempts.begin(now, conn, Plan { purpose, limit: Some(limit), avoid, permit });
+        let role = self.conns.get(from).map_or(Role::Shared, Conn::role);
+        let purpose = Purpose::Replace { from, role, source: source.clone(), number };
+        self.attempts.begin(now, conn, purpose, Some(limit));
+        // Arriving at the source is a failure, unless the route says otherwise.
+        self.attempts.avoid(conn, Some(source));
+        if let Some(permit) = permit {
+            self.attempts.hold(conn, permit);
+        }
         self.follow(now, conn, route);
     }
 
     /// Begins to look the configured name up, for its addresses alone. `limit` is the time that it has where dials have no
     /// limit.
-    pub(super) fn begin_lookup(&mut self, now: Instant, limit: Duration) -> Option<ConnId> {
-        let lookup = self.lookup_of_configured()?;
+    pub(super) fn begin_lookup(&mut self, now: Instant, limit: Duration) -> ConnId {
         let conn = self.ids.insert(());
-        let limit = Some(self.config.connect_timeout().unwrap_or(limit));
-        self.attempts.begin(
-            now,
-            conn,
-            Plan { purpose: Purpose::Advertised, limit, avoid: None, permit: None },
-        );
-        self.attempts.resolve(conn, lookup);
-        Some(conn)
+        let limit = self.config.connect_timeout().unwrap_or(limit);
+        self.attempts.begin(now, conn, Purpose::Advertised, Some(limit));
+        self.follow(now, conn, Route::Configured);
+        conn
     }
 
     /// Lets the attempt `conn` go where `route` says.
@@ -95,34 +90,24 @@ impl Coordinator {
                 self.attempts.avoid(conn, None);
                 self.dial_one_of(now, conn, &targets);
             }
-            Route::Named(endpoint) => match endpoint {
+            Route::Named(Endpoint::Tcp { host: Host::Name(host), port }) => {
+                self.attempts.resolve(conn, host, port, Named::Target);
+            }
+            Route::Named(literal) => {
+                let server_name = server_name(self.config.endpoint(), Some(&literal));
+                let targets = literal.peer().map(|address| Target::new(address, server_name));
+                self.dial_one_of(now, conn, &Vec::from_iter(targets));
+            }
+            Route::Configured => match self.config.endpoint() {
                 Endpoint::Tcp { host: Host::Name(host), port } => {
-                    self.attempts.resolve(conn, Lookup { host, port, of: Named::Target });
+                    self.attempts.resolve(conn, Arc::clone(host), *port, Named::Configured);
                 }
                 literal => {
-                    let server_name = server_name(self.config.endpoint(), Some(&literal));
-                    let targets = literal.peer().map(|address| Target::new(address, server_name));
-                    self.dial_one_of(now, conn, &Vec::from_iter(targets));
-                }
-            },
-            Route::Configured => match self.lookup_of_configured() {
-                Some(lookup) => self.attempts.resolve(conn, lookup),
-                None => {
-                    let targets = self.config.endpoint().peer().map(Target::from);
-                    self.on_configured_resolved(now, conn, targets.into_iter().collect());
+                    let targets = literal.peer().map(Target::from);
+                    self.on_configured_resolved(now, conn, Vec::from_iter(targets));
                 }
             },
             Route::Nowhere => self.attempts.forget(now, conn),
-        }
-    }
-
-    /// The lookup of the configured name; `None` if an address is configured.
-    fn lookup_of_configured(&self) -> Option<Lookup> {
-        match self.config.endpoint() {
-            Endpoint::Tcp { host: Host::Name(host), port } => {
-                Some(Lookup { host: Arc::clone(host), port: *port, of: Named::Configured })
-            }
-            Endpoint::Tcp { host: Host::Ip(_), .. } | Endpoint::Unix(_) => None,
         }
     }
 
@@ -183,12 +168,23 @@ impl Coordinator {
                 }
                 self.directives.push_back(Directive::Dial { conn, target, probe, until, replaces });
             }
-            Step::Ended(ended) => self.on_ended(now, ended),
+            Step::Ended { conn, purpose, end, dialled, must_close } => {
+                self.on_ended(now, conn, purpose, end, dialled);
+                if must_close {
+                    self.close(conn, CloseCause::ByClient);
+                }
+            }
         }
     }
 
-    fn on_ended(&mut self, now: Instant, ended: Ended) {
-        let Ended { conn, purpose, end, dialled, must_close } = ended;
+    fn on_ended(
+        &mut self,
+        now: Instant,
+        conn: ConnId,
+        purpose: Purpose,
+        end: End,
+        dialled: Option<(Target, Probe)>,
+    ) {
         let failure = match end {
             End::Ready(ready) => return self.on_ready(now, conn, purpose, ready),
             End::Failed { error, retry } => Some((error, retry)),
@@ -204,9 +200,6 @@ impl Coordinator {
                 self.knowledge.set_suspect(&target.address, false);
             }
             self.on_failed(now, conn, purpose, error, retry);
-        }
-        if must_close {
-            self.close(conn, CloseCause::ByClient);
         }
     }
 

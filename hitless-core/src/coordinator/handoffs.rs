@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use super::attempts::{Purpose, Ready, Retry};
+use super::conns::Conn;
 use super::moves::Decision;
 use super::{Coordinator, Directive, Replacement, Role};
 use crate::endpoint::{Peer, Target};
@@ -47,7 +48,7 @@ impl Coordinator {
     /// `to`, which was dialled in the place of `from`, is ready, and connected to `landed`. A shared connection is cut over;
     /// the owner of a held one is asked to switch, unless there is nothing to switch from any more.
     fn on_arrived(&mut self, now: Instant, source: &Peer, from: ConnId, to: ConnId, landed: Target) {
-        let role = self.conns.get(from).map(|from| from.role());
+        let role = self.conns.get(from).map(Conn::role);
         match (role, self.moves.deadline(source)) {
             (Some(Role::Held), Some(until)) => {
                 self.conns.await_switch(from, to);

@@ -166,8 +166,8 @@ impl Coordinator {
         destination: Destination,
     ) {
         let residents = self.conns.serving_at(&key.source);
-        let departure = Departure { announced_at, deadline, destination, is_announced: true };
-        self.moves.begin(now, key, departure, &residents);
+        let departure = Departure::Announced { at: announced_at, deadline };
+        self.moves.begin(now, key, departure, &destination, &residents);
     }
 
     /// Asks the policy on targets.

@@ -102,7 +102,7 @@ impl Coordinator {
     /// Looks the configured name up if that is due.
     pub(super) fn look_up_advertised(&mut self, now: Instant) {
         if self.advertised.handle_timeout(now) {
-            self.advertised.lookup = self.begin_lookup(now, PAUSE);
+            self.advertised.lookup = Some(self.begin_lookup(now, PAUSE));
         }
     }
 
@@ -122,8 +122,7 @@ impl Coordinator {
             let residents = self.conns.serving_at(&peer);
             let key = MoveKey { source: peer, seq, target: MoveTarget::SameName };
             let (deadline, destination) = (after(now, TIME_TO_LEAVE), Destination::SameName);
-            let departure = Departure { announced_at: now, deadline, destination, is_announced: false };
-            self.moves.begin(now, key, departure, &residents);
+            self.moves.begin(now, key, Departure::Quiet { deadline }, &destination, &residents);
         }
     }
 

@@ -35,7 +35,7 @@ impl Attempt {
         digest.value(&(limit, avoid, std::mem::discriminant(phase)));
         match phase {
             Phase::Undecided => {}
-            Phase::Resolving(lookup) => digest.value(lookup),
+            Phase::Resolving { host, port, of } => digest.value(&(host, port, of)),
             Phase::Dialing { target, probe } => digest.value(&(target, probe)),
             Phase::Negotiating { target, probe, peer, is_ending } => {
                 digest.value(&(target, probe, peer, is_ending));

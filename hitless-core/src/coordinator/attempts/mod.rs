@@ -77,7 +77,12 @@ pub(super) enum Purpose {
 enum Phase {
     /// Where to dial is being decided.
     Undecided,
-    Resolving(Lookup),
+    /// The name is being looked up; its addresses are dialled at this port.
+    Resolving {
+        host: Arc<str>,
+        port: u16,
+        of: Named,
+    },
     Dialing {
         target: Target,
         probe: Probe,
@@ -91,14 +96,6 @@ enum Phase {
     },
 }
 
-/// A name that is being looked up, and the port that is dialled at its addresses.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Lookup {
-    pub(super) host: Arc<str>,
-    pub(super) port: u16,
-    pub(super) of: Named,
-}
-
 /// Which endpoint a name belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Named {
@@ -106,17 +103,6 @@ pub(super) enum Named {
     Configured,
     /// The target of a move.
     Target,
-}
-
-/// What a new attempt may do.
-#[derive(Debug)]
-pub(super) struct Plan {
-    pub(super) purpose: Purpose,
-    /// How long it may take, from the lookup to the end of the handshake.
-    pub(super) limit: Option<Duration>,
-    /// The address that it may not land on.
-    pub(super) avoid: Option<Peer>,
-    pub(super) permit: Option<TargetPermit>,
 }
 
 /// The right to dial a target whose circuit breaker counts.
@@ -149,20 +135,16 @@ pub(super) enum Step {
         until: Option<Instant>,
         purpose: Purpose,
     },
-    Ended(Ended),
-}
-
-/// An attempt that has ended, with what was known of it.
-#[derive(Debug)]
-#[cfg_attr(feature = "explore", derive(Clone))]
-pub(super) struct Ended {
-    pub(super) conn: ConnId,
-    pub(super) purpose: Purpose,
-    pub(super) end: End,
-    /// What was dialled, and whether its handshake was to opt in.
-    pub(super) dialled: Option<(Target, Probe)>,
-    /// The owner still resolves or dials, or has the socket.
-    pub(super) must_close: bool,
+    /// An attempt has ended.
+    Ended {
+        conn: ConnId,
+        purpose: Purpose,
+        end: End,
+        /// What was dialled, and whether its handshake was to opt in.
+        dialled: Option<(Target, Probe)>,
+        /// The owner still resolves or dials, or has the socket.
+        must_close: bool,
+    },
 }
 
 /// How an attempt has ended.
@@ -220,24 +202,30 @@ impl Attempts {
         Ok(TargetPermit { target, permit })
     }
 
-    /// Begins an attempt under the id `conn`. It stays undecided until it is told to [`resolve`](Self::resolve) or to
-    /// [`dial`](Self::dial).
-    pub(super) fn begin(&mut self, now: Instant, conn: ConnId, plan: Plan) {
-        let Plan { purpose, limit, avoid, permit } = plan;
+    /// Begins an attempt under the id `conn`, which may last for `limit`, from the lookup to the end of the handshake. It
+    /// stays undecided until it is told to [`resolve`](Self::resolve) or to [`dial`](Self::dial).
+    pub(super) fn begin(&mut self, now: Instant, conn: ConnId, purpose: Purpose, limit: Option<Duration>) {
         if let Purpose::Replace { from, .. } = purpose {
             self.replacing.insert(from, conn);
         }
         if let Some(limit) = limit {
             self.limits.arm(conn, after(now, limit));
         }
-        self.live.insert(conn, Attempt { purpose, limit, avoid, permit, phase: Phase::Undecided });
+        let attempt = Attempt { purpose, limit, avoid: None, permit: None, phase: Phase::Undecided };
+        self.live.insert(conn, attempt);
     }
 
-    /// Has the name looked up.
-    pub(super) fn resolve(&mut self, conn: ConnId, lookup: Lookup) {
+    /// Lets `conn` hold `permit` until it ends.
+    pub(super) fn hold(&mut self, conn: ConnId, permit: TargetPermit) {
+        if let Some(attempt) = self.live.get_mut(&conn) {
+            attempt.permit = Some(permit);
+        }
+    }
+
+    /// Has `host` looked up, whose addresses are dialled at `port`.
+    pub(super) fn resolve(&mut self, conn: ConnId, host: Arc<str>, port: u16, of: Named) {
         let Some(attempt) = self.live.get_mut(&conn) else { return };
-        let host = Arc::clone(&lookup.host);
-        attempt.phase = Phase::Resolving(lookup);
+        attempt.phase = Phase::Resolving { host: Arc::clone(&host), port, of };
         self.steps.push_back(Step::Resolve { conn, host });
     }
 
@@ -264,7 +252,7 @@ impl Attempts {
         answer: Result<Vec<IpAddr>, io::ErrorKind>,
     ) {
         let Some(attempt) = self.live.get_mut(&conn) else { return };
-        let Phase::Resolving(Lookup { host, port, of }) = &attempt.phase else { return };
+        let Phase::Resolving { host, port, of } = &attempt.phase else { return };
         let targets = answer.map(|addresses| {
             let target = |ip| Target::new(SocketAddr::new(ip, *port).into(), Some(Arc::clone(host)));
             addresses.into_iter().map(target).collect()
@@ -387,14 +375,14 @@ impl Attempts {
     pub(super) fn negotiation(&self, conn: ConnId) -> Option<(&Target, Probe)> {
         match &self.live.get(&conn)?.phase {
             Phase::Negotiating { target, probe, .. } => Some((target, *probe)),
-            Phase::Undecided | Phase::Resolving(_) | Phase::Dialing { .. } => None,
+            Phase::Undecided | Phase::Resolving { .. } | Phase::Dialing { .. } => None,
         }
     }
 
     /// The address of `conn`, from its dial on.
     pub(super) fn peer(&self, conn: ConnId) -> Option<&Peer> {
         match &self.live.get(&conn)?.phase {
-            Phase::Undecided | Phase::Resolving(_) => None,
+            Phase::Undecided | Phase::Resolving { .. } => None,
             Phase::Dialing { target, .. } => Some(&target.address),
             Phase::Negotiating { peer, .. } => Some(peer),
         }
@@ -429,12 +417,12 @@ impl Attempts {
             self.breakers.settle(now, &target, permit, end.of_the_target());
         }
         let dialled = match phase {
-            Phase::Undecided | Phase::Resolving(_) => None,
+            Phase::Undecided | Phase::Resolving { .. } => None,
             Phase::Dialing { target, probe } | Phase::Negotiating { target, probe, .. } => {
                 Some((target, probe))
             }
         };
-        self.steps.push_back(Step::Ended(Ended { conn, purpose, end, dialled, must_close }));
+        self.steps.push_back(Step::Ended { conn, purpose, end, dialled, must_close });
     }
 }
 

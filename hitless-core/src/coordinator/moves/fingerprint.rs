@@ -1,7 +1,6 @@
 use std::hash::Hasher;
 
-use super::one::{AfterClose, Handoff, Move, Scout, Stage};
-use super::{Alarm, Moves};
+use super::{AfterClose, Alarm, Handoff, Move, Moves, Scout, Stage};
 use crate::fingerprint::{Digest, Fingerprint};
 use crate::notification::MoveTarget;
 use crate::rng::Rng;

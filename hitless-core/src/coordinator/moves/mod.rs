@@ -8,27 +8,26 @@
 
 #[cfg(feature = "explore")]
 mod fingerprint;
+mod machine;
 mod one;
 mod queue;
 mod routes;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-pub(super) use self::one::{Departure, Destination, MoveKey};
-use self::one::{Handoff, Move, Scout, Stage};
-use self::queue::HandoffQueue;
+use self::queue::{Entry, HandoffQueue};
 pub(super) use self::routes::Route;
 use super::timers::Timers;
+use crate::backoff::HandoffSchedule;
 use crate::config::Config;
 use crate::dedup::Remembered;
-use crate::endpoint::{Peer, Target};
-use crate::error::ConnectError;
+use crate::endpoint::{Endpoint, Peer, Target};
 use crate::event::Event;
 use crate::ids::ConnId;
 use crate::notification::{MoveTarget, Seq};
 use crate::rng::Rng;
-use crate::timer::after;
 
 /// Moves that are remembered, so that a repeated MOVING changes nothing.
 const REMEMBERED: usize = 64;
@@ -81,422 +80,106 @@ pub(super) struct Wanted {
     pub(super) number: u32,
     pub(super) limit: Duration,
     pub(super) route: Route,
-    /// Arriving at the source would be a failure.
-    pub(super) avoids_source: bool,
     /// The target whose circuit breaker has a say.
     pub(super) breaker: Option<MoveTarget>,
 }
 
-impl Moves {
-    pub(super) fn new(config: Arc<Config>, seed: u64) -> Self {
-        let queue = HandoffQueue::new(config.handoff_capacity().queue());
-        Self {
-            config,
-            rng: Rng::new(seed),
-            live: BTreeMap::new(),
-            remembered: Remembered::new(REMEMBERED),
-            queue,
-            scoutless: BTreeSet::new(),
-            alarms: Timers::new(),
-            decisions: VecDeque::new(),
-        }
-    }
+/// What makes two MOVINGs the same: the ids alone are not enough, because overlapping ones were seen to share theirs.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct MoveKey {
+    pub(super) source: Peer,
+    pub(super) seq: Seq,
+    pub(super) target: MoveTarget,
+}
 
-    /// Begins to move `residents`, which are the connections to the source of `key`, in the place of an older move of that
-    /// source.
-    pub(super) fn begin(&mut self, now: Instant, key: MoveKey, departure: Departure, residents: &[ConnId]) {
-        let source = key.source.clone();
-        self.supersede(&source);
-        self.tell_destination(&key, &departure.destination);
-        let target = departure.destination.target();
-        if let Some(address) = target.as_ref().and_then(MoveTarget::address) {
-            self.reinstate(&source, &address, key.seq);
-        }
-        let endpoint = target.as_ref().and_then(MoveTarget::endpoint).cloned();
-        let (seq, deadline) = (key.seq, departure.deadline);
-        self.emit(Event::MoveStarted { source: source.clone(), target: endpoint, seq, deadline });
-        let maintenance = self.config.maintenance();
-        if departure.is_announced {
-            let until = after(deadline, maintenance.window_cap());
-            self.remembered.insert(now, key.clone(), until);
-        }
-        let ends_at = after(deadline, maintenance.relaxed_timeout().saturating_mul(2));
-        self.alarms.arm(Alarm::End(source.clone()), ends_at);
-        self.live.insert(source.clone(), Move::new(now, key, departure, target, maintenance));
-        for conn in residents {
-            self.enrol(*conn, &source);
-        }
-        self.report_if_vetoed(now, &source);
-    }
+/// When the connections have to leave.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Departure {
+    /// The server has announced it by a MOVING at that time.
+    Announced { at: Instant, deadline: Instant },
+    /// The address has left the name's answers without a word.
+    Quiet { deadline: Instant },
+}
 
-    /// `conn` serves at `source`: if a move retires that address, `conn` takes part in it.
-    fn enrol(&mut self, conn: ConnId, source: &Peer) {
-        let Some(it) = self.live.get_mut(source) else { return };
-        if !it.enrol(conn) {
-            return;
-        }
-        match it.scout {
-            Scout::Landed(_) => self.line_up(source, conn),
-            Scout::Missing => drop(self.scoutless.insert(source.clone())),
-            Scout::Sent(_) => {}
-        }
-    }
+/// Where a move leads, after the policy on targets has judged it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Destination {
+    /// Wherever the configured name leads by then.
+    SameName,
+    Endpoint(Endpoint),
+    Rewritten {
+        announced: Endpoint,
+        to: Endpoint,
+    },
+    /// Nothing may be dialled.
+    Vetoed(Endpoint),
+}
 
-    /// A connection became ready at `peer`, which a move may be retiring: then it moves, too.
-    pub(super) fn handle_joined(&mut self, now: Instant, conn: ConnId, peer: &Peer) {
-        // Where the scout landed at the very address (a virtual one), a connection that arrives there has arrived.
-        let moves_on =
-            |it: &Move| now < it.deadline && it.landed().is_none_or(|landed| landed.address != *peer);
-        if self.live.get(peer).is_some_and(moves_on) {
-            self.enrol(conn, peer);
-            self.report_if_vetoed(now, peer);
-        }
-    }
+/// The retirement of one address.
+#[derive(Clone, Debug)]
+struct Move {
+    key: MoveKey,
+    /// Where it leads; `None` if the policy on targets has vetoed that.
+    target: Option<MoveTarget>,
+    is_announced: bool,
+    started_at: Instant,
+    deadline: Instant,
+    schedule: HandoffSchedule,
+    /// Nothing is dialled before.
+    scout_at: Instant,
+    scout: Scout,
+    /// Handoffs that are neither done nor given up, by the connections that they move.
+    handoffs: BTreeMap<ConnId, Handoff>,
+    /// Connections that stay until the server closes them.
+    staying: BTreeSet<ConnId>,
+    /// Handoffs that are done.
+    moved: u32,
+    /// Handoffs that were given up.
+    stayed: u32,
+    is_reported: bool,
+    /// The address itself was dialled once more, because the name did not change.
+    chance_taken: bool,
+    after_close: AfterClose,
+}
 
-    /// The attempt for `from` has led to `landed` and is ready. The handoff is done unless the owner has a say: then it
-    /// waits for [`handle_switched`](Self::handle_switched), with `awaits_switch` as the new connection.
-    pub(super) fn handle_arrived(
-        &mut self,
-        now: Instant,
-        source: &Peer,
-        from: ConnId,
-        landed: Target,
-        awaits_switch: Option<ConnId>,
-    ) {
-        let Some(seq) = self.seq(source) else { return };
-        self.reinstate(source, &landed.address, seq);
-        let Some(it) = self.live.get_mut(source) else { return };
-        if it.landed().is_none() {
-            it.scout = Scout::Landed(landed);
-        }
-        self.scoutless.remove(source);
-        match (awaits_switch, it.handoffs.get_mut(&from)) {
-            (Some(to), Some(handoff)) => {
-                handoff.stage = Stage::AwaitsSwitch { to };
-                self.alarms.arm(Alarm::Deadline(source.clone()), it.deadline);
-            }
-            _ => it.finish(from),
-        }
-        for follower in it.behind_scout() {
-            self.line_up(source, follower);
-        }
-        self.report_if_over(now, source);
-    }
+/// The handoff that goes first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Scout {
+    Missing,
+    /// The handoff of this connection.
+    Sent(ConnId),
+    /// Where it arrived: the others dial there without asking again.
+    Landed(Target),
+}
 
-    /// The owner of `from` has switched, or is left with the successor alone. Returns the connection that serves now, if
-    /// `from` was asked to switch.
-    pub(super) fn handle_switched(&mut self, now: Instant, source: &Peer, from: ConnId) -> Option<ConnId> {
-        let it = self.live.get_mut(source)?;
-        let to = it.awaited_switch(from)?;
-        it.finish(from);
-        self.report_if_over(now, source);
-        Some(to)
-    }
+/// Which of the places to dial is tried since the last connection to the source was lost.
+#[derive(Clone, Debug, Default)]
+struct AfterClose {
+    turn: usize,
+    /// The dial whose failure makes it the next place's turn: one decides for all that dial at the same time.
+    decided_by: Option<ConnId>,
+}
 
-    /// The successor of `from`, which was ready and awaited the switch, is lost. Another one is dialled within the budget.
-    pub(super) fn handle_successor_lost(
-        &mut self,
-        now: Instant,
-        source: &Peer,
-        from: ConnId,
-        error: ConnectError,
-    ) {
-        let awaited = self.live.get(source).and_then(|it| it.awaited_switch(from));
-        if awaited.is_some() {
-            self.handle_failed(now, source, from, error);
-        }
-    }
+/// One connection's part in a move.
+#[derive(Clone, Debug)]
+struct Handoff {
+    /// Attempts that were made and count.
+    failed: u32,
+    stage: Stage,
+}
 
-    /// An attempt for `from` has failed, or was denied: the next one begins when the schedule says so, if it does.
-    pub(super) fn handle_failed(&mut self, now: Instant, source: &Peer, from: ConnId, error: ConnectError) {
-        let Some(it) = self.live.get_mut(source) else { return };
-        let Some(handoff) = it.handoffs.get_mut(&from) else { return };
-        handoff.failed += 1;
-        let attempt = handoff.failed;
-        let retry_at = it.schedule.retry_at(now, attempt, &mut self.rng);
-        self.emit(Event::HandoffFailed { from, error, attempt, retry_at });
-        match retry_at {
-            Some(at) => self.wait(source, from, at),
-            None => self.stay_put(now, source, from),
-        }
-    }
-
-    /// An attempt for `from` has failed, and the next one is a different one: it does not wait, and this one does not count.
-    pub(super) fn handle_failed_at_once(
-        &mut self,
-        now: Instant,
-        source: &Peer,
-        from: ConnId,
-        error: ConnectError,
-    ) {
-        let Some(handoff) = self.live.get(source).and_then(|it| it.handoffs.get(&from)) else { return };
-        let attempt = handoff.failed + 1;
-        self.emit(Event::HandoffFailed { from, error, attempt, retry_at: Some(now) });
-        self.line_up(source, from);
-    }
-
-    /// Nothing is to take the place of `from`, by the word of its owner: it stays.
-    pub(super) fn handle_refused(&mut self, now: Instant, source: &Peer, from: ConnId) {
-        self.stay_put(now, source, from);
-    }
-
-    /// `conn`, which was connected to `source`, is gone, and so is its handoff.
-    pub(super) fn handle_gone(&mut self, now: Instant, source: &Peer, conn: ConnId) {
-        let Some(it) = self.live.get_mut(source) else { return };
-        let Some(handoff) = it.leave(conn) else { return };
-        self.alarms.cancel(&Alarm::Handoff(source.clone(), conn));
-        if let Stage::Queued(entry) = handoff.stage {
-            self.queue.remove(it.deadline, &entry);
-        }
-        if matches!(it.scout, Scout::Sent(scout) if scout == conn) {
-            it.scout = Scout::Missing;
-            self.scoutless.insert(source.clone());
-        }
-        self.report_if_over(now, source);
-    }
-
-    /// What drained behind `conn`, which is connected to `source`, is gone: if `conn` waited for that, it moves on.
-    pub(super) fn handle_predecessor_drained(&mut self, source: &Peer, conn: ConnId) {
-        let handoff = self.live.get(source).and_then(|it| it.handoffs.get(&conn));
-        if handoff.is_some_and(|handoff| matches!(handoff.stage, Stage::BehindDrain)) {
-            self.alarms.cancel(&Alarm::Handoff(source.clone(), conn));
-            self.line_up(source, conn);
-        }
-    }
-
-    pub(super) fn handle_timeout(&mut self, now: Instant) {
-        while let Some(alarm) = self.alarms.fire(now) {
-            match alarm {
-                Alarm::Handoff(source, from) => self.line_up(&source, from),
-                Alarm::Deadline(source) => self.end_waits(now, &source),
-                Alarm::End(source) => self.end(&source),
-            }
-        }
-    }
-
-    pub(super) fn poll_timeout(&self) -> Option<Instant> {
-        self.alarms.next()
-    }
-
-    pub(super) fn poll_decision(&mut self) -> Option<Decision> {
-        self.decisions.pop_front()
-    }
-
-    /// Lines scouts up where they are needed. One that can go at once goes first: `is_behind_drain` says of which
-    /// connections the predecessor still drains.
-    pub(super) fn send_scouts(&mut self, now: Instant, is_behind_drain: impl Fn(ConnId) -> bool) {
-        while let Some(source) = self.scoutless.pop_first() {
-            let Some(it) = self.live.get_mut(&source) else { continue };
-            let Some(scout) = it.choose_scout(&is_behind_drain) else { continue };
-            it.scout = Scout::Sent(scout);
-            let scout_at = it.scout_at;
-            if now < scout_at { self.wait(&source, scout, scout_at) } else { self.line_up(&source, scout) }
-        }
-    }
-
-    /// The attempt that is to be made next, for whose worker there is room.
-    pub(super) fn poll_attempt(
-        &mut self,
-        now: Instant,
-        is_behind_drain: impl Fn(ConnId) -> bool,
-    ) -> Option<Wanted> {
-        while let Some(entry) = self.queue.pop() {
-            let (source, from) = (entry.source, entry.conn);
-            let Some(it) = self.live.get_mut(&source) else { continue };
-            let patience = it.patience();
-            let Some(handoff) = it.handoffs.get_mut(&from) else { continue };
-            if now < patience && is_behind_drain(from) {
-                handoff.stage = Stage::BehindDrain;
-                self.alarms.arm(Alarm::Handoff(source, from), patience);
-                continue;
-            }
-            let Some(limit) = it.schedule.attempt_limit(now, handoff.failed) else {
-                self.stay_put(now, &source, from);
-                continue;
-            };
-            handoff.stage = Stage::Dialing;
-            let number = handoff.failed + 1;
-            let route = it.route();
-            let avoids_source = it.landed().is_none_or(|landed| landed.address != source);
-            let is_last = number > self.config.maintenance().max_handoff_retries();
-            let breaker = it.target.clone().filter(|target| {
-                matches!(target, MoveTarget::Endpoint(_)) && it.landed().is_none() && !is_last
-            });
-            return Some(Wanted { from, source, number, limit, route, avoids_source, breaker });
-        }
-        None
-    }
-
-    /// Whether there is a decision to be polled.
-    pub(super) fn has_decided(&self) -> bool {
-        !self.decisions.is_empty()
-    }
-
-    pub(super) fn len(&self) -> usize {
-        self.live.len()
-    }
-
-    /// Handoffs that wait for a worker.
-    pub(super) fn queued(&self) -> usize {
-        self.queue.len()
-    }
-
-    /// Whether a move retires `peer`.
-    pub(super) fn retires(&self, peer: &Peer) -> bool {
-        self.live.contains_key(peer)
-    }
-
-    /// The move that retires `source`, if the server has announced it.
-    pub(super) fn announced(&self, source: &Peer) -> Option<&MoveKey> {
-        self.live.get(source).filter(|it| it.is_announced).map(|it| &it.key)
-    }
-
-    pub(super) fn seq(&self, source: &Peer) -> Option<Seq> {
-        Some(self.live.get(source)?.key.seq)
-    }
-
-    /// The deadline of the move that retires `source`.
-    pub(super) fn deadline(&self, source: &Peer) -> Option<Instant> {
-        Some(self.live.get(source)?.deadline)
-    }
-
-    /// Whether a live move that is announced in the same words as `key` has led to the source of `key`: then the MOVING was
-    /// repeated to a connection that has arrived.
-    pub(super) fn has_led_to_source_of(&self, key: &MoveKey) -> bool {
-        self.live.values().any(|it| {
-            (it.key.seq, &it.key.target) == (key.seq, &key.target)
-                && it.landed().is_some_and(|landed| landed.address == key.source)
-        })
-    }
-
-    pub(super) fn is_remembered(&self, now: Instant, key: &MoveKey) -> bool {
-        self.remembered.contains(now, key)
-    }
-
-    /// Whether a move of the same source with a higher id is remembered.
-    pub(super) fn remembers_newer(&self, now: Instant, key: &MoveKey) -> bool {
-        self.remembered.iter(now).any(|known| known.source == key.source && known.seq > key.seq)
-    }
-
-    #[cfg(test)]
-    pub(super) fn is_empty(&self) -> bool {
-        self.live.is_empty()
-            && self.queue.len() == 0
-            && self.scoutless.is_empty()
-            && self.alarms.next().is_none()
-    }
-
-    /// For the tests: what the handoff of `conn` is doing, if it has one.
-    #[cfg(test)]
-    pub(super) fn stage(&self, source: &Peer, conn: ConnId) -> Option<&'static str> {
-        self.live.get(source)?.stage_name(conn)
-    }
-
-    fn tell_destination(&mut self, key: &MoveKey, destination: &Destination) {
-        let (source, seq) = (key.source.clone(), key.seq);
-        match destination {
-            Destination::SameName | Destination::Endpoint(_) => {}
-            Destination::Rewritten { announced, to } => {
-                let (announced, target) = (announced.clone(), to.clone());
-                self.emit(Event::TargetRewritten { source, announced, target, seq });
-            }
-            Destination::Vetoed(target) => {
-                self.emit(Event::TargetVetoed { source, target: target.clone(), seq });
-            }
-        }
-    }
-
-    /// A newer move takes the place of the one that retires `source`: what that has begun is undone.
-    fn supersede(&mut self, source: &Peer) {
-        let Some(seq) = self.seq(source) else { return };
-        self.emit(Event::MoveSuperseded { source: source.clone(), seq });
-        self.end(source);
-    }
-
-    /// A move with the id `seq` leads from `source` to `address`: if an older one retired that, it is in service again. Of
-    /// moves with one id that lead round in a circle the latest counts, or no connection would ever arrive.
-    fn reinstate(&mut self, source: &Peer, address: &Peer, seq: Seq) {
-        let Some(retired_by) = self.seq(address) else { return };
-        if retired_by < seq || (address != source && self.leads_to(seq, address, source)) {
-            self.supersede(address);
-        }
-    }
-
-    /// Whether a connection that follows the live moves with the id `seq` from `start` comes to `end`.
-    fn leads_to(&self, seq: Seq, start: &Peer, end: &Peer) -> bool {
-        let next = |at: &Peer| self.live.get(at).filter(|it| it.key.seq == seq)?.leads_to();
-        std::iter::successors(Some(start.clone()), next).take(self.live.len() + 1).any(|at| at == *end)
-    }
-
-    /// Forgets a move and gives up what it has begun.
-    fn end(&mut self, source: &Peer) {
-        let Some(it) = self.live.remove(source) else { return };
-        self.scoutless.remove(source);
-        self.alarms.cancel(&Alarm::End(source.clone()));
-        self.alarms.cancel(&Alarm::Deadline(source.clone()));
-        for (from, Handoff { stage, .. }) in it.handoffs {
-            self.alarms.cancel(&Alarm::Handoff(source.clone(), from));
-            match stage {
-                Stage::Queued(entry) => self.queue.remove(it.deadline, &entry),
-                Stage::Dialing => self.decisions.push_back(Decision::Cancel { from }),
-                Stage::AwaitsSwitch { to } => self.decisions.push_back(Decision::Dismiss { to }),
-                Stage::BehindScout | Stage::Waiting | Stage::BehindDrain => {}
-            }
-        }
-    }
-
-    /// The deadline has come for connections whose owners have not switched.
-    fn end_waits(&mut self, now: Instant, source: &Peer) {
-        let Some(it) = self.live.get_mut(source) else { return };
-        for (from, to) in it.awaited_switches() {
-            it.finish(from);
-            self.decisions.push_back(Decision::Overdue { from, to });
-        }
-        self.report_if_over(now, source);
-    }
-
-    /// Asks for a worker.
-    fn line_up(&mut self, source: &Peer, from: ConnId) {
-        let Some(it) = self.live.get_mut(source) else { return };
-        let Some(handoff) = it.handoffs.get_mut(&from) else { return };
-        handoff.stage = Stage::Queued(self.queue.push(it.deadline, source.clone(), from));
-    }
-
-    fn wait(&mut self, source: &Peer, from: ConnId, until: Instant) {
-        let handoff = self.live.get_mut(source).and_then(|it| it.handoffs.get_mut(&from));
-        if let Some(handoff) = handoff {
-            handoff.stage = Stage::Waiting;
-            self.alarms.arm(Alarm::Handoff(source.clone(), from), until);
-        }
-    }
-
-    /// The budget is spent: the old connection serves until the server closes it, and so do those behind the scout.
-    fn stay_put(&mut self, now: Instant, source: &Peer, from: ConnId) {
-        let Some(it) = self.live.get_mut(source) else { return };
-        it.stay(from);
-        if it.landed().is_none() {
-            it.scout = Scout::Missing;
-            for conn in it.behind_scout() {
-                it.stay(conn);
-            }
-        }
-        self.report_if_over(now, source);
-    }
-
-    /// A move whose target was vetoed is over for a connection as soon as that takes part.
-    fn report_if_vetoed(&mut self, now: Instant, source: &Peer) {
-        if self.live.get(source).is_some_and(|it| it.target.is_none()) {
-            self.report_if_over(now, source);
-        }
-    }
-
-    /// Says so once when every connection has moved or stays.
-    fn report_if_over(&mut self, now: Instant, source: &Peer) {
-        let report = self.live.get_mut(source).and_then(|it| it.report(now));
-        self.decisions.extend(report.map(Decision::Emit));
-    }
-
-    fn emit(&mut self, event: Event) {
-        self.decisions.push_back(Decision::Emit(event));
-    }
+#[derive(Clone, Debug)]
+enum Stage {
+    /// Waits for the scout to show that the target is alive.
+    BehindScout,
+    /// Waits for a worker.
+    Queued(Entry),
+    /// A worker is resolving, dialling or in the handshake.
+    Dialing,
+    /// Waits until the next attempt, or until the name is looked up again.
+    Waiting,
+    /// Waits until the predecessor of its connection has drained, so that no slot has three connections; but not for ever.
+    BehindDrain,
+    /// `to` is ready; the owner has not switched yet.
+    AwaitsSwitch { to: ConnId },
 }

@@ -1,122 +1,36 @@
-//! One move, and the handoffs that it owns.
+//! One move: who takes part in it, and how far each of them is.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
-use super::queue::Entry;
+use super::{AfterClose, Departure, Destination, Handoff, Move, MoveKey, Scout, Stage};
 use crate::backoff::HandoffSchedule;
 use crate::config::maintenance;
-use crate::endpoint::{Endpoint, Peer, Target};
+use crate::endpoint::{Peer, Target};
 use crate::event::Event;
 use crate::ids::ConnId;
-use crate::notification::{MoveTarget, Notification, Seq};
-
-/// What makes two MOVINGs the same: the ids alone are not enough, because overlapping ones were seen to share theirs.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(in super::super) struct MoveKey {
-    pub(in super::super) source: Peer,
-    pub(in super::super) seq: Seq,
-    pub(in super::super) target: MoveTarget,
-}
-
-/// When the connections have to leave, and where for.
-#[derive(Clone, Debug)]
-pub(in super::super) struct Departure {
-    pub(in super::super) announced_at: Instant,
-    pub(in super::super) deadline: Instant,
-    pub(in super::super) destination: Destination,
-    /// The server has announced it by a MOVING; otherwise the address has left the name's answers without a word.
-    pub(in super::super) is_announced: bool,
-}
-
-/// Where a move leads, after the policy on targets has judged it.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(in super::super) enum Destination {
-    /// Wherever the configured name leads by then.
-    SameName,
-    Endpoint(Endpoint),
-    Rewritten {
-        announced: Endpoint,
-        to: Endpoint,
-    },
-    /// Nothing may be dialled.
-    Vetoed(Endpoint),
-}
-
-/// The retirement of one address.
-#[derive(Clone, Debug)]
-pub(super) struct Move {
-    pub(super) key: MoveKey,
-    /// Where it leads; `None` if the policy on targets has vetoed that.
-    pub(super) target: Option<MoveTarget>,
-    pub(super) is_announced: bool,
-    pub(super) started_at: Instant,
-    pub(super) deadline: Instant,
-    pub(super) schedule: HandoffSchedule,
-    /// Nothing is dialled before.
-    pub(super) scout_at: Instant,
-    pub(super) scout: Scout,
-    /// Handoffs that are neither done nor given up, by the connections that they move.
-    pub(super) handoffs: BTreeMap<ConnId, Handoff>,
-    /// Connections that stay until the server closes them.
-    pub(super) staying: BTreeSet<ConnId>,
-    /// Handoffs that are done.
-    pub(super) moved: u32,
-    /// Handoffs that were given up.
-    pub(super) stayed: u32,
-    pub(super) is_reported: bool,
-    /// The address itself was dialled once more, because the name did not change.
-    pub(super) chance_taken: bool,
-    pub(super) after_close: AfterClose,
-}
-
-/// The handoff that goes first.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Scout {
-    Missing,
-    /// The handoff of this connection.
-    Sent(ConnId),
-    /// Where it arrived: the others dial there without asking again.
-    Landed(Target),
-}
-
-/// Which of the places to dial is tried since the last connection to the source was lost.
-#[derive(Clone, Debug, Default)]
-pub(super) struct AfterClose {
-    pub(super) turn: usize,
-    /// The dial whose failure makes it the next place's turn: one decides for all that dial at the same time.
-    pub(super) decided_by: Option<ConnId>,
-}
-
-/// One connection's part in a move.
-#[derive(Clone, Debug)]
-pub(super) struct Handoff {
-    /// Attempts that were made and count.
-    pub(super) failed: u32,
-    pub(super) stage: Stage,
-}
-
-#[derive(Clone, Debug)]
-pub(super) enum Stage {
-    /// Waits for the scout to show that the target is alive.
-    BehindScout,
-    /// Waits for a worker.
-    Queued(Entry),
-    /// A worker is resolving, dialling or in the handshake.
-    Dialing,
-    /// Waits until the next attempt, or until the name is looked up again.
-    Waiting,
-    /// Waits until the predecessor of its connection has drained, so that no slot has three connections; but not for ever.
-    BehindDrain,
-    /// `to` is ready; the owner has not switched yet.
-    AwaitsSwitch { to: ConnId },
-}
-
+use crate::notification::{MoveTarget, Notification};
 impl MoveKey {
     /// The move that `notification` announces to the connections to `source`, if it is a MOVING.
     pub(in super::super) fn of(source: &Peer, notification: &Notification) -> Option<Self> {
         let Notification::Moving { seq, target, .. } = notification else { return None };
         Some(Self { source: source.clone(), seq: *seq, target: target.clone() })
+    }
+}
+
+impl Departure {
+    pub(super) fn deadline(self) -> Instant {
+        match self {
+            Self::Announced { deadline, .. } | Self::Quiet { deadline } => deadline,
+        }
+    }
+
+    /// When the time of a move began that is learnt of `now`.
+    fn begins(self, now: Instant) -> Instant {
+        match self {
+            Self::Announced { at, .. } => at,
+            Self::Quiet { .. } => now,
+        }
     }
 }
 
@@ -146,19 +60,20 @@ impl Move {
         target: Option<MoveTarget>,
         maintenance: &maintenance::Config,
     ) -> Self {
-        let Departure { announced_at, deadline, is_announced, .. } = departure;
+        let (started_at, deadline) = (departure.begins(now), departure.deadline());
+        let is_announced = matches!(departure, Departure::Announced { .. });
         let (retries, timeout) = (maintenance.max_handoff_retries(), maintenance.handoff_timeout());
         let schedule = HandoffSchedule::new(now, deadline, retries, timeout);
         let scout_at = match &target {
             // Names were seen to lead to the new node only late.
-            Some(MoveTarget::SameName) if is_announced => half_time(announced_at, deadline, &schedule),
-            Some(MoveTarget::SameName | MoveTarget::Endpoint(_)) | None => announced_at,
+            Some(MoveTarget::SameName) if is_announced => half_time(started_at, deadline, &schedule),
+            Some(MoveTarget::SameName | MoveTarget::Endpoint(_)) | None => started_at,
         };
         Self {
             key,
             target,
             is_announced,
-            started_at: announced_at,
+            started_at,
             deadline,
             schedule,
             scout_at,
@@ -294,8 +209,8 @@ impl Move {
 /// When a move to an endpoint that was not named begins to look for it, and when a connection does not wait for its
 /// predecessor any more. Of a short move, whose budget is hardly longer than the half of its time, a quarter of the budget
 /// is kept.
-fn half_time(announced_at: Instant, deadline: Instant, schedule: &HandoffSchedule) -> Instant {
-    let half = deadline.saturating_duration_since(announced_at) / 2;
-    let most = schedule.budget_end().saturating_duration_since(announced_at) / 4 * 3;
-    announced_at + half.min(most)
+fn half_time(started_at: Instant, deadline: Instant, schedule: &HandoffSchedule) -> Instant {
+    let half = deadline.saturating_duration_since(started_at) / 2;
+    let most = schedule.budget_end().saturating_duration_since(started_at) / 4 * 3;
+    started_at + half.min(most)
 }

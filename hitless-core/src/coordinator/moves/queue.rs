@@ -20,9 +20,9 @@ pub(super) struct HandoffQueue {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Entry {
     order: u64,
-    pub(super) conn: ConnId,
+    conn: ConnId,
     /// The address that the connection is to leave.
-    pub(super) source: Peer,
+    source: Peer,
 }
 
 impl HandoffQueue {
@@ -41,10 +41,11 @@ impl HandoffQueue {
         entry
     }
 
-    pub(super) fn pop(&mut self) -> Option<Entry> {
-        let entry = self.waiting.pop_front();
+    /// Takes the connection that is next in line, with the address that it is to leave.
+    pub(super) fn pop(&mut self) -> Option<(Peer, ConnId)> {
+        let Entry { conn, source, .. } = self.waiting.pop_front()?;
         self.refill();
-        entry
+        Some((source, conn))
     }
 
     /// Leaves the queue. `deadline` is the one it was pushed with.
@@ -101,7 +102,7 @@ mod tests {
             queue.push(at(deadline), source(), conn(index));
             assert!(queue.len() <= 2);
         }
-        let order: Vec<_> = std::iter::from_fn(|| queue.pop()).map(|entry| entry.conn).collect();
+        let order: Vec<_> = std::iter::from_fn(|| queue.pop()).map(|(_, conn)| conn).collect();
         assert_eq!(order, [conn(0), conn(1), conn(3), conn(2)]);
     }
 
@@ -114,7 +115,7 @@ mod tests {
         queue.push(at, source(), conn(2));
         queue.remove(at, &second);
         queue.remove(at, &first);
-        assert_eq!(queue.pop().map(|entry| entry.conn), Some(conn(2)));
+        assert_eq!(queue.pop().map(|(_, conn)| conn), Some(conn(2)));
         assert!(queue.pop().is_none());
     }
 
@@ -172,6 +173,7 @@ mod tests {
                     }
                     Step::Pop => {
                         let first = (!model.inside.is_empty()).then(|| model.inside.remove(0).1);
+                        let first = first.map(|entry| (entry.source, entry.conn));
                         prop_assert_eq!(queue.pop(), first);
                     }
                     Step::Remove { nth } => {
@@ -186,7 +188,7 @@ mod tests {
                 prop_assert_eq!(queue.len(), model.inside.len());
             }
             while let Some((_, next)) = model.nth(0) {
-                prop_assert_eq!(queue.pop(), Some(next));
+                prop_assert_eq!(queue.pop(), Some((next.source, next.conn)));
                 model.inside.remove(0);
                 model.refill();
             }

@@ -2,8 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::Moves;
-use super::one::Move;
+use super::{Move, Moves};
 use crate::endpoint::{Endpoint, Peer, Target};
 use crate::ids::ConnId;
 use crate::notification::MoveTarget;
@@ -89,6 +88,9 @@ impl Move {
     /// Where a handoff goes.
     pub(super) fn route(&self) -> Route {
         match (self.landed(), &self.target) {
+            (Some(landed), _) if landed.address == self.key.source => {
+                Route::SourceAgain(vec![landed.clone()])
+            }
             (Some(landed), _) => Route::OneOf(vec![landed.clone()]),
             (None, Some(MoveTarget::Endpoint(endpoint))) => Route::Named(endpoint.clone()),
             (None, Some(MoveTarget::SameName) | None) => Route::Configured,
