@@ -1,26 +1,29 @@
-//! The servers that the client of the demo talks to: a few nodes with one data set behind them, and a name that leads to
-//! some of them.
+//! The servers that the client of the demo talks to: a few nodes in front of one data set, and a name that leads to some of
+//! them.
 
 mod auditor;
-mod nodes;
 
-use std::ffi::OsString;
+use std::any::Any;
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::ops::Deref;
 use std::path::Path;
-use std::sync::Arc;
+use std::time::Instant;
 
+use hitless_conformance::net::front::{self, Front};
+use hitless_conformance::net::names::Names;
 use hitless_conformance::net::redis_process::RedisProcess;
+use hitless_conformance::net::tcp::{self, TcpServer};
+use hitless_conformance::server::{
+    Detail, EndpointId, EndpointSpec, Event, Server, ServerConfig, ServerMachine, Upstream,
+};
 
 pub(crate) use self::auditor::Auditor;
-use self::nodes::Endpoints;
-pub(crate) use self::nodes::Nodes;
-use crate::names::Names;
 
 /// Where `cargo xtask` says that there is a redis-server.
 const VARIABLE: &str = "HITLESS_REDIS_SERVER";
+/// The name that the client is configured with.
+const NAME: &str = "redis.demo";
 
 /// An address that clients can be sent to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,40 +40,31 @@ pub(crate) const NODES: usize = Node::ALL.len();
 impl Node {
     pub(crate) const ALL: [Self; 4] = [Self::A, Self::B, Self::C, Self::D];
 
-    /// Where it listens: all at the same port, as the nodes behind one name do.
+    /// Where it listens, 127.0.0.1 to 127.0.0.4: all at the same port, as the nodes behind one name do.
     fn ip(self) -> Ipv4Addr {
-        match self {
-            Self::A => Ipv4Addr::new(127, 0, 0, 1),
-            Self::B => Ipv4Addr::new(127, 0, 0, 2),
-            Self::C => Ipv4Addr::new(127, 0, 0, 3),
-            Self::D => Ipv4Addr::new(127, 0, 0, 4),
-        }
+        Ipv4Addr::new(127, 0, 0, self as u8 + 1)
     }
 }
 
 impl fmt::Display for Node {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::A => "A",
-            Self::B => "B",
-            Self::C => "C",
-            Self::D => "D",
-        })
+        fmt::Debug::fmt(self, f)
     }
 }
 
 /// The nodes, their name, and a way to the data behind them that no client of theirs uses.
 pub(crate) struct World {
-    nodes: Box<dyn Nodes>,
-    names: Arc<Names>,
+    front: Front,
+    nodes: [EndpointId; NODES],
+    names: Names,
     data: SocketAddr,
     description: String,
-    /// Ends after the nodes in front of it.
-    _redis: Option<RedisProcess>,
+    /// What holds the data. It ends after the nodes in front of it.
+    _behind: Box<dyn Any + Send + Sync>,
 }
 
 impl World {
-    /// Starts everything: in front of the redis-server that the environment names, or with an embedded data set.
+    /// Starts everything: in front of the redis-server that the environment names, or of an embedded server.
     ///
     /// # Errors
     /// No port of the loopback interface can be had.
@@ -78,46 +72,99 @@ impl World {
         let why = match std::env::var_os(VARIABLE) {
             _ if embedded => "as asked for".to_owned(),
             None => "because no redis-server was found".to_owned(),
-            Some(path) => match Self::with_redis_server(path) {
-                Ok(world) => return Ok(world),
+            Some(path) => match redis_server(Path::new(&path)) {
+                Ok((redis, version)) => {
+                    let address = redis.address();
+                    return Self::in_front_of(address, format!("redis-server {version}"), Box::new(redis));
+                }
                 Err(problem) => format!("because redis-server cannot be used ({problem})"),
             },
         };
-        let (nodes, data) = Endpoints::embedded()?;
-        Ok(Self::new(Box::new(nodes), data, format!("an embedded data set, {why}"), None))
+        let mut server = Server::new(config());
+        let endpoint = server.add_endpoint(EndpointSpec::loopback());
+        let server = TcpServer::start(server)?;
+        let address = server.address(endpoint);
+        Self::in_front_of(address, format!("an embedded server, {why}"), Box::new(server))
     }
 
-    fn with_redis_server(path: OsString) -> io::Result<Self> {
-        let redis = RedisProcess::start(Path::new(&path), &[])?;
-        let data = redis.address();
-        let version = Auditor::connect(data)?.version()?;
-        let nodes = Endpoints::in_front_of(data)?;
-        Ok(Self::new(Box::new(nodes), data, format!("redis-server {version}"), Some(redis)))
-    }
-
-    fn new(
-        nodes: Box<dyn Nodes>,
+    fn in_front_of(
         data: SocketAddr,
         description: String,
-        redis: Option<RedisProcess>,
-    ) -> Self {
-        let names = Arc::new(Names::new(nodes.address(Node::A).port()));
-        Self { nodes, names, data, description, _redis: redis }
+        behind: Box<dyn Any + Send + Sync>,
+    ) -> io::Result<Self> {
+        let specs = |port| Node::ALL.map(|node| EndpointSpec::new((node.ip(), port).into()));
+        let front = tcp::on_one_port(|port| front::start(config(), data, specs(port)))?;
+        let ids = front.with(|server, _| server.endpoints());
+        let nodes = Node::ALL.map(|node| ids[node as usize]);
+        Ok(Self { front, nodes, names: Names::default(), data, description, _behind: behind })
     }
 
-    /// The name of the nodes.
-    pub(crate) fn names(&self) -> &Arc<Names> {
-        &self.names
+    /// Does something to the nodes, or looks at them.
+    pub(crate) fn with<T>(&self, act: impl FnOnce(&mut Server<Upstream>, Instant) -> T) -> T {
+        self.front.with(act)
+    }
+
+    /// What the nodes' server knows a node by.
+    pub(crate) fn id(&self, node: Node) -> EndpointId {
+        self.nodes[node as usize]
+    }
+
+    /// Forgets everything that was announced, and makes every node serve as usual.
+    pub(crate) fn settle(&self) {
+        self.with(|server, _| {
+            server.forget_maintenance();
+            server.clear_rules();
+            self.nodes.iter().for_each(|node| server.restore(*node));
+        });
     }
 
     /// The name leads to these nodes from now on.
     pub(crate) fn point_name_at(&self, nodes: &[Node]) {
-        self.names.point_at(nodes.iter().map(|node| IpAddr::from(node.ip())).collect());
+        self.names.set(NAME, nodes.iter().map(|node| IpAddr::from(node.ip())).collect());
+    }
+
+    /// The name of the nodes.
+    pub(crate) fn names(&self) -> &Names {
+        &self.names
+    }
+
+    /// What the client is configured with.
+    pub(crate) fn url(&self) -> String {
+        format!("redis://{NAME}:{}", self.address(Node::A).port())
+    }
+
+    /// Where a node can be dialled.
+    pub(crate) fn address(&self, node: Node) -> SocketAddr {
+        self.front.address(self.id(node))
     }
 
     /// What is behind the nodes, in words.
     pub(crate) fn description(&self) -> &str {
         &self.description
+    }
+
+    /// Connections of a node.
+    pub(crate) fn connections(&self, node: Node) -> usize {
+        self.with(|server, _| server.connections(self.id(node)).len())
+    }
+
+    /// Dials that a node has accepted since it was started.
+    pub(crate) fn accepted(&self, node: Node) -> usize {
+        self.with(|server, _| server.ledger().accepted(self.id(node)))
+    }
+
+    /// When the last connection of a node ended; none if it still has one, or had none since.
+    pub(crate) fn emptied_after(&self, node: Node, since: Instant) -> Option<Instant> {
+        let id = self.id(node);
+        self.with(|server, _| {
+            if !server.connections(id).is_empty() {
+                return None;
+            }
+            let closes = server.ledger().entries().iter().filter(|entry| {
+                entry.endpoint == id && entry.at >= since && matches!(entry.event, Event::Closed(_))
+            });
+            closes.map(|entry| entry.at).max()
+        })
     }
 
     /// A connection that goes round the nodes, straight to the data.
@@ -129,10 +176,13 @@ impl World {
     }
 }
 
-impl Deref for World {
-    type Target = dyn Nodes;
+fn redis_server(program: &Path) -> io::Result<(RedisProcess, String)> {
+    let redis = RedisProcess::start(program, &[])?;
+    let version = Auditor::connect(redis.address())?.version()?;
+    Ok((redis, version))
+}
 
-    fn deref(&self) -> &Self::Target {
-        &*self.nodes
-    }
+/// Every request of a long run under load would fill the memory.
+fn config() -> ServerConfig {
+    ServerConfig::default().with_detail(Detail::Connections)
 }
