@@ -1,6 +1,5 @@
 //! The suite over the driver of `hitless-core` on some runtime, with real sockets and real time.
 
-use std::collections::BTreeMap;
 use std::future::Future;
 use std::io;
 use std::net::IpAddr;
@@ -21,6 +20,7 @@ use hitless_core::request::{Request, SendError};
 use resp3_codec::Frame;
 
 use crate::clock;
+use crate::net::names::{Named, Names};
 use crate::net::{self, tcp::TcpServer};
 use crate::server::Server;
 use crate::session::Session;
@@ -58,7 +58,7 @@ impl<A: Adapter> Host for A {
 /// A client on a runtime, and a server behind sockets.
 struct DriverWorld<A: Adapter> {
     session: Session<A::Runtime>,
-    names: Arc<Mutex<Names>>,
+    names: Names,
     gate: Arc<Gate>,
     waker: Waker,
     // The runtime goes before the server, so that nothing of a failed case still dials while that stops.
@@ -71,7 +71,7 @@ impl<A: Adapter> DriverWorld<A> {
         let server = net::start(setup)?;
         Ok(Self {
             session: Session::new(),
-            names: Arc::default(),
+            names: Names::default(),
             gate: Arc::default(),
             waker: Waker::from(Arc::new(Unpark(thread::current()))),
             adapter: A::default(),
@@ -103,19 +103,16 @@ impl<A: Adapter> World for DriverWorld<A> {
     }
 
     fn set_name(&mut self, host: &str, addresses: Vec<IpAddr>) {
-        lock(&self.names).addresses.insert(host.to_owned(), addresses);
+        self.names.set(host, addresses);
     }
 
     fn lookups(&self, host: &str) -> usize {
-        lock(&self.names).lookups.get(host).copied().unwrap_or(0)
+        self.names.lookups(host)
     }
 
     fn connect(&mut self, settings: ConfigBuilder) -> Result<(), ConnectError> {
-        let network = Network {
-            sockets: A::Runtime::default(),
-            names: Arc::clone(&self.names),
-            gate: Arc::clone(&self.gate),
-        };
+        let network =
+            Network { sockets: self.names.over(A::Runtime::default()), gate: Arc::clone(&self.gate) };
         let builder = self.session.builder(A::Runtime::default(), network, settings);
         let result = self.adapter.block_on(builder.connect());
         let result = self.session.connected(result);
@@ -196,10 +193,9 @@ impl Wake for Unpark {
     }
 }
 
-/// The adapter's sockets, under names that the case decides on.
+/// The adapter's sockets, under names that the case decides on, and read through the gate.
 struct Network<R> {
-    sockets: R,
-    names: Arc<Mutex<Names>>,
+    sockets: Named<R>,
     gate: Arc<Gate>,
 }
 
@@ -258,17 +254,9 @@ impl<S: Stream> Stream for Gated<S> {
     }
 }
 
-#[derive(Debug, Default)]
-struct Names {
-    addresses: BTreeMap<String, Vec<IpAddr>>,
-    lookups: BTreeMap<String, usize>,
-}
-
 impl<R: Runtime> Resolver for Network<R> {
     async fn resolve(&self, host: &str) -> io::Result<Vec<IpAddr>> {
-        let mut names = lock(&self.names);
-        *names.lookups.entry(host.to_owned()).or_default() += 1;
-        names.addresses.get(host).cloned().ok_or_else(|| io::ErrorKind::NotFound.into())
+        self.sockets.resolve(host).await
     }
 }
 

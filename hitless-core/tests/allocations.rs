@@ -30,6 +30,7 @@ struct World {
     client: Client,
     now: Instant,
     buffer: WriteBuffer,
+    dials: Vec<(ConnId, Peer)>,
     written: usize,
     completed: usize,
 }
@@ -40,14 +41,10 @@ impl World {
         let config = Arc::new(Config::builder(endpoint).pool_size(pool).build().expect("valid settings"));
         let now = origin();
         let client = Client::new(now, config, 1);
-        let mut world = Self { client, now, buffer: WriteBuffer::new(), written: 0, completed: 0 };
-        let mut dialled = Vec::new();
-        while let Some(action) = world.client.poll_action() {
-            if let Action::Connect { conn, target, .. } = action {
-                dialled.push((conn, target.address));
-            }
-        }
-        for (conn, address) in dialled {
+        let buffer = WriteBuffer::new();
+        let mut world = Self { client, now, buffer, dials: Vec::new(), written: 0, completed: 0 };
+        world.obey();
+        for (conn, address) in std::mem::take(&mut world.dials) {
             world.shake_hands(conn, address);
         }
         assert_eq!(world.client.stats().serving, pool as usize);
@@ -66,6 +63,7 @@ impl World {
     fn obey(&mut self) {
         while let Some(action) = self.client.poll_action() {
             match action {
+                Action::Connect { conn, target, .. } => self.dials.push((conn, target.address)),
                 Action::Flush { conn } => {
                     while self.client.poll_transmit(conn, &mut self.buffer) {}
                     let mut requests = 0;

@@ -1,6 +1,7 @@
 //! Sockets around the machines of [`server`](crate::server): the only place that has any.
 
 pub mod front;
+pub mod names;
 pub mod redis_process;
 mod setup;
 pub mod tcp;

@@ -407,19 +407,3 @@ impl State {
         pieces
     }
 }
-
-impl Parcel {
-    fn is_to_client(&self, socket: SocketId) -> bool {
-        match self {
-            Self::Answer(to, _) | Self::ToClient(to, _) | Self::End(to, _) => *to == socket,
-            Self::Dial { .. } | Self::ToServer(..) | Self::HangUp(_) => false,
-        }
-    }
-
-    fn is_to_server(&self, socket: SocketId) -> bool {
-        match self {
-            Self::ToServer(from, _) | Self::HangUp(from) => *from == socket,
-            Self::Dial { .. } | Self::Answer(..) | Self::ToClient(..) | Self::End(..) => false,
-        }
-    }
-}

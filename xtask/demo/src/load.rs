@@ -121,7 +121,7 @@ impl<R: Runtime> Worker<R> {
             };
             let completed = clock::now();
             let ended = if result.is_ok() { Ended::WithReply } else { Ended::WithError };
-            self.meter.record(self.task, began, completed, ended);
+            self.meter.record(began, completed, ended);
             began = completed;
             if let Err(failure) = result {
                 if !self.failed.swap(true, Ordering::Relaxed) {

@@ -1,10 +1,16 @@
-//! The event log: what the servers did, and what the client says that it did about it.
+//! What can be watched while the demo runs: what the servers do, what the client says that it did about it, and the load of each
+//! second.
 
 use std::fmt;
-use std::sync::{Mutex, PoisonError};
+use std::io::{Write, stdout};
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use hitless_conformance::clock;
+
+use crate::meter::Meter;
+use crate::verdict::millis;
+use crate::world::{Node, World};
 
 /// Who did it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,53 +18,50 @@ pub(crate) enum Who {
     Demo,
     Server,
     Client,
+    Load,
 }
 
-/// One thing that happened.
-#[derive(Clone, Debug)]
-pub(crate) struct Line {
-    /// Since the demo began.
-    at: Duration,
-    who: Who,
-    text: String,
-}
-
-impl fmt::Display for Line {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let who = match self.who {
-            Who::Demo => "demo",
-            Who::Server => "server",
-            Who::Client => "client",
-        };
-        write!(f, "{:7.3} s  {who:6}  {}", self.at.as_secs_f64(), self.text)
-    }
-}
-
-/// Grows by some lines in a second at most: whoever writes to it sums up what happens often.
+/// Prints a line for each thing that happens. Whoever writes to it sums up what happens often.
 #[derive(Debug)]
 pub(crate) struct Log {
     began: Instant,
-    lines: Mutex<Vec<Line>>,
 }
 
 impl Log {
     pub(crate) fn new(began: Instant) -> Self {
-        Self { began, lines: Mutex::default() }
+        Self { began }
     }
 
-    pub(crate) fn add(&self, who: Who, text: impl Into<String>) {
-        let line = Line { at: self.elapsed(), who, text: text.into() };
-        self.lines.lock().unwrap_or_else(PoisonError::into_inner).push(line);
+    pub(crate) fn add(&self, who: Who, text: impl fmt::Display) {
+        let at = clock::now().saturating_duration_since(self.began).as_secs_f64();
+        let who = match who {
+            Who::Demo => "demo",
+            Who::Server => "server",
+            Who::Client => "client",
+            Who::Load => "load",
+        };
+        print(format_args!("{at:7.3} s  {who:6}  {text}"));
     }
 
-    /// The lines after the first `known`.
-    pub(crate) fn after(&self, known: usize) -> Vec<Line> {
-        let lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
-        lines.iter().skip(known).cloned().collect()
+    /// Tells of each second of the load until `stopped` is hung up.
+    pub(crate) fn tell_load(&self, meter: &Meter, world: &World, stopped: &Receiver<()>) {
+        let mut began = clock::now();
+        while stopped.recv_timeout(Duration::from_secs(1)) == Err(RecvTimeoutError::Timeout) {
+            let length = clock::now().saturating_duration_since(began);
+            began += length;
+            let second = meter.take_second();
+            let rate = second.operations() as f64 / length.as_secs_f64();
+            let [p50, p99, max] =
+                [0.5, 0.99, 1.0].map(|share| second.quantile(share).map_or_else(|| "-".to_owned(), millis));
+            let errors = second.errors();
+            let nodes = Node::ALL.map(|node| format!("{node} {}", world.connections(node))).join("  ");
+            let text = format!("{rate:7.0} op/s  {errors} errors  p50 {p50}  p99 {p99}  max {max}  {nodes}");
+            self.add(Who::Load, text);
+        }
     }
+}
 
-    /// The time since the demo began.
-    pub(crate) fn elapsed(&self) -> Duration {
-        clock::now().saturating_duration_since(self.began)
-    }
+/// Prints a line; nobody may be listening any more.
+pub(crate) fn print(line: impl fmt::Display) {
+    let _ = writeln!(stdout(), "{line}");
 }

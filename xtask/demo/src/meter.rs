@@ -1,9 +1,5 @@
 //! What the load measures: latencies, errors, and the longest time in which nothing was completed.
-//!
-//! A worker records into a slot of its own, whose lock nobody else wants but the merge once a second, so that measuring
-//! costs an operation two uncontended atomic operations, one shared one and a clock reading.
 
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -35,17 +31,17 @@ impl Interval {
         Self { latencies, errors: 0, gap: Duration::ZERO }
     }
 
-    /// Adds what was measured by another worker, or at another time.
+    fn record(&mut self, latency: Duration, gap: Duration, ended: Ended) {
+        self.latencies.saturating_record(micros(latency).max(1));
+        self.errors += u64::from(ended == Ended::WithError);
+        self.gap = self.gap.max(gap);
+    }
+
+    /// Adds what was measured at another time.
     pub(crate) fn add(&mut self, other: &Self) {
         self.latencies.add(&other.latencies).expect("all histograms have the same bounds");
         self.errors += other.errors;
         self.gap = self.gap.max(other.gap);
-    }
-
-    fn reset(&mut self) {
-        self.latencies.reset();
-        self.errors = 0;
-        self.gap = Duration::ZERO;
     }
 
     /// Operations that were completed, those that ended with an error included.
@@ -75,73 +71,48 @@ impl Interval {
     }
 }
 
-/// Collects what the workers of one step measure.
+/// Collects what the tasks of one step measure.
 #[derive(Debug)]
-pub(crate) struct Meter {
-    origin: Instant,
-    /// The last completion, in nanoseconds since the origin.
-    last: AtomicU64,
-    slots: Vec<Mutex<Interval>>,
-    merged: Mutex<Merged>,
-}
+pub(crate) struct Meter(Mutex<State>);
 
-/// What has been taken out of the slots and not yet been asked for.
 #[derive(Debug)]
-struct Merged {
+struct State {
+    /// The last completion.
+    last: Instant,
     second: Interval,
     part: Interval,
 }
 
 impl Meter {
-    /// A meter with a slot for each worker. The first gap begins now.
-    pub(crate) fn new(now: Instant, workers: usize) -> Self {
-        Self {
-            origin: now,
-            last: AtomicU64::new(0),
-            slots: (0..workers).map(|_| Mutex::new(Interval::new())).collect(),
-            merged: Mutex::new(Merged { second: Interval::new(), part: Interval::new() }),
-        }
+    /// The first gap begins now.
+    pub(crate) fn new(now: Instant) -> Self {
+        Self(Mutex::new(State { last: now, second: Interval::new(), part: Interval::new() }))
     }
 
-    /// Records an operation of a worker.
-    pub(crate) fn record(&self, worker: usize, began: Instant, completed: Instant, ended: Ended) {
-        let at = completed.saturating_duration_since(self.origin).as_nanos() as u64;
-        let last = self.last.fetch_max(at, Ordering::Relaxed);
-        let gap = Duration::from_nanos(at.saturating_sub(last));
-        let latency = micros(completed.saturating_duration_since(began)).max(1);
-        let mut slot = lock(&self.slots[worker]);
-        slot.latencies.saturating_record(latency);
-        slot.errors += u64::from(ended == Ended::WithError);
-        slot.gap = slot.gap.max(gap);
+    /// Records an operation.
+    pub(crate) fn record(&self, began: Instant, completed: Instant, ended: Ended) {
+        let mut state = self.lock();
+        let gap = completed.saturating_duration_since(state.last);
+        state.last += gap;
+        let latency = completed.saturating_duration_since(began);
+        state.second.record(latency, gap, ended);
+        state.part.record(latency, gap, ended);
     }
 
-    /// What was measured since this was last asked for: for the display.
+    /// What was measured since this was last asked for: for those who watch.
     pub(crate) fn take_second(&self) -> Interval {
-        let mut merged = self.merge();
-        std::mem::replace(&mut merged.second, Interval::new())
+        std::mem::replace(&mut self.lock().second, Interval::new())
     }
 
     /// What was measured since the last cut: for the verdict.
     pub(crate) fn cut(&self) -> Interval {
-        let mut merged = self.merge();
-        std::mem::replace(&mut merged.part, Interval::new())
+        std::mem::replace(&mut self.lock().part, Interval::new())
     }
 
-    fn merge(&self) -> MutexGuard<'_, Merged> {
-        let mut merged = lock(&self.merged);
-        for slot in &self.slots {
-            let mut slot = lock(slot);
-            merged.second.add(&slot);
-            merged.part.add(&slot);
-            slot.reset();
-        }
-        merged
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Figures are valid whatever a thread that panicked was doing.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // Figures are valid whatever a thread that panicked was doing.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn micros(duration: Duration) -> u64 {
@@ -156,45 +127,45 @@ mod tests {
 
     fn meter() -> (Instant, Meter) {
         let now = hitless_conformance::clock::now();
-        (now, Meter::new(now, 2))
+        (now, Meter::new(now))
     }
 
     #[test]
-    fn a_gap_is_the_time_between_completions_of_any_two_workers() {
+    fn a_gap_is_the_time_between_completions_of_any_two_tasks() {
         let (start, meter) = meter();
-        meter.record(0, start, start + 10 * MS, Ended::WithReply);
-        meter.record(1, start, start + 40 * MS, Ended::WithReply);
-        meter.record(0, start + 10 * MS, start + 45 * MS, Ended::WithReply);
+        meter.record(start, start + 10 * MS, Ended::WithReply);
+        meter.record(start, start + 40 * MS, Ended::WithReply);
+        meter.record(start + 10 * MS, start + 45 * MS, Ended::WithReply);
         assert_eq!(meter.cut().gap(), 30 * MS);
     }
 
     #[test]
     fn a_completion_that_is_recorded_late_is_no_gap() {
         let (start, meter) = meter();
-        meter.record(0, start, start + 20 * MS, Ended::WithReply);
-        meter.record(1, start, start + 5 * MS, Ended::WithReply);
-        meter.record(1, start, start + 21 * MS, Ended::WithReply);
+        meter.record(start, start + 20 * MS, Ended::WithReply);
+        meter.record(start, start + 5 * MS, Ended::WithReply);
+        meter.record(start, start + 21 * MS, Ended::WithReply);
         assert_eq!(meter.cut().gap(), 20 * MS);
     }
 
     #[test]
     fn the_time_before_the_first_completion_is_a_gap() {
         let (start, meter) = meter();
-        meter.record(1, start, start + 70 * MS, Ended::WithReply);
+        meter.record(start, start + 70 * MS, Ended::WithReply);
         assert_eq!(meter.cut().gap(), 70 * MS);
     }
 
     #[test]
     fn seconds_and_parts_are_taken_independently_and_lose_nothing() {
         let (start, meter) = meter();
-        let record = |worker| meter.record(worker, start, start + MS, Ended::WithReply);
-        record(0);
+        let record = || meter.record(start, start + MS, Ended::WithReply);
+        record();
         assert_eq!(meter.take_second().operations(), 1);
-        record(1);
+        record();
         let part = meter.cut();
         assert_eq!((part.operations(), part.errors()), (2, 0));
         assert_eq!(meter.take_second().operations(), 1);
-        meter.record(0, start, start + MS, Ended::WithError);
+        meter.record(start, start + MS, Ended::WithError);
         let part = meter.cut();
         assert_eq!((part.operations(), part.errors()), (1, 1));
     }
@@ -203,7 +174,7 @@ mod tests {
     fn quantiles_are_exact_to_one_per_cent() {
         let (start, meter) = meter();
         for latency in 1..=1000 {
-            meter.record(latency as usize % 2, start, start + latency * MS, Ended::WithReply);
+            meter.record(start, start + latency * MS, Ended::WithReply);
         }
         let measured = meter.cut();
         for (share, expected) in [(0.5, 500.0), (0.99, 990.0), (0.999, 999.0)] {

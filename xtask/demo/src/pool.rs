@@ -13,8 +13,8 @@ use hitless_core::mode::Mode;
 use crate::load::Load;
 use crate::log::Log;
 use crate::meter::Meter;
-use crate::names::Names;
 use crate::narrator::Narrator;
+use crate::world::World;
 
 /// Connections of the pool.
 pub(crate) const CONNECTIONS: u32 = 10;
@@ -62,16 +62,16 @@ pub(crate) trait Pool {
 /// The pool cannot be opened: servers that announce nothing are refused.
 pub(crate) fn open(
     on: RuntimeName,
-    names: &Arc<Names>,
+    world: &World,
     narrator: Narrator,
 ) -> Result<Box<dyn Pool>, Box<dyn std::error::Error>> {
     Ok(match on {
         RuntimeName::Tokio => {
             let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-            Box::new(OpenPool::new(runtime, hitless_tokio::Adapter, names, narrator)?)
+            Box::new(OpenPool::new(runtime, hitless_tokio::Adapter, world, narrator)?)
         }
         RuntimeName::AsyncStd => {
-            Box::new(OpenPool::new(AsyncStd, hitless_async_std::Adapter, names, narrator)?)
+            Box::new(OpenPool::new(AsyncStd, hitless_async_std::Adapter, world, narrator)?)
         }
     })
 }
@@ -103,8 +103,8 @@ struct OpenPool<E, A: Runtime> {
 }
 
 impl<E: Executor, A: Runtime + Resolver + Connector> OpenPool<E, A> {
-    fn new(executor: E, adapter: A, names: &Arc<Names>, narrator: Narrator) -> Result<Self, Error> {
-        let client = executor.block_on(connect(adapter.clone(), names, narrator))?;
+    fn new(executor: E, adapter: A, world: &World, narrator: Narrator) -> Result<Self, Error> {
+        let client = executor.block_on(connect(adapter.clone(), world, narrator))?;
         Ok(Self { executor, adapter, client })
     }
 }
@@ -121,7 +121,7 @@ impl<E: Executor, A: Runtime> Pool for OpenPool<E, A> {
 
 async fn connect<A: Runtime + Resolver + Connector>(
     adapter: A,
-    names: &Arc<Names>,
+    world: &World,
     narrator: Narrator,
 ) -> Result<Client<A>, Error> {
     let maintenance = maintenance::Config::builder()
@@ -129,7 +129,7 @@ async fn connect<A: Runtime + Resolver + Connector>(
         .max_handoff_retries(HANDOFF_RETRIES)
         .post_handoff_relaxed_duration(RELAXED_AFTER_HANDOFF)
         .build()?;
-    let builder = Builder::new(adapter.clone(), Names::network(names, adapter.clone()), &names.url())?
+    let builder = Builder::new(adapter.clone(), world.names().over(adapter.clone()), &world.url())?
         .pool_size(CONNECTIONS)
         .command_timeout(COMMAND_TIMEOUT)
         .event_capacity(EVENTS_KEPT)

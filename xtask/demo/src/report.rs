@@ -1,12 +1,11 @@
-//! The verdict on every step: as a table for people, and as JSON.
+//! The verdict on every step, as a table.
 
 use std::fmt;
 use std::time::Duration;
 
-use crate::json::Json;
 use crate::pool::RuntimeName;
 use crate::step::Step;
-use crate::verdict::{Check, Expectation, Figures, GAP_FACTOR, GAP_FLOOR, Gap, gap_limit, judge, millis};
+use crate::verdict::{Check, Figures, GAP_FACTOR, GAP_FLOOR, Gap, gap_limit, judge, millis};
 
 /// What the demo has to say in the end.
 pub(crate) struct Report {
@@ -20,7 +19,6 @@ pub(crate) struct Report {
 struct Row {
     name: &'static str,
     title: &'static str,
-    expected: Expectation,
     figures: Figures,
     checks: Vec<Check>,
 }
@@ -28,10 +26,6 @@ struct Row {
 impl Row {
     fn is_hitless(&self) -> bool {
         self.checks.iter().all(|check| check.holds)
-    }
-
-    fn gap_limit(&self, limit: Duration) -> Option<Duration> {
-        self.expected.gap.limit(limit)
     }
 }
 
@@ -44,7 +38,6 @@ impl Report {
             name: step.name,
             title: step.title,
             checks: judge(&step.expected, &figures, gap_limit),
-            expected: step.expected,
             figures,
         });
         Self { server, runtime, gap_limit, rows: rows.collect() }
@@ -54,50 +47,9 @@ impl Report {
     pub(crate) fn is_hitless(&self) -> bool {
         self.rows.iter().all(Row::is_hitless)
     }
-
-    /// The same for programs.
-    pub(crate) fn to_json(&self) -> Json {
-        Json::Object(vec![
-            ("hitless", self.is_hitless().into()),
-            ("server", self.server.as_str().into()),
-            ("runtime", self.runtime.to_string().as_str().into()),
-            ("gap_floor_ms", in_millis(GAP_FLOOR).into()),
-            ("gap_factor", u64::from(GAP_FACTOR).into()),
-            ("gap_limit_ms", in_millis(self.gap_limit).into()),
-            ("steps", self.rows.iter().map(|row| row.to_json(self.gap_limit)).collect()),
-        ])
-    }
 }
 
 impl Row {
-    fn to_json(&self, gap_limit: Duration) -> Json {
-        let Figures { operations, errors, counted, gap, slowest, p999_before, p999_during, emptied, dials } =
-            &self.figures;
-        let dials = Json::Object(vec![
-            ("accepted_by_target", dials.to_targets(self.expected.accepted).into()),
-            ("accepted_elsewhere", dials.elsewhere(self.expected.accepted).into()),
-            ("made_for_handoffs", dials.made.into()),
-            ("failed", dials.failed.into()),
-        ]);
-        Json::Object(vec![
-            ("name", self.name.into()),
-            ("title", self.title.into()),
-            ("hitless", self.is_hitless().into()),
-            ("operations", (*operations).into()),
-            ("errors", (*errors).into()),
-            ("incrs_lost", counted.lost.into()),
-            ("incrs_executed_twice", counted.twice.into()),
-            ("longest_gap_ms", in_millis(*gap).into()),
-            ("longest_gap_limit_ms", self.gap_limit(gap_limit).map(in_millis).into()),
-            ("slowest_ms", slowest.map(in_millis).into()),
-            ("p999_before_ms", p999_before.map(in_millis).into()),
-            ("p999_during_ms", p999_during.map(in_millis).into()),
-            ("old_node_empty_ms", emptied.map(in_millis).into()),
-            ("dials", dials),
-            ("checks", self.checks.iter().map(check_to_json).collect()),
-        ])
-    }
-
     /// The cells of the table.
     fn cells(&self) -> [String; 10] {
         let Figures { operations, errors, counted, gap, p999_before, p999_during, emptied, dials, .. } =
@@ -117,19 +69,6 @@ impl Row {
             format!("{failed}{}", dials.accepted.iter().sum::<u64>()),
         ]
     }
-}
-
-fn check_to_json(check: &Check) -> Json {
-    Json::Object(vec![
-        ("what", check.what.into()),
-        ("found", check.found.as_str().into()),
-        ("allowed", check.allowed.as_str().into()),
-        ("holds", check.holds.into()),
-    ])
-}
-
-fn in_millis(duration: Duration) -> f64 {
-    (duration.as_secs_f64() * 1e6).round() / 1e3
 }
 
 const HEAD: [&str; 10] =

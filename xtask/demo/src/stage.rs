@@ -2,14 +2,16 @@
 
 use std::error::Error;
 use std::sync::Arc;
+use std::sync::mpsc::channel;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use hitless_conformance::clock;
+use hitless_conformance::server::{CloseHow, Fault, Moving, Notice, Rule, Target};
+use hitless_core::Frame;
 
-use crate::display::Display;
-use crate::interrupts::{Interrupted, Interrupts};
-use crate::load::{self, Load, TASKS, Tally};
-use crate::log::{Log, Who};
+use crate::load::{self, Load, Tally};
+use crate::log::{self, Log, Who};
 use crate::meter::{Interval, Meter};
 use crate::narrator::{Counts, Narrator};
 use crate::pool::{self, Pool, RuntimeName};
@@ -24,24 +26,27 @@ const SHORTEST_EVENT: Duration = Duration::from_secs(1);
 /// How often a node is asked whether it is empty. When it was is read from its ledger.
 const ASK: Duration = Duration::from_millis(10);
 
+/// What a demoted node says to writes.
+const DEMOTED: &str = "READONLY You can't write against a read only replica.";
+/// The writes of the load.
+const WRITES: [&str; 2] = ["INCR", "SET"];
+
 /// Everything that a step needs.
 pub(crate) struct Rig {
-    pub(crate) world: Arc<World>,
+    pub(crate) world: World,
     pub(crate) runtime: RuntimeName,
     /// None before the first step.
     pub(crate) pool: Option<Box<dyn Pool>>,
     pub(crate) auditor: Auditor,
     pub(crate) log: Arc<Log>,
     pub(crate) counts: Arc<Counts>,
-    pub(crate) interrupts: Interrupts,
-    pub(crate) display: Display,
 }
 
 impl Rig {
     /// Runs a step and measures it. Between two steps there is no load, so that counts can be compared.
     ///
     /// # Errors
-    /// [`Interrupted`], the pool cannot be opened, or the counters cannot be read.
+    /// The pool cannot be opened, or the counters cannot be read.
     pub(crate) fn run(&mut self, step: &Step) -> Result<Figures, Box<dyn Error>> {
         self.world.settle();
         if let Some(nodes) = step.new_pool {
@@ -52,21 +57,18 @@ impl Rig {
         let counters = self.auditor.counters(&keys)?;
         let pool = match &mut self.pool {
             Some(pool) => &**pool,
-            closed => &**closed.insert(open(self.runtime, &self.world, &self.log, &self.counts)?),
+            closed => {
+                let narrator = Narrator::new(Arc::clone(&self.log), Arc::clone(&self.counts));
+                &**closed.insert(pool::open(self.runtime, &self.world, narrator)?)
+            }
         };
         let dials_before = dials(&self.world, &self.counts);
 
-        let began = clock::now();
-        let meter = Arc::new(Meter::new(began, TASKS));
-        self.display.begin(step.title, &meter);
+        log::print(format_args!("\n-- {}", step.title));
+        let meter = Arc::new(Meter::new(clock::now()));
         let load = pool.start_load(&meter, &self.log);
-        let mut stage = Stage::new(self, Arc::clone(&meter));
-        let outcome = (step.act)(&mut stage);
-        let parts = stage.leave();
-        // Ctrl-C ends the redis-server as well: nobody waits for answers any more.
-        outcome?;
+        let parts = self.play(step, &meter);
         let tallies = self.end_load(load);
-        self.display.end();
 
         let mut figures = parts.figures(&meter);
         let missing = tallies.iter().filter(|tally| tally.is_none()).count();
@@ -78,6 +80,19 @@ impl Rig {
         }
         figures.dials = difference(dials(&self.world, &self.counts), dials_before);
         Ok(figures)
+    }
+
+    /// Lets the event of a step happen, and tells of the load meanwhile.
+    fn play(&self, step: &Step, meter: &Meter) -> Parts {
+        let (log, world) = (&*self.log, &self.world);
+        let (stop, stopped) = channel();
+        thread::scope(|scope| {
+            scope.spawn(move || log.tell_load(meter, world, &stopped));
+            let mut stage = Stage { rig: self, meter, parts: Parts::default() };
+            (step.act)(&mut stage);
+            drop(stop);
+            stage.parts
+        })
     }
 
     /// Closes the pool, if it is open.
@@ -96,22 +111,9 @@ impl Rig {
     }
 }
 
-fn open(
-    runtime: RuntimeName,
-    world: &World,
-    log: &Arc<Log>,
-    counts: &Arc<Counts>,
-) -> Result<Box<dyn Pool>, Box<dyn Error>> {
-    let nodes = Node::ALL.map(|node| (node, world.address(node)));
-    pool::open(runtime, world.names(), Narrator::new(nodes, Arc::clone(log), Arc::clone(counts)))
-}
-
 fn dials(world: &World, counts: &Counts) -> Dials {
-    Dials {
-        accepted: Node::ALL.map(|node| world.accepted(node) as u64),
-        made: counts.handoff_dials(),
-        failed: counts.failed_handoff_dials(),
-    }
+    let (made, failed) = counts.handoff_dials();
+    Dials { accepted: Node::ALL.map(|node| world.accepted(node) as u64), made, failed }
 }
 
 fn difference(after: Dials, before: Dials) -> Dials {
@@ -125,7 +127,7 @@ fn difference(after: Dials, before: Dials) -> Dials {
 /// What a step can do while the load goes on. The first announcement is its event.
 pub(crate) struct Stage<'a> {
     rig: &'a Rig,
-    meter: Arc<Meter>,
+    meter: &'a Meter,
     parts: Parts,
 }
 
@@ -140,20 +142,15 @@ struct Parts {
     emptied: Vec<Option<Duration>>,
 }
 
-impl<'a> Stage<'a> {
-    fn new(rig: &'a Rig, meter: Arc<Meter>) -> Self {
-        Self { rig, meter, parts: Parts::default() }
-    }
-
+impl Stage<'_> {
     /// Lets the load go on for so long.
-    pub(crate) fn wait(&self, time: Duration) -> Result<(), Interrupted> {
-        self.rig.interrupts.wait(time)
+    pub(crate) fn wait(&self, time: Duration) {
+        thread::sleep(time);
     }
 
     /// Lets the load go on until so long after the last announcement.
-    pub(crate) fn wait_since_announcement(&self, time: Duration) -> Result<(), Interrupted> {
-        let announced_at = self.parts.announced_at.unwrap_or_else(clock::now);
-        self.rig.interrupts.wait_until(announced_at + time)
+    pub(crate) fn wait_since_announcement(&self, time: Duration) {
+        wait_until(self.parts.announced_at.unwrap_or_else(clock::now) + time);
     }
 
     /// The clients of `source` are told to go to `target`, or to wherever its name will lead. When the time is over,
@@ -162,7 +159,9 @@ impl<'a> Stage<'a> {
         self.begin_announcement();
         let to = target.map_or_else(|| "without a target".to_owned(), |target| format!("to {target}"));
         self.say(format!("{source} announces MOVING {to} within {time:?}"));
-        self.rig.world.announce_move(source, target, time);
+        let world = &self.rig.world;
+        let target = target.map_or(Target::Null, |target| Target::Endpoint(world.id(target)));
+        world.with(|server, now| server.moving(now, world.id(source), Moving::new(target, time)));
     }
 
     /// Everything that was announced is over, and every node serves as usual.
@@ -180,65 +179,70 @@ impl<'a> Stage<'a> {
     /// A node refuses dials from now on.
     pub(crate) fn refuse_dials(&self, node: Node) {
         self.say(format!("{node} is dead: it refuses dials"));
-        self.rig.world.refuse_dials(node);
+        self.refuse(node);
     }
 
     /// A node accepts dials from now on.
     pub(crate) fn accept_dials(&self, node: Node) {
         self.say(format!("{node} is alive: it accepts dials"));
-        self.rig.world.accept_dials(node);
+        self.rig.world.with(|server, _| server.restore(self.rig.world.id(node)));
     }
 
     /// A node refuses dials from now on, and closes its connections.
     pub(crate) fn kill(&self, node: Node) {
         self.say(format!("{node} is gone: it closes its connections and refuses dials"));
-        self.rig.world.refuse_dials(node);
-        self.rig.world.close_connections(node);
+        self.refuse(node);
+        self.rig.world.with(|server, now| server.kill_all(now, self.rig.world.id(node), CloseHow::Fin));
     }
 
     /// Clients are told that a migration begins.
     pub(crate) fn announce_migration(&mut self, time: Duration) {
         self.begin_announcement();
         self.say(format!("announces MIGRATING within {time:?}"));
-        self.rig.world.announce_migration(time);
+        self.rig.world.with(|server, now| server.migrating(now, Notice::new(time)));
     }
 
     /// Clients are told that the migration is over.
     pub(crate) fn complete_migration(&self) {
         self.say("announces MIGRATED".to_owned());
-        self.rig.world.complete_migration();
+        self.rig.world.with(|server, now| server.migrated(now, Notice::default()));
     }
 
     /// Clients are told that a failover begins.
     pub(crate) fn announce_failover(&mut self, time: Duration) {
         self.begin_announcement();
         self.say(format!("announces FAILING_OVER within {time:?}"));
-        self.rig.world.announce_failover(time);
+        self.rig.world.with(|server, now| server.failing_over(now, Notice::new(time)));
     }
 
     /// Clients are told that the failover is over.
     pub(crate) fn complete_failover(&self) {
         self.say("announces FAILED_OVER".to_owned());
-        self.rig.world.complete_failover();
+        self.rig.world.with(|server, now| server.failed_over(now, Notice::default()));
     }
 
     /// A node refuses writes from now on.
     pub(crate) fn demote(&self, node: Node) {
         self.say(format!("{node} is demoted: it answers writes with READONLY"));
-        self.rig.world.demote(node);
+        for command in WRITES {
+            let refusal = Rule::new(Fault::Refuse(Frame::error(DEMOTED))).on(command);
+            let refusal = refusal.at(self.rig.world.id(node)).always();
+            self.rig.world.with(|server, _| server.add_rule(refusal));
+        }
     }
 
     /// Every reply of a node is late by `delay`, for so long.
     pub(crate) fn delay_replies(&self, node: Node, delay: Duration, lasting: Duration) {
         self.say(format!("{node} answers late by {delay:?}, for {lasting:?}"));
-        self.rig.world.delay_replies(node, delay, lasting);
+        let id = self.rig.world.id(node);
+        self.rig.world.with(|server, now| server.set_reply_delay(id, delay, Some(now + lasting)));
     }
 
     /// Waits until a node has no connection, or for as long as any relaxed timeout.
-    pub(crate) fn wait_until_empty(&mut self, node: Node) -> Result<(), Interrupted> {
+    pub(crate) fn wait_until_empty(&mut self, node: Node) {
         let give_up = clock::now() + PATIENCE;
         while self.rig.world.connections(node) > 0 && clock::now() < give_up {
-            self.wait(ASK)?;
+            self.wait(ASK);
         }
         let announced_at = self.parts.announced_at.unwrap_or_else(clock::now);
         let emptied_at = self.rig.world.emptied_after(node, announced_at);
@@ -247,15 +251,12 @@ impl<'a> Stage<'a> {
             self.say(format!("{node} is empty after {}", millis(took)));
         }
         self.parts.emptied.push(took);
-        Ok(())
     }
 
     /// The event is over; not before it has lasted for so long that there is something to see.
-    pub(crate) fn end_event(&mut self) -> Result<(), Interrupted> {
-        let event_at = self.parts.event_at.unwrap_or_else(clock::now);
-        self.rig.interrupts.wait_until(event_at + SHORTEST_EVENT)?;
+    pub(crate) fn end_event(&mut self) {
+        wait_until(self.parts.event_at.unwrap_or_else(clock::now) + SHORTEST_EVENT);
         self.parts.during = Some(self.meter.cut());
-        Ok(())
     }
 
     fn begin_announcement(&mut self) {
@@ -271,9 +272,13 @@ impl<'a> Stage<'a> {
         self.rig.log.add(Who::Server, text);
     }
 
-    fn leave(self) -> Parts {
-        self.parts
+    fn refuse(&self, node: Node) {
+        self.rig.world.with(|server, now| server.refuse_dials(now, self.rig.world.id(node), None));
     }
+}
+
+fn wait_until(until: Instant) {
+    thread::sleep(until.saturating_duration_since(clock::now()));
 }
 
 impl Parts {

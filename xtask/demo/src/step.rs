@@ -3,7 +3,6 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use crate::interrupts::Interrupted;
 use crate::pool::{CONNECTIONS, HANDOFF_RETRIES};
 use crate::stage::Stage;
 use crate::verdict::{Expectation, Gap, Handoffs};
@@ -23,7 +22,7 @@ pub(crate) struct Step {
     pub(crate) expected: Expectation,
 }
 
-type Act = fn(&mut Stage<'_>) -> Result<(), Interrupted>;
+type Act = fn(&mut Stage<'_>);
 
 /// The load alone, before the event of a step.
 const LEAD_IN: Duration = Duration::from_millis(500);
@@ -132,80 +131,80 @@ fn handoffs(
     Expectation { accepted, handoffs: Some(Handoffs { failed_dials, within }), ..quiet() }
 }
 
-fn move_to_a_healthy_node(stage: &mut Stage<'_>) -> Result<(), Interrupted> {
-    stage.wait(LEAD_IN)?;
+fn move_to_a_healthy_node(stage: &mut Stage<'_>) {
+    stage.wait(LEAD_IN);
     stage.announce_move(A, Some(B), MOVE);
-    stage.wait_until_empty(A)?;
+    stage.wait_until_empty(A);
     stage.point_name_at(&[B]);
-    stage.end_event()?;
-    stage.wait_since_announcement(MOVE + LEAD_OUT)
+    stage.end_event();
+    stage.wait_since_announcement(MOVE + LEAD_OUT);
 }
 
-fn move_to_a_dead_node(stage: &mut Stage<'_>) -> Result<(), Interrupted> {
+fn move_to_a_dead_node(stage: &mut Stage<'_>) {
     stage.refuse_dials(A);
-    stage.wait(LEAD_IN)?;
+    stage.wait(LEAD_IN);
     stage.announce_move(B, Some(A), LONG_MOVE);
-    stage.wait_since_announcement(DEAD)?;
+    stage.wait_since_announcement(DEAD);
     stage.accept_dials(A);
-    stage.wait_until_empty(B)?;
+    stage.wait_until_empty(B);
     stage.point_name_at(&[A]);
-    stage.end_event()?;
-    stage.wait(LEAD_OUT)
+    stage.end_event();
+    stage.wait(LEAD_OUT);
 }
 
-fn migrate_slowly(stage: &mut Stage<'_>) -> Result<(), Interrupted> {
-    stage.wait(LEAD_IN)?;
+fn migrate_slowly(stage: &mut Stage<'_>) {
+    stage.wait(LEAD_IN);
     stage.announce_migration(MIGRATION);
     stage.delay_replies(A, DELAY, DELAYED_FOR);
-    stage.wait_since_announcement(DELAYED_FOR + DELAY)?;
+    stage.wait_since_announcement(DELAYED_FOR + DELAY);
     stage.complete_migration();
-    stage.end_event()?;
-    stage.wait(LEAD_OUT)
+    stage.end_event();
+    stage.wait(LEAD_OUT);
 }
 
-fn move_by_name(stage: &mut Stage<'_>) -> Result<(), Interrupted> {
-    stage.wait(LEAD_IN)?;
+fn move_by_name(stage: &mut Stage<'_>) {
+    stage.wait(LEAD_IN);
     stage.announce_move(A, None, MOVE_BY_NAME);
-    stage.wait_since_announcement(NAME_FOLLOWS)?;
+    stage.wait_since_announcement(NAME_FOLLOWS);
     stage.point_name_at(&[C]);
-    stage.wait_until_empty(A)?;
-    stage.end_event()?;
-    stage.wait(LEAD_OUT)
+    stage.wait_until_empty(A);
+    stage.end_event();
+    stage.wait(LEAD_OUT);
 }
 
-fn fail_over(stage: &mut Stage<'_>) -> Result<(), Interrupted> {
-    stage.wait(LEAD_IN)?;
+fn fail_over(stage: &mut Stage<'_>) {
+    stage.wait(LEAD_IN);
     stage.announce_failover(FAILOVER);
     stage.demote(C);
-    stage.wait_since_announcement(OUTAGE)?;
+    stage.wait_since_announcement(OUTAGE);
     stage.point_name_at(&[D]);
     stage.kill(C);
-    stage.wait(FAILOVER_ENDS)?;
+    stage.wait(FAILOVER_ENDS);
     stage.complete_failover();
-    stage.end_event()?;
-    stage.wait(LEAD_IN)
+    stage.end_event();
+    stage.wait(LEAD_IN);
 }
 
-fn move_ten_times(stage: &mut Stage<'_>) -> Result<(), Interrupted> {
+fn move_ten_times(stage: &mut Stage<'_>) {
     let there_and_back = [(D, A), (A, D)];
-    stage.wait(LEAD_IN)?;
+    stage.wait(LEAD_IN);
     for (source, target) in there_and_back.into_iter().cycle().take(MOVES_IN_A_ROW) {
         stage.announce_move(source, Some(target), MOVE);
-        stage.wait_until_empty(source)?;
+        stage.wait_until_empty(source);
         stage.point_name_at(&[target]);
-        stage.wait_since_announcement(APART)?;
+        stage.wait_since_announcement(APART);
         // The source is to come back, so it is not closed.
         stage.settle();
     }
-    stage.end_event()?;
-    stage.wait(LEAD_OUT)
+    stage.end_event();
+    stage.wait(LEAD_OUT);
 }
 
-fn move_one_of_two(stage: &mut Stage<'_>) -> Result<(), Interrupted> {
-    stage.wait(LEAD_IN)?;
+fn move_one_of_two(stage: &mut Stage<'_>) {
+    stage.wait(LEAD_IN);
     stage.announce_move(A, Some(C), MOVE);
-    stage.wait_until_empty(A)?;
+    stage.wait_until_empty(A);
     stage.point_name_at(&[B, C]);
-    stage.end_event()?;
-    stage.wait(LEAD_OUT)
+    stage.end_event();
+    stage.wait(LEAD_OUT);
 }

@@ -264,6 +264,20 @@ impl State {
 }
 
 impl Parcel {
+    pub(super) fn is_to_client(&self, socket: SocketId) -> bool {
+        match self {
+            Self::Answer(to, _) | Self::ToClient(to, _) | Self::End(to, _) => *to == socket,
+            Self::Dial { .. } | Self::ToServer(..) | Self::HangUp(_) => false,
+        }
+    }
+
+    pub(super) fn is_to_server(&self, socket: SocketId) -> bool {
+        match self {
+            Self::ToServer(from, _) | Self::HangUp(from) => *from == socket,
+            Self::Dial { .. } | Self::Answer(..) | Self::ToClient(..) | Self::End(..) => false,
+        }
+    }
+
     fn is_dial_of(&self, id: SocketId) -> bool {
         matches!(self, Self::Dial { socket, .. } if *socket == id)
     }

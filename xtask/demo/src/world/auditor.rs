@@ -1,14 +1,17 @@
 //! A connection that only reads counters, in RESP2: what it finds is the server's own count.
 
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
+
+use hitless_core::{Command, Decoder, Frame, Limits, cmd};
 
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Reads counters behind the client's back.
 pub(crate) struct Auditor {
-    stream: BufReader<TcpStream>,
+    stream: TcpStream,
+    decoder: Decoder,
 }
 
 impl Auditor {
@@ -16,7 +19,7 @@ impl Auditor {
         let stream = TcpStream::connect_timeout(&address, PATIENCE)?;
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(PATIENCE))?;
-        Ok(Self { stream: BufReader::new(stream) })
+        Ok(Self { stream, decoder: Decoder::new(Limits::default()) })
     }
 
     /// The value of each counter; 0 for one that does not exist.
@@ -24,24 +27,15 @@ impl Auditor {
     /// # Errors
     /// The server cannot be read from, or answers something else than a number.
     pub(crate) fn counters(&mut self, keys: &[String]) -> io::Result<Vec<u64>> {
-        let mut requests = String::new();
-        for key in keys {
-            requests.push_str(&format!("*2\r\n$3\r\nGET\r\n${}\r\n{key}\r\n", key.len()));
-        }
-        self.stream.get_mut().write_all(requests.as_bytes())?;
-        keys.iter().map(|_| self.counter()).collect()
-    }
-
-    fn counter(&mut self) -> io::Result<u64> {
-        let header = self.line()?;
-        if header == "$-1" {
-            return Ok(0);
-        }
-        if !header.starts_with('$') {
-            return Err(not_a_counter(&header));
-        }
-        let value = self.line()?;
-        value.parse().map_err(|_| not_a_counter(&value))
+        keys.iter()
+            .map(|key| match self.call(cmd("GET").arg(key))? {
+                Frame::Null | Frame::NullBulk => Ok(0),
+                reply => {
+                    let value = reply.as_str().and_then(|text| text.parse().ok());
+                    value.ok_or_else(|| invalid(format!("not a counter: {reply:?}")))
+                }
+            })
+            .collect()
     }
 
     /// The version of a server that speaks RESP3, on a connection that is of no other use.
@@ -49,34 +43,32 @@ impl Auditor {
     /// # Errors
     /// The server cannot be read from, or speaks RESP2 only: then nothing can be announced to its clients.
     pub(super) fn version(mut self) -> io::Result<String> {
-        self.stream.get_mut().write_all(b"INFO server\r\nHELLO 3\r\n")?;
-        let mut version = None;
-        loop {
-            let line = self.line()?;
-            if let Some(found) = line.strip_prefix("redis_version:") {
-                version = Some(found.to_owned());
-            } else if line.starts_with('-') {
-                return Err(io::Error::new(io::ErrorKind::Unsupported, "it does not speak RESP3"));
-            } else if line.starts_with('%') {
-                return version
-                    .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "it has no version"));
-            }
+        let info = self.call(cmd("INFO").arg("server"))?;
+        let mut lines = info.as_str().unwrap_or_default().lines();
+        let version = lines.find_map(|line| line.strip_prefix("redis_version:")).map(str::to_owned);
+        match self.call(cmd("HELLO").arg(3))? {
+            Frame::Map(_) => version.ok_or_else(|| invalid("it has no version".to_owned())),
+            _ => Err(io::Error::new(io::ErrorKind::Unsupported, "it does not speak RESP3")),
         }
     }
 
-    fn line(&mut self) -> io::Result<String> {
-        let mut line = String::new();
-        // No counter is that long.
-        self.stream.by_ref().take(4096).read_line(&mut line)?;
-        match line.strip_suffix("\r\n") {
-            Some(line) => Ok(line.to_owned()),
-            None => Err(io::ErrorKind::UnexpectedEof.into()),
+    fn call(&mut self, command: Command) -> io::Result<Frame> {
+        self.stream.write_all(&command.into_bytes())?;
+        let mut buffer = [0; 4096];
+        loop {
+            if let Some(frame) = self.decoder.poll_frame().map_err(|error| invalid(error.to_string()))? {
+                return Ok(frame);
+            }
+            match self.stream.read(&mut buffer)? {
+                0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+                count => self.decoder.buffer().extend_from_slice(&buffer[..count]),
+            }
         }
     }
 }
 
-fn not_a_counter(found: &str) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, format!("not a counter: {found}"))
+fn invalid(what: String) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, what)
 }
 
 #[cfg(test)]
@@ -90,10 +82,9 @@ mod tests {
         let mut auditor = world.auditor().unwrap();
         let keys = ["a", "b"].map(str::to_owned);
         assert_eq!(auditor.counters(&keys).unwrap(), [0, 0]);
-        for (node, count) in [(Node::A, ":1\r\n"), (Node::B, ":2\r\n")] {
+        for (node, count) in [(Node::A, 1), (Node::B, 2)] {
             let mut client = Auditor::connect(world.address(node)).unwrap();
-            client.stream.get_mut().write_all(b"INCR b\r\n").unwrap();
-            assert_eq!(client.line().unwrap(), count.trim_end());
+            assert_eq!(client.call(cmd("INCR").arg("b")).unwrap(), Frame::Integer(count));
         }
         assert_eq!(auditor.counters(&keys).unwrap(), [0, 2]);
         assert_eq!(
@@ -107,8 +98,7 @@ mod tests {
     fn what_is_no_counter_is_an_error() {
         let world = World::start(true).unwrap();
         let mut client = Auditor::connect(world.address(Node::A)).unwrap();
-        client.stream.get_mut().write_all(b"SET text words\r\n").unwrap();
-        assert_eq!(client.line().unwrap(), "+OK");
+        assert_eq!(client.call(cmd("SET").arg("text").arg("words")).unwrap(), Frame::simple("OK"));
         let error = world.auditor().unwrap().counters(&["text".to_owned()]).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::InvalidData);
     }
