@@ -42,7 +42,7 @@ fn show(seed: u64) -> ExitCode {
         Err(failure) => (failure.message, ExitCode::FAILURE),
     };
     // Whoever reads may have seen enough, as `head` has after ten lines.
-    let _ = write!(std::io::stdout(), "{trace}seed {seed}: {verdict}\n");
+    let _ = writeln!(std::io::stdout(), "{trace}seed {seed}: {verdict}");
     code
 }
 

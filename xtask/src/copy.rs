@@ -7,12 +7,14 @@ use std::{fs, io};
 use crate::workspace;
 
 /// What cargo is told there: fast to build, and the same inputs each time.
-pub(crate) const ENVIRONMENT: [(&str, &str); 5] = [
+pub(crate) const ENVIRONMENT: [(&str, &str); 6] = [
     ("CARGO_PROFILE_DEV_DEBUG", "0"),
     ("CARGO_INCREMENTAL", "1"),
     ("RUST_BACKTRACE", "0"),
     ("PROPTEST_RNG_SEED", "1"),
     ("PROPTEST_MAX_SHRINK_ITERS", "0"),
+    // What one change made fail is not tried on the next one.
+    ("PROPTEST_DISABLE_FAILURE_PERSISTENCE", "true"),
 ];
 
 /// Makes `directory` a copy of the repository. What has not changed is not written, so that cargo need not build it again.

@@ -3,7 +3,8 @@
 //! cargo-mutants changes the codec and the core in every small way that it knows, or in a part of these drawn at random, on a copy of
 //! the repository. Each mutant meets the tests of its own crate, and if they pass all the same, the suite on `direct`: most
 //! are noticed by the first, which build in half of the time. Results are kept as long as the code and its tests are the same,
-//! so a run that was interrupted, or a further shard, goes on where the one before ended.
+//! so a run that was interrupted, or a further shard, goes on where the one before ended. There is one copy: of two runs at the
+//! same time each would test the mutants of the other.
 
 mod draw;
 mod results;
@@ -22,7 +23,7 @@ use stage::Stage;
 /// What `cargo xtask mutants` takes.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Draw this many mutants instead of taking all.
+    /// Draw this many mutants instead of taking all. A larger sample holds the smaller one, so that it goes on from there.
     #[arg(long, value_name = "N")]
     sample: Option<usize>,
     /// Draw with this seed: the same seed draws the same mutants of the same code.

@@ -78,6 +78,12 @@ mod tests {
     }
 
     #[test]
+    fn a_larger_sample_holds_the_smaller_one() {
+        let (small, large) = (draw(mutants(100), Some(10), 7), draw(mutants(100), Some(30), 7));
+        assert!(small.iter().all(|mutant| large.contains(mutant)));
+    }
+
+    #[test]
     fn a_sample_that_is_larger_than_what_there_is_takes_all() {
         assert_eq!(draw(mutants(3), Some(10), 1), draw(mutants(3), None, 1));
     }

@@ -37,6 +37,11 @@ impl Outcome {
     }
 }
 
+/// The crate that a mutant is of: its name begins with the path of the file.
+pub(super) fn package(mutant: &str) -> &str {
+    mutant.split('/').next().unwrap_or_default()
+}
+
 /// Names the state of the code and of all that its tests are made of.
 pub(super) fn state(work: &Path) -> Result<String, String> {
     let directories = ["resp3-codec/", "hitless-core/", "conformance/", "Cargo."];
@@ -89,7 +94,7 @@ impl Table {
     pub(super) fn of(mutants: &[String], outcome: impl Fn(&str) -> Option<Outcome>) -> Self {
         let mut table = Self::default();
         for mutant in mutants {
-            let package = mutant.split('/').next().unwrap_or_default();
+            let package = package(mutant);
             match outcome(mutant) {
                 Some(outcome) => table.crates.entry(package.to_owned()).or_default()[outcome as usize] += 1,
                 None => table.untested += 1,

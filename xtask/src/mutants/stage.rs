@@ -1,5 +1,6 @@
 //! The tests that mutants meet: first those of the crate, then the suite.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -19,26 +20,19 @@ const BUILD_TIME: Duration = Duration::from_secs(600);
 pub(super) struct Stage {
     /// Where its results are kept.
     pub(super) name: &'static str,
-    /// The packages whose tests they are.
-    packages: &'static [&'static str],
-    /// What makes cargo-mutants run the tests of these packages: nothing when they are those of the mutated one.
-    choice: &'static str,
+    /// The package whose tests they are; none when they are those of the mutated crate.
+    package: Option<&'static str>,
     /// What `cargo test` takes to run them.
     tests: &'static str,
 }
 
 impl Stage {
     /// The unit tests and the files of tests of the mutated crate itself.
-    pub(super) const OWN: Self =
-        Self { name: "own", packages: &["resp3-codec", "hitless-core"], choice: "", tests: "--tests" };
+    pub(super) const OWN: Self = Self { name: "own", package: None, tests: "--tests" };
 
     /// The suite on `direct`, as `cargo xtask conformance --adapter direct` runs it.
-    pub(super) const DIRECT: Self = Self {
-        name: "direct",
-        packages: &["hitless-conformance"],
-        choice: "--test-package hitless-conformance",
-        tests: "--test conformance",
-    };
+    pub(super) const DIRECT: Self =
+        Self { name: "direct", package: Some("hitless-conformance"), tests: "--test conformance" };
 
     /// The outcome of each of `mutants`: those that have none in `kept` meet the tests.
     pub(super) fn try_out(
@@ -54,7 +48,7 @@ impl Stage {
         if !new.is_empty() {
             println!("\n{} mutants meet the tests `{}`", new.len(), self.name);
             let target = directory.join("target");
-            let limit = self.baseline(work, &target)?.saturating_mul(TIMES).max(LEAST_TIME);
+            let limit = self.baseline(&new, work, &target)?.saturating_mul(TIMES).max(LEAST_TIME);
             let configuration = kept.join("mutants.toml");
             fs::write(&configuration, tool::configuration(&new))
                 .map_err(|error| format!("{}: {error}", configuration.display()))?;
@@ -68,9 +62,13 @@ impl Stage {
 
     /// Runs the tests without a mutant, which builds what mutants have in common, and answers how long they take.
     #[expect(clippy::disallowed_methods, reason = "how long the tests take decides when one of them hangs")]
-    fn baseline(&self, work: &Path, target: &Path) -> Result<Duration, String> {
+    fn baseline(&self, mutants: &[String], work: &Path, target: &Path) -> Result<Duration, String> {
+        let packages: BTreeSet<&str> = match self.package {
+            Some(package) => [package].into(),
+            None => mutants.iter().map(|mutant| results::package(mutant)).collect(),
+        };
         let mut longest = Duration::ZERO;
-        for package in self.packages {
+        for package in packages {
             let test = |more: &str| {
                 let test = cargo(target).arg("test").arg("--manifest-path").arg(work.join("Cargo.toml"));
                 test.args(["--package", package]).args_of("--all-features").args_of(self.tests).args_of(more)
@@ -95,7 +93,11 @@ impl Stage {
     ) -> Cmd {
         let mutants = cargo(target).args_of("mutants --in-place --baseline skip --no-shuffle --all-features");
         let mutants = mutants.arg("--dir").arg(work).arg("--output").arg(output);
-        let mutants = mutants.arg("--config").arg(configuration).args_of(tool::PACKAGES).args_of(self.choice);
+        let mutants = mutants.arg("--config").arg(configuration).args_of(tool::PACKAGES);
+        let mutants = self
+            .package
+            .into_iter()
+            .fold(mutants, |mutants, package| mutants.args(["--test-package", package]));
         let mutants = mutants.args(["--timeout".to_owned(), limit.as_secs().to_string()]);
         let mutants = mutants.args(["--build-timeout".to_owned(), BUILD_TIME.as_secs().to_string()]);
         mutants.arg("--").args_of(self.tests)
