@@ -262,6 +262,18 @@ fn a_compact_frame_lets_go_of_the_read_buffer() {
 }
 
 #[test]
+fn a_string_is_encoded_with_one_allocation_of_little_more_than_its_size() {
+    for len in [10, 1000, 100_000] {
+        let text = "x".repeat(len);
+        for frame in [Frame::bulk(text.clone()), Frame::error(text.clone()), Frame::BlobError(text.into())] {
+            let info = measure(|| frame.encode(&mut BytesMut::new()));
+            assert_eq!(info.count_total, 1, "{len} bytes");
+            assert!(info.bytes_total <= len as u64 + 32, "{info:?}");
+        }
+    }
+}
+
+#[test]
 fn commands_are_encoded_without_allocating_and_built_with_one_allocation() {
     let (key, value) = ([b'k'; 16], [b'v'; 64]);
     let mut buf = BytesMut::with_capacity(1024);
