@@ -44,6 +44,18 @@ fn large_strings_are_decoded_without_allocating() {
 }
 
 #[test]
+fn memory_for_a_large_string_is_allocated_once_when_its_length_is_known() {
+    for len in [100_000, 1 << 20, 2_000_000] {
+        let wire = format!("${len}\r\n{}\r\n", "x".repeat(len));
+        let mut decoder = Decoder::new(Limits::default());
+        decoder.buffer();
+        let info = measure(|| assert_eq!(pass(&mut decoder, wire.as_bytes(), 16 << 10), 1));
+        // With room for a read behind the string, and a block of 64 KiB for what follows.
+        assert!(info.bytes_total < len as u64 + (100 << 10), "{len} bytes: {info:?}");
+    }
+}
+
+#[test]
 fn an_aggregate_is_decoded_with_one_allocation() {
     let aggregates = [
         "*3\r\n:1\r\n$2\r\nab\r\n_\r\n".to_owned(),
@@ -168,9 +180,10 @@ fn an_ok_keeps_no_memory_alive() {
 fn the_buffer_has_room_for_a_read_at_any_time() {
     let small = "$5\r\nhello\r\n*2\r\n:1\r\n+PONG\r\n".repeat(4_000);
     let large = format!("${}\r\n{}\r\n", 300_000, "x".repeat(300_000));
-    for wire in [small.clone(), large.clone() + &small + &large] {
+    let line = format!("+{}\r\n", "x".repeat(300_000));
+    for wire in [small.clone(), large.clone() + &small + &large, line] {
         for read in [100, 1448, 10_000, 16 << 10, 64 << 10] {
-            let mut decoder = Decoder::new(Limits::default());
+            let mut decoder = Decoder::new(Limits::default().line_bytes(usize::MAX));
             for read in wire.as_bytes().chunks(read) {
                 let buffer = decoder.buffer();
                 assert!(buffer.capacity() - buffer.len() >= 16 << 10, "reads of {}", read.len());
@@ -259,6 +272,18 @@ fn a_compact_frame_lets_go_of_the_read_buffer() {
     });
     assert!(kept.is_some());
     assert!(info.bytes_current < 200, "{info:?}");
+}
+
+#[test]
+fn a_string_is_encoded_with_one_allocation_of_little_more_than_its_size() {
+    for len in [10, 1000, 100_000] {
+        let text = "x".repeat(len);
+        for frame in [Frame::bulk(text.clone()), Frame::error(text.clone()), Frame::BlobError(text.into())] {
+            let info = measure(|| frame.encode(&mut BytesMut::new()));
+            assert_eq!(info.count_total, 1, "{len} bytes");
+            assert!(info.bytes_total <= len as u64 + 32, "{info:?}");
+        }
+    }
 }
 
 #[test]
