@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use hitless_conformance::clock;
+use hitless_conformance::net::names::Names;
 use hitless_conformance::net::{self, tcp::TcpServer};
 use hitless_conformance::server::Server;
 use hitless_conformance::world::{Finished, Setup, Ticket, World};
@@ -18,7 +18,7 @@ use hitless_core::request::{Outcome, Request, SendError};
 use hitless_core::{Decoder, Frame, Limits};
 use hitless_embed::{CallError, Pool, Said, frame};
 use redis::io::AsyncDNSResolver;
-use redis::{ErrorKind, RedisError, RedisFuture};
+use redis::{RedisError, RedisFuture};
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::AbortHandle;
@@ -119,16 +119,17 @@ impl World for RedisRsWorld {
     }
 
     fn set_name(&mut self, host: &str, addresses: Vec<IpAddr>) {
-        self.names.with(|names| names.addresses.insert(host.to_owned(), addresses));
+        self.names.set(host, addresses);
     }
 
     fn lookups(&self, host: &str) -> usize {
-        self.names.with(|names| names.lookups.get(host).copied().unwrap_or(0))
+        self.names.lookups(host)
     }
 
     fn connect(&mut self, settings: ConfigBuilder) -> Result<(), ConnectError> {
         let config = settings.build().expect("the settings of a case fit together");
-        let connecting = Pool::connect(config, self.names.clone(), self.observer.clone(), self.seed());
+        let connecting =
+            Pool::connect(config, CaseNames(self.names.clone()), self.observer.clone(), self.seed());
         let result = self.runtime.block_on(connecting).map(|pool| self.pool = Some(pool));
         self.collect();
         result
@@ -249,34 +250,17 @@ async fn perform(pool: &Pool, request: &Request) -> Outcome {
 }
 
 /// Names that the case decides on.
-#[derive(Clone, Default)]
-struct Names(Arc<Mutex<Answers>>);
+struct CaseNames(Names);
 
-#[derive(Default)]
-struct Answers {
-    addresses: BTreeMap<String, Vec<IpAddr>>,
-    lookups: BTreeMap<String, usize>,
-}
-
-impl Names {
-    fn with<T>(&self, act: impl FnOnce(&mut Answers) -> T) -> T {
-        act(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-}
-
-impl AsyncDNSResolver for Names {
+impl AsyncDNSResolver for CaseNames {
     fn resolve<'a, 'b: 'a>(
         &'a self,
         host: &'b str,
         port: u16,
     ) -> RedisFuture<'a, Box<dyn Iterator<Item = SocketAddr> + Send + 'a>> {
         Box::pin(async move {
-            let addresses = self.with(|names| {
-                *names.lookups.entry(host.to_owned()).or_default() += 1;
-                names.addresses.get(host).cloned()
-            });
-            let addresses = addresses.ok_or_else(|| RedisError::from((ErrorKind::Io, "no such name")))?;
-            let addresses = addresses.into_iter().map(move |ip| SocketAddr::new(ip, port));
+            let addresses = self.0.look_up(host).map_err(RedisError::from)?.into_iter();
+            let addresses = addresses.map(move |ip| SocketAddr::new(ip, port));
             Ok(Box::new(addresses) as Box<dyn Iterator<Item = SocketAddr> + Send + 'a>)
         })
     }
