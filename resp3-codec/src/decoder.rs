@@ -76,8 +76,9 @@ impl Decoder {
     /// When the bytes are not RESP or exceed a limit. Final: every later call returns the same error.
     #[inline]
     pub fn poll_frame(&mut self) -> Result<Option<Frame>, DecodeError> {
-        // The commonest replies, built right where they are returned: moving a frame costs more than decoding it.
-        if self.at < self.chunk.len() && self.stack.is_empty() {
+        // The commonest replies, built right where they are returned: moving a frame costs more than decoding it. Between
+        // calls nothing is open while the chunk has more, because only the end of the chunk interrupts a frame.
+        if self.at < self.chunk.len() {
             self.frame_start = self.offset + self.at as u64;
             let cursor = self.cursor();
             if let Some(used) = cursor.ok() {
