@@ -76,8 +76,9 @@ impl Decoder {
     /// When the bytes are not RESP or exceed a limit. Final: every later call returns the same error.
     #[inline]
     pub fn poll_frame(&mut self) -> Result<Option<Frame>, DecodeError> {
-        // The commonest replies, built right where they are returned: moving a frame costs more than decoding it.
-        if self.at < self.chunk.len() && self.stack.is_empty() {
+        // The commonest replies, built right where they are returned: moving a frame costs more than decoding it. Between
+        // calls nothing is open while the chunk has more, because only the end of the chunk interrupts a frame.
+        if self.at < self.chunk.len() {
             self.frame_start = self.offset + self.at as u64;
             let cursor = self.cursor();
             if let Some(used) = cursor.ok() {
@@ -108,7 +109,7 @@ impl Decoder {
             match self.advance() {
                 Ok(true) => return Ok(Some(self.stack.take())),
                 Ok(false) => {}
-                Err(Stop::Incomplete { need }) => self.park(need),
+                Err(Stop::Incomplete { need }) => self.park(need)?,
                 Err(Stop::Fault(fault)) => return Err(self.fail(fault.0, fault.1)),
             }
         }
@@ -204,13 +205,7 @@ impl Decoder {
         if self.searched > 0
             && let Some(searched) = unterminated(unread, self.searched)
         {
-            self.searched = searched;
-            let allowed = self.limits.line_bytes;
-            // The type byte is not part of the line, and a CR at the end is not searched yet.
-            if searched - 1 > allowed {
-                let kind = DecodeErrorKind::Limit { limit: Limit::LineBytes, allowed: allowed as u64 };
-                return Err(self.fail(kind, 0));
-            }
+            self.line_goes_on(searched)?;
             return Ok(false);
         }
         self.searched = 0;
@@ -221,16 +216,31 @@ impl Decoder {
 
     /// Puts the rest of the chunk in front of what arrives next: an incomplete element, `need` bytes long if that
     /// is known.
-    fn park(&mut self, need: usize) {
+    fn park(&mut self, need: usize) -> Result<(), DecodeError> {
         let tail = &self.chunk[self.at..];
         self.need = need.max(tail.len() + 1);
-        self.searched = match tail {
-            // Only text can be long. Everything else is short, and parsed again when more of it has arrived.
-            [b'+' | b'-' | b'(' | b',', ..] => unterminated(tail, 1).unwrap_or(tail.len()),
-            _ => 0,
-        };
-        self.buffer.put_back(tail, need);
+        self.searched = 0;
+        // Only text can be long. Everything else is short, and parsed again when more of it has arrived.
+        if let [b'+' | b'-' | b'(' | b',', ..] = tail
+            && let Some(searched) = unterminated(tail, 1)
+        {
+            self.line_goes_on(searched)?;
+        }
+        self.buffer.put_back(&self.chunk[self.at..], need);
         self.drop_chunk();
+        Ok(())
+    }
+
+    /// Remembers how much of a line holds no end, unless that is too much already.
+    fn line_goes_on(&mut self, searched: usize) -> Result<(), DecodeError> {
+        self.searched = searched;
+        let allowed = self.limits.line_bytes;
+        // The type byte is not part of the line, and a CR at the end is not searched yet.
+        if searched - 1 > allowed {
+            let kind = DecodeErrorKind::Limit { limit: Limit::LineBytes, allowed: allowed as u64 };
+            return Err(self.fail(kind, 0));
+        }
+        Ok(())
     }
 
     /// Steps over an element that is decoded.

@@ -53,11 +53,14 @@ fn lines_end_at_the_limit() {
 /// INV-14
 #[test]
 fn a_line_without_end_is_refused_once_it_is_too_long() {
-    let (_, error) = try_decode_cut(b"+abcde", &[], Limits::default().line_bytes(4));
-    assert_eq!(error, None, "within the chunk it may still end");
-    let (_, error) = try_decode_cut(b"+abcdefgh", &[4, 6], Limits::default().line_bytes(4));
-    let kind = error.map(|error| (error.kind(), error.offset()));
-    assert_eq!(kind, Some((DecodeErrorKind::Limit { limit: Limit::LineBytes, allowed: 4 }, 0)));
+    let limits = Limits::default().line_bytes(4);
+    let (_, error) = try_decode_cut(b"+abcd\r", &[], limits);
+    assert_eq!(error, None, "it may still end");
+    for cuts in [&[][..], &[4], &[4, 6]] {
+        let (_, error) = try_decode_cut(b"+abcdefgh", cuts, limits);
+        let kind = error.map(|error| (error.kind(), error.offset()));
+        assert_eq!(kind, Some((DecodeErrorKind::Limit { limit: Limit::LineBytes, allowed: 4 }, 0)));
+    }
 }
 
 /// INV-14
