@@ -14,8 +14,8 @@
 //! # Embedding the coordinator
 //!
 //! Your client goes on doing what it does: encoding, decoding, pairing replies with requests, its own handshake. It
-//! loses one decision, where and when to connect, and learns to move a connection that works. The life of a slot, with
-//! what is told on the left and what is to be obeyed on the right:
+//! loses one decision, where and when to connect, and learns to move a connection that works. The life of a slot of your
+//! pool, with what you tell on the left and what you obey on the right:
 //!
 //! ```text
 //! open                         Resolve   the configured name
@@ -31,49 +31,80 @@
 //! handle_drained               Close
 //! ```
 //!
-//! And the whole of it, but for the network:
+//! The example below is all of it but the network, on which not everything succeeds: a dial fails, a connection is lost,
+//! the dial of a move fails, and a connection is lost while its successor is being dialled.
 //!
 //! ```
-//! use std::collections::BTreeSet;
 //! use std::sync::Arc;
-//! use std::time::Instant;
+//! use std::time::{Duration, Instant};
 //!
-//! use hitless_core::endpoint::{Endpoint, Peer};
+//! use hitless_core::coordinator::{Redial, Replacement, Role};
+//! use hitless_core::endpoint::{Endpoint, Peer, Target};
+//! use hitless_core::error::{CloseCause, ConnectError};
+//! use hitless_core::guide::{Reconnect, Rng};
 //! use hitless_core::handshake::{OptIn, Probe};
 //! use hitless_core::ids::ConnId;
 //! use hitless_core::notification::Notification;
 //! use hitless_core::{Config, Coordinator, Directive, Frame};
 //! # use std::collections::{BTreeMap, VecDeque};
+//! # use std::io;
 //!
-//! /// Your pool, here of one slot.
+//! /// Your pool, here of one slot. A larger one has `serving`, `reopen_at` and `reconnect` for each slot, and notes the slot of
+//! /// each connection: the one that `open` was for, or the slot of the connection that `replaces` in `Dial` names.
 //! struct Pool {
 //!     coordinator: Coordinator,
 //!     /// Where new requests go.
 //!     serving: Option<ConnId>,
-//!     /// Old connections that still owe replies; yours know how many.
-//!     draining: BTreeSet<ConnId>,
+//!     /// When to open a connection again.
+//!     reopen_at: Option<Instant>,
+//!     reconnect: Reconnect,
+//!     rng: Rng,
 //! }
 //!
 //! impl Pool {
+//!     fn open(&mut self, now: Instant) {
+//!         self.coordinator.open(now, Role::Shared);
+//!     }
+//!
 //!     /// Called after every fact, until the coordinator has no more to say.
 //!     fn obey(&mut self, now: Instant, network: &mut Network) {
 //!         while let Some(directive) = self.coordinator.poll_directive() {
 //!             match directive {
 //!                 Directive::Resolve { conn, host } => network.look_up(conn, &host),
-//!                 Directive::Dial { conn, target, probe, .. } => network.dial(conn, target.address, probe),
-//!                 Directive::Serve { conn } => self.serving = Some(conn),
-//!                 Directive::CutOver { to, .. } => self.serving = Some(to),
-//!                 Directive::Drain { conn, .. } => {
-//!                     self.draining.insert(conn);
-//!                 }
+//!                 Directive::Dial { conn, target, probe, .. } => network.dial(conn, target, probe),
+//!                 Directive::Serve { conn } => self.serve(conn),
+//!                 Directive::CutOver { to, .. } => self.serve(to),
+//!                 Directive::Drain { conn, .. } => network.await_replies(conn),
 //!                 Directive::Close { conn, .. } => network.close(conn),
-//!                 Directive::Failed { redial, .. } => network.reopen_later(redial),
+//!                 Directive::Failed { redial, .. } => self.reopen(now, redial),
+//!                 Directive::Lost { replacement, .. } => {
+//!                     self.serving = None;
+//!                     match replacement {
+//!                         Replacement::Missing => self.reopen(now, Redial::AfterPause),
+//!                         Replacement::Ready(to) => self.serve(to),
+//!                         _ => {} // it is being dialled: `CutOver` or `Failed` follows
+//!                     }
+//!                 }
 //!                 Directive::OptIn { conn } => network.opt_in(conn),
-//!                 Directive::Windows { .. } => { /* ask `relaxed` for requests in flight */ }
+//!                 Directive::Windows { .. } => { /* ask `relaxed` for the requests in flight */ }
 //!                 Directive::Emit(event) => println!("{}", event.line(now)),
-//!                 _ => {} // said only to those who ask for it
+//!                 _ => {} // said only to those who review notifications or hold connections
 //!             }
 //!         }
+//!     }
+//!
+//!     fn serve(&mut self, conn: ConnId) {
+//!         self.serving = Some(conn);
+//!         self.reconnect.reset();
+//!     }
+//!
+//!     fn reopen(&mut self, now: Instant, redial: Redial) {
+//!         let pause = match redial {
+//!             Redial::AtOnce => Duration::ZERO,
+//!             Redial::AfterPause => self.reconnect.next(&mut self.rng),
+//!             Redial::Hopeless => Reconnect::CAP, // your users want to know
+//!         };
+//!         self.reopen_at = Some(now + pause);
 //!     }
 //!
 //!     /// Called for whatever your connections, timers and lookups report.
@@ -83,71 +114,117 @@
 //!             Fact::Resolved(conn, answer) => coordinator.handle_resolved(now, conn, answer),
 //!             Fact::Connected(conn, peer) => coordinator.handle_connected(now, conn, peer),
 //!             Fact::Ready(conn, opt_in) => coordinator.handle_ready(now, conn, opt_in),
+//!             Fact::DialFailed(conn, error) => coordinator.handle_dial_failed(now, conn, error),
+//!             Fact::Closed(conn, cause) => coordinator.handle_closed(now, conn, cause),
 //!             Fact::OptedIn(conn, opt_in) => coordinator.handle_opt_in(now, conn, opt_in),
 //!             Fact::Push(conn, elements) => match Notification::parse(&elements) {
 //!                 Ok(Some(notification)) => coordinator.handle_notification(now, conn, &notification),
 //!                 Ok(None) => { /* not about maintenance: yours */ }
 //!                 Err(malformed) => eprintln!("{malformed}"),
 //!             },
-//!             Fact::AllAnswered(conn) if self.draining.remove(&conn) => coordinator.handle_drained(now, conn),
-//!             Fact::AllAnswered(_) => {}
-//!             Fact::TimeIsUp => coordinator.handle_timeout(now),
+//!             Fact::AllAnswered(conn) => coordinator.handle_drained(now, conn),
+//!             Fact::TimeIsUp => {
+//!                 coordinator.handle_timeout(now);
+//!                 if self.reopen_at.take_if(|at| *at <= now).is_some() {
+//!                     self.open(now);
+//!                 }
+//!             }
 //!         }
+//!     }
+//!
+//!     /// When to say `TimeIsUp`.
+//!     fn poll_timeout(&self) -> Option<Instant> {
+//!         self.coordinator.poll_timeout().into_iter().chain(self.reopen_at).min()
 //!     }
 //! }
 //!
 //! # enum Fact {
-//! #     Resolved(ConnId, Result<Vec<std::net::IpAddr>, std::io::ErrorKind>),
-//! #     Connected(ConnId, Peer),
-//! #     Ready(ConnId, OptIn),
-//! #     OptedIn(ConnId, OptIn),
-//! #     Push(ConnId, Vec<Frame>),
-//! #     AllAnswered(ConnId),
-//! #     TimeIsUp,
+//! #     Resolved(ConnId, Result<Vec<std::net::IpAddr>, io::ErrorKind>),
+//! #     Connected(ConnId, Peer), Ready(ConnId, OptIn),
+//! #     DialFailed(ConnId, ConnectError),
+//! #     Closed(ConnId, CloseCause),
+//! #     OptedIn(ConnId, OptIn), Push(ConnId, Vec<Frame>), AllAnswered(ConnId), TimeIsUp,
 //! # }
-//! # /// A network on which everything succeeds at once, and whose first node retires.
-//! # #[derive(Default)]
-//! # struct Network { facts: VecDeque<Fact>, peers: BTreeMap<ConnId, Peer> }
+//! # /// A network in virtual time, on which each dial has the fate that the example is about.
+//! # struct Network { now: Instant, facts: VecDeque<Fact>, dials: Vec<String>, sockets: BTreeMap<ConnId, Peer> }
 //! # impl Network {
 //! #     fn look_up(&mut self, conn: ConnId, host: &str) {
 //! #         assert_eq!(host, "redis.example.com");
 //! #         self.facts.push_back(Fact::Resolved(conn, Ok(vec![[10, 0, 0, 1].into()])));
 //! #     }
-//! #     fn dial(&mut self, conn: ConnId, address: Peer, probe: Probe) {
+//! #     fn dial(&mut self, conn: ConnId, target: Target, probe: Probe) {
 //! #         assert_eq!(probe, Probe::OptIn);
-//! #         self.facts.push_back(Fact::Connected(conn, address.clone()));
-//! #         self.facts.push_back(Fact::Ready(conn, OptIn::Accepted));
-//! #         if self.peers.is_empty() {
-//! #             let elements = ["MOVING", "7", "15", "10.0.0.2:6379"].map(Frame::bulk).to_vec();
-//! #             self.facts.push_back(Fact::Push(conn, elements));
-//! #         } else {
-//! #             self.facts.extend(self.peers.keys().map(|old| Fact::AllAnswered(*old)));
+//! #         assert_eq!(target.server_name.as_deref(), Some("redis.example.com"));
+//! #         let (older, peer) = (self.sockets.keys().next().copied(), target.address);
+//! #         self.dials.push(peer.to_string());
+//! #         let number = self.dials.len();
+//! #         if [1, 4].contains(&number) {
+//! #             let error = ConnectError::Connect(io::ErrorKind::ConnectionRefused);
+//! #             return self.facts.push_back(Fact::DialFailed(conn, error));
 //! #         }
-//! #         self.peers.insert(conn, address);
+//! #         self.sockets.insert(conn, peer.clone());
+//! #         self.facts.push_back(Fact::Connected(conn, peer));
+//! #         if number == 5 {
+//! #             self.end(older.unwrap());
+//! #         }
+//! #         self.facts.push_back(Fact::Ready(conn, OptIn::Accepted));
+//! #         match number {
+//! #             2 => self.end(conn),
+//! #             3 => self.announce(conn, "7", "10.0.0.2:6379"),
+//! #             5 => self.announce(conn, "8", "10.0.0.3:6379"),
+//! #             _ => {}
+//! #         }
 //! #     }
+//! #     fn end(&mut self, conn: ConnId) {
+//! #         self.sockets.remove(&conn);
+//! #         self.facts.push_back(Fact::Closed(conn, CloseCause::ByServer));
+//! #     }
+//! #     fn announce(&mut self, conn: ConnId, seq: &'static str, target: &'static str) {
+//! #         self.facts.push_back(Fact::Push(conn, ["MOVING", seq, "15", target].map(Frame::bulk).to_vec()));
+//! #     }
+//! #     fn await_replies(&mut self, conn: ConnId) { self.facts.push_back(Fact::AllAnswered(conn)); }
 //! #     fn opt_in(&mut self, conn: ConnId) { self.facts.push_back(Fact::OptedIn(conn, OptIn::Accepted)); }
-//! #     fn close(&mut self, conn: ConnId) { self.peers.remove(&conn); }
-//! #     fn reopen_later(&mut self, _: hitless_core::coordinator::Redial) {}
-//! #     fn wait(&mut self, _: Option<Instant>) -> Option<Fact> { self.facts.pop_front() }
+//! #     fn close(&mut self, conn: ConnId) { self.sockets.remove(&conn); }
+//! #     fn wait(&mut self, until: Option<Instant>) -> Option<Fact> {
+//! #         if self.facts.is_empty() && self.dials.len() < 6 {
+//! #             self.now = until.expect("a dial is to come");
+//! #             self.facts.push_back(Fact::TimeIsUp);
+//! #         }
+//! #         self.facts.pop_front()
+//! #     }
 //! # }
 //! # #[expect(clippy::disallowed_methods)]
-//! # fn clock() -> Instant { Instant::now() }
+//! # let now = Instant::now();
+//! # let mut network = Network { now, facts: VecDeque::new(), dials: Vec::new(), sockets: BTreeMap::new() };
 //! let config = Arc::new(Config::builder(Endpoint::parse("redis.example.com", 6379)?).pool_size(1).build()?);
-//! let mut pool = Pool { coordinator: Coordinator::new(config, 42), serving: None, draining: BTreeSet::new() };
-//! let mut network = Network::default();
+//! let mut pool = Pool {
+//!     coordinator: Coordinator::new(config, 42),
+//!     serving: None,
+//!     reopen_at: None,
+//!     reconnect: Reconnect::new(),
+//!     rng: Rng::new(43),
+//! };
 //!
-//! pool.coordinator.open(clock(), Role::Shared); // once for each slot
-//! pool.obey(clock(), &mut network);
-//! while let Some(fact) = network.wait(pool.coordinator.poll_timeout()) {
-//!     let now = clock();
-//!     pool.hear(now, fact);
-//!     pool.obey(now, &mut network);
+//! pool.open(network.now); // once for each slot
+//! pool.obey(network.now, &mut network);
+//! while let Some(fact) = network.wait(pool.poll_timeout()) {
+//!     pool.hear(network.now, fact);
+//!     pool.obey(network.now, &mut network);
 //! }
 //!
-//! // The server has announced that 10.0.0.1 retires: its successor serves, and it is gone.
-//! let serving = pool.serving.and_then(|conn| pool.coordinator.peer(conn));
-//! assert_eq!(serving.map(Peer::to_string).as_deref(), Some("10.0.0.2:6379"));
-//! assert_eq!(network.peers.len(), 1);
+//! assert_eq!(
+//!     network.dials,
+//!     [
+//!         "10.0.0.1:6379", // `open`. The dial fails: `Failed`, so the pool opens another one after a pause
+//!         "10.0.0.1:6379", // `open`. It serves and is lost: `Lost` with `Missing`, so another one after a pause
+//!         "10.0.0.1:6379", // `open`. It serves, and the server says that 10.0.0.1 retires
+//!         "10.0.0.2:6379", // The dial of the move fails. The pool hears nothing, and the old connection serves
+//!         "10.0.0.2:6379", // The coordinator dials again; the old connection is lost: `Lost` with `Dialing`, then `CutOver`
+//!         "10.0.0.3:6379", // 10.0.0.2 retires in its turn: `CutOver`, `Drain`, `Close`
+//!     ]
+//! );
+//! // One connection is left, and it serves.
+//! assert_eq!(network.sockets.keys().copied().collect::<Vec<_>>(), Vec::from_iter(pool.serving));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
@@ -155,35 +232,75 @@
 //!
 //! | fact | method | when |
 //! |---|---|---|
-//! | a slot of the pool is empty | [`open`] | at the start; and when a connection was lost or `Failed`, after a pause ([`Reconnect`] says how long), unless a dial that replaces it is under way |
-//! | a name was looked up | [`handle_resolved`] | in answer to `Resolve` |
+//! | a slot of the pool is empty | [`open`] | at the start, and after `Failed` and `Lost` with `Missing` (see [below](#when-a-connection-is-lost-or-a-dial-fails)) |
+//! | a name was looked up, or could not be | [`handle_resolved`] | in answer to `Resolve` |
 //! | a socket is connected | [`handle_connected`] | before the handshake, with the *peer*: the address that it is connected to |
 //! | the handshake is done | [`handle_ready`] | with what became of the opt-in |
-//! | the dial or the handshake failed | [`handle_dial_failed`] | at once; if the link died between the opt-in and its answer, [`handle_lost_at_opt_in`] |
-//! | an opt-in was answered | [`handle_opt_in`] | in answer to `OptIn` |
-//! | a maintenance notification | [`handle_notification`] | before the frame behind it is looked at, from the handshake on |
-//! | everything is answered | [`handle_drained`] | only after `Drain` |
+//! | the dial or the handshake failed | [`handle_dial_failed`] | at once; if the link died between the opt-in and its answer, [`handle_lost_at_opt_in`] instead |
+//! | an opt-in on a serving connection was answered | [`handle_opt_in`] | in answer to `OptIn` |
+//! | a maintenance notification arrived | [`handle_notification`] | before you look at the frame behind it, from `handle_connected` on |
+//! | everything is answered | [`handle_drained`] | after `Drain` |
+//! | a user has switched | [`handle_switched`] | in answer to `Successor` |
 //! | a connection is gone | [`handle_closed`] | if the server or the network ended it |
-//! | you close a connection | [`release`] | if it was your decision; `Close` needs no answer |
+//! | you close a connection | [`release`] | if it was your decision, and you want nothing in its place. `Close` needs no answer |
 //! | it is time | [`handle_timeout`] | at [`poll_timeout`], or whenever you like |
 //!
 //! ## What to obey
 //!
 //! | directive | do |
 //! |---|---|
-//! | [`Resolve`] | look the name up, without blocking the loop |
-//! | [`Dial`] | connect to exactly this address and do your handshake; over TLS check the certificate by `server_name`, or by the address if there is none. `replaces` names the connection whose slot the new one is for |
+//! | [`Resolve`] | look the name up, without blocking the loop. The id may be new to you: moves look names up as well |
+//! | [`Dial`] | connect to exactly the address of `target` and do your handshake. Over TLS check the certificate by the target's `server_name`, or by the address if there is none. `replaces` names the connection whose slot the new one is for; without it the id is one that `open` has returned |
 //! | [`Serve`] | give the connection requests |
-//! | [`CutOver`] | in one step: new requests go to `to` instead of `from`, and so do those that `from` has not written, in order |
+//! | [`CutOver`] | in one step: new requests go to `to` instead of `from`, and so do those that `from` has not written, in order. `from` may be lost already |
 //! | [`Drain`] | give the connection nothing more; say `handle_drained` when its last reply is in, at once if it owes none |
-//! | [`Close`] | stop dialling, or close the socket. What it still carries has no reply: say that it may have run |
-//! | [`Failed`] | nothing came of `conn`: [`open`] another one when [`Redial`] says so |
-//! | [`OptIn`](crate::Directive::OptIn) | opt in on a connection that serves: its server has come to support notifications |
+//! | [`Close`] | stop resolving or dialling, or close the socket; do nothing if you have none by that id. What the connection still carries has no reply: say that it may have run |
+//! | [`Failed`] | nothing came of `conn`: [`open`] another one when [`Redial`] says so. If you have not reported a failure yourself, `Close` follows for what you have of it |
+//! | [`Lost`] | the connection was serving: take it out of your pool, and [`open`] another one after a pause if the replacement is [`Missing`], only then |
+//! | [`Successor`] | switch, and say `handle_switched`; only for connections that you [hold](#connections-that-somebody-holds) |
+//! | [`OptIn`](crate::Directive::OptIn) | opt in on a connection that serves, when nothing is under way there: its server has come to support notifications |
 //! | [`Windows`] | ask [`relaxed`] what the timeouts in flight are now; they only ever grow |
 //!
-//! A dial that replaces a connection and fails is repeated by the coordinator, in time, under another id: you report the
-//! failure, drop what you have of it, and have nothing to open. If the old connection is lost meanwhile, the dial is its
-//! slot's: it ends in `CutOver`, or in `Failed` like any other.
+//! ## When a connection is lost or a dial fails
+//!
+//! A pool that opens a connection too often leaks sockets; one that does not open it loses a slot for good. The
+//! coordinator says which it is:
+//!
+//! | what happened | you tell | then |
+//! |---|---|---|
+//! | a connection that you opened could not be established | [`handle_dial_failed`], or an error in [`handle_resolved`] | `Failed` |
+//! | the dial of a move failed, and the old connection serves | [`handle_dial_failed`] | nothing. The coordinator dials again under another id, a few times while there is time; after that the old connection serves until the server closes it |
+//! | the dial of a move failed, and the old connection is lost already | [`handle_dial_failed`] | `Failed` |
+//! | an attempt took too long, led to an address that retires, or was refused the opt-in in the mode `enabled` | no failure | `Failed` or nothing, as in the rows above, then `Close` |
+//! | a connection that serves is lost | [`handle_closed`] | `Lost` |
+//! | a connection that drains is lost | [`handle_closed`] | nothing: its successor serves |
+//! | a successor is lost before you have switched to it | [`handle_closed`] | nothing, as when the dial of a move failed; perhaps another `Successor` |
+//!
+//! [`Lost`] says what is there in the place of the connection. With [`Missing`] there is nothing. With [`Dialing`] the
+//! successor is under way, and `CutOver` or `Failed` follows for it. With [`Ready`] the successor serves from now on; that
+//! is said of connections that you hold.
+//!
+//! So you open a slot again after each `Failed` and after each `Lost` with `Missing`, and never otherwise. Drop what you keep
+//! under an id when you report its end, even if no directive follows, and when `Close`, `Failed` or `Lost` names it.
+//! [`Reconnect`] says how long to pause; reset it when a connection serves.
+//!
+//! ## Connections that somebody holds
+//!
+//! [`open`] takes a [`Role`]. Use `Role::Shared` for connections that carry the requests of many callers: the coordinator
+//! replaces them at once. Use `Role::Held` for a connection whose state a user relies on: a lease with WATCH or MULTI, a
+//! command that blocks, a subscription. It is warned of maintenance and has timeouts relaxed like any other, but when its
+//! successor is ready you are asked ([`Successor`]) and `from` stays in use:
+//!
+//! * Before you switch, give `to` the state that the user needs: subscribe to the same channels, run the same setup.
+//! * Say [`handle_switched`] when the user has done with `from`: the transaction is over, the blocking command has its
+//!   reply, the messages come in on `to`. `CutOver` and `Drain` follow. A subscription owes no replies, so say
+//!   `handle_drained` once you no longer read its messages.
+//! * If you have not switched at `until`, the coordinator says `Close` for `from` and `Lost` with `Ready`. The state of `from`
+//!   is gone: tell the user.
+//! * `Close` for `to` means that a newer move leads elsewhere: go on with `from`. Another `Successor` may follow.
+//!
+//! A successor has the role of the connection that it replaces. When a user gives a lease back, [`release`] the connection:
+//! the coordinator gives up what was under way to replace it.
 //!
 //! ## What may be repeated
 //!
@@ -192,8 +309,8 @@
 //!
 //! ## What to ignore
 //!
-//! [`Emit`] is for logs and figures: nothing depends on it. `until` in `Dial` and `Drain` is for those who show it; the
-//! coordinator watches the time and says `Close`. [`Review`] and [`Reviewed`] are said only after
+//! [`Emit`] is for logs and figures: nothing depends on it. `until` in `Dial`, `Drain` and `Successor` need not be watched;
+//! the coordinator does that and says `Close`. [`Review`] and [`Reviewed`] are said only after
 //! [`review_notifications`]. [`handle_ending`] is for loops that see the end of a stream before they have read what stands
 //! in front of it. Facts about connections that are forgotten, and answers that come too late, do nothing: send them, or
 //! do not.
@@ -251,6 +368,7 @@
 //! [`handle_opt_in`]: crate::Coordinator::handle_opt_in
 //! [`handle_drained`]: crate::Coordinator::handle_drained
 //! [`handle_closed`]: crate::Coordinator::handle_closed
+//! [`handle_switched`]: crate::Coordinator::handle_switched
 //! [`handle_ending`]: crate::Coordinator::handle_ending
 //! [`handle_timeout`]: crate::Coordinator::handle_timeout
 //! [`poll_timeout`]: crate::Coordinator::poll_timeout
@@ -264,6 +382,12 @@
 //! [`Drain`]: crate::Directive::Drain
 //! [`Close`]: crate::Directive::Close
 //! [`Failed`]: crate::Directive::Failed
+//! [`Lost`]: crate::Directive::Lost
+//! [`Successor`]: crate::Directive::Successor
+//! [`Role`]: crate::coordinator::Role
+//! [`Missing`]: crate::coordinator::Replacement::Missing
+//! [`Dialing`]: crate::coordinator::Replacement::Dialing
+//! [`Ready`]: crate::coordinator::Replacement::Ready
 //! [`Windows`]: crate::Directive::Windows
 //! [`Emit`]: crate::Directive::Emit
 //! [`Review`]: crate::Directive::Review

@@ -13,9 +13,13 @@
 //! * A **move** is what one MOVING starts: an address, the *source*, is retired. It owns a **handoff** per connection to
 //!   that address. The first, the *scout*, dials the target while every old connection goes on serving; when it has
 //!   arrived the others follow, a few at a time.
+//! * A **target** is what is dialled: an address, and the name by which the server there is verified over TLS
+//!   ([`Target`](endpoint::Target)).
 //! * **Cut-over** is the instant at which a pool slot's requests go to the new connection instead of the old one; those
 //!   not yet written go along, in order. Those written are answered on the old connection, which is then closed: it
 //!   **drains**.
+//! * A **held** connection has a state that somebody relies on, such as a watched key or a subscription. Its owner decides
+//!   when it is cut over ([`Role`](coordinator::Role)); the [`Client`] has none.
 //!
 //! # Three machines
 //!

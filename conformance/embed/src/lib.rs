@@ -16,11 +16,22 @@
 //! | `shared.rs` | the lock, the timer, and the ways in for facts |
 //! | `runtime.rs` | time, tasks and names, from tokio |
 //!
-//! One thing is as redis-rs has it, and not as the client of hitless does it: a request that was handed to a connection
-//! before its cut-over leaves by that connection, which then drains, instead of moving along.
+//! | `tests/world/mod.rs` | the pool as the suite of `hitless-conformance` sees it; `tests/conformance.rs` says which cases are declined, and why |
+//!
+//! The [guide](hitless_core::guide) explains what is told and obeyed here. A client of your own will differ in this:
+//!
+//! * All connections are shared ([`Role::Shared`]). Leases for transactions, blocking commands and subscriptions would be
+//!   held ([`Role::Held`]), and the pool would obey `Directive::Successor`.
+//! * The connections are plain TCP. Over TLS, a dial checks the server's certificate by the target's `server_name`.
+//! * redis-rs writes a request as soon as it has it. So a request that was handed to a connection before its cut-over leaves
+//!   by that connection, which then drains. A client with a queue of its own moves what is not written yet to the new
+//!   connection, as `CutOver` says.
+//! * redis-rs does not report that the end of a connection stands behind a push, so nobody calls `handle_ending`.
 //!
 //! [`Coordinator`]: hitless_core::Coordinator
 //! [`MultiplexedConnection`]: redis::aio::MultiplexedConnection
+//! [`Role::Held`]: hitless_core::coordinator::Role::Held
+//! [`Role::Shared`]: hitless_core::coordinator::Role::Shared
 
 mod dial;
 mod pool;

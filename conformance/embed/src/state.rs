@@ -42,8 +42,6 @@ pub(crate) struct State {
 pub(crate) struct Slot {
     /// The one that new requests go to.
     serving: Option<ConnId>,
-    /// The one that is to take its place.
-    next: Option<ConnId>,
     retry_at: Option<Instant>,
     failures: u32,
     reconnect: Reconnect,
@@ -58,6 +56,8 @@ struct Link {
     connection: Option<MultiplexedConnection>,
     in_flight: usize,
     draining: bool,
+    /// It is to ask for notifications once it carries no request.
+    must_opt_in: bool,
     ended: Arc<OnceLock<CloseCause>>,
 }
 
@@ -100,7 +100,8 @@ impl State {
                 Directive::Resolve { conn, host } => {
                     shared.spawn_detached(|shared| dial::resolve(shared, conn, host));
                 }
-                // `until` is the coordinator's to watch: when it is over, it says `Close`.
+                // The coordinator watches `until` and says `Close` then. The target's `server_name` is for TLS, which this
+                // pool does not speak.
                 Directive::Dial { conn, target, probe, until: _, replaces } => {
                     self.dial(shared, now, conn, target.address, probe, replaces);
                 }
@@ -115,16 +116,12 @@ impl State {
                 Directive::Failed { conn, error, redial } => {
                     self.open_failed(shared, now, conn, error, redial)
                 }
-                Directive::Lost { conn, replacement } => {
-                    if let (Some(link), Replacement::Missing) = (self.links.get(&conn), replacement) {
-                        self.reopen(now, link.slot, Redial::AfterPause);
-                    }
-                }
-                Directive::OptIn { conn } => self.opt_in(shared, conn),
+                Directive::Lost { conn, replacement } => self.lost(now, conn, replacement),
+                Directive::OptIn { conn } => self.opt_in_when_idle(shared, conn),
                 // Requests in flight ask anew what their timeout is.
                 Directive::Windows { .. } => shared.changed.notify_waiters(),
                 Directive::Emit(event) => shared.emit(now, event),
-                // Reviews are for those who ask for them.
+                // Reviews are for those who ask for them, successors for those who hold connections.
                 _ => {}
             }
         }
@@ -161,7 +158,8 @@ impl State {
             }
         }
         self.obey(shared, now);
-        // The dial of a handoff ends in silence: the old connection goes on, and so does its move.
+        // No directive follows if this was the dial of a move and the old connection serves: the coordinator dials again
+        // under another id, or leaves the old connection where it is.
         self.end(conn, CloseCause::ByClient);
     }
 
@@ -169,6 +167,7 @@ impl State {
         let Some(slot) = self.links.get(&conn).map(|link| link.slot) else { return };
         self.vacate(slot, conn);
         self.coordinator.handle_closed(now, conn, cause);
+        // The link stays until `Lost` is obeyed, which asks for its slot.
         self.obey(shared, now);
         self.end(conn, cause);
     }
@@ -218,8 +217,13 @@ impl State {
         if self.closing {
             shared.changed.notify_waiters();
         }
-        if link.draining && link.in_flight == 0 {
+        if link.in_flight > 0 {
+            return;
+        }
+        if link.draining {
             self.coordinator.handle_drained(now, conn);
+        } else if link.must_opt_in {
+            self.opt_in_when_idle(shared, conn);
         }
     }
 
@@ -269,7 +273,6 @@ impl State {
     fn open(&mut self, now: Instant, slot: usize) {
         let conn = self.coordinator.open(now, Role::Shared);
         self.links.insert(conn, Link::new(slot));
-        self.slots[slot].next = Some(conn);
     }
 
     fn dial(
@@ -281,18 +284,24 @@ impl State {
         probe: Probe,
         replaces: Option<ConnId>,
     ) {
-        let of_its_own = self.links.get(&conn).map(|link| link.slot);
-        let of_predecessor = replaces.and_then(|from| self.links.get(&from)).map(|link| link.slot);
-        let Some(slot) = of_its_own.or(of_predecessor) else { return self.coordinator.release(now, conn) };
+        // A connection that was opened has a link; one that replaces another shares its slot. There is neither once the
+        // pool has closed all of them.
+        let known = self.links.get(&conn).or_else(|| self.links.get(&replaces?));
+        let Some(slot) = known.map(|link| link.slot) else { return self.coordinator.release(now, conn) };
         let link = self.links.entry(conn).or_insert_with(|| Link::new(slot));
         link.task = Some(shared.spawn(|shared| dial::dial(shared, conn, address, probe)));
-        self.slots[slot].next = Some(conn);
     }
 
-    /// The server has come to support notifications: the connection asks for them after all.
-    fn opt_in(&self, shared: &Shared, conn: ConnId) {
-        let connection = self.links.get(&conn).and_then(|link| link.connection.clone());
-        let Some((peer, connection)) = self.coordinator.peer(conn).cloned().zip(connection) else { return };
+    /// The server has come to support notifications: the connection asks for them after all, when it carries no request
+    /// that would be lost if the link did not survive the question.
+    fn opt_in_when_idle(&mut self, shared: &Shared, conn: ConnId) {
+        let Some(link) = self.links.get_mut(&conn) else { return };
+        link.must_opt_in = link.in_flight > 0;
+        if link.must_opt_in {
+            return;
+        }
+        let peer = self.coordinator.peer(conn).cloned();
+        let Some((peer, connection)) = peer.zip(link.connection.clone()) else { return };
         // It ends with the connection.
         shared.spawn_detached(|shared| dial::opt_in_again(shared, conn, peer, connection));
     }
@@ -325,9 +334,15 @@ impl State {
     }
 
     fn vacate(&mut self, slot: usize, conn: ConnId) {
-        let slot = &mut self.slots[slot];
-        slot.serving.take_if(|serving| *serving == conn);
-        slot.next.take_if(|next| *next == conn);
+        self.slots[slot].serving.take_if(|serving| *serving == conn);
+    }
+
+    /// A connection that served is gone. Where its successor is being dialled there is nothing to open: `CutOver` or `Failed`
+    /// follows for that one.
+    fn lost(&mut self, now: Instant, conn: ConnId, replacement: Replacement) {
+        if let (Some(link), Replacement::Missing) = (self.links.get(&conn), replacement) {
+            self.reopen(now, link.slot, Redial::AfterPause);
+        }
     }
 
     fn open_failed(
@@ -349,12 +364,12 @@ impl State {
         self.reopen(now, slot, redial);
     }
 
-    /// Opens another connection for `slot`, unless it has one or one is on its way.
+    /// Opens another connection for `slot`. The coordinator has said that nothing else will.
     fn reopen(&mut self, now: Instant, slot: usize, redial: Redial) {
-        let empty = &mut self.slots[slot];
-        if self.closing || empty.serving.is_some() || empty.next.is_some() {
+        if self.closing {
             return;
         }
+        let empty = &mut self.slots[slot];
         let pause = match redial {
             Redial::AtOnce => return self.open(now, slot),
             Redial::AfterPause => empty.reconnect.next(&mut self.rng),
@@ -366,6 +381,14 @@ impl State {
 
 impl Link {
     fn new(slot: usize) -> Self {
-        Self { slot, task: None, connection: None, in_flight: 0, draining: false, ended: Arc::default() }
+        Self {
+            slot,
+            task: None,
+            connection: None,
+            in_flight: 0,
+            draining: false,
+            must_opt_in: false,
+            ended: Arc::default(),
+        }
     }
 }

@@ -9,6 +9,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
 
 use hitless_core::driver::Runtime as _;
+use hitless_core::endpoint::Target;
 
 use super::network::Network;
 use super::runtime::Executor;
@@ -88,6 +89,22 @@ impl Fixture {
         self.sim.network.break_writes();
     }
 
+    /// Lets streams that are opened from now on keep what is written until it is flushed, as encrypted ones may. A long
+    /// write sends what does not fit into the stream.
+    pub fn keep_writes(&self) {
+        self.sim.network.keep_writes(true);
+    }
+
+    /// Leaves every flush pending, or lets flushes go on.
+    pub fn block_flushes(&self, blocked: bool) {
+        self.sim.network.block_flushes(blocked);
+    }
+
+    /// Lets every flush of the client fail from now on, while what arrives can still be read.
+    pub fn break_flushes(&self) {
+        self.sim.network.break_flushes();
+    }
+
     /// Leads a host name to these addresses.
     pub fn set_name(&self, host: &str, addresses: Vec<IpAddr>) {
         self.sim.network.state().names.insert(host.to_owned(), addresses);
@@ -133,6 +150,22 @@ impl Fixture {
     #[must_use]
     pub fn writes(&self) -> usize {
         self.sim.trace.count(|what| matches!(what, What::Wrote(..)))
+    }
+
+    /// How often the client called for a flush.
+    #[must_use]
+    pub fn flushes(&self) -> usize {
+        self.sim.trace.count(|what| matches!(what, What::Flush(_)))
+    }
+
+    /// What the client dialled, in order.
+    #[must_use]
+    pub fn dialled(&self) -> Vec<Target> {
+        let dialled = self.sim.trace.entries().into_iter().filter_map(|(_, what)| match what {
+            What::Dialled(_, target) => Some(target),
+            _ => None,
+        });
+        dialled.collect()
     }
 
     /// How often the client looked a host name up.

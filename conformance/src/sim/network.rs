@@ -3,6 +3,8 @@
 
 mod adapter;
 mod apply;
+mod parcel;
+mod stream_faults;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -16,6 +18,8 @@ use hitless_core::driver::Runtime as _;
 use hitless_core::endpoint::Peer;
 use hitless_core::guide::Rng;
 
+use self::parcel::Parcel;
+use self::stream_faults::StreamFaults;
 use super::faults::{Fault, FaultKind, up_to};
 use super::lock;
 use super::plan::MoveStep;
@@ -60,23 +64,9 @@ pub(super) struct State {
     links: BTreeMap<SocketId, Link>,
     by_server: BTreeMap<ServerConn, SocketId>,
     next_socket: u64,
-    /// The client reads nothing.
-    reads_blocked: bool,
-    /// Writes of the client fail.
-    writes_broken: bool,
+    stream_faults: StreamFaults,
     /// Bytes are there at once, as they were sent.
     is_instant: bool,
-}
-
-/// What is under way.
-#[derive(Debug)]
-enum Parcel {
-    Dial { socket: SocketId, reported: bool },
-    Answer(SocketId, Option<io::ErrorKind>),
-    ToServer(SocketId, Bytes),
-    HangUp(SocketId),
-    ToClient(SocketId, Bytes),
-    End(SocketId, Option<io::ErrorKind>),
 }
 
 /// One connection.
@@ -122,8 +112,7 @@ impl Network {
             links: BTreeMap::new(),
             by_server: BTreeMap::new(),
             next_socket: 0,
-            reads_blocked: false,
-            writes_broken: false,
+            stream_faults: StreamFaults::default(),
             is_instant: false,
         };
         Self { executor: executor.clone(), trace: trace.clone(), state: Arc::new(Mutex::new(state)) }
@@ -133,6 +122,7 @@ impl Network {
     pub(super) fn instant(executor: &Executor, trace: &Trace, server: Server) -> Self {
         let network = Self::new(executor, trace, server, 0);
         network.state().is_instant = true;
+        network.keep_writes(false);
         network
     }
 

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use hitless_core::driver::Runtime as _;
-use hitless_core::endpoint::Peer;
+use hitless_core::endpoint::Target;
 use hitless_core::error::RequestError;
 use hitless_core::event::Event;
 
@@ -23,11 +23,13 @@ pub(super) enum What {
     /// The client looks a name up.
     Lookup(String),
     /// The client dials.
-    Dialled(SocketId, Peer),
+    Dialled(SocketId, Target),
     /// The dial was answered.
     Answered(SocketId, Option<std::io::ErrorKind>),
     /// The client wrote so many bytes.
     Wrote(SocketId, usize),
+    /// The client wants what it wrote to be sent; perhaps not for the first time.
+    Flush(SocketId),
     /// The client read so many bytes; none is the end.
     Read(SocketId, usize),
     /// The client closed or dropped the socket, or gave the dial up.

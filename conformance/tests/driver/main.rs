@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod flush;
 mod hooks;
 mod room;
 
@@ -16,6 +17,7 @@ use hitless_conformance::server::{EndpointSpec, Server, ServerConfig};
 use hitless_conformance::sim::{Executor, Fixture, Network};
 use hitless_core::config::{ConfigBuilder, maintenance};
 use hitless_core::driver::{Builder, Client, Error, Runtime as _};
+use hitless_core::endpoint::Target;
 use hitless_core::error::{CloseCause, ConnectError, Delivery, RequestError};
 use hitless_core::event::{Event, Ignored};
 use hitless_core::mode::Mode;
@@ -68,7 +70,7 @@ fn a_call_is_answered() {
     assert!(matches!(error, Error::Refused(_)), "{error:?}");
 }
 
-/// RULE-22
+/// The connector is told the address, and the name by which the server there is verified. RULE-22
 #[test]
 fn a_host_name_is_looked_up_first() {
     let mut fixture = fixture();
@@ -78,6 +80,8 @@ fn a_host_name_is_looked_up_first() {
     assert_eq!(fixture.lookups("redis.example.com"), 0, "a client that is being described looks nothing up");
     fixture.block_on(opening).unwrap();
     assert_eq!(fixture.lookups("redis.example.com"), 1);
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 6379));
+    assert_eq!(fixture.dialled(), [Target::new(address.into(), Some("redis.example.com".into()))]);
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::future::Future as _;
 use std::io;
 use std::net::IpAddr;
 use std::pin::pin;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 use std::time::Instant;
 
 use bytes::BytesMut;
@@ -56,43 +56,29 @@ impl State {
 impl Connector for Network {
     type Stream = Socket;
 
-    async fn connect(&self, Target { address, .. }: Target) -> io::Result<(Socket, Peer)> {
+    async fn connect(&self, target: Target) -> io::Result<(Socket, Peer)> {
         // A dial that is given up is hung up by the drop of its socket.
-        let socket = self.dial(&address);
+        let socket = self.dial(&target);
         let mut answer = pin!(std::future::poll_fn(|cx| self.poll_answer(socket.id, cx)));
         std::future::poll_fn(|cx| answer.as_mut().poll(cx)).await?;
-        Ok((socket, address))
+        Ok((socket, target.address))
     }
 }
 
 impl Network {
-    /// Keeps what arrives from being read, or lets it be read.
-    pub(crate) fn block_reads(&self, blocked: bool) {
-        let mut state = self.state();
-        state.reads_blocked = blocked;
-        let wakers: Vec<Waker> =
-            state.links.values_mut().filter_map(|link| link.reader.take_if(|_| !blocked)).collect();
-        drop(state);
-        wakers.into_iter().for_each(Waker::wake);
-    }
-
-    /// Lets every write of the client fail from now on, while what arrives can still be read.
-    pub(crate) fn break_writes(&self) {
-        self.state().writes_broken = true;
-    }
-
-    fn dial(&self, address: &Peer) -> Socket {
+    fn dial(&self, target: &Target) -> Socket {
         let now = self.executor.now();
         let mut state = self.state();
         let id = SocketId(state.next_socket);
         state.next_socket += 1;
-        let endpoint = state.endpoint_at(address);
-        let keeps_writes = state.rng.below(2) == 0;
+        let endpoint = state.endpoint_at(&target.address);
+        let by_chance = state.rng.below(2) == 0;
+        let keeps_writes = state.stream_faults.keeps_writes().unwrap_or(by_chance);
         state.links.insert(id, Link::new(now, endpoint, keeps_writes));
         let at = now + state.hop(id);
         state.post(at, Parcel::Dial { socket: id, reported: false });
         drop(state);
-        self.trace.note(What::Dialled(id, address.clone()));
+        self.trace.note(What::Dialled(id, target.clone()));
         Socket { network: self.clone(), id }
     }
 
@@ -126,7 +112,7 @@ impl Stream for Socket {
         let state = &mut *guard;
         let splits = state.is_active(FaultKind::Splits, state.endpoint(self.id));
         let Some(link) = state.links.get_mut(&self.id) else { return Poll::Ready(Ok(0)) };
-        if state.reads_blocked {
+        if state.stream_faults.are_reads_blocked() {
             let old = link.reader.replace(cx.waker().clone());
             drop(guard);
             drop(old);
@@ -167,8 +153,8 @@ impl Stream for Socket {
         if let Some(Some(kind)) = link.end {
             return Poll::Ready(Err(kind.into()));
         }
-        if state.writes_broken {
-            return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+        if let Err(error) = state.stream_faults.check_write() {
+            return Poll::Ready(Err(error));
         }
         let room = SEND_BUFFER.saturating_sub(link.in_flight);
         if blocked || room == 0 {
@@ -194,23 +180,27 @@ impl Stream for Socket {
 
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let now = self.network.executor.now();
+        self.network.trace.note(What::Flush(self.id));
         let mut guard = self.network.state();
         let state = &mut *guard;
-        let blocked = state.is_active(FaultKind::BlockedWrites, state.endpoint(self.id));
+        let are_writes_blocked = state.is_active(FaultKind::BlockedWrites, state.endpoint(self.id));
+        let flushed = state.stream_faults.poll_flush();
         let Some(link) = state.links.get_mut(&self.id) else {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
         };
         if let Some(Some(kind)) = link.end {
             return Poll::Ready(Err(kind.into()));
         }
-        if blocked && !link.outbox.is_empty() {
+        if flushed.is_pending() || (are_writes_blocked && !link.outbox.is_empty()) {
             let old = link.writer.replace(cx.waker().clone());
             drop(guard);
             drop(old);
             return Poll::Pending;
         }
-        state.send_outbox(now, self.id);
-        Poll::Ready(Ok(()))
+        if matches!(flushed, Poll::Ready(Ok(()))) {
+            state.send_outbox(now, self.id);
+        }
+        flushed
     }
 
     fn poll_close(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -260,26 +250,6 @@ impl State {
         link.to_server = link.to_server.max(at);
         let at = link.to_server;
         self.post(at, parcel(id));
-    }
-}
-
-impl Parcel {
-    pub(super) fn is_to_client(&self, socket: SocketId) -> bool {
-        match self {
-            Self::Answer(to, _) | Self::ToClient(to, _) | Self::End(to, _) => *to == socket,
-            Self::Dial { .. } | Self::ToServer(..) | Self::HangUp(_) => false,
-        }
-    }
-
-    pub(super) fn is_to_server(&self, socket: SocketId) -> bool {
-        match self {
-            Self::ToServer(from, _) | Self::HangUp(from) => *from == socket,
-            Self::Dial { .. } | Self::Answer(..) | Self::ToClient(..) | Self::End(..) => false,
-        }
-    }
-
-    fn is_dial_of(&self, id: SocketId) -> bool {
-        matches!(self, Self::Dial { socket, .. } if *socket == id)
     }
 }
 
