@@ -104,7 +104,6 @@ impl Coordinator {
                 self.forget(to, CloseCause::ByClient);
             }
             Decision::Overdue { from, to } => {
-                self.emit(Event::DrainDeadline { conn: from });
                 self.close(from, CloseCause::MoveDeadline);
                 self.forget(from, CloseCause::MoveDeadline);
                 self.directives

@@ -147,7 +147,7 @@ impl Coordinator {
 
     /// The answer to [`Directive::OptIn`].
     pub fn handle_opt_in(&mut self, now: Instant, conn: ConnId, opt_in: OptIn) {
-        let Some(known) = self.conns.get(conn).filter(|known| known.is_serving()) else { return };
+        let Some(known) = self.conns.get(conn).filter(|known| !known.is_draining()) else { return };
         let (peer, address) = (known.peer().clone(), known.address().clone());
         let is_accepted = opt_in == OptIn::Accepted;
         if is_accepted {

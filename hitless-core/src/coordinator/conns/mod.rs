@@ -245,6 +245,10 @@ impl Conn {
         matches!(self.phase, Phase::Serving)
     }
 
+    pub(super) fn is_draining(&self) -> bool {
+        matches!(self.phase, Phase::Draining { .. })
+    }
+
     /// The connection whose place it is to take when the owner has switched.
     pub(super) fn awaits_switch_from(&self) -> Option<ConnId> {
         match self.phase {

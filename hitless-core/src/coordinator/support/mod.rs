@@ -145,7 +145,7 @@ impl Coordinator {
     /// Has the connections at `address` opt in that do without notifications.
     pub(super) fn ask_again(&mut self, address: &Peer) {
         for conn in self.knowledge.take_unnotified(address) {
-            if self.conns.is_serving(conn) {
+            if self.conns.get(conn).is_some_and(|conn| !conn.is_draining()) {
                 self.directives.push_back(Directive::OptIn { conn });
             }
         }
