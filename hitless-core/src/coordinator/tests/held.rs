@@ -13,6 +13,7 @@ enum Told {
     Close(ConnId, CloseCause),
     Lost(ConnId, Replacement),
     Failed(ConnId, Redial),
+    OptIn(ConnId),
 }
 
 /// What the owner was told since it asked last. Dials stay to be answered.
@@ -34,6 +35,7 @@ fn told(world: &mut World) -> Vec<Told> {
             Directive::Drain { conn, until } => Told::Drain { conn, until },
             Directive::Lost { conn, replacement } => Told::Lost(conn, replacement),
             Directive::Failed { conn, redial, .. } => Told::Failed(conn, redial),
+            Directive::OptIn { conn } => Told::OptIn(conn),
             Directive::Resolve { conn, .. } => {
                 world.lookups.push(conn);
                 continue;
@@ -477,4 +479,23 @@ fn a_successor_that_is_told_to_move_in_its_handshake_is_offered() {
     switch(&mut world, from);
     let said = drained(&mut world, from);
     assert!(matches!(said[..], [Told::Close(..), Told::Dial { replaces: Some(moves), .. }] if moves == to));
+}
+
+// ---- the opt-in ----
+
+/// A successor that is not told of maintenance opts in as soon as the support of its server is known, switched or not. INV-17
+#[test]
+fn a_successor_that_awaits_the_switch_asks_again() {
+    let mut world = World::new("127.0.0.1:1", 2);
+    let conns = opened(&mut world, &[Role::Held, Role::Held]);
+    announce(&mut world, conns[0], 1, 15 * SECOND, 2);
+    let (to, address, _) = world.dials.remove(0);
+    world.coordinator.handle_connected(world.now, to, address);
+    world.coordinator.handle_ready(world.now, to, OptIn::Unclear(ErrorCode::of(b"LOADING")));
+    told(&mut world);
+    let (_, said) = land(&mut world);
+    assert!(said.contains(&Told::OptIn(to)), "{said:?}");
+    world.coordinator.handle_opt_in(world.now, to, OptIn::Accepted);
+    told(&mut world);
+    assert!(world.events.iter().any(|event| matches!(event, Event::OptedIn { conn, .. } if *conn == to)));
 }
