@@ -316,7 +316,7 @@ impl Coordinator {
         {
             self.moves.handle_refused(now, &source, from);
         }
-        if let Some(to) = self.moves.handle_switched(now, &peer, conn) {
+        if let Some(to) = self.moves.awaited_switch(&peer, conn) {
             self.close(to, CloseCause::ByClient);
             self.forget(to, CloseCause::ByClient);
         }

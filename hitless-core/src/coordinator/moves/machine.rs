@@ -145,8 +145,7 @@ impl Moves {
         from: ConnId,
         error: ConnectError,
     ) {
-        let awaited = self.live.get(source).and_then(|it| it.awaited_switch(from));
-        if awaited.is_some() {
+        if self.awaited_switch(source, from).is_some() {
             self.handle_failed(now, source, from, error);
         }
     }
@@ -297,6 +296,11 @@ impl Moves {
     /// The move that retires `source`, if the server has announced it.
     pub(in super::super) fn announced(&self, source: &Peer) -> Option<&MoveKey> {
         self.live.get(source).filter(|it| it.is_announced).map(|it| &it.key)
+    }
+
+    /// The connection that is ready in the place of `from`, which is connected to `source`, if the owner has not switched yet.
+    pub(in super::super) fn awaited_switch(&self, source: &Peer, from: ConnId) -> Option<ConnId> {
+        self.live.get(source)?.awaited_switch(from)
     }
 
     pub(in super::super) fn seq(&self, source: &Peer) -> Option<Seq> {

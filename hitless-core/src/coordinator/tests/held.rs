@@ -395,6 +395,15 @@ fn a_connection_that_is_lost_before_the_dial_leaves_nothing() {
 
 // ---- releases ----
 
+/// An owner that gives an unswitched connection up wants no successor, and nobody has moved.
+#[test]
+fn the_release_of_an_unswitched_connection_closes_its_successor() {
+    let (mut world, from, to) = awaiting(15 * SECOND);
+    assert_eq!(release(&mut world, from), [Told::Close(to, CloseCause::ByClient)]);
+    assert_eq!(world.coordinator.stats().connections, BTreeMap::new());
+    assert_eq!(finished(&world), [(0, 0)]);
+}
+
 /// An owner that gives the successor up keeps the connection that it has, beyond the deadline.
 #[test]
 fn the_release_of_a_successor_lets_the_old_connection_stay() {
