@@ -184,9 +184,13 @@ impl Moves {
         self.line_up(source, from);
     }
 
-    /// Nothing is to take the place of `from`, by the word of its owner: it stays.
+    /// Nothing is to take the place of `from`, by the word of its owner: it stays. That says nothing of the target, so the
+    /// others go on.
     pub(in super::super) fn handle_refused(&mut self, now: Instant, source: &Peer, from: ConnId) {
-        self.stay_put(now, source, from);
+        let Some(it) = self.live.get_mut(source) else { return };
+        it.stay(from);
+        self.replace_scout(source, from);
+        self.report_if_over(now, source);
     }
 
     /// `conn`, which was connected to `source`, is gone, and so is its handoff.
@@ -197,10 +201,7 @@ impl Moves {
         if let Stage::Queued(entry) = handoff.stage {
             self.queue.remove(it.deadline, &entry);
         }
-        if matches!(it.scout, Scout::Sent(scout) if scout == conn) {
-            it.scout = Scout::Missing;
-            self.scoutless.insert(source.clone());
-        }
+        self.replace_scout(source, conn);
         self.report_if_over(now, source);
     }
 
@@ -405,6 +406,15 @@ impl Moves {
             self.decisions.push_back(Decision::Overdue { from, to });
         }
         self.report_if_over(now, source);
+    }
+
+    /// Has another one scout if the scout was `conn`, which does not take part any more.
+    fn replace_scout(&mut self, source: &Peer, conn: ConnId) {
+        let Some(it) = self.live.get_mut(source) else { return };
+        if it.scout == Scout::Sent(conn) {
+            it.scout = Scout::Missing;
+            self.scoutless.insert(source.clone());
+        }
     }
 
     /// Asks for a worker.

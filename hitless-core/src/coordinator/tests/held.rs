@@ -416,6 +416,20 @@ fn the_release_of_a_successor_lets_the_old_connection_stay() {
     assert_eq!(world.coordinator.stats().connections, BTreeMap::from([(peer(1), 1)]));
 }
 
+/// An owner that gives the scout's dial up keeps one connection where it is; the others are led by another scout.
+#[test]
+fn the_release_of_a_dial_concerns_its_own_connection_alone() {
+    let mut world = World::new("127.0.0.1:1", 2);
+    let conns = opened(&mut world, &[Role::Held, Role::Held]);
+    announce(&mut world, conns[0], 1, 15 * SECOND, 2);
+    let (scout, ..) = world.dials.remove(0);
+    let said = release(&mut world, scout);
+    assert!(matches!(said[..], [Told::Dial { replaces: Some(from), .. }] if from == conns[1]), "{said:?}");
+    land(&mut world);
+    switch(&mut world, conns[1]);
+    assert_eq!(finished(&world), [(1, 1)]);
+}
+
 // ---- newer moves ----
 
 /// A newer move closes an unswitched successor before it dials another one, and the deadline is the newer one's. INV-10, INV-20
