@@ -504,6 +504,61 @@ fn a_successor_that_is_told_to_move_in_its_handshake_is_offered() {
     assert!(matches!(said[..], [Told::Close(..), Told::Dial { replaces: Some(moves), .. }] if moves == to));
 }
 
+// ---- what drains behind ----
+
+/// A held connection that takes the place of `from` while the predecessor of `from` still drains is, after the loss of `from`, the
+/// one that waits for that drain: its slot has no third socket. INV-20
+#[test]
+fn what_drains_behind_a_lost_connection_is_behind_its_replacement() {
+    for is_ready in [true, false] {
+        let (mut world, oldest, from) = awaiting(15 * SECOND);
+        switch(&mut world, oldest);
+        announce(&mut world, from, 2, 2 * SECOND, 3);
+        let said = pass_to_dial(&mut world);
+        assert!(matches!(said[..], [Told::Dial { replaces: Some(moves), .. }] if moves == from), "{said:?}");
+        let to = if is_ready {
+            let (to, _) = land(&mut world);
+            assert_eq!(lose(&mut world, from), [Told::Lost(from, Replacement::Ready(to))]);
+            to
+        } else {
+            let (to, ..) = world.dials[0];
+            assert_eq!(lose(&mut world, from), [Told::Lost(from, Replacement::Dialing(to))]);
+            land(&mut world);
+            to
+        };
+        assert_eq!(announce(&mut world, to, 3, 15 * SECOND, 4), [], "the oldest one drains: {is_ready}");
+        let said = drained(&mut world, oldest);
+        assert!(
+            matches!(said[..], [Told::Close(..), Told::Dial { replaces: Some(moves), .. }] if moves == to)
+        );
+    }
+}
+
+/// A held connection that is closed at the deadline leaves what drains behind it to its successor. INV-20
+#[test]
+fn what_drains_behind_an_overdue_connection_is_behind_its_successor() {
+    let (mut world, oldest, from) = awaiting(15 * SECOND);
+    switch(&mut world, oldest);
+    announce(&mut world, from, 2, 2 * SECOND, 3);
+    let deadline = world.now + 2 * SECOND;
+    pass_to_dial(&mut world);
+    let (to, _) = land(&mut world);
+    let said = pass(&mut world, deadline);
+    assert_eq!(said.last(), Some(&Told::Lost(from, Replacement::Ready(to))));
+    assert_eq!(announce(&mut world, to, 3, 15 * SECOND, 4), [], "the oldest one drains");
+    let said = drained(&mut world, oldest);
+    assert!(matches!(said[..], [Told::Close(..), Told::Dial { replaces: Some(moves), .. }] if moves == to));
+}
+
+fn pass_to_dial(world: &mut World) -> Vec<Told> {
+    let mut said = Vec::new();
+    while world.dials.is_empty() {
+        let at = world.coordinator.poll_timeout().unwrap();
+        said.extend(pass(world, at));
+    }
+    said
+}
+
 // ---- the opt-in ----
 
 /// A successor that is not told of maintenance opts in as soon as the support of its server is known, switched or not. INV-17
