@@ -105,6 +105,7 @@ impl Coordinator {
             }
             Decision::Overdue { from, to } => {
                 self.close(from, CloseCause::MoveDeadline);
+                self.conns.hand_over(from, to);
                 self.forget(from, CloseCause::MoveDeadline);
                 self.directives
                     .push_back(Directive::Lost { conn: from, replacement: Replacement::Ready(to) });

@@ -275,14 +275,19 @@ impl Coordinator {
         let Some(lost) = self.conns.get(conn) else { return };
         let (peer, is_serving, predecessor) =
             (lost.peer().clone(), lost.is_serving(), lost.awaits_switch_from());
-        self.forget(conn, cause);
         if let Some(from) = predecessor {
+            self.forget(conn, cause);
             return self.retry_for(now, from, ConnectError::LostInHandshake(cause));
         }
         if !is_serving {
+            self.forget(conn, cause);
             return self.moves.handle_gone(now, &peer, conn);
         }
         let replacement = self.replacement(now, &peer, conn);
+        if let Replacement::Ready(to) | Replacement::Dialing(to) = replacement {
+            self.conns.hand_over(conn, to);
+        }
+        self.forget(conn, cause);
         self.directives.push_back(Directive::Lost { conn, replacement });
         if let Replacement::Ready(to) = replacement {
             self.end_wait(now, to);
@@ -316,7 +321,7 @@ impl Coordinator {
         {
             self.moves.handle_refused(now, &source, from);
         }
-        if let Some(to) = self.moves.handle_switched(now, &peer, conn) {
+        if let Some(to) = self.moves.awaited_switch(&peer, conn) {
             self.close(to, CloseCause::ByClient);
             self.forget(to, CloseCause::ByClient);
         }

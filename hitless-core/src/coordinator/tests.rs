@@ -1,4 +1,5 @@
 mod advertised;
+mod held;
 mod model;
 mod opt_in;
 mod reviews;

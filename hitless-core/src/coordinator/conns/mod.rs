@@ -13,9 +13,9 @@ use crate::ids::{ConnId, IdMap};
 
 /// The established connections.
 ///
-/// A connection that drains has a *successor*, the connection that serves in its place. If the successor is lost first,
-/// the next connection that is opened becomes the successor, so that nobody dials a third connection for the place while
-/// the first one still drains.
+/// A connection that drains has a *successor*, the connection that serves in its place. If the successor is lost first, the
+/// connection in its place becomes the successor or, if there is none, the next one that is opened, so that nobody dials a third
+/// connection for the place while the first one still drains.
 #[derive(Clone, Debug)]
 pub(super) struct Conns {
     live: IdMap<ConnId, Conn>,
@@ -100,6 +100,14 @@ impl Conns {
         self.behind.insert(successor, conn);
         self.deadlines.arm(conn, until);
         true
+    }
+
+    /// `successor`, established or a dial attempt, is in the place of `conn`, which is lost or overdue: what drains behind `conn`
+    /// is behind `successor` from now on.
+    pub(super) fn hand_over(&mut self, conn: ConnId, successor: ConnId) {
+        if let Some(older) = self.behind.remove(&conn) {
+            self.follow(older, successor);
+        }
     }
 
     /// `conn` is being opened: it becomes the successor of a draining connection that has lost its own.

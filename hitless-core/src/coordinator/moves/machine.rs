@@ -145,8 +145,7 @@ impl Moves {
         from: ConnId,
         error: ConnectError,
     ) {
-        let awaited = self.live.get(source).and_then(|it| it.awaited_switch(from));
-        if awaited.is_some() {
+        if self.awaited_switch(source, from).is_some() {
             self.handle_failed(now, source, from, error);
         }
     }
@@ -185,9 +184,13 @@ impl Moves {
         self.line_up(source, from);
     }
 
-    /// Nothing is to take the place of `from`, by the word of its owner: it stays.
+    /// Nothing is to take the place of `from`, by the word of its owner: it stays. That says nothing of the target, so the
+    /// others go on.
     pub(in super::super) fn handle_refused(&mut self, now: Instant, source: &Peer, from: ConnId) {
-        self.stay_put(now, source, from);
+        let Some(it) = self.live.get_mut(source) else { return };
+        it.stay(from);
+        self.replace_scout(source, from);
+        self.report_if_over(now, source);
     }
 
     /// `conn`, which was connected to `source`, is gone, and so is its handoff.
@@ -198,10 +201,7 @@ impl Moves {
         if let Stage::Queued(entry) = handoff.stage {
             self.queue.remove(it.deadline, &entry);
         }
-        if matches!(it.scout, Scout::Sent(scout) if scout == conn) {
-            it.scout = Scout::Missing;
-            self.scoutless.insert(source.clone());
-        }
+        self.replace_scout(source, conn);
         self.report_if_over(now, source);
     }
 
@@ -297,6 +297,11 @@ impl Moves {
     /// The move that retires `source`, if the server has announced it.
     pub(in super::super) fn announced(&self, source: &Peer) -> Option<&MoveKey> {
         self.live.get(source).filter(|it| it.is_announced).map(|it| &it.key)
+    }
+
+    /// The connection that is ready in the place of `from`, which is connected to `source`, if the owner has not switched yet.
+    pub(in super::super) fn awaited_switch(&self, source: &Peer, from: ConnId) -> Option<ConnId> {
+        self.live.get(source)?.awaited_switch(from)
     }
 
     pub(in super::super) fn seq(&self, source: &Peer) -> Option<Seq> {
@@ -401,6 +406,15 @@ impl Moves {
             self.decisions.push_back(Decision::Overdue { from, to });
         }
         self.report_if_over(now, source);
+    }
+
+    /// Has another one scout if the scout was `conn`, which does not take part any more.
+    fn replace_scout(&mut self, source: &Peer, conn: ConnId) {
+        let Some(it) = self.live.get_mut(source) else { return };
+        if it.scout == Scout::Sent(conn) {
+            it.scout = Scout::Missing;
+            self.scoutless.insert(source.clone());
+        }
     }
 
     /// Asks for a worker.

@@ -8,6 +8,14 @@ fn decisions(coordinator: &mut Coordinator) -> Vec<String> {
     let name = |directive: Directive| match directive {
         Directive::Emit(_) | Directive::Windows { .. } => None,
         Directive::Failed { redial, .. } => Some(format!("`Failed` ({redial:?})")),
+        Directive::Lost { replacement, .. } => {
+            let replacement = match replacement {
+                Replacement::Missing => "missing",
+                Replacement::Dialing(_) => "dialing",
+                Replacement::Ready(_) => "ready",
+            };
+            Some(format!("`Lost` ({replacement})"))
+        }
         Directive::Close { cause: CloseCause::MoveDeadline, .. } => Some("`Close` (deadline)".to_owned()),
         other => {
             let text = format!("{other:?}");
@@ -30,21 +38,44 @@ fn pass(world: &mut World, until: Instant) -> Vec<String> {
 
 // ---- one connection ----
 
-const PHASES: [&str; 6] = ["resolving", "dialing", "negotiating", "serving", "draining", "gone"];
+const PHASES: [&str; 7] =
+    ["resolving", "dialing", "negotiating", "awaits the switch", "serving", "draining", "gone"];
 
 fn phase(world: &World, conn: ConnId) -> &'static str {
     let Coordinator { conns, attempts, .. } = &world.coordinator;
     PHASES[match conns.draining_for(world.now, conn) {
-        Some(_) => 4,
-        None if conns.is_serving(conn) => 3,
+        Some(_) => 5,
+        None if conns.is_serving(conn) => 4,
+        None if conns.contains(conn) => 3,
         None if attempts.negotiation(conn).is_some() => 2,
         None if attempts.is_dialled(conn) => 1,
         None if attempts.contains(conn) => 0,
-        None => 5,
+        None => 6,
     }]
 }
 
 fn in_phase(name: &str) -> (World, ConnId) {
+    let (world, conn) = match name {
+        "awaits the switch" => ready_successor(),
+        _ => opened_connection(name),
+    };
+    assert_eq!(phase(&world, conn), name);
+    (world, conn)
+}
+
+/// The successor of a held connection whose owner has not switched.
+fn ready_successor() -> (World, ConnId) {
+    let mut world = World::new("127.0.0.1:1", 1);
+    let from = world.coordinator.open(world.now, Role::Held);
+    world.drain();
+    world.answer_dials();
+    world.notify(from, &moving(1, 15 * SECOND, 2));
+    world.answer_dials();
+    let (_, to, _) = world.successors[0];
+    (world, to)
+}
+
+fn opened_connection(name: &str) -> (World, ConnId) {
     let mut world = World::new("localhost:1", 3);
     let conn = world.coordinator.open(world.now, Role::Shared);
     let at = PHASES.iter().position(|phase| *phase == name).unwrap();
@@ -58,22 +89,21 @@ fn in_phase(name: &str) -> (World, ConnId) {
         world.coordinator.handle_ready(world.now, conn, OptIn::Accepted);
     }
     world.drain();
-    if at > 3 {
+    if at > 4 {
         world.dials.clear();
         world.notify(conn, &moving(1, 15 * SECOND, 2));
         world.answer_dials();
     }
-    if at > 4 {
+    if at > 5 {
         world.coordinator.handle_closed(world.now, conn, CloseCause::ByServer);
         world.drain();
     }
-    assert_eq!(phase(&world, conn), name);
     (world, conn)
 }
 
 type Fact = fn(&mut Coordinator, Instant, ConnId);
 
-const FACTS: [(&str, Fact); 12] = [
+const FACTS: [(&str, Fact); 13] = [
     ("`handle_resolved`, an address", |it, now, conn| {
         it.handle_resolved(now, conn, Ok(vec![[127, 0, 0, 1].into()]));
     }),
@@ -84,6 +114,7 @@ const FACTS: [(&str, Fact); 12] = [
     ("`handle_lost_at_opt_in`", |it, now, conn| it.handle_lost_at_opt_in(now, conn, CloseCause::ByServer)),
     ("`handle_opt_in`", |it, now, conn| it.handle_opt_in(now, conn, OptIn::Accepted)),
     ("MOVING", |it, now, conn| it.handle_notification(now, conn, &moving(7, 15 * SECOND, 3))),
+    ("`handle_switched`", |it, now, conn| it.handle_switched(now, conn)),
     ("`handle_drained`", |it, now, conn| it.handle_drained(now, conn)),
     ("`handle_closed`", |it, now, conn| it.handle_closed(now, conn, CloseCause::ByServer)),
     ("`release`", |it, now, conn| it.release(now, conn)),
@@ -94,9 +125,9 @@ const FACTS: [(&str, Fact); 12] = [
 #[test]
 fn table_of_connections() {
     const LEGEND: &str = "\
-Found out by a test, of a connection that was opened for its own sake: what the coordinator decides (`Directive`; events and \
-windows left out), and the state that follows. `·`: nothing. A MOVING during the dial is one that the server sends before the \
-handshake is done.";
+Found out by a test, of a shared connection that was opened for its own sake, or (*awaits the switch*) of the successor of a held \
+one: what the coordinator decides (`Directive`; events and windows left out), and the state that follows. `·`: nothing. A MOVING \
+during the dial is one that the server sends before the handshake is done.";
     let head: Vec<&str> = std::iter::once("").chain(PHASES).collect();
     let mut table = Table::new("coordinator-connections.md", LEGEND, &head);
     for (fact, happen) in FACTS {
@@ -118,7 +149,8 @@ handshake is done.";
 
 // ---- one handoff ----
 
-const HANDOFFS: [&str; 6] = ["BehindScout", "Queued", "Dialing", "Waiting", "BehindDrain", "StayPut"];
+const HANDOFFS: [&str; 7] =
+    ["BehindScout", "Queued", "Dialing", "Waiting", "BehindDrain", "AwaitsSwitch", "StayPut"];
 
 fn handoff(world: &World, conn: ConnId) -> String {
     let peers = [peer(1), peer(2), peer(3)];
@@ -129,10 +161,14 @@ fn handoff(world: &World, conn: ConnId) -> String {
     }
 }
 
-/// A move of three connections with one worker, and one of them whose handoff is in the state of that name.
+/// A move of three connections with one worker, and the one whose handoff is in the state of that name. It is held if that state
+/// is the one in which its owner has a say.
 fn in_handoff(name: &str) -> (World, ConnId) {
     let mut world = World::new("127.0.0.1:1", 3);
-    let conns = world.connected(3);
+    let role = if name == "AwaitsSwitch" { Role::Held } else { Role::Shared };
+    let conns = [role, Role::Shared, Role::Shared].map(|role| world.coordinator.open(world.now, role));
+    world.drain();
+    world.answer_dials();
     let end = world.now + 15 * SECOND;
     let mut conn = conns[0];
     if name == "BehindDrain" {
@@ -149,6 +185,7 @@ fn in_handoff(name: &str) -> (World, ConnId) {
             world.answer_dials();
             conn = conns[2];
         }
+        "AwaitsSwitch" => drop(world.answer_dials()),
         "Dialing" | "BehindDrain" => {}
         "Waiting" => world.refuse_dials(),
         "StayPut" => {
@@ -187,11 +224,20 @@ fn refuse(world: &mut World, conn: Option<ConnId>) -> bool {
 /// False if it cannot happen in that state.
 type HandoffFact = fn(&mut World, ConnId) -> bool;
 
-const HANDOFF_FACTS: [(&str, HandoffFact); 9] = [
+const HANDOFF_FACTS: [(&str, HandoffFact); 11] = [
     ("its dial lands", |world, conn| land(world, dial(world, conn, true))),
     ("its dial fails", |world, conn| refuse(world, dial(world, conn, true))),
     ("another's dial lands", |world, conn| land(world, dial(world, conn, false))),
     ("another's dial fails", |world, conn| refuse(world, dial(world, conn, false))),
+    ("its owner has switched", |world, conn| {
+        world.coordinator.handle_switched(world.now, conn);
+        true
+    }),
+    ("its successor is lost", |world, conn| {
+        let successor = world.coordinator.moves.awaited_switch(&peer(1), conn);
+        let lost = |to| world.coordinator.handle_closed(world.now, to, CloseCause::ByServer);
+        successor.map(lost).is_some()
+    }),
     ("its connection is lost", |world, conn| {
         world.coordinator.handle_closed(world.now, conn, CloseCause::ByServer);
         true
@@ -222,7 +268,8 @@ fn table_of_handoffs() {
     const LEGEND: &str = "\
 Found out by a test, of a move of three connections with one worker: what the coordinator decides (`Directive`; events and windows \
 left out), and the state that follows. `·`: nothing; `–`: cannot happen. *cut over*: the connection drains, its successor serves; \
-*none*: it is gone, or no move concerns it. When a move is over while nobody answers, its dials have timed out before.";
+*none*: it is gone, or no move concerns it. The connection is shared, but held in `AwaitsSwitch`. When a move is over while nobody \
+answers, its dials have timed out before; of what is decided meanwhile only `Lost` is shown.";
     let head: Vec<&str> = std::iter::once("").chain(HANDOFFS).collect();
     let mut table = Table::new("coordinator-handoffs.md", LEGEND, &head);
     for (fact, happen) in HANDOFF_FACTS {
@@ -236,8 +283,8 @@ left out), and the state that follows. `·`: nothing; `–`: cannot happen. *cut
             let mut said = decisions(&mut world.coordinator);
             if fact == "the move is over" {
                 let until = world.now + 60 * SECOND;
-                pass(&mut world, until);
-                said.clear();
+                said = pass(&mut world, until);
+                said.retain(|word| word.starts_with("`Lost`"));
             }
             row.push(cell(&said, name, &handoff(&world, conn)));
         }
