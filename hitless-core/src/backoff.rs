@@ -1,5 +1,8 @@
 //! When to try again: inside the time that a move grants, and for ever after a lost connection.
 
+#[cfg(feature = "explore")]
+mod fingerprint;
+
 use std::time::{Duration, Instant};
 
 use crate::rng::Rng;
@@ -101,30 +104,6 @@ impl Reconnect {
     /// Forgets the failures, after a success.
     pub fn reset(&mut self) {
         self.attempt = 0;
-    }
-}
-
-#[cfg(feature = "explore")]
-mod fingerprint {
-    use std::hash::Hasher;
-
-    use super::{HandoffSchedule, Reconnect};
-    use crate::fingerprint::{Digest, Fingerprint};
-
-    impl Fingerprint for HandoffSchedule {
-        fn fingerprint<H: Hasher>(&self, digest: &mut Digest<'_, H>) {
-            let Self { budget, end, retries, handoff_timeout } = self;
-            digest.value(&(budget, retries, handoff_timeout));
-            digest.deadline(*end);
-        }
-    }
-
-    impl Fingerprint for Reconnect {
-        fn fingerprint<H: Hasher>(&self, digest: &mut Digest<'_, H>) {
-            let Self { attempt } = self;
-            // From the sixth on, all pauses are the longest.
-            digest.value(&(*attempt).min(6));
-        }
     }
 }
 

@@ -1,5 +1,8 @@
 //! The slots of the pool: which connection serves, and which is to take its place.
 
+#[cfg(feature = "explore")]
+mod fingerprint;
+
 use std::collections::BTreeSet;
 use std::time::Instant;
 
@@ -203,35 +206,6 @@ impl Client {
         if self.start == Start::Pending && self.pool.serving == self.pool.len() {
             self.start = Start::Told;
             self.actions.push_back(Action::Started(Ok(())));
-        }
-    }
-}
-
-#[cfg(feature = "explore")]
-mod fingerprint {
-    use std::hash::Hasher;
-
-    use super::{Pool, Rng, START_ATTEMPTS, Slot, Start};
-    use crate::fingerprint::Digest;
-
-    impl Pool {
-        pub(in super::super) fn fingerprint<H: Hasher>(&self, start: &Start, digest: &mut Digest<'_, H>) {
-            let Self { slots, serving: _, retries: _, turn, rng: _ } = self;
-            digest.value(turn);
-            digest.value(start);
-            digest.each(slots, |digest, Slot { active, next, retry_at, failures, reconnect }| {
-                digest.part(active);
-                digest.part(next);
-                digest.deadline_if_any(*retry_at);
-                digest.part(reconnect);
-                if *start == Start::Pending {
-                    digest.value(&(*failures).min(START_ATTEMPTS));
-                }
-            });
-        }
-
-        pub(in super::super) fn reseed(&mut self, seed: u64) {
-            self.rng = Rng::new(seed);
         }
     }
 }

@@ -1,5 +1,8 @@
 //! Requests: accepted, placed on a connection or parked, completed once.
 
+#[cfg(feature = "explore")]
+mod fingerprint;
+
 use std::time::Instant;
 
 use super::{Action, Client};
@@ -207,36 +210,6 @@ impl Client {
             self.parked.shrink_to(kept);
             self.actions.shrink_to(kept);
             self.requests.rest(kept);
-        }
-    }
-}
-
-#[cfg(feature = "explore")]
-mod fingerprint {
-    use std::hash::Hasher;
-
-    use super::{Deferred, Place};
-    use crate::fingerprint::{Digest, Fingerprint};
-
-    impl Fingerprint for Deferred {
-        fn fingerprint<H: Hasher>(&self, digest: &mut Digest<'_, H>) {
-            let Self { at, accepted, replies: _ } = self;
-            digest.deadline(*at);
-            digest.part(accepted);
-        }
-    }
-
-    impl Fingerprint for Place {
-        fn fingerprint<H: Hasher>(&self, digest: &mut Digest<'_, H>) {
-            match self {
-                Self::Parked => digest.value(&0),
-                Self::Deferred => digest.value(&1),
-                // The connection knows the place of each of its requests.
-                Self::On { conn, ticket: _ } => {
-                    digest.value(&2);
-                    digest.part(conn);
-                }
-            }
         }
     }
 }
