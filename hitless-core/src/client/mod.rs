@@ -11,9 +11,14 @@
 mod action;
 #[cfg(feature = "explore")]
 mod fingerprint;
+mod lifecycle;
+mod links;
+mod open;
+mod owner;
 mod pool;
 mod requests;
 mod reviews;
+mod send;
 mod settle;
 mod shutdown;
 #[cfg(test)]
@@ -28,16 +33,17 @@ use std::time::Instant;
 use resp3_codec::Frame;
 
 pub use self::action::{Action, Review};
-use self::pool::{Pool, Start};
-use self::requests::{Deferred, Place};
-use self::shutdown::Lifecycle;
+use self::lifecycle::Lifecycle;
+use self::links::Links;
+use self::owner::Owner;
+use self::pool::Pool;
+use self::requests::{Limits, Requests};
 use crate::config::Config;
-use crate::connection::{Accepted, Connection};
+use crate::connection::Connection;
 use crate::coordinator::{Coordinator, CoordinatorStats};
 use crate::endpoint::Peer;
 use crate::error::{CloseCause, ConnectError};
-use crate::handshake::Probe;
-use crate::ids::{Arena, ConnId, IdMap, RequestId};
+use crate::ids::ConnId;
 use crate::timer::earliest;
 use crate::write_buffer::WriteBuffer;
 
@@ -47,34 +53,13 @@ use crate::write_buffer::WriteBuffer;
 pub struct Client {
     config: Arc<Config>,
     coordinator: Coordinator,
-    links: IdMap<ConnId, Link>,
+    links: Links,
     pool: Pool,
-    requests: Arena<RequestId, Place>,
-    parked: VecDeque<Accepted>,
-    deferred: Vec<Deferred>,
-    /// No request is due before this instant. A lower bound, so that completions need not maintain it.
-    quiet_until: Option<Instant>,
-    start: Start,
+    requests: Requests,
     lifecycle: Lifecycle,
     actions: VecDeque<Action>,
-    /// The push that is being handled, for those who review it.
-    notified: Vec<Frame>,
     /// The latest instant that was told.
     now: Instant,
-}
-
-/// One connection, from the decision to open it to its end.
-#[derive(Debug)]
-#[cfg_attr(feature = "explore", derive(Clone))]
-struct Link {
-    slot: usize,
-    probe: Probe,
-    /// Once the socket is connected.
-    connection: Option<Connection>,
-    /// `Flush` was said, and not everything was taken since.
-    flushing: bool,
-    /// The server's id of the connection, once HELLO has told it.
-    client_id: Option<i64>,
 }
 
 impl Client {
@@ -82,23 +67,19 @@ impl Client {
     /// actions.
     #[must_use]
     pub fn new(now: Instant, config: Arc<Config>, seed: u64) -> Self {
+        let limits = Limits { in_flight: config.requests_in_flight(), parked: config.parked_requests() };
         let mut client = Self {
             coordinator: Coordinator::new(Arc::clone(&config), seed),
-            links: IdMap::new(),
+            links: Links::new(),
             pool: Pool::new(config.pool_size() as usize, seed),
-            requests: Arena::new(),
-            parked: VecDeque::new(),
-            deferred: Vec::new(),
-            quiet_until: None,
-            start: Start::Pending,
-            lifecycle: Lifecycle::Running,
+            requests: Requests::new(limits),
+            lifecycle: Lifecycle::new(),
             actions: VecDeque::new(),
-            notified: Vec::new(),
             config,
             now,
         };
         for slot in 0..client.pool.len() {
-            client.open(now, slot);
+            client.open(now, Owner::Slot(slot));
         }
         client.settle(now);
         client
@@ -117,8 +98,9 @@ impl Client {
 
     /// The stream of `conn` is connected to `peer`.
     pub fn handle_connected(&mut self, now: Instant, conn: ConnId, peer: Peer) {
-        let Some(link) = self.links.get_mut(conn).filter(|link| link.connection.is_none()) else { return };
-        link.connection = Some(Connection::new(&self.config, link.probe, &peer));
+        if !self.links.connect(&self.config, conn, &peer) {
+            return;
+        }
         self.coordinator.handle_connected(now, conn, peer);
         self.flush(conn);
         self.settle(now);
@@ -133,7 +115,7 @@ impl Client {
     /// Frames were received on `conn`, in order.
     pub fn handle_frames(&mut self, now: Instant, conn: ConnId, frames: impl IntoIterator<Item = Frame>) {
         for frame in frames {
-            let Some(connection) = self.connection(conn) else { break };
+            let Some(connection) = self.links.connection_mut(conn) else { break };
             connection.handle_frame(frame);
             self.drain_events(now, conn);
         }
@@ -144,7 +126,7 @@ impl Client {
 
     /// Bytes were received on `conn` that complete no frame: the link is alive.
     pub fn handle_received(&mut self, conn: ConnId) {
-        if let Some(connection) = self.connection(conn) {
+        if let Some(connection) = self.links.connection_mut(conn) {
             connection.handle_received();
         }
     }
@@ -179,11 +161,7 @@ impl Client {
     /// What was taken counts as written: the server may run it. After [`Action::Flush`], write and call it again until
     /// nothing comes.
     pub fn poll_transmit(&mut self, conn: ConnId, buffer: &mut WriteBuffer) -> bool {
-        let Some(link) = self.links.get_mut(conn) else { return false };
-        let Some(connection) = &mut link.connection else { return false };
-        let any = connection.poll_transmit(buffer);
-        link.flushing = connection.has_unsent();
-        any
+        self.links.poll_transmit(conn, buffer)
     }
 
     /// How many frames of `conn` are worth handing in at a time, 2 to 64: about a quarter of the replies that it awaits; 1
@@ -193,8 +171,7 @@ impl Client {
     /// the callers for the server; with parts, whoever has a reply sends the next request while the others are still decoded.
     #[must_use]
     pub fn batch(&self, conn: ConnId) -> usize {
-        let connection = self.links.get(conn).and_then(|link| link.connection.as_ref());
-        connection.map_or(1, Connection::batch)
+        self.links.connection(conn).map_or(1, Connection::batch)
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) has something to do. While actions are pending this is not in the
@@ -209,9 +186,9 @@ impl Client {
         }
         earliest([
             self.coordinator.poll_timeout(),
-            self.pool.next_retry(),
-            self.quiet_until,
-            self.lifecycle.grace_ends_at(),
+            self.pool.poll_timeout(),
+            self.requests.poll_timeout(),
+            self.lifecycle.poll_timeout(),
         ])
     }
 
@@ -223,24 +200,18 @@ impl Client {
             pool_size: self.pool.len(),
             serving: self.pool.serving(),
             requests: self.requests.len(),
-            parked: self.parked.len(),
+            parked: self.requests.parked(),
         }
     }
 
     /// True once [`Action::Terminated`] was said.
     #[must_use]
     pub fn is_terminated(&self) -> bool {
-        matches!(self.lifecycle, Lifecycle::Terminated)
-    }
-
-    fn connection(&mut self, conn: ConnId) -> Option<&mut Connection> {
-        self.links.get_mut(conn)?.connection.as_mut()
+        self.lifecycle.is_terminated()
     }
 
     fn flush(&mut self, conn: ConnId) {
-        let Some(link) = self.links.get_mut(conn).filter(|link| !link.flushing) else { return };
-        if link.connection.as_ref().is_some_and(Connection::has_unsent) {
-            link.flushing = true;
+        if self.links.begin_flush(conn) {
             self.actions.push_back(Action::Flush { conn });
         }
     }

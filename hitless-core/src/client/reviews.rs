@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use resp3_codec::Frame;
+
 use super::{Action, Client, Review};
 use crate::ids::{ConnId, ReviewId};
 use crate::notification::Notification;
@@ -22,11 +24,16 @@ impl Client {
         self.settle(now);
     }
 
-    /// The push behind `notification` is the one that is being handled.
-    pub(super) fn hand_out(&mut self, id: ReviewId, conn: ConnId, notification: Notification) {
-        let elements = std::mem::take(&mut self.notified);
+    /// Hands a notification out for its review; `elements` are those of its push.
+    pub(super) fn hand_out(
+        &mut self,
+        id: ReviewId,
+        conn: ConnId,
+        notification: Notification,
+        elements: Vec<Frame>,
+    ) {
         let peer = self.coordinator.peer(conn).cloned();
-        let client_id = self.links.get(conn).and_then(|link| link.client_id);
+        let client_id = self.links.client_id(conn);
         let review = Review { id, conn, client_id, peer, notification, elements };
         self.actions.push_back(Action::Review(Box::new(review)));
     }

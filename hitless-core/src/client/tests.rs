@@ -17,6 +17,7 @@ use crate::config::{ConfigBuilder, maintenance};
 use crate::endpoint::Endpoint;
 use crate::error::{Delivery, RequestError};
 use crate::event::Event;
+use crate::ids::RequestId;
 use crate::request::{Outcome, Pipeline, Replay, Request, SendError};
 use crate::timer::epoch;
 

@@ -18,6 +18,14 @@ use crate::write_buffer::WriteBuffer;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Ticket(u64);
 
+#[cfg(test)]
+impl Ticket {
+    /// The ticket of the request number `place`, for tests of those who keep tickets.
+    pub(crate) const fn nth(place: u64) -> Self {
+        Self(place)
+    }
+}
+
 /// The most that one call hands out (the last request may exceed it).
 const TAKE: usize = 64 * 1024;
 /// What is awaited is handed in by so many parts: while the client works on one, the server works on the others.

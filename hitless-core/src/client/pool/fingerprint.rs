@@ -1,19 +1,19 @@
 use std::hash::Hasher;
 
-use super::{Pool, Rng, START_ATTEMPTS, Slot, Start};
+use super::{Pool, Rng, START_ATTEMPTS, Slot};
 use crate::fingerprint::Digest;
 
 impl Pool {
-    pub(in crate::client) fn fingerprint<H: Hasher>(&self, start: &Start, digest: &mut Digest<'_, H>) {
+    /// How often a slot failed matters to a client that has not been up.
+    pub(in crate::client) fn fingerprint<H: Hasher>(&self, is_starting: bool, digest: &mut Digest<'_, H>) {
         let Self { slots, serving: _, retries: _, turn, rng: _ } = self;
         digest.value(turn);
-        digest.value(start);
         digest.each(slots, |digest, Slot { active, next, retry_at, failures, reconnect }| {
             digest.part(active);
             digest.part(next);
             digest.deadline_if_any(*retry_at);
             digest.part(reconnect);
-            if *start == Start::Pending {
+            if is_starting {
                 digest.value(&(*failures).min(START_ATTEMPTS));
             }
         });

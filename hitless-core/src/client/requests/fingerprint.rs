@@ -1,7 +1,20 @@
 use std::hash::Hasher;
 
-use super::{Deferred, Place};
+use super::{Deferred, Place, Requests};
 use crate::fingerprint::{Digest, Fingerprint};
+
+impl Fingerprint for Requests {
+    fn fingerprint<H: Hasher>(&self, digest: &mut Digest<'_, H>) {
+        let Self { limits: _, places, parked, deferred, quiet_until } = self;
+        digest.each(places.iter(), |digest, (id, place)| {
+            digest.value(&id.index());
+            digest.part(place);
+        });
+        digest.part(parked);
+        digest.part(deferred);
+        digest.deadline_if_any(*quiet_until);
+    }
+}
 
 impl Fingerprint for Deferred {
     fn fingerprint<H: Hasher>(&self, digest: &mut Digest<'_, H>) {
