@@ -243,8 +243,8 @@ mod tests {
             prop_assert!((wait - nominal).abs() <= nominal * 0.25 + 1e-6, "{} of {}", wait, nominal);
         }
 
-        /// INV-07: where every dial is refused at once, each wait is longer than the one before, and all of them together
-        /// leave little of the budget unused.
+        /// Where every dial is refused at once, each wait is longer than the one before, and all of them together leave
+        /// little of the budget unused. INV-07
         #[test]
         fn waits_grow_and_fill_the_budget(seed: u64, grace in 2..3_600u64, retries in 1..=10u32) {
             let origin = epoch();

@@ -124,7 +124,7 @@ const FACTS: [(&str, Fact); 9] = [
     }),
 ];
 
-/// INV-11, INV-15: every fact in every state of a client's life.
+/// Every fact in every state of a client's life. INV-11, INV-15
 #[test]
 fn table_of_a_clients_life() {
     const LEGEND: &str = "\

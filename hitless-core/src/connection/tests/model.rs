@@ -209,8 +209,8 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 proptest! {
-    /// INV-02, INV-08, INV-12: whatever is written, given up, late or relaxed, each reply is that of the oldest request
-    /// that was written.
+    /// Whatever is written, given up, late or relaxed, each reply is that of the oldest request that was written.
+    /// INV-02, INV-08, INV-12
     #[test]
     fn the_pipeline_is_a_list_in_order(steps in prop::collection::vec(step(), 0..80)) {
         let origin = epoch();
@@ -453,8 +453,8 @@ fn fact() -> impl Strategy<Value = Fact> {
 }
 
 proptest! {
-    /// INV-01, INV-02, INV-05, INV-08, INV-12, RULE-31, RULE-65: everything that a connection says is what a plain list
-    /// would say, in the same order.
+    /// Everything that a connection says is what a plain list would say, in the same order. INV-01, INV-02, INV-05,
+    /// INV-08, INV-12, RULE-31, RULE-65
     #[test]
     fn a_connection_says_what_the_list_says(facts in prop::collection::vec(fact(), 0..80)) {
         let origin = epoch();

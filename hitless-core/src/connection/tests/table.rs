@@ -135,7 +135,7 @@ const FACTS: [(&str, Fact); 15] = [
     }),
 ];
 
-/// INV-11: every fact in every state.
+/// Every fact in every state. INV-11
 #[test]
 fn table_of_states_and_facts() {
     let head: Vec<&str> = std::iter::once("").chain(STATES).collect();
