@@ -46,7 +46,7 @@ impl Client {
         if let Some((conn, ticket)) = self.requests.cancel(request)
             && let Some(connection) = self.links.connection_mut(conn)
         {
-            connection.abandon(ticket);
+            connection.cancel(ticket);
         }
         self.settle(now);
     }

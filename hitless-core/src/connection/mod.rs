@@ -141,8 +141,8 @@ impl Connection {
 
     /// Gives up on a request. It is forgotten if it was not written; otherwise its replies are swallowed when they
     /// come, so that the others stay in order.
-    pub fn abandon(&mut self, ticket: Ticket) -> bool {
-        self.pipeline.abandon(ticket)
+    pub fn cancel(&mut self, ticket: Ticket) -> bool {
+        self.pipeline.cancel(ticket)
     }
 
     /// Asks to be told of maintenance by `command`, on a connection that has been ready without: as soon as nothing is
@@ -184,11 +184,11 @@ impl Connection {
             accepted.lose_reply();
             let repeatable =
                 accepted.request.replay == Replay::Idempotent && accepted.request.class == Class::Shared;
-            self.finish_lost(accepted, repeatable, cause);
+            self.return_or_fail(accepted, repeatable, cause);
         }
         for accepted in self.pipeline.take_unsent() {
             let repeatable = accepted.request.replay != Replay::Never;
-            self.finish_lost(accepted, repeatable, cause);
+            self.return_or_fail(accepted, repeatable, cause);
         }
     }
 
@@ -357,7 +357,7 @@ impl Connection {
         }
     }
 
-    fn finish_lost(&mut self, accepted: Accepted, repeatable: bool, cause: CloseCause) {
+    fn return_or_fail(&mut self, accepted: Accepted, repeatable: bool, cause: CloseCause) {
         if repeatable {
             self.events.push_back(ConnectionEvent::Returned { accepted });
             return;

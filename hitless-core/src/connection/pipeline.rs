@@ -48,7 +48,7 @@ struct Unsent {
 #[cfg_attr(feature = "explore", derive(Clone))]
 struct Written {
     ticket: Ticket,
-    /// `None` once it was abandoned or has timed out: its replies still come and are swallowed.
+    /// `None` once it was cancelled or has timed out: its replies still come and are swallowed.
     accepted: Option<Accepted>,
     left: u32,
     replies: Replies,
@@ -161,7 +161,7 @@ impl Pipeline {
     }
 
     /// Gives up on a request. True if it was here.
-    pub(super) fn abandon(&mut self, ticket: Ticket) -> bool {
+    pub(super) fn cancel(&mut self, ticket: Ticket) -> bool {
         if let Ok(at) = self.unsent.binary_search_by_key(&ticket, |unsent| unsent.ticket) {
             return self.unsent.remove(at).is_some();
         }
@@ -252,7 +252,7 @@ impl Pipeline {
         !self.unsent.is_empty()
     }
 
-    /// True if every reply that will come has come. An abandoned request counts until its replies are in.
+    /// True if every reply that will come has come. A cancelled request counts until its replies are in.
     pub(super) fn is_drained(&self) -> bool {
         self.written.is_empty()
     }

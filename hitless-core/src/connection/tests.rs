@@ -104,7 +104,7 @@ fn a_push_is_never_taken_for_a_reply() {
 
 /// The replies of a request that nobody waits for are swallowed in their turn. INV-02
 #[test]
-fn an_abandoned_request_keeps_its_place() {
+fn a_cancelled_request_keeps_its_place() {
     let now = epoch();
     let mut connection = ready();
     let first = enqueue(&mut connection, now, 1, request("a", 2));
@@ -112,9 +112,9 @@ fn an_abandoned_request_keeps_its_place() {
     transmit(&mut connection);
     let unsent = enqueue(&mut connection, now, 3, request("c", 1));
     enqueue(&mut connection, now, 4, request("d", 1));
-    assert!(connection.abandon(first));
-    assert!(connection.abandon(unsent));
-    assert!(!connection.abandon(unsent), "it is gone");
+    assert!(connection.cancel(first));
+    assert!(connection.cancel(unsent));
+    assert!(!connection.cancel(unsent), "it is gone");
     assert_eq!(transmit(&mut connection), b"d", "what was not written never is");
     for reply in [10, 11, 20, 40] {
         connection.handle_frame(Frame::Integer(reply));

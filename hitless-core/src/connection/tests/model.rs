@@ -124,7 +124,7 @@ impl Fifo {
         Some(is_last.then(|| self.items.remove(0)).filter(|item| !item.given_up))
     }
 
-    fn abandon(&mut self, ticket: Ticket) -> bool {
+    fn cancel(&mut self, ticket: Ticket) -> bool {
         let before = self.wanted().count();
         self.items.retain(|item| item.ticket != ticket || item.is_written);
         self.items.iter_mut().filter(|item| item.ticket == ticket).for_each(|item| item.given_up = true);
@@ -134,7 +134,7 @@ impl Fifo {
     fn take_due(&mut self, now: u64) -> Vec<Item> {
         let is_due = |item: &Item| !item.given_up && item.deadline.is_some_and(|deadline| deadline <= now);
         let due: Vec<Item> = self.items.iter().filter(|item| is_due(item)).cloned().collect();
-        due.iter().for_each(|item| assert!(self.abandon(item.ticket)));
+        due.iter().for_each(|item| assert!(self.cancel(item.ticket)));
         due
     }
 
@@ -244,7 +244,7 @@ proptest! {
                 },
                 Step::Abandon { nth } => {
                     let Some(ticket) = tickets.get(nth) else { continue };
-                    prop_assert_eq!(pipeline.abandon(*ticket), model.abandon(*ticket));
+                    prop_assert_eq!(pipeline.cancel(*ticket), model.cancel(*ticket));
                 }
                 Step::Pass { seconds } => {
                     now += seconds;
@@ -512,7 +512,7 @@ proptest! {
                 }
                 Fact::Abandon { nth } => {
                     let Some(ticket) = tickets.get(nth) else { continue };
-                    prop_assert_eq!(connection.abandon(*ticket), model.fifo.abandon(*ticket));
+                    prop_assert_eq!(connection.cancel(*ticket), model.fifo.cancel(*ticket));
                 }
                 Fact::Pass { seconds } => {
                     now += seconds;

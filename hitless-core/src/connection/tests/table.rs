@@ -76,9 +76,9 @@ const FACTS: [(&str, Fact); 15] = [
         Ok(_) => Some("taken"),
         Err(_) => Some("given back"),
     }),
-    ("`abandon`", |connection, ticket, _| {
+    ("`cancel`", |connection, ticket, _| {
         let before = connection.requests();
-        let is_here = ticket.is_some_and(|ticket| connection.abandon(ticket));
+        let is_here = ticket.is_some_and(|ticket| connection.cancel(ticket));
         let word = if connection.requests() < before { "forgotten" } else { "its reply will be swallowed" };
         is_here.then_some(word)
     }),
