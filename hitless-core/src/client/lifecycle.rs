@@ -1,11 +1,11 @@
-//! How far the client is between its first dial and its end.
+//! The phases of a client, from its first dial to its end.
 
 #[cfg(feature = "explore")]
 mod fingerprint;
 
 use std::time::Instant;
 
-/// The phase of a client. Phases follow each other in the order of their declaration; some may be left out.
+/// The phase of a client. A client goes through the phases in the order of their declaration, and may skip some.
 #[derive(Clone, Debug)]
 pub(super) struct Lifecycle {
     phase: Phase,
@@ -13,10 +13,10 @@ pub(super) struct Lifecycle {
 
 #[derive(Clone, Debug)]
 enum Phase {
-    /// The pool has not been open yet. Requests are accepted all the same.
+    /// The pool has not been open yet. The client accepts requests all the same.
     Starting,
     Running,
-    /// What was accepted may finish until then.
+    /// The accepted requests may finish until then.
     ShuttingDown {
         until: Instant,
     },
@@ -28,7 +28,7 @@ impl Lifecycle {
         Self { phase: Phase::Starting }
     }
 
-    /// The pool is open. True the first time, unless the client shuts down.
+    /// The pool is open. True the first time, unless the client shut down before.
     pub(super) fn finish_start(&mut self) -> bool {
         let is_starting = self.is_starting();
         if is_starting {
@@ -37,7 +37,7 @@ impl Lifecycle {
         is_starting
     }
 
-    /// Nothing is accepted any more. False if that was so before; then the end can only come nearer.
+    /// The client accepts no more requests. False if it shut down before; then the end can only come nearer.
     pub(super) fn begin_shutdown(&mut self, until: Instant) -> bool {
         match &mut self.phase {
             Phase::Starting | Phase::Running => {
@@ -52,7 +52,7 @@ impl Lifecycle {
         }
     }
 
-    /// Nothing is left. True the first time; a client that does not shut down goes on.
+    /// No connection is left. True if that ends the client; a client that does not shut down goes on.
     pub(super) fn terminate(&mut self) -> bool {
         let is_shutting_down = self.is_shutting_down();
         if is_shutting_down {
@@ -61,7 +61,7 @@ impl Lifecycle {
         is_shutting_down
     }
 
-    /// When what was accepted must have finished; `None` unless the client shuts down.
+    /// When the grace of a shutdown is over.
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
         match self.phase {
             Phase::ShuttingDown { until } => Some(until),
@@ -69,7 +69,7 @@ impl Lifecycle {
         }
     }
 
-    /// Whether requests are accepted and connections are opened.
+    /// True if the client accepts requests and opens connections.
     pub(super) fn is_open(&self) -> bool {
         matches!(self.phase, Phase::Starting | Phase::Running)
     }

@@ -22,16 +22,15 @@ pub(super) struct Links {
     live: IdMap<ConnId, Link>,
 }
 
-/// One connection of one owner. It outlives its `Connection`: the coordinator still has a say about a connection that is
-/// lost.
+/// One connection of one owner. It outlives the socket: when that is lost, the coordinator still decides what follows it.
 #[derive(Debug)]
 #[cfg_attr(feature = "explore", derive(Clone))]
 struct Link {
     owner: Owner,
     probe: Probe,
-    /// Once the socket is connected.
+    /// The protocol, while the socket is connected.
     connection: Option<Connection>,
-    /// The owner of the client was told to flush, and has not taken everything since.
+    /// The owner of the client was told to flush, and has not taken everything yet.
     flushing: bool,
     /// The server's id of the connection, once HELLO has told it.
     client_id: Option<i64>,
@@ -56,7 +55,7 @@ impl Links {
         }
     }
 
-    /// The socket of `conn` is connected to `peer`. False if it is not awaited.
+    /// The socket of `conn` is connected to `peer`. False if no socket of `conn` is awaited.
     pub(super) fn connect(&mut self, config: &Arc<Config>, conn: ConnId, peer: &Peer) -> bool {
         let Some(link) = self.live.get_mut(conn).filter(|link| link.connection.is_none()) else {
             return false;
@@ -86,7 +85,7 @@ impl Links {
         }
     }
 
-    /// Whether the owner of the client is to be told that there is something to write on `conn`: once, until it has taken
+    /// True if the owner of the client has to be told that `conn` has something to write. It is told once until it has taken
     /// everything.
     pub(super) fn begin_flush(&mut self, conn: ConnId) -> bool {
         let Some(link) = self.live.get_mut(conn).filter(|link| !link.flushing) else { return false };
@@ -94,7 +93,7 @@ impl Links {
         link.flushing
     }
 
-    /// Appends what is to be written on `conn`; true if there was anything.
+    /// Appends what `conn` has to write; true if there was anything.
     pub(super) fn poll_transmit(&mut self, conn: ConnId, buffer: &mut WriteBuffer) -> bool {
         let Some(link) = self.live.get_mut(conn) else { return false };
         let Some(connection) = &mut link.connection else { return false };
@@ -142,13 +141,13 @@ impl Links {
         self.live.iter().map(|(conn, _)| conn)
     }
 
-    /// Connections that owe nobody a reply.
+    /// The connections that have no request.
     pub(super) fn idle(&self) -> impl Iterator<Item = ConnId> {
         let is_idle = |link: &Link| link.connection.as_ref().is_none_or(|it| it.requests() == 0);
         self.live.iter().filter(move |(_, link)| is_idle(link)).map(|(conn, _)| conn)
     }
 
-    /// The first link at `place` or behind it, and the place behind that link: for loops that change links as they go.
+    /// The first link at `place` or behind it, and the place behind that link. A loop that uses it may change the links.
     pub(super) fn next_from(&self, place: usize) -> Option<(ConnId, usize)> {
         (place..self.live.places()).find_map(|place| Some((self.live.key_at(place)?, place + 1)))
     }

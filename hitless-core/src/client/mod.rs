@@ -1,8 +1,11 @@
 //! The whole client as one machine: a pool of shared, pipelined connections, and the policy that moves them.
 //!
-//! It composes the [`Coordinator`] (what to do) with a [`Connection`] per socket (how to say it). The two meet in
-//! `settle` alone: every public `handle_*` and every request ends there, and everything that is to be done is then in
-//! one ordered queue, [`poll_action`](Client::poll_action).
+//! It composes the [`Coordinator`], which decides, with a [`Connection`] per socket, which speaks the protocol. Every fact
+//! that can lead to a decision ends in `settle`, which obeys the coordinator until it is quiet. What the owner of the
+//! client has to do is then in one ordered queue, [`poll_action`](Client::poll_action).
+//!
+//! Inside, four machines with private state know nothing of each other: the links (one for each connection), the pool
+//! (which connection serves which slot), the requests (where each is) and the lifecycle. Each link belongs to an owner.
 //!
 //! # State by state
 //!
@@ -58,7 +61,7 @@ pub struct Client {
     requests: Requests,
     lifecycle: Lifecycle,
     actions: VecDeque<Action>,
-    /// The latest instant that was told.
+    /// The latest instant that a fact or a request came with.
     now: Instant,
 }
 
@@ -131,14 +134,13 @@ impl Client {
         }
     }
 
-    /// The end of the stream was seen behind the frames that will be handed in next. How old they are is unknown, so an
-    /// announcement among them opens nothing. To be told before the frames, and before
-    /// [`handle_closed`](Self::handle_closed).
+    /// The stream ends behind the frames that come next. Their age is unknown, so an announcement among them opens nothing.
+    /// Call this before [`handle_frames`](Self::handle_frames) and [`handle_closed`](Self::handle_closed).
     pub fn handle_ending(&mut self, conn: ConnId) {
         self.coordinator.handle_ending(conn);
     }
 
-    /// The stream of `conn` has ended. Frames that were received before must have been handed in.
+    /// The stream of `conn` has ended. Hand in the frames that came before the end first.
     pub fn handle_closed(&mut self, now: Instant, conn: ConnId, cause: CloseCause) {
         self.lose(now, conn, cause);
         self.settle(now);
@@ -157,25 +159,26 @@ impl Client {
         self.actions.pop_front()
     }
 
-    /// Appends what is to be written on `conn`, at most 64 KiB and the rest of one request; true if there was anything.
-    /// What was taken counts as written: the server may run it. After [`Action::Flush`], write and call it again until
-    /// nothing comes.
+    /// Appends what `conn` has to write, at most 64 KiB and the rest of one request; true if there was anything. What it
+    /// appends counts as written: the server may run it. After [`Action::Flush`], write and call it again until it returns
+    /// false.
     pub fn poll_transmit(&mut self, conn: ConnId, buffer: &mut WriteBuffer) -> bool {
         self.links.poll_transmit(conn, buffer)
     }
 
-    /// How many frames of `conn` are worth handing in at a time, 2 to 64: about a quarter of the replies that it awaits; 1
-    /// if there is no such connection.
+    /// How many frames of `conn` to hand in at a time, 2 to 64: about a quarter of the replies that it awaits; 1 if there is
+    /// no such connection.
     ///
-    /// It is advice, for speed alone. A loop that hands in everything it has makes the server wait for the callers, and then
-    /// the callers for the server; with parts, whoever has a reply sends the next request while the others are still decoded.
+    /// This is advice, for speed alone. A loop that hands in everything at once makes the server wait for the callers, and
+    /// then the callers for the server. With parts, a caller that has its reply sends the next request while the loop
+    /// still decodes the others.
     #[must_use]
     pub fn batch(&self, conn: ConnId) -> usize {
         self.links.connection(conn).map_or(1, Connection::batch)
     }
 
-    /// When [`handle_timeout`](Self::handle_timeout) has something to do. While actions are pending this is not in the
-    /// future, so that a loop that looks here only still makes progress.
+    /// When [`handle_timeout`](Self::handle_timeout) has something to do. While actions are pending, this is not in the
+    /// future: a loop that looks nowhere else still makes progress.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         if !self.actions.is_empty() {

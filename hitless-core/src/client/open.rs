@@ -12,17 +12,17 @@ use crate::ids::ConnId;
 impl Client {
     /// Begins to open a connection for `owner`.
     pub(super) fn open(&mut self, now: Instant, owner: Owner) {
-        // The new id may have the place of one that the coordinator has forgotten: what it says of that one comes first.
+        // The new id may reuse the place of one that the coordinator has forgotten: directives about that one come first.
         self.obey_all(now);
         if !self.lifecycle.is_open() {
-            // That was the failure by which the start was given up.
+            // One of them ended the start, and with it the client.
             return;
         }
         let conn = self.coordinator.open(now, owner.role());
         self.link(conn, owner);
     }
 
-    /// Notes a dial. False if nobody wants its connection any more.
+    /// The coordinator dials for `conn`. False if no owner wants the connection any more.
     pub(super) fn note_dial(&mut self, conn: ConnId, probe: Probe, replaces: Option<ConnId>) -> bool {
         if !self.lifecycle.is_open() {
             return false;
@@ -82,7 +82,7 @@ impl Client {
         }
     }
 
-    /// Says so once every slot has its connection.
+    /// Says `Started` when every slot has its connection.
     pub(super) fn report_start(&mut self) {
         if self.pool.is_open() && self.lifecycle.finish_start() {
             self.actions.push_back(Action::Started(Ok(())));

@@ -1,4 +1,4 @@
-//! The slots of the pool: which connection serves each, which one is to take its place, and when an empty one is dialled for.
+//! The slots of the pool: which connection serves each slot, which one will, and when to dial for an empty one.
 
 #[cfg(feature = "explore")]
 mod fingerprint;
@@ -14,7 +14,7 @@ use crate::ids::ConnId;
 use crate::rng::Rng;
 use crate::timer::after;
 
-/// Failed dials of one slot after which a client that has never been up gives up.
+/// A client whose pool has never been open gives up after this many failed dials of one slot.
 const START_ATTEMPTS: u32 = 4;
 
 /// All slots, by their numbers.
@@ -24,7 +24,7 @@ pub(super) struct Pool {
     slots: Vec<Slot>,
     /// Slots whose connection takes requests.
     serving: usize,
-    /// When slots are to be dialled for again: what their `retry_at` say, in order.
+    /// The `retry_at` of all slots, in order.
     retries: BTreeSet<(Instant, usize)>,
     turn: usize,
     rng: Rng,
@@ -34,8 +34,9 @@ pub(super) struct Pool {
 #[derive(Clone, Debug, Default)]
 struct Slot {
     active: Option<ConnId>,
-    /// Being dialled: the first one, a replacement for one that was lost, or the new one of a handoff.
+    /// The connection that is being opened: the first one, the next one after a loss, or the successor in a handoff.
     next: Option<ConnId>,
+    /// When to dial for the slot again.
     retry_at: Option<Instant>,
     failures: u32,
     reconnect: Reconnect,
@@ -82,8 +83,8 @@ impl Pool {
         slot.next.take_if(|next| *next == conn);
     }
 
-    /// `slot` has lost a connection, or could not get one. True if it is to be dialled for at once; otherwise it has one, or
-    /// [`handle_timeout`](Self::handle_timeout) will name it.
+    /// `slot` has lost a connection, or an attempt to open one has failed. True if the client has to open one at once;
+    /// otherwise the slot has one, or [`handle_timeout`](Self::handle_timeout) names it later.
     pub(super) fn refill(&mut self, now: Instant, slot: usize, redial: Redial) -> bool {
         let empty = &mut self.slots[slot];
         if empty.active.is_some() || empty.next.is_some() {
@@ -98,7 +99,7 @@ impl Pool {
         false
     }
 
-    /// A dial for `slot` has failed. True if a client that has never been up should give up.
+    /// A dial for `slot` has failed. True if a client whose pool has never been open gives up.
     pub(super) fn note_failure(&mut self, slot: usize, redial: Redial) -> bool {
         let failed = &mut self.slots[slot];
         if redial != Redial::AtOnce {
@@ -107,14 +108,14 @@ impl Pool {
         redial == Redial::Hopeless || failed.failures >= START_ATTEMPTS
     }
 
-    /// A slot that is to be dialled for now. To be asked until there is none.
+    /// A slot to dial for now. To be called until there is none.
     pub(super) fn handle_timeout(&mut self, now: Instant) -> Option<usize> {
         let (_, slot) = self.retries.first().copied().filter(|(at, _)| *at <= now)?;
         self.schedule(slot, None);
         Some(slot)
     }
 
-    /// No slot is dialled for any more.
+    /// Dials for no slot any more.
     pub(super) fn stop_retrying(&mut self) {
         for (_, slot) in std::mem::take(&mut self.retries) {
             self.slots[slot].retry_at = None;
@@ -125,7 +126,7 @@ impl Pool {
         self.retries.first().map(|(at, _)| *at)
     }
 
-    /// What [`route`](Self::route) will say.
+    /// What [`route`](Self::route) would return.
     pub(super) fn next_route(&self) -> Option<ConnId> {
         self.find_route().map(|(_, conn)| conn)
     }
@@ -153,7 +154,7 @@ impl Pool {
         turns.find_map(|turn| Some((turn, self.slots[turn].active?)))
     }
 
-    /// Dials for `slot` then, instead of when it was to be dialled for.
+    /// Sets when to dial for `slot`.
     fn schedule(&mut self, slot: usize, at: Option<Instant>) {
         if let Some(before) = std::mem::replace(&mut self.slots[slot].retry_at, at) {
             self.retries.remove(&(before, slot));

@@ -1,4 +1,4 @@
-//! The requests that are accepted and not completed: where each is, and those that are on no connection.
+//! The requests that are accepted and not completed: where each one is, and when those without a connection are due.
 
 #[cfg(feature = "explore")]
 mod fingerprint;
@@ -13,7 +13,7 @@ use crate::ids::{Arena, ConnId, RequestId};
 use crate::request::{Replies, Request};
 use crate::timer::{after, earliest};
 
-/// All requests that have an id. One that is on a connection is kept by the connection; its place is known here.
+/// The requests of one client. A connection keeps those that are on it; this machine keeps the others and every place.
 #[derive(Debug)]
 #[cfg_attr(feature = "explore", derive(Clone))]
 pub(super) struct Requests {
@@ -21,9 +21,10 @@ pub(super) struct Requests {
     places: Arena<RequestId, Place>,
     /// Requests for which there is no connection, in the order in which they will be sent.
     parked: VecDeque<Accepted>,
+    /// Requests that the server refused to run for now.
     deferred: Vec<Deferred>,
-    /// No request is due before this instant, neither here nor on a connection. A lower bound, so that completions need not
-    /// maintain it.
+    /// No request is due before this instant, neither here nor on a connection. It is a lower bound: completions do not
+    /// change it.
     quiet_until: Option<Instant>,
 }
 
@@ -67,7 +68,7 @@ impl Requests {
         }
     }
 
-    /// Gives `request` an id. To be put on a connection ([`enqueued`](Self::enqueued)) or [parked](Self::park) at once.
+    /// Gives `request` an id. The caller puts it on a connection ([`enqueued`](Self::enqueued)) or [parks](Self::park) it.
     pub(super) fn accept(
         &mut self,
         now: Instant,
@@ -101,8 +102,8 @@ impl Requests {
         self.parked.push_back(accepted);
     }
 
-    /// The server refused to run a request: it is to be sent again a little later, or has the refusal for its outcome when
-    /// its deadline comes first.
+    /// The server refused to run a request: it is sent again a little later. If its deadline comes first, the refusal is its
+    /// outcome.
     pub(super) fn defer(&mut self, now: Instant, mut accepted: Accepted, replies: Replies) {
         let at = after(now, accepted.defer());
         let at = accepted.deadline().map_or(at, |deadline| at.min(deadline));
@@ -138,7 +139,7 @@ impl Requests {
         std::mem::take(&mut self.deferred)
     }
 
-    /// Takes out what is deferred until now.
+    /// Takes out what is deferred and due.
     pub(super) fn take_due_deferred(&mut self, now: Instant) -> Vec<Deferred> {
         let (due, later) =
             std::mem::take(&mut self.deferred).into_iter().partition(|deferred| deferred.at <= now);
@@ -146,12 +147,12 @@ impl Requests {
         due
     }
 
-    /// A request is completed. False if it was before, or was cancelled.
+    /// A request ends. False if it had ended before, or was cancelled.
     pub(super) fn complete(&mut self, id: RequestId) -> bool {
         self.places.remove(id).is_some()
     }
 
-    /// The caller gives up on a request. If it is on a connection, returns where: it is to be cancelled there as well.
+    /// The caller does not want a request any more. Returns its place on a connection, which has to cancel it as well.
     pub(super) fn cancel(&mut self, id: RequestId) -> Option<(ConnId, Ticket)> {
         match self.places.remove(id)? {
             Place::On { conn, ticket } => return Some((conn, ticket)),
@@ -161,7 +162,7 @@ impl Requests {
         None
     }
 
-    /// What was due is taken out, here and on the connections; `on_connections` is when the next request is due there.
+    /// Everything due was taken out. `on_connections` is when the next request on a connection is due.
     pub(super) fn settle_timeout(&mut self, on_connections: Option<Instant>) {
         let parked = self.parked.iter().map(Accepted::deadline);
         let deferred = self.deferred.iter().map(|deferred| Some(deferred.at));
@@ -184,7 +185,7 @@ impl Requests {
     pub(super) fn room(&self, carried: Option<usize>) -> usize {
         let left = self.limits.in_flight.saturating_sub(self.places.len());
         match carried {
-            // Replies that nobody waits for any more count here.
+            // A cancelled request counts here until its replies are in.
             Some(carried) => left.min(self.limits.in_flight.saturating_sub(carried)),
             None => left.min(self.limits.parked.saturating_sub(self.parked.len())),
         }

@@ -1,4 +1,4 @@
-//! Notifications that somebody else judges before they take effect.
+//! Reviews: the owner of the client judges notifications before they take effect.
 
 use std::time::{Duration, Instant};
 
@@ -12,13 +12,13 @@ use crate::review::Verdict;
 impl Client {
     /// From now on each notification is handed out as an [`Action::Review`] and takes effect with
     /// [`handle_verdict`](Self::handle_verdict), or by itself after `limit`: see
-    /// [`Coordinator::review_notifications`](crate::Coordinator::review_notifications). `None`, the default: nobody is
-    /// asked.
+    /// [`Coordinator::review_notifications`](crate::Coordinator::review_notifications). With `None`, the
+    /// default, there are no reviews.
     pub fn review_notifications(&mut self, limit: Option<Duration>) {
         self.coordinator.review_notifications(limit);
     }
 
-    /// A reviewer's answer to [`Action::Review`]. A second one, and one that comes too late, does nothing.
+    /// The verdict on an [`Action::Review`]. A second one, and one that comes too late, does nothing.
     pub fn handle_verdict(&mut self, now: Instant, review: ReviewId, verdict: Verdict) {
         self.coordinator.handle_verdict(now, review, verdict);
         self.settle(now);

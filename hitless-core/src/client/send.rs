@@ -1,4 +1,4 @@
-//! Requests on their way: onto a connection or into the parking, back from either, and out as completions.
+//! Requests on their way: the client accepts them, puts them on connections or parks them, and completes them.
 
 use std::time::Instant;
 
@@ -9,7 +9,7 @@ use crate::event::Event;
 use crate::ids::{ConnId, RequestId};
 use crate::request::{Outcome, Replies, Request, SendError};
 
-/// Places that are kept when there is no request, and an eighth as many for each connection.
+/// Places to keep when there is no request; each connection adds an eighth as many.
 const KEPT: usize = 64;
 
 impl Client {
@@ -22,7 +22,7 @@ impl Client {
         if !self.lifecycle.is_open() {
             return Err(SendError::ShuttingDown(request));
         }
-        // Also when the connection takes none: the next request tries the next one.
+        // The turn passes on even if this connection has no room: the next request tries the next connection.
         let route = self.pool.route();
         if self.room_by(route) == 0 {
             return Err(SendError::Full(request));
@@ -33,15 +33,15 @@ impl Client {
         Ok(id)
     }
 
-    /// How many more requests are accepted now, as far as the connection is concerned that the next one goes to: 0 means
-    /// that [`send`](Self::send) would answer `Full`. No limit once the client shuts down, for then nothing is worth
-    /// waiting for.
+    /// How many more requests the client accepts now, if all went to the connection that the next one goes to. 0 means that
+    /// [`send`](Self::send) would return `Full`. There is no limit once the client shuts down: waiting for room is useless
+    /// then.
     #[must_use]
     pub fn room(&self) -> usize {
         if self.lifecycle.is_open() { self.room_by(self.pool.next_route()) } else { usize::MAX }
     }
 
-    /// Gives up on a request: no completion follows. If it was written its replies are swallowed when they come.
+    /// Cancels a request: no completion follows. If it was written, the client swallows its replies when they come.
     pub fn cancel(&mut self, now: Instant, request: RequestId) {
         if let Some((conn, ticket)) = self.requests.cancel(request)
             && let Some(connection) = self.links.connection_mut(conn)
@@ -51,7 +51,7 @@ impl Client {
         self.settle(now);
     }
 
-    /// A request came back from a connection: its `successor`, if it has one, takes it.
+    /// A request came back from a connection: the `successor` of that connection takes it, if there is one.
     pub(super) fn place_again(&mut self, accepted: Accepted, successor: Option<ConnId>) {
         if !self.lifecycle.is_open() {
             let delivery = accepted.delivery();
@@ -61,14 +61,14 @@ impl Client {
         self.place(accepted, route);
     }
 
-    /// There is a connection again, or there will be none: nothing stays parked for want of one.
+    /// A connection serves, or the client shuts down: the parked requests are sent, or end.
     pub(super) fn unpark(&mut self) {
         for accepted in self.requests.take_parked() {
             self.place_again(accepted, None);
         }
     }
 
-    /// Nothing is sent again any more: the refusals of the server are the outcomes.
+    /// Sends no deferred request again: the refusal of the server is the outcome.
     pub(super) fn complete_deferred(&mut self) {
         for deferred in self.requests.take_deferred() {
             let (id, refusal) = deferred.into_outcome();
@@ -111,7 +111,7 @@ impl Client {
         }
         self.requests.settle_timeout(self.links.poll_timeout());
         if self.requests.poll_timeout().is_none() {
-            // The burst is over that these were large for.
+            // These were large for a burst, and it is over.
             let kept = KEPT + KEPT / 8 * self.pool.len();
             self.actions.shrink_to(kept);
             self.requests.rest(kept);

@@ -1,5 +1,5 @@
-//! Where the machines meet: what connections say becomes facts for the coordinator, what the coordinator decides is done
-//! to connections and routes, until both are quiet.
+//! The exchange between connections and the coordinator: events of connections become facts for the coordinator, and its
+//! directives become calls of connections, pool and requests, until both are quiet.
 
 use std::time::Instant;
 
@@ -15,7 +15,7 @@ use crate::handshake;
 use crate::ids::ConnId;
 
 impl Client {
-    /// Obeys the coordinator until it has nothing more to say, and takes the steps of a start and of a shutdown that are due.
+    /// Obeys the coordinator until it is quiet, then takes the steps of a start or a shutdown that are due.
     pub(super) fn settle(&mut self, now: Instant) {
         self.now = now;
         self.obey_all(now);
@@ -25,14 +25,14 @@ impl Client {
         self.report_termination();
     }
 
-    /// Takes in what a connection has to say.
+    /// Handles the events of `conn`.
     pub(super) fn drain_events(&mut self, now: Instant, conn: ConnId) {
         while let Some(event) = self.poll_event(conn) {
             self.on_event(now, conn, event, None);
         }
     }
 
-    /// The socket of `conn` is gone: what it carried fails, comes back or is repeated elsewhere.
+    /// The socket of `conn` is gone: its requests fail, or go to another connection.
     pub(super) fn lose(&mut self, now: Instant, conn: ConnId, cause: CloseCause) {
         let Some(owner) = self.links.owner(conn) else { return };
         let connection = self.links.take_connection(conn);
@@ -45,7 +45,7 @@ impl Client {
         } else {
             self.coordinator.handle_closed(now, conn, cause);
         }
-        // The coordinator says what is there in its place: the link is what names the owner until then.
+        // `Lost` needs the owner, so the link is forgotten after it.
         self.obey_all(now);
         self.forget(conn);
     }
@@ -55,8 +55,8 @@ impl Client {
         let owner = self.links.owner(conn);
         self.coordinator.handle_dial_failed(now, conn, error);
         self.obey_all(now);
-        // A failed handoff names no directive for the dial itself: its link ends here. The next dial may already have
-        // the place of its id, and with it that of its link; the owner leaves it all the same.
+        // No directive tells of the end of an attempt whose handoff goes on, so its link ends here. The next attempt may
+        // have replaced the link already, because it reuses the place of the id; the owner has to leave `conn` all the same.
         self.forget(conn);
         if let Some(owner) = owner {
             self.vacate(conn, owner);
@@ -79,15 +79,15 @@ impl Client {
         self.actions.push_back(Action::Emit(event));
     }
 
-    /// Obeys the coordinator until it has nothing more to say. `push` holds the elements of the push that it was told of
-    /// last: they go along if it wants that notification reviewed.
+    /// Obeys the coordinator until it is quiet. `push` holds the elements of the push that it has just handled: a review of
+    /// that notification takes them along.
     fn obey_with(&mut self, now: Instant, mut push: Vec<Frame>) {
         while let Some(directive) = self.coordinator.poll_directive() {
             self.obey(now, directive, &mut push);
         }
     }
 
-    /// Forgets `conn`, which its owner leaves. Returns them both, and what is left of the protocol.
+    /// Forgets `conn`, which its owner leaves. Returns the owner, and the protocol if the socket was connected.
     fn forget(&mut self, conn: ConnId) -> Option<(Owner, Option<Connection>)> {
         let (owner, connection) = self.links.remove(conn)?;
         self.vacate(conn, owner);
@@ -135,7 +135,7 @@ impl Client {
             }
             ConnectionEvent::Notified { notification, elements } => {
                 self.coordinator.handle_notification(now, conn, &notification);
-                // The window opens before the frame behind this one is looked at.
+                // The window opens before the next frame is handled.
                 self.obey_with(now, elements);
             }
             ConnectionEvent::Malformed(error) => self.emit(Event::NotificationMalformed { conn, error }),
@@ -160,14 +160,14 @@ impl Client {
             }
             Directive::Serve { conn } => self.serve(now, conn),
             Directive::CutOver { from, to } => self.cut_over(now, from, to),
-            // What is pipelined belongs to no caller in particular.
+            // Pipelined requests move one by one, so that every moment is a good one to switch.
             Directive::Successor { from, .. } => self.coordinator.handle_switched(now, from),
             Directive::Lost { conn, replacement } => {
                 if let (Some(owner), Replacement::Missing) = (self.links.owner(conn), replacement) {
                     self.refill(now, owner, Redial::AfterPause);
                 }
             }
-            // The cut-over has begun the drain, and its deadline is the coordinator's to watch.
+            // `CutOver` has begun the drain, and the coordinator watches its deadline.
             Directive::Drain { .. } => {}
             Directive::Close { conn, cause } => self.close(now, conn, cause),
             Directive::Failed { conn, error, redial } => {

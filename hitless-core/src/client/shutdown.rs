@@ -1,4 +1,4 @@
-//! The end: finish what is under way, then leave nothing behind.
+//! The shutdown: the client finishes what is under way, then closes everything.
 
 use std::time::Instant;
 
@@ -8,14 +8,14 @@ use crate::event::Event;
 use crate::ids::ConnId;
 
 impl Client {
-    /// Accepts nothing any more, lets what was accepted finish until `until`, closes every connection and ends with
-    /// [`Action::Terminated`]. Calling it again can only bring the end nearer.
+    /// Accepts no more requests, lets the accepted ones finish until `until`, closes every connection and says
+    /// [`Action::Terminated`]. A second call can only bring the end nearer.
     pub fn shutdown(&mut self, now: Instant, until: Instant) {
         self.begin_shutdown(until, ConnectError::ShutDown);
         self.settle(now);
     }
 
-    /// Lets what was accepted finish until `until`. `start` is why the pool could not be opened, if it has not been.
+    /// Lets the accepted requests finish until `until`. If the pool has not been open, `start` is the error of the start.
     pub(super) fn begin_shutdown(&mut self, until: Instant, start: ConnectError) {
         let is_starting = self.lifecycle.is_starting();
         if !self.lifecycle.begin_shutdown(until) {
@@ -29,7 +29,7 @@ impl Client {
         self.unpark();
     }
 
-    /// The grace is over: what is not answered now fails.
+    /// When the grace is over, closes every connection: what is not answered fails.
     pub(super) fn end_grace(&mut self, now: Instant) {
         if self.lifecycle.poll_timeout().is_some_and(|until| until <= now) {
             let all: Vec<ConnId> = self.links.ids().collect();
@@ -39,7 +39,7 @@ impl Client {
         }
     }
 
-    /// While shutting down, a connection that has answered everything is closed.
+    /// While the client shuts down, closes the connections that have answered everything.
     pub(super) fn close_what_is_idle(&mut self, now: Instant) {
         if !self.lifecycle.is_shutting_down() {
             return;
@@ -58,7 +58,7 @@ impl Client {
         }
     }
 
-    /// Closes `conn`, in whose place nothing is wanted.
+    /// Closes `conn`. Its owner wants no other connection.
     fn release(&mut self, now: Instant, conn: ConnId) {
         self.close(now, conn, CloseCause::ShutDown);
         self.coordinator.release(now, conn);
