@@ -45,8 +45,8 @@ impl Record<'_> {
     }
 }
 
-/// INV-06: a draining connection is closed no later than its deadline, which is that of its move, or the relaxed timeout
-/// after its cut-over if that is later.
+/// A draining connection is closed no later than its deadline, which is that of its move, or the relaxed timeout after
+/// its cut-over if that is later. INV-06
 fn drains_end(record: &Record<'_>) {
     let relaxed = record.config.maintenance().relaxed_timeout();
     let mut deadlines: BTreeMap<Peer, Instant> = BTreeMap::new();
@@ -84,7 +84,7 @@ fn drains_end(record: &Record<'_>) {
     assert!(draining.is_empty(), "INV-06: never closed: {draining:?}\n{}", record.history());
 }
 
-/// INV-07: a handoff makes at most one attempt and its retries, one after the other, all before the deadline.
+/// A handoff makes at most one attempt and its retries, one after the other, all before the deadline. INV-07
 fn dials_are_bounded(record: &Record<'_>) {
     let most = record.config.maintenance().max_handoff_retries() + 1;
     let mut deadlines: BTreeMap<Peer, Instant> = BTreeMap::new();
@@ -120,7 +120,7 @@ fn dials_are_bounded(record: &Record<'_>) {
     }
 }
 
-/// INV-07: until the scout has arrived it is the only one that dials, and the workers are never exceeded.
+/// Until the scout has arrived it is the only one that dials, and the workers are never exceeded. INV-07
 fn scouts_go_first(record: &Record<'_>) {
     let workers = record.config.handoff_capacity().workers() as usize;
     let mut peers: BTreeMap<ConnId, Peer> = BTreeMap::new();
@@ -156,9 +156,9 @@ fn scouts_go_first(record: &Record<'_>) {
     }
 }
 
-/// INV-20: a slot has at most two established connections, the old one and the new one. A connection that was cut over in
-/// the second half of its time is not counted while it drains: it could not wait for its own predecessor any longer, whose
-/// replies may come until the deadline (INV-03).
+/// A slot has at most two established connections, the old one and the new one. A connection that was cut over in the
+/// second half of its time is not counted while it drains: it could not wait for its own predecessor any longer, whose
+/// replies may come until the deadline (INV-03). INV-20
 fn sockets_are_bounded(record: &Record<'_>) {
     /// By how much the half of the time may come before that of what is left when the move begins: a review was waited
     /// for, and a short move keeps a part of its budget.
@@ -194,7 +194,7 @@ fn sockets_are_bounded(record: &Record<'_>) {
     }
 }
 
-/// INV-04: once every connection of a source has moved, nothing that is sent from then on arrives there.
+/// Once every connection of a source has moved, nothing that is sent from then on arrives there. INV-04
 fn old_connections_get_nothing_new(bed: &mut Testbed) {
     let Some(load) = bed.maybe_load() else { return };
     let operations = load.operations().to_vec();

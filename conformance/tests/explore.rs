@@ -21,7 +21,7 @@ fn no_interleaving_breaks_a_law() {
     }
 }
 
-/// INV-13: the same scope has the same states, the whole of which fits into this test.
+/// The same scope has the same states, the whole of which fits into this test. INV-13
 #[test]
 fn a_scope_that_is_explored_to_its_end_has_the_same_states_each_time() {
     let scope = SCOPES.iter().find(|scope| scope.name() == "move");

@@ -1,5 +1,8 @@
 //! When to try again: inside the time that a move grants, and for ever after a lost connection.
 
+#[cfg(feature = "explore")]
+mod fingerprint;
+
 use std::time::{Duration, Instant};
 
 use crate::rng::Rng;
@@ -101,30 +104,6 @@ impl Reconnect {
     /// Forgets the failures, after a success.
     pub fn reset(&mut self) {
         self.attempt = 0;
-    }
-}
-
-#[cfg(feature = "explore")]
-mod fingerprint {
-    use std::hash::Hasher;
-
-    use super::{HandoffSchedule, Reconnect};
-    use crate::fingerprint::{Digest, Fingerprint};
-
-    impl Fingerprint for HandoffSchedule {
-        fn fingerprint<H: Hasher>(&self, digest: &mut Digest<'_, H>) {
-            let Self { budget, end, retries, handoff_timeout } = self;
-            digest.value(&(budget, retries, handoff_timeout));
-            digest.deadline(*end);
-        }
-    }
-
-    impl Fingerprint for Reconnect {
-        fn fingerprint<H: Hasher>(&self, digest: &mut Digest<'_, H>) {
-            let Self { attempt } = self;
-            // From the sixth on, all pauses are the longest.
-            digest.value(&(*attempt).min(6));
-        }
     }
 }
 
@@ -264,8 +243,8 @@ mod tests {
             prop_assert!((wait - nominal).abs() <= nominal * 0.25 + 1e-6, "{} of {}", wait, nominal);
         }
 
-        /// INV-07: where every dial is refused at once, each wait is longer than the one before, and all of them together
-        /// leave little of the budget unused.
+        /// Where every dial is refused at once, each wait is longer than the one before, and all of them together leave
+        /// little of the budget unused. INV-07
         #[test]
         fn waits_grow_and_fill_the_budget(seed: u64, grace in 2..3_600u64, retries in 1..=10u32) {
             let origin = epoch();

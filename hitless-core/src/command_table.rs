@@ -144,7 +144,7 @@ mod tests {
 
     use super::*;
 
-    /// PITFALL-40, RULE-86: a name alone does not make a command repeatable.
+    /// A name alone does not make a command repeatable. PITFALL-40, RULE-86
     #[test]
     fn commands_that_write_with_certain_arguments_are_writes() {
         for command in [
@@ -176,7 +176,7 @@ mod tests {
         }
     }
 
-    /// PITFALL-38, RULE-93: WAIT on another connection than the writer's is a false promise.
+    /// WAIT on another connection than the writer's is a false promise. PITFALL-38, RULE-93
     #[test]
     fn commands_that_would_break_a_shared_connection_are_refused() {
         for command in [

@@ -1,5 +1,8 @@
 //! What was seen a while ago: a bounded memory that forgets by itself.
 
+#[cfg(feature = "explore")]
+mod fingerprint;
+
 use std::collections::BTreeMap;
 use std::time::Instant;
 
@@ -60,25 +63,6 @@ impl<K: Ord + Clone> Remembered<K> {
     #[must_use]
     pub(crate) fn next_expiry(&self) -> Option<Instant> {
         self.until.values().min().copied()
-    }
-}
-
-#[cfg(feature = "explore")]
-mod fingerprint {
-    use std::hash::{Hash, Hasher};
-
-    use super::Remembered;
-    use crate::fingerprint::{Digest, Fingerprint};
-
-    impl<K: Hash + Ord> Fingerprint for Remembered<K> {
-        fn fingerprint<H: Hasher>(&self, digest: &mut Digest<'_, H>) {
-            let Self { until, capacity: _ } = self;
-            let now = digest.now();
-            digest.each(until.iter().filter(|(_, until)| **until > now), |digest, (key, until)| {
-                digest.value(key);
-                digest.deadline(*until);
-            });
-        }
     }
 }
 

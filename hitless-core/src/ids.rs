@@ -304,8 +304,8 @@ mod tests {
     }
 
     proptest! {
-        /// INV-11: an id that was ever given finds its own value while that is there, and nothing afterwards; no id is
-        /// given twice; places are used again.
+        /// An id that was ever given finds its own value while that is there, and nothing afterwards; no id is given
+        /// twice; places are used again. INV-11
         #[test]
         fn ids_agree_with_maps_that_never_reuse_one(steps in proptest::collection::vec(step(), 0..60)) {
             let mut arena: Arena<ConnId, usize> = Arena::new();

@@ -1,5 +1,8 @@
 //! Relaxed timeouts: the windows of time in which slow replies are to be expected.
 
+#[cfg(feature = "explore")]
+mod fingerprint;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
@@ -356,33 +359,6 @@ pub(crate) fn opener_end(now: Instant, starts_in: Option<Duration>, relaxed: Dur
 #[must_use]
 pub(crate) fn effective_timeout(configured: Option<Duration>, relaxed: Option<Duration>) -> Option<Duration> {
     configured.map(|configured| configured.max(relaxed.unwrap_or_default()))
-}
-
-#[cfg(feature = "explore")]
-mod fingerprint {
-    use std::hash::Hasher;
-
-    use super::{Window, Windows};
-    use crate::fingerprint::{Digest, Fingerprint};
-
-    impl<S: Fingerprint> Fingerprint for Windows<S> {
-        fn fingerprint<H: Hasher>(&self, digest: &mut Digest<'_, H>) {
-            let Self { scopes, ends: _, announced: _, len: _, limit: _, completed } = self;
-            digest.each(scopes, |digest, (scope, windows)| {
-                digest.part(scope);
-                digest.part(windows);
-            });
-            digest.part(completed);
-        }
-    }
-
-    impl Fingerprint for Window {
-        fn fingerprint<H: Hasher>(&self, digest: &mut Digest<'_, H>) {
-            let Self { cause, until } = self;
-            digest.value(cause);
-            digest.deadline(*until);
-        }
-    }
 }
 
 #[cfg(test)]

@@ -39,7 +39,7 @@ fn a_shutdown_leaves_no_task() {
     });
 }
 
-/// INV-01: when the runtime is dropped, whoever waits for a reply is told.
+/// When the runtime is dropped, whoever waits for a reply is told. INV-01
 #[test]
 fn dropping_the_runtime_answers_everybody() {
     let server = adapter::serve();

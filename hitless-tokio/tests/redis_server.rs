@@ -19,7 +19,7 @@ fn builder(server: &RedisProcess, mode: Mode) -> Builder {
     Client::builder(&format!("redis://{}", server.address())).unwrap().pool_size(3).maintenance(maintenance)
 }
 
-/// INV-17: open source servers do not know the feature.
+/// Open source servers do not know the feature. INV-17
 #[tokio::test]
 #[ignore = "needs a redis-server: cargo xtask test-all runs them"]
 async fn every_mode_does_what_it_says() {
@@ -55,7 +55,7 @@ async fn a_transaction_that_is_discarded_says_why() {
     assert_eq!(client.call(cmd("GET").arg("n")).await.unwrap(), Frame::bulk("1"), "nothing of it ran");
 }
 
-/// PITFALL-35, RULE-06: what the server says to a wrong password is not repeated.
+/// What the server says to a wrong password is not repeated. PITFALL-35, RULE-06
 #[tokio::test]
 #[ignore = "needs a redis-server: cargo xtask test-all runs them"]
 async fn credentials_are_checked_and_never_shown() {

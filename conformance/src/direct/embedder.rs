@@ -188,7 +188,7 @@ impl Embedder {
         waiting.into_iter().for_each(|conn| self.flush(now, conn, wire));
     }
 
-    /// INV-15: nothing is left after the end.
+    /// Nothing is left after the end. INV-15
     pub(super) fn check_that_nothing_is_left(&self) {
         assert!(self.client.is_terminated());
         assert!(self.links.is_empty(), "connections are left: {:?}", self.links.keys());

@@ -133,7 +133,7 @@ impl DirectWorld {
         let Some(embedder) = &mut self.embedder else { return };
         embedder.obey(self.now, &mut self.wire);
         for (request, outcome) in embedder.completed.drain(..) {
-            // INV-01: a completion that was not expected has no ticket.
+            // A completion that was not expected has no ticket. INV-01
             let ticket = self.tickets.remove(&request).expect("an accepted request completes once");
             self.finished.insert(ticket, Finished { at: self.now, outcome });
         }

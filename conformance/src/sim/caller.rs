@@ -226,7 +226,7 @@ impl Keys {
         }
     }
 
-    /// INV-02: replies are those of this request.
+    /// Replies are those of this request. INV-02
     fn check(&mut self, kind: RequestKind, token: String, replies: &[Frame]) {
         match (kind, replies) {
             (RequestKind::Incr, [number]) => self.count(number),

@@ -95,15 +95,15 @@ fn requests(entries: &[(Instant, What)]) -> BTreeMap<u64, Asked> {
     requests
 }
 
-/// INV-01: each request ends once.
+/// Each request ends once. INV-01
 fn each_ends_once(requests: &BTreeMap<u64, Asked>) {
     for (number, asked) in requests {
         assert_eq!(asked.ends, 1, "INV-01: request {number} ({:?}) has so many ends", asked.kind);
     }
 }
 
-/// INV-05: what was answered ran once, what was not sent did not run, and of what it is not known ran at most once.
-/// Requests that only read may run again.
+/// What was answered ran once, what was not sent did not run, and of what it is not known ran at most once. Requests
+/// that only read may run again. INV-05
 fn at_most_once(evidence: &Evidence<'_>, requests: &BTreeMap<u64, Asked>) {
     let mut sets: BTreeMap<u64, u32> = BTreeMap::new();
     for entry in evidence.ledger.entries() {
@@ -136,8 +136,8 @@ fn at_most_once(evidence: &Evidence<'_>, requests: &BTreeMap<u64, Asked>) {
     }
 }
 
-/// INV-04: a request arrives only at an endpoint to which a connection served after it was sent. Once all connections
-/// of an endpoint have been handed over, nothing that is sent from then on is written to them.
+/// A request arrives only at an endpoint to which a connection served after it was sent. Once all connections of an
+/// endpoint have been handed over, nothing that is sent from then on is written to them. INV-04
 fn nothing_goes_astray(evidence: &Evidence<'_>, requests: &BTreeMap<u64, Asked>) {
     let service = service(evidence.entries);
     for entry in evidence.ledger.entries() {
@@ -183,7 +183,7 @@ fn service(entries: &[(Instant, What)]) -> BTreeMap<Peer, Vec<Spell>> {
     spells
 }
 
-/// INV-03: nothing fails, and nobody waits longer than the network makes everybody wait.
+/// Nothing fails, and nobody waits longer than the network makes everybody wait. INV-03
 fn nobody_notices(evidence: &Evidence<'_>, requests: &BTreeMap<u64, Asked>) {
     // A few round trips of the slowest ways there are, and a pause or two in between.
     let longest = Duration::from_millis(400) + 4 * GENTLE_PAUSE;

@@ -194,7 +194,7 @@ impl Scenario {
         client.send(request).unwrap_or_else(|error| panic!("a whole pool accepts requests: {error}"))
     }
 
-    /// INV-15: nothing is left after the end.
+    /// Nothing is left after the end. INV-15
     fn leave_nothing(&mut self) {
         let (network, executor) = (self.sim.network.clone(), self.sim.executor.clone());
         self.sim.run_until("every task has ended", PATIENCE, |sim| sim.executor.tasks() == 0);

@@ -174,7 +174,7 @@ impl Load {
         &self.operations
     }
 
-    /// INV-05: every INCR was executed once, and those of which it is not known at most once.
+    /// Every INCR was executed once, and those of which it is not known at most once. INV-05
     pub(super) fn check_executions(&self, ledger: &Ledger) {
         for task in &self.tasks {
             let key = task.counter();

@@ -123,7 +123,7 @@ impl Testbed {
         self.load.as_ref()
     }
 
-    /// INV-03: no error so far, and no operation took longer than `longest`.
+    /// No error so far, and no operation took longer than `longest`. INV-03
     pub fn assert_hitless(&self, longest: Duration) {
         let load = self.load();
         assert_eq!(load.errors(), &[] as &[String], "INV-03: no error\n{}", self.history());

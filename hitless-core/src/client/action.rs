@@ -33,17 +33,16 @@ pub enum Action {
         conn: ConnId,
         /// Where to, and the name by which the server there is verified.
         target: Target,
-        /// When the client gives up by itself (it then says `Close`); `None` is never.
+        /// When the client gives the dial up and says `Close`; `None` is never.
         until: Option<Instant>,
     },
-    /// There is something to write on `conn`: call [`Client::poll_transmit`](super::Client::poll_transmit) when the
-    /// socket takes bytes, until nothing comes. Said once per batch, not once per request.
+    /// Write what `conn` has to write: call [`Client::poll_transmit`](super::Client::poll_transmit) when the socket takes
+    /// bytes, until it returns false. The client says this once per batch, not once per request.
     Flush {
         /// The connection.
         conn: ConnId,
     },
-    /// Stop resolving or dialling, or close the stream. The client has forgotten the connection: nothing need be
-    /// reported.
+    /// Stop resolving or dialling, or close the stream. The client has forgotten the connection: report nothing about it.
     Close {
         /// The connection.
         conn: ConnId,
@@ -52,24 +51,25 @@ pub enum Action {
     },
     /// A request has ended.
     Complete {
-        /// Which.
+        /// The request.
         request: RequestId,
-        /// Its replies, or what became of it.
+        /// Its replies, or why it has none.
         outcome: Outcome,
     },
-    /// The pool is open (once every connection of it is ready), or could not be opened. Said once.
+    /// The pool is open, that is, each of its connections is ready; or it could not be opened. The client says this once.
     Started(Result<(), ConnectError>),
     /// A push that is not a maintenance notification.
     Push {
-        /// On which connection it came.
+        /// The connection that received it.
         conn: ConnId,
         /// Its elements, the name first.
         elements: Vec<Frame>,
     },
-    /// Said only if the owner [reviews](super::Client::review_notifications): judge a notification, whose window is open by
-    /// now, and report with [`Client::handle_verdict`](super::Client::handle_verdict).
+    /// Judge a notification, whose window is open already, and report with
+    /// [`Client::handle_verdict`](super::Client::handle_verdict). The client says this only after
+    /// [`Client::review_notifications`](super::Client::review_notifications).
     Review(Box<Review>),
-    /// A review has ended, by a verdict or because its time was over. Said once for each.
+    /// A review has ended, by a verdict or because its time was over. Each review ends once.
     Reviewed {
         /// The review.
         review: ReviewId,
@@ -88,7 +88,7 @@ pub enum Action {
 pub struct Review {
     /// The review.
     pub id: ReviewId,
-    /// On which connection the notification came; it may be gone meanwhile.
+    /// The connection that received the notification. It may be gone meanwhile.
     pub conn: ConnId,
     /// The server's id of that connection; `None` while its handshake is under way.
     pub client_id: Option<i64>,

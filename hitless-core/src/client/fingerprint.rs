@@ -3,8 +3,7 @@
 use std::hash::Hasher;
 use std::time::Instant;
 
-use super::shutdown::Lifecycle;
-use super::{Client, Link};
+use super::Client;
 use crate::fingerprint::{Digest, Fingerprint};
 
 impl Client {
@@ -27,44 +26,12 @@ impl Client {
 
 impl Fingerprint for Client {
     fn fingerprint<H: Hasher>(&self, digest: &mut Digest<'_, H>) {
-        let Self {
-            config: _,
-            coordinator,
-            links,
-            pool,
-            requests,
-            parked,
-            deferred,
-            quiet_until,
-            start,
-            lifecycle,
-            actions,
-            notified,
-            now: _,
-        } = self;
+        let Self { config: _, coordinator, links, pool, requests, lifecycle, actions, now: _ } = self;
         digest.part(coordinator);
         digest.part(links);
-        pool.fingerprint(start, digest);
-        digest.each(requests.iter(), |digest, (id, place)| {
-            digest.value(&id.index());
-            digest.part(place);
-        });
-        digest.part(parked);
-        digest.part(deferred);
-        digest.deadline_if_any(*quiet_until);
-        digest.value(&std::mem::discriminant(lifecycle));
-        match lifecycle {
-            Lifecycle::ShuttingDown { until } => digest.deadline(*until),
-            Lifecycle::Running | Lifecycle::Terminated => {}
-        }
-        digest.value(&(actions.len(), notified.len()));
-    }
-}
-
-impl Fingerprint for Link {
-    fn fingerprint<H: Hasher>(&self, digest: &mut Digest<'_, H>) {
-        let Self { slot, probe, connection, flushing, client_id: _ } = self;
-        digest.value(&(slot, probe, flushing));
-        digest.part(connection);
+        pool.fingerprint(lifecycle.is_starting(), digest);
+        digest.part(requests);
+        digest.part(lifecycle);
+        digest.value(&actions.len());
     }
 }

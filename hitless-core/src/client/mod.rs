@@ -1,8 +1,11 @@
 //! The whole client as one machine: a pool of shared, pipelined connections, and the policy that moves them.
 //!
-//! It composes the [`Coordinator`] (what to do) with a [`Connection`] per socket (how to say it). The two meet in
-//! `settle` alone: every public `handle_*` and every request ends there, and everything that is to be done is then in
-//! one ordered queue, [`poll_action`](Client::poll_action).
+//! It composes the [`Coordinator`], which decides, with a [`Connection`] per socket, which speaks the protocol. Every fact
+//! that can lead to a decision ends in `settle`, which obeys the coordinator until it is quiet. What the owner of the
+//! client has to do is then in one ordered queue, [`poll_action`](Client::poll_action).
+//!
+//! Inside, four machines with private state know nothing of each other: the links (one for each connection), the pool
+//! (which connection serves which slot), the requests (where each is) and the lifecycle. Each link belongs to an owner.
 //!
 //! # State by state
 //!
@@ -11,9 +14,14 @@
 mod action;
 #[cfg(feature = "explore")]
 mod fingerprint;
+mod lifecycle;
+mod links;
+mod open;
+mod owner;
 mod pool;
 mod requests;
 mod reviews;
+mod send;
 mod settle;
 mod shutdown;
 #[cfg(test)]
@@ -28,16 +36,17 @@ use std::time::Instant;
 use resp3_codec::Frame;
 
 pub use self::action::{Action, Review};
-use self::pool::{Pool, Start};
-use self::requests::{Deferred, Place};
-use self::shutdown::Lifecycle;
+use self::lifecycle::Lifecycle;
+use self::links::Links;
+use self::owner::Owner;
+use self::pool::Pool;
+use self::requests::{Limits, Requests};
 use crate::config::Config;
-use crate::connection::{Accepted, Connection};
+use crate::connection::Connection;
 use crate::coordinator::{Coordinator, CoordinatorStats};
 use crate::endpoint::Peer;
 use crate::error::{CloseCause, ConnectError};
-use crate::handshake::Probe;
-use crate::ids::{Arena, ConnId, IdMap, RequestId};
+use crate::ids::ConnId;
 use crate::timer::earliest;
 use crate::write_buffer::WriteBuffer;
 
@@ -47,34 +56,13 @@ use crate::write_buffer::WriteBuffer;
 pub struct Client {
     config: Arc<Config>,
     coordinator: Coordinator,
-    links: IdMap<ConnId, Link>,
+    links: Links,
     pool: Pool,
-    requests: Arena<RequestId, Place>,
-    parked: VecDeque<Accepted>,
-    deferred: Vec<Deferred>,
-    /// No request is due before this instant. A lower bound, so that completions need not maintain it.
-    quiet_until: Option<Instant>,
-    start: Start,
+    requests: Requests,
     lifecycle: Lifecycle,
     actions: VecDeque<Action>,
-    /// The push that is being handled, for those who review it.
-    notified: Vec<Frame>,
-    /// The latest instant that was told.
+    /// The latest instant that a fact or a request came with.
     now: Instant,
-}
-
-/// One connection, from the decision to open it to its end.
-#[derive(Debug)]
-#[cfg_attr(feature = "explore", derive(Clone))]
-struct Link {
-    slot: usize,
-    probe: Probe,
-    /// Once the socket is connected.
-    connection: Option<Connection>,
-    /// `Flush` was said, and not everything was taken since.
-    flushing: bool,
-    /// The server's id of the connection, once HELLO has told it.
-    client_id: Option<i64>,
 }
 
 impl Client {
@@ -82,23 +70,19 @@ impl Client {
     /// actions.
     #[must_use]
     pub fn new(now: Instant, config: Arc<Config>, seed: u64) -> Self {
+        let limits = Limits { in_flight: config.requests_in_flight(), parked: config.parked_requests() };
         let mut client = Self {
             coordinator: Coordinator::new(Arc::clone(&config), seed),
-            links: IdMap::new(),
+            links: Links::new(),
             pool: Pool::new(config.pool_size() as usize, seed),
-            requests: Arena::new(),
-            parked: VecDeque::new(),
-            deferred: Vec::new(),
-            quiet_until: None,
-            start: Start::Pending,
-            lifecycle: Lifecycle::Running,
+            requests: Requests::new(limits),
+            lifecycle: Lifecycle::new(),
             actions: VecDeque::new(),
-            notified: Vec::new(),
             config,
             now,
         };
         for slot in 0..client.pool.len() {
-            client.open(now, slot);
+            client.open(now, Owner::Slot(slot));
         }
         client.settle(now);
         client
@@ -117,8 +101,9 @@ impl Client {
 
     /// The stream of `conn` is connected to `peer`.
     pub fn handle_connected(&mut self, now: Instant, conn: ConnId, peer: Peer) {
-        let Some(link) = self.links.get_mut(conn).filter(|link| link.connection.is_none()) else { return };
-        link.connection = Some(Connection::new(&self.config, link.probe, &peer));
+        if !self.links.connect(&self.config, conn, &peer) {
+            return;
+        }
         self.coordinator.handle_connected(now, conn, peer);
         self.flush(conn);
         self.settle(now);
@@ -133,7 +118,7 @@ impl Client {
     /// Frames were received on `conn`, in order.
     pub fn handle_frames(&mut self, now: Instant, conn: ConnId, frames: impl IntoIterator<Item = Frame>) {
         for frame in frames {
-            let Some(connection) = self.connection(conn) else { break };
+            let Some(connection) = self.links.connection_mut(conn) else { break };
             connection.handle_frame(frame);
             self.drain_events(now, conn);
         }
@@ -144,19 +129,18 @@ impl Client {
 
     /// Bytes were received on `conn` that complete no frame: the link is alive.
     pub fn handle_received(&mut self, conn: ConnId) {
-        if let Some(connection) = self.connection(conn) {
+        if let Some(connection) = self.links.connection_mut(conn) {
             connection.handle_received();
         }
     }
 
-    /// The end of the stream was seen behind the frames that will be handed in next. How old they are is unknown, so an
-    /// announcement among them opens nothing. To be told before the frames, and before
-    /// [`handle_closed`](Self::handle_closed).
+    /// The stream ends behind the frames that come next. Their age is unknown, so an announcement among them opens nothing.
+    /// Call this before [`handle_frames`](Self::handle_frames) and [`handle_closed`](Self::handle_closed).
     pub fn handle_ending(&mut self, conn: ConnId) {
         self.coordinator.handle_ending(conn);
     }
 
-    /// The stream of `conn` has ended. Frames that were received before must have been handed in.
+    /// The stream of `conn` has ended. Hand in the frames that came before the end first.
     pub fn handle_closed(&mut self, now: Instant, conn: ConnId, cause: CloseCause) {
         self.lose(now, conn, cause);
         self.settle(now);
@@ -175,30 +159,26 @@ impl Client {
         self.actions.pop_front()
     }
 
-    /// Appends what is to be written on `conn`, at most 64 KiB and the rest of one request; true if there was anything.
-    /// What was taken counts as written: the server may run it. After [`Action::Flush`], write and call it again until
-    /// nothing comes.
+    /// Appends what `conn` has to write, at most 64 KiB and the rest of one request; true if there was anything. What it
+    /// appends counts as written: the server may run it. After [`Action::Flush`], write and call it again until it returns
+    /// false.
     pub fn poll_transmit(&mut self, conn: ConnId, buffer: &mut WriteBuffer) -> bool {
-        let Some(link) = self.links.get_mut(conn) else { return false };
-        let Some(connection) = &mut link.connection else { return false };
-        let any = connection.poll_transmit(buffer);
-        link.flushing = connection.has_unsent();
-        any
+        self.links.poll_transmit(conn, buffer)
     }
 
-    /// How many frames of `conn` are worth handing in at a time, 2 to 64: about a quarter of the replies that it awaits; 1
-    /// if there is no such connection.
+    /// How many frames of `conn` to hand in at a time, 2 to 64: about a quarter of the replies that it awaits; 1 if there is
+    /// no such connection.
     ///
-    /// It is advice, for speed alone. A loop that hands in everything it has makes the server wait for the callers, and then
-    /// the callers for the server; with parts, whoever has a reply sends the next request while the others are still decoded.
+    /// This is advice, for speed alone. A loop that hands in everything at once makes the server wait for the callers, and
+    /// then the callers for the server. With parts, a caller that has its reply sends the next request while the loop
+    /// still decodes the others.
     #[must_use]
     pub fn batch(&self, conn: ConnId) -> usize {
-        let connection = self.links.get(conn).and_then(|link| link.connection.as_ref());
-        connection.map_or(1, Connection::batch)
+        self.links.connection(conn).map_or(1, Connection::batch)
     }
 
-    /// When [`handle_timeout`](Self::handle_timeout) has something to do. While actions are pending this is not in the
-    /// future, so that a loop that looks here only still makes progress.
+    /// When [`handle_timeout`](Self::handle_timeout) has something to do. While actions are pending, this is not in the
+    /// future: a loop that looks nowhere else still makes progress.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         if !self.actions.is_empty() {
@@ -209,9 +189,9 @@ impl Client {
         }
         earliest([
             self.coordinator.poll_timeout(),
-            self.pool.next_retry(),
-            self.quiet_until,
-            self.lifecycle.grace_ends_at(),
+            self.pool.poll_timeout(),
+            self.requests.poll_timeout(),
+            self.lifecycle.poll_timeout(),
         ])
     }
 
@@ -223,24 +203,18 @@ impl Client {
             pool_size: self.pool.len(),
             serving: self.pool.serving(),
             requests: self.requests.len(),
-            parked: self.parked.len(),
+            parked: self.requests.parked(),
         }
     }
 
     /// True once [`Action::Terminated`] was said.
     #[must_use]
     pub fn is_terminated(&self) -> bool {
-        matches!(self.lifecycle, Lifecycle::Terminated)
-    }
-
-    fn connection(&mut self, conn: ConnId) -> Option<&mut Connection> {
-        self.links.get_mut(conn)?.connection.as_mut()
+        self.lifecycle.is_terminated()
     }
 
     fn flush(&mut self, conn: ConnId) {
-        let Some(link) = self.links.get_mut(conn).filter(|link| !link.flushing) else { return };
-        if link.connection.as_ref().is_some_and(Connection::has_unsent) {
-            link.flushing = true;
+        if self.links.begin_flush(conn) {
             self.actions.push_back(Action::Flush { conn });
         }
     }

@@ -1,27 +1,30 @@
-//! The slots of the pool: which connection serves, and which is to take its place.
+//! The slots of the pool: which connection serves each slot, which one will, and when to dial for an empty one.
+
+#[cfg(feature = "explore")]
+mod fingerprint;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeSet;
 use std::time::Instant;
 
-use super::{Action, Client, Link};
 use crate::backoff::Reconnect;
-use crate::coordinator::{Redial, Role};
-use crate::error::ConnectError;
-use crate::handshake::Probe;
+use crate::coordinator::Redial;
 use crate::ids::ConnId;
 use crate::rng::Rng;
 use crate::timer::after;
 
-/// Failed dials of one slot after which a client that has never been up gives up.
+/// A client whose pool has never been open gives up after this many failed dials of one slot.
 const START_ATTEMPTS: u32 = 4;
 
+/// All slots, by their numbers.
 #[derive(Debug)]
 #[cfg_attr(feature = "explore", derive(Clone))]
 pub(super) struct Pool {
     slots: Vec<Slot>,
     /// Slots whose connection takes requests.
     serving: usize,
-    /// When slots are to be dialled for again: what their `retry_at` say, in order.
+    /// The `retry_at` of all slots, in order.
     retries: BTreeSet<(Instant, usize)>,
     turn: usize,
     rng: Rng,
@@ -29,53 +32,117 @@ pub(super) struct Pool {
 
 /// Room for one connection. While it moves, the old and the new one share it.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Slot {
-    pub(super) active: Option<ConnId>,
-    /// Being dialled: the first one, a replacement for one that was lost, or the new one of a handoff.
-    pub(super) next: Option<ConnId>,
+struct Slot {
+    active: Option<ConnId>,
+    /// The connection that is being opened: the first one, the next one after a loss, or the successor in a handoff.
+    next: Option<ConnId>,
+    /// When to dial for the slot again.
     retry_at: Option<Instant>,
     failures: u32,
     reconnect: Reconnect,
-}
-
-/// Whether the pool has been open.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Start {
-    Pending,
-    Told,
 }
 
 impl Pool {
     pub(super) fn new(size: usize, seed: u64) -> Self {
         let slots = std::iter::repeat_with(Slot::default).take(size).collect();
         // Not the coordinator's sequence: the two must not move in step.
-        Self {
-            slots,
-            serving: 0,
-            retries: BTreeSet::new(),
-            turn: 0,
-            rng: Rng::new(seed ^ 0x9e37_79b9_7f4a_7c15),
-        }
+        let rng = Rng::new(seed ^ 0x9e37_79b9_7f4a_7c15);
+        Self { slots, serving: 0, retries: BTreeSet::new(), turn: 0, rng }
     }
 
-    pub(super) fn len(&self) -> usize {
-        self.slots.len()
-    }
-
-    pub(super) fn serving(&self) -> usize {
-        self.serving
-    }
-
-    /// A connection that takes requests, the next one each time.
+    /// The connection that takes the next request: the slots take turns.
     pub(super) fn route(&mut self) -> Option<ConnId> {
         let (turn, conn) = self.find_route()?;
         self.turn = turn;
         Some(conn)
     }
 
-    /// What [`route`](Self::route) will say.
+    /// `conn` is being opened for `slot`.
+    pub(super) fn assign(&mut self, slot: usize, conn: ConnId) {
+        self.slots[slot].next = Some(conn);
+    }
+
+    /// `conn` serves `slot` from now on.
+    pub(super) fn promote(&mut self, slot: usize, conn: ConnId) {
+        self.schedule(slot, None);
+        let slot = &mut self.slots[slot];
+        if slot.active.replace(conn).is_none() {
+            self.serving += 1;
+        }
+        slot.next.take_if(|next| *next == conn);
+        slot.failures = 0;
+        slot.reconnect.reset();
+    }
+
+    /// `conn` is no connection of `slot` any more.
+    pub(super) fn vacate(&mut self, slot: usize, conn: ConnId) {
+        let slot = &mut self.slots[slot];
+        if slot.active.take_if(|active| *active == conn).is_some() {
+            self.serving -= 1;
+        }
+        slot.next.take_if(|next| *next == conn);
+    }
+
+    /// `slot` has lost a connection, or an attempt to open one has failed. True if the client has to open one at once;
+    /// otherwise the slot has one, or [`handle_timeout`](Self::handle_timeout) names it later.
+    pub(super) fn refill(&mut self, now: Instant, slot: usize, redial: Redial) -> bool {
+        let empty = &mut self.slots[slot];
+        if empty.active.is_some() || empty.next.is_some() {
+            return false;
+        }
+        let pause = match redial {
+            Redial::AtOnce => return true,
+            Redial::AfterPause => empty.reconnect.next(&mut self.rng),
+            Redial::Hopeless => Reconnect::CAP,
+        };
+        self.schedule(slot, Some(after(now, pause)));
+        false
+    }
+
+    /// A dial for `slot` has failed. True if a client whose pool has never been open gives up.
+    pub(super) fn note_failure(&mut self, slot: usize, redial: Redial) -> bool {
+        let failed = &mut self.slots[slot];
+        if redial != Redial::AtOnce {
+            failed.failures += 1;
+        }
+        redial == Redial::Hopeless || failed.failures >= START_ATTEMPTS
+    }
+
+    /// A slot to dial for now. To be called until there is none.
+    pub(super) fn handle_timeout(&mut self, now: Instant) -> Option<usize> {
+        let (_, slot) = self.retries.first().copied().filter(|(at, _)| *at <= now)?;
+        self.schedule(slot, None);
+        Some(slot)
+    }
+
+    /// Dials for no slot any more.
+    pub(super) fn stop_retrying(&mut self) {
+        for (_, slot) in std::mem::take(&mut self.retries) {
+            self.slots[slot].retry_at = None;
+        }
+    }
+
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        self.retries.first().map(|(at, _)| *at)
+    }
+
+    /// What [`route`](Self::route) would return.
     pub(super) fn next_route(&self) -> Option<ConnId> {
         self.find_route().map(|(_, conn)| conn)
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// Slots that have a connection that takes requests.
+    pub(super) fn serving(&self) -> usize {
+        self.serving
+    }
+
+    /// Whether every slot has a connection that takes requests.
+    pub(super) fn is_open(&self) -> bool {
+        self.serving == self.slots.len()
     }
 
     fn find_route(&self) -> Option<(usize, ConnId)> {
@@ -87,151 +154,11 @@ impl Pool {
         turns.find_map(|turn| Some((turn, self.slots[turn].active?)))
     }
 
-    pub(super) fn slot_mut(&mut self, slot: usize) -> &mut Slot {
-        &mut self.slots[slot]
-    }
-
-    /// Takes `conn` out of the slot that it is in.
-    pub(super) fn vacate(&mut self, slot: usize, conn: ConnId) {
-        let slot = &mut self.slots[slot];
-        if slot.active.take_if(|active| *active == conn).is_some() {
-            self.serving -= 1;
-        }
-        slot.next.take_if(|next| *next == conn);
-    }
-
-    /// `conn` serves from now on.
-    pub(super) fn promote(&mut self, slot: usize, conn: ConnId) {
-        self.retry(slot, None);
-        let slot = &mut self.slots[slot];
-        if slot.active.replace(conn).is_none() {
-            self.serving += 1;
-        }
-        slot.next.take_if(|next| *next == conn);
-        slot.failures = 0;
-        slot.reconnect.reset();
-    }
-
-    pub(super) fn next_retry(&self) -> Option<Instant> {
-        self.retries.first().map(|(at, _)| *at)
-    }
-
-    pub(super) fn stop_retrying(&mut self) {
-        for (_, slot) in std::mem::take(&mut self.retries) {
-            self.slots[slot].retry_at = None;
-        }
-    }
-
-    /// Dials for `slot` again then, instead of when it was to be dialled for.
-    fn retry(&mut self, slot: usize, at: Option<Instant>) {
+    /// Sets when to dial for `slot`.
+    fn schedule(&mut self, slot: usize, at: Option<Instant>) {
         if let Some(before) = std::mem::replace(&mut self.slots[slot].retry_at, at) {
             self.retries.remove(&(before, slot));
         }
         self.retries.extend(at.map(|at| (at, slot)));
-    }
-
-    /// A slot that is to be dialled for now.
-    fn take_due(&mut self, now: Instant) -> Option<usize> {
-        let (_, slot) = self.retries.first().copied().filter(|(at, _)| *at <= now)?;
-        self.retry(slot, None);
-        Some(slot)
-    }
-}
-
-impl Client {
-    /// Begins to open a connection for `slot`.
-    pub(super) fn open(&mut self, now: Instant, slot: usize) {
-        // The new id may have the place of one that the coordinator has forgotten: what it says of that one comes first.
-        self.obey_all(now);
-        if !self.lifecycle.is_running() {
-            // That was the failure by which the start was given up.
-            return;
-        }
-        let conn = self.coordinator.open(now, Role::Shared);
-        // The coordinator says in its `Dial` whether to opt in.
-        self.links.insert(
-            conn,
-            Link { slot, probe: Probe::Skip, connection: None, flushing: false, client_id: None },
-        );
-        self.pool.slot_mut(slot).next = Some(conn);
-    }
-
-    pub(super) fn reopen_due(&mut self, now: Instant) {
-        if !self.lifecycle.is_running() {
-            return;
-        }
-        while let Some(slot) = self.pool.take_due(now) {
-            self.open(now, slot);
-        }
-    }
-
-    /// `slot` has lost its connection: opens another one, unless one is on its way.
-    pub(super) fn reopen(&mut self, now: Instant, slot: usize, redial: Redial) {
-        if !self.lifecycle.is_running() {
-            return;
-        }
-        let empty = &mut self.pool.slots[slot];
-        if empty.active.is_some() || empty.next.is_some() {
-            return;
-        }
-        let pause = match redial {
-            Redial::AtOnce => return self.open(now, slot),
-            Redial::AfterPause => empty.reconnect.next(&mut self.pool.rng),
-            Redial::Hopeless => Reconnect::CAP,
-        };
-        self.pool.retry(slot, Some(after(now, pause)));
-    }
-
-    /// A connection of `slot` could not be opened.
-    pub(super) fn open_failed(&mut self, now: Instant, slot: usize, error: ConnectError, redial: Redial) {
-        let failed = self.pool.slot_mut(slot);
-        if redial != Redial::AtOnce {
-            failed.failures += 1;
-        }
-        let give_up = redial == Redial::Hopeless || failed.failures >= START_ATTEMPTS;
-        if self.start == Start::Pending && give_up {
-            self.start = Start::Told;
-            self.actions.push_back(Action::Started(Err(error)));
-            self.begin_shutdown(now, now);
-            return;
-        }
-        self.reopen(now, slot, redial);
-    }
-
-    /// Says so once every slot has its connection.
-    pub(super) fn report_start(&mut self) {
-        if self.start == Start::Pending && self.pool.serving == self.pool.len() {
-            self.start = Start::Told;
-            self.actions.push_back(Action::Started(Ok(())));
-        }
-    }
-}
-
-#[cfg(feature = "explore")]
-mod fingerprint {
-    use std::hash::Hasher;
-
-    use super::{Pool, Rng, START_ATTEMPTS, Slot, Start};
-    use crate::fingerprint::Digest;
-
-    impl Pool {
-        pub(in super::super) fn fingerprint<H: Hasher>(&self, start: &Start, digest: &mut Digest<'_, H>) {
-            let Self { slots, serving: _, retries: _, turn, rng: _ } = self;
-            digest.value(turn);
-            digest.value(start);
-            digest.each(slots, |digest, Slot { active, next, retry_at, failures, reconnect }| {
-                digest.part(active);
-                digest.part(next);
-                digest.deadline_if_any(*retry_at);
-                digest.part(reconnect);
-                if *start == Start::Pending {
-                    digest.value(&(*failures).min(START_ATTEMPTS));
-                }
-            });
-        }
-
-        pub(in super::super) fn reseed(&mut self, seed: u64) {
-            self.rng = Rng::new(seed);
-        }
     }
 }

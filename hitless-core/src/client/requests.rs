@@ -1,32 +1,55 @@
-//! Requests: accepted, placed on a connection or parked, completed once.
+//! The requests that are accepted and not completed: where each one is, and when those without a connection are due.
 
-use std::time::Instant;
+#[cfg(feature = "explore")]
+mod fingerprint;
+#[cfg(test)]
+mod tests;
 
-use super::{Action, Client};
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
 use crate::connection::{Accepted, Ticket};
-use crate::error::RequestError;
-use crate::event::Event;
-use crate::ids::{ConnId, RequestId};
-use crate::request::{Outcome, Replies, Request, SendError};
+use crate::ids::{Arena, ConnId, RequestId};
+use crate::request::{Replies, Request};
 use crate::timer::{after, earliest};
 
-/// Places that are kept when there is no request, and an eighth as many for each connection.
-const KEPT: usize = 64;
+/// The requests of one client. A connection keeps those that are on it; this machine keeps the others and every place.
+#[derive(Debug)]
+#[cfg_attr(feature = "explore", derive(Clone))]
+pub(super) struct Requests {
+    limits: Limits,
+    places: Arena<RequestId, Place>,
+    /// Requests for which there is no connection, in the order in which they will be sent.
+    parked: VecDeque<Accepted>,
+    /// Requests that the server refused to run for now.
+    deferred: Vec<Deferred>,
+    /// No request is due before this instant, neither here nor on a connection. It is a lower bound: completions do not
+    /// change it.
+    quiet_until: Option<Instant>,
+}
 
-/// A request that the server refused to run.
+/// How many requests are accepted.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    pub(super) in_flight: usize,
+    pub(super) parked: usize,
+}
+
+/// A request that the server refused to run, and that is to be sent again.
 #[derive(Debug)]
 #[cfg_attr(feature = "explore", derive(Clone))]
 pub(super) struct Deferred {
     at: Instant,
     accepted: Accepted,
+    /// The refusal, which is the request's outcome if it is not sent again.
     replies: Replies,
 }
 
 /// Where an accepted request is.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Place {
+enum Place {
+    /// Parked, or about to be put on a connection.
     Parked,
-    /// Waits to be sent again to a server that refused to run it.
     Deferred,
     On {
         conn: ConnId,
@@ -34,209 +57,161 @@ pub(super) enum Place {
     },
 }
 
-impl Client {
-    /// Accepts a request: [`Action::Complete`] will say exactly once how it ended, unless it is cancelled.
-    ///
-    /// # Errors
-    /// [`SendError`] gives the request back: too many are under way, or the client is shutting down.
-    pub fn send(&mut self, now: Instant, request: Request) -> Result<RequestId, SendError> {
-        self.now = now;
-        if !self.lifecycle.is_running() {
-            return Err(SendError::ShuttingDown(request));
-        }
-        let full = self.requests.len() >= self.config.requests_in_flight();
-        let route = self.pool.route();
-        let crowded = match route.and_then(|conn| self.connection(conn)) {
-            // Replies that nobody waits for any more count here.
-            Some(connection) => connection.requests() >= self.config.requests_in_flight(),
-            None => self.parked.len() >= self.config.parked_requests(),
-        };
-        if full || crowded {
-            return Err(SendError::Full(request));
-        }
-        let id = self.requests.insert(Place::Parked);
-        let accepted = Accepted::new(now, id, request, self.config.command_timeout(), None);
-        match route {
-            Some(conn) => self.place_on(conn, accepted),
-            None => self.park(accepted),
-        }
-        Ok(id)
-    }
-
-    /// How many more requests are accepted now, as far as the connection is concerned that the next one goes to: 0 means
-    /// that [`send`](Self::send) would answer `Full`. No limit once the client shuts down, for then nothing is worth
-    /// waiting for.
-    #[must_use]
-    pub fn room(&self) -> usize {
-        if !self.lifecycle.is_running() {
-            return usize::MAX;
-        }
-        let limit = self.config.requests_in_flight();
-        let left = limit.saturating_sub(self.requests.len());
-        match self.pool.next_route().and_then(|conn| self.links.get(conn)?.connection.as_ref()) {
-            Some(connection) => left.min(limit.saturating_sub(connection.requests())),
-            None => left.min(self.config.parked_requests().saturating_sub(self.parked.len())),
+impl Requests {
+    pub(super) const fn new(limits: Limits) -> Self {
+        Self {
+            limits,
+            places: Arena::new(),
+            parked: VecDeque::new(),
+            deferred: Vec::new(),
+            quiet_until: None,
         }
     }
 
-    /// Gives up on a request: no completion follows. If it was written its replies are swallowed when they come.
-    pub fn cancel(&mut self, now: Instant, request: RequestId) {
-        match self.requests.remove(request) {
-            Some(Place::On { conn, ticket }) => {
-                if let Some(connection) = self.connection(conn) {
-                    connection.abandon(ticket);
-                }
-            }
-            Some(Place::Deferred) => self.deferred.retain(|deferred| deferred.accepted.id != request),
-            Some(Place::Parked) => self.parked.retain(|parked| parked.id != request),
-            None => {}
-        }
-        self.settle(now);
+    /// Gives `request` an id. The caller puts it on a connection ([`enqueued`](Self::enqueued)) or [parks](Self::park) it.
+    pub(super) fn accept(
+        &mut self,
+        now: Instant,
+        request: Request,
+        command_timeout: Option<Duration>,
+    ) -> Accepted {
+        let id = self.places.insert(Place::Parked);
+        Accepted::new(now, id, request, command_timeout, None)
     }
 
-    /// A request came back from a connection, whose successor, if it has one, takes it.
-    pub(super) fn place_again(&mut self, accepted: Accepted, successor: Option<ConnId>) {
-        if !self.lifecycle.is_running() {
-            let delivery = accepted.delivery();
-            return self.complete(accepted.id, Err(RequestError::ShutDown { delivery }));
-        }
-        match successor.or_else(|| self.pool.route()) {
-            Some(conn) => self.place_on(conn, accepted),
-            None => self.park(accepted),
-        }
-    }
-
-    fn place_on(&mut self, conn: ConnId, accepted: Accepted) {
-        let id = accepted.id;
-        self.quiet_until = earliest([self.quiet_until, accepted.deadline()]);
-        let Some(connection) = self.connection(conn) else { return self.park(accepted) };
-        match connection.enqueue(accepted) {
-            Ok(ticket) => {
-                if let Some(place) = self.requests.get_mut(id) {
-                    *place = Place::On { conn, ticket };
-                }
-                self.flush(conn);
-            }
-            Err(accepted) => self.park(accepted),
+    /// A request with this deadline was put on `conn`.
+    pub(super) fn enqueued(
+        &mut self,
+        id: RequestId,
+        deadline: Option<Instant>,
+        conn: ConnId,
+        ticket: Ticket,
+    ) {
+        self.wake_by(deadline);
+        if let Some(place) = self.places.get_mut(id) {
+            *place = Place::On { conn, ticket };
         }
     }
 
-    fn park(&mut self, mut accepted: Accepted) {
-        if let Some(relaxed) = self.coordinator.relaxed(self.now, None) {
-            accepted.relax(relaxed);
-        }
-        self.quiet_until = earliest([self.quiet_until, accepted.deadline()]);
-        if let Some(place) = self.requests.get_mut(accepted.id) {
+    /// There is no connection for a request: it waits for one.
+    pub(super) fn park(&mut self, accepted: Accepted) {
+        self.wake_by(accepted.deadline());
+        if let Some(place) = self.places.get_mut(accepted.id) {
             *place = Place::Parked;
         }
         self.parked.push_back(accepted);
     }
 
-    /// The server refused to run a request: it is sent again a little later, until its deadline.
+    /// The server refused to run a request: it is sent again a little later. If its deadline comes first, the refusal is its
+    /// outcome.
     pub(super) fn defer(&mut self, now: Instant, mut accepted: Accepted, replies: Replies) {
         let at = after(now, accepted.defer());
         let at = accepted.deadline().map_or(at, |deadline| at.min(deadline));
-        self.quiet_until = earliest([self.quiet_until, Some(at)]);
-        if let Some(place) = self.requests.get_mut(accepted.id) {
+        self.wake_by(Some(at));
+        if let Some(place) = self.places.get_mut(accepted.id) {
             *place = Place::Deferred;
             self.deferred.push(Deferred { at, accepted, replies });
         }
     }
 
-    fn send_deferred(&mut self, now: Instant) {
+    /// A window is open: extends the deadlines of what is parked.
+    pub(super) fn relax_parked(&mut self, relaxed: Duration) {
+        for accepted in &mut self.parked {
+            accepted.relax(relaxed);
+        }
+    }
+
+    /// Takes out everything that is parked, in order.
+    pub(super) fn take_parked(&mut self) -> VecDeque<Accepted> {
+        std::mem::take(&mut self.parked)
+    }
+
+    /// Takes out what is parked and due, in order.
+    pub(super) fn take_due_parked(&mut self, now: Instant) -> VecDeque<Accepted> {
+        let (due, waiting) =
+            std::mem::take(&mut self.parked).into_iter().partition(|accepted| accepted.is_due(now));
+        self.parked = waiting;
+        due
+    }
+
+    /// Takes out everything that is deferred.
+    pub(super) fn take_deferred(&mut self) -> Vec<Deferred> {
+        std::mem::take(&mut self.deferred)
+    }
+
+    /// Takes out what is deferred and due.
+    pub(super) fn take_due_deferred(&mut self, now: Instant) -> Vec<Deferred> {
         let (due, later) =
             std::mem::take(&mut self.deferred).into_iter().partition(|deferred| deferred.at <= now);
         self.deferred = later;
-        for Deferred { accepted, replies, .. } in due {
-            if accepted.is_due(now) {
-                self.complete(accepted.id, Ok(replies));
-            } else {
-                self.place_again(accepted, None);
-            }
-        }
+        due
     }
 
-    /// Nothing is sent any more: those who wait have the server's refusal for an answer.
-    pub(super) fn give_up_deferred(&mut self) {
-        for Deferred { accepted, replies, .. } in std::mem::take(&mut self.deferred) {
-            self.complete(accepted.id, Ok(replies));
-        }
+    /// A request ends. False if it had ended before, or was cancelled.
+    pub(super) fn complete(&mut self, id: RequestId) -> bool {
+        self.places.remove(id).is_some()
     }
 
-    /// There is a connection again.
-    pub(super) fn unpark(&mut self) {
-        for accepted in std::mem::take(&mut self.parked) {
-            self.place_again(accepted, None);
+    /// The caller does not want a request any more. Returns its place on a connection, which has to cancel it as well.
+    pub(super) fn cancel(&mut self, id: RequestId) -> Option<(ConnId, Ticket)> {
+        match self.places.remove(id)? {
+            Place::On { conn, ticket } => return Some((conn, ticket)),
+            Place::Deferred => self.deferred.retain(|deferred| deferred.accepted.id != id),
+            Place::Parked => self.parked.retain(|parked| parked.id != id),
         }
+        None
     }
 
-    pub(super) fn complete(&mut self, id: RequestId, outcome: Outcome) {
-        if self.requests.remove(id).is_some() {
-            self.actions.push_back(Action::Complete { request: id, outcome });
-        }
-    }
-
-    pub(super) fn time_out_requests(&mut self, now: Instant) {
-        if self.quiet_until.is_none_or(|quiet_until| quiet_until > now) {
-            return;
-        }
-        self.send_deferred(now);
-        for place in 0..self.links.places() {
-            let Some(conn) = self.links.key_at(place) else { continue };
-            if let Some(connection) = self.connection(conn) {
-                connection.handle_timeout(now);
-                self.drain_events(now, conn);
-            }
-        }
-        for accepted in std::mem::take(&mut self.parked) {
-            if accepted.is_due(now) {
-                let (after, delivery) = (accepted.timeout(), accepted.delivery());
-                self.emit(Event::RequestTimedOut { conn: None });
-                self.complete(accepted.id, Err(RequestError::TimedOut { after, delivery }));
-            } else {
-                self.parked.push_back(accepted);
-            }
-        }
+    /// Everything due was taken out. `on_connections` is when the next request on a connection is due.
+    pub(super) fn settle_timeout(&mut self, on_connections: Option<Instant>) {
         let parked = self.parked.iter().map(Accepted::deadline);
         let deferred = self.deferred.iter().map(|deferred| Some(deferred.at));
-        let on_links = self.links.iter().map(|(_, link)| link.connection.as_ref()?.poll_timeout());
-        self.quiet_until = earliest(on_links.chain(parked).chain(deferred));
-        if self.quiet_until.is_none() {
-            // The burst is over that these were large for.
-            let kept = KEPT + KEPT / 8 * self.pool.len();
-            self.parked.shrink_to(kept);
-            self.actions.shrink_to(kept);
-            self.requests.rest(kept);
+        self.quiet_until = earliest(parked.chain(deferred).chain([on_connections]));
+    }
+
+    /// Gives back the memory of a burst, but for `kept` places.
+    pub(super) fn rest(&mut self, kept: usize) {
+        self.parked.shrink_to(kept);
+        self.places.rest(kept);
+    }
+
+    /// When a request is due, here or on a connection, or a little earlier.
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        self.quiet_until
+    }
+
+    /// How many more requests are accepted. `carried` is how many there are on the connection that the next one goes to;
+    /// without a connection it would be parked.
+    pub(super) fn room(&self, carried: Option<usize>) -> usize {
+        let left = self.limits.in_flight.saturating_sub(self.places.len());
+        match carried {
+            // A cancelled request counts here until its replies are in.
+            Some(carried) => left.min(self.limits.in_flight.saturating_sub(carried)),
+            None => left.min(self.limits.parked.saturating_sub(self.parked.len())),
         }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.places.len()
+    }
+
+    pub(super) fn parked(&self) -> usize {
+        self.parked.len()
+    }
+
+    fn wake_by(&mut self, at: Option<Instant>) {
+        self.quiet_until = earliest([self.quiet_until, at]);
     }
 }
 
-#[cfg(feature = "explore")]
-mod fingerprint {
-    use std::hash::Hasher;
-
-    use super::{Deferred, Place};
-    use crate::fingerprint::{Digest, Fingerprint};
-
-    impl Fingerprint for Deferred {
-        fn fingerprint<H: Hasher>(&self, digest: &mut Digest<'_, H>) {
-            let Self { at, accepted, replies: _ } = self;
-            digest.deadline(*at);
-            digest.part(accepted);
-        }
+impl Deferred {
+    /// The request, to be sent again; or its outcome if its deadline has come.
+    pub(super) fn into_due(self, now: Instant) -> Result<Accepted, (RequestId, Replies)> {
+        if self.accepted.is_due(now) { Err(self.into_outcome()) } else { Ok(self.accepted) }
     }
 
-    impl Fingerprint for Place {
-        fn fingerprint<H: Hasher>(&self, digest: &mut Digest<'_, H>) {
-            match self {
-                Self::Parked => digest.value(&0),
-                Self::Deferred => digest.value(&1),
-                // The connection knows the place of each of its requests.
-                Self::On { conn, ticket: _ } => {
-                    digest.value(&2);
-                    digest.part(conn);
-                }
-            }
-        }
+    /// The refusal, for a request that is not sent again.
+    pub(super) fn into_outcome(self) -> (RequestId, Replies) {
+        (self.accepted.id, self.replies)
     }
 }

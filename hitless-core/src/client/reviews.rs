@@ -1,6 +1,8 @@
-//! Notifications that somebody else judges before they take effect.
+//! Reviews: the owner of the client judges notifications before they take effect.
 
 use std::time::{Duration, Instant};
+
+use resp3_codec::Frame;
 
 use super::{Action, Client, Review};
 use crate::ids::{ConnId, ReviewId};
@@ -10,23 +12,28 @@ use crate::review::Verdict;
 impl Client {
     /// From now on each notification is handed out as an [`Action::Review`] and takes effect with
     /// [`handle_verdict`](Self::handle_verdict), or by itself after `limit`: see
-    /// [`Coordinator::review_notifications`](crate::Coordinator::review_notifications). `None`, the default: nobody is
-    /// asked.
+    /// [`Coordinator::review_notifications`](crate::Coordinator::review_notifications). With `None`, the
+    /// default, there are no reviews.
     pub fn review_notifications(&mut self, limit: Option<Duration>) {
         self.coordinator.review_notifications(limit);
     }
 
-    /// A reviewer's answer to [`Action::Review`]. A second one, and one that comes too late, does nothing.
+    /// The verdict on an [`Action::Review`]. A second one, and one that comes too late, does nothing.
     pub fn handle_verdict(&mut self, now: Instant, review: ReviewId, verdict: Verdict) {
         self.coordinator.handle_verdict(now, review, verdict);
         self.settle(now);
     }
 
-    /// The push behind `notification` is the one that is being handled.
-    pub(super) fn hand_out(&mut self, id: ReviewId, conn: ConnId, notification: Notification) {
-        let elements = std::mem::take(&mut self.notified);
+    /// Hands a notification out for its review; `elements` are those of its push.
+    pub(super) fn hand_out(
+        &mut self,
+        id: ReviewId,
+        conn: ConnId,
+        notification: Notification,
+        elements: Vec<Frame>,
+    ) {
         let peer = self.coordinator.peer(conn).cloned();
-        let client_id = self.links.get(conn).and_then(|link| link.client_id);
+        let client_id = self.links.client_id(conn);
         let review = Review { id, conn, client_id, peer, notification, elements };
         self.actions.push_back(Action::Review(Box::new(review)));
     }

@@ -1,18 +1,21 @@
-//! Where the machines meet: what connections say becomes facts for the coordinator, what the coordinator decides is done
-//! to connections and routes, until both are quiet.
+//! The exchange between connections and the coordinator: events of connections become facts for the coordinator, and its
+//! directives become calls of connections, pool and requests, until both are quiet.
 
 use std::time::Instant;
 
-use super::{Action, Client, Link};
+use resp3_codec::Frame;
+
+use super::owner::Owner;
+use super::{Action, Client};
 use crate::connection::{Connection, ConnectionEvent};
 use crate::coordinator::{Directive, Redial, Replacement};
 use crate::error::{CloseCause, ConnectError, RequestError};
 use crate::event::{Event, WindowScope};
-use crate::handshake::{self, Probe};
+use crate::handshake;
 use crate::ids::ConnId;
 
 impl Client {
-    /// Obeys the coordinator until it has nothing more to say.
+    /// Obeys the coordinator until it is quiet, then takes the steps of a start or a shutdown that are due.
     pub(super) fn settle(&mut self, now: Instant) {
         self.now = now;
         self.obey_all(now);
@@ -22,74 +25,92 @@ impl Client {
         self.report_termination();
     }
 
-    /// Takes in what a connection has to say.
+    /// Handles the events of `conn`.
     pub(super) fn drain_events(&mut self, now: Instant, conn: ConnId) {
-        while let Some(event) = self.connection(conn).and_then(Connection::poll_event) {
+        while let Some(event) = self.poll_event(conn) {
             self.on_event(now, conn, event, None);
         }
     }
 
-    /// The socket of `conn` is gone: what it carried fails, comes back or is repeated elsewhere.
+    /// The socket of `conn` is gone: its requests fail, or go to another connection.
     pub(super) fn lose(&mut self, now: Instant, conn: ConnId, cause: CloseCause) {
-        let Some(link) = self.links.get_mut(conn) else { return };
-        let slot = link.slot;
-        let connection = link.connection.take();
+        let Some(owner) = self.links.owner(conn) else { return };
+        let connection = self.links.take_connection(conn);
         let at_opt_in = connection.as_ref().is_some_and(Connection::awaits_opt_in);
-        // Out of the pool first, so that nothing is routed back to it.
-        self.pool.vacate(slot, conn);
-        self.finish(now, conn, connection, cause);
+        // Its owner leaves it first, so that nothing is routed back to it.
+        self.vacate(conn, owner);
+        self.end_requests(now, conn, connection, cause);
         if at_opt_in {
             self.coordinator.handle_lost_at_opt_in(now, conn, cause);
         } else {
             self.coordinator.handle_closed(now, conn, cause);
         }
+        // `Lost` needs the owner, so the link is forgotten after it.
         self.obey_all(now);
-        self.unlink(conn);
+        self.forget(conn);
     }
 
     /// The dial or the handshake of `conn` failed.
     pub(super) fn dial_failed(&mut self, now: Instant, conn: ConnId, error: ConnectError) {
-        let slot = self.links.get(conn).map(|link| link.slot);
+        let owner = self.links.owner(conn);
         self.coordinator.handle_dial_failed(now, conn, error);
         self.obey_all(now);
-        // A failed handoff names no directive for the dial itself: its link ends here. The next dial may already have
-        // the place of its id, and with it that of its link; the slot is left all the same.
-        self.unlink(conn);
-        if let Some(slot) = slot {
-            self.pool.vacate(slot, conn);
+        // No directive tells of the end of an attempt whose handoff goes on, so its link ends here. The next attempt may
+        // have replaced the link already, because it reuses the place of the id; the owner has to leave `conn` all the same.
+        self.forget(conn);
+        if let Some(owner) = owner {
+            self.vacate(conn, owner);
         }
     }
 
-    /// Ends `conn` from this side.
-    pub(super) fn end(&mut self, now: Instant, conn: ConnId, cause: CloseCause) {
-        if let Some(link) = self.unlink(conn) {
-            self.finish(now, conn, link.connection, cause);
+    /// Closes `conn` from this side.
+    pub(super) fn close(&mut self, now: Instant, conn: ConnId, cause: CloseCause) {
+        if let Some((_, connection)) = self.forget(conn) {
+            self.end_requests(now, conn, connection, cause);
         }
         self.actions.push_back(Action::Close { conn, cause });
     }
 
-    pub(super) fn unlink(&mut self, conn: ConnId) -> Option<Link> {
-        let link = self.links.remove(conn)?;
-        self.pool.vacate(link.slot, conn);
-        Some(link)
-    }
-
     pub(super) fn obey_all(&mut self, now: Instant) {
-        while let Some(directive) = self.coordinator.poll_directive() {
-            self.obey(now, directive);
-        }
+        self.obey_with(now, Vec::new());
     }
 
     pub(super) fn emit(&mut self, event: Event) {
         self.actions.push_back(Action::Emit(event));
     }
 
-    fn finish(&mut self, now: Instant, conn: ConnId, connection: Option<Connection>, cause: CloseCause) {
+    /// Obeys the coordinator until it is quiet. `push` holds the elements of the push that it has just handled: a review of
+    /// that notification takes them along.
+    fn obey_with(&mut self, now: Instant, mut push: Vec<Frame>) {
+        while let Some(directive) = self.coordinator.poll_directive() {
+            self.obey(now, directive, &mut push);
+        }
+    }
+
+    /// Forgets `conn`, which its owner leaves. Returns the owner, and the protocol if the socket was connected.
+    fn forget(&mut self, conn: ConnId) -> Option<(Owner, Option<Connection>)> {
+        let (owner, connection) = self.links.remove(conn)?;
+        self.vacate(conn, owner);
+        Some((owner, connection))
+    }
+
+    /// Ends the requests of a connection whose socket is gone.
+    fn end_requests(
+        &mut self,
+        now: Instant,
+        conn: ConnId,
+        connection: Option<Connection>,
+        cause: CloseCause,
+    ) {
         let Some(mut connection) = connection else { return };
         connection.handle_closed(cause);
         while let Some(event) = connection.poll_event() {
             self.on_event(now, conn, event, None);
         }
+    }
+
+    fn poll_event(&mut self, conn: ConnId) -> Option<ConnectionEvent> {
+        self.links.connection_mut(conn)?.poll_event()
     }
 
     fn on_event(&mut self, now: Instant, conn: ConnId, event: ConnectionEvent, successor: Option<ConnId>) {
@@ -104,9 +125,7 @@ impl Client {
             ConnectionEvent::Deferred { accepted, replies } => self.defer(now, accepted, replies),
             ConnectionEvent::OptedIn(opt_in) => self.coordinator.handle_opt_in(now, conn, opt_in),
             ConnectionEvent::Ready(negotiated) => {
-                if let Some(link) = self.links.get_mut(conn) {
-                    link.client_id = negotiated.client_id;
-                }
+                self.links.set_client_id(conn, negotiated.client_id);
                 self.coordinator.handle_ready(now, conn, negotiated.opt_in);
                 self.obey_all(now);
             }
@@ -116,10 +135,8 @@ impl Client {
             }
             ConnectionEvent::Notified { notification, elements } => {
                 self.coordinator.handle_notification(now, conn, &notification);
-                self.notified = elements;
-                // The window opens before the frame behind this one is looked at.
-                self.obey_all(now);
-                self.notified.clear();
+                // The window opens before the next frame is handled.
+                self.obey_with(now, elements);
             }
             ConnectionEvent::Malformed(error) => self.emit(Event::NotificationMalformed { conn, error }),
             ConnectionEvent::Pushed(elements) => self.actions.push_back(Action::Push { conn, elements }),
@@ -131,11 +148,11 @@ impl Client {
         }
     }
 
-    fn obey(&mut self, now: Instant, directive: Directive) {
+    fn obey(&mut self, now: Instant, directive: Directive, push: &mut Vec<Frame>) {
         match directive {
             Directive::Resolve { conn, host } => self.actions.push_back(Action::Resolve { conn, host }),
             Directive::Dial { conn, target, probe, until, replaces } => {
-                if self.link_dial(conn, probe, replaces) {
+                if self.note_dial(conn, probe, replaces) {
                     self.actions.push_back(Action::Connect { conn, target, until });
                 } else {
                     self.coordinator.release(now, conn);
@@ -143,24 +160,26 @@ impl Client {
             }
             Directive::Serve { conn } => self.serve(now, conn),
             Directive::CutOver { from, to } => self.cut_over(now, from, to),
-            // What is pipelined belongs to no caller in particular.
+            // Pipelined requests move one by one, so that every moment is a good one to switch.
             Directive::Successor { from, .. } => self.coordinator.handle_switched(now, from),
             Directive::Lost { conn, replacement } => {
-                if let (Some(link), Replacement::Missing) = (self.links.get(conn), replacement) {
-                    self.reopen(now, link.slot, Redial::AfterPause);
+                if let (Some(owner), Replacement::Missing) = (self.links.owner(conn), replacement) {
+                    self.refill(now, owner, Redial::AfterPause);
                 }
             }
-            // The cut-over has begun the drain, and its deadline is the coordinator's to watch.
+            // `CutOver` has begun the drain, and the coordinator watches its deadline.
             Directive::Drain { .. } => {}
-            Directive::Close { conn, cause } => self.end(now, conn, cause),
+            Directive::Close { conn, cause } => self.close(now, conn, cause),
             Directive::Failed { conn, error, redial } => {
-                if let Some(link) = self.unlink(conn) {
-                    self.open_failed(now, link.slot, error, redial);
+                if let Some((owner, _)) = self.forget(conn) {
+                    self.open_failed(now, owner, error, redial);
                 }
             }
             Directive::OptIn { conn } => self.opt_in(conn),
             Directive::Windows { scope } => self.retime(now, &scope),
-            Directive::Review { review, conn, notification } => self.hand_out(review, conn, notification),
+            Directive::Review { review, conn, notification } => {
+                self.hand_out(review, conn, notification, std::mem::take(push));
+            }
             Directive::Reviewed { review, handled } => {
                 self.actions.push_back(Action::Reviewed { review, handled })
             }
@@ -168,50 +187,33 @@ impl Client {
         }
     }
 
-    /// Notes a dial. False if nobody wants its connection any more.
-    fn link_dial(&mut self, conn: ConnId, probe: Probe, replaces: Option<ConnId>) -> bool {
-        if !self.lifecycle.is_running() {
-            return false;
-        }
-        if let Some(link) = self.links.get_mut(conn) {
-            link.probe = probe;
-            return true;
-        }
-        let Some(slot) = replaces.and_then(|from| self.links.get(from)).map(|link| link.slot) else {
-            return false;
-        };
-        self.pool.slot_mut(slot).next = Some(conn);
-        self.links.insert(conn, Link { slot, probe, connection: None, flushing: false, client_id: None });
-        true
-    }
-
     fn opt_in(&mut self, conn: ConnId) {
         let Some(peer) = self.coordinator.peer(conn) else { return };
         let command = handshake::opt_in(&self.config, peer);
-        if let Some(connection) = self.connection(conn) {
+        if let Some(connection) = self.links.connection_mut(conn) {
             connection.opt_in(command);
             self.flush(conn);
         }
     }
 
-    /// A connection that was opened for its slot is ready.
+    /// A connection that was opened for its owner is ready.
     fn serve(&mut self, now: Instant, conn: ConnId) {
-        let Some(slot) = self.links.get(conn).map(|link| link.slot) else { return };
-        self.pool.promote(slot, conn);
+        let Some(owner) = self.links.owner(conn) else { return };
+        self.promote(conn, owner);
         self.retime_one(now, conn);
         self.unpark();
     }
 
-    /// The one atomic switch: the slot's requests go to `to`, those included that `from` has not written.
+    /// The one atomic switch: the owner's requests go to `to`, those included that `from` has not written.
     fn cut_over(&mut self, now: Instant, from: ConnId, to: ConnId) {
-        let Some(slot) = self.links.get(to).map(|link| link.slot) else { return };
-        self.pool.promote(slot, to);
+        let Some(owner) = self.links.owner(to) else { return };
+        self.promote(to, owner);
         self.retime_one(now, to);
-        if let Some(connection) = self.connection(from) {
+        if let Some(connection) = self.links.connection_mut(from) {
             connection.drain();
         }
         let mut moved = 0;
-        while let Some(event) = self.connection(from).and_then(Connection::poll_event) {
+        while let Some(event) = self.poll_event(from) {
             moved += usize::from(matches!(event, ConnectionEvent::Returned { .. }));
             self.on_event(now, from, event, Some(to));
         }
@@ -222,26 +224,21 @@ impl Client {
     fn retime(&mut self, now: Instant, scope: &WindowScope) {
         let concerned: Vec<ConnId> = match scope {
             WindowScope::Connection(conn) => vec![*conn],
-            WindowScope::Database => self.links.iter().map(|(conn, _)| conn).collect(),
+            WindowScope::Database => self.links.ids().collect(),
             WindowScope::Peer(peer) => {
                 let there = |conn: &ConnId| self.coordinator.peer(*conn) == Some(peer);
-                self.links.iter().map(|(conn, _)| conn).filter(there).collect()
+                self.links.ids().filter(there).collect()
             }
         };
         for conn in concerned {
             self.retime_one(now, conn);
         }
         if let Some(relaxed) = self.coordinator.relaxed(now, None) {
-            for accepted in &mut self.parked {
-                accepted.relax(relaxed);
-            }
+            self.requests.relax_parked(relaxed);
         }
     }
 
     fn retime_one(&mut self, now: Instant, conn: ConnId) {
-        let relaxed = self.coordinator.relaxed(now, Some(conn));
-        if let Some(connection) = self.connection(conn) {
-            connection.retime(relaxed);
-        }
+        self.links.retime(conn, self.coordinator.relaxed(now, Some(conn)));
     }
 }

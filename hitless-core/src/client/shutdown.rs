@@ -1,95 +1,66 @@
-//! The end: finish what is under way, then leave nothing behind.
+//! The shutdown: the client finishes what is under way, then closes everything.
 
 use std::time::Instant;
 
-use super::pool::Start;
 use super::{Action, Client};
-use crate::connection::Connection;
-use crate::error::{CloseCause, ConnectError, RequestError};
+use crate::error::{CloseCause, ConnectError};
 use crate::event::Event;
 use crate::ids::ConnId;
 
-#[derive(Clone, Debug)]
-pub(super) enum Lifecycle {
-    Running,
-    ShuttingDown { until: Instant },
-    Terminated,
-}
-
-impl Lifecycle {
-    pub(super) fn is_running(&self) -> bool {
-        matches!(self, Self::Running)
-    }
-
-    pub(super) fn grace_ends_at(&self) -> Option<Instant> {
-        match self {
-            Self::ShuttingDown { until } => Some(*until),
-            Self::Running | Self::Terminated => None,
-        }
-    }
-}
-
 impl Client {
-    /// Accepts nothing any more, lets what was accepted finish until `until`, closes every connection and ends with
-    /// [`Action::Terminated`]. Calling it again can only bring the end nearer.
+    /// Accepts no more requests, lets the accepted ones finish until `until`, closes every connection and says
+    /// [`Action::Terminated`]. A second call can only bring the end nearer.
     pub fn shutdown(&mut self, now: Instant, until: Instant) {
-        if let Lifecycle::ShuttingDown { until: before } = &mut self.lifecycle {
-            *before = until.min(*before);
-        }
-        self.begin_shutdown(now, until);
+        self.begin_shutdown(until, ConnectError::ShutDown);
         self.settle(now);
     }
 
-    pub(super) fn begin_shutdown(&mut self, _now: Instant, until: Instant) {
-        if !self.lifecycle.is_running() {
+    /// Lets the accepted requests finish until `until`. If the pool has not been open, `start` is the error of the start.
+    pub(super) fn begin_shutdown(&mut self, until: Instant, start: ConnectError) {
+        let is_starting = self.lifecycle.is_starting();
+        if !self.lifecycle.begin_shutdown(until) {
             return;
         }
-        self.lifecycle = Lifecycle::ShuttingDown { until };
         self.pool.stop_retrying();
-        if std::mem::replace(&mut self.start, Start::Told) == Start::Pending {
-            self.actions.push_back(Action::Started(Err(ConnectError::ShutDown)));
+        if is_starting {
+            self.actions.push_back(Action::Started(Err(start)));
         }
-        self.give_up_deferred();
-        for accepted in std::mem::take(&mut self.parked) {
-            self.complete(accepted.id, Err(RequestError::ShutDown { delivery: accepted.delivery() }));
-        }
+        self.complete_deferred();
+        self.unpark();
     }
 
-    /// The grace is over: what is not answered now fails.
+    /// When the grace is over, closes every connection: what is not answered fails.
     pub(super) fn end_grace(&mut self, now: Instant) {
-        if self.lifecycle.grace_ends_at().is_some_and(|until| until <= now) {
-            let all: Vec<ConnId> = self.links.iter().map(|(conn, _)| conn).collect();
+        if self.lifecycle.poll_timeout().is_some_and(|until| until <= now) {
+            let all: Vec<ConnId> = self.links.ids().collect();
             for conn in all {
-                self.dismiss(now, conn);
+                self.release(now, conn);
             }
         }
     }
 
-    /// While shutting down, a connection that has answered everything is closed.
+    /// While the client shuts down, closes the connections that have answered everything.
     pub(super) fn close_what_is_idle(&mut self, now: Instant) {
-        if self.lifecycle.grace_ends_at().is_none() {
+        if !self.lifecycle.is_shutting_down() {
             return;
         }
-        let is_idle =
-            |connection: &Option<Connection>| connection.as_ref().is_none_or(|it| it.requests() == 0);
-        let idle: Vec<ConnId> =
-            self.links.iter().filter(|(_, link)| is_idle(&link.connection)).map(|(conn, _)| conn).collect();
+        let idle: Vec<ConnId> = self.links.idle().collect();
         for conn in idle {
-            self.dismiss(now, conn);
+            self.release(now, conn);
         }
     }
 
     pub(super) fn report_termination(&mut self) {
-        if self.lifecycle.grace_ends_at().is_some() && self.links.is_empty() {
-            self.lifecycle = Lifecycle::Terminated;
-            self.quiet_until = None;
+        if self.links.is_empty() && self.lifecycle.terminate() {
+            self.requests.settle_timeout(None);
             self.emit(Event::Terminated);
             self.actions.push_back(Action::Terminated);
         }
     }
 
-    fn dismiss(&mut self, now: Instant, conn: ConnId) {
-        self.end(now, conn, CloseCause::ShutDown);
+    /// Closes `conn`. Its owner wants no other connection.
+    fn release(&mut self, now: Instant, conn: ConnId) {
+        self.close(now, conn, CloseCause::ShutDown);
         self.coordinator.release(now, conn);
         self.obey_all(now);
     }

@@ -17,6 +17,7 @@ use crate::config::{ConfigBuilder, maintenance};
 use crate::endpoint::Endpoint;
 use crate::error::{Delivery, RequestError};
 use crate::event::Event;
+use crate::ids::RequestId;
 use crate::request::{Outcome, Pipeline, Replay, Request, SendError};
 use crate::timer::epoch;
 
@@ -55,7 +56,7 @@ fn a_pool_that_cannot_be_opened_says_why_after_a_few_attempts() {
     assert!(world.client.is_terminated());
 }
 
-/// INV-15: the failure that ends the start and the next dial of another slot come at the same time.
+/// The failure that ends the start and the next dial of another slot come at the same time. INV-15
 #[test]
 fn a_start_that_is_given_up_opens_nothing() {
     let named = Config::builder(Endpoint::parse("db.example", 6379).unwrap()).pool_size(2);
@@ -76,7 +77,7 @@ fn a_start_that_is_given_up_opens_nothing() {
     assert_eq!(world.lookups, []);
 }
 
-/// INV-12, INV-15: a start that is given up is over at once, whatever is still owed on connections that were opened.
+/// A start that is given up is over at once, whatever is still owed on connections that were opened. INV-12, INV-15
 #[test]
 fn a_start_that_is_given_up_waits_for_nothing() {
     let mut world = World::new(2);
@@ -106,8 +107,8 @@ fn refused_credentials_end_the_start_at_once() {
     assert!(matches!(world.started, Some(Err(ConnectError::Handshake(_)))), "{:?}", world.started);
 }
 
-/// INV-04, RULE-64, RULE-68: the switch is atomic: what was written is answered by the old node, what was not goes
-/// along, in order.
+/// The switch is atomic: what was written is answered by the old node, what was not goes along, in order. INV-04,
+/// RULE-64, RULE-68
 #[test]
 fn a_cut_over_moves_what_was_not_written() {
     let mut world = World::started(1);
@@ -136,7 +137,7 @@ fn a_cut_over_moves_what_was_not_written() {
     assert!(world.events.iter().any(|event| matches!(event, Event::CutOver { moved: 2, .. })));
 }
 
-/// RULE-111: the reviewer sees the push as it came, and the request behind it is under the window already.
+/// The reviewer sees the push as it came, and the request behind it is under the window already. RULE-111
 #[test]
 fn a_review_shows_the_push_and_the_move_waits_for_the_verdict() {
     let mut world = World::started(1);
@@ -152,7 +153,7 @@ fn a_review_shows_the_push_and_the_move_waits_for_the_verdict() {
     assert_eq!(world.dials.iter().map(|(_, to)| to.clone()).collect::<Vec<_>>(), [peer(2)]);
 }
 
-/// PITFALL-08, RULE-85: the reply of a command that ran on the old node is delivered, however late.
+/// The reply of a command that ran on the old node is delivered, however late. PITFALL-08, RULE-85
 #[test]
 fn a_reply_from_a_draining_connection_is_delivered() {
     let mut world = World::started(1);
@@ -165,8 +166,8 @@ fn a_reply_from_a_draining_connection_is_delivered() {
     assert_eq!(world.reply_of(request), "slow");
 }
 
-/// INV-05, INV-06, RULE-85, RULE-86: at the deadline a write that was not answered fails as unknown; a read is asked
-/// again.
+/// At the deadline a write that was not answered fails as unknown; a read is asked again. INV-05, INV-06, RULE-85,
+/// RULE-86
 #[test]
 fn at_the_deadline_reads_are_repeated_and_writes_are_not() {
     let mut world = World::with(|builder| builder.pool_size(1).command_timeout(None));
@@ -184,7 +185,7 @@ fn at_the_deadline_reads_are_repeated_and_writes_are_not() {
     assert!(!world.done.contains_key(&read));
 }
 
-/// INV-05, PITFALL-25: a request that was written to a lost connection may have run, also if it is not written again.
+/// A request that was written to a lost connection may have run, also if it is not written again. INV-05, PITFALL-25
 #[test]
 fn a_repeatable_request_that_waits_again_may_have_run() {
     let mut world = World::started(1);
@@ -221,7 +222,7 @@ fn requests_wait_for_a_connection_and_go_out_in_order() {
     assert_eq!((world.reply_of(first), world.reply_of(second)), ("first", "second"));
 }
 
-/// INV-14, RULE-103: what waits has a limit, and the request comes back.
+/// What waits has a limit, and the request comes back. INV-14, RULE-103
 #[test]
 fn a_full_client_gives_the_request_back() {
     let mut world = World::with(|builder| builder.pool_size(1).parked_requests(2).requests_in_flight(4));
@@ -262,7 +263,7 @@ fn a_cancelled_request_never_completes() {
     assert_eq!(world.client.stats().requests, 0);
 }
 
-/// INV-15, PITFALL-13: a shutdown lets requests finish, then leaves nothing.
+/// A shutdown lets requests finish, then leaves nothing. INV-15, PITFALL-13
 #[test]
 fn a_shutdown_finishes_what_was_accepted() {
     let mut world = World::started(2);
@@ -304,8 +305,8 @@ fn a_shutdown_in_the_middle_of_a_move_ends_it() {
     assert!(world.client.is_terminated() && world.dials.is_empty());
 }
 
-/// RULE-55, RULE-56: inside a window a refusal of the server proves that the request did not run: it is sent again,
-/// until its deadline.
+/// Inside a window a refusal of the server proves that the request did not run: it is sent again, until its deadline.
+/// RULE-55, RULE-56
 #[test]
 fn a_request_that_a_demoted_server_refuses_is_sent_again_inside_a_window() {
     let mut world = World::started(1);
@@ -344,8 +345,8 @@ fn a_request_that_a_demoted_server_refuses_is_sent_again_inside_a_window() {
     );
 }
 
-/// RULE-55, RULE-56: the completion comes over one connection ahead of what the server refused before it on another: that is
-/// still the window's. What is refused when it is sent again, after the window, has the refusal for its reply.
+/// The completion comes over one connection ahead of what the server refused before it on another: that is still the
+/// window's. What is refused when it is sent again, after the window, has the refusal for its reply. RULE-55, RULE-56
 #[test]
 fn a_refusal_may_come_behind_the_end_of_its_window() {
     let refusal = || Frame::error("LOADING Redis is loading the dataset in memory");
@@ -372,8 +373,8 @@ fn a_refusal_may_come_behind_the_end_of_its_window() {
     }
 }
 
-/// INV-05, RULE-55: a pipeline of which the server refused every command did not run, and is sent again; one of which
-/// it refused a part did run, and is only if that does no harm.
+/// A pipeline of which the server refused every command did not run, and is sent again; one of which it refused a part
+/// did run, and is only if that does no harm. INV-05, RULE-55
 #[test]
 fn a_pipeline_that_is_refused_is_sent_again() {
     let refusal = || Frame::error("LOADING Redis is loading the dataset in memory");
@@ -398,7 +399,7 @@ fn a_pipeline_that_is_refused_is_sent_again() {
     }
 }
 
-/// RULE-56: a batch is one unit: a refusal of it is its reply, whatever it proves.
+/// A batch is one unit: a refusal of it is its reply, whatever it proves. RULE-56
 #[test]
 fn an_atomic_batch_that_is_refused_is_not_sent_again() {
     let mut world = World::started(1);
@@ -414,7 +415,7 @@ fn an_atomic_batch_that_is_refused_is_not_sent_again() {
     assert!(world.done[&request].as_ref().unwrap().iter().all(Frame::is_error));
 }
 
-/// INV-05, PITFALL-25, RULE-55: only a refusal that proves that the request did not run lets it be written again.
+/// Only a refusal that proves that the request did not run lets it be written again. INV-05, PITFALL-25, RULE-55
 #[test]
 fn an_error_inside_a_window_is_a_reply_like_any_other() {
     let mut world = World::started(1);
@@ -467,9 +468,9 @@ struct Story {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(128))]
 
-    /// INV-01, INV-02, INV-05, INV-11, INV-12, INV-15: under any mixture of moves, losses and time each request
-    /// completes at most once while the client lives and exactly once when it has ended, with its own reply; and a
-    /// write is written at most once.
+    /// Under any mixture of moves, losses and time each request completes at most once while the client lives and
+    /// exactly once when it has ended, with its own reply; and a write is written at most once. INV-01, INV-02, INV-05,
+    /// INV-11, INV-12, INV-15
     #[test]
     fn requests_are_conserved_whatever_happens(steps in prop::collection::vec(step(), 0..100)) {
         let mut world = World::started(3);
@@ -551,8 +552,8 @@ fn count_and_answer(world: &mut World, story: &mut Story, conn: ConnId) {
     world.answer(conn);
 }
 
-/// INV-20: a worker that is free again dials for the next connection at once, under an id at the place of the one that
-/// has just failed; the slot of the failed dial is free all the same.
+/// A worker that is free again dials for the next connection at once, under an id at the place of the one that has just
+/// failed; the slot of the failed dial is free all the same. INV-20
 #[test]
 fn a_failed_handoff_leaves_its_slot() {
     let maintenance = maintenance::Config::builder().max_handoff_retries(1).build().unwrap();
@@ -582,7 +583,7 @@ fn a_failed_handoff_leaves_its_slot() {
     assert_eq!(world.client.stats().serving, 3);
 }
 
-/// INV-20: one dial runs out of time at the moment at which the next one of another slot begins, at the same place.
+/// One dial runs out of time at the moment at which the next one of another slot begins, at the same place. INV-20
 #[test]
 fn a_dial_that_times_out_leaves_its_slot() {
     let mut world = World::with(|builder| builder.pool_size(2).connect_timeout(Some(SECOND)));

@@ -9,7 +9,7 @@ fn builder() -> ConfigBuilder {
     Config::builder(Endpoint::parse("localhost", 6379).unwrap())
 }
 
-/// RULE-94, RULE-95: the formulas of the original documentation: unset is not zero.
+/// The formulas of the original documentation: unset is not zero. RULE-94, RULE-95
 #[test]
 fn workers_and_queue_follow_the_documented_formulas() {
     let capacity = |pool: u32, workers: Option<u32>, queue: Option<u32>| {
@@ -56,7 +56,7 @@ fn settings_out_of_range_are_named() {
     assert_eq!(builder().client_name("two words").build().unwrap_err(), ConfigError::ClientName);
 }
 
-/// INV-17, RULE-10: `enabled` cannot be combined with RESP2.
+/// `enabled` cannot be combined with RESP2. INV-17, RULE-10
 #[test]
 fn enabled_over_resp2_is_a_construction_error() {
     let enabled = maintenance::Config::builder().mode(Mode::Enabled).build().unwrap();
@@ -96,7 +96,7 @@ fn the_default_is_what_the_builder_builds() {
     assert_eq!(maintenance::Config::default(), maintenance::Config::builder().build().unwrap());
 }
 
-/// RULE-07: what a connection cannot run before it serves is named when the client is built.
+/// What a connection cannot run before it serves is named when the client is built. RULE-07
 #[test]
 fn setup_commands_leave_the_connection_usable() {
     let endpoint = || Endpoint::parse("127.0.0.1", 6379).unwrap();

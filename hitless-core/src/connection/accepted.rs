@@ -1,4 +1,7 @@
-//! A request that was accepted and is not yet answered.
+//! An accepted request, until it is completed.
+
+#[cfg(feature = "explore")]
+mod fingerprint;
 
 use std::time::{Duration, Instant};
 
@@ -8,12 +11,12 @@ use crate::request::{Request, Timeout};
 use crate::timer::after;
 use crate::windows::effective_timeout;
 
-/// The pause before a request that the server refused to run is sent again; doubled each time.
+/// The pause before a refused request is sent again. It doubles each time.
 const FIRST_DEFERRAL: Duration = Duration::from_millis(20);
 const LONGEST_DEFERRAL: Duration = Duration::from_secs(1);
 
-/// A request between its acceptance and its completion, with its deadline. It may wait, be written, and come back to
-/// wait again; it is never in two places.
+/// An accepted request with its deadline. It may wait, be written, and come back to wait again. It cannot be in two places:
+/// it moves by value.
 #[derive(Debug)]
 #[cfg_attr(feature = "explore", derive(Clone))]
 pub struct Accepted {
@@ -69,25 +72,25 @@ impl Accepted {
         self.accepted_at
     }
 
-    /// Whether it may have run on a connection that it was written to and that is lost.
+    /// Whether it may have run: `Unknown` once a connection that it was written to was lost.
     #[must_use]
     pub fn delivery(&self) -> Delivery {
         self.delivery
     }
 
-    /// The connection that it was written to is lost: whatever becomes of it now, it may have run.
+    /// The connection that it was written to is lost: it may have run, whatever becomes of it now.
     pub fn lose_reply(&mut self) {
         self.delivery = Delivery::Unknown;
     }
 
-    /// A window is open: extends the deadline, unless the caller chose it. Never shortens it.
+    /// A window is open: extends the deadline, unless the caller has chosen it. Never shortens it.
     pub fn relax(&mut self, relaxed: Duration) {
         if let (Timeout::Configured, Some(deadline)) = (self.request.timeout, self.deadline) {
             self.deadline = Some(deadline.max(after(self.accepted_at, relaxed)));
         }
     }
 
-    /// The server has refused to run it for now: how long to wait before it is sent again.
+    /// The server has refused to run it for now. Returns how long to wait before sending it again.
     pub fn defer(&mut self) -> Duration {
         let pause = FIRST_DEFERRAL.saturating_mul(1 << self.deferrals.min(8)).min(LONGEST_DEFERRAL);
         self.deferrals += 1;
@@ -98,24 +101,5 @@ impl Accepted {
     #[must_use]
     pub fn is_due(&self, now: Instant) -> bool {
         self.deadline.is_some_and(|deadline| deadline <= now)
-    }
-}
-
-#[cfg(feature = "explore")]
-mod fingerprint {
-    use std::hash::Hasher;
-
-    use super::{Accepted, Request};
-    use crate::fingerprint::{Digest, Fingerprint};
-
-    impl Fingerprint for Accepted {
-        fn fingerprint<H: Hasher>(&self, digest: &mut Digest<'_, H>) {
-            let Self { id, request, accepted_at, deadline, deferrals, delivery } = self;
-            // What the bytes say does not matter, nor which generation of the place of its id this is.
-            let Request { payload: _, replies, class, replay, timeout } = request;
-            digest.value(&(id.index(), replies, class, replay, timeout, deferrals, delivery));
-            digest.instant(*accepted_at);
-            digest.deadline_if_any(*deadline);
-        }
     }
 }

@@ -36,7 +36,7 @@ use crate::notification::{Notification, NotificationError};
 use crate::request::{Class, Outcome, Replay, Replies, Request, Timeout};
 use crate::write_buffer::WriteBuffer;
 
-/// What a connection has to say.
+/// What has happened on a connection.
 #[derive(Debug)]
 #[cfg_attr(feature = "explore", derive(Clone))]
 #[non_exhaustive]
@@ -47,22 +47,22 @@ pub enum ConnectionEvent {
     HandshakeFailed(HandshakeError),
     /// A request has ended.
     Completed {
-        /// Which.
+        /// The request.
         id: RequestId,
-        /// Its replies, or what became of it.
+        /// Its replies, or why it has none.
         outcome: Outcome,
     },
-    /// A request comes back: it did not run, or running it again does no harm. Put it on another connection, or say what
-    /// became of it ([`Accepted::delivery`]).
+    /// A request comes back: it did not run, or running it again does no harm. Put it on another connection, or fail it with
+    /// its [`Accepted::delivery`].
     Returned {
         /// The request.
         accepted: Accepted,
     },
-    /// The server refused to run a request, as servers do for a while during maintenance: send it again a little later.
+    /// The server refused to run a request, as servers do for a while during maintenance. Send it again a little later.
     Deferred {
         /// The request.
         accepted: Accepted,
-        /// The server's replies, to be delivered if there is no later.
+        /// The refusal, which is the outcome if the request is not sent again.
         replies: Replies,
     },
     /// The answer to an opt-in after the handshake.
@@ -78,7 +78,7 @@ pub enum ConnectionEvent {
     Malformed(NotificationError),
     /// A push that is not a maintenance notification.
     Pushed(Vec<Frame>),
-    /// Draining, and every reply is in; close the socket.
+    /// The connection drains, and every reply is in; close the socket.
     Drained,
     /// The link is unusable; close the socket.
     Failed(CloseCause),
@@ -99,7 +99,7 @@ pub struct Connection {
     handshake_bytes: BytesMut,
     /// Known once the handshake is done.
     resp3: Option<Resp3>,
-    /// The opt-in, while it waits for a moment in which nothing is under way.
+    /// The opt-in, until no request is under way.
     opt_in: Option<Bytes>,
     pipeline: Pipeline,
     relaxed: Option<Duration>,
@@ -139,15 +139,14 @@ impl Connection {
         Ok(self.pipeline.push(accepted))
     }
 
-    /// Gives up on a request. It is forgotten if it was not written; otherwise its replies are swallowed when they
-    /// come, so that the others stay in order.
-    pub fn abandon(&mut self, ticket: Ticket) -> bool {
-        self.pipeline.abandon(ticket)
+    /// Cancels a request; true if it was here. If it was written, the connection swallows its replies when they come, so that
+    /// the others stay in order.
+    pub fn cancel(&mut self, ticket: Ticket) -> bool {
+        self.pipeline.cancel(ticket)
     }
 
-    /// Asks to be told of maintenance by `command`, on a connection that has been ready without: as soon as nothing is
-    /// under way, so that a link which does not survive it takes no reply along that is owed by then. Does nothing unless the
-    /// connection speaks RESP3.
+    /// Opts in by `command`, on a connection whose handshake did not. The command waits until no request is under way: if the
+    /// link dies at it, no reply is lost. Does nothing unless the connection speaks RESP3.
     pub(crate) fn opt_in(&mut self, command: Command) {
         if self.resp3.is_some() && self.is_serving() {
             self.opt_in = Some(command.into_bytes());
@@ -158,7 +157,7 @@ impl Connection {
     pub fn handle_frame(&mut self, frame: Frame) {
         self.handle_received();
         match frame {
-            // Told apart by their type before anything else: a push is never the reply to a request.
+            // The type decides first: a push is never the reply to a request.
             Frame::Push(elements) => self.on_push(elements),
             Frame::Attribute { attributes: _, value } if matches!(*value, Frame::Push(_)) => {
                 self.handle_frame(*value)
@@ -167,12 +166,12 @@ impl Connection {
         }
     }
 
-    /// Bytes were received, even if they complete no frame yet: the link is not dead.
+    /// Bytes were received, even if they complete no frame yet: the server is alive.
     pub fn handle_received(&mut self) {
         self.silence = Silence::default();
     }
 
-    /// The socket was closed, or will be: nothing more is received. What did not run comes back, everything else fails.
+    /// The socket is closed, or will be: nothing more comes. Requests that may be sent again come back, the others fail.
     pub fn handle_closed(&mut self, cause: CloseCause) {
         if matches!(self.phase, Phase::Closed) {
             return;
@@ -184,11 +183,11 @@ impl Connection {
             accepted.lose_reply();
             let repeatable =
                 accepted.request.replay == Replay::Idempotent && accepted.request.class == Class::Shared;
-            self.finish_lost(accepted, repeatable, cause);
+            self.return_or_fail(accepted, repeatable, cause);
         }
         for accepted in self.pipeline.take_unsent() {
             let repeatable = accepted.request.replay != Replay::Never;
-            self.finish_lost(accepted, repeatable, cause);
+            self.return_or_fail(accepted, repeatable, cause);
         }
     }
 
@@ -207,8 +206,8 @@ impl Connection {
         }
     }
 
-    /// A window was opened or closed. Opening extends the deadlines of all requests here; closing shortens none, and for what
-    /// is under way by then the window still says what a refusal means.
+    /// A window has opened or closed. Opening extends the deadlines of all requests here; closing shortens none. A refusal of a
+    /// request that was under way when the window closed still counts as one inside the window.
     pub fn retime(&mut self, relaxed: Option<Duration>) {
         let before = std::mem::replace(&mut self.relaxed, relaxed);
         match relaxed {
@@ -218,7 +217,7 @@ impl Connection {
         }
     }
 
-    /// Takes no request any more; what was not written comes back, what was written is answered.
+    /// Takes no more requests. Those that were not written come back; the others wait for their replies.
     pub fn drain(&mut self) {
         if !matches!(self.phase, Phase::Ready) {
             return;
@@ -233,8 +232,8 @@ impl Connection {
         }
     }
 
-    /// Appends what is to be written, at most 64 KiB and the rest of one request; true if there was anything. What was
-    /// taken counts as written: the server may run it.
+    /// Appends what there is to write, at most 64 KiB and the rest of one request; true if there was anything. What it appends
+    /// counts as written: the server may run it.
     pub fn poll_transmit(&mut self, buffer: &mut WriteBuffer) -> bool {
         if !self.handshake_bytes.is_empty() {
             buffer.push(&self.handshake_bytes.split().freeze());
@@ -251,7 +250,7 @@ impl Connection {
         }
     }
 
-    /// The next thing to say.
+    /// The next event.
     pub fn poll_event(&mut self) -> Option<ConnectionEvent> {
         self.events.pop_front()
     }
@@ -268,7 +267,7 @@ impl Connection {
         matches!(self.phase, Phase::Ready)
     }
 
-    /// True if something waits to be written.
+    /// True if [`poll_transmit`](Self::poll_transmit) has something to append.
     #[must_use]
     pub fn has_unsent(&self) -> bool {
         let opts_in = self.opt_in.is_some() && self.pipeline.len() == 0;
@@ -281,14 +280,14 @@ impl Connection {
         matches!(&self.phase, Phase::Negotiating(handshake) if handshake.awaits_opt_in())
     }
 
-    /// Requests here, waiting or written, those included whose replies will be swallowed.
+    /// Requests here, waiting or written. A cancelled request that was written counts until its replies are in.
     #[must_use]
     pub fn requests(&self) -> usize {
         self.pipeline.len()
     }
 
-    /// How many frames are worth handing in at a time, 2 to 64: about a quarter of what is awaited. Whoever has a reply may
-    /// send the next request, and the server works on that while the rest of what it has sent is handed in.
+    /// How many frames to hand in at a time, 2 to 64: about a quarter of the replies that are awaited. A caller that has its
+    /// reply may send the next request, and the server works on that while the other replies are handed in.
     #[must_use]
     pub fn batch(&self) -> usize {
         self.pipeline.batch()
@@ -324,7 +323,7 @@ impl Connection {
             }
             Phase::Ready | Phase::Draining => match self.pipeline.reply(reply) {
                 Matched::Complete { mut accepted, replies, outlived_window } => {
-                    // The completion may have come over another connection, ahead of what was refused before it.
+                    // The notification that closed the window may have come over another connection, ahead of this older reply.
                     let in_window = self.relaxed.is_some() || outlived_window;
                     let event = if in_window && may_run_later(&accepted.request, &replies) {
                         if !replies.iter().all(did_not_run) {
@@ -357,7 +356,7 @@ impl Connection {
         }
     }
 
-    fn finish_lost(&mut self, accepted: Accepted, repeatable: bool, cause: CloseCause) {
+    fn return_or_fail(&mut self, accepted: Accepted, repeatable: bool, cause: CloseCause) {
         if repeatable {
             self.events.push_back(ConnectionEvent::Returned { accepted });
             return;
@@ -376,7 +375,7 @@ impl Connection {
     }
 }
 
-/// The handshake's bytes are counted and not shown, because a password is among them.
+/// Shows how many bytes the handshake has, not which: a password is among them.
 impl fmt::Debug for Connection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Connection")
@@ -400,7 +399,7 @@ fn may_run_later(request: &Request, replies: &[Frame]) -> bool {
         }
 }
 
-/// Replies by which a server says that it cannot run anything of this kind now: a demoted, a loading and an orphaned one.
+/// True if the reply proves that the command did not run: the error of a demoted, a loading or an orphaned server.
 fn did_not_run(reply: &Frame) -> bool {
     let Frame::Error(text) = reply else { return false };
     let code = text.split(|byte| *byte == b' ').next().unwrap_or_default();

@@ -1,5 +1,8 @@
-//! The two queues of a connection: what waits to be written, and what waits for its replies. Order is the only
-//! correlation between requests and replies, so nothing is ever taken out of the middle of what was written.
+//! The two queues of a connection: requests that wait to be written, and requests that wait for their replies. Order alone
+//! pairs requests with replies, so a written request keeps its place until its replies are in.
+
+#[cfg(feature = "explore")]
+mod fingerprint;
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -11,19 +14,27 @@ use crate::request::Replies;
 use crate::timer::{after, earliest};
 use crate::write_buffer::WriteBuffer;
 
-/// The place of a request in its connection, valid until it completes or leaves.
+/// The place of a request on its connection, valid until the request ends or comes back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Ticket(u64);
 
-/// The most that one call hands out (the last request may exceed it).
+#[cfg(test)]
+impl Ticket {
+    /// The ticket of the request number `place`, for tests of what keeps tickets.
+    pub(crate) const fn nth(place: u64) -> Self {
+        Self(place)
+    }
+}
+
+/// How many bytes one call appends at most; the last request may exceed it.
 const TAKE: usize = 64 * 1024;
-/// What is awaited is handed in by so many parts: while the client works on one, the server works on the others.
+/// The awaited replies are handed in by so many parts: the client works on one part while the server works on the next.
 const PARTS: usize = 4;
-/// The fewest and the most replies that make a batch: each costs a visit, and nothing else runs during it.
+/// The fewest and the most replies in a batch. Each batch takes the lock of the client once, for as long as it lasts.
 const BATCH: (usize, usize) = (2, 64);
-/// Places that a queue keeps although nothing waits in it.
+/// Places that an empty queue keeps.
 const KEPT: usize = 8;
-/// How long nothing must have come before a queue gives the others back: a burst does not come alone.
+/// How long a queue is unused before it gives the other places back: bursts come in groups.
 const REST: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
@@ -37,24 +48,24 @@ struct Unsent {
 #[cfg_attr(feature = "explore", derive(Clone))]
 struct Written {
     ticket: Ticket,
-    /// `None` once it was abandoned or has timed out: its replies still come and are swallowed.
+    /// `None` once it was cancelled or has timed out: its replies still come and are swallowed.
     accepted: Option<Accepted>,
     left: u32,
     replies: Replies,
-    /// The connection itself has asked.
+    /// The connection itself has sent it.
     own: bool,
 }
 
 /// What one reply did.
 #[derive(Debug)]
 pub(super) enum Matched {
-    /// Nobody is waiting for a reply.
+    /// No request waits for a reply.
     Stray,
-    /// More replies are to come, or nobody is interested any more.
+    /// More replies of the request are to come, or the request was cancelled or has timed out.
     Nothing,
-    /// The last reply of a request, which a window that is closed by now may have found under way.
+    /// The last reply of a request. `outlived_window`: a window closed while the request was under way.
     Complete { accepted: Accepted, replies: Replies, outlived_window: bool },
-    /// The reply to what the connection itself has asked.
+    /// The reply to what the connection itself has sent.
     Own(Frame),
 }
 
@@ -63,12 +74,12 @@ pub(super) enum Matched {
 pub(super) struct Pipeline {
     unsent: VecDeque<Unsent>,
     written: VecDeque<Written>,
-    /// Replies to come for what is written.
+    /// Replies that are still to come.
     awaited: usize,
     next_ticket: u64,
-    /// What is older than this and written was under way when a window was closed.
+    /// Written requests that are older than this were under way when a window closed.
     window_closed_before: Ticket,
-    /// Nothing is due before this instant. Only a lower bound, so that completions need not maintain it.
+    /// No request is due before this instant. It is a lower bound: completions do not change it.
     quiet_until: Option<Instant>,
     /// When the youngest request was accepted.
     used_at: Option<Instant>,
@@ -96,7 +107,7 @@ impl Pipeline {
         ticket
     }
 
-    /// Hands bytes out; true if there were any. From here on the server may run these requests.
+    /// Appends requests to `buffer`; true if there were any. From here on the server may run them.
     pub(super) fn transmit(&mut self, buffer: &mut WriteBuffer) -> bool {
         let limit = buffer.len() + TAKE;
         let mut any = false;
@@ -117,7 +128,7 @@ impl Pipeline {
         any
     }
 
-    /// Something was written that is no caller's and calls for one reply.
+    /// The connection itself has written something that has one reply.
     pub(super) fn expect_own(&mut self) {
         let ticket = Ticket(self.next_ticket);
         self.next_ticket += 1;
@@ -149,8 +160,8 @@ impl Pipeline {
         }
     }
 
-    /// Gives up on a request. True if it was here.
-    pub(super) fn abandon(&mut self, ticket: Ticket) -> bool {
+    /// Cancels a request. True if it was here.
+    pub(super) fn cancel(&mut self, ticket: Ticket) -> bool {
         if let Ok(at) = self.unsent.binary_search_by_key(&ticket, |unsent| unsent.ticket) {
             return self.unsent.remove(at).is_some();
         }
@@ -162,7 +173,7 @@ impl Pipeline {
         written.accepted.take().is_some()
     }
 
-    /// Takes out what is due: `(request, true if it was written)`, in order of acceptance.
+    /// Takes out what is due, in order of acceptance, and whether it was written.
     pub(super) fn take_due(&mut self, now: Instant) -> Vec<(Accepted, bool)> {
         if self.quiet_until.is_none_or(|quiet_until| quiet_until > now) {
             return Vec::new();
@@ -190,7 +201,7 @@ impl Pipeline {
         due
     }
 
-    /// Gives back what a burst needed, or asks for one more alarm if it is too early to say that it is over.
+    /// Gives back the memory of a burst, or asks for one more alarm if the burst may go on.
     fn rest(&mut self, now: Instant) {
         if self.unsent.capacity().max(self.written.capacity()) <= KEPT {
             return;
@@ -216,7 +227,7 @@ impl Pipeline {
         self.quiet_until = earliest(self.waiting().map(Accepted::deadline));
     }
 
-    /// The window is closed that was open for everything written so far.
+    /// A window closes that was open for everything written so far.
     pub(super) fn close_window(&mut self) {
         let unsent = self.unsent.front().map(|unsent| unsent.ticket);
         self.window_closed_before = unsent.unwrap_or(Ticket(self.next_ticket));
@@ -227,7 +238,7 @@ impl Pipeline {
         std::mem::take(&mut self.unsent).into_iter().map(|unsent| unsent.accepted)
     }
 
-    /// Takes out everything that was written and is still wanted, in order.
+    /// Takes out everything that was written, in order, but for what was cancelled or has timed out.
     pub(super) fn take_written(&mut self) -> impl Iterator<Item = Accepted> + use<> {
         self.awaited = 0;
         std::mem::take(&mut self.written).into_iter().filter_map(|written| written.accepted)
@@ -241,12 +252,12 @@ impl Pipeline {
         !self.unsent.is_empty()
     }
 
-    /// True if every reply that will come has come. An abandoned request counts until its replies are in.
+    /// True if no reply is awaited. A cancelled request counts until its replies are in.
     pub(super) fn is_drained(&self) -> bool {
         self.written.is_empty()
     }
 
-    /// Requests here, swallowed ones included.
+    /// Requests here. A cancelled one that was written counts until its replies are in.
     pub(super) fn len(&self) -> usize {
         self.unsent.len() + self.written.len()
     }
@@ -261,35 +272,5 @@ impl Pipeline {
     fn waiting(&self) -> impl Iterator<Item = &Accepted> {
         let written = self.written.iter().filter_map(|written| written.accepted.as_ref());
         written.chain(self.unsent.iter().map(|unsent| &unsent.accepted))
-    }
-}
-
-#[cfg(feature = "explore")]
-mod fingerprint {
-    use std::hash::Hasher;
-
-    use super::{Pipeline, Unsent, Written};
-    use crate::fingerprint::{Digest, Fingerprint};
-
-    impl Fingerprint for Pipeline {
-        fn fingerprint<H: Hasher>(&self, digest: &mut Digest<'_, H>) {
-            // Tickets ascend in both: their order says it all.
-            // How many replies are awaited is the sum of what is left of each.
-            let Self {
-                unsent,
-                written,
-                awaited: _,
-                next_ticket: _,
-                window_closed_before,
-                quiet_until,
-                used_at: _,
-            } = self;
-            digest.each(unsent, |digest, Unsent { ticket: _, accepted }| digest.part(accepted));
-            digest.each(written, |digest, Written { ticket, accepted, left, replies, own }| {
-                digest.value(&(left, replies.len(), own, ticket < window_closed_before));
-                digest.part(accepted);
-            });
-            digest.deadline_if_any(*quiet_until);
-        }
     }
 }

@@ -1,11 +1,11 @@
-//! When a link that says nothing is taken for dead.
+//! When a silent link counts as dead.
 
 use std::time::Instant;
 
-/// Timeouts in a row, without a byte received, after which a link is taken for dead.
+/// A link counts as dead after this many timeouts in a row without a byte received.
 const TIMEOUTS: u32 = 3;
 
-/// Whether anything was heard since requests began to time out.
+/// The timeouts since the last byte was received.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Silence {
     pub(super) timeouts: u32,

@@ -87,7 +87,7 @@ fn requests_are_written_together_and_answered_in_order() {
     assert_eq!(said(&mut connection), ["1=10", "2=20,21"]);
 }
 
-/// PITFALL-43, PITFALL-44, RULE-30, RULE-31: a push is told apart by its type, wherever it comes.
+/// A push is told apart by its type, wherever it comes. PITFALL-43, PITFALL-44, RULE-30, RULE-31
 #[test]
 fn a_push_is_never_taken_for_a_reply() {
     let now = epoch();
@@ -102,9 +102,9 @@ fn a_push_is_never_taken_for_a_reply() {
     assert_eq!(said(&mut connection), ["push", "MIGRATING", "malformed", "1=1,2"]);
 }
 
-/// INV-02: the replies of a request that nobody waits for are swallowed in their turn.
+/// The replies of a request that nobody waits for are swallowed in their turn. INV-02
 #[test]
-fn an_abandoned_request_keeps_its_place() {
+fn a_cancelled_request_keeps_its_place() {
     let now = epoch();
     let mut connection = ready();
     let first = enqueue(&mut connection, now, 1, request("a", 2));
@@ -112,9 +112,9 @@ fn an_abandoned_request_keeps_its_place() {
     transmit(&mut connection);
     let unsent = enqueue(&mut connection, now, 3, request("c", 1));
     enqueue(&mut connection, now, 4, request("d", 1));
-    assert!(connection.abandon(first));
-    assert!(connection.abandon(unsent));
-    assert!(!connection.abandon(unsent), "it is gone");
+    assert!(connection.cancel(first));
+    assert!(connection.cancel(unsent));
+    assert!(!connection.cancel(unsent), "it is gone");
     assert_eq!(transmit(&mut connection), b"d", "what was not written never is");
     for reply in [10, 11, 20, 40] {
         connection.handle_frame(Frame::Integer(reply));
@@ -139,8 +139,8 @@ fn a_timeout_says_whether_the_request_may_have_run() {
     assert!(said(&mut connection).is_empty(), "the late reply is swallowed");
 }
 
-/// INV-08, PITFALL-11, PITFALL-23, PITFALL-41, RULE-51, RULE-52, RULE-53, RULE-54: windows only ever extend, and not
-/// what a caller chose.
+/// Windows only ever extend, and not what a caller chose. INV-08, PITFALL-11, PITFALL-23, PITFALL-41, RULE-51, RULE-52,
+/// RULE-53, RULE-54
 #[test]
 fn a_window_extends_deadlines_in_flight_and_closing_shortens_none() {
     let now = epoch();
@@ -164,7 +164,7 @@ fn a_window_extends_deadlines_in_flight_and_closing_shortens_none() {
     assert_eq!(connection.poll_timeout(), None, "infinite stays infinite");
 }
 
-/// INV-08, RULE-50: a relaxed timeout that is shorter than the configured one changes nothing.
+/// A relaxed timeout that is shorter than the configured one changes nothing. INV-08, RULE-50
 #[test]
 fn a_window_never_shortens() {
     let now = epoch();
@@ -192,7 +192,7 @@ fn a_drain_gives_back_what_was_not_written_and_waits_for_the_rest() {
     assert_eq!(said(&mut connection), ["1=1", "drained"]);
 }
 
-/// INV-05, PITFALL-25, RULE-86: only what cannot have run, or may run twice, comes back from a lost link.
+/// Only what cannot have run, or may run twice, comes back from a lost link. INV-05, PITFALL-25, RULE-86
 #[test]
 fn a_lost_link_returns_only_what_may_be_repeated() {
     let now = epoch();
@@ -210,7 +210,7 @@ fn a_lost_link_returns_only_what_may_be_repeated() {
     assert!(said(&mut connection).is_empty(), "after the end nothing happens");
 }
 
-/// PITFALL-02, RULE-87: a batch that was written in part counts as written, and is not repeated even if it only reads.
+/// A batch that was written in part counts as written, and is not repeated even if it only reads. PITFALL-02, RULE-87
 #[test]
 fn an_atomic_batch_is_never_repeated_once_written() {
     let now = epoch();
@@ -223,7 +223,7 @@ fn an_atomic_batch_is_never_repeated_once_written() {
     assert_eq!(said(&mut connection), ["1!Unknown"]);
 }
 
-/// RULE-19: a link that does not survive the question takes nobody's reply along.
+/// A link that does not survive the question takes nobody's reply along. RULE-19
 #[test]
 fn an_opt_in_waits_until_nothing_is_under_way() {
     let now = epoch();

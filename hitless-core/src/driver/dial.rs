@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::guard::{TaskGuard, Unfinished};
 use super::io_task;
 use super::shared::Shared;
-use super::state::{Job, Link, Order};
+use super::state::{ConnTask, DialOrder, DialStep};
 use super::traits::{Connector, Resolver, Runtime};
 use crate::endpoint::Target;
 
@@ -13,23 +13,23 @@ use crate::endpoint::Target;
 pub(super) fn spawn<R: Runtime, N: Resolver + Connector>(
     shared: &Arc<Shared<R>>,
     network: &Arc<N>,
-    order: Order,
+    order: DialOrder,
 ) {
-    let guard = TaskGuard::new(shared, &order.link.signals, Unfinished::Dial(order.link.clone()));
+    let guard = TaskGuard::new(shared, &order.task.signals, Unfinished::Dial(order.task.clone()));
     let network = Arc::clone(network);
     shared.runtime.spawn(async move {
-        match order.job {
-            Job::Resolve(host) => resolve(guard, &*network, order.link, &host).await,
-            Job::Connect(target) => connect(guard, network, order.link, target).await,
+        match order.step {
+            DialStep::Resolve(host) => resolve(guard, &*network, order.task, &host).await,
+            DialStep::Connect(target) => connect(guard, network, order.task, target).await,
         }
     });
 }
 
-async fn resolve<R: Runtime>(mut guard: TaskGuard<R>, resolver: &impl Resolver, link: Link, host: &str) {
-    let result = link.signals.unless_closed(resolver.resolve(host)).await;
+async fn resolve<R: Runtime>(mut guard: TaskGuard<R>, resolver: &impl Resolver, task: ConnTask, host: &str) {
+    let result = task.signals.unless_closed(resolver.resolve(host)).await;
     guard.set(Unfinished::Nothing);
     if let Some(result) = result {
-        guard.shared().handle_resolved(&link, result);
+        guard.shared().handle_resolved(&task, result);
     }
 }
 
@@ -37,20 +37,20 @@ async fn resolve<R: Runtime>(mut guard: TaskGuard<R>, resolver: &impl Resolver, 
 async fn connect<R: Runtime, N: Connector>(
     mut guard: TaskGuard<R>,
     connector: Arc<N>,
-    link: Link,
+    task: ConnTask,
     target: Target,
 ) {
-    let result = link.signals.unless_closed(connector.connect(target)).await;
+    let result = task.signals.unless_closed(connector.connect(target)).await;
     guard.set(Unfinished::Nothing);
     // A connection lives longer than the need for the connector.
     drop(connector);
     match result {
         None => {}
-        Some(Err(error)) => guard.shared().handle_connect_failed(&link, error.kind()),
+        Some(Err(error)) => guard.shared().handle_connect_failed(&task, error.kind()),
         Some(Ok((stream, peer))) => {
             guard.set(Unfinished::Driver);
-            guard.shared().handle_connected(&link, peer);
-            io_task::run(guard, stream, link).await;
+            guard.shared().handle_connected(&task, peer);
+            io_task::run(guard, stream, task).await;
         }
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::shared::Shared;
 use super::signals::Signals;
-use super::state::Link;
+use super::state::ConnTask;
 use super::traits::Runtime;
 
 /// Held by each task for as long as it exists. A runtime that goes away drops its tasks, and so everybody who waits for
@@ -23,11 +23,11 @@ pub(super) enum Unfinished {
     /// Without it nothing will move any more: the driver has died.
     Driver,
     /// That a dial has failed: the runtime is going away, or the adapter's code panicked.
-    Dial(Link),
+    Dial(ConnTask),
 }
 
 impl<R: Runtime> TaskGuard<R> {
-    /// For a task that is called by `signals`.
+    /// For a task that `signals` wakes.
     pub(super) fn new(shared: &Arc<Shared<R>>, signals: &Arc<Signals>, unfinished: Unfinished) -> Self {
         shared.task_began();
         Self { shared: Arc::clone(shared), signals: Arc::clone(signals), unfinished }
@@ -46,11 +46,11 @@ impl<R: Runtime> Drop for TaskGuard<R> {
     fn drop(&mut self) {
         match std::mem::replace(&mut self.unfinished, Unfinished::Nothing) {
             Unfinished::Nothing => {}
-            Unfinished::Driver => self.shared.abandon(),
+            Unfinished::Driver => self.shared.on_driver_death(),
             // Of the two reports the machine ignores the one it does not wait for.
-            Unfinished::Dial(link) => {
-                self.shared.handle_resolved(&link, Err(io::ErrorKind::Interrupted.into()));
-                self.shared.handle_connect_failed(&link, io::ErrorKind::Interrupted);
+            Unfinished::Dial(task) => {
+                self.shared.handle_resolved(&task, Err(io::ErrorKind::Interrupted.into()));
+                self.shared.handle_connect_failed(&task, io::ErrorKind::Interrupted);
             }
         }
         self.signals.disconnect();

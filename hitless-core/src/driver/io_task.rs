@@ -10,7 +10,7 @@ use super::effects::Effects;
 use super::guard::{TaskGuard, Unfinished};
 use super::shared::Shared;
 use super::signals::{CLOSE, WRITE};
-use super::state::Link;
+use super::state::ConnTask;
 use super::traits::{Runtime, Stream};
 use crate::error::{CloseCause, ProtocolError};
 use crate::write_buffer::WriteBuffer;
@@ -20,11 +20,11 @@ use crate::write_buffer::WriteBuffer;
 const TURNS_PER_POLL: usize = 16;
 
 /// Serves the connection until the machine closes it or the stream ends.
-pub(super) async fn run<R: Runtime, S: Stream>(mut guard: TaskGuard<R>, stream: S, link: Link) {
-    let mut task = IoTask::new(Arc::clone(guard.shared()), stream, link);
+pub(super) async fn run<R: Runtime, S: Stream>(mut guard: TaskGuard<R>, stream: S, conn_task: ConnTask) {
+    let mut task = IoTask::new(Arc::clone(guard.shared()), stream, conn_task);
     let ended = std::future::poll_fn(|cx| task.poll(cx)).await;
     if let Some(cause) = ended {
-        task.shared.handle_closed(&task.link, cause);
+        task.shared.handle_closed(&task.conn_task, cause);
     }
     std::future::poll_fn(|cx| {
         // Once, as a courtesy: dropping the stream is what closes it.
@@ -39,7 +39,7 @@ pub(super) async fn run<R: Runtime, S: Stream>(mut guard: TaskGuard<R>, stream: 
 struct IoTask<R, S> {
     shared: Arc<Shared<R>>,
     stream: S,
-    link: Link,
+    conn_task: ConnTask,
     decoder: Decoder,
     /// Decoded and not yet handed over; empty between polls.
     frames: Vec<Frame>,
@@ -85,11 +85,11 @@ enum Turn {
 }
 
 impl<R: Runtime, S: Stream> IoTask<R, S> {
-    fn new(shared: Arc<Shared<R>>, stream: S, link: Link) -> Self {
+    fn new(shared: Arc<Shared<R>>, stream: S, conn_task: ConnTask) -> Self {
         Self {
             shared,
             stream,
-            link,
+            conn_task,
             decoder: Decoder::new(Limits::default()),
             frames: Vec::new(),
             batch: 1,
@@ -105,7 +105,7 @@ impl<R: Runtime, S: Stream> IoTask<R, S> {
 
     /// Ready with the cause if the stream ended, without one if the machine closes the connection.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<CloseCause>> {
-        self.link.signals.register(cx.waker());
+        self.conn_task.signals.register(cx.waker());
         let ended = self.take_turns(cx);
         if ended.is_pending() {
             self.flush(cx);
@@ -117,7 +117,7 @@ impl<R: Runtime, S: Stream> IoTask<R, S> {
     fn take_turns(&mut self, cx: &mut Context<'_>) -> Poll<Option<CloseCause>> {
         let mut has_yielded = std::mem::take(&mut self.has_yielded);
         for _ in 0..TURNS_PER_POLL {
-            if self.link.signals.is_up(CLOSE) {
+            if self.conn_task.signals.is_up(CLOSE) {
                 return Poll::Ready(None);
             }
             let written = self.write(cx, std::mem::take(&mut has_yielded));
@@ -181,13 +181,13 @@ impl<R: Runtime, S: Stream> IoTask<R, S> {
     fn fill(&mut self, has_yielded: bool) -> Turn {
         match self.writing {
             Writing::Broken(_) => return Turn::Blocked,
-            Writing::Idle if !self.link.signals.is_up(WRITE) => return Turn::Blocked,
+            Writing::Idle if !self.conn_task.signals.is_up(WRITE) => return Turn::Blocked,
             Writing::Idle if !has_yielded => return Turn::Yield,
             Writing::Idle | Writing::Active => {}
         }
         // Taken down before the visit: what is announced after it is not in it.
-        self.link.signals.take(WRITE);
-        let taken = self.shared.transmit(self.link.conn, &mut self.outgoing, &mut self.effects);
+        self.conn_task.signals.take(WRITE);
+        let taken = self.shared.transmit(self.conn_task.conn, &mut self.outgoing, &mut self.effects);
         self.batch = taken.batch;
         self.writing = if taken.more { Writing::Active } else { Writing::Idle };
         if self.outgoing.is_empty() { Turn::Blocked } else { Turn::Progress }
@@ -209,7 +209,7 @@ impl<R: Runtime, S: Stream> IoTask<R, S> {
                     return Ok(Turn::Yield);
                 }
                 // A part of a long reply is no frame, but it shows that the server is alive.
-                self.shared.handle_received(self.link.conn);
+                self.shared.handle_received(self.conn_task.conn);
                 Ok(Turn::Progress)
             }
             Poll::Ready(Err(error)) => Err(self.end(CloseCause::Io(error.kind()))),
@@ -225,7 +225,7 @@ impl<R: Runtime, S: Stream> IoTask<R, S> {
         }
         if any {
             // Also before an error: the frames ahead of it are as good as any.
-            self.shared.handle_frames(self.link.conn, &mut self.frames, &mut self.effects);
+            self.shared.handle_frames(self.conn_task.conn, &mut self.frames, &mut self.effects);
         }
         decoded.map(|()| any)
     }
@@ -240,7 +240,7 @@ impl<R: Runtime, S: Stream> IoTask<R, S> {
             Poll::Pending => {}
         }
         if self.ended.is_some() {
-            self.shared.handle_ending(self.link.conn);
+            self.shared.handle_ending(self.conn_task.conn);
         }
     }
 

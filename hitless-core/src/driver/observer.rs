@@ -229,7 +229,7 @@ mod tests {
         assert_eq!(std::iter::from_fn(|| late.try_next()).collect::<Vec<_>>(), [Ok(3)]);
     }
 
-    /// INV-14, RULE-104: the ring is bounded, and who lags is told.
+    /// The ring is bounded, and who lags is told. INV-14, RULE-104
     #[test]
     fn a_lagging_observer_is_told_how_much_it_missed() {
         let ring = Arc::new(Broadcast::new(2));

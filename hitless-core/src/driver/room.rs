@@ -11,20 +11,20 @@ use super::shared::Shared;
 use super::traits::Runtime;
 use crate::request::{Request, SendError};
 
-/// Who waits, in the order of arrival. Who is called has a place reserved, which nobody takes who came later.
+/// The callers that wait, in the order of arrival. Room is reserved for a caller that was notified: no later caller takes it.
 #[derive(Default)]
 pub(super) struct Queue {
     waiting: BTreeMap<u64, Waker>,
-    called: BTreeSet<u64>,
+    notified: BTreeSet<u64>,
     next: u64,
 }
 
 impl Queue {
-    /// Calls as many as there is room for.
-    pub(super) fn call(&mut self, room: usize, effects: &mut Effects) {
-        while self.called.len() < room {
-            let Some((ticket, waker)) = self.waiting.pop_first() else { return };
-            self.called.insert(ticket);
+    /// Wakes as many callers as there is room for.
+    pub(super) fn notify(&mut self, room: usize, effects: &mut Effects) {
+        while self.notified.len() < room {
+            let Some((position, waker)) = self.waiting.pop_first() else { return };
+            self.notified.insert(position);
             effects.wakers.push(waker);
         }
     }
@@ -33,41 +33,41 @@ impl Queue {
         self.waiting.is_empty()
     }
 
-    /// Whether it is the turn of `ticket`, or of somebody who has just arrived.
-    pub(super) fn is_next(&self, ticket: Option<u64>, room: usize) -> bool {
-        let is_called = ticket.is_some_and(|ticket| self.called.contains(&ticket));
+    /// Whether it is the turn of the caller at `position`; a caller without one has just arrived.
+    pub(super) fn is_next(&self, position: Option<u64>, room: usize) -> bool {
+        let is_notified = position.is_some_and(|position| self.notified.contains(&position));
         let first = self.waiting.first_key_value().map(|(first, _)| *first);
-        let is_first = first.is_none_or(|first| ticket == Some(first));
-        is_called || (is_first && self.called.len() < room)
+        let is_first = first.is_none_or(|first| position == Some(first));
+        is_notified || (is_first && self.notified.len() < room)
     }
 
-    /// Waits in the place of `ticket`, or in a new one. The waker of before is handed back: it is foreign.
-    pub(super) fn wait(&mut self, ticket: &mut Option<u64>, waker: Waker) -> Option<Waker> {
-        let place = *ticket.get_or_insert_with(|| {
+    /// Waits at `position`, or at the end of the queue. Returns the waker of before: dropping it runs foreign code.
+    pub(super) fn wait(&mut self, position: &mut Option<u64>, waker: Waker) -> Option<Waker> {
+        let position = *position.get_or_insert_with(|| {
             self.next += 1;
             self.next
         });
-        self.called.remove(&place);
-        self.waiting.insert(place, waker)
+        self.notified.remove(&position);
+        self.waiting.insert(position, waker)
     }
 
-    pub(super) fn leave(&mut self, ticket: u64) -> Option<Waker> {
-        self.called.remove(&ticket);
-        self.waiting.remove(&ticket)
+    pub(super) fn leave(&mut self, position: u64) -> Option<Waker> {
+        self.notified.remove(&position);
+        self.waiting.remove(&position)
     }
 }
 
-/// A place in the queue.
-struct Place<'a, R: Runtime> {
+/// Leaves the queue when it is dropped.
+struct QueueGuard<'a, R: Runtime> {
     shared: &'a Shared<R>,
-    ticket: Option<u64>,
+    position: Option<u64>,
 }
 
-impl<R: Runtime> Drop for Place<'_, R> {
+impl<R: Runtime> Drop for QueueGuard<'_, R> {
     fn drop(&mut self) {
-        if let Some(ticket) = self.ticket {
-            // Also calls the next one: this one may have been called and not have come.
-            self.shared.leave_queue(ticket);
+        if let Some(position) = self.position {
+            // The next caller is notified as well: this one may have been, and does not use its turn.
+            self.shared.leave_queue(position);
         }
     }
 }
@@ -79,14 +79,14 @@ impl<R: Runtime> Drop for Place<'_, R> {
 pub(super) async fn send<R: Runtime>(client: &Client<R>, request: Request) -> Result<Reply<R>, SendError> {
     let shared: &Arc<Shared<R>> = client.shared();
     let accepted = |(id, waiter)| Reply::new(client.clone(), waiter, id);
-    let mut place = Place { shared, ticket: None };
-    let mut request = match shared.send_in_turn(&mut place.ticket, request, None) {
+    let mut guard = QueueGuard { shared, position: None };
+    let mut request = match shared.send_in_turn(&mut guard.position, request, None) {
         Err(SendError::Full(back)) => Some(back),
         done => return done.map(accepted),
     };
     std::future::poll_fn(|cx| {
         let Some(again) = request.take() else { return std::task::Poll::Pending };
-        match shared.send_in_turn(&mut place.ticket, again, Some(cx.waker().clone())) {
+        match shared.send_in_turn(&mut guard.position, again, Some(cx.waker().clone())) {
             Err(SendError::Full(back)) => {
                 request = Some(back);
                 std::task::Poll::Pending

@@ -10,11 +10,11 @@ use std::time::{Duration, Instant};
 use resp3_codec::Frame;
 
 use super::effects::Effects;
-use super::hooks::task::{Job, review_limit};
+use super::hooks::task::{QueuedReview, review_limit};
 use super::hooks::{ErasedHook, HookFailures, HookId, Live, Observed, Registry};
 use super::observer::{Broadcast, Events, Pushes};
 use super::signals::Signals;
-use super::state::{Link, Order, State};
+use super::state::{ConnTask, DialOrder, State};
 use super::traits::Runtime;
 use super::waiter::{Latch, Waiter};
 use crate::client::Stats;
@@ -33,15 +33,15 @@ const TAKE: usize = 64 * 1024;
 /// What the handles and the tasks of one client have in common.
 pub(super) struct Shared<R> {
     pub(super) runtime: R,
-    /// How the supervisor is called.
+    /// Wakes the supervisor.
     pub(super) supervisor: Arc<Signals>,
     /// How the opening of the pool ended.
     pub(super) started: Arc<Waiter<Result<(), ConnectError>>>,
     /// Open once no task is left.
     pub(super) gone: Latch,
     pub(super) hooks: Registry,
-    /// How the task of the hooks is called.
-    pub(super) hooks_called: Arc<Signals>,
+    /// Wakes the task of the hooks.
+    pub(super) hook_signals: Arc<Signals>,
     /// The name and the number of the connections.
     pub(super) client_name: Option<Arc<str>>,
     pub(super) pool_size: u32,
@@ -61,7 +61,7 @@ pub(super) struct Transmitted {
 
 /// What the supervisor finds to do.
 pub(super) struct Work {
-    pub(super) orders: Vec<Order>,
+    pub(super) orders: Vec<DialOrder>,
     pub(super) alarm: Option<Instant>,
     pub(super) terminated: bool,
     /// The task of the hooks is to be started, with these events.
@@ -76,21 +76,21 @@ impl<R: Runtime> Shared<R> {
         hooks: Vec<Arc<dyn ErasedHook>>,
     ) -> Arc<Self> {
         let supervisor = Arc::new(Signals::default());
-        let hooks_called = Arc::new(Signals::default());
+        let hook_signals = Arc::new(Signals::default());
         let started = Arc::new(Waiter::new());
         let (now, seed) = (runtime.now(), runtime.seed());
         let client_name = config.client_name().map(Arc::from);
         let when_full = config.when_full();
         let (pool_size, log_level) = (config.pool_size(), config.maintenance().log_level());
-        let calls = (Arc::clone(&supervisor), Arc::clone(&hooks_called));
-        let state = State::new(now, seed, config, events, calls, Arc::clone(&started));
+        let signals = (Arc::clone(&supervisor), Arc::clone(&hook_signals));
+        let state = State::new(now, seed, config, events, signals, Arc::clone(&started));
         let shared = Arc::new(Self {
             runtime,
             supervisor,
             started,
             gone: Latch::default(),
             hooks: Registry::default(),
-            hooks_called,
+            hook_signals,
             client_name,
             pool_size,
             when_full,
@@ -120,19 +120,19 @@ impl<R: Runtime> Shared<R> {
     /// and waits in the queue then, if there is a waker.
     pub(super) fn send_in_turn(
         &self,
-        ticket: &mut Option<u64>,
+        position: &mut Option<u64>,
         request: Request,
         waker: Option<Waker>,
     ) -> Result<(RequestId, Arc<Waiter<Outcome>>), SendError> {
         let waiter = Arc::new(Waiter::new());
         let mut before = None;
         let sent = self.enter(&mut Effects::default(), |state, now| {
-            let sent = match state.queue.is_next(*ticket, state.machine.room()) {
+            let sent = match state.queue.is_next(*position, state.machine.room()) {
                 true => state.send(now, request, &waiter),
                 false => Err(SendError::Full(request)),
             };
             if let (Err(SendError::Full(_)), Some(waker)) = (&sent, waker) {
-                before = state.queue.wait(ticket, waker);
+                before = state.queue.wait(position, waker);
             }
             sent
         });
@@ -140,8 +140,8 @@ impl<R: Runtime> Shared<R> {
         sent.map(|id| (id, waiter))
     }
 
-    pub(super) fn leave_queue(&self, ticket: u64) {
-        drop(self.enter(&mut Effects::default(), |state, _| state.queue.leave(ticket)));
+    pub(super) fn leave_queue(&self, position: u64) {
+        drop(self.enter(&mut Effects::default(), |state, _| state.queue.leave(position)));
     }
 
     /// Nobody waits for the request any more.
@@ -192,18 +192,18 @@ impl<R: Runtime> Shared<R> {
     }
 
     /// The notifications that the hooks have not seen.
-    pub(super) fn take_reviews(&self) -> Vec<Job> {
+    pub(super) fn take_reviews(&self) -> Vec<QueuedReview> {
         self.enter_unsettled(|state, _| std::mem::take(&mut state.hooks.reviews))
     }
 
     /// A task was dropped that should have run: without it nothing will move any more.
-    pub(super) fn abandon(&self) {
+    pub(super) fn on_driver_death(&self) {
         if self.lock().terminated {
             return;
         }
         self.shutdown(Duration::ZERO);
         let mut effects = Effects::default();
-        self.enter_unsettled(|state, _| state.abandon(&mut effects));
+        self.enter_unsettled(|state, _| state.on_driver_death(&mut effects));
         effects.apply();
     }
 
@@ -214,24 +214,24 @@ impl<R: Runtime> Shared<R> {
         });
     }
 
-    pub(super) fn handle_resolved(&self, link: &Link, result: io::Result<Vec<IpAddr>>) {
+    pub(super) fn handle_resolved(&self, task: &ConnTask, result: io::Result<Vec<IpAddr>>) {
         let result = result.map_err(|error| error.kind());
         self.enter(&mut Effects::default(), |state, now| {
-            state.unlink(link);
-            state.machine.handle_resolved(now, link.conn, result);
+            state.forget_task(task);
+            state.machine.handle_resolved(now, task.conn, result);
         });
     }
 
-    pub(super) fn handle_connect_failed(&self, link: &Link, error: io::ErrorKind) {
+    pub(super) fn handle_connect_failed(&self, task: &ConnTask, error: io::ErrorKind) {
         self.enter(&mut Effects::default(), |state, now| {
-            state.unlink(link);
-            state.machine.handle_connect_failed(now, link.conn, error);
+            state.forget_task(task);
+            state.machine.handle_connect_failed(now, task.conn, error);
         });
     }
 
-    pub(super) fn handle_connected(&self, link: &Link, peer: Peer) {
+    pub(super) fn handle_connected(&self, task: &ConnTask, peer: Peer) {
         self.enter(&mut Effects::default(), |state, now| {
-            state.machine.handle_connected(now, link.conn, peer);
+            state.machine.handle_connected(now, task.conn, peer);
         });
     }
 
@@ -248,10 +248,10 @@ impl<R: Runtime> Shared<R> {
         self.enter_unsettled(|state, _| state.machine.handle_ending(conn));
     }
 
-    pub(super) fn handle_closed(&self, link: &Link, cause: CloseCause) {
+    pub(super) fn handle_closed(&self, task: &ConnTask, cause: CloseCause) {
         self.enter(&mut Effects::default(), |state, now| {
-            state.unlink(link);
-            state.machine.handle_closed(now, link.conn, cause);
+            state.forget_task(task);
+            state.machine.handle_closed(now, task.conn, cause);
         });
     }
 

@@ -6,7 +6,7 @@ use std::time::Instant;
 use resp3_codec::Frame;
 
 use super::effects::Effects;
-use super::hooks::task::Job as Hooked;
+use super::hooks::task::QueuedReview;
 use super::observer::{Broadcast, Events, Push};
 use super::room;
 use super::signals::{self, Signals};
@@ -21,20 +21,20 @@ use crate::observe::Metrics;
 use crate::request::{Outcome, Request, SendError};
 use crate::review::Handled;
 
-/// A connection, and how its task is called.
+/// The task of a connection: it resolves the name, or connects and then reads and writes.
 #[derive(Clone)]
-pub(super) struct Link {
+pub(super) struct ConnTask {
     pub(super) conn: ConnId,
     pub(super) signals: Arc<Signals>,
 }
 
-/// What the supervisor has to have done for a connection.
-pub(super) struct Order {
-    pub(super) link: Link,
-    pub(super) job: Job,
+/// A task that the supervisor is to start.
+pub(super) struct DialOrder {
+    pub(super) task: ConnTask,
+    pub(super) step: DialStep,
 }
 
-pub(super) enum Job {
+pub(super) enum DialStep {
     Resolve(Arc<str>),
     Connect(Target),
 }
@@ -48,12 +48,12 @@ pub(super) struct State {
     pub(super) waiters: IdMap<RequestId, Arc<Waiter<Outcome>>>,
     /// Callers for whose requests there is no room.
     pub(super) queue: room::Queue,
-    pub(super) orders: Vec<Order>,
+    pub(super) orders: Vec<DialOrder>,
     /// When the supervisor's timer rings; never later than the machine's own deadline.
     pub(super) alarm: Option<Instant>,
     pub(super) terminated: bool,
     /// The task of each connection.
-    links: IdMap<ConnId, Arc<Signals>>,
+    tasks: IdMap<ConnId, Arc<Signals>>,
     supervisor: Arc<Signals>,
     started: Arc<Waiter<Result<(), ConnectError>>>,
     events: Arc<Broadcast<Event>>,
@@ -64,13 +64,13 @@ pub(super) struct State {
 
 /// What goes to the hooks, and comes back.
 pub(super) struct HookQueue {
-    /// How the task of the hooks is called.
-    called: Arc<Signals>,
+    /// Wakes the task of the hooks.
+    signals: Arc<Signals>,
     /// Whether it was asked for: it is started when the first hook is added.
     is_wanted: bool,
     /// What it begins with, until the supervisor has started it.
     pub(super) beginning: Option<Events>,
-    pub(super) reviews: Vec<Hooked>,
+    pub(super) reviews: Vec<QueuedReview>,
     waiting: IdMap<ReviewId, Arc<Waiter<Handled>>>,
 }
 
@@ -93,14 +93,14 @@ impl State {
             orders: Vec::new(),
             alarm: None,
             terminated: false,
-            links: IdMap::new(),
+            tasks: IdMap::new(),
             supervisor,
             started,
             events,
             pushes: Arc::new(Broadcast::new(capacity)),
             metrics: Arc::default(),
             hooks: HookQueue {
-                called: hooks,
+                signals: hooks,
                 is_wanted: false,
                 beginning: None,
                 reviews: Vec::new(),
@@ -129,11 +129,11 @@ impl State {
         }
     }
 
-    /// The task behind `link` has nothing more to do or to hear. To be called before the machine is told.
-    pub(super) fn unlink(&mut self, link: &Link) {
-        // Resolving and connecting are two tasks of one connection: the first must not unlink the second.
-        if self.links.get(link.conn).is_some_and(|linked| Arc::ptr_eq(linked, &link.signals)) {
-            self.links.remove(link.conn);
+    /// `task` needs no more signals. To be called before the machine is told of its end.
+    pub(super) fn forget_task(&mut self, task: &ConnTask) {
+        // Resolving and connecting are two tasks of one connection: the end of the first is not that of the second.
+        if self.tasks.get(task.conn).is_some_and(|known| Arc::ptr_eq(known, &task.signals)) {
+            self.tasks.remove(task.conn);
         }
     }
 
@@ -143,7 +143,7 @@ impl State {
             self.on_action(action, effects);
         }
         if !self.queue.is_empty() {
-            self.queue.call(self.machine.room(), effects);
+            self.queue.notify(self.machine.room(), effects);
         }
         let Some(deadline) = self.machine.poll_timeout() else { return };
         // A later deadline can wait for the earlier alarm: it rings once for nothing and is set anew.
@@ -154,7 +154,7 @@ impl State {
     }
 
     /// The driver has died: nobody will move the machine any more, so nobody may go on waiting for it.
-    pub(super) fn abandon(&mut self, effects: &mut Effects) {
+    pub(super) fn on_driver_death(&mut self, effects: &mut Effects) {
         let lost = Err(RequestError::ShutDown { delivery: Delivery::Unknown });
         let waiters = std::mem::replace(&mut self.waiters, IdMap::new());
         effects.completed.extend(waiters.iter().map(|(_, waiter)| (Arc::clone(waiter), lost.clone())));
@@ -181,15 +181,17 @@ impl State {
                 None => effects.dropped.extend(outcome.into_iter().flatten()),
             },
             Action::Flush { conn } => {
-                if let Some(signals) = self.links.get(conn) {
+                if let Some(signals) = self.tasks.get(conn) {
                     effects.signals.push((Arc::clone(signals), signals::WRITE));
                 }
             }
-            Action::Resolve { conn, host } => self.order(conn, Job::Resolve(host), effects),
+            Action::Resolve { conn, host } => self.order(conn, DialStep::Resolve(host), effects),
             // The machine watches the time of a dial itself, and says `Close`.
-            Action::Connect { conn, target, until: _ } => self.order(conn, Job::Connect(target), effects),
+            Action::Connect { conn, target, until: _ } => {
+                self.order(conn, DialStep::Connect(target), effects)
+            }
             Action::Close { conn, cause: _ } => {
-                if let Some(signals) = self.links.remove(conn) {
+                if let Some(signals) = self.tasks.remove(conn) {
                     effects.signals.push((signals, signals::CLOSE));
                 }
             }
@@ -213,18 +215,18 @@ impl State {
         }
     }
 
-    fn order(&mut self, conn: ConnId, job: Job, effects: &mut Effects) {
+    fn order(&mut self, conn: ConnId, step: DialStep, effects: &mut Effects) {
         let signals = Arc::new(Signals::default());
-        self.links.insert(conn, Arc::clone(&signals));
-        self.orders.push(Order { link: Link { conn, signals }, job });
+        self.tasks.insert(conn, Arc::clone(&signals));
+        self.orders.push(DialOrder { task: ConnTask { conn, signals }, step });
         effects.signals.push((Arc::clone(&self.supervisor), signals::WORK));
     }
 
     fn on_review(&mut self, review: Box<Review>, effects: &mut Effects) {
         let handled = Arc::new(Waiter::new());
         self.hooks.waiting.insert(review.id, Arc::clone(&handled));
-        self.hooks.reviews.push(Hooked { review, arrived_at: self.latest, handled });
-        effects.signals.push((Arc::clone(&self.hooks.called), signals::WORK));
+        self.hooks.reviews.push(QueuedReview { review, arrived_at: self.latest, handled });
+        effects.signals.push((Arc::clone(&self.hooks.signals), signals::WORK));
     }
 
     fn on_started(&self, result: Result<(), ConnectError>, effects: &mut Effects) {
@@ -234,11 +236,11 @@ impl State {
     fn on_terminated(&mut self, effects: &mut Effects) {
         self.terminated = true;
         // The machine has closed its connections by now; if the driver dies, it may not have.
-        let links = std::mem::replace(&mut self.links, IdMap::new());
-        effects.signals.extend(links.iter().map(|(_, signals)| (Arc::clone(signals), signals::CLOSE)));
+        let tasks = std::mem::replace(&mut self.tasks, IdMap::new());
+        effects.signals.extend(tasks.iter().map(|(_, signals)| (Arc::clone(signals), signals::CLOSE)));
         self.events.close(&mut effects.wakers);
         self.pushes.close(&mut effects.wakers);
-        self.queue.call(usize::MAX, effects);
+        self.queue.notify(usize::MAX, effects);
         effects.signals.push((Arc::clone(&self.supervisor), signals::WORK));
     }
 }

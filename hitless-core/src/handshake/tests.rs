@@ -70,8 +70,8 @@ fn feed(
     Ok(Progress::Pending)
 }
 
-/// RULE-07: setup commands follow when HELLO was accepted, and at the end of a handshake in RESP2; the first that is refused
-/// is an error of the connection.
+/// Setup commands follow when HELLO was accepted, and at the end of a handshake in RESP2; the first that is refused is
+/// an error of the connection. RULE-07
 #[test]
 fn setup_commands_are_run_before_the_connection_serves() {
     let tracking = cmd("CLIENT").arg("TRACKING").arg("ON");
@@ -114,7 +114,7 @@ fn everything_is_in_one_write() {
     assert_eq!(commands(&mut buffer), expected);
 }
 
-/// INV-16: but for the opt-in, the bytes are those of a handshake that does not ask.
+/// But for the opt-in, the bytes are those of a handshake that does not ask. INV-16
 #[test]
 fn skipping_the_probe_changes_nothing_else() {
     let (_, mut asked) = begin(Mode::Auto, Probe::OptIn);
@@ -133,7 +133,7 @@ fn a_server_with_notifications_is_ready_after_one_round_trip() {
     assert_eq!(progress, Progress::Done(negotiated));
 }
 
-/// PITFALL-20, PITFALL-22, RULE-12, RULE-13: what a reply to the opt-in means, for each mode.
+/// What a reply to the opt-in means, for each mode. PITFALL-20, PITFALL-22, RULE-12, RULE-13
 #[test]
 fn the_opt_in_is_judged_by_mode() {
     let unknown = "ERR unknown subcommand 'MAINT_NOTIFICATIONS'. Try CLIENT HELP.";
@@ -236,7 +236,7 @@ fn a_failing_select_is_an_error_and_a_failing_setinfo_is_not() {
     assert!(matches!(progress, Progress::Done(_)));
 }
 
-/// PITFALL-35, RULE-06: servers echo the password; no error, event or debug output of ours does.
+/// Servers echo the password; no error, event or debug output of ours does. PITFALL-35, RULE-06
 #[test]
 fn the_text_of_a_handshake_error_appears_nowhere() {
     let texts = [

@@ -119,7 +119,7 @@ fn nobody_listens() {
     assert!(matches!(error, Error::Connect(_)), "{error:?}");
 }
 
-/// INV-17, RULE-09, RULE-12: the three modes at a server that does not know the feature.
+/// The three modes at a server that does not know the feature. INV-17, RULE-09, RULE-12
 #[test]
 fn a_refused_opt_in_is_quiet_in_auto_and_clear_in_enabled() {
     let plain = EndpointSpec::loopback().with_opt_in(OptIn::UnknownSubcommand);
@@ -160,7 +160,7 @@ fn a_timeout_says_that_the_command_may_have_run() {
     });
 }
 
-/// INV-15: the server sees every socket closed.
+/// The server sees every socket closed. INV-15
 #[test]
 fn a_shutdown_closes_every_socket() {
     let server = serve();
@@ -174,7 +174,7 @@ fn a_shutdown_closes_every_socket() {
     });
 }
 
-/// INV-03, RULE-67: a pool under load moves, and nobody notices.
+/// A pool under load moves, and nobody notices. INV-03, RULE-67
 #[test]
 fn a_pool_moves_under_load() {
     let mut server = Server::new(ServerConfig::default());

@@ -11,7 +11,7 @@ use super::{EndpointSpec, ServerConfig, endpoint, serve_with};
 use crate::block_on;
 use crate::hitless::{Client, Frame, Peer, cmd};
 
-/// PITFALL-34, RULE-21: they work, and ask for notifications without naming an endpoint type.
+/// They work, and ask for notifications without naming an endpoint type. PITFALL-34, RULE-21
 #[test]
 fn a_unix_socket_is_an_address_too() {
     let server = serve_with(ServerConfig::default(), EndpointSpec::loopback());

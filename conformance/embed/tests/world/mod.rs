@@ -210,7 +210,7 @@ impl World for RedisRsWorld {
             self.runtime.block_on(pool.shutdown(grace));
         }
         while !self.requests.is_empty() {
-            // INV-01: each of them ends, because its connection has ended.
+            // Each of them ends, because its connection has ended. INV-01
             self.step(clock::now() + TICK);
         }
         self.collect();

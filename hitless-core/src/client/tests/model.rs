@@ -356,8 +356,8 @@ fn op() -> impl Strategy<Value = Op> {
 }
 
 proptest! {
-    /// INV-01, INV-02, INV-04, INV-05, INV-08, INV-12: after each step every request is where the servers and the list say,
-    /// and when nothing fails any more each is answered.
+    /// After each step every request is where the servers and the list say, and when nothing fails any more each is
+    /// answered. INV-01, INV-02, INV-04, INV-05, INV-08, INV-12
     #[test]
     fn every_request_is_where_it_must_be(pool in 1..4_u32, ops in prop::collection::vec(op(), 0..100)) {
         let mut bench = Bench::new(pool);

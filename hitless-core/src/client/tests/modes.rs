@@ -269,8 +269,8 @@ fn check(mode: Mode, protocol: Protocol, server: Server, cells: &Cells) {
     }
 }
 
-/// INV-17, PITFALL-20, PITFALL-21, RULE-02, RULE-04, RULE-09, RULE-10, RULE-11, RULE-12, RULE-13, RULE-14:
-/// each cell agrees with the specified table, and is written down.
+/// Each cell agrees with the specified table, and is written down. INV-17, PITFALL-20, PITFALL-21, RULE-02, RULE-04,
+/// RULE-09, RULE-10, RULE-11, RULE-12, RULE-13, RULE-14
 #[test]
 fn table_of_modes() {
     const LEGEND: &str = "\

@@ -6,11 +6,12 @@ use crate::tests::{Table, accepted_handshake, cell};
 const STATES: [&str; 5] = ["starting", "running", "without a connection", "shutting down", "terminated"];
 
 fn state(client: &Client) -> &'static str {
-    STATES[match (&client.lifecycle, &client.start) {
-        (Lifecycle::Running, Start::Pending) => 0,
-        (Lifecycle::Running, Start::Told) => 1 + usize::from(client.stats().serving == 0),
-        (Lifecycle::ShuttingDown { .. }, _) => 3,
-        (Lifecycle::Terminated, _) => 4,
+    let lifecycle = &client.lifecycle;
+    STATES[match (lifecycle.is_starting(), lifecycle.is_shutting_down(), lifecycle.is_terminated()) {
+        (true, ..) => 0,
+        (_, true, _) => 3,
+        (.., true) => 4,
+        (false, false, false) => 1 + usize::from(client.stats().serving == 0),
     }]
 }
 
@@ -123,7 +124,7 @@ const FACTS: [(&str, Fact); 9] = [
     }),
 ];
 
-/// INV-11, INV-15: every fact in every state of a client's life.
+/// Every fact in every state of a client's life. INV-11, INV-15
 #[test]
 fn table_of_a_clients_life() {
     const LEGEND: &str = "\

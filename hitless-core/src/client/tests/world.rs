@@ -157,7 +157,7 @@ impl World {
     }
 
     pub(super) fn conns(&self) -> Vec<ConnId> {
-        self.client.links.iter().map(|(conn, _)| conn).collect()
+        self.client.links.ids().collect()
     }
 
     pub(super) fn close(&mut self, conn: ConnId) {

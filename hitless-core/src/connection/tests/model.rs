@@ -124,7 +124,7 @@ impl Fifo {
         Some(is_last.then(|| self.items.remove(0)).filter(|item| !item.given_up))
     }
 
-    fn abandon(&mut self, ticket: Ticket) -> bool {
+    fn cancel(&mut self, ticket: Ticket) -> bool {
         let before = self.wanted().count();
         self.items.retain(|item| item.ticket != ticket || item.is_written);
         self.items.iter_mut().filter(|item| item.ticket == ticket).for_each(|item| item.given_up = true);
@@ -134,7 +134,7 @@ impl Fifo {
     fn take_due(&mut self, now: u64) -> Vec<Item> {
         let is_due = |item: &Item| !item.given_up && item.deadline.is_some_and(|deadline| deadline <= now);
         let due: Vec<Item> = self.items.iter().filter(|item| is_due(item)).cloned().collect();
-        due.iter().for_each(|item| assert!(self.abandon(item.ticket)));
+        due.iter().for_each(|item| assert!(self.cancel(item.ticket)));
         due
     }
 
@@ -209,8 +209,8 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 proptest! {
-    /// INV-02, INV-08, INV-12: whatever is written, given up, late or relaxed, each reply is that of the oldest request
-    /// that was written.
+    /// Whatever is written, given up, late or relaxed, each reply is that of the oldest request that was written.
+    /// INV-02, INV-08, INV-12
     #[test]
     fn the_pipeline_is_a_list_in_order(steps in prop::collection::vec(step(), 0..80)) {
         let origin = epoch();
@@ -244,7 +244,7 @@ proptest! {
                 },
                 Step::Abandon { nth } => {
                     let Some(ticket) = tickets.get(nth) else { continue };
-                    prop_assert_eq!(pipeline.abandon(*ticket), model.abandon(*ticket));
+                    prop_assert_eq!(pipeline.cancel(*ticket), model.cancel(*ticket));
                 }
                 Step::Pass { seconds } => {
                     now += seconds;
@@ -453,8 +453,8 @@ fn fact() -> impl Strategy<Value = Fact> {
 }
 
 proptest! {
-    /// INV-01, INV-02, INV-05, INV-08, INV-12, RULE-31, RULE-65: everything that a connection says is what a plain list
-    /// would say, in the same order.
+    /// Everything that a connection says is what a plain list would say, in the same order. INV-01, INV-02, INV-05,
+    /// INV-08, INV-12, RULE-31, RULE-65
     #[test]
     fn a_connection_says_what_the_list_says(facts in prop::collection::vec(fact(), 0..80)) {
         let origin = epoch();
@@ -512,7 +512,7 @@ proptest! {
                 }
                 Fact::Abandon { nth } => {
                     let Some(ticket) = tickets.get(nth) else { continue };
-                    prop_assert_eq!(connection.abandon(*ticket), model.fifo.abandon(*ticket));
+                    prop_assert_eq!(connection.cancel(*ticket), model.fifo.cancel(*ticket));
                 }
                 Fact::Pass { seconds } => {
                     now += seconds;

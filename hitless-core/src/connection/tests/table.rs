@@ -76,9 +76,9 @@ const FACTS: [(&str, Fact); 15] = [
         Ok(_) => Some("taken"),
         Err(_) => Some("given back"),
     }),
-    ("`abandon`", |connection, ticket, _| {
+    ("`cancel`", |connection, ticket, _| {
         let before = connection.requests();
-        let is_here = ticket.is_some_and(|ticket| connection.abandon(ticket));
+        let is_here = ticket.is_some_and(|ticket| connection.cancel(ticket));
         let word = if connection.requests() < before { "forgotten" } else { "its reply will be swallowed" };
         is_here.then_some(word)
     }),
@@ -135,7 +135,7 @@ const FACTS: [(&str, Fact); 15] = [
     }),
 ];
 
-/// INV-11: every fact in every state.
+/// Every fact in every state. INV-11
 #[test]
 fn table_of_states_and_facts() {
     let head: Vec<&str> = std::iter::once("").chain(STATES).collect();

@@ -35,7 +35,7 @@ pub(in crate::driver) fn review_limit(hooks: usize) -> Option<Duration> {
 }
 
 /// A notification for the hooks.
-pub(in crate::driver) struct Job {
+pub(in crate::driver) struct QueuedReview {
     pub(in crate::driver) review: Box<Review>,
     pub(in crate::driver) arrived_at: Instant,
     /// What became of it.
@@ -44,7 +44,7 @@ pub(in crate::driver) struct Job {
 
 /// Starts the task. It ends with the last of `events`.
 pub(in crate::driver) fn spawn<R: Runtime>(shared: &Arc<Shared<R>>, events: Events) {
-    let signals = Arc::clone(&shared.hooks_called);
+    let signals = Arc::clone(&shared.hook_signals);
     // If it is dropped, the machine goes on by itself when the time of a review is over.
     let guard = TaskGuard::new(shared, &signals, Unfinished::Nothing);
     shared.runtime.spawn(async move {
@@ -65,8 +65,8 @@ struct HookTask<R: Runtime> {
 impl<R: Runtime> HookTask<R> {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let shared = self.guard.shared();
-        shared.hooks_called.register(cx.waker());
-        shared.hooks_called.take(WORK);
+        shared.hook_signals.register(cx.waker());
+        shared.hook_signals.take(WORK);
         for shown in 0.. {
             if shown == EVENTS_PER_POLL {
                 cx.waker().wake_by_ref();
@@ -86,16 +86,17 @@ impl<R: Runtime> HookTask<R> {
                 }
             }
         }
-        let jobs = shared.take_reviews();
-        self.running
-            .extend(jobs.into_iter().map(|job| Box::pin(handle(Arc::clone(shared), job)) as Pin<Box<_>>));
+        let reviews = shared.take_reviews();
+        self.running.extend(
+            reviews.into_iter().map(|queued| Box::pin(handle(Arc::clone(shared), queued)) as Pin<Box<_>>),
+        );
         self.running.retain_mut(|hooks| hooks.as_mut().poll(cx).is_pending());
         Poll::Pending
     }
 }
 
-async fn handle<R: Runtime>(shared: Arc<Shared<R>>, job: Job) {
-    let Job { review, arrived_at, handled } = job;
+async fn handle<R: Runtime>(shared: Arc<Shared<R>>, queued: QueuedReview) {
+    let QueuedReview { review, arrived_at, handled } = queued;
     let (id, context, notification) = context_of(&shared, *review);
     let (verdict, notification, known) = ask(&shared, &context, notification, &handled).await;
     let handled = match known {

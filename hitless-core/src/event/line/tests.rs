@@ -139,7 +139,7 @@ fn levels_have_numbers_and_limit_each_other() {
     assert!(Level::Error < Level::Debug);
 }
 
-/// PITFALL-22, RULE-12: a server without the feature is no reason to fill a log.
+/// A server without the feature is no reason to fill a log. PITFALL-22, RULE-12
 #[test]
 fn a_refused_opt_in_is_a_debug_line() {
     let refused = samples(epoch()).into_iter().find(|event| event.name() == "negotiation.refused");

@@ -133,8 +133,8 @@ fn sorted(closed: impl IntoIterator<Item = (char, Cause)>) -> Vec<(char, Cause)>
 }
 
 proptest! {
-    /// INV-08, INV-09, INV-10, INV-14, RULE-43: after each step the open windows are those of the list, and so are the
-    /// answers.
+    /// After each step the open windows are those of the list, and so are the answers. INV-08, INV-09, INV-10, INV-14,
+    /// RULE-43
     #[test]
     fn every_cause_agrees_with_a_plain_list(
         limit in 1..8usize, steps in proptest::collection::vec(step(), 0..60),
@@ -186,8 +186,8 @@ proptest! {
         }
     }
 
-    /// INV-08, PITFALL-11, RULE-50: the timeout in force is never shorter than the configured one, and infinite stays
-    /// infinite.
+    /// The timeout in force is never shorter than the configured one, and infinite stays infinite. INV-08, PITFALL-11,
+    /// RULE-50
     #[test]
     fn the_timeout_in_force_is_the_longer_one(
         configured in proptest::option::of(0..60u64), relaxed in proptest::option::of(0..60u64),

@@ -1,0 +1,20 @@
+use std::hash::Hasher;
+
+use super::{HandoffSchedule, Reconnect};
+use crate::fingerprint::{Digest, Fingerprint};
+
+impl Fingerprint for HandoffSchedule {
+    fn fingerprint<H: Hasher>(&self, digest: &mut Digest<'_, H>) {
+        let Self { budget, end, retries, handoff_timeout } = self;
+        digest.value(&(budget, retries, handoff_timeout));
+        digest.deadline(*end);
+    }
+}
+
+impl Fingerprint for Reconnect {
+    fn fingerprint<H: Hasher>(&self, digest: &mut Digest<'_, H>) {
+        let Self { attempt } = self;
+        // From the sixth on, all pauses are the longest.
+        digest.value(&(*attempt).min(6));
+    }
+}

@@ -1,0 +1,159 @@
+//! The connections of the client, each from the decision to open it until it is forgotten.
+
+#[cfg(feature = "explore")]
+mod fingerprint;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::owner::Owner;
+use crate::config::Config;
+use crate::connection::{Accepted, Connection, Ticket};
+use crate::endpoint::Peer;
+use crate::handshake::Probe;
+use crate::ids::{ConnId, IdMap};
+use crate::timer::earliest;
+use crate::write_buffer::WriteBuffer;
+
+/// All links, by the ids that the coordinator has given them.
+#[derive(Debug)]
+#[cfg_attr(feature = "explore", derive(Clone))]
+pub(super) struct Links {
+    live: IdMap<ConnId, Link>,
+}
+
+/// One connection of one owner. It outlives the socket: when that is lost, the coordinator still decides what follows it.
+#[derive(Debug)]
+#[cfg_attr(feature = "explore", derive(Clone))]
+struct Link {
+    owner: Owner,
+    probe: Probe,
+    /// The protocol, while the socket is connected.
+    connection: Option<Connection>,
+    /// The owner of the client was told to flush, and has not taken everything yet.
+    flushing: bool,
+    /// The server's id of the connection, once HELLO has told it.
+    client_id: Option<i64>,
+}
+
+impl Links {
+    pub(super) const fn new() -> Self {
+        Self { live: IdMap::new() }
+    }
+
+    /// `conn` is being opened for `owner`.
+    pub(super) fn insert(&mut self, conn: ConnId, owner: Owner) {
+        // The dial says whether to opt in.
+        let probe = Probe::Skip;
+        self.live.insert(conn, Link { owner, probe, connection: None, flushing: false, client_id: None });
+    }
+
+    /// `conn` is dialled, and `probe` is what its handshake does about the opt-in.
+    pub(super) fn dial(&mut self, conn: ConnId, probe: Probe) {
+        if let Some(link) = self.live.get_mut(conn) {
+            link.probe = probe;
+        }
+    }
+
+    /// The socket of `conn` is connected to `peer`. False if no socket of `conn` is awaited.
+    pub(super) fn connect(&mut self, config: &Arc<Config>, conn: ConnId, peer: &Peer) -> bool {
+        let Some(link) = self.live.get_mut(conn).filter(|link| link.connection.is_none()) else {
+            return false;
+        };
+        link.connection = Some(Connection::new(config, link.probe, peer));
+        true
+    }
+
+    pub(super) fn set_client_id(&mut self, conn: ConnId, client_id: Option<i64>) {
+        if let Some(link) = self.live.get_mut(conn) {
+            link.client_id = client_id;
+        }
+    }
+
+    /// Puts a request on `conn`, or gives it back if `conn` takes none.
+    pub(super) fn enqueue(&mut self, conn: ConnId, accepted: Accepted) -> Result<Ticket, Accepted> {
+        match self.connection_mut(conn) {
+            Some(connection) => connection.enqueue(accepted),
+            None => Err(accepted),
+        }
+    }
+
+    /// A window of `conn` was opened or closed.
+    pub(super) fn retime(&mut self, conn: ConnId, relaxed: Option<Duration>) {
+        if let Some(connection) = self.connection_mut(conn) {
+            connection.retime(relaxed);
+        }
+    }
+
+    /// True if the owner of the client has to be told that `conn` has something to write. It is told once until it has taken
+    /// everything.
+    pub(super) fn begin_flush(&mut self, conn: ConnId) -> bool {
+        let Some(link) = self.live.get_mut(conn).filter(|link| !link.flushing) else { return false };
+        link.flushing = link.connection.as_ref().is_some_and(Connection::has_unsent);
+        link.flushing
+    }
+
+    /// Appends what `conn` has to write; true if there was anything.
+    pub(super) fn poll_transmit(&mut self, conn: ConnId, buffer: &mut WriteBuffer) -> bool {
+        let Some(link) = self.live.get_mut(conn) else { return false };
+        let Some(connection) = &mut link.connection else { return false };
+        let any = connection.poll_transmit(buffer);
+        link.flushing = connection.has_unsent();
+        any
+    }
+
+    /// Takes the protocol out of a link whose socket is gone. The link stays until [`remove`](Self::remove).
+    pub(super) fn take_connection(&mut self, conn: ConnId) -> Option<Connection> {
+        self.live.get_mut(conn)?.connection.take()
+    }
+
+    /// Forgets `conn`. Returns its owner, and its protocol if its socket was connected.
+    pub(super) fn remove(&mut self, conn: ConnId) -> Option<(Owner, Option<Connection>)> {
+        let Link { owner, connection, .. } = self.live.remove(conn)?;
+        Some((owner, connection))
+    }
+
+    pub(super) fn connection_mut(&mut self, conn: ConnId) -> Option<&mut Connection> {
+        self.live.get_mut(conn)?.connection.as_mut()
+    }
+
+    pub(super) fn connection(&self, conn: ConnId) -> Option<&Connection> {
+        self.live.get(conn)?.connection.as_ref()
+    }
+
+    pub(super) fn contains(&self, conn: ConnId) -> bool {
+        self.live.get(conn).is_some()
+    }
+
+    pub(super) fn owner(&self, conn: ConnId) -> Option<Owner> {
+        Some(self.live.get(conn)?.owner)
+    }
+
+    pub(super) fn client_id(&self, conn: ConnId) -> Option<i64> {
+        self.live.get(conn)?.client_id
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.live.is_empty()
+    }
+
+    pub(super) fn ids(&self) -> impl Iterator<Item = ConnId> {
+        self.live.iter().map(|(conn, _)| conn)
+    }
+
+    /// The connections that have no request.
+    pub(super) fn idle(&self) -> impl Iterator<Item = ConnId> {
+        let is_idle = |link: &Link| link.connection.as_ref().is_none_or(|it| it.requests() == 0);
+        self.live.iter().filter(move |(_, link)| is_idle(link)).map(|(conn, _)| conn)
+    }
+
+    /// The first link at `place` or behind it, and the place behind that link. A loop that uses it may change the links.
+    pub(super) fn next_from(&self, place: usize) -> Option<(ConnId, usize)> {
+        (place..self.live.places()).find_map(|place| Some((self.live.key_at(place)?, place + 1)))
+    }
+
+    /// When the first request on any connection is due, or a little earlier.
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        earliest(self.live.iter().map(|(_, link)| link.connection.as_ref()?.poll_timeout()))
+    }
+}

@@ -1,0 +1,98 @@
+//! What owners do when their connections are opened, serve, and are lost. Each function here has one match on [`Owner`].
+
+use std::time::Instant;
+
+use super::owner::Owner;
+use super::{Action, Client};
+use crate::coordinator::Redial;
+use crate::error::ConnectError;
+use crate::handshake::Probe;
+use crate::ids::ConnId;
+
+impl Client {
+    /// Begins to open a connection for `owner`.
+    pub(super) fn open(&mut self, now: Instant, owner: Owner) {
+        // The new id may reuse the place of one that the coordinator has forgotten: directives about that one come first.
+        self.obey_all(now);
+        if !self.lifecycle.is_open() {
+            // One of them ended the start, and with it the client.
+            return;
+        }
+        let conn = self.coordinator.open(now, owner.role());
+        self.link(conn, owner);
+    }
+
+    /// The coordinator dials for `conn`. False if no owner wants the connection any more.
+    pub(super) fn note_dial(&mut self, conn: ConnId, probe: Probe, replaces: Option<ConnId>) -> bool {
+        if !self.lifecycle.is_open() {
+            return false;
+        }
+        if !self.links.contains(conn) {
+            let Some(owner) = replaces.and_then(|from| self.links.owner(from)) else { return false };
+            self.link(conn, owner);
+        }
+        self.links.dial(conn, probe);
+        true
+    }
+
+    /// `conn` is ready: its owner uses it from now on.
+    pub(super) fn promote(&mut self, conn: ConnId, owner: Owner) {
+        match owner {
+            Owner::Slot(slot) => self.pool.promote(slot, conn),
+        }
+    }
+
+    /// `owner` does not use `conn` any more.
+    pub(super) fn vacate(&mut self, conn: ConnId, owner: Owner) {
+        match owner {
+            Owner::Slot(slot) => self.pool.vacate(slot, conn),
+        }
+    }
+
+    /// `owner` has no connection: opens another one, unless one is on its way.
+    pub(super) fn refill(&mut self, now: Instant, owner: Owner, redial: Redial) {
+        if !self.lifecycle.is_open() {
+            return;
+        }
+        match owner {
+            Owner::Slot(slot) => {
+                if self.pool.refill(now, slot, redial) {
+                    self.open(now, owner);
+                }
+            }
+        }
+    }
+
+    /// A connection of `owner` could not be opened.
+    pub(super) fn open_failed(&mut self, now: Instant, owner: Owner, error: ConnectError, redial: Redial) {
+        match owner {
+            Owner::Slot(slot) => {
+                let is_hopeless = self.pool.note_failure(slot, redial);
+                if is_hopeless && self.lifecycle.is_starting() {
+                    return self.begin_shutdown(now, error);
+                }
+            }
+        }
+        self.refill(now, owner, redial);
+    }
+
+    pub(super) fn reopen_due(&mut self, now: Instant) {
+        while let Some(slot) = self.pool.handle_timeout(now) {
+            self.open(now, Owner::Slot(slot));
+        }
+    }
+
+    /// Says `Started` when every slot has its connection.
+    pub(super) fn report_start(&mut self) {
+        if self.pool.is_open() && self.lifecycle.finish_start() {
+            self.actions.push_back(Action::Started(Ok(())));
+        }
+    }
+
+    fn link(&mut self, conn: ConnId, owner: Owner) {
+        match owner {
+            Owner::Slot(slot) => self.pool.assign(slot, conn),
+        }
+        self.links.insert(conn, owner);
+    }
+}

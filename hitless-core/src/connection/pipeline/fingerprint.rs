@@ -1,0 +1,26 @@
+use std::hash::Hasher;
+
+use super::{Pipeline, Unsent, Written};
+use crate::fingerprint::{Digest, Fingerprint};
+
+impl Fingerprint for Pipeline {
+    fn fingerprint<H: Hasher>(&self, digest: &mut Digest<'_, H>) {
+        // Tickets ascend in both: their order says it all.
+        // How many replies are awaited is the sum of what is left of each.
+        let Self {
+            unsent,
+            written,
+            awaited: _,
+            next_ticket: _,
+            window_closed_before,
+            quiet_until,
+            used_at: _,
+        } = self;
+        digest.each(unsent, |digest, Unsent { ticket: _, accepted }| digest.part(accepted));
+        digest.each(written, |digest, Written { ticket, accepted, left, replies, own }| {
+            digest.value(&(left, replies.len(), own, ticket < window_closed_before));
+            digest.part(accepted);
+        });
+        digest.deadline_if_any(*quiet_until);
+    }
+}
