@@ -223,7 +223,8 @@
 //!         "10.0.0.3:6379", // 10.0.0.2 retires in its turn: `CutOver`, `Drain`, `Close`
 //!     ]
 //! );
-//! // One connection is left, and it serves.
+//! // One connection is left, it serves, and no other one is to be opened.
+//! assert_eq!(pool.reopen_at, None);
 //! assert_eq!(network.sockets.keys().copied().collect::<Vec<_>>(), Vec::from_iter(pool.serving));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```

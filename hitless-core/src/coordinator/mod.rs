@@ -118,8 +118,9 @@ impl Coordinator {
         self.settle(now);
     }
 
-    /// Resolving, dialling or the handshake of `conn` failed: it is forgotten. The dial of a handoff is repeated by
-    /// itself, under another id; any other one leads to [`Directive::Failed`].
+    /// Resolving, dialling or the handshake of `conn` failed: it is forgotten. While the old connection of a handoff is
+    /// there, the coordinator repeats the handoff's dial under another id, if there is time, and says nothing; any other
+    /// failure leads to [`Directive::Failed`].
     pub fn handle_dial_failed(&mut self, now: Instant, conn: ConnId, error: ConnectError) {
         self.attempts.fail(now, conn, error);
         self.settle(now);
@@ -176,7 +177,8 @@ impl Coordinator {
     }
 
     /// The socket of `conn` is gone, and so is the coordinator's memory of it. Where it was serving,
-    /// [`Directive::Lost`] says what is there in its place; where it was being opened, [`Directive::Failed`] follows.
+    /// [`Directive::Lost`] says what is there in its place; where it was being opened, that was a dial that
+    /// [failed](Self::handle_dial_failed).
     pub fn handle_closed(&mut self, now: Instant, conn: ConnId, cause: CloseCause) {
         if self.conns.contains(conn) {
             self.lose(now, conn, cause);
