@@ -56,9 +56,8 @@ impl Coordinator {
 
     fn begin_attempt(&mut self, now: Instant, wanted: Wanted) {
         let Wanted { from, source, number, limit, route, breaker } = wanted;
-        let permit = match breaker.map(|target| self.attempts.acquire(now, target)).transpose() {
-            Ok(permit) => permit,
-            Err(_) => return self.moves.handle_failed(now, &source, from, ConnectError::CircuitOpen),
+        let Ok(permit) = breaker.map(|target| self.attempts.acquire(now, target)).transpose() else {
+            return self.moves.handle_failed(now, &source, from, ConnectError::CircuitOpen);
         };
         let conn = self.ids.insert(());
         let role = self.conns.get(from).map_or(Role::Shared, Conn::role);

@@ -239,7 +239,7 @@ impl Coordinator {
     pub fn relaxed(&self, now: Instant, conn: Option<ConnId>) -> Option<Duration> {
         let peer = conn.and_then(|conn| self.peer(conn)).cloned();
         // Without a connection: while an address is being retired, and for some time after, names may still lead to it.
-        let waits = conn.is_none() && self.moves.len() > 0;
+        let waits = conn.is_none() && !self.moves.is_empty();
         let open = waits
             || self.windows.is_open(now, &WindowScope::Database)
             || peer.is_some_and(|peer| self.windows.is_open(now, &WindowScope::Peer(peer)))

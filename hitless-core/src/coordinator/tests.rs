@@ -857,6 +857,6 @@ proptest! {
         }
         let stats = world.coordinator.stats();
         prop_assert_eq!(&stats, &CoordinatorStats::default());
-        prop_assert!(world.coordinator.moves.is_empty());
+        prop_assert!(world.coordinator.moves.is_at_rest());
     }
 }

@@ -70,11 +70,11 @@ impl Moves {
 
     /// `conn` serves at `source`: if a move retires that address, `conn` takes part in it.
     fn enrol(&mut self, conn: ConnId, source: &Peer) {
-        let Some(it) = self.live.get_mut(source) else { return };
-        if !it.enrol(conn) {
+        let Some(a_move) = self.live.get_mut(source) else { return };
+        if !a_move.enrol(conn) {
             return;
         }
-        match it.scout {
+        match a_move.scout {
             Scout::Landed(_) => self.line_up(source, conn),
             Scout::Missing => drop(self.scoutless.insert(source.clone())),
             Scout::Sent(_) => {}
@@ -84,8 +84,9 @@ impl Moves {
     /// A connection became ready at `peer`, which a move may be retiring: then it moves, too.
     pub(in super::super) fn handle_joined(&mut self, now: Instant, conn: ConnId, peer: &Peer) {
         // Where the scout landed at the very address (a virtual one), a connection that arrives there has arrived.
-        let moves_on =
-            |it: &Move| now < it.deadline && it.landed().is_none_or(|landed| landed.address != *peer);
+        let moves_on = |a_move: &Move| {
+            now < a_move.deadline && a_move.landed().is_none_or(|landed| landed.address != *peer)
+        };
         if self.live.get(peer).is_some_and(moves_on) {
             self.enrol(conn, peer);
             self.report_if_vetoed(now, peer);
@@ -104,19 +105,19 @@ impl Moves {
     ) {
         let Some(seq) = self.seq(source) else { return };
         self.reinstate(source, &landed.address, seq);
-        let Some(it) = self.live.get_mut(source) else { return };
-        if it.landed().is_none() {
-            it.scout = Scout::Landed(landed);
+        let Some(a_move) = self.live.get_mut(source) else { return };
+        if a_move.landed().is_none() {
+            a_move.scout = Scout::Landed(landed);
         }
         self.scoutless.remove(source);
-        match (awaits_switch, it.handoffs.get_mut(&from)) {
+        match (awaits_switch, a_move.handoffs.get_mut(&from)) {
             (Some(to), Some(handoff)) => {
                 handoff.stage = Stage::AwaitsSwitch { to };
-                self.alarms.arm(Alarm::Deadline(source.clone()), it.deadline);
+                self.alarms.arm(Alarm::Deadline(source.clone()), a_move.deadline);
             }
-            _ => it.finish(from),
+            _ => a_move.finish(from),
         }
-        for follower in it.behind_scout() {
+        for follower in a_move.behind_scout() {
             self.line_up(source, follower);
         }
         self.report_if_over(now, source);
@@ -130,9 +131,9 @@ impl Moves {
         source: &Peer,
         from: ConnId,
     ) -> Option<ConnId> {
-        let it = self.live.get_mut(source)?;
-        let to = it.awaited_switch(from)?;
-        it.finish(from);
+        let a_move = self.live.get_mut(source)?;
+        let to = a_move.awaited_switch(from)?;
+        a_move.finish(from);
         self.report_if_over(now, source);
         Some(to)
     }
@@ -158,11 +159,11 @@ impl Moves {
         from: ConnId,
         error: ConnectError,
     ) {
-        let Some(it) = self.live.get_mut(source) else { return };
-        let Some(handoff) = it.handoffs.get_mut(&from) else { return };
+        let Some(a_move) = self.live.get_mut(source) else { return };
+        let Some(handoff) = a_move.handoffs.get_mut(&from) else { return };
         handoff.failed += 1;
         let attempt = handoff.failed;
-        let retry_at = it.schedule.retry_at(now, attempt, &mut self.rng);
+        let retry_at = a_move.schedule.retry_at(now, attempt, &mut self.rng);
         self.emit(Event::HandoffFailed { from, error, attempt, retry_at });
         match retry_at {
             Some(at) => self.wait(source, from, at),
@@ -178,7 +179,9 @@ impl Moves {
         from: ConnId,
         error: ConnectError,
     ) {
-        let Some(handoff) = self.live.get(source).and_then(|it| it.handoffs.get(&from)) else { return };
+        let Some(handoff) = self.live.get(source).and_then(|a_move| a_move.handoffs.get(&from)) else {
+            return;
+        };
         let attempt = handoff.failed + 1;
         self.emit(Event::HandoffFailed { from, error, attempt, retry_at: Some(now) });
         self.line_up(source, from);
@@ -187,19 +190,19 @@ impl Moves {
     /// Nothing is to take the place of `from`, by the word of its owner: it stays. That says nothing of the target, so the
     /// others go on.
     pub(in super::super) fn handle_refused(&mut self, now: Instant, source: &Peer, from: ConnId) {
-        let Some(it) = self.live.get_mut(source) else { return };
-        it.stay(from);
+        let Some(a_move) = self.live.get_mut(source) else { return };
+        a_move.stay(from);
         self.replace_scout(source, from);
         self.report_if_over(now, source);
     }
 
     /// `conn`, which was connected to `source`, is gone, and so is its handoff.
     pub(in super::super) fn handle_gone(&mut self, now: Instant, source: &Peer, conn: ConnId) {
-        let Some(it) = self.live.get_mut(source) else { return };
-        let Some(handoff) = it.leave(conn) else { return };
+        let Some(a_move) = self.live.get_mut(source) else { return };
+        let Some(handoff) = a_move.leave(conn) else { return };
         self.alarms.cancel(&Alarm::Handoff(source.clone(), conn));
         if let Stage::Queued(entry) = handoff.stage {
-            self.queue.remove(it.deadline, &entry);
+            self.queue.remove(a_move.deadline, &entry);
         }
         self.replace_scout(source, conn);
         self.report_if_over(now, source);
@@ -207,7 +210,7 @@ impl Moves {
 
     /// What drained behind `conn`, which is connected to `source`, is gone: if `conn` waited for that, it moves on.
     pub(in super::super) fn handle_predecessor_drained(&mut self, source: &Peer, conn: ConnId) {
-        let handoff = self.live.get(source).and_then(|it| it.handoffs.get(&conn));
+        let handoff = self.live.get(source).and_then(|a_move| a_move.handoffs.get(&conn));
         if handoff.is_some_and(|handoff| matches!(handoff.stage, Stage::BehindDrain)) {
             self.alarms.cancel(&Alarm::Handoff(source.clone(), conn));
             self.line_up(source, conn);
@@ -236,10 +239,10 @@ impl Moves {
     /// connections the predecessor still drains.
     pub(in super::super) fn send_scouts(&mut self, now: Instant, is_behind_drain: impl Fn(ConnId) -> bool) {
         while let Some(source) = self.scoutless.pop_first() {
-            let Some(it) = self.live.get_mut(&source) else { continue };
-            let Some(scout) = it.choose_scout(&is_behind_drain) else { continue };
-            it.scout = Scout::Sent(scout);
-            let scout_at = it.scout_at;
+            let Some(a_move) = self.live.get_mut(&source) else { continue };
+            let Some(scout) = a_move.choose_scout(&is_behind_drain) else { continue };
+            a_move.scout = Scout::Sent(scout);
+            let scout_at = a_move.scout_at;
             if now < scout_at { self.wait(&source, scout, scout_at) } else { self.line_up(&source, scout) }
         }
     }
@@ -251,24 +254,24 @@ impl Moves {
         is_behind_drain: impl Fn(ConnId) -> bool,
     ) -> Option<Wanted> {
         while let Some((source, from)) = self.queue.pop() {
-            let Some(it) = self.live.get_mut(&source) else { continue };
-            let patience = it.patience();
-            let Some(handoff) = it.handoffs.get_mut(&from) else { continue };
+            let Some(a_move) = self.live.get_mut(&source) else { continue };
+            let patience = a_move.patience();
+            let Some(handoff) = a_move.handoffs.get_mut(&from) else { continue };
             if now < patience && is_behind_drain(from) {
                 handoff.stage = Stage::BehindDrain;
                 self.alarms.arm(Alarm::Handoff(source, from), patience);
                 continue;
             }
-            let Some(limit) = it.schedule.attempt_limit(now, handoff.failed) else {
+            let Some(limit) = a_move.schedule.attempt_limit(now, handoff.failed) else {
                 self.stay_put(now, &source, from);
                 continue;
             };
             handoff.stage = Stage::Dialing;
             let number = handoff.failed + 1;
-            let route = it.route();
+            let route = a_move.route();
             let is_last = number > self.config.maintenance().max_handoff_retries();
-            let breaker = it.target.clone().filter(|target| {
-                matches!(target, MoveTarget::Endpoint(_)) && it.landed().is_none() && !is_last
+            let breaker = a_move.target.clone().filter(|target| {
+                matches!(target, MoveTarget::Endpoint(_)) && a_move.landed().is_none() && !is_last
             });
             return Some(Wanted { from, source, number, limit, route, breaker });
         }
@@ -296,7 +299,7 @@ impl Moves {
 
     /// The move that retires `source`, if the server has announced it.
     pub(in super::super) fn announced(&self, source: &Peer) -> Option<&MoveKey> {
-        self.live.get(source).filter(|it| it.is_announced).map(|it| &it.key)
+        self.live.get(source).filter(|a_move| a_move.is_announced).map(|a_move| &a_move.key)
     }
 
     /// The connection that is ready in the place of `from`, which is connected to `source`, if the owner has not switched yet.
@@ -316,9 +319,9 @@ impl Moves {
     /// Whether a live move that is announced in the same words as `key` has led to the source of `key`: then the MOVING was
     /// repeated to a connection that has arrived.
     pub(in super::super) fn has_led_to_source_of(&self, key: &MoveKey) -> bool {
-        self.live.values().any(|it| {
-            (it.key.seq, &it.key.target) == (key.seq, &key.target)
-                && it.landed().is_some_and(|landed| landed.address == key.source)
+        self.live.values().any(|a_move| {
+            (a_move.key.seq, &a_move.key.target) == (key.seq, &key.target)
+                && a_move.landed().is_some_and(|landed| landed.address == key.source)
         })
     }
 
@@ -331,12 +334,14 @@ impl Moves {
         self.remembered.iter(now).any(|known| known.source == key.source && known.seq > key.seq)
     }
 
-    #[cfg(test)]
     pub(in super::super) fn is_empty(&self) -> bool {
         self.live.is_empty()
-            && self.queue.len() == 0
-            && self.scoutless.is_empty()
-            && self.alarms.next().is_none()
+    }
+
+    /// For the tests: neither a move nor anything that belongs to one is left.
+    #[cfg(test)]
+    pub(in super::super) fn is_at_rest(&self) -> bool {
+        self.is_empty() && self.queue.len() == 0 && self.scoutless.is_empty() && self.alarms.next().is_none()
     }
 
     /// For the tests: what the handoff of `conn` is doing, if it has one.
@@ -377,20 +382,20 @@ impl Moves {
 
     /// Whether a connection that follows the live moves with the id `seq` from `start` comes to `end`.
     fn leads_to(&self, seq: Seq, start: &Peer, end: &Peer) -> bool {
-        let next = |at: &Peer| self.live.get(at).filter(|it| it.key.seq == seq)?.leads_to();
+        let next = |at: &Peer| self.live.get(at).filter(|a_move| a_move.key.seq == seq)?.leads_to();
         std::iter::successors(Some(start.clone()), next).take(self.live.len() + 1).any(|at| at == *end)
     }
 
     /// Forgets a move and gives up what it has begun.
     fn end(&mut self, source: &Peer) {
-        let Some(it) = self.live.remove(source) else { return };
+        let Some(a_move) = self.live.remove(source) else { return };
         self.scoutless.remove(source);
         self.alarms.cancel(&Alarm::End(source.clone()));
         self.alarms.cancel(&Alarm::Deadline(source.clone()));
-        for (from, Handoff { stage, .. }) in it.handoffs {
+        for (from, Handoff { stage, .. }) in a_move.handoffs {
             self.alarms.cancel(&Alarm::Handoff(source.clone(), from));
             match stage {
-                Stage::Queued(entry) => self.queue.remove(it.deadline, &entry),
+                Stage::Queued(entry) => self.queue.remove(a_move.deadline, &entry),
                 Stage::Dialing => self.decisions.push_back(Decision::Cancel { from }),
                 Stage::AwaitsSwitch { to } => self.decisions.push_back(Decision::Dismiss { to }),
                 Stage::BehindScout | Stage::Waiting | Stage::BehindDrain => {}
@@ -400,9 +405,9 @@ impl Moves {
 
     /// The deadline has come for connections whose owners have not switched.
     fn end_waits(&mut self, now: Instant, source: &Peer) {
-        let Some(it) = self.live.get_mut(source) else { return };
-        for (from, to) in it.awaited_switches() {
-            it.finish(from);
+        let Some(a_move) = self.live.get_mut(source) else { return };
+        for (from, to) in a_move.awaited_switches() {
+            a_move.finish(from);
             self.decisions.push_back(Decision::Overdue { from, to });
         }
         self.report_if_over(now, source);
@@ -410,22 +415,22 @@ impl Moves {
 
     /// Has another one scout if the scout was `conn`, which does not take part any more.
     fn replace_scout(&mut self, source: &Peer, conn: ConnId) {
-        let Some(it) = self.live.get_mut(source) else { return };
-        if it.scout == Scout::Sent(conn) {
-            it.scout = Scout::Missing;
+        let Some(a_move) = self.live.get_mut(source) else { return };
+        if a_move.scout == Scout::Sent(conn) {
+            a_move.scout = Scout::Missing;
             self.scoutless.insert(source.clone());
         }
     }
 
     /// Asks for a worker.
     fn line_up(&mut self, source: &Peer, from: ConnId) {
-        let Some(it) = self.live.get_mut(source) else { return };
-        let Some(handoff) = it.handoffs.get_mut(&from) else { return };
-        handoff.stage = Stage::Queued(self.queue.push(it.deadline, source.clone(), from));
+        let Some(a_move) = self.live.get_mut(source) else { return };
+        let Some(handoff) = a_move.handoffs.get_mut(&from) else { return };
+        handoff.stage = Stage::Queued(self.queue.push(a_move.deadline, source.clone(), from));
     }
 
     pub(super) fn wait(&mut self, source: &Peer, from: ConnId, until: Instant) {
-        let handoff = self.live.get_mut(source).and_then(|it| it.handoffs.get_mut(&from));
+        let handoff = self.live.get_mut(source).and_then(|a_move| a_move.handoffs.get_mut(&from));
         if let Some(handoff) = handoff {
             handoff.stage = Stage::Waiting;
             self.alarms.arm(Alarm::Handoff(source.clone(), from), until);
@@ -434,12 +439,12 @@ impl Moves {
 
     /// The budget is spent: the old connection serves until the server closes it, and so do those behind the scout.
     fn stay_put(&mut self, now: Instant, source: &Peer, from: ConnId) {
-        let Some(it) = self.live.get_mut(source) else { return };
-        it.stay(from);
-        if it.landed().is_none() {
-            it.scout = Scout::Missing;
-            for conn in it.behind_scout() {
-                it.stay(conn);
+        let Some(a_move) = self.live.get_mut(source) else { return };
+        a_move.stay(from);
+        if a_move.landed().is_none() {
+            a_move.scout = Scout::Missing;
+            for conn in a_move.behind_scout() {
+                a_move.stay(conn);
             }
         }
         self.report_if_over(now, source);
@@ -447,14 +452,14 @@ impl Moves {
 
     /// A move whose target was vetoed is over for a connection as soon as that takes part.
     fn report_if_vetoed(&mut self, now: Instant, source: &Peer) {
-        if self.live.get(source).is_some_and(|it| it.target.is_none()) {
+        if self.live.get(source).is_some_and(|a_move| a_move.target.is_none()) {
             self.report_if_over(now, source);
         }
     }
 
     /// Says so once when every connection has moved or stays.
     fn report_if_over(&mut self, now: Instant, source: &Peer) {
-        let report = self.live.get_mut(source).and_then(|it| it.report(now));
+        let report = self.live.get_mut(source).and_then(|a_move| a_move.report(now));
         self.decisions.extend(report.map(Decision::Emit));
     }
 

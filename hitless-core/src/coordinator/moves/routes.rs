@@ -43,10 +43,10 @@ impl Moves {
         if !fresh.is_empty() {
             return Route::OneOf(fresh);
         }
-        let Some(it) = self.live.get_mut(source) else { return Route::Nowhere };
-        let last_chance = it.last_chance();
-        if now >= last_chance && !it.chance_taken {
-            it.chance_taken = true;
+        let Some(a_move) = self.live.get_mut(source) else { return Route::Nowhere };
+        let last_chance = a_move.last_chance();
+        if now >= last_chance && !a_move.chance_taken {
+            a_move.chance_taken = true;
             return Route::SourceAgain(targets);
         }
         let at = after(now, self.rng.jitter(LOOKUP_INTERVAL, LOOKUP_JITTER_PERCENT));
@@ -68,18 +68,18 @@ impl Moves {
             return Route::OneOf(targets);
         };
         let kept: Vec<Target> = targets.into_iter().filter(|target| !self.retires(&target.address)).collect();
-        let Some(it) = self.live.get_mut(&retired.address) else { return Route::OneOf(kept) };
+        let Some(a_move) = self.live.get_mut(&retired.address) else { return Route::OneOf(kept) };
         if !is_connected_to(&retired.address) {
-            return it.route_after_close(conn, retired, kept, is_dialing);
+            return a_move.route_after_close(conn, retired, kept, is_dialing);
         }
-        if kept.is_empty() { it.route_to_target(retired) } else { Route::OneOf(kept) }
+        if kept.is_empty() { a_move.route_to_target(retired) } else { Route::OneOf(kept) }
     }
 
     /// `conn`, which the owner has opened, could not be established. `counts`: the next attempt is to go elsewhere.
     pub(in super::super) fn handle_open_failed(&mut self, conn: ConnId, counts: bool) {
-        for it in self.live.values_mut().filter(|it| it.after_close.decided_by == Some(conn)) {
-            it.after_close.decided_by = None;
-            it.after_close.turn += usize::from(counts);
+        for a_move in self.live.values_mut().filter(|a_move| a_move.after_close.decided_by == Some(conn)) {
+            a_move.after_close.decided_by = None;
+            a_move.after_close.turn += usize::from(counts);
         }
     }
 }
