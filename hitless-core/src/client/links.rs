@@ -85,8 +85,8 @@ impl Links {
         }
     }
 
-    /// True if the owner of the client has to be told that `conn` has something to write. It is told once until it has taken
-    /// everything.
+    /// True if the owner of the client has to be told that `conn` has something to write. It is told once until it has
+    /// taken everything.
     pub(super) fn begin_flush(&mut self, conn: ConnId) -> bool {
         let Some(link) = self.live.get_mut(conn).filter(|link| !link.flushing) else { return false };
         link.flushing = link.connection.as_ref().is_some_and(Connection::has_unsent);

@@ -102,8 +102,8 @@ impl Requests {
         self.parked.push_back(accepted);
     }
 
-    /// The server refused to run a request: it is sent again a little later. If its deadline comes first, the refusal is its
-    /// outcome.
+    /// The server refused to run a request: it is sent again a little later. If its deadline comes first, the refusal
+    /// is its outcome.
     pub(super) fn defer(&mut self, now: Instant, mut accepted: Accepted, replies: Replies) {
         let at = after(now, accepted.defer());
         let at = accepted.deadline().map_or(at, |deadline| at.min(deadline));
