@@ -40,7 +40,7 @@ use self::lifecycle::Lifecycle;
 use self::links::Links;
 use self::owner::Owner;
 use self::pool::Pool;
-use self::requests::{Limits, Requests};
+use self::requests::{RequestLimits, Requests};
 use crate::config::Config;
 use crate::connection::Connection;
 use crate::coordinator::{Coordinator, CoordinatorStats};
@@ -70,7 +70,8 @@ impl Client {
     /// actions.
     #[must_use]
     pub fn new(now: Instant, config: Arc<Config>, seed: u64) -> Self {
-        let limits = Limits { in_flight: config.requests_in_flight(), parked: config.parked_requests() };
+        let limits =
+            RequestLimits { in_flight: config.requests_in_flight(), parked: config.parked_requests() };
         let mut client = Self {
             coordinator: Coordinator::new(Arc::clone(&config), seed),
             links: Links::new(),

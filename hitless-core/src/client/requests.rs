@@ -17,7 +17,7 @@ use crate::timer::{after, earliest};
 #[derive(Debug)]
 #[cfg_attr(feature = "explore", derive(Clone))]
 pub(super) struct Requests {
-    limits: Limits,
+    limits: RequestLimits,
     places: Arena<RequestId, Place>,
     /// Requests for which there is no connection, in the order in which they will be sent.
     parked: VecDeque<Accepted>,
@@ -30,7 +30,7 @@ pub(super) struct Requests {
 
 /// How many requests are accepted.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Limits {
+pub(super) struct RequestLimits {
     pub(super) in_flight: usize,
     pub(super) parked: usize,
 }
@@ -58,7 +58,7 @@ enum Place {
 }
 
 impl Requests {
-    pub(super) const fn new(limits: Limits) -> Self {
+    pub(super) const fn new(limits: RequestLimits) -> Self {
         Self {
             limits,
             places: Arena::new(),
