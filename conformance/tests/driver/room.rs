@@ -52,7 +52,7 @@ fn calls_wait_for_room_in_order() {
     }
 }
 
-/// A caller who arrives after another was called, and before that one is polled, does not overtake it. RULE-119
+/// A caller that arrives after another one was notified, and before that one is polled, does not overtake it. RULE-119
 #[test]
 fn nobody_is_overtaken() {
     let (mut fixture, client) = crowded();
@@ -65,14 +65,14 @@ fn nobody_is_overtaken() {
     fixture.block_on(first).unwrap();
     let mut late = Box::pin(client.request(echo("late")));
     assert!(poll_once(late.as_mut()).is_pending());
-    assert_eq!(client.stats().requests, 1, "the room is kept for the one who was called");
+    assert_eq!(client.stats().requests, 1, "the room is kept for the caller that was notified");
     assert!(poll_once(waits.as_mut()).is_pending());
     assert_eq!(client.stats().requests, 2);
     fixture.run();
     assert_eq!(fixture.received().len(), 3);
 }
 
-/// A caller who is called and then dropped leaves the room to the next one. RULE-119
+/// A caller that is notified and then dropped leaves the room to the next one. RULE-119
 #[test]
 fn room_is_passed_on() {
     let (mut fixture, client) = crowded();
@@ -82,7 +82,7 @@ fn room_is_passed_on() {
     for call in &mut waiting {
         assert!(poll_once(call.as_mut()).is_pending());
     }
-    // One leaves the queue, one is called and is given up before it comes.
+    // One caller leaves the queue, another one is notified and dropped before it uses its turn.
     drop(waiting.remove(0));
     fixture.run();
     answer(&fixture, "first");
@@ -91,7 +91,7 @@ fn room_is_passed_on() {
     let bell = Arc::new(Bell::default());
     assert!(last.as_mut().poll(&mut Context::from_waker(&Waker::from(Arc::clone(&bell)))).is_pending());
     drop(waiting);
-    assert!(bell.0.load(Ordering::Relaxed), "the last one is called");
+    assert!(bell.0.load(Ordering::Relaxed), "the last one is notified");
     assert!(poll_once(last.as_mut()).is_pending());
     fixture.run();
     assert_eq!(fixture.received().len(), 3, "the last one was sent");

@@ -85,8 +85,8 @@ impl Links {
         }
     }
 
-    /// True if the owner of the client has to be told that `conn` has something to write. It is told once until it has taken
-    /// everything.
+    /// True if the owner of the client has to be told that `conn` has something to write. It is told once until it has
+    /// taken everything.
     pub(super) fn begin_flush(&mut self, conn: ConnId) -> bool {
         let Some(link) = self.live.get_mut(conn).filter(|link| !link.flushing) else { return false };
         link.flushing = link.connection.as_ref().is_some_and(Connection::has_unsent);
@@ -155,5 +155,44 @@ impl Links {
     /// When the first request on any connection is due, or a little earlier.
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
         earliest(self.live.iter().map(|(_, link)| link.connection.as_ref()?.poll_timeout()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::endpoint::Endpoint;
+
+    const CONN: ConnId = ConnId::from_parts(0, 0);
+
+    fn config_and_peer() -> (Arc<Config>, Peer) {
+        let endpoint = Endpoint::parse("127.0.0.1:1", 6379).unwrap();
+        let peer = Peer::from(std::net::SocketAddr::from(([127, 0, 0, 1], 1)));
+        (Arc::new(Config::builder(endpoint).build().unwrap()), peer)
+    }
+
+    #[test]
+    fn a_link_connects_once_and_only_while_it_is_known() {
+        let (config, peer) = config_and_peer();
+        let mut links = Links::new();
+        assert!(!links.connect(&config, CONN, &peer));
+        links.insert(CONN, Owner::Slot(3));
+        assert!(links.connect(&config, CONN, &peer));
+        assert!(!links.connect(&config, CONN, &peer));
+        assert!(links.remove(CONN).is_some_and(|(owner, _)| owner == Owner::Slot(3)));
+        assert!(!links.connect(&config, CONN, &peer));
+    }
+
+    #[test]
+    fn a_flush_is_begun_once_until_everything_is_taken() {
+        let (config, peer) = config_and_peer();
+        let mut links = Links::new();
+        links.insert(CONN, Owner::Slot(0));
+        assert!(!links.begin_flush(CONN), "it is not connected");
+        links.connect(&config, CONN, &peer);
+        assert!(links.begin_flush(CONN), "the handshake waits");
+        assert!(!links.begin_flush(CONN));
+        assert!(links.poll_transmit(CONN, &mut WriteBuffer::new()));
+        assert!(!links.begin_flush(CONN), "there is nothing to write");
     }
 }

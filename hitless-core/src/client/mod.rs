@@ -40,7 +40,7 @@ use self::lifecycle::Lifecycle;
 use self::links::Links;
 use self::owner::Owner;
 use self::pool::Pool;
-use self::requests::{Limits, Requests};
+use self::requests::{RequestLimits, Requests};
 use crate::config::Config;
 use crate::connection::Connection;
 use crate::coordinator::{Coordinator, CoordinatorStats};
@@ -70,7 +70,8 @@ impl Client {
     /// actions.
     #[must_use]
     pub fn new(now: Instant, config: Arc<Config>, seed: u64) -> Self {
-        let limits = Limits { in_flight: config.requests_in_flight(), parked: config.parked_requests() };
+        let limits =
+            RequestLimits { in_flight: config.requests_in_flight(), parked: config.parked_requests() };
         let mut client = Self {
             coordinator: Coordinator::new(Arc::clone(&config), seed),
             links: Links::new(),
@@ -134,8 +135,8 @@ impl Client {
         }
     }
 
-    /// The stream ends behind the frames that come next. Their age is unknown, so an announcement among them opens nothing.
-    /// Call this before [`handle_frames`](Self::handle_frames) and [`handle_closed`](Self::handle_closed).
+    /// The stream ends behind the frames that come next. Their age is unknown, so an announcement among them opens
+    /// nothing. Call this before [`handle_frames`](Self::handle_frames) and [`handle_closed`](Self::handle_closed).
     pub fn handle_ending(&mut self, conn: ConnId) {
         self.coordinator.handle_ending(conn);
     }
@@ -166,8 +167,8 @@ impl Client {
         self.links.poll_transmit(conn, buffer)
     }
 
-    /// How many frames of `conn` to hand in at a time, 2 to 64: about a quarter of the replies that it awaits; 1 if there is
-    /// no such connection.
+    /// How many frames of `conn` to hand in at a time, 2 to 64: about a quarter of the replies that it awaits; 1 if
+    /// there is no such connection.
     ///
     /// This is advice, for speed alone. A loop that hands in everything at once makes the server wait for the callers, and
     /// then the callers for the server. With parts, a caller that has its reply sends the next request while the loop

@@ -17,7 +17,7 @@ use crate::timer::{after, earliest};
 #[derive(Debug)]
 #[cfg_attr(feature = "explore", derive(Clone))]
 pub(super) struct Requests {
-    limits: Limits,
+    limits: RequestLimits,
     places: Arena<RequestId, Place>,
     /// Requests for which there is no connection, in the order in which they will be sent.
     parked: VecDeque<Accepted>,
@@ -30,7 +30,7 @@ pub(super) struct Requests {
 
 /// How many requests are accepted.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Limits {
+pub(super) struct RequestLimits {
     pub(super) in_flight: usize,
     pub(super) parked: usize,
 }
@@ -58,7 +58,7 @@ enum Place {
 }
 
 impl Requests {
-    pub(super) const fn new(limits: Limits) -> Self {
+    pub(super) const fn new(limits: RequestLimits) -> Self {
         Self {
             limits,
             places: Arena::new(),
@@ -102,8 +102,8 @@ impl Requests {
         self.parked.push_back(accepted);
     }
 
-    /// The server refused to run a request: it is sent again a little later. If its deadline comes first, the refusal is its
-    /// outcome.
+    /// The server refused to run a request: it is sent again a little later. If its deadline comes first, the refusal
+    /// is its outcome.
     pub(super) fn defer(&mut self, now: Instant, mut accepted: Accepted, replies: Replies) {
         let at = after(now, accepted.defer());
         let at = accepted.deadline().map_or(at, |deadline| at.min(deadline));

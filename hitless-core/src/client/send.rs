@@ -33,9 +33,9 @@ impl Client {
         Ok(id)
     }
 
-    /// How many more requests the client accepts now, if all went to the connection that the next one goes to. 0 means that
-    /// [`send`](Self::send) would return `Full`. There is no limit once the client shuts down: waiting for room is useless
-    /// then.
+    /// How many more requests the client accepts now, if all went to the connection that the next one goes to. 0 means
+    /// that [`send`](Self::send) would return `Full`. There is no limit once the client shuts down: waiting for room is
+    /// useless then.
     #[must_use]
     pub fn room(&self) -> usize {
         if self.lifecycle.is_open() { self.room_by(self.pool.next_route()) } else { usize::MAX }

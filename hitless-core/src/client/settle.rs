@@ -55,8 +55,9 @@ impl Client {
         let owner = self.links.owner(conn);
         self.coordinator.handle_dial_failed(now, conn, error);
         self.obey_all(now);
-        // No directive tells of the end of an attempt whose handoff goes on, so its link ends here. The next attempt may
-        // have replaced the link already, because it reuses the place of the id; the owner has to leave `conn` all the same.
+        // No directive tells of the end of an attempt whose handoff goes on, so its link ends here. The next attempt
+        // may have replaced the link already, because it reuses the place of the id; the owner has to leave `conn` all
+        // the same.
         self.forget(conn);
         if let Some(owner) = owner {
             self.vacate(conn, owner);
@@ -79,8 +80,8 @@ impl Client {
         self.actions.push_back(Action::Emit(event));
     }
 
-    /// Obeys the coordinator until it is quiet. `push` holds the elements of the push that it has just handled: a review of
-    /// that notification takes them along.
+    /// Obeys the coordinator until it is quiet. `push` holds the elements of the push that it has just handled: a
+    /// review of that notification takes them along.
     fn obey_with(&mut self, now: Instant, mut push: Vec<Frame>) {
         while let Some(directive) = self.coordinator.poll_directive() {
             self.obey(now, directive, &mut push);

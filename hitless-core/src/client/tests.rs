@@ -56,7 +56,7 @@ fn a_pool_that_cannot_be_opened_says_why_after_a_few_attempts() {
     assert!(world.client.is_terminated());
 }
 
-/// The failure that ends the start and the next dial of another slot come at the same time. INV-15
+/// The failure that ends the start comes together with the next dial of another slot. INV-15
 #[test]
 fn a_start_that_is_given_up_opens_nothing() {
     let named = Config::builder(Endpoint::parse("db.example", 6379).unwrap()).pool_size(2);
@@ -77,7 +77,7 @@ fn a_start_that_is_given_up_opens_nothing() {
     assert_eq!(world.lookups, []);
 }
 
-/// A start that is given up is over at once, whatever is still owed on connections that were opened. INV-12, INV-15
+/// A start that is given up ends at once, even if connections that were opened still owe replies. INV-12, INV-15
 #[test]
 fn a_start_that_is_given_up_waits_for_nothing() {
     let mut world = World::new(2);
@@ -107,8 +107,8 @@ fn refused_credentials_end_the_start_at_once() {
     assert!(matches!(world.started, Some(Err(ConnectError::Handshake(_)))), "{:?}", world.started);
 }
 
-/// The switch is atomic: what was written is answered by the old node, what was not goes along, in order. INV-04,
-/// RULE-64, RULE-68
+/// The switch is atomic: the old node answers the requests that were written, and the new one gets the others, in
+/// order. INV-04, RULE-64, RULE-68
 #[test]
 fn a_cut_over_moves_what_was_not_written() {
     let mut world = World::started(1);
@@ -117,7 +117,7 @@ fn a_cut_over_moves_what_was_not_written() {
     let config = |client: &mut Client, now, word: &'static str| {
         client.send(now, Request::raw(Bytes::from_static(word.as_bytes()), NonZeroU32::MIN)).unwrap()
     };
-    // The socket takes nothing now: these wait.
+    // The socket takes nothing now, so these requests wait.
     let first = config(&mut world.client, world.now, "first\n");
     let second = config(&mut world.client, world.now, "second\n");
     let flushes: Vec<_> = std::iter::from_fn(|| world.client.poll_action()).collect();
@@ -222,7 +222,7 @@ fn requests_wait_for_a_connection_and_go_out_in_order() {
     assert_eq!((world.reply_of(first), world.reply_of(second)), ("first", "second"));
 }
 
-/// What waits has a limit, and the request comes back. INV-14, RULE-103
+/// The number of waiting requests has a limit; a request beyond it comes back. INV-14, RULE-103
 #[test]
 fn a_full_client_gives_the_request_back() {
     let mut world = World::with(|builder| builder.pool_size(1).parked_requests(2).requests_in_flight(4));
@@ -345,8 +345,9 @@ fn a_request_that_a_demoted_server_refuses_is_sent_again_inside_a_window() {
     );
 }
 
-/// The completion comes over one connection ahead of what the server refused before it on another: that is still the
-/// window's. What is refused when it is sent again, after the window, has the refusal for its reply. RULE-55, RULE-56
+/// The notification that closes a window comes over one connection ahead of an older refusal on another: that refusal
+/// still counts as one inside the window. A request that is refused again after the window gets the refusal for its
+/// reply. RULE-55, RULE-56
 #[test]
 fn a_refusal_may_come_behind_the_end_of_its_window() {
     let refusal = || Frame::error("LOADING Redis is loading the dataset in memory");
@@ -373,8 +374,8 @@ fn a_refusal_may_come_behind_the_end_of_its_window() {
     }
 }
 
-/// A pipeline of which the server refused every command did not run, and is sent again; one of which it refused a part
-/// did run, and is only if that does no harm. INV-05, RULE-55
+/// A pipeline whose commands were all refused did not run, and is sent again. A pipeline that was refused in part did
+/// run, and is sent again only if it may run twice. INV-05, RULE-55
 #[test]
 fn a_pipeline_that_is_refused_is_sent_again() {
     let refusal = || Frame::error("LOADING Redis is loading the dataset in memory");
@@ -399,7 +400,7 @@ fn a_pipeline_that_is_refused_is_sent_again() {
     }
 }
 
-/// A batch is one unit: a refusal of it is its reply, whatever it proves. RULE-56
+/// A batch is one unit: a refusal of it is its reply, even if it proves that nothing ran. RULE-56
 #[test]
 fn an_atomic_batch_that_is_refused_is_not_sent_again() {
     let mut world = World::started(1);
@@ -457,7 +458,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// Which requests were written where, in order: the server's side of the story.
+/// The requests that each server has read, in order.
 #[derive(Default)]
 struct Story {
     sent: Vec<(RequestId, String, bool)>,
@@ -552,8 +553,8 @@ fn count_and_answer(world: &mut World, story: &mut Story, conn: ConnId) {
     world.answer(conn);
 }
 
-/// A worker that is free again dials for the next connection at once, under an id at the place of the one that has just
-/// failed; the slot of the failed dial is free all the same. INV-20
+/// After a failed dial the worker dials for the next connection at once, and the new id reuses the place of the failed
+/// one. The slot of the failed dial is free all the same. INV-20
 #[test]
 fn a_failed_handoff_leaves_its_slot() {
     let maintenance = maintenance::Config::builder().max_handoff_retries(1).build().unwrap();
@@ -583,7 +584,7 @@ fn a_failed_handoff_leaves_its_slot() {
     assert_eq!(world.client.stats().serving, 3);
 }
 
-/// One dial runs out of time at the moment at which the next one of another slot begins, at the same place. INV-20
+/// A dial times out at the moment at which another slot begins its dial, whose id reuses the place. INV-20
 #[test]
 fn a_dial_that_times_out_leaves_its_slot() {
     let mut world = World::with(|builder| builder.pool_size(2).connect_timeout(Some(SECOND)));

@@ -15,8 +15,8 @@ use crate::windows::effective_timeout;
 const FIRST_DEFERRAL: Duration = Duration::from_millis(20);
 const LONGEST_DEFERRAL: Duration = Duration::from_secs(1);
 
-/// An accepted request with its deadline. It may wait, be written, and come back to wait again. It cannot be in two places:
-/// it moves by value.
+/// An accepted request with its deadline. It may wait, be written, and come back to wait again. It cannot be in two
+/// places: it moves by value.
 #[derive(Debug)]
 #[cfg_attr(feature = "explore", derive(Clone))]
 pub struct Accepted {

@@ -52,8 +52,8 @@ pub enum ConnectionEvent {
         /// Its replies, or why it has none.
         outcome: Outcome,
     },
-    /// A request comes back: it did not run, or running it again does no harm. Put it on another connection, or fail it with
-    /// its [`Accepted::delivery`].
+    /// A request comes back: it did not run, or running it again does no harm. Put it on another connection, or fail it
+    /// with its [`Accepted::delivery`].
     Returned {
         /// The request.
         accepted: Accepted,
@@ -139,14 +139,14 @@ impl Connection {
         Ok(self.pipeline.push(accepted))
     }
 
-    /// Cancels a request; true if it was here. If it was written, the connection swallows its replies when they come, so that
-    /// the others stay in order.
+    /// Cancels a request; true if it was here. If it was written, the connection swallows its replies when they come,
+    /// so that the others stay in order.
     pub fn cancel(&mut self, ticket: Ticket) -> bool {
         self.pipeline.cancel(ticket)
     }
 
-    /// Opts in by `command`, on a connection whose handshake did not. The command waits until no request is under way: if the
-    /// link dies at it, no reply is lost. Does nothing unless the connection speaks RESP3.
+    /// Opts in by `command`, on a connection whose handshake did not. The command waits until no request is under way:
+    /// if the link dies at it, no reply is lost. Does nothing unless the connection speaks RESP3.
     pub(crate) fn opt_in(&mut self, command: Command) {
         if self.resp3.is_some() && self.is_serving() {
             self.opt_in = Some(command.into_bytes());
@@ -206,8 +206,8 @@ impl Connection {
         }
     }
 
-    /// A window has opened or closed. Opening extends the deadlines of all requests here; closing shortens none. A refusal of a
-    /// request that was under way when the window closed still counts as one inside the window.
+    /// A window has opened or closed. Opening extends the deadlines of all requests here; closing shortens none. A
+    /// refusal of a request that was under way when the window closed still counts as one inside the window.
     pub fn retime(&mut self, relaxed: Option<Duration>) {
         let before = std::mem::replace(&mut self.relaxed, relaxed);
         match relaxed {
@@ -232,8 +232,8 @@ impl Connection {
         }
     }
 
-    /// Appends what there is to write, at most 64 KiB and the rest of one request; true if there was anything. What it appends
-    /// counts as written: the server may run it.
+    /// Appends what there is to write, at most 64 KiB and the rest of one request; true if there was anything. What it
+    /// appends counts as written: the server may run it.
     pub fn poll_transmit(&mut self, buffer: &mut WriteBuffer) -> bool {
         if !self.handshake_bytes.is_empty() {
             buffer.push(&self.handshake_bytes.split().freeze());
@@ -286,8 +286,8 @@ impl Connection {
         self.pipeline.len()
     }
 
-    /// How many frames to hand in at a time, 2 to 64: about a quarter of the replies that are awaited. A caller that has its
-    /// reply may send the next request, and the server works on that while the other replies are handed in.
+    /// How many frames to hand in at a time, 2 to 64: about a quarter of the replies that are awaited. A caller that
+    /// has its reply may send the next request, and the server works on that while the other replies are handed in.
     #[must_use]
     pub fn batch(&self) -> usize {
         self.pipeline.batch()
@@ -323,7 +323,8 @@ impl Connection {
             }
             Phase::Ready | Phase::Draining => match self.pipeline.reply(reply) {
                 Matched::Complete { mut accepted, replies, outlived_window } => {
-                    // The notification that closed the window may have come over another connection, ahead of this older reply.
+                    // The notification that closed the window may have come over another connection, ahead of this
+                    // older reply.
                     let in_window = self.relaxed.is_some() || outlived_window;
                     let event = if in_window && may_run_later(&accepted.request, &replies) {
                         if !replies.iter().all(did_not_run) {

@@ -262,8 +262,8 @@ impl Pipeline {
         self.unsent.len() + self.written.len()
     }
 
-    /// How many frames are worth handing in at a time. A request with many replies is answered by the last of them, so that
-    /// few requests make few parts.
+    /// How many frames are worth handing in at a time. A request with many replies is answered by the last of them, so
+    /// that few requests make few parts.
     pub(super) fn batch(&self) -> usize {
         let parts = self.written.len().clamp(1, PARTS);
         (self.awaited / parts).clamp(BATCH.0, BATCH.1)

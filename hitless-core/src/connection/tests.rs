@@ -50,7 +50,7 @@ fn transmit(connection: &mut Connection) -> Vec<u8> {
     buffer.chunk().to_vec()
 }
 
-/// What the connection said, one short word per event.
+/// The events of the connection, one short word for each.
 fn said(connection: &mut Connection) -> Vec<String> {
     std::iter::from_fn(|| connection.poll_event())
         .map(|event| match event {
@@ -102,7 +102,7 @@ fn a_push_is_never_taken_for_a_reply() {
     assert_eq!(said(&mut connection), ["push", "MIGRATING", "malformed", "1=1,2"]);
 }
 
-/// The replies of a request that nobody waits for are swallowed in their turn. INV-02
+/// The connection swallows the replies of a cancelled request in their turn. INV-02
 #[test]
 fn a_cancelled_request_keeps_its_place() {
     let now = epoch();
@@ -139,8 +139,8 @@ fn a_timeout_says_whether_the_request_may_have_run() {
     assert!(said(&mut connection).is_empty(), "the late reply is swallowed");
 }
 
-/// Windows only ever extend, and not what a caller chose. INV-08, PITFALL-11, PITFALL-23, PITFALL-41, RULE-51, RULE-52,
-/// RULE-53, RULE-54
+/// Windows extend timeouts and never shorten them, and leave those alone that a caller chose. INV-08, PITFALL-11,
+/// PITFALL-23, PITFALL-41, RULE-51, RULE-52, RULE-53, RULE-54
 #[test]
 fn a_window_extends_deadlines_in_flight_and_closing_shortens_none() {
     let now = epoch();
@@ -192,7 +192,7 @@ fn a_drain_gives_back_what_was_not_written_and_waits_for_the_rest() {
     assert_eq!(said(&mut connection), ["1=1", "drained"]);
 }
 
-/// Only what cannot have run, or may run twice, comes back from a lost link. INV-05, PITFALL-25, RULE-86
+/// A request comes back from a lost link only if it cannot have run, or may run twice. INV-05, PITFALL-25, RULE-86
 #[test]
 fn a_lost_link_returns_only_what_may_be_repeated() {
     let now = epoch();
@@ -223,7 +223,7 @@ fn an_atomic_batch_is_never_repeated_once_written() {
     assert_eq!(said(&mut connection), ["1!Unknown"]);
 }
 
-/// A link that does not survive the question takes nobody's reply along. RULE-19
+/// A link that dies at the opt-in takes no reply along. RULE-19
 #[test]
 fn an_opt_in_waits_until_nothing_is_under_way() {
     let now = epoch();

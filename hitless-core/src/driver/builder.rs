@@ -98,12 +98,12 @@ impl<R: Runtime, N: Resolver + Connector> Builder<R, N> {
         self.with(|settings| settings.requests_in_flight(limit))
     }
 
-    /// What becomes of a call when as many requests as configured are under way.
+    /// Whether a call fails or waits when as many requests as configured are under way.
     pub fn when_full(self, when_full: WhenFull) -> Self {
         self.with(|settings| settings.when_full(when_full))
     }
 
-    /// Events and pushes that a slow observer may leave unread before it misses some.
+    /// How many events and pushes a slow observer may leave unread before it misses some.
     pub fn event_capacity(self, capacity: usize) -> Self {
         self.with(|settings| settings.event_capacity(capacity))
     }

@@ -1,4 +1,4 @@
-//! Resolving and connecting, each dial in a task of its own: none waits for another, and no reply waits for any.
+//! Resolving and connecting. Each dial has its own task, so that neither another dial nor a reply waits for it.
 
 use std::sync::Arc;
 
@@ -33,7 +33,7 @@ async fn resolve<R: Runtime>(mut guard: TaskGuard<R>, resolver: &impl Resolver, 
     }
 }
 
-/// Connects, and goes on as the task of the connection.
+/// Connects, and then serves the connection.
 async fn connect<R: Runtime, N: Connector>(
     mut guard: TaskGuard<R>,
     connector: Arc<N>,
@@ -42,7 +42,7 @@ async fn connect<R: Runtime, N: Connector>(
 ) {
     let result = task.signals.unless_closed(connector.connect(target)).await;
     guard.set(Unfinished::Nothing);
-    // A connection lives longer than the need for the connector.
+    // The connection does not need the connector any more.
     drop(connector);
     match result {
         None => {}

@@ -1,4 +1,4 @@
-//! What remains to be done when the client's lock has been released.
+//! Effects of actions that have to wait until the client's lock is released.
 
 use std::sync::Arc;
 use std::task::Waker;
@@ -10,20 +10,19 @@ use super::signals::Signals;
 use super::waiter::Waiter;
 use crate::request::Outcome;
 
-/// Collected while the lock is held, applied after it: completions, wake-ups, and things whose dropping may take time.
-///
-/// Not one of them runs foreign code or frees memory under the lock.
+/// Completions, wake-ups and frames to drop. They are collected while the lock is held and applied after it, so that no
+/// foreign code runs and no frame is freed under the lock.
 #[derive(Default)]
 pub(super) struct Effects {
     pub(super) completed: SmallVec<[(Arc<Waiter<Outcome>>, Outcome); 1]>,
     pub(super) signals: SmallVec<[(Arc<Signals>, u8); 2]>,
     pub(super) wakers: Vec<Waker>,
-    /// Replies that nobody waits for, and pushes that nobody observes.
+    /// Replies of cancelled requests, and pushes that no observer gets.
     pub(super) dropped: Vec<Frame>,
 }
 
 impl Effects {
-    /// Does what was collected, and keeps the allocations for the next time.
+    /// Applies the effects, and keeps the allocations for the next time.
     pub(super) fn apply(&mut self) {
         for (waiter, outcome) in self.completed.drain(..) {
             waiter.complete(outcome);

@@ -1,4 +1,4 @@
-//! What a call can end with.
+//! The errors of calls.
 
 use std::fmt;
 
@@ -24,7 +24,7 @@ pub enum Error {
     /// The pool could not be opened.
     #[error(transparent)]
     Connect(#[from] ConnectError),
-    /// The command would break the shared connection for everybody else; it was not sent.
+    /// The command would break the shared connection for the other callers; it was not sent.
     #[error(transparent)]
     Refused(#[from] RefusedCommand),
     /// The client did not accept the request, which it gives back.
@@ -80,7 +80,7 @@ impl ServerError {
         }
     }
 
-    /// What stands for an EXEC that was answered with nil and so does not say why.
+    /// The error of an EXEC that was answered with nil, which does not say why.
     pub(super) fn aborted() -> Self {
         Self { text: "EXECABORT the transaction was not executed".into() }
     }

@@ -1,4 +1,4 @@
-//! What a task leaves behind when it ends, above all when it is dropped before its end.
+//! The guard of a task: when the task ends, and above all when it is dropped before its end, the client learns it.
 
 use std::io;
 use std::sync::Arc;
@@ -8,19 +8,19 @@ use super::signals::Signals;
 use super::state::ConnTask;
 use super::traits::Runtime;
 
-/// Held by each task for as long as it exists. A runtime that goes away drops its tasks, and so everybody who waits for
-/// them is told.
+/// Each task holds one for as long as it exists. A runtime that goes away drops its tasks, and the guards fail every reply
+/// that is awaited.
 pub(super) struct TaskGuard<R: Runtime> {
     shared: Arc<Shared<R>>,
     signals: Arc<Signals>,
     unfinished: Unfinished,
 }
 
-/// What a task that is dropped now leaves unsaid.
+/// What the guard has to report if the task is dropped now.
 pub(super) enum Unfinished {
-    /// Nothing: it has come to its end.
+    /// Nothing: the task has ended.
     Nothing,
-    /// Without it nothing will move any more: the driver has died.
+    /// That the driver has died: the client cannot do without the task.
     Driver,
     /// That a dial has failed: the runtime is going away, or the adapter's code panicked.
     Dial(ConnTask),
@@ -47,7 +47,7 @@ impl<R: Runtime> Drop for TaskGuard<R> {
         match std::mem::replace(&mut self.unfinished, Unfinished::Nothing) {
             Unfinished::Nothing => {}
             Unfinished::Driver => self.shared.on_driver_death(),
-            // Of the two reports the machine ignores the one it does not wait for.
+            // The machine ignores the one of the two reports that it does not wait for.
             Unfinished::Dial(task) => {
                 self.shared.handle_resolved(&task, Err(io::ErrorKind::Interrupted.into()));
                 self.shared.handle_connect_failed(&task, io::ErrorKind::Interrupted);

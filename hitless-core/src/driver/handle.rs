@@ -1,4 +1,4 @@
-//! The client as its users hold it.
+//! The handle of a client.
 
 use std::fmt;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ use crate::config::{Config, WhenFull};
 use crate::event::Event;
 use crate::request::{Pipeline, Replies, Request, SendError};
 
-/// A pool of connections to one Redis endpoint that follows the server's maintenance without letting anybody notice.
+/// A pool of connections to one Redis endpoint that follows the server's maintenance unnoticed by its callers.
 ///
 /// A clone is another handle to the same pool, and cheap. When the last handle and the last [`Reply`] are gone, the
 /// client shuts down at once.
@@ -33,7 +33,7 @@ pub struct Client<R: Runtime> {
     handle: Arc<Handle<R>>,
 }
 
-/// What is alive as long as anybody uses the client.
+/// Shuts the client down when the last handle and the last reply are gone.
 struct Handle<R: Runtime> {
     shared: Arc<Shared<R>>,
 }
@@ -97,11 +97,11 @@ impl<R: Runtime> Client<R> {
     ///
     /// # Errors
     /// [`Error::Refused`] for a command that does not belong on a shared connection, [`Error::Send`] if the client does
-    /// not accept it now (see [`WhenFull`]), [`Error::Request`] if no reply came, [`Error::Server`] if the reply is an error.
+    /// not accept it now (see [`WhenFull`]), [`Error::Request`] if no reply came, [`Error::Server`] if the reply is an
+    /// error.
     ///
     /// # Cancel safety
-    /// Like dropping a [`Reply`]: the order of everybody else's replies is unaffected; whether the command ran is not
-    /// known.
+    /// Like dropping a [`Reply`]: the other replies keep their order; the command may have run.
     pub async fn call(&self, command: Command) -> Result<Frame, Error> {
         let replies = self.request(Request::command(command)?).await?;
         let frame = only(replies);
@@ -146,7 +146,7 @@ impl<R: Runtime> Client<R> {
         Ok(reply.await?)
     }
 
-    /// Sends `request` without waiting, not even for room: the future that is returned waits.
+    /// Sends `request` without waiting, not even for room. The returned future waits for the replies.
     ///
     /// # Errors
     /// [`SendError`] gives the request back.
@@ -155,8 +155,8 @@ impl<R: Runtime> Client<R> {
         Ok(Reply::new(self.clone(), waiter, id))
     }
 
-    /// Finishes what is under way, for at most `grace`, then closes everything. It is done when no socket, timer or task
-    /// of the client is left. Nothing new is accepted meanwhile.
+    /// Finishes what is under way, for at most `grace`, then closes everything. The future is ready when no socket,
+    /// timer or task of the client is left. The client accepts no request meanwhile.
     ///
     /// # Cancel safety
     /// Dropping the future does not stop the shutdown. Several may wait for it.
@@ -167,12 +167,12 @@ impl<R: Runtime> Client<R> {
     }
 
     /// Calls `hook` around each notification that arrives from now on, and for each event, behind the hooks that were
-    /// added before. May be called inside a hook; notifications that are being handled are not shown to it.
+    /// added before. May be called inside a hook. The new hook does not see notifications that are being handled.
     pub fn add_hook(&self, hook: impl NotificationHook) -> HookId {
         self.shared().add_hook(Arc::new(hook))
     }
 
-    /// Removes a hook; false if there is none of this id. Of a notification that is being handled it may still be told.
+    /// Removes a hook; false if no hook has this id. The hook may still see notifications that are being handled.
     pub fn remove_hook(&self, hook: HookId) -> bool {
         self.shared().remove_hook(hook)
     }
@@ -195,7 +195,7 @@ impl<R: Runtime> Client<R> {
         self.shared().pushes()
     }
 
-    /// Figures, derived from what there is at this moment.
+    /// Figures of the state at this moment.
     #[must_use]
     pub fn stats(&self) -> Stats {
         self.shared().stats()

@@ -15,8 +15,8 @@ use super::traits::{Runtime, Stream};
 use crate::error::{CloseCause, ProtocolError};
 use crate::write_buffer::WriteBuffer;
 
-/// Turns of writing and reading in one poll before other tasks get theirs, while they have nothing to do for each other:
-/// a long value in either direction.
+/// How often one poll writes and reads before other tasks run. Only long values take so many turns: otherwise the task
+/// yields earlier.
 const TURNS_PER_POLL: usize = 16;
 
 /// Serves the connection until the machine closes it or the stream ends.
@@ -27,7 +27,7 @@ pub(super) async fn run<R: Runtime, S: Stream>(mut guard: TaskGuard<R>, stream: 
         task.shared.handle_closed(&task.conn_task, cause);
     }
     std::future::poll_fn(|cx| {
-        // Once, as a courtesy: dropping the stream is what closes it.
+        // Once, as a courtesy: dropping the stream closes it.
         let _ = task.stream.poll_close(cx);
         Poll::Ready(())
     })
@@ -43,26 +43,26 @@ struct IoTask<R, S> {
     decoder: Decoder,
     /// Decoded and not yet handed over; empty between polls.
     frames: Vec<Frame>,
-    /// How many are handed over in one visit to the machine.
+    /// How many frames one visit hands over to the machine.
     batch: usize,
     /// The last batch was full: the decoder may hold another.
     undecoded: bool,
-    /// The stream has ended, and what arrived before is still to be handed over.
+    /// The stream has ended; what arrived before the end is still to be handed over.
     ended: Option<CloseCause>,
     outgoing: WriteBuffer,
     writing: Writing,
-    /// The stream may keep bytes that it was given.
+    /// The stream may keep bytes that it has taken.
     unflushed: bool,
-    /// At the end of the last poll it was the turn of others.
+    /// The last poll ended so that other tasks could run.
     has_yielded: bool,
     /// Kept for its allocations.
     effects: Effects,
 }
 
-/// How far the task is with what the machine has to write.
+/// How far the task is with writing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Writing {
-    /// Nothing was announced.
+    /// The machine has nothing to write, until it says `Flush`.
     Idle,
     /// The machine may have more.
     Active,
@@ -70,17 +70,17 @@ enum Writing {
     Broken(io::ErrorKind),
 }
 
-/// What one turn of one direction came to.
+/// The result of one turn of writing or reading.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Turn {
-    /// There may be more to do.
+    /// There may be more to do in this direction.
     Progress,
     /// Nothing to do until the task is woken.
     Blocked,
-    /// Other tasks that are ready to run have something to add: it is their turn.
+    /// Other tasks should run first.
     ///
-    /// Who sends is joined by all who are about to. Who has a reply may send the next request, and the server works on that
-    /// while the rest of what it has sent is decoded. One turn is enough for either.
+    /// Before a write, other callers may add their requests to it. After a reply, its caller may send the next request,
+    /// which the server works on while this task decodes the other replies. Yielding once is enough for either.
     Yield,
 }
 
@@ -103,7 +103,7 @@ impl<R: Runtime, S: Stream> IoTask<R, S> {
         }
     }
 
-    /// Ready with the cause if the stream ended, without one if the machine closes the connection.
+    /// Ready with the cause if the stream has ended, with `None` if the machine closes the connection.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<CloseCause>> {
         self.conn_task.signals.register(cx.waker());
         let ended = self.take_turns(cx);
@@ -113,7 +113,7 @@ impl<R: Runtime, S: Stream> IoTask<R, S> {
         ended
     }
 
-    /// Writes and reads until there is nothing to do, or other tasks have their turn.
+    /// Writes and reads until there is nothing to do, or other tasks should run.
     fn take_turns(&mut self, cx: &mut Context<'_>) -> Poll<Option<CloseCause>> {
         let mut has_yielded = std::mem::take(&mut self.has_yielded);
         for _ in 0..TURNS_PER_POLL {
@@ -158,7 +158,7 @@ impl<R: Runtime, S: Stream> IoTask<R, S> {
         }
     }
 
-    /// Flushes what was written since the last flush, unless more is about to be written: one flush serves a whole batch.
+    /// Flushes the bytes written since the last flush, unless there are more to write: one flush serves a whole batch.
     fn flush(&mut self, cx: &mut Context<'_>) {
         if !self.unflushed || !self.outgoing.is_empty() {
             return;
@@ -166,7 +166,7 @@ impl<R: Runtime, S: Stream> IoTask<R, S> {
         match self.stream.poll_flush(cx) {
             Poll::Pending => {}
             Poll::Ready(Ok(())) => self.unflushed = false,
-            // The task need not be woken for that: it waits for the end of reading, or has its next turn anyway.
+            // The task waits for the end of reading, or is polled again anyway: it need not be woken.
             Poll::Ready(Err(error)) => self.stop_writing(error.kind()),
         }
     }
@@ -177,7 +177,7 @@ impl<R: Runtime, S: Stream> IoTask<R, S> {
         self.unflushed = false;
     }
 
-    /// Takes from the machine what is to be written.
+    /// Takes from the machine what there is to write.
     fn fill(&mut self, has_yielded: bool) -> Turn {
         match self.writing {
             Writing::Broken(_) => return Turn::Blocked,
@@ -185,7 +185,7 @@ impl<R: Runtime, S: Stream> IoTask<R, S> {
             Writing::Idle if !has_yielded => return Turn::Yield,
             Writing::Idle | Writing::Active => {}
         }
-        // Taken down before the visit: what is announced after it is not in it.
+        // Taken down before the visit, so that a `Flush` during the visit raises it again.
         self.conn_task.signals.take(WRITE);
         let taken = self.shared.transmit(self.conn_task.conn, &mut self.outgoing, &mut self.effects);
         self.batch = taken.batch;
@@ -193,7 +193,7 @@ impl<R: Runtime, S: Stream> IoTask<R, S> {
         if self.outgoing.is_empty() { Turn::Blocked } else { Turn::Progress }
     }
 
-    /// Hands over what is left of the last read, else reads once.
+    /// Hands over the rest of the last read, or reads once.
     fn read(&mut self, cx: &mut Context<'_>) -> Result<Turn, CloseCause> {
         if self.undecoded && self.hand_over(cx)? {
             return Ok(Turn::Yield);
@@ -208,7 +208,7 @@ impl<R: Runtime, S: Stream> IoTask<R, S> {
                 if self.hand_over(cx)? {
                     return Ok(Turn::Yield);
                 }
-                // A part of a long reply is no frame, but it shows that the server is alive.
+                // A part of a long reply is no frame, but shows that the server is alive.
                 self.shared.handle_received(self.conn_task.conn);
                 Ok(Turn::Progress)
             }
@@ -224,14 +224,14 @@ impl<R: Runtime, S: Stream> IoTask<R, S> {
             self.look_ahead(cx);
         }
         if any {
-            // Also before an error: the frames ahead of it are as good as any.
+            // Also before an error: the frames ahead of it are valid.
             self.shared.handle_frames(self.conn_task.conn, &mut self.frames, &mut self.effects);
         }
         decoded.map(|()| any)
     }
 
-    /// Reads on before an announcement is handed over: if the stream ends behind it, it may be old. Pushes are rare, so
-    /// this costs nothing in the long run.
+    /// Reads on before a push is handed over: if the stream ends behind it, the push may be old. Pushes are rare, so that
+    /// this costs little.
     fn look_ahead(&mut self, cx: &mut Context<'_>) {
         match self.stream.poll_read(cx, self.decoder.buffer()) {
             Poll::Ready(Ok(0)) => self.ended = Some(CloseCause::ByServer),
@@ -244,15 +244,15 @@ impl<R: Runtime, S: Stream> IoTask<R, S> {
         }
     }
 
-    /// Decodes one batch. With an announcement in it, it holds everything that has arrived, so that what is read to look
-    /// ahead stays bounded.
+    /// Decodes one batch. A batch with a push holds everything that has arrived, so that looking ahead reads a bounded
+    /// number of bytes.
     fn decode(&mut self) -> Result<(), CloseCause> {
         let mut announced = false;
         self.undecoded = false;
         while announced || self.frames.len() < self.batch {
             match self.decoder.poll_frame() {
                 Ok(None) => return Ok(()),
-                // A push may be kept by observers for long.
+                // Observers may keep a push for long.
                 Ok(Some(frame @ Frame::Push(_))) => {
                     announced = true;
                     self.frames.push(frame.compact());
@@ -265,7 +265,7 @@ impl<R: Runtime, S: Stream> IoTask<R, S> {
         Ok(())
     }
 
-    /// Why the stream ended: a broken write explains the end of reading.
+    /// Why the stream has ended. A broken write comes first: it explains the end of reading.
     fn end(&self, cause: CloseCause) -> CloseCause {
         match self.writing {
             Writing::Broken(kind) => CloseCause::Io(kind),

@@ -21,7 +21,7 @@
 //!
 //! They share the machine behind one lock, which is held for short: bytes are read, decoded and written outside, a
 //! batch of frames is handed over in one visit, and wakers are collected under the lock and woken after it. Should the
-//! runtime drop a task before its end, then everybody who waits for a reply gets
+//! runtime drop a task before its end, then every reply that is awaited ends with
 //! [`ShutDown`](crate::error::RequestError::ShutDown).
 
 mod builder;

@@ -1,4 +1,4 @@
-//! Streams of what happens, for any number of observers, bounded: who lags is told how much was missed.
+//! Bounded streams of events and pushes for any number of observers. An observer that lags learns how much it has missed.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -20,7 +20,7 @@ pub type Pushes = Observer<Push>;
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Push {
-    /// On which connection it came.
+    /// The connection that received it.
     pub conn: ConnId,
     /// Its elements, the name first.
     pub elements: Vec<Frame>,
@@ -33,8 +33,8 @@ pub struct Missed(pub u64);
 
 /// A stream of items from the moment it was made, until the client has terminated.
 ///
-/// Unread items are kept up to the configured `event_capacity`; beyond, the oldest are dropped and the observer is told
-/// how many, as [`Missed`], before it gets the next one. An observer does not keep the client alive.
+/// The client keeps as many unread items as `event_capacity` says, and drops the oldest beyond that. The observer
+/// learns how many, as [`Missed`], before it gets the next one. An observer does not keep the client alive.
 ///
 /// With the `futures` crate it is a stream by way of
 /// `futures::stream::poll_fn(move |cx| observer.poll_next(cx))`.
@@ -56,7 +56,7 @@ impl<T: Clone> Observer<T> {
         std::future::poll_fn(|cx| self.poll_next(cx)).await
     }
 
-    /// Like [`next`](Self::next), for those who poll.
+    /// Like [`next`](Self::next), as a poll function.
     pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<T, Missed>>> {
         let mut ring = self.ring.lock();
         if let Some(item) = ring.next_of(self.index) {
@@ -72,7 +72,7 @@ impl<T: Clone> Observer<T> {
         Poll::Pending
     }
 
-    /// The next item if there is one now: for those who look in from time to time. `None` says nothing about the future.
+    /// The next item if there is one now. `None` means none yet, or none any more.
     ///
     /// # Errors
     /// [`Missed`]; the stream goes on after it.
@@ -85,7 +85,7 @@ impl<T> Drop for Observer<T> {
     fn drop(&mut self) {
         let mut ring = self.ring.lock();
         let cursor = ring.cursors[self.index].take();
-        // Without observers nothing is kept.
+        // A ring without observers keeps nothing.
         let unread = if ring.is_observed() { VecDeque::new() } else { ring.clear() };
         drop(ring);
         drop(cursor);
@@ -142,8 +142,8 @@ impl<T> Broadcast<T> {
         self.lock().capacity = capacity;
     }
 
-    /// Appends `item`. The wakers of those who wait for it go to `wakers`; an item that is not kept any more is handed
-    /// back, to be dropped where no lock is held.
+    /// Appends `item`. The wakers of waiting observers go to `wakers`. Returns an item that is not kept any more, which
+    /// the caller drops where it holds no lock.
     pub(super) fn publish(&self, item: T, wakers: &mut Vec<Waker>) -> Option<T> {
         let mut ring = self.lock();
         if !ring.is_observed() {
@@ -229,7 +229,7 @@ mod tests {
         assert_eq!(std::iter::from_fn(|| late.try_next()).collect::<Vec<_>>(), [Ok(3)]);
     }
 
-    /// The ring is bounded, and who lags is told. INV-14, RULE-104
+    /// The ring is bounded, and an observer that lags learns it. INV-14, RULE-104
     #[test]
     fn a_lagging_observer_is_told_how_much_it_missed() {
         let ring = Arc::new(Broadcast::new(2));

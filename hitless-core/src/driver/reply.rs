@@ -12,12 +12,11 @@ use super::waiter::Waiter;
 use crate::ids::RequestId;
 use crate::request::Outcome;
 
-/// The replies to a request that was accepted, once they are there. The request is on its way whether this is polled or
-/// not.
+/// A future of the replies to an accepted request. The request is on its way whether this is polled or not.
 ///
 /// # Cancel safety
-/// Dropping it cancels the request: what was not yet written is never written; of what was written, the replies are
-/// skipped in order, so that nobody else gets them. Whether a cancelled request ran is not known.
+/// Dropping it cancels the request. A request that was not yet written is never written. If it was written, the client
+/// skips its replies, so that the others keep their order; the request may have run.
 #[must_use = "dropping the reply cancels the request"]
 pub struct Reply<R: Runtime> {
     /// Keeps the client from shutting down.

@@ -1,4 +1,4 @@
-//! Callers that wait for room: as many requests as configured are under way, and nobody is to be sent away.
+//! The queue of callers that wait for room: as many requests as configured are under way, and calls do not fail for it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -11,7 +11,8 @@ use super::shared::Shared;
 use super::traits::Runtime;
 use crate::request::{Request, SendError};
 
-/// The callers that wait, in the order of arrival. Room is reserved for a caller that was notified: no later caller takes it.
+/// The callers that wait, in the order of arrival. Room is reserved for a caller that was notified: a later caller cannot
+/// take it.
 #[derive(Default)]
 pub(super) struct Queue {
     waiting: BTreeMap<u64, Waker>,

@@ -1,4 +1,4 @@
-//! The one lock of a client, and the only ways through it.
+//! The one lock of a client. Every access to the machine goes through [`Shared`].
 
 use std::io;
 use std::net::IpAddr;
@@ -27,22 +27,22 @@ use crate::request::{Outcome, Request, SendError};
 use crate::review::Verdict;
 use crate::write_buffer::WriteBuffer;
 
-/// As much as one visit takes off the machine for writing: what is not taken can still move to another connection.
+/// How much one visit takes from the machine to write. Requests that are not taken can still move to another connection.
 const TAKE: usize = 64 * 1024;
 
-/// What the handles and the tasks of one client have in common.
+/// The state that the handles and the tasks of one client share.
 pub(super) struct Shared<R> {
     pub(super) runtime: R,
     /// Wakes the supervisor.
     pub(super) supervisor: Arc<Signals>,
-    /// How the opening of the pool ended.
+    /// The result of opening the pool.
     pub(super) started: Arc<Waiter<Result<(), ConnectError>>>,
-    /// Open once no task is left.
+    /// Opens when the last task ends.
     pub(super) gone: Latch,
     pub(super) hooks: Registry,
     /// Wakes the task of the hooks.
     pub(super) hook_signals: Arc<Signals>,
-    /// The name and the number of the connections.
+    /// The name that the connections give themselves.
     pub(super) client_name: Option<Arc<str>>,
     pub(super) pool_size: u32,
     pub(super) when_full: WhenFull,
@@ -51,20 +51,20 @@ pub(super) struct Shared<R> {
     state: Mutex<State>,
 }
 
-/// What a visit for writing came to.
+/// The result of a visit for writing.
 pub(super) struct Transmitted {
     /// The machine has more to write.
     pub(super) more: bool,
-    /// How many frames are worth handing in at a time from now on.
+    /// How many frames to hand in at a time from now on.
     pub(super) batch: usize,
 }
 
-/// What the supervisor finds to do.
+/// What the supervisor has to do.
 pub(super) struct Work {
     pub(super) orders: Vec<DialOrder>,
     pub(super) alarm: Option<Instant>,
     pub(super) terminated: bool,
-    /// The task of the hooks is to be started, with these events.
+    /// If there are any, the supervisor starts the task of the hooks with these events.
     pub(super) hooks: Option<Events>,
 }
 
@@ -101,7 +101,7 @@ impl<R: Runtime> Shared<R> {
         for hook in hooks {
             shared.add_hook(hook);
         }
-        // The machine has decisions to hand out from the beginning: it opens the pool.
+        // The machine has actions from the beginning: it opens the pool.
         let mut effects = Effects::default();
         if cfg!(feature = "tracing") {
             shared.enter_unsettled(|state, _| state.want_hooks(&mut effects));
@@ -116,8 +116,8 @@ impl<R: Runtime> Shared<R> {
         sent.map(|id| (id, waiter))
     }
 
-    /// [`send`](Self::send) for those who wait for room: nobody is overtaken. Gives the request back if it is not its turn,
-    /// and waits in the queue then, if there is a waker.
+    /// [`send`](Self::send) for callers that wait for room, in the order of their arrival. If it is not the caller's
+    /// turn, this gives the request back; with a waker, the caller then waits in the queue.
     pub(super) fn send_in_turn(
         &self,
         position: &mut Option<u64>,
@@ -144,10 +144,10 @@ impl<R: Runtime> Shared<R> {
         drop(self.enter(&mut Effects::default(), |state, _| state.queue.leave(position)));
     }
 
-    /// Nobody waits for the request any more.
+    /// The caller has dropped its reply.
     pub(super) fn cancel(&self, request: RequestId) {
         self.enter(&mut Effects::default(), |state, now| {
-            // Of the waiter, the future that is being dropped holds another reference: nothing is freed here.
+            // The future that is being dropped holds the waiter too, so that nothing is freed under the lock.
             state.waiters.remove(request);
             state.machine.cancel(now, request);
         });
@@ -162,7 +162,7 @@ impl<R: Runtime> Shared<R> {
         });
     }
 
-    /// Calls `hook` for what happens from now on.
+    /// Adds `hook`, which sees everything from now on.
     pub(super) fn add_hook(self: &Arc<Self>, hook: Arc<dyn ErasedHook>) -> HookId {
         let failures = self.hooks.failures();
         let live: Weak<dyn Live> = Arc::downgrade(&(Arc::clone(self) as Arc<dyn Live>));
@@ -196,7 +196,7 @@ impl<R: Runtime> Shared<R> {
         self.enter_unsettled(|state, _| std::mem::take(&mut state.hooks.reviews))
     }
 
-    /// A task was dropped that should have run: without it nothing will move any more.
+    /// The runtime has dropped a task that the client cannot do without: every reply that is awaited fails.
     pub(super) fn on_driver_death(&self) {
         if self.lock().terminated {
             return;
@@ -235,7 +235,7 @@ impl<R: Runtime> Shared<R> {
         });
     }
 
-    /// Feeds `frames`, which are empty afterwards. `effects` is the caller's, to be used again.
+    /// Hands `frames` in, which are empty afterwards. The caller keeps `effects` for their allocations.
     pub(super) fn handle_frames(&self, conn: ConnId, frames: &mut Vec<Frame>, effects: &mut Effects) {
         self.enter(effects, |state, now| state.machine.handle_frames(now, conn, frames.drain(..)));
     }
@@ -255,7 +255,7 @@ impl<R: Runtime> Shared<R> {
         });
     }
 
-    /// Takes what is to be written on `conn`.
+    /// Takes what `conn` has to write.
     pub(super) fn transmit(
         &self,
         conn: ConnId,
@@ -271,7 +271,7 @@ impl<R: Runtime> Shared<R> {
         })
     }
 
-    /// What the supervisor has to do. Orders are handed out once; after the end they are dropped here.
+    /// Takes the work of the supervisor.
     pub(super) fn take_work(&self) -> Work {
         self.enter_unsettled(|state, _| Work {
             orders: std::mem::take(&mut state.orders),
@@ -285,7 +285,7 @@ impl<R: Runtime> Shared<R> {
         self.tasks.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Only the supervisor begins tasks, and it is one itself: at zero there will be no other.
+    /// Only the supervisor begins tasks, and it is one itself: once the count is zero, no task begins any more.
     pub(super) fn task_ended(&self) {
         if self.tasks.fetch_sub(1, Ordering::AcqRel) == 1 {
             self.gone.open();
@@ -309,7 +309,8 @@ impl<R: Runtime> Shared<R> {
         self.hooks.failures().snapshot()
     }
 
-    /// Changes the state under the lock, takes the machine's decisions, and acts on them when the lock is released.
+    /// Changes the state under the lock, takes the machine's actions, and applies their effects after the lock is
+    /// released.
     fn enter<T>(&self, effects: &mut Effects, change: impl FnOnce(&mut State, Instant) -> T) -> T {
         let result = self.enter_unsettled(|state, now| {
             let result = change(state, now);
@@ -320,6 +321,7 @@ impl<R: Runtime> Shared<R> {
         result
     }
 
+    /// Changes the state in a way that leads to no action.
     fn enter_unsettled<T>(&self, change: impl FnOnce(&mut State, Instant) -> T) -> T {
         let now = self.runtime.now();
         let mut state = self.lock();
@@ -329,7 +331,7 @@ impl<R: Runtime> Shared<R> {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        // The machine's methods are total: after a panic of one of them the others still answer.
+        // The machine's methods are total: they still work after one of them has panicked.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -337,7 +339,7 @@ impl<R: Runtime> Shared<R> {
 impl<R: Runtime> Live for Shared<R> {
     fn live_stats(&self) -> Stats {
         let state = self.lock();
-        // What a terminated machine remembers is not going on.
+        // The figures of a terminated machine are those of its last moment.
         if state.terminated { Stats::default() } else { state.machine.stats() }
     }
 }

@@ -1,4 +1,4 @@
-//! How others get the attention of a task: flags, and the task's waker.
+//! Signals to a task: flags, and the task's waker.
 
 use std::future::Future;
 use std::pin::pin;
@@ -6,14 +6,14 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::task::{Poll, Waker};
 
-/// There is something to write.
+/// The machine has something to write.
 pub(super) const WRITE: u8 = 1;
 /// Stop and close.
 pub(super) const CLOSE: u8 = 2;
-/// There are new orders, another deadline, or the end has come: look at the state.
+/// The state has new work: orders, reviews, another deadline, or the end.
 pub(super) const WORK: u8 = 4;
 
-/// The flags of one task. Raising a flag that is up already costs one atomic operation and wakes nobody.
+/// The flags of one task. Raising a flag that is up already costs one atomic operation and does not wake the task.
 #[derive(Debug, Default)]
 pub(super) struct Signals {
     flags: AtomicU8,

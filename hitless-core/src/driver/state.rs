@@ -1,4 +1,4 @@
-//! What the client's lock protects: the machine, and what the driver keeps beside it.
+//! The state under the client's lock: the machine, and the tables that the driver keeps beside it.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
@@ -39,14 +39,14 @@ pub(super) enum DialStep {
     Connect(Target),
 }
 
-/// The machine and the tables beside it. It is reached only through [`Shared`](super::shared::Shared), which settles it
-/// after every change.
+/// The machine and the tables beside it. Only [`Shared`](super::shared::Shared) reaches it, and settles it after every
+/// change.
 pub(super) struct State {
     pub(super) machine: Machine,
-    /// The latest time seen: the clocks of two threads may be read in one order and the lock be taken in the other.
+    /// The latest time seen. Two threads may read the clock in one order and take the lock in the other.
     pub(super) latest: Instant,
     pub(super) waiters: IdMap<RequestId, Arc<Waiter<Outcome>>>,
-    /// Callers for whose requests there is no room.
+    /// Callers that wait for room.
     pub(super) queue: room::Queue,
     pub(super) orders: Vec<DialOrder>,
     /// When the supervisor's timer rings; never later than the machine's own deadline.
@@ -62,13 +62,13 @@ pub(super) struct State {
     pub(super) hooks: HookQueue,
 }
 
-/// What goes to the hooks, and comes back.
+/// Reviews on their way to the task of the hooks and back.
 pub(super) struct HookQueue {
     /// Wakes the task of the hooks.
     signals: Arc<Signals>,
-    /// Whether it was asked for: it is started when the first hook is added.
+    /// True once there was a hook: then the task is started.
     is_wanted: bool,
-    /// What it begins with, until the supervisor has started it.
+    /// The events that the task begins with, until the supervisor has started it.
     pub(super) beginning: Option<Events>,
     pub(super) reviews: Vec<QueuedReview>,
     waiting: IdMap<ReviewId, Arc<Waiter<Handled>>>,
@@ -121,7 +121,7 @@ impl State {
         Ok(id)
     }
 
-    /// There is somebody for the task of the hooks to serve: it sees every event from now on.
+    /// Has the task of the hooks started, if it was not. It sees every event from now on.
     pub(super) fn want_hooks(&mut self, effects: &mut Effects) {
         if !std::mem::replace(&mut self.hooks.is_wanted, true) {
             self.hooks.beginning = Some(self.events.observe());
@@ -137,7 +137,8 @@ impl State {
         }
     }
 
-    /// Takes the machine's decisions: what is quick and our own is done, the rest goes to `effects`.
+    /// Takes the machine's actions. Those that neither run foreign code nor free memory are done here; the others go to
+    /// `effects`.
     pub(super) fn settle(&mut self, effects: &mut Effects) {
         while let Some(action) = self.machine.poll_action() {
             self.on_action(action, effects);
@@ -146,14 +147,14 @@ impl State {
             self.queue.notify(self.machine.room(), effects);
         }
         let Some(deadline) = self.machine.poll_timeout() else { return };
-        // A later deadline can wait for the earlier alarm: it rings once for nothing and is set anew.
+        // A later deadline waits for the earlier alarm, which then rings for nothing and is set anew.
         if self.alarm.is_none_or(|alarm| deadline < alarm) {
             self.alarm = Some(deadline);
             effects.signals.push((Arc::clone(&self.supervisor), signals::WORK));
         }
     }
 
-    /// The driver has died: nobody will move the machine any more, so nobody may go on waiting for it.
+    /// The driver has died: the machine does nothing more, so every waiter gets an error.
     pub(super) fn on_driver_death(&mut self, effects: &mut Effects) {
         let lost = Err(RequestError::ShutDown { delivery: Delivery::Unknown });
         let waiters = std::mem::replace(&mut self.waiters, IdMap::new());
@@ -206,8 +207,8 @@ impl State {
             }
             Action::Emit(event) => {
                 self.metrics.lock().unwrap_or_else(PoisonError::into_inner).handle_event(&event);
-                // Published under the lock, because this is where the events are in order. What is handed back owns
-                // nothing but a reference or two.
+                // Published under the lock, which keeps the events in order. Dropping an event under it is cheap: it
+                // owns a reference or two.
                 drop(self.events.publish(event, &mut effects.wakers));
             }
             Action::Started(result) => self.on_started(result, effects),
@@ -235,7 +236,7 @@ impl State {
 
     fn on_terminated(&mut self, effects: &mut Effects) {
         self.terminated = true;
-        // The machine has closed its connections by now; if the driver dies, it may not have.
+        // A machine that has terminated has closed its connections; one whose driver has died may not have.
         let tasks = std::mem::replace(&mut self.tasks, IdMap::new());
         effects.signals.extend(tasks.iter().map(|(_, signals)| (Arc::clone(signals), signals::CLOSE)));
         self.events.close(&mut effects.wakers);

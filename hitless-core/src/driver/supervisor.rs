@@ -1,4 +1,4 @@
-//! One task per client that keeps its alarm clock and starts all its other tasks.
+//! The supervisor: one task per client, which keeps the alarm clock and starts all other tasks.
 
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -11,7 +11,7 @@ use super::shared::Shared;
 use super::signals::WORK;
 use super::traits::{Connector, Resolver, Runtime, Timer};
 
-/// Alarms answered in one poll before others get their turn.
+/// How many alarms one poll answers before other tasks run.
 const ALARMS_PER_POLL: usize = 16;
 
 /// Starts the supervisor of a new client.
@@ -28,10 +28,10 @@ pub(super) fn spawn<R: Runtime, N: Resolver + Connector>(shared: &Arc<Shared<R>>
 
 struct Supervisor<R: Runtime, N> {
     timer: R::Timer,
-    /// What the timer is armed for.
+    /// The alarm that the timer is armed for.
     armed: Option<Instant>,
     network: Arc<N>,
-    // Dropped last, when nothing of the task is left.
+    // The last field, so that it is dropped when nothing of the task is left.
     guard: TaskGuard<R>,
 }
 

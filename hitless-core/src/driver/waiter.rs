@@ -1,11 +1,11 @@
-//! One value handed from one task to another, and an event that many may wait for.
+//! A value that one task hands to another, and an event that many tasks may wait for.
 
 use std::mem;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
-/// A place for one value that one task waits for. It has a lock of its own, so that the woken task takes the value
-/// without the client's.
+/// A place for one value that one task waits for. It has its own lock, so that the woken task does not need the
+/// client's.
 #[derive(Debug)]
 pub(super) struct Waiter<T> {
     slot: Mutex<Slot<T>>,
@@ -23,14 +23,14 @@ impl<T> Waiter<T> {
         Self { slot: Mutex::new(Slot::Empty(None)) }
     }
 
-    /// Puts the value in and wakes whoever waits.
+    /// Puts the value in and wakes the task that waits.
     pub(super) fn complete(&self, value: T) {
         if let Some(waker) = self.put(value) {
             waker.wake();
         }
     }
 
-    /// Puts the value in and hands out the waker of whoever waits. Only the first value counts.
+    /// Puts the value in and returns the waker of the task that waits. Only the first value counts.
     pub(super) fn put(&self, value: T) -> Option<Waker> {
         let mut slot = self.lock();
         match mem::replace(&mut *slot, Slot::Taken) {
@@ -77,7 +77,7 @@ struct LatchState {
 }
 
 impl Latch {
-    /// It has happened: wakes everybody who waits.
+    /// It has happened: wakes all tasks that wait.
     pub(super) fn open(&self) {
         let mut inner = self.lock();
         inner.open = true;

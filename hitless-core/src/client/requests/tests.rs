@@ -6,7 +6,7 @@ use super::*;
 use crate::timer::epoch;
 
 const TIMEOUT: Duration = Duration::from_secs(3);
-const LIMITS: Limits = Limits { in_flight: 12, parked: 6 };
+const LIMITS: RequestLimits = RequestLimits { in_flight: 12, parked: 6 };
 const CONN: ConnId = ConnId::from_parts(0, 0);
 
 #[derive(Clone, Debug)]

@@ -1,13 +1,13 @@
-//! The client against a naive server per connection and a list of all requests: what was written where, what was
-//! answered, and so what must, may and must not have happened to each request after every step.
+//! A model of the client: a naive server for each connection, and a list of all requests. After every step the model says
+//! what must, may and must not have happened to each request.
 
 use super::*;
 use crate::tests::accepted_handshake;
 
-/// The configured command timeout, and the longest that a window makes of it.
+/// The configured command timeout, and the relaxed one.
 const CONFIGURED: Duration = Duration::from_secs(3);
 const RELAXED: Duration = Duration::from_secs(10);
-/// A payload of which two do not fit into one write.
+/// Two payloads of this size do not fit into one write.
 const LARGE: usize = 40 * 1024;
 const REFUSAL: &str = "READONLY You can't write against a read only replica.";
 
@@ -44,7 +44,7 @@ struct Server {
     /// Request and number of the reply.
     owes: VecDeque<(usize, usize)>,
     is_ready: bool,
-    /// Its place was taken: it gets no new request.
+    /// Its successor has taken over: it gets no new request.
     is_retired: bool,
 }
 
@@ -53,7 +53,7 @@ struct Bench {
     pool: u32,
     jobs: Vec<Job>,
     servers: BTreeMap<ConnId, Server>,
-    /// The last write that was taken, where all go over one connection at a time.
+    /// The last request that was written, if all go over one connection at a time.
     last_write: Option<usize>,
 }
 
@@ -121,7 +121,7 @@ impl Bench {
         self.obey();
     }
 
-    /// One write: the server has what was taken.
+    /// Writes once: the server gets everything that was taken.
     fn take(&mut self, conn: ConnId) {
         let mut buffer = WriteBuffer::new();
         if !self.world.client.poll_transmit(conn, &mut buffer) {
@@ -228,7 +228,7 @@ impl Bench {
         self.check();
     }
 
-    /// `conn` is gone: what may be written again waits, the rest must fail before anything else happens.
+    /// `conn` is gone: requests that may be written again wait, and the others must fail before anything else happens.
     fn forget(&mut self, conn: ConnId) {
         self.world.flushes.remove(&conn);
         self.servers.remove(&conn);
@@ -269,7 +269,7 @@ impl Bench {
 
     fn check(&mut self) {
         for (at, job) in self.jobs.iter_mut().enumerate() {
-            // What was on a connection that is gone has failed by now, or waits to be written again.
+            // A request of a connection that is gone has failed by now, or waits to be written again.
             if let Fate::Written(conn) = job.fate
                 && !self.servers.contains_key(&conn)
             {
@@ -283,7 +283,7 @@ impl Bench {
         assert_eq!(open.clone().find(overdue).map(|job| job.id), None, "a request does not end");
     }
 
-    /// Nothing fails any more: everything that is open ends, and has its answer if there are connections and time.
+    /// Lets nothing fail any more: every open request ends, with an answer if there are connections and time.
     fn settle(&mut self) {
         let end = self.world.now + 120 * SECOND;
         let is_up = self.world.client.stats().serving == self.pool as usize;

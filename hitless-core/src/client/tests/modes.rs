@@ -1,4 +1,4 @@
-//! The mode table: every mode, whatever a server says to the handshake, wherever the link dies.
+//! The mode table: every mode, with every answer of a server to the handshake, and every moment at which the link may die.
 
 use resp3_codec::{Decoder, Limits};
 
@@ -8,7 +8,7 @@ use crate::handshake::{HandshakeError, Stage};
 use crate::mode::{Mode, Support};
 use crate::tests::Table;
 
-/// What a server says to HELLO; the first is the proof of RESP3.
+/// The answers of a server to HELLO. The first one proves RESP3.
 const HELLO: [&str; 9] = [
     "proto 3",
     "ERR unknown command 'HELLO'",
@@ -21,7 +21,7 @@ const HELLO: [&str; 9] = [
     "proto 2",
 ];
 
-/// What it says to the opt-in.
+/// The answers of a server to the opt-in.
 const OPT_IN: [&str; 6] = [
     "OK",
     "ERR unknown subcommand 'MAINT_NOTIFICATIONS'. Try CLIENT HELP.",
@@ -31,14 +31,14 @@ const OPT_IN: [&str; 6] = [
     "ERR something else",
 ];
 
-/// Before which reply the link dies.
+/// The reply before which the link dies.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Dies {
     Never,
     First,
-    /// That to the opt-in, if one was sent.
+    /// The reply to the opt-in, if it was sent.
     Second,
-    /// That behind it.
+    /// The reply behind it.
     Third,
 }
 
@@ -100,7 +100,7 @@ impl Bench {
         }
     }
 
-    /// One dial; whether it asks for notifications.
+    /// Dials once. True if the handshake opts in.
     fn dial(&mut self, server: Server) -> bool {
         let (conn, address) = self.world.dials.remove(0);
         (self.open, self.notified, self.error) = (Some(conn), None, None);
@@ -161,7 +161,7 @@ impl Bench {
     }
 }
 
-/// What a dial leads to.
+/// The result of a dial.
 #[derive(Clone, Debug, PartialEq)]
 struct Cells {
     result: String,
@@ -171,7 +171,7 @@ struct Cells {
     known_after: &'static str,
 }
 
-/// Connects to `server`, and then once more to one that knows everything.
+/// Connects to `server`, and then to a server that accepts everything.
 fn run(mode: Mode, protocol: Protocol, server: Server) -> Cells {
     let mut bench = match Bench::new(mode, protocol) {
         Err(error) => {
@@ -226,7 +226,7 @@ fn error_in_short(error: &ConnectError) -> String {
     }
 }
 
-/// The cells of the specified table, as far as it says something.
+/// The cells that the specified table has.
 fn check(mode: Mode, protocol: Protocol, server: Server, cells: &Cells) {
     let Server { hello, opt_in, dies } = server;
     let is_error = cells.result.starts_with("error");
@@ -264,7 +264,7 @@ fn check(mode: Mode, protocol: Protocol, server: Server, cells: &Cells) {
             assert_eq!(cells.known_after, "refused", "{row}");
         }
         (_, "proto 3", _, _) => assert!(is_error, "{row}"),
-        // Neither a proof of RESP3 nor of an old server.
+        // It proves neither RESP3 nor an old server.
         _ => assert!(is_error && cells.known == "unknown", "{row}"),
     }
 }

@@ -1,4 +1,4 @@
-//! What a client does in each state of its life.
+//! The table of what a client does in each state.
 
 use super::*;
 use crate::tests::{Table, accepted_handshake, cell};
@@ -38,7 +38,7 @@ fn in_state(name: &str) -> (World, Option<RequestId>) {
     (world, request)
 }
 
-/// What is to be done, by name: observers' events left out.
+/// The names of the pending actions, without events.
 fn decisions(client: &mut Client) -> Vec<String> {
     let name = |action: Action| match action {
         Action::Emit(_) => None,
@@ -66,7 +66,7 @@ fn take_dial(world: &mut World) -> Option<(ConnId, Peer)> {
     world.dials.pop()
 }
 
-/// `None`: it cannot happen in that state.
+/// `None` if the fact cannot happen in that state.
 type Fact = fn(&mut World, Option<RequestId>) -> Option<&'static str>;
 
 const NOTHING: Option<&str> = Some("");

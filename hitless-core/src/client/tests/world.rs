@@ -11,7 +11,7 @@ pub(super) struct World {
     pub(super) now: Instant,
     pub(super) lookups: Vec<ConnId>,
     pub(super) dials: Vec<(ConnId, Peer)>,
-    /// Connections on which something waits to be written.
+    /// Connections that have something to write.
     pub(super) flushes: BTreeSet<ConnId>,
     /// Requests written and not answered, per connection.
     pub(super) pending: BTreeMap<ConnId, Vec<Bytes>>,

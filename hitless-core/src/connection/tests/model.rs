@@ -1,13 +1,13 @@
-//! What a connection does, as plainly as can be: one list of requests in the order of their acceptance, looked through
-//! from the start for every answer. The pipeline and the connection as a whole are compared with it after each step.
+//! A naive model of a connection: one list of requests in the order of their acceptance, which is searched from the
+//! start for every answer. Tests compare the pipeline and the whole connection with it after each step.
 
 use proptest::prelude::*;
 
 use super::*;
 
-/// The most that one call of `transmit` begins with.
+/// One call of `transmit` begins no request after this many bytes.
 const TAKE: usize = 64 * 1024;
-/// A payload of which two do not fit into one call.
+/// Two payloads of this size do not fit into one call.
 const LARGE: usize = 40 * 1024;
 const CONFIGURED: u64 = 3;
 
@@ -19,7 +19,7 @@ struct Item {
     payload: Bytes,
     left: u32,
     got: Vec<Frame>,
-    /// Nobody waits for it any more, its replies are still to come.
+    /// It was cancelled or has timed out, and its replies are still to come.
     given_up: bool,
     is_written: bool,
     /// A window was closed while it was under way.
@@ -31,7 +31,7 @@ struct Item {
     replay: Replay,
 }
 
-/// What is asked for, before it is accepted.
+/// A request before it is accepted.
 #[derive(Clone, Debug)]
 struct Wish {
     replies: u32,
@@ -115,7 +115,7 @@ impl Fifo {
         bytes
     }
 
-    /// `None`: nobody waits for a reply. Otherwise the request that it completes, if it does and somebody waits for it.
+    /// `None` if no reply is awaited. Otherwise the request that the reply completes, unless it was cancelled.
     fn reply(&mut self, frame: Frame) -> Option<Option<Item>> {
         let front = self.items.first_mut().filter(|item| item.is_written)?;
         front.left -= 1;
@@ -209,7 +209,7 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 proptest! {
-    /// Whatever is written, given up, late or relaxed, each reply is that of the oldest request that was written.
+    /// Whatever is written, cancelled, late or relaxed, each reply belongs to the oldest request that was written.
     /// INV-02, INV-08, INV-12
     #[test]
     fn the_pipeline_is_a_list_in_order(steps in prop::collection::vec(step(), 0..80)) {
@@ -285,7 +285,7 @@ proptest! {
 
 // ---- the connection as a whole ----
 
-/// What a connection is expected to say.
+/// An event that a connection must have.
 #[derive(Clone, Debug, PartialEq)]
 enum Said {
     Replied(u32, Vec<Frame>),
@@ -333,7 +333,7 @@ struct Model {
     fifo: Fifo,
     state: State,
     relaxed: Option<u64>,
-    /// When timeouts were counted since anything was heard.
+    /// When timeouts were counted since the last byte.
     silent_at: Vec<u64>,
     said: Vec<Said>,
 }
@@ -453,7 +453,7 @@ fn fact() -> impl Strategy<Value = Fact> {
 }
 
 proptest! {
-    /// Everything that a connection says is what a plain list would say, in the same order. INV-01, INV-02, INV-05,
+    /// A connection has the same events as a plain list, in the same order. INV-01, INV-02, INV-05,
     /// INV-08, INV-12, RULE-31, RULE-65
     #[test]
     fn a_connection_says_what_the_list_says(facts in prop::collection::vec(fact(), 0..80)) {

@@ -1,4 +1,4 @@
-//! What a connection does in each state.
+//! The table of what a connection does in each state.
 
 use super::*;
 use crate::tests::{Table, cell};
@@ -48,7 +48,7 @@ fn state(connection: &Connection) -> &'static str {
     }]
 }
 
-/// What was said, without whom it is about.
+/// The events, without the requests that they concern.
 fn words(connection: &mut Connection) -> Vec<String> {
     let word = |event: ConnectionEvent| match event {
         ConnectionEvent::Completed { outcome: Ok(_), .. } => "`Completed`".to_owned(),

@@ -7,11 +7,11 @@ use std::time::Instant;
 use super::{NotificationHook, Observed};
 use crate::event::{Event, Level};
 
-/// One line of a log. It contains no payload, key or password.
+/// One line of a log, without payloads, keys and passwords.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct LogLine {
-    /// How much it matters.
+    /// Its level.
     pub level: Level,
     /// The event's [name](Event::name), or `log.missed`.
     pub name: &'static str,
@@ -25,10 +25,10 @@ impl fmt::Display for LogLine {
     }
 }
 
-/// Hands each event that matters enough to a function, as a line of text.
+/// Hands each event that is important enough for its level to a function, as a line of text.
 ///
-/// How much is enough says the [`log_level`](crate::config::maintenance::ConfigBuilder::log_level) of the client's
-/// maintenance settings, unless [`level`](Self::level) says it.
+/// The level is the [`log_level`](crate::config::maintenance::ConfigBuilder::log_level) of the client's maintenance
+/// settings, unless [`level`](Self::level) sets another.
 ///
 /// ```
 /// use hitless_core::driver::LoggingHook;
@@ -48,7 +48,7 @@ impl<S: Fn(LogLine) + Send + Sync + 'static> LoggingHook<S> {
         Self { sink, level: None, configured: AtomicU8::new(Level::default() as u8) }
     }
 
-    /// Lets through what matters as much as `level`, whatever the client's settings say.
+    /// Lets events of `level` and more important ones through, whatever the client's settings say.
     #[must_use]
     pub fn level(mut self, level: Level) -> Self {
         self.level = Some(level);

@@ -1,4 +1,4 @@
-//! Figures of one client or several, for whatever exports them.
+//! Figures of one client or several, for an exporter.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -8,9 +8,9 @@ use crate::observe::{Handling, MetricsSnapshot};
 
 /// Counts, durations and gauges of every client that it is added to, summed up.
 ///
-/// Nothing is counted on the side: counters come from the client's events, gauges from its state at the moment of the
-/// [`snapshot`](Self::snapshot), so they return to zero by themselves. A clone is another handle to the same figures: add
-/// one, keep one.
+/// Counters come from the client's events. Gauges come from its state at the moment of the
+/// [`snapshot`](Self::snapshot), so that they return to zero by themselves. A clone is another handle to the same
+/// figures: add one, keep one.
 ///
 /// ```
 /// use hitless_core::driver::MetricsHook;
@@ -29,7 +29,7 @@ pub struct MetricsHook {
 #[derive(Debug, Default)]
 struct Figures {
     clients: Vec<Observed>,
-    /// What clients that are gone have counted.
+    /// The counters of clients that are gone.
     past: MetricsSnapshot,
     handling: Handling,
 }
@@ -41,8 +41,8 @@ impl MetricsHook {
         Self::default()
     }
 
-    /// The figures at this moment. Counters begin with the beginning of each client, not with the adding of the hook;
-    /// the durations of hooks and notifications begin with that.
+    /// The figures at this moment. Counters start when each client starts; the durations of hooks and notifications start
+    /// when the hook is added.
     #[must_use]
     pub fn snapshot(&self) -> MetricsSnapshot {
         let figures = self.lock();
@@ -69,7 +69,7 @@ impl NotificationHook for MetricsHook {
     fn attached(&self, client: Observed) {
         let mut figures = self.lock();
         let Figures { clients, past, .. } = &mut *figures;
-        // Those that are gone count no further: their sum is enough.
+        // Clients that are gone count no further: their sum is enough.
         clients.retain(|known| {
             let is_gone = known.is_gone();
             if is_gone {

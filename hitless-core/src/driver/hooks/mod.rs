@@ -1,8 +1,8 @@
-//! Hooks: what an application runs before and after each notification, and whenever something happens.
+//! Hooks: code that an application runs before and after each notification, and for each event.
 //!
-//! They run on a task of their own, never under a lock and never on the path of a reply. A hook that panics is caught, one
-//! that hangs is left alone after [`HOOK_LIMIT`]; both are counted ([`HookFailures`]), and the client goes on as if the
-//! hook had said nothing.
+//! Hooks run on their own task, never under a lock and never on the path of a reply. The client catches a panic of a
+//! hook, and goes on without a hook that hangs after [`HOOK_LIMIT`]. It counts both ([`HookFailures`]), and treats them
+//! as [`Verdict::Continue`].
 
 mod logging;
 mod metrics;
@@ -34,9 +34,9 @@ use crate::review::{Handled, REVIEW_LIMIT, Verdict};
 /// [`Verdict::Continue`]. A MOVING waits for its hooks for no more than a quarter of its grace.
 pub const HOOK_LIMIT: Duration = REVIEW_LIMIT;
 
-/// Something that an application runs around each maintenance notification.
+/// Code that an application runs around each maintenance notification.
 ///
-/// Hooks are called in the order in which they were added. The handshake is invisible to them, but for the
+/// The client calls hooks in the order in which they were added. They do not see the handshake, but for the
 /// notifications that servers send during it. A hook must not hold a [`Client`](super::Client) that it is added to: the
 /// client would never end.
 ///
@@ -58,10 +58,11 @@ pub const HOOK_LIMIT: Duration = REVIEW_LIMIT;
 /// }
 /// ```
 pub trait NotificationHook: Send + Sync + 'static {
-    /// Called before a notification takes effect; its window is open by now. May change it or stop it; after a veto the
-    /// hooks behind this one are not asked any more, but see the result.
+    /// Called before a notification takes effect, when its window is open already. The verdict may change the
+    /// notification or stop it. After a veto the client does not ask the hooks behind this one; they still see the
+    /// result.
     ///
-    /// For a notification that changes nothing anyhow (a copy of a known one), the verdict is without effect.
+    /// The verdict on a notification that changes nothing, such as a copy of a known one, has no effect.
     fn pre_hook(
         &self,
         context: &HookContext,
@@ -71,7 +72,7 @@ pub trait NotificationHook: Send + Sync + 'static {
         ready(Verdict::Continue)
     }
 
-    /// Called when it is decided what becomes of a notification: as it came, or as a hook has changed it.
+    /// Called when a notification has been handled. `notification` is as it came, or as a hook has changed it.
     fn post_hook(
         &self,
         context: &HookContext,
@@ -88,7 +89,7 @@ pub trait NotificationHook: Send + Sync + 'static {
         let _ = (at, event);
     }
 
-    /// Called instead of [`on_event`](Self::on_event) for `count` events: the hooks were too slow to see them. Raise
+    /// Called instead of [`on_event`](Self::on_event) for `count` events that the hooks were too slow to see. Raise
     /// `event_capacity`.
     fn on_missed(&self, at: Instant, count: u64) {
         let _ = (at, count);
@@ -135,7 +136,7 @@ impl<H: NotificationHook> NotificationHook for Arc<H> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct HookId(u64);
 
-/// Where a notification came from.
+/// The origin of a notification.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct HookContext {
@@ -150,23 +151,23 @@ pub struct HookContext {
     pub conn: ConnId,
     /// The address of that connection.
     pub peer: Option<Peer>,
-    /// Whether that connection was waiting for something: a subscriber's, or one with a blocking command in flight.
+    /// True if that connection is a subscriber's, or has a blocking command in flight.
     pub is_blocking: bool,
     /// The push as it came.
     pub frame: Frame,
 }
 
-/// What became of a notification.
+/// The result of handling a notification.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct HookResult {
-    /// What the client did with it.
+    /// What the client has done with it.
     pub handled: Handled,
-    /// Since its arrival, the time of the hooks included.
+    /// The time since its arrival, with that of the hooks.
     pub took: Duration,
 }
 
-/// A look at a client that does not keep it alive.
+/// A view of a client that does not keep it alive.
 #[derive(Clone)]
 pub struct Observed {
     metrics: Arc<Mutex<Metrics>>,
@@ -175,7 +176,7 @@ pub struct Observed {
     log_level: Level,
 }
 
-/// Hooks that wait for their client.
+/// Hooks of a client that is still being built.
 #[derive(Default)]
 pub(super) struct Hooks(pub(super) Vec<Arc<dyn ErasedHook>>);
 
@@ -200,13 +201,13 @@ impl Observed {
         Self { metrics, failures, live, log_level }
     }
 
-    /// What happened so far, from the client's beginning.
+    /// The figures from the client's beginning until now.
     #[must_use]
     pub fn metrics(&self) -> Metrics {
         self.metrics.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// What is going on now: nothing once the client has terminated.
+    /// The state now: all zero once the client has terminated.
     #[must_use]
     pub fn stats(&self) -> Stats {
         self.live.upgrade().map(|live| live.live_stats()).unwrap_or_default()
@@ -218,7 +219,7 @@ impl Observed {
         self.failures.snapshot()
     }
 
-    /// What the client's configuration wants logged.
+    /// The log level of the client's configuration.
     #[must_use]
     pub fn log_level(&self) -> Level {
         self.log_level

@@ -31,7 +31,7 @@ pub(in crate::driver) trait ErasedHook: Send + Sync {
 }
 
 impl<H: NotificationHook> ErasedHook for H {
-    // The hook is called when the future is polled, not before: where its panics are caught.
+    // The hook is called when the future is polled, because its panics are caught there.
     fn pre<'a>(&'a self, context: &'a HookContext, notification: &'a Notification) -> Boxed<'a, Verdict> {
         Box::pin(async move { self.pre_hook(context, notification).await })
     }
@@ -58,7 +58,7 @@ impl<H: NotificationHook> ErasedHook for H {
     }
 }
 
-/// The hooks in their order. Its lock is held for as long as it takes to copy a reference.
+/// The hooks in their order. The lock is held only to copy a reference.
 #[derive(Default)]
 pub(in crate::driver) struct Registry {
     entries: Mutex<Entries>,
@@ -68,7 +68,7 @@ pub(in crate::driver) struct Registry {
 #[derive(Default)]
 struct Entries {
     next: u64,
-    /// Copied when it changes: whoever runs hooks goes on with those that there were.
+    /// Copied when it changes, so that a task that runs hooks goes on with the same ones.
     hooks: Arc<Vec<Entry>>,
 }
 
@@ -98,7 +98,7 @@ impl Registry {
         let is_removed = hooks.len() < before;
         let old = std::mem::replace(&mut entries.hooks, Arc::new(hooks));
         drop(entries);
-        // The hook's own code may run when it is dropped.
+        // Dropping a hook may run its code, so the lock is released before.
         drop(old);
         is_removed
     }
@@ -135,7 +135,7 @@ impl fmt::Debug for Registry {
     }
 }
 
-/// What hooks did wrong, counted.
+/// Counts the panics and timeouts of hooks.
 #[derive(Debug, Default)]
 pub(in crate::driver) struct Failures {
     panics: AtomicU64,

@@ -1,7 +1,8 @@
 //! The task that runs the hooks of one client.
 //!
-//! The hooks of one notification run one after the other, in their order; those of different notifications side by side,
-//! begun in the order of their arrival. So a slow hook delays nothing but its own notification, and only for a while.
+//! The hooks of one notification run one after the other, in their order. Different notifications are handled side by
+//! side, begun in the order of their arrival. So a slow hook delays only its own notification, and only until its
+//! limit.
 
 use std::future::Future;
 use std::pin::{Pin, pin};
@@ -23,29 +24,29 @@ use crate::ids::ReviewId;
 use crate::notification::Notification;
 use crate::review::{Handled, Verdict};
 
-/// What the machine waits beyond the time of all hooks: the hooks' own limits strike first.
+/// How much longer the machine waits than all hooks may take, so that the limits of the hooks come first.
 const SPARE: Duration = Duration::from_millis(250);
-/// Events shown in one poll before other tasks get their turn.
+/// How many events one poll shows before other tasks run.
 const EVENTS_PER_POLL: usize = 64;
 
-/// How long the machine waits for a verdict of `hooks` hooks.
+/// How long the machine waits for the verdict of so many hooks.
 pub(in crate::driver) fn review_limit(hooks: usize) -> Option<Duration> {
     let hooks = u32::try_from(hooks).unwrap_or(u32::MAX);
     (hooks > 0).then(|| HOOK_LIMIT.saturating_mul(hooks).saturating_add(SPARE))
 }
 
-/// A notification for the hooks.
+/// A review that waits for the task of the hooks.
 pub(in crate::driver) struct QueuedReview {
     pub(in crate::driver) review: Box<Review>,
     pub(in crate::driver) arrived_at: Instant,
-    /// What became of it.
+    /// Gets what the machine has done with the notification.
     pub(in crate::driver) handled: Arc<Waiter<Handled>>,
 }
 
 /// Starts the task. It ends with the last of `events`.
 pub(in crate::driver) fn spawn<R: Runtime>(shared: &Arc<Shared<R>>, events: Events) {
     let signals = Arc::clone(&shared.hook_signals);
-    // If it is dropped, the machine goes on by itself when the time of a review is over.
+    // If the task is dropped, the machine goes on when the time of a review is over.
     let guard = TaskGuard::new(shared, &signals, Unfinished::Nothing);
     shared.runtime.spawn(async move {
         let mut task = HookTask { guard, events, running: Vec::new() };
@@ -55,10 +56,9 @@ pub(in crate::driver) fn spawn<R: Runtime>(shared: &Arc<Shared<R>>, events: Even
 
 struct HookTask<R: Runtime> {
     events: Events,
-    /// Hooks of notifications that have not come to their end. Not more than the machine has reviews, and those whose
-    /// `post_hook` is running.
+    /// Notifications whose hooks run: at most the reviews of the machine, and those in their `post_hook`.
     running: Vec<Pin<Box<dyn Future<Output = ()> + Send>>>,
-    // Dropped last, when nothing of the task is left.
+    // The last field, so that it is dropped when nothing of the task is left.
     guard: TaskGuard<R>,
 }
 
@@ -132,8 +132,8 @@ fn context_of<R: Runtime>(shared: &Shared<R>, review: Review) -> (ReviewId, Hook
     (id, context, notification)
 }
 
-/// Asks one hook after the other. Also says what the notification has become, and what the machine did with it if it
-/// did not wait.
+/// Asks one hook after the other. Returns the verdict, the notification as the hooks have left it, and what the machine
+/// has done with it if the machine did not wait.
 async fn ask<R: Runtime>(
     shared: &Shared<R>,
     context: &HookContext,
@@ -169,7 +169,7 @@ enum Limited<T> {
     Handled(Handled),
 }
 
-/// Runs one hook for as long as it may take.
+/// Runs one hook until its limit.
 async fn limited<R: Runtime, T>(
     shared: &Shared<R>,
     future: impl Future<Output = T>,

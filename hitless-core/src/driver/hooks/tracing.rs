@@ -7,7 +7,7 @@ use tracing::event;
 use crate::driver::observer::Missed;
 use crate::event::{Event, Level};
 
-/// Shows what matters as much as `limit`.
+/// Shows events of the level `limit` and more important ones.
 pub(super) fn show(limit: Level, now: Instant, event: &Result<Event, Missed>) {
     match event {
         Ok(event) if event.level() <= limit => emit(now, event),
