@@ -7,7 +7,7 @@ mod table;
 mod targets;
 mod times;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
 use proptest::prelude::*;
@@ -770,7 +770,7 @@ fn the_breaker_spares_a_dead_target_and_recovers() {
 
 #[derive(Clone, Debug)]
 enum Fact {
-    Open,
+    Open(Role),
     Connect(usize),
     Ready(usize),
     Fail(usize),
@@ -780,13 +780,15 @@ enum Fact {
     Drained(usize),
     Closed(usize),
     Release(usize),
+    Switched(usize),
     Pass(u64),
 }
 
 fn fact() -> impl Strategy<Value = Fact> {
     let any = || 0..24_usize;
     prop_oneof![
-        3 => Just(Fact::Open),
+        2 => Just(Fact::Open(Role::Shared)),
+        2 => Just(Fact::Open(Role::Held)),
         4 => any().prop_map(Fact::Connect),
         4 => any().prop_map(Fact::Ready),
         1 => any().prop_map(Fact::Fail),
@@ -797,6 +799,7 @@ fn fact() -> impl Strategy<Value = Fact> {
         1 => any().prop_map(Fact::Drained),
         1 => any().prop_map(Fact::Closed),
         1 => any().prop_map(Fact::Release),
+        2 => any().prop_map(Fact::Switched),
         2 => (0..8000_u64).prop_map(Fact::Pass),
     ]
 }
@@ -808,14 +811,13 @@ proptest! {
     fn any_facts_in_any_order_keep_the_invariants(facts in prop::collection::vec(fact(), 0..120)) {
         let mut world = World::new("127.0.0.1:1", 6);
         let mut conns: Vec<ConnId> = Vec::new();
+        let mut told_lost = BTreeSet::new();
         for fact in facts {
             let nth = |at: usize| conns.get(at).copied().unwrap_or_else(|| ConnId::from_parts(at as u32, 9));
             let now = world.now;
             match fact {
-                Fact::Open if conns.len() < 20 => {
-                    conns.push(world.coordinator.open(now, Role::Shared));
-                }
-                Fact::Open => {}
+                Fact::Open(role) if conns.len() < 20 => conns.push(world.coordinator.open(now, role)),
+                Fact::Open(_) => {}
                 Fact::Connect(at) => world.coordinator.handle_connected(now, nth(at), peer(1 + at as u16 % 3)),
                 Fact::Ready(at) => world.coordinator.handle_ready(now, nth(at), OptIn::Accepted),
                 Fact::Fail(at) => world.coordinator.handle_dial_failed(now, nth(at), ConnectError::Retiring),
@@ -828,6 +830,7 @@ proptest! {
                 Fact::Drained(at) => world.coordinator.handle_drained(now, nth(at)),
                 Fact::Closed(at) => world.coordinator.handle_closed(now, nth(at), CloseCause::ByServer),
                 Fact::Release(at) => world.coordinator.release(now, nth(at)),
+                Fact::Switched(at) => world.coordinator.handle_switched(now, nth(at)),
                 Fact::Pass(millis) => {
                     let until = now + Duration::from_millis(millis);
                     while world.next_timeout(until) {}
@@ -841,6 +844,13 @@ proptest! {
             let stats = world.coordinator.stats();
             prop_assert!(stats.handoffs_working <= 2, "{stats:?}");
             prop_assert!(stats.handoffs_queued <= 6, "{stats:?}");
+            for (lost, replacement) in world.lost.drain(..) {
+                prop_assert!(told_lost.insert(lost), "{lost} is lost twice");
+                if let Replacement::Ready(to) = replacement {
+                    prop_assert!(world.successors.iter().any(|(from, offered, _)| (*from, *offered) == (lost, to)));
+                    prop_assert!(world.coordinator.peer(to).is_some(), "{to} is gone as well");
+                }
+            }
         }
         for conn in conns {
             world.coordinator.release(world.now, conn);
