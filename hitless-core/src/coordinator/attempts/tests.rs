@@ -424,7 +424,7 @@ impl Model {
 
     fn tell(&mut self, attempts: &mut Attempts, fact: Fact, fresh: ConnId) {
         let now = at(self.now);
-        let nth = |nth: usize| self.live.get(nth).map_or(conn(999), |known| known.conn);
+        let nth = |nth: usize| self.live.get(nth).map_or_else(|| conn(999), |known| known.conn);
         match fact {
             Fact::Begin { replaces, limit, has_permit } => {
                 if replaces.is_some_and(|from| self.live.iter().any(|known| known.replaces == Some(from))) {
