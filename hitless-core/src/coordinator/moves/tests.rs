@@ -84,7 +84,7 @@ fn next_behind(moves: &mut Moves, millis: u64, behind: &[u32]) -> Option<Wanted>
     moves.poll_attempt(at(millis), is_behind)
 }
 
-/// Who the next attempt is for.
+/// The connection that the next attempt is made for.
 fn next(moves: &mut Moves, millis: u64) -> Option<ConnId> {
     next_behind(moves, millis, &[]).map(|wanted| wanted.from)
 }

@@ -1,5 +1,5 @@
 //! The coordinator against what is expected of it at the level of sets: which connections there are, which address is
-//! being retired, who must have left it, who may be dialled for. Every decision is checked when it is made.
+//! being retired, which of them must have left it, which may be dialled for. Every decision is checked when it is made.
 
 use super::*;
 
@@ -44,7 +44,7 @@ struct Announced {
     deadline: Instant,
     is_superseded: bool,
     has_landed: bool,
-    /// Whom handoffs were begun for, once for each dial.
+    /// The connections that handoffs were begun for, once for each dial.
     dialled: Vec<ConnId>,
     moved: u32,
     /// Those that the budget did not suffice for.
@@ -119,7 +119,7 @@ impl Model {
         self.announced.iter_mut().rev().find(|of| of.source == port && of.is_live(now))
     }
 
-    /// Whether who follows the moves with that id from `start` comes to `end`.
+    /// Whether a connection that follows the moves with that id from `start` comes to `end`.
     fn leads_to(&self, seq: u64, mut start: u16, end: u16) -> bool {
         for _ in 0..=self.announced.len() {
             let Some(of) = self.live(start).filter(|of| start != end && of.seq == seq) else {
@@ -204,7 +204,8 @@ impl Model {
             return self.land(conn);
         };
         let led_by = |from| self.announced.iter().rev().find(|of| of.dialled.contains(&from));
-        // Who is led there by a newer move need not leave again; whoever has not come back to his own source has arrived.
+        // A connection that a newer move has led there need not leave again; one that has not come back to its own source has
+        // arrived.
         let is_newer = replaces.and_then(led_by).is_some_and(|of| of.is_live(self.now) && of.seq > seq);
         let is_back = replaces.and_then(led_by).is_some_and(|of| of.source == port);
         self.coordinator.handle_connected(self.now, conn, peer(port));
@@ -325,7 +326,7 @@ impl Model {
         assert_eq!(self.said, expected);
     }
 
-    /// The newest one of a source counts, none counts twice, and who has arrived stays.
+    /// The newest one of a source counts, none counts twice, and a connection that has arrived stays.
     fn reason_to_ignore(&self, source: u16, seq: u64, target: u16) -> Option<Ignored> {
         if source == target {
             return Some(Ignored::AlreadyThere);
@@ -578,7 +579,7 @@ impl Model {
         assert_eq!(stats.moves, live.len());
     }
 
-    /// From here on every dial succeeds: whoever can leave a retiring address has left it when this returns.
+    /// From here on every dial succeeds: each connection that can leave a retiring address has left it when this returns.
     fn settle(&mut self) {
         let must_leave: Vec<(ConnId, Announced)> = self
             .established()
