@@ -150,6 +150,9 @@ pub enum ConnectError {
     /// It led to the very address that is being retired.
     #[error("the address is being retired")]
     Retiring,
+    /// The owner of the connection gave it up before it was ready.
+    #[error("given up by its owner")]
+    Released,
     /// The client was shut down first.
     #[error("the client was shut down")]
     ShutDown,
@@ -168,7 +171,8 @@ impl ConnectError {
             | Self::TimedOut(_)
             | Self::LostInHandshake(_)
             | Self::CircuitOpen
-            | Self::Retiring => true,
+            | Self::Retiring
+            | Self::Released => true,
         }
     }
 }

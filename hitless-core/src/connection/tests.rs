@@ -7,8 +7,10 @@ use std::num::NonZeroU32;
 use bytes::Bytes;
 
 use super::*;
+use crate::config::{Protocol, maintenance};
 use crate::endpoint::Endpoint;
 use crate::handshake::OptIn;
+use crate::mode::Mode;
 use crate::request::Request;
 use crate::tests::accepted_handshake;
 use crate::timer::epoch;
@@ -239,6 +241,34 @@ fn an_opt_in_waits_until_nothing_is_under_way() {
     connection.handle_frame(Frame::simple("OK"));
     connection.handle_frame(Frame::Integer(20));
     assert_eq!(said(&mut connection), ["1=10", "OptedIn(Accepted)", "2=20"]);
+}
+
+/// A connection that speaks RESP2 cannot be told of anything, and one that drains or is closed need not be.
+#[test]
+fn only_a_connection_that_serves_in_resp3_opts_in() {
+    type End = fn(&mut Connection);
+    let ends: [End; 2] = [Connection::drain, |connection| connection.handle_closed(CloseCause::ByServer)];
+    for end in ends {
+        let mut connection = ready();
+        end(&mut connection);
+        connection.opt_in(resp3_codec::cmd("ASK"));
+        assert!(transmit(&mut connection).is_empty() && !connection.has_unsent());
+    }
+
+    let maintenance = maintenance::Config::builder().mode(Mode::Disabled).build().unwrap();
+    let builder = Config::builder(Endpoint::parse("127.0.0.1", 6379).unwrap()).maintenance(maintenance);
+    let config = Arc::new(builder.protocol(Protocol::Resp2).build().unwrap());
+    let peer = Peer::from(SocketAddr::from(([127, 0, 0, 1], 6379)));
+    let mut connection = Connection::new(&config, Probe::Skip, &peer);
+    transmit(&mut connection);
+    for _ in 0..8 {
+        if !connection.is_serving() {
+            connection.handle_frame(Frame::simple("OK"));
+        }
+    }
+    assert!(connection.is_serving());
+    connection.opt_in(resp3_codec::cmd("ASK"));
+    assert!(transmit(&mut connection).is_empty());
 }
 
 #[test]

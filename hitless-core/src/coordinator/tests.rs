@@ -7,7 +7,7 @@ mod table;
 mod targets;
 mod times;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
 use proptest::prelude::*;
@@ -150,7 +150,7 @@ impl World {
         self.drain();
     }
 
-    /// Lets time pass to the next timeout, if it is not after `limit`. INV-12: a timeout leads to a later one.
+    /// Lets time pass to the next timeout, if it is not after `limit`. A timeout leads to a later one. INV-12
     fn next_timeout(&mut self, limit: Instant) -> bool {
         let Some(at) = self.coordinator.poll_timeout().filter(|at| *at <= limit) else { return false };
         self.now = self.now.max(at);
@@ -169,8 +169,8 @@ impl World {
     }
 }
 
-/// PITFALL-06, PITFALL-17, RULE-61, RULE-63, RULE-96: one scout, then the others through the workers, one dial each,
-/// told of it or not.
+/// One scout, then the others through the workers, one dial each, told of it or not. PITFALL-06, PITFALL-17, RULE-61, RULE-63,
+/// RULE-96
 #[test]
 fn a_move_takes_every_connection_of_its_source_with_one_dial_each() {
     let mut world = World::new("127.0.0.1:1", 10);
@@ -198,8 +198,7 @@ fn a_move_takes_every_connection_of_its_source_with_one_dial_each() {
     assert_eq!(world.coordinator.stats().connections, BTreeMap::from([(peer(2), 10)]));
 }
 
-/// INV-07, PITFALL-09, PITFALL-15, RULE-75: a dead target is tried again inside the budget, and the old connection
-/// stays.
+/// A dead target is tried again inside the budget, and the old connection stays. INV-07, PITFALL-09, PITFALL-15, RULE-75
 #[test]
 fn a_dead_target_is_retried_with_growing_pauses_and_then_left() {
     let mut world = World::new("127.0.0.1:1", 4);
@@ -240,7 +239,7 @@ fn a_target_that_comes_up_late_takes_all() {
     assert_eq!(world.cut_over.len(), 4);
 }
 
-/// INV-06, RULE-69: a connection that does not get empty is closed at the deadline, not before and not after.
+/// A connection that does not get empty is closed at the deadline, not before and not after. INV-06, RULE-69
 #[test]
 fn a_drain_ends_at_the_deadline() {
     let mut world = World::new("127.0.0.1:1", 1);
@@ -254,7 +253,7 @@ fn a_drain_ends_at_the_deadline() {
     assert_eq!(world.closed, [(conns[0], CloseCause::MoveDeadline)]);
 }
 
-/// INV-09, INV-10, PITFALL-16, RULE-57, RULE-59: repeated and older ones change nothing, a newer one takes over.
+/// Repeated and older ones change nothing, a newer one takes over. INV-09, INV-10, PITFALL-16, RULE-57, RULE-59
 #[test]
 fn the_newest_move_wins() {
     let mut world = World::new("127.0.0.1:1", 2);
@@ -274,7 +273,7 @@ fn the_newest_move_wins() {
     assert!(world.dials.is_empty(), "an old one is not obeyed again");
 }
 
-/// INV-09, INV-10, PITFALL-16, RULE-60: neither it nor an older one begins again.
+/// Neither a move that is over nor an older one begins again. INV-09, INV-10, PITFALL-16, RULE-60
 #[test]
 fn a_move_that_is_over_is_remembered() {
     let mut world = World::new("127.0.0.1:1", 1);
@@ -292,7 +291,7 @@ fn a_move_that_is_over_is_remembered() {
     assert!(world.dials.is_empty());
 }
 
-/// RULE-35: overlapping MOVINGs were seen to share their id: the target tells them apart, the later one counts.
+/// Overlapping MOVINGs were seen to share their id: the target tells them apart, the later one counts. RULE-35
 #[test]
 fn the_same_id_with_another_target_is_another_move() {
     let mut world = World::new("127.0.0.1:1", 1);
@@ -302,7 +301,7 @@ fn the_same_id_with_another_target_is_another_move() {
     assert_eq!(world.dials.iter().map(|(_, address, _)| address.clone()).collect::<Vec<_>>(), [peer(3)]);
 }
 
-/// PITFALL-27, PITFALL-33, RULE-81: being told again on arrival, or to move to where one is, moves nobody.
+/// Being told again on arrival, or to move to where one is, moves nobody. PITFALL-27, PITFALL-33, RULE-81
 #[test]
 fn no_loop_is_possible() {
     let mut world = World::new("127.0.0.1:1", 1);
@@ -315,7 +314,7 @@ fn no_loop_is_possible() {
     assert!(world.dials.is_empty());
 }
 
-/// PITFALL-27, RULE-81: being told again on arrival moves nobody, also where the target is a name.
+/// Being told again on arrival moves nobody, also where the target is a name. PITFALL-27, RULE-81
 #[test]
 fn no_loop_is_possible_by_way_of_a_name() {
     let mut world = World::new("127.0.0.1:1", 1);
@@ -332,7 +331,7 @@ fn no_loop_is_possible_by_way_of_a_name() {
     assert!(world.dials.is_empty() && world.lookups.len() == 1);
 }
 
-/// PITFALL-27, RULE-81: moves with one id that lead round in a circle: the last one counts, and everybody arrives.
+/// Moves with one id lead round in a circle: the last one counts, and all connections arrive. PITFALL-27, RULE-81
 #[test]
 fn no_loop_is_possible_by_way_of_moves_that_share_an_id() {
     let mut world = World::new("127.0.0.1:1", 3);
@@ -374,7 +373,7 @@ fn the_shortest_move_takes_a_connection_whose_predecessor_still_drains() {
     assert_eq!(world.cut_over[1].0, conn);
 }
 
-/// RULE-82
+/// Connections that are led back and forth by newer moves arrive each time. RULE-82
 #[test]
 fn there_and_back_again() {
     let mut world = World::new("127.0.0.1:1", 2);
@@ -383,7 +382,7 @@ fn there_and_back_again() {
         world.notify(conn, &moving(seq, 15 * SECOND, port));
         while world.answer_dials() > 0 {}
         world.finish_drains();
-        assert!(world.dials.is_empty(), "who has come back stays");
+        assert!(world.dials.is_empty(), "a connection that has come back stays");
         let (_, to) = *world.cut_over.last().unwrap();
         assert_eq!(world.coordinator.peer(to), Some(&peer(port)));
         conn = to;
@@ -391,8 +390,8 @@ fn there_and_back_again() {
     assert_eq!(world.cut_over.len(), 8);
 }
 
-/// INV-20: a connection moves on when the one whose place it has taken is gone, or half of its time is over: a slot does
-/// not fill up with connections that wait for their last replies.
+/// A connection moves on when the one whose place it has taken is gone, or half of its time is over: a slot does not fill up with
+/// connections that wait for their last replies. INV-20
 #[test]
 fn a_connection_moves_on_when_its_predecessor_has_drained() {
     for drained in [true, false] {
@@ -420,7 +419,7 @@ fn a_connection_moves_on_when_its_predecessor_has_drained() {
     }
 }
 
-/// INV-20: whoever is opened for a connection that was lost waits for the one that still drains in the same place.
+/// A connection that is opened for one that was lost waits for the one that still drains in the same place. INV-20
 #[test]
 fn a_replacement_of_a_lost_connection_waits_for_what_drains_in_its_place() {
     let mut world = World::new("127.0.0.1:1", 1);
@@ -438,10 +437,10 @@ fn a_replacement_of_a_lost_connection_waits_for_what_drains_in_its_place() {
     assert_eq!(world.cut_over[1].0, again);
 }
 
-/// INV-03: the target of a move retires before all have arrived, and says so in their handshakes: they arrive, and leave it
-/// again as those do that are there.
+/// The target of a move retires before all have arrived, and says so in their handshakes: they arrive, and leave it again with
+/// those that are there. INV-03
 #[test]
-fn who_is_led_to_a_node_that_retires_in_turn_moves_on() {
+fn a_connection_led_to_a_node_that_retires_in_turn_moves_on() {
     let mut world = World::new("127.0.0.1:1", 3);
     let conns = world.connected(3);
     world.notify(conns[0], &moving(1, 15 * SECOND, 2));
@@ -467,7 +466,7 @@ fn who_is_led_to_a_node_that_retires_in_turn_moves_on() {
     assert!(!world.events.iter().any(|event| matches!(event, Event::HandoffFailed { .. })));
 }
 
-/// INV-10: a newer move leads back by name, to a node that still says to its late joiners that it is moving.
+/// A newer move leads back by name, to a node that still says to its late joiners that it is moving. INV-10
 #[test]
 fn an_old_move_does_not_turn_away_what_a_newer_one_leads_there() {
     let mut world = World::new("127.0.0.1:1", 1);
@@ -505,7 +504,7 @@ fn nothing_is_dialled_for_a_connection_that_is_gone() {
     assert!(!world.events.iter().any(|event| matches!(event, Event::HandoffDialing { .. })));
 }
 
-/// PITFALL-17, RULE-62: new dials follow the move, and afterwards the name alone counts.
+/// New dials follow the move, and afterwards the name alone counts. PITFALL-17, RULE-62
 #[test]
 fn a_connection_that_is_opened_during_a_move_goes_to_the_target() {
     let mut world = World::new("127.0.0.1:1", 3);
@@ -522,7 +521,7 @@ fn a_connection_that_is_opened_during_a_move_goes_to_the_target() {
     assert_eq!(world.dials[0].1, peer(1));
 }
 
-/// PITFALL-05, PITFALL-29, RULE-78: without a target the name is looked up from half time on, until it leads elsewhere.
+/// Without a target the name is looked up from half time on, until it leads elsewhere. PITFALL-05, PITFALL-29, RULE-78
 #[test]
 fn without_a_target_the_name_is_watched() {
     let mut world = World::new("redis.example.com:1", 2);
@@ -558,8 +557,8 @@ fn without_a_target_the_name_is_watched() {
     assert!(world.coordinator.stats().connections.keys().any(|peer| peer.to_string() == "10.0.0.2:1"));
 }
 
-/// RULE-79, RULE-80: an address that never changes (a virtual one) is dialled once more, late; a MOVING right after the
-/// opt-in tells that it still leads to the retiring node.
+/// An address that never changes (a virtual one) is dialled once more, late; a MOVING right after the opt-in tells that it still
+/// leads to the retiring node. RULE-79, RULE-80
 #[test]
 fn a_virtual_address_gets_a_last_chance() {
     for leads_to_new_node in [true, false] {
@@ -580,13 +579,12 @@ fn a_virtual_address_gets_a_last_chance() {
         world.coordinator.handle_ready(world.now, to, OptIn::Accepted);
         world.drain();
         assert_eq!(world.cut_over.len(), usize::from(leads_to_new_node));
-        assert!(world.dials.is_empty(), "who has arrived at the same address stays there");
+        assert!(world.dials.is_empty(), "a connection that has arrived at the same address stays there");
         assert_eq!(world.closed.iter().any(|(closed, _)| *closed == to), !leads_to_new_node);
     }
 }
 
-/// PITFALL-29, PITFALL-33, RULE-79: however short the time, a move without a target is tried before the server closes,
-/// once.
+/// However short the time, a move without a target is tried before the server closes, once. PITFALL-29, PITFALL-33, RULE-79
 #[test]
 fn a_short_move_without_a_target_is_tried() {
     for millis in [1000, 2000, 3000, 60_000] {
@@ -605,8 +603,7 @@ fn a_short_move_without_a_target_is_tried() {
     }
 }
 
-/// PITFALL-21, RULE-14: the link dies at the opt-in; the next dial does without, at once, and its success is
-/// remembered.
+/// The link dies at the opt-in; the next dial does without, at once, and its success is remembered. PITFALL-21, RULE-14
 #[test]
 fn a_link_that_dies_at_the_opt_in_is_dialled_again_without() {
     let mut world = World::new("127.0.0.1:1", 1);
@@ -638,8 +635,7 @@ fn an_attempt_that_takes_too_long_is_given_up() {
     assert_eq!(world.failed, [Redial::AfterPause]);
 }
 
-/// PITFALL-07, PITFALL-28, RULE-37: windows open, close by their completion or by themselves, and a completion alone is
-/// silent.
+/// Windows open, close by their completion or by themselves, and a completion alone is silent. PITFALL-07, PITFALL-28, RULE-37
 #[test]
 fn windows_relax_and_end() {
     let mut world = World::new("127.0.0.1:1", 1);
@@ -677,7 +673,7 @@ fn a_successor_survives_its_predecessor() {
     assert_eq!(world.coordinator.stats().handoffs_working, 0);
 }
 
-/// RULE-63: the scout's own connection is lost: another one scouts.
+/// The scout's own connection is lost: another one scouts. RULE-63
 #[test]
 fn the_scout_is_replaced() {
     let mut world = World::new("127.0.0.1:1", 3);
@@ -691,7 +687,7 @@ fn the_scout_is_replaced() {
     assert_eq!(world.cut_over.len(), 2);
 }
 
-/// PITFALL-30, RULE-42: what is read after the server's FIN may be old: it opens nothing.
+/// What is read after the server's FIN may be old: it opens nothing. PITFALL-30, RULE-42
 #[test]
 fn an_announcement_behind_the_end_of_the_stream_opens_nothing() {
     let mut world = World::new("127.0.0.1:1", 1);
@@ -704,8 +700,7 @@ fn an_announcement_behind_the_end_of_the_stream_opens_nothing() {
     assert_eq!(world.coordinator.relaxed(world.now, Some(conn)), None);
 }
 
-/// PITFALL-42, RULE-76, RULE-77: after the close, the target, the name's other addresses and the same address are tried
-/// in turn.
+/// After the close, the target, the name's other addresses and the same address are tried in turn. PITFALL-42, RULE-76, RULE-77
 #[test]
 fn after_the_close_every_place_that_may_serve_is_tried() {
     let mut world = World::new("redis.example.com:1", 1);
@@ -733,8 +728,8 @@ fn after_the_close_every_place_that_may_serve_is_tried() {
     assert_eq!(world.coordinator.relaxed(world.now, None), None);
 }
 
-/// PITFALL-19, RULE-73: a target that keeps failing is spared for a while, but for the last attempt of each move; then
-/// it is tried again by itself.
+/// A target that keeps failing is spared for a while, but for the last attempt of each move; then it is tried again by itself.
+/// PITFALL-19, RULE-73
 #[test]
 fn the_breaker_spares_a_dead_target_and_recovers() {
     let breaker = crate::breaker::BreakerConfig { failures: 4, open_for: 60 * SECOND, half_open: 1 };
@@ -770,7 +765,7 @@ fn the_breaker_spares_a_dead_target_and_recovers() {
 
 #[derive(Clone, Debug)]
 enum Fact {
-    Open,
+    Open(Role),
     Connect(usize),
     Ready(usize),
     Fail(usize),
@@ -780,13 +775,15 @@ enum Fact {
     Drained(usize),
     Closed(usize),
     Release(usize),
+    Switched(usize),
     Pass(u64),
 }
 
 fn fact() -> impl Strategy<Value = Fact> {
     let any = || 0..24_usize;
     prop_oneof![
-        3 => Just(Fact::Open),
+        2 => Just(Fact::Open(Role::Shared)),
+        2 => Just(Fact::Open(Role::Held)),
         4 => any().prop_map(Fact::Connect),
         4 => any().prop_map(Fact::Ready),
         1 => any().prop_map(Fact::Fail),
@@ -797,25 +794,25 @@ fn fact() -> impl Strategy<Value = Fact> {
         1 => any().prop_map(Fact::Drained),
         1 => any().prop_map(Fact::Closed),
         1 => any().prop_map(Fact::Release),
+        2 => any().prop_map(Fact::Switched),
         2 => (0..8000_u64).prop_map(Fact::Pass),
     ]
 }
 
 proptest! {
-    /// INV-07, INV-11, INV-12, RULE-96: any facts in any order, those about unknown connections included: no panic, no
-    /// spin, no more dials than workers, and nothing left when everything has ended.
+    /// Any facts in any order, those about unknown connections included: no panic, no spin, no more dials than workers, and
+    /// nothing left when everything has ended. INV-07, INV-11, INV-12, RULE-96
     #[test]
     fn any_facts_in_any_order_keep_the_invariants(facts in prop::collection::vec(fact(), 0..120)) {
         let mut world = World::new("127.0.0.1:1", 6);
         let mut conns: Vec<ConnId> = Vec::new();
+        let mut told_lost = BTreeSet::new();
         for fact in facts {
             let nth = |at: usize| conns.get(at).copied().unwrap_or_else(|| ConnId::from_parts(at as u32, 9));
             let now = world.now;
             match fact {
-                Fact::Open if conns.len() < 20 => {
-                    conns.push(world.coordinator.open(now, Role::Shared));
-                }
-                Fact::Open => {}
+                Fact::Open(role) if conns.len() < 20 => conns.push(world.coordinator.open(now, role)),
+                Fact::Open(_) => {}
                 Fact::Connect(at) => world.coordinator.handle_connected(now, nth(at), peer(1 + at as u16 % 3)),
                 Fact::Ready(at) => world.coordinator.handle_ready(now, nth(at), OptIn::Accepted),
                 Fact::Fail(at) => world.coordinator.handle_dial_failed(now, nth(at), ConnectError::Retiring),
@@ -828,6 +825,7 @@ proptest! {
                 Fact::Drained(at) => world.coordinator.handle_drained(now, nth(at)),
                 Fact::Closed(at) => world.coordinator.handle_closed(now, nth(at), CloseCause::ByServer),
                 Fact::Release(at) => world.coordinator.release(now, nth(at)),
+                Fact::Switched(at) => world.coordinator.handle_switched(now, nth(at)),
                 Fact::Pass(millis) => {
                     let until = now + Duration::from_millis(millis);
                     while world.next_timeout(until) {}
@@ -841,6 +839,13 @@ proptest! {
             let stats = world.coordinator.stats();
             prop_assert!(stats.handoffs_working <= 2, "{stats:?}");
             prop_assert!(stats.handoffs_queued <= 6, "{stats:?}");
+            for (lost, replacement) in world.lost.drain(..) {
+                prop_assert!(told_lost.insert(lost), "{lost} is lost twice");
+                if let Replacement::Ready(to) = replacement {
+                    prop_assert!(world.successors.iter().any(|(from, offered, _)| (*from, *offered) == (lost, to)));
+                    prop_assert!(world.coordinator.peer(to).is_some(), "{to} is gone as well");
+                }
+            }
         }
         for conn in conns {
             world.coordinator.release(world.now, conn);

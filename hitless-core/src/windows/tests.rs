@@ -168,6 +168,31 @@ fn a_completion_closes_openers_of_its_kind_up_to_its_id_in_every_scope() {
     assert_eq!(left, [('b', migrating(5, &[])), ('b', failing_over), ('c', Cause::Handoff)]);
 }
 
+/// A completion looks at the scopes that have an opener's window, and at no other: with a window for each connection of a large
+/// pool it would look at all of them.
+#[test]
+fn only_scopes_of_openers_are_searched_for_what_a_completion_closes() {
+    let now = epoch();
+    let announced = |windows: &Windows<char>| windows.announced.iter().copied().collect::<String>();
+    let mut windows = Windows::new(LIMIT);
+    for scope in ['a', 'b', 'c'] {
+        assert!(windows.open(now, scope, Cause::Handoff, now + 90 * SECOND));
+    }
+    assert_eq!(announced(&windows), "");
+    windows.open(now, 'b', migrating(1, &[]), now + 5 * SECOND);
+    windows.open(now, 'c', migrating(2, &[]), now + 9 * SECOND);
+    assert_eq!(announced(&windows), "bc");
+    windows.expire(now + 5 * SECOND);
+    assert_eq!(announced(&windows), "c", "the handoff alone is left in b");
+    assert_eq!(migrated(&mut windows, now + 6 * SECOND, 1, &[]), []);
+    assert_eq!(announced(&windows), "c");
+    assert_eq!(migrated(&mut windows, now + 6 * SECOND, 2, &[]), [('c', migrating(2, &[]))]);
+    assert_eq!(announced(&windows), "");
+    windows.open(now + 6 * SECOND, 'a', migrating(3, &[]), now + 9 * SECOND);
+    windows.close(|_, cause| *cause != Cause::Handoff);
+    assert_eq!((announced(&windows), windows.len()), (String::new(), 3));
+}
+
 /// PITFALL-28, RULE-37
 #[test]
 fn a_completion_that_finds_nothing_is_silent() {

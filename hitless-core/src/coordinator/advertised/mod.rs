@@ -3,6 +3,8 @@
 
 #[cfg(feature = "explore")]
 mod fingerprint;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};

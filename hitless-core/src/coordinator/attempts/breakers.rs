@@ -66,6 +66,7 @@ mod tests {
         breakers.settle(now, &target(1), permit, AttemptEnd::Failure);
         assert!(breakers.try_acquire(now, &target(1)).is_err());
         assert!(breakers.try_acquire(now, &target(2)).is_ok());
+        assert!(breakers.try_acquire(now, &target(1)).is_err(), "there is room for both");
     }
 
     /// A breaker that gave way to a newer one forgets its failures, and late ends change nothing. INV-14

@@ -12,6 +12,8 @@
 mod breakers;
 #[cfg(feature = "explore")]
 mod fingerprint;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;

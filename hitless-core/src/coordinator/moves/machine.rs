@@ -191,7 +191,9 @@ impl Moves {
     /// others go on.
     pub(in super::super) fn handle_refused(&mut self, now: Instant, source: &Peer, from: ConnId) {
         let Some(a_move) = self.live.get_mut(source) else { return };
-        a_move.stay(from);
+        let Some(handoff) = a_move.stay(from) else { return };
+        let (error, attempt) = (ConnectError::Released, handoff.failed + 1);
+        self.emit(Event::HandoffFailed { from, error, attempt, retry_at: None });
         self.replace_scout(source, from);
         self.report_if_over(now, source);
     }

@@ -12,6 +12,8 @@ mod machine;
 mod one;
 mod queue;
 mod routes;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;

@@ -110,12 +110,12 @@ impl Move {
         }
     }
 
-    /// The handoff of `conn` is given up.
-    pub(super) fn stay(&mut self, conn: ConnId) {
-        if self.handoffs.remove(&conn).is_some() {
-            self.stayed += 1;
-            self.staying.insert(conn);
-        }
+    /// The handoff of `conn` is given up. Returns it, if there was one.
+    pub(super) fn stay(&mut self, conn: ConnId) -> Option<Handoff> {
+        let handoff = self.handoffs.remove(&conn)?;
+        self.stayed += 1;
+        self.staying.insert(conn);
+        Some(handoff)
     }
 
     /// `conn` is gone. Returns its handoff, if that was neither done nor given up.

@@ -2,6 +2,8 @@
 
 #[cfg(feature = "explore")]
 mod fingerprint;
+#[cfg(test)]
+mod tests;
 
 use std::time::{Duration, Instant};
 

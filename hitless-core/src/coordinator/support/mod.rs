@@ -2,6 +2,8 @@
 
 #[cfg(feature = "explore")]
 mod fingerprint;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

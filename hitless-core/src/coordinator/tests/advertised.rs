@@ -44,8 +44,8 @@ impl World {
     }
 }
 
-/// INV-03, RULE-40: one of two proxies is taken out of service with a MIGRATING and a MIGRATED alone. Its connections
-/// leave for the other, one behind the other; those of the other stay.
+/// One of two proxies is taken out of service with a MIGRATING and a MIGRATED alone. Its connections leave for the other, one
+/// behind the other; those of the other stay. INV-03, RULE-40
 #[test]
 fn connections_leave_an_address_that_is_no_longer_advertised() {
     for kind in [completion(2), Notification::FailedOver { seq: Seq(2), shards: Default::default() }] {
@@ -77,7 +77,7 @@ fn connections_leave_an_address_that_is_no_longer_advertised() {
     }
 }
 
-/// RULE-40: names follow late: the lookup is repeated for a while, and then it is good.
+/// Names follow late: the lookup is repeated for a while, and then it is good. RULE-40
 #[test]
 fn the_name_is_looked_up_for_a_while() {
     let mut world = World::new("localhost:1", 2);
@@ -100,8 +100,7 @@ fn the_name_is_looked_up_for_a_while() {
     assert!(last >= 13 * SECOND, "{last:?}");
 }
 
-/// PITFALL-28, RULE-41: a completion that closes nothing asks no name, and one behind a literal address has none to
-/// ask.
+/// A completion that closes nothing asks no name, and one behind a literal address has none to ask. PITFALL-28, RULE-41
 #[test]
 fn only_a_completion_of_ours_asks() {
     let mut world = World::new("localhost:1", 2);
@@ -116,8 +115,8 @@ fn only_a_completion_of_ours_asks() {
     assert!(world.lookups.is_empty());
 }
 
-/// RULE-40: an address to which a MOVING has led is not in the answers yet, because names follow late: nobody leaves it
-/// for that, and nobody leaves where there is nowhere to go.
+/// An address to which a MOVING has led is not in the answers yet, because names follow late: nobody leaves it for that, and
+/// nobody leaves where there is nowhere to go. RULE-40
 #[test]
 fn absence_alone_says_nothing() {
     let mut world = World::new("localhost:1", 1);
@@ -139,7 +138,7 @@ fn absence_alone_says_nothing() {
     assert!(world.withdrawn().is_empty());
 }
 
-/// INV-10: what the server announces comes before what was found out, whatever their ids.
+/// What the server announces comes before what was found out, whatever their ids. INV-10
 #[test]
 fn a_moving_takes_the_place_of_a_quiet_move() {
     let mut world = World::new("localhost:1", 2);

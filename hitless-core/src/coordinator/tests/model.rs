@@ -1,7 +1,5 @@
 //! The coordinator against what is expected of it at the level of sets: which connections there are, which address is
-//! being retired, who must have left it, who may be dialled for. Every decision is checked when it is made.
-
-use std::collections::BTreeSet;
+//! being retired, which of them must have left it, which may be dialled for. Every decision is checked when it is made.
 
 use super::*;
 
@@ -15,14 +13,21 @@ const HANDOFF_TIMEOUT: Duration = Duration::from_secs(15);
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum State {
     Dialing,
+    /// Ready, and at `until` it takes the place of its predecessor, whose owner has not switched.
+    AwaitsSwitch {
+        until: Instant,
+    },
     Serving,
-    Draining { until: Instant },
+    Draining {
+        until: Instant,
+    },
 }
 
 /// A connection and the port of its address.
 #[derive(Clone, Debug)]
 struct Member {
     port: u16,
+    role: Role,
     state: State,
     replaces: Option<ConnId>,
     /// When this attempt is over.
@@ -39,7 +44,7 @@ struct Announced {
     deadline: Instant,
     is_superseded: bool,
     has_landed: bool,
-    /// Whom handoffs were begun for, once for each dial.
+    /// The connections that handoffs were begun for, once for each dial.
     dialled: Vec<ConnId>,
     moved: u32,
     /// Those that the budget did not suffice for.
@@ -78,10 +83,14 @@ struct Model {
     announced: Vec<Announced>,
     /// When the next attempt for a connection may begin.
     pauses: BTreeMap<ConnId, Instant>,
-    /// What was said of moves since the last fact.
+    /// What each connection was dialled in the place of, also after its end.
+    lineage: BTreeMap<ConnId, ConnId>,
+    /// What was said of moves and of successors since the last fact.
     said: Vec<String>,
     /// Connections that ended since the last fact.
     ended: Vec<ConnId>,
+    /// Connections that were closed because their owners had not switched, until the loss is said.
+    overdue: Vec<(ConnId, ConnId)>,
 }
 
 impl Model {
@@ -93,8 +102,10 @@ impl Model {
             members: BTreeMap::new(),
             announced: Vec::new(),
             pauses: BTreeMap::new(),
+            lineage: BTreeMap::new(),
             said: Vec::new(),
             ended: Vec::new(),
+            overdue: Vec::new(),
         }
     }
 
@@ -108,7 +119,7 @@ impl Model {
         self.announced.iter_mut().rev().find(|of| of.source == port && of.is_live(now))
     }
 
-    /// Whether who follows the moves with that id from `start` comes to `end`.
+    /// Whether a connection that follows the moves with that id from `start` comes to `end`.
     fn leads_to(&self, seq: u64, mut start: u16, end: u16) -> bool {
         for _ in 0..=self.announced.len() {
             let Some(of) = self.live(start).filter(|of| start != end && of.seq == seq) else {
@@ -127,12 +138,42 @@ impl Model {
         self.members.values().filter(|it| it.state == State::Dialing && it.replaces.is_some())
     }
 
+    /// The connection that is ready in the place of `from` and not switched to.
+    fn successor(&self, from: ConnId) -> Option<ConnId> {
+        self.in_place_of(from, |state| matches!(state, State::AwaitsSwitch { .. }))
+    }
+
+    fn in_place_of(&self, from: ConnId, is_wanted: fn(State) -> bool) -> Option<ConnId> {
+        let of_from = |it: &Member| it.replaces == Some(from) && is_wanted(it.state);
+        self.members.iter().find(|(_, it)| of_from(it)).map(|(conn, _)| *conn)
+    }
+
+    /// Whether something drains whose place `conn` has taken.
+    fn has_predecessor(&self, conn: ConnId) -> bool {
+        let mut older = std::iter::successors(Some(conn), |conn| self.lineage.get(conn).copied()).skip(1);
+        older.any(|conn| self.members.contains_key(&conn))
+    }
+
+    /// What becomes of `conn` when it is ready, and what is said then.
+    fn arrival(&self, conn: ConnId) -> (State, String) {
+        let Member { role, replaces, .. } = self.members[&conn];
+        let Some(from) = replaces else { return (State::Serving, format!("serve: {conn}")) };
+        match self.members.get(&from) {
+            Some(old) if role == Role::Held => {
+                let until = self.live(old.port).unwrap().deadline;
+                (State::AwaitsSwitch { until }, format!("successor: {from} {to}", to = conn))
+            }
+            _ => (State::Serving, format!("cut over: {from} {to}", to = conn)),
+        }
+    }
+
     // ---- facts ----
 
-    fn open(&mut self) {
-        let conn = self.coordinator.open(self.now, Role::Shared);
+    fn open(&mut self, role: Role) {
+        let conn = self.coordinator.open(self.now, role);
         self.members.entry(conn).or_insert(Member {
             port: 0,
+            role,
             state: State::Dialing,
             replaces: None,
             until: None,
@@ -144,11 +185,16 @@ impl Model {
     fn land(&mut self, conn: ConnId) {
         let port = self.members[&conn].port;
         self.coordinator.handle_connected(self.now, conn, peer(port));
+        self.ready(conn);
+    }
+
+    fn ready(&mut self, conn: ConnId) {
+        let (state, expected) = self.arrival(conn);
+        self.members.get_mut(&conn).unwrap().state = state;
+        self.said.clear();
         self.coordinator.handle_ready(self.now, conn, OptIn::Accepted);
-        if let Some(member) = self.members.get_mut(&conn) {
-            member.state = State::Serving;
-        }
         self.obey();
+        assert!(self.said.contains(&expected), "{expected}: {:?}", self.said);
     }
 
     /// The server says in the handshake that its address is being retired, as it does to late joiners.
@@ -158,7 +204,8 @@ impl Model {
             return self.land(conn);
         };
         let led_by = |from| self.announced.iter().rev().find(|of| of.dialled.contains(&from));
-        // Who is led there by a newer move need not leave again; whoever has not come back to his own source has arrived.
+        // A connection that a newer move has led there need not leave again; one that has not come back to its own source has
+        // arrived.
         let is_newer = replaces.and_then(led_by).is_some_and(|of| of.is_live(self.now) && of.seq > seq);
         let is_back = replaces.and_then(led_by).is_some_and(|of| of.source == port);
         self.coordinator.handle_connected(self.now, conn, peer(port));
@@ -170,11 +217,11 @@ impl Model {
         if is_back && !is_newer {
             self.members.remove(&conn);
             self.ended.push(conn);
-        } else if let Some(member) = self.members.get_mut(&conn) {
-            member.state = State::Serving;
+            self.coordinator.handle_ready(self.now, conn, OptIn::Accepted);
+            self.obey();
+        } else {
+            self.ready(conn);
         }
-        self.coordinator.handle_ready(self.now, conn, OptIn::Accepted);
-        self.obey();
     }
 
     fn refuse(&mut self, conn: ConnId) {
@@ -185,11 +232,54 @@ impl Model {
         self.obey();
     }
 
+    /// The owner of a connection that served is told what there is in its place.
     fn lose(&mut self, conn: ConnId) {
-        self.members.remove(&conn);
+        let lost = self.members.remove(&conn).unwrap();
+        let dial = self.in_place_of(conn, |state| state == State::Dialing);
+        let replacement = match (self.successor(conn), dial) {
+            (Some(to), _) => Replacement::Ready(to),
+            (None, Some(to)) => Replacement::Dialing(to),
+            (None, None) => Replacement::Missing,
+        };
+        let is_told = lost.state == State::Serving;
+        let expected = Vec::from_iter(is_told.then(|| format!("lost: {conn} {replacement:?}")));
         self.ended.push(conn);
+        self.said.clear();
         self.coordinator.handle_closed(self.now, conn, CloseCause::ByServer);
         self.obey();
+        assert_eq!(self.said, expected);
+    }
+
+    /// An owner that gives a connection up wants nothing in its place, and keeps the old one if it gives up the new one.
+    fn release(&mut self, conn: ConnId) {
+        let released = self.members.remove(&conn).unwrap();
+        self.ended.push(conn);
+        if matches!(released.state, State::Dialing | State::AwaitsSwitch { .. })
+            && let Some(from) = released.replaces
+            && let Some(old) = self.members.get(&from).map(|it| it.port)
+        {
+            self.live_mut(old).unwrap().stay.insert(from);
+        }
+        self.said.clear();
+        self.coordinator.release(self.now, conn);
+        self.obey();
+        assert_eq!(self.said, [""; 0]);
+        if released.state == State::Serving {
+            let not_drained = |state| !matches!(state, State::Serving | State::Draining { .. });
+            assert_eq!(self.in_place_of(conn, not_drained), None, "a successor of {conn} is left");
+        }
+    }
+
+    fn switched(&mut self, from: ConnId) {
+        let successor = self.successor(from);
+        if let Some(to) = successor {
+            self.members.get_mut(&to).unwrap().state = State::Serving;
+        }
+        let expected = Vec::from_iter(successor.map(|to| format!("cut over: {from} {to}")));
+        self.said.clear();
+        self.coordinator.handle_switched(self.now, from);
+        self.obey();
+        assert_eq!(self.said, expected);
     }
 
     fn drained(&mut self, conn: ConnId) {
@@ -236,7 +326,7 @@ impl Model {
         assert_eq!(self.said, expected);
     }
 
-    /// The newest one of a source counts, none counts twice, and who has arrived stays.
+    /// The newest one of a source counts, none counts twice, and a connection that has arrived stays.
     fn reason_to_ignore(&self, source: u16, seq: u64, target: u16) -> Option<Ignored> {
         if source == target {
             return Some(Ignored::AlreadyThere);
@@ -290,9 +380,14 @@ impl Model {
                     self.members.remove(&conn);
                     self.ended.push(conn);
                 }
-                Directive::Serve { conn } => assert_eq!(self.members[&conn].replaces, None),
+                Directive::Serve { conn } => {
+                    assert_eq!(self.members[&conn].replaces, None);
+                    self.said.push(format!("serve: {conn}"));
+                }
+                Directive::Successor { from, to, until } => self.on_successor(from, to, until),
+                Directive::Lost { conn, replacement } => self.on_lost(conn, replacement),
                 Directive::Emit(event) => self.on_event(event),
-                Directive::Windows { .. } | Directive::Lost { .. } => {}
+                Directive::Windows { .. } => {}
                 other => panic!("{other:?}"),
             }
         }
@@ -311,7 +406,9 @@ impl Model {
                     && (away.is_some() || port == 1),
                 "{conn} is opened to {port} while 1 moves to {away:?}"
             );
-            self.members.insert(conn, Member { port, state: State::Dialing, replaces: None, until });
+            let opened = self.members.get_mut(&conn);
+            let opened = opened.unwrap_or_else(|| panic!("{conn} was not opened"));
+            (opened.port, opened.until) = (port, until);
             return;
         };
         let source = self.members.get(&from).unwrap_or_else(|| panic!("{from} is gone")).clone();
@@ -323,34 +420,73 @@ impl Model {
             self.members.iter().filter(|(_, it)| it.port == source.port).map(|(conn, _)| *conn).collect();
         let alone = self.handoff_dials().all(|it| !siblings.contains(&it.replaces.unwrap()));
         let now = self.now;
-        let predecessor = source.replaces.and_then(|old| self.members.get(&old)).is_some();
+        assert_eq!(self.successor(from), None, "a second successor of {from}");
+        let has_predecessor = self.has_predecessor(from);
+        self.lineage.insert(conn, from);
         let of = self.live_mut(source.port).unwrap_or_else(|| panic!("nothing retires {}", source.port));
         assert_eq!(port, of.target);
         assert!(of.has_landed || alone, "a second scout");
         assert!(now < of.budget_end(), "outside the budget");
-        assert!(!predecessor || now >= of.patience(), "a third socket in one slot");
+        assert!(!has_predecessor || now >= of.patience(), "a third socket in one slot");
         assert!(until.is_some_and(|until| until <= of.budget_end().min(now + HANDOFF_TIMEOUT)));
         of.dialled.push(from);
         assert!(of.dialled.iter().filter(|other| **other == from).count() <= ATTEMPTS);
-        self.members.insert(conn, Member { port, state: State::Dialing, replaces, until });
+        self.members.insert(conn, Member { port, role: source.role, state: State::Dialing, replaces, until });
+    }
+
+    fn on_successor(&mut self, from: ConnId, to: ConnId, until: Instant) {
+        let Member { role, state, replaces, .. } = self.members[&to];
+        assert_eq!((role, state, replaces), (Role::Held, State::AwaitsSwitch { until }, Some(from)));
+        assert_eq!(self.members[&from].state, State::Serving);
+        self.said.push(format!("successor: {from} {to}"));
+        self.on_arrival(from, to);
     }
 
     fn on_cut_over(&mut self, from: ConnId, to: ConnId) {
         let member = self.members[&to].clone();
         assert_eq!((member.state, member.replaces), (State::Serving, Some(from)));
+        self.said.push(format!("cut over: {from} {to}"));
+        let was_offered = member.role == Role::Held && self.members.contains_key(&from);
+        if !was_offered {
+            self.on_arrival(from, to);
+        }
         let now = self.now;
-        let source = self.announced.iter_mut().rev().find(|of| of.dialled.contains(&from)).unwrap();
-        source.has_landed = true;
+        let source = self.move_of(from);
         source.moved += 1;
-        let (seq, until) = (source.seq, source.deadline.max(now + RELAXED));
+        let until = source.deadline.max(now + RELAXED);
         if let Some(old) = self.members.get_mut(&from) {
             assert_eq!(old.state, State::Serving, "{from} is cut over twice");
             old.state = State::Draining { until };
         }
+    }
+
+    /// The move that `from` was dialled for last.
+    fn move_of(&mut self, from: ConnId) -> &mut Announced {
+        self.announced.iter_mut().rev().find(|of| of.dialled.contains(&from)).unwrap()
+    }
+
+    fn on_arrival(&mut self, from: ConnId, to: ConnId) {
+        let port = self.members[&to].port;
+        let source = self.move_of(from);
+        source.has_landed = true;
+        let seq = source.seq;
         // The address that a newer move leads to is in service again.
-        if let Some(older) = self.live_mut(member.port).filter(|of| of.seq < seq) {
+        if let Some(older) = self.live_mut(port).filter(|of| of.seq < seq) {
             older.is_superseded = true;
         }
+    }
+
+    /// Whether `conn` was to be lost is the fact's to check.
+    fn on_lost(&mut self, conn: ConnId, replacement: Replacement) {
+        assert!(self.ended.contains(&conn), "{conn} is there");
+        if let Some((_, to)) = self.overdue.extract_if(.., |(closed, _)| *closed == conn).next() {
+            assert_eq!(replacement, Replacement::Ready(to));
+        }
+        if let Replacement::Ready(to) = replacement {
+            self.move_of(conn).moved += 1;
+            self.members.get_mut(&to).unwrap().state = State::Serving;
+        }
+        self.said.push(format!("lost: {conn} {replacement:?}"));
     }
 
     fn on_close(&mut self, conn: ConnId, cause: CloseCause) {
@@ -361,8 +497,13 @@ impl Model {
         let is_due = |until: Instant| until <= self.now;
         match member.state {
             State::Draining { until } => assert_eq!(cause == CloseCause::MoveDeadline, is_due(until)),
-            State::Dialing => assert_eq!(cause, CloseCause::ByClient),
-            State::Serving => panic!("{conn} is closed while it serves"),
+            State::Dialing | State::AwaitsSwitch { .. } => assert_eq!(cause, CloseCause::ByClient),
+            State::Serving => {
+                let to = self.successor(conn).unwrap_or_else(|| panic!("{conn} is closed while it serves"));
+                let State::AwaitsSwitch { until } = self.members[&to].state else { unreachable!() };
+                assert_eq!((cause, is_due(until)), (CloseCause::MoveDeadline, true));
+                self.overdue.push((conn, to));
+            }
         }
     }
 
@@ -415,10 +556,17 @@ impl Model {
         let until = |it: &Member| match it.state {
             State::Dialing => it.until,
             State::Serving => None,
-            State::Draining { until } => Some(until),
+            State::AwaitsSwitch { until } | State::Draining { until } => Some(until),
         };
         let overdue = |it: &&Member| until(it).is_some_and(|until| until <= self.now);
         assert_eq!(self.members.values().find(overdue).map(|it| it.state), None, "beyond its time");
+        assert_eq!(self.overdue, [], "closed, and the loss is not said");
+        for it in self.members.values().filter(|it| matches!(it.state, State::AwaitsSwitch { .. })) {
+            let from = it.replaces.unwrap();
+            let old = self.members.get(&from).unwrap_or_else(|| panic!("the owner of {from} is awaited"));
+            let of = self.live(old.port).filter(|of| of.dialled.contains(&from));
+            assert!(old.state == State::Serving && of.is_some(), "nothing retires {from}");
+        }
         let stats = self.coordinator.stats();
         let mut connections: BTreeMap<Peer, u32> = BTreeMap::new();
         self.established().for_each(|(_, it)| *connections.entry(peer(it.port)).or_default() += 1);
@@ -431,7 +579,7 @@ impl Model {
         assert_eq!(stats.moves, live.len());
     }
 
-    /// From here on every dial succeeds: whoever can leave a retiring address has left it when this returns.
+    /// From here on every dial succeeds: each connection that can leave a retiring address has left it when this returns.
     fn settle(&mut self) {
         let must_leave: Vec<(ConnId, Announced)> = self
             .established()
@@ -454,6 +602,11 @@ impl Model {
                     hops += 1;
                 }
             }
+            // Of the others, the deadline decides.
+            let switching = |(_, it): (ConnId, &Member)| it.replaces.filter(|from| from.index() % 2 == 0);
+            for from in self.established().filter_map(switching).collect::<Vec<_>>() {
+                self.switched(from);
+            }
             assert!(hops < 500, "they go round in circles");
             let dialing = self.members.values().any(|it| it.state == State::Dialing);
             if !dialing && !self.next_timeout(end) {
@@ -472,11 +625,13 @@ impl Model {
 
 #[derive(Clone, Debug)]
 enum Fact {
-    Open,
+    Open(Role),
     Land(usize),
     LandTold(usize),
     Refuse(usize),
     Lose(usize),
+    Release(usize),
+    Switched(usize),
     Drained(usize),
     Moving { conn: usize, seq: u64, port: u16, grace: u64 },
     Pass(u64),
@@ -485,11 +640,14 @@ enum Fact {
 fn fact() -> impl Strategy<Value = Fact> {
     let nth = || 0..12_usize;
     prop_oneof![
-        3 => Just(Fact::Open),
+        2 => Just(Fact::Open(Role::Shared)),
+        2 => Just(Fact::Open(Role::Held)),
         8 => nth().prop_map(Fact::Land),
         2 => nth().prop_map(Fact::LandTold),
         3 => nth().prop_map(Fact::Refuse),
         1 => nth().prop_map(Fact::Lose),
+        1 => nth().prop_map(Fact::Release),
+        2 => nth().prop_map(Fact::Switched),
         1 => nth().prop_map(Fact::Drained),
         4 => (nth(), 0..6_u64, 1..4_u16, 1..30_u64)
             .prop_map(|(conn, seq, port, grace)| Fact::Moving { conn, seq, port, grace }),
@@ -497,43 +655,54 @@ fn fact() -> impl Strategy<Value = Fact> {
     ]
 }
 
+impl Model {
+    fn pick(&self, nth: usize, is_wanted: fn(&Member) -> bool) -> Option<ConnId> {
+        let all: Vec<ConnId> =
+            self.members.iter().filter(|(_, it)| is_wanted(it)).map(|(conn, _)| *conn).collect();
+        nth.checked_rem(all.len()).map(|at| all[at])
+    }
+
+    fn tell(&mut self, fact: Fact) {
+        let any = |_: &Member| true;
+        let dialing = |it: &Member| it.state == State::Dialing;
+        let established = |it: &Member| it.state != State::Dialing;
+        match fact {
+            Fact::Open(role) => {
+                let opened = self.members.values().filter(|it| it.replaces.is_none()).count();
+                if opened < POOL as usize {
+                    self.open(role);
+                }
+            }
+            Fact::Land(nth) => self.pick(nth, dialing).into_iter().for_each(|conn| self.land(conn)),
+            Fact::LandTold(nth) => self.pick(nth, dialing).into_iter().for_each(|conn| self.land_told(conn)),
+            Fact::Refuse(nth) => self.pick(nth, dialing).into_iter().for_each(|conn| self.refuse(conn)),
+            Fact::Lose(nth) => self.pick(nth, any).into_iter().for_each(|conn| self.lose(conn)),
+            Fact::Release(nth) => self.pick(nth, any).into_iter().for_each(|conn| self.release(conn)),
+            Fact::Switched(nth) => self.pick(nth, any).into_iter().for_each(|conn| self.switched(conn)),
+            Fact::Drained(nth) => self.pick(nth, established).into_iter().for_each(|conn| self.drained(conn)),
+            Fact::Moving { conn, seq, port, grace } => {
+                if let Some(conn) = self.pick(conn, established) {
+                    self.moving(conn, seq, port, Duration::from_secs(grace));
+                }
+            }
+            Fact::Pass(millis) => {
+                let until = self.now + Duration::from_millis(millis);
+                while self.next_timeout(until) {}
+                self.now = until;
+            }
+        }
+    }
+}
+
 proptest! {
-    /// INV-06, INV-07, INV-09, INV-10, INV-12, INV-20, PITFALL-27: every decision is one that the sets allow, and when nothing fails
-    /// any more, whoever can leave a retiring address leaves it.
+    /// Every decision is one that the sets allow, an owner is told what the sets say when it loses a connection, and when nothing
+    /// fails any more, each connection that can leave a retiring address leaves it. INV-06, INV-07, INV-09, INV-10, INV-12, INV-20,
+    /// PITFALL-27
     #[test]
     fn every_decision_agrees_with_plain_sets(facts in prop::collection::vec(fact(), 0..80)) {
         let mut model = Model::new();
         for fact in facts {
-            let pick = |nth: usize, wanted: fn(&Member) -> bool| {
-                let all: Vec<ConnId> =
-                    model.members.iter().filter(|(_, it)| wanted(it)).map(|(conn, _)| *conn).collect();
-                nth.checked_rem(all.len()).map(|at| all[at])
-            };
-            let dialing = |it: &Member| it.state == State::Dialing;
-            let established = |it: &Member| it.state != State::Dialing;
-            match fact {
-                Fact::Open => {
-                    let opened = model.members.values().filter(|it| it.replaces.is_none()).count();
-                    if opened < POOL as usize {
-                        model.open();
-                    }
-                }
-                Fact::Land(nth) => pick(nth, dialing).into_iter().for_each(|conn| model.land(conn)),
-                Fact::LandTold(nth) => pick(nth, dialing).into_iter().for_each(|conn| model.land_told(conn)),
-                Fact::Refuse(nth) => pick(nth, dialing).into_iter().for_each(|conn| model.refuse(conn)),
-                Fact::Lose(nth) => pick(nth, |_| true).into_iter().for_each(|conn| model.lose(conn)),
-                Fact::Drained(nth) => pick(nth, established).into_iter().for_each(|conn| model.drained(conn)),
-                Fact::Moving { conn, seq, port, grace } => {
-                    if let Some(conn) = pick(conn, established) {
-                        model.moving(conn, seq, port, Duration::from_secs(grace));
-                    }
-                }
-                Fact::Pass(millis) => {
-                    let until = model.now + Duration::from_millis(millis);
-                    while model.next_timeout(until) {}
-                    model.now = until;
-                }
-            }
+            model.tell(fact);
         }
         model.settle();
     }

@@ -4,7 +4,7 @@ use super::*;
 use crate::handshake::{HandshakeError, Stage};
 use crate::mode::Mode;
 
-/// INV-17, RULE-12, RULE-13
+/// Mode `enabled` takes no connection without notifications; mode `auto` does. INV-17, RULE-12, RULE-13
 #[test]
 fn in_the_mode_enabled_an_opt_in_that_is_not_accepted_is_a_failed_dial() {
     for (answer, redial) in [
@@ -51,8 +51,8 @@ fn refusal() -> OptIn {
     OptIn::of_error(b"ERR unknown subcommand 'MAINT_NOTIFICATIONS'.")
 }
 
-/// PITFALL-20, RULE-18, RULE-19: after a refusal one dial asks again, ten minutes later; when it is heard, those that
-/// did without ask as well, once.
+/// After a refusal one dial asks again, ten minutes later; when it is heard, those that did without ask as well, once.
+/// PITFALL-20, RULE-18, RULE-19
 #[test]
 fn when_the_server_has_learnt_it_all_connections_opt_in() {
     let mut world = World::new("127.0.0.1:1", 4);
@@ -73,15 +73,15 @@ fn when_the_server_has_learnt_it_all_connections_opt_in() {
     world.coordinator.handle_opt_in(world.now, first, OptIn::Accepted);
     world.drain();
     assert!(world.events.contains(&Event::OptedIn { conn: first, peer: peer(1) }));
-    assert_eq!(world.asked_again, [second], "who was not heard asks once more, because others are");
+    assert_eq!(world.asked_again, [second], "the one that was not heard asks once more, because others are");
     world.asked_again.clear();
     world.coordinator.handle_opt_in(world.now, second, OptIn::Accepted);
     world.dial(OptIn::Accepted);
     assert!(world.asked_again.is_empty());
 }
 
-/// PITFALL-20, RULE-13: a server that was loading at the opt-in of one connection is asked by the next, and then by the
-/// first again.
+/// A server that was loading at the opt-in of one connection is asked by the next, and then by the first again. PITFALL-20,
+/// RULE-13
 #[test]
 fn an_unclear_answer_is_no_refusal() {
     let mut world = World::new("127.0.0.1:1", 2);
@@ -91,7 +91,7 @@ fn an_unclear_answer_is_no_refusal() {
     assert_eq!((probe, world.asked_again), (Probe::OptIn, vec![first]));
 }
 
-/// RULE-04: what is wrong with a password or a server says nothing of the opt-in.
+/// What is wrong with a password or a server says nothing of the opt-in. RULE-04
 #[test]
 fn a_refused_hello_teaches_nothing() {
     let mut world = World::new("127.0.0.1:1", 1);
@@ -110,7 +110,7 @@ fn a_refused_hello_teaches_nothing() {
     }
 }
 
-/// RULE-19: a connection that is gone, or that is on its way out, does not ask.
+/// A connection that is gone, or that is on its way out, does not ask. RULE-19
 #[test]
 fn only_serving_connections_opt_in_again() {
     let mut world = World::new("127.0.0.1:1", 3);
@@ -124,7 +124,7 @@ fn only_serving_connections_opt_in_again() {
     assert!(world.asked_again.is_empty());
 }
 
-/// PITFALL-20, RULE-16: what one address refuses says nothing of another.
+/// What one address refuses says nothing of another. PITFALL-20, RULE-16
 #[test]
 fn each_address_is_known_by_itself() {
     let mut world = World::new("localhost:1", 2);
@@ -151,8 +151,8 @@ fn each_address_is_known_by_itself() {
     assert_eq!((asked(true), asked(false)), (2, 1), "{probes:?}");
 }
 
-/// RULE-17: the server closes them all, and warns those that asked: connections of the pool, scouts and those behind
-/// them ask.
+/// Connections of the pool, scouts and the followers of scouts opt in: the server closes them all, and warns those that asked.
+/// RULE-17
 #[test]
 fn every_connection_opts_in() {
     let mut world = World::new("127.0.0.1:1", 3);
@@ -169,7 +169,7 @@ fn every_connection_opts_in() {
     assert_eq!(probes, [Probe::OptIn; 6]);
 }
 
-/// INV-14: what is known of addresses is bounded.
+/// What is known of addresses is bounded. INV-14
 #[test]
 fn addresses_are_forgotten_in_the_end() {
     let mut world = World::new("localhost:1", 1);
@@ -188,10 +188,10 @@ fn addresses_are_forgotten_in_the_end() {
     }
 }
 
-/// RULE-14, PITFALL-20: of dials that are under way at the re-check one asks; when it is heard first, the others ask as soon
-/// as they are ready.
+/// Of dials that are under way at the re-check one asks; when it is heard first, the others ask as soon as they are ready.
+/// RULE-14, PITFALL-20
 #[test]
-fn who_becomes_ready_behind_the_re_check_asks_as_well() {
+fn a_connection_that_is_ready_behind_the_re_check_asks_as_well() {
     let mut world = World::new("127.0.0.1:1", 3);
     world.dial(refusal());
     world.now += crate::mode::RECHECK_AFTER;
@@ -209,8 +209,8 @@ fn who_becomes_ready_behind_the_re_check_asks_as_well() {
     assert_eq!(world.asked_again.len(), 2, "each once: {:?}", world.asked_again);
 }
 
-/// PITFALL-21: behind a tunnel the peer is another address than the one that was dialled; what is learnt is found again all
-/// the same.
+/// Behind a tunnel the peer is another address than the one that was dialled; what is learnt is found again all the same.
+/// PITFALL-21
 #[test]
 fn what_is_known_is_found_by_the_address_that_was_dialled() {
     let mut world = World::new("127.0.0.1:1", 1);

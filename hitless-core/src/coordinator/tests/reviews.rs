@@ -3,7 +3,7 @@
 use super::*;
 use crate::review::{REVIEW_LIMIT, Unreviewed, Verdict};
 
-/// Ten connections to the configured address, and somebody who reviews.
+/// Ten connections to the configured address, and a reviewer.
 fn reviewed() -> (World, Vec<ConnId>) {
     let mut world = World::new("127.0.0.1:1", 10);
     world.coordinator.review_notifications(Some(REVIEW_LIMIT));
@@ -28,7 +28,7 @@ impl World {
     }
 }
 
-/// RULE-46, RULE-113
+/// The window of a MOVING does not wait for its review, and the deadline counts from the arrival. RULE-46, RULE-113
 #[test]
 fn the_window_opens_first_and_the_move_waits_for_the_verdict() {
     let (mut world, conns) = reviewed();
@@ -45,7 +45,7 @@ fn the_window_opens_first_and_the_move_waits_for_the_verdict() {
     assert!(world.has(on_time), "the grace counts from the arrival");
 }
 
-/// RULE-109, RULE-113
+/// A vetoed MOVING moves nobody, and an event says so. RULE-109, RULE-113
 #[test]
 fn a_veto_closes_the_window_and_is_seen() {
     let (mut world, conns) = reviewed();
@@ -65,7 +65,7 @@ fn a_veto_closes_the_window_and_is_seen() {
     assert_eq!(world.dials.len(), 1);
 }
 
-/// RULE-113
+/// The veto of one opener leaves the window of another one open. RULE-113
 #[test]
 fn a_veto_concerns_its_own_window_only() {
     let (mut world, conns) = reviewed();
@@ -82,7 +82,7 @@ fn a_veto_concerns_its_own_window_only() {
     assert!(!world.is_relaxed(conns[0]));
 }
 
-/// PITFALL-06: copies of a notification that is being reviewed share its fate.
+/// Copies of a notification that is being reviewed share its fate. PITFALL-06
 #[test]
 fn copies_are_duplicates_while_the_first_is_reviewed() {
     let (mut world, conns) = reviewed();
@@ -99,7 +99,7 @@ fn copies_are_duplicates_while_the_first_is_reviewed() {
     assert_eq!(world.cut_over.len(), 10);
 }
 
-/// RULE-108
+/// A reviewer may change where a move leads; it is still the move that the server announced. RULE-108
 #[test]
 fn a_replaced_target_is_dialled_and_copies_of_the_original_are_duplicates() {
     let (mut world, conns) = reviewed();
@@ -122,7 +122,7 @@ fn a_replaced_target_is_dialled_and_copies_of_the_original_are_duplicates() {
     assert!(world.dials.is_empty());
 }
 
-/// RULE-108
+/// A reviewer may put another notification in the place of the one that came. RULE-108
 #[test]
 fn a_notification_of_another_kind_takes_the_place_of_the_first() {
     let (mut world, conns) = reviewed();
@@ -135,7 +135,7 @@ fn a_notification_of_another_kind_takes_the_place_of_the_first() {
     assert!(!world.is_relaxed(conns[0]), "nothing of the MOVING is left");
 }
 
-/// RULE-114
+/// A notification whose review takes too long takes effect, and an event says so. RULE-114
 #[test]
 fn without_a_verdict_in_time_it_takes_effect_as_it_came() {
     for (grace, limit) in [(15 * SECOND, SECOND), (2 * SECOND, SECOND / 2)] {
@@ -178,7 +178,7 @@ fn the_verdict_counts_although_the_connection_is_gone() {
     assert_eq!(world.dials.len(), 1, "the others have to leave all the same");
 }
 
-/// INV-14: reviews are bounded; what finds no room takes effect at once.
+/// Reviews are bounded; what finds no room takes effect at once. INV-14
 #[test]
 fn beyond_the_limit_nobody_is_asked() {
     let (mut world, conns) = reviewed();
@@ -235,8 +235,8 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 proptest! {
-    /// INV-11, INV-12: in whatever order notifications, verdicts, closes and time come, each review ends once, each
-    /// window ends, and nothing spins.
+    /// In whatever order notifications, verdicts, closes and time come, each review ends once, each window ends, and nothing
+    /// spins. INV-11, INV-12
     #[test]
     fn every_review_ends_once(steps in proptest::collection::vec(step(), 0..60)) {
         let mut world = World::new("127.0.0.1:1", 6);

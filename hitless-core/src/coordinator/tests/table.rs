@@ -121,7 +121,7 @@ const FACTS: [(&str, Fact); 13] = [
     ("its time is over", |_, _, _| {}),
 ];
 
-/// INV-11: every fact in every state.
+/// Every fact in every state. INV-11
 #[test]
 fn table_of_connections() {
     const LEGEND: &str = "\
@@ -262,7 +262,7 @@ const HANDOFF_FACTS: [(&str, HandoffFact); 11] = [
     ("the move is over", |_, _| true),
 ];
 
-/// INV-11: every fact in every state.
+/// Every fact in every state. INV-11
 #[test]
 fn table_of_handoffs() {
     const LEGEND: &str = "\
@@ -328,7 +328,8 @@ fn knowing(name: &str, mode: Mode) -> World {
     world
 }
 
-/// INV-17, PITFALL-20, PITFALL-21, RULE-09, RULE-14, RULE-15, RULE-16, RULE-17
+/// Every answer to the opt-in in every state of what is known. INV-17, PITFALL-20, PITFALL-21, RULE-09, RULE-14, RULE-15,
+/// RULE-16, RULE-17
 #[test]
 fn table_of_knowledge() {
     const LEGEND: &str = "\

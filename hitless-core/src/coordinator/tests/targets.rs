@@ -16,7 +16,7 @@ fn endpoint(port: u16) -> Endpoint {
     Endpoint::parse("127.0.0.1", port).unwrap()
 }
 
-/// RULE-83
+/// The policy on targets may veto a move: all connections stay. RULE-83
 #[test]
 fn a_vetoed_target_is_never_dialled_and_the_old_connections_serve() {
     let (mut world, conns) = with_policy(|_| TargetVerdict::Veto);
@@ -46,9 +46,9 @@ fn a_vetoed_target_is_never_dialled_and_the_old_connections_serve() {
     }
 }
 
-/// RULE-83
+/// A late joiner of a vetoed move does not leave either. RULE-83
 #[test]
-fn who_joins_a_vetoed_move_stays() {
+fn a_connection_that_joins_a_vetoed_move_stays() {
     let (mut world, conns) = with_policy(|_| TargetVerdict::Veto);
     world.notify(conns[0], &moving(1, 15 * SECOND, 2));
     world.connected(1);
@@ -60,7 +60,7 @@ fn who_joins_a_vetoed_move_stays() {
     assert_eq!(last, Some(4));
 }
 
-/// RULE-83
+/// The policy on targets may send a move elsewhere; copies of the MOVING name the server's target. RULE-83
 #[test]
 fn a_rewritten_target_is_dialled_and_copies_do_not_loop() {
     let (mut world, conns) = with_policy(|_| TargetVerdict::Rewrite(endpoint(7)));

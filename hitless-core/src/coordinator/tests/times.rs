@@ -1,4 +1,4 @@
-//! Whom windows and moves concern, and how long they last.
+//! What windows and moves concern, and how long they last.
 
 use super::*;
 use crate::slots::SlotSet;
@@ -20,8 +20,8 @@ fn two_addresses() -> (World, [ConnId; 2]) {
     (world, conns)
 }
 
-/// RULE-44, RULE-45, RULE-46: a database is behind all of its addresses; slots and moves are at one. Who has no
-/// connection waits for the end of a move.
+/// A database is behind all of its addresses; slots and moves are at one. Requests without a connection wait for the end of a
+/// move. RULE-44, RULE-45, RULE-46
 #[test]
 fn a_window_concerns_those_that_it_was_announced_for() {
     let failing_over = Notification::FailingOver { seq: Seq(1), starts_in: None, shards: Default::default() };
@@ -41,7 +41,7 @@ fn a_window_concerns_those_that_it_was_announced_for() {
     }
 }
 
-/// RULE-46
+/// Timeouts are relaxed at the source of a move until its deadline, and no longer. RULE-46
 #[test]
 fn the_window_of_a_move_ends_at_its_deadline() {
     let mut world = World::new("127.0.0.1:1", 1);
@@ -54,7 +54,7 @@ fn the_window_of_a_move_ends_at_its_deadline() {
     assert_eq!(world.coordinator.relaxed(deadline, Some(conn)), None);
 }
 
-/// RULE-48: the new node is warming up.
+/// The new node is warming up. RULE-48
 #[test]
 fn a_connection_is_relaxed_for_a_while_after_its_handoff() {
     for (configured, lasts) in [(None, 20), (Some(3), 3), (Some(0), 0)] {
@@ -74,7 +74,8 @@ fn a_connection_is_relaxed_for_a_while_after_its_handoff() {
     }
 }
 
-/// RULE-36
+/// A completion closes the windows of openers with an id that is not above its own, also of those that came over another
+/// connection. RULE-36
 #[test]
 fn a_completion_shares_neither_id_nor_connection_with_its_opener() {
     let (mut world, [one, other]) = two_addresses();
@@ -85,7 +86,7 @@ fn a_completion_shares_neither_id_nor_connection_with_its_opener() {
     assert_eq!(world.coordinator.relaxed(world.now, Some(one)), None);
 }
 
-/// RULE-69: the announced time may be shorter than what replies take; a server that lives longer gives them after all.
+/// The announced time may be shorter than what replies take; a server that lives longer gives them after all. RULE-69
 #[test]
 fn a_drain_lasts_for_a_relaxed_timeout_at_least() {
     let mut world = World::new("127.0.0.1:1", 1);
@@ -99,9 +100,9 @@ fn a_drain_lasts_for_a_relaxed_timeout_at_least() {
     assert_eq!(world.closed, [(conn, CloseCause::MoveDeadline)]);
 }
 
-/// RULE-76: names may lead to the old address for some time after the close.
+/// Names may lead to the old address for some time after the close. RULE-76
 #[test]
-fn who_has_no_connection_waits_beyond_the_deadline() {
+fn requests_without_a_connection_wait_beyond_the_deadline() {
     let mut world = World::new("127.0.0.1:1", 1);
     let conn = world.connected(1)[0];
     let end = world.now + 5 * SECOND + 20 * SECOND;
@@ -114,7 +115,7 @@ fn who_has_no_connection_waits_beyond_the_deadline() {
     assert_eq!(world.coordinator.relaxed(end, None), None);
 }
 
-/// RULE-60: the memory is as long as windows can be: three relaxed timeouts beyond the deadline.
+/// The memory is as long as windows can be: three relaxed timeouts beyond the deadline. RULE-60
 #[test]
 fn a_move_is_forgotten_in_the_end() {
     let mut world = World::new("127.0.0.1:1", 1);
@@ -140,7 +141,7 @@ fn with_breaker(settings: maintenance::ConfigBuilder) -> (World, ConnId) {
     (world, conn)
 }
 
-/// RULE-74: a breaker spares a dead target attempts that nobody needs; whoever has no connection left needs each.
+/// A breaker spares a dead target attempts that nobody needs; an owner that has no connection left needs each. RULE-74
 #[test]
 fn an_open_breaker_stops_nobody_without_a_connection() {
     let (mut world, conn) = with_breaker(maintenance::Config::builder());
@@ -153,7 +154,7 @@ fn an_open_breaker_stops_nobody_without_a_connection() {
     assert_eq!(world.dials.iter().map(|(_, address, _)| address.clone()).collect::<Vec<_>>(), [peer(2)]);
 }
 
-/// RULE-101: who refuses the opt-in is alive.
+/// A target that refuses the opt-in is alive. RULE-101
 #[test]
 fn a_refused_opt_in_does_not_open_the_breaker() {
     let (mut world, _) = with_breaker(maintenance::Config::builder().mode(Mode::Enabled));
@@ -174,7 +175,7 @@ fn a_refused_opt_in_does_not_open_the_breaker() {
     assert_eq!(dials, 4, "no attempt was denied");
 }
 
-/// INV-14: the window of a connection ends with it, so that connections which come and go do not use up the room for windows.
+/// The window of a connection ends with it, so that connections which come and go do not use up the room for windows. INV-14
 #[test]
 fn a_window_ends_with_its_connection() {
     let mut world = World::new("127.0.0.1:1", 1);
@@ -187,10 +188,10 @@ fn a_window_ends_with_its_connection() {
     assert_eq!(world.coordinator.stats().windows, 1, "that of the address is left");
 }
 
-/// INV-20: connections that drain behind each other are followed by who serves in their slot, whichever of them is lost first,
-/// and a lookup is not somebody who serves.
+/// Connections that drain behind each other are followed by the one that serves in their place, whichever of them is lost first.
+/// A lookup serves nowhere. INV-20
 #[test]
-fn who_serves_waits_for_all_that_drain_in_the_slot() {
+fn a_connection_waits_for_all_that_drain_in_its_place() {
     let mut world = World::new("localhost:1", 1);
     let oldest = {
         let conn = world.coordinator.open(world.now, Role::Shared);

@@ -91,7 +91,7 @@ mod tests {
     }
 
     proptest! {
-        /// INV-12: whatever is due fires once, the earliest first, and nothing that is due stays behind.
+        /// Whatever is due fires once, the earliest first, and nothing that is due stays behind. INV-12
         #[test]
         fn they_agree_with_a_list_that_is_searched(steps in proptest::collection::vec(step(), 0..60)) {
             let start = epoch();
