@@ -205,6 +205,10 @@ impl<K: Id, T> IdMap<K, T> {
         self.len == 0
     }
 
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
     /// How many places there are; each has an entry or none.
     pub(crate) fn places(&self) -> usize {
         self.slots.len()

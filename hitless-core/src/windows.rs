@@ -109,6 +109,11 @@ impl<S: Ord + Clone> Windows<S> {
         }
     }
 
+    /// From now on there is room for `limit` windows. Those that are open stay until the next one is opened.
+    pub(crate) fn set_limit(&mut self, limit: usize) {
+        self.limit = limit;
+    }
+
     /// Opens a window and says whether that changed anything.
     ///
     /// It does not when it would be over already, when its completion has been seen within the last minute,

@@ -38,7 +38,8 @@ impl Coordinator {
         self.settle(now);
     }
 
-    /// Begins the attempt that is next in line, if a worker is free. False if there is nothing to begin.
+    /// Begins the attempt that is next in line, if a worker is free. False if it did not, and the moves have decided nothing
+    /// meanwhile.
     pub(super) fn begin_next_attempt(&mut self, now: Instant) -> bool {
         let conns = &self.conns;
         let is_behind_drain = |conn| conns.is_behind_drain(conn);
@@ -129,8 +130,8 @@ impl Coordinator {
         self.follow(now, conn, route);
     }
 
-    /// Dials one of `targets`, another one each time. One at whose opt-in a link died goes first: it is to be seen whether
-    /// that was why.
+    /// Dials one of `targets`, another one each time. If a link died at the opt-in of one of them, that one goes first and
+    /// without the opt-in, to learn whether the opt-in was the cause.
     fn dial_one_of(&mut self, now: Instant, conn: ConnId, targets: &[Target]) {
         let is_suspect = |target: &&Target| self.knowledge.is_suspect(&target.address);
         let suspects: Vec<Target> = targets.iter().filter(is_suspect).cloned().collect();
@@ -138,7 +139,7 @@ impl Coordinator {
         match self.attempts.choose(targets) {
             Some(target) => {
                 let probe = self.knowledge.probe(now, &target.address);
-                self.attempts.dial(now, conn, target, probe);
+                self.attempts.dial(conn, target, probe);
             }
             None => self.attempts.fail(now, conn, ConnectError::Resolve(io::ErrorKind::NotFound)),
         }

@@ -5,7 +5,7 @@ use std::time::Instant;
 use super::attempts::{Purpose, Ready, Retry};
 use super::conns::Conn;
 use super::moves::Decision;
-use super::{Coordinator, Directive, Replacement, Role};
+use super::{Coordinator, Directive, Replacement, Role, WINDOWS_BESIDES_CONNECTIONS};
 use crate::endpoint::{Peer, Target};
 use crate::error::{CloseCause, ConnectError};
 use crate::event::{Event, WindowScope};
@@ -48,15 +48,14 @@ impl Coordinator {
     /// `to`, which was dialled in the place of `from`, is ready, and connected to `landed`. A shared connection is cut over;
     /// the owner of a held one is asked to switch, unless there is nothing to switch from any more.
     fn on_arrived(&mut self, now: Instant, source: &Peer, from: ConnId, to: ConnId, landed: Target) {
-        let role = self.conns.get(from).map(Conn::role);
-        match (role, self.moves.deadline(source)) {
-            (Some(Role::Held), Some(until)) => {
+        let Some(until) = self.moves.deadline(source) else { return self.dismiss(to) };
+        match self.conns.get(from).map(Conn::role) {
+            Some(Role::Held) => {
                 self.conns.await_switch(from, to);
                 self.directives.push_back(Directive::Successor { from, to, until });
-                self.relax_after_handoff(now, to);
                 self.moves.handle_arrived(now, source, from, landed, Some(to));
             }
-            _ => {
+            Some(Role::Shared) | None => {
                 self.directives.push_back(Directive::CutOver { from, to });
                 self.relax_after_handoff(now, to);
                 self.moves.handle_arrived(now, source, from, landed, None);
@@ -74,9 +73,10 @@ impl Coordinator {
         self.end_wait(now, to);
     }
 
-    /// `to` serves: if its own address is being retired meanwhile, it moves on.
+    /// `to`, which awaited the switch, serves: if its own address is being retired meanwhile, it moves on.
     pub(super) fn end_wait(&mut self, now: Instant, to: ConnId) {
         self.conns.end_wait(to);
+        self.relax_after_handoff(now, to);
         if let Some(peer) = self.source_of(to) {
             self.moves.handle_joined(now, to, &peer);
         }
@@ -99,20 +99,23 @@ impl Coordinator {
                 }
                 self.attempts.cancel(now, to);
             }
-            Decision::Dismiss { to } => {
-                self.close(to, CloseCause::ByClient);
-                self.forget(to, CloseCause::ByClient);
-            }
+            Decision::Dismiss { to } => self.dismiss(to),
             Decision::Overdue { from, to } => {
-                self.close(from, CloseCause::MoveDeadline);
                 self.conns.hand_over(from, to);
                 self.forget(from, CloseCause::MoveDeadline);
-                self.directives
-                    .push_back(Directive::Lost { conn: from, replacement: Replacement::Ready(to) });
+                let replacement = Replacement::Ready(to);
+                self.directives.push_back(Directive::Lost { conn: from, replacement });
+                self.close(from, CloseCause::MoveDeadline);
                 self.end_wait(now, to);
             }
             Decision::Emit(event) => self.emit(event),
         }
+    }
+
+    /// `to` is ready, and is not wanted any more.
+    pub(super) fn dismiss(&mut self, to: ConnId) {
+        self.close(to, CloseCause::ByClient);
+        self.forget(to, CloseCause::ByClient);
     }
 
     /// `from`, if it is still there, answers what it has, and `to` serves in its place.
@@ -128,6 +131,8 @@ impl Coordinator {
     fn relax_after_handoff(&mut self, now: Instant, conn: ConnId) {
         let relaxed_for = self.config.maintenance().post_handoff_relaxed_duration();
         if !relaxed_for.is_zero() {
+            // Each connection may have one of its own.
+            self.windows.set_limit(WINDOWS_BESIDES_CONNECTIONS + self.conns.len());
             let until = after(now, relaxed_for);
             self.open_window(now, WindowScope::Connection(conn), Cause::Handoff, None, until);
         }

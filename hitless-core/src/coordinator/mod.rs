@@ -88,14 +88,12 @@ impl Coordinator {
     /// A coordinator without connections. The same seed and the same facts give the same directives.
     #[must_use]
     pub fn new(config: Arc<Config>, seed: u64) -> Self {
-        // Each connection may have one of its own after its handoff.
-        let windows = WINDOWS_BESIDES_CONNECTIONS + config.pool_size() as usize;
         Self {
             ids: Arena::new(),
             conns: Conns::new(),
             attempts: Attempts::new(config.maintenance().circuit_breaker()),
             moves: Moves::new(Arc::clone(&config), seed),
-            windows: Windows::new(windows),
+            windows: Windows::new(WINDOWS_BESIDES_CONNECTIONS),
             reviews: Reviews::new(),
             knowledge: Knowledge::new(Arc::clone(&config)),
             advertised: Advertised::new(seed.rotate_left(32)),
@@ -324,8 +322,7 @@ impl Coordinator {
             self.moves.handle_refused(now, &source, from);
         }
         if let Some(to) = self.moves.awaited_switch(&peer, conn) {
-            self.close(to, CloseCause::ByClient);
-            self.forget(to, CloseCause::ByClient);
+            self.dismiss(to);
         }
         if let Some(to) = self.attempts.replacing(conn) {
             self.attempts.cancel(now, to);

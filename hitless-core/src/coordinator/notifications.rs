@@ -148,11 +148,15 @@ impl Coordinator {
         effect: Effect,
         (grace, target): (Duration, &MoveTarget),
     ) -> Handled {
-        let Some(key) = MoveKey::of(&origin.peer, original) else { return Handled::Applied };
-        let deadline = after(origin.at, grace);
         self.take_back(effect);
-        self.open_announced(now, WindowScope::Peer(origin.peer.clone()), original, deadline);
+        let Some(key) = MoveKey::of(&origin.peer, original) else { return Handled::Applied };
         let destination = self.judge(target, &key.source);
+        if destination.leads_back_to(&key.source) {
+            self.ignore(origin.conn, original.kind(), original.seq(), Ignored::AlreadyThere);
+            return Handled::Ignored(Ignored::AlreadyThere);
+        }
+        let deadline = after(origin.at, grace);
+        self.open_announced(now, WindowScope::Peer(origin.peer.clone()), original, deadline);
         self.begin_move(now, key, origin.at, deadline, destination);
         Handled::Applied
     }

@@ -51,6 +51,8 @@ pub(super) struct Attempts {
 struct Attempt {
     purpose: Purpose,
     limit: Option<Duration>,
+    /// When the limit is over.
+    until: Option<Instant>,
     /// The address that this attempt may not land on, because it is being retired.
     avoid: Option<Peer>,
     permit: Option<TargetPermit>,
@@ -210,10 +212,11 @@ impl Attempts {
         if let Purpose::Replace { from, .. } = purpose {
             self.replacing.insert(from, conn);
         }
-        if let Some(limit) = limit {
-            self.limits.arm(conn, after(now, limit));
+        let until = limit.map(|limit| after(now, limit));
+        if let Some(until) = until {
+            self.limits.arm(conn, until);
         }
-        let attempt = Attempt { purpose, limit, avoid: None, permit: None, phase: Phase::Undecided };
+        let attempt = Attempt { purpose, limit, until, avoid: None, permit: None, phase: Phase::Undecided };
         self.live.insert(conn, attempt);
     }
 
@@ -233,17 +236,19 @@ impl Attempts {
 
     /// The one of `targets` whose turn it is.
     pub(super) fn choose(&mut self, targets: &[Target]) -> Option<Target> {
+        if let [only] = targets {
+            return Some(only.clone());
+        }
         let turn = self.turn;
         self.turn = self.turn.wrapping_add(1);
         turn.checked_rem(targets.len()).and_then(|at| targets.get(at)).cloned()
     }
 
     /// Has `target` dialled. `probe` says whether the handshake opts in.
-    pub(super) fn dial(&mut self, now: Instant, conn: ConnId, target: Target, probe: Probe) {
+    pub(super) fn dial(&mut self, conn: ConnId, target: Target, probe: Probe) {
         let Some(attempt) = self.live.get_mut(&conn) else { return };
         attempt.phase = Phase::Dialing { target: target.clone(), probe };
-        let until = attempt.limit.map(|limit| after(now, limit));
-        let purpose = attempt.purpose.clone();
+        let (until, purpose) = (attempt.until, attempt.purpose.clone());
         self.steps.push_back(Step::Dial { conn, target, probe, until, purpose });
     }
 

@@ -74,7 +74,7 @@ fn negotiating() -> Attempts {
     let permit = attempts.acquire(start(), named(2)).unwrap();
     attempts.begin(start(), conn(2), replacing(1), Some(5 * SECOND));
     attempts.hold(conn(2), permit);
-    attempts.dial(start(), conn(2), target(2), Probe::OptIn);
+    attempts.dial(conn(2), target(2), Probe::OptIn);
     attempts.handle_connected(start(), conn(2), peer(2));
     said(&mut attempts);
     attempts
@@ -102,8 +102,9 @@ fn an_attempt_is_looked_up_dialled_and_negotiated() {
         other => panic!("{other:?}"),
     }
     assert!(!attempts.is_dialled(conn(1)));
-    attempts.dial(now, conn(1), target(7), Probe::Skip);
-    assert_eq!(said(&mut attempts), ["c1.0 dial 127.0.0.1:7 Some(6s)"]);
+    attempts.dial(conn(1), target(7), Probe::Skip);
+    // The time counts from the beginning, not from the dial.
+    assert_eq!(said(&mut attempts), ["c1.0 dial 127.0.0.1:7 Some(5s)"]);
     assert!(attempts.is_dialled(conn(1)) && attempts.negotiation(conn(1)).is_none());
     assert_eq!(attempts.peer(conn(1)), Some(&peer(7)));
     attempts.handle_connected(now, conn(1), peer(8));
@@ -149,7 +150,7 @@ fn facts_out_of_order_do_nothing() {
         attempts.note_end(of);
         assert_eq!(said(&mut attempts), [""; 0]);
     }
-    attempts.dial(now, conn(1), target(1), Probe::OptIn);
+    attempts.dial(conn(1), target(1), Probe::OptIn);
     said(&mut attempts);
     attempts.handle_resolved(now, conn(1), Ok(vec![]));
     attempts.handle_ready(now, conn(1), OptIn::Accepted, None);
@@ -158,7 +159,7 @@ fn facts_out_of_order_do_nothing() {
     attempts.fail(now, conn(9), refused());
     attempts.cancel(now, conn(9));
     attempts.resolve(conn(9), Arc::from("name"), 1, Named::Target);
-    attempts.dial(now, conn(9), target(1), Probe::OptIn);
+    attempts.dial(conn(9), target(1), Probe::OptIn);
     assert_eq!(said(&mut attempts), [""; 0]);
 }
 
@@ -173,7 +174,7 @@ fn an_attempt_may_not_land_on_the_address_that_it_avoids() {
         let mut attempts = attempts();
         attempts.begin(now, conn(1), Purpose::Open(Role::Shared), None);
         attempts.avoid(conn(1), Some(peer(if is_late { 9 } else { 1 })));
-        attempts.dial(now, conn(1), target(5), Probe::OptIn);
+        attempts.dial(conn(1), target(5), Probe::OptIn);
         said(&mut attempts);
         attempts.handle_connected(now, conn(1), peer(1));
         if is_late {
@@ -187,7 +188,7 @@ fn an_attempt_may_not_land_on_the_address_that_it_avoids() {
     attempts.begin(now, conn(1), Purpose::Open(Role::Shared), None);
     attempts.avoid(conn(1), Some(peer(1)));
     attempts.avoid(conn(1), None);
-    attempts.dial(now, conn(1), target(1), Probe::OptIn);
+    attempts.dial(conn(1), target(1), Probe::OptIn);
     attempts.handle_connected(now, conn(1), peer(1));
     attempts.handle_ready(now, conn(1), OptIn::Accepted, None);
     assert!(said(&mut attempts)[1].starts_with("c1.0 ready"), "the ban was lifted");
@@ -319,7 +320,7 @@ fn a_trial_gives_its_place_back() {
         assert!(attempts.acquire(now, named(2)).is_err(), "the only trial is out");
         attempts.begin(now, conn(index), replacing(1), None);
         attempts.hold(conn(index), permit);
-        attempts.dial(now, conn(index), target(2), Probe::OptIn);
+        attempts.dial(conn(index), target(2), Probe::OptIn);
         attempts.handle_connected(now, conn(index), peer(2));
         match end {
             AttemptEnd::Success => attempts.handle_ready(now, conn(index), OptIn::Accepted, None),
@@ -453,7 +454,7 @@ impl Model {
                 }
             }
             Fact::Dial(at) => {
-                attempts.dial(now, nth(at), target(2), Probe::OptIn);
+                attempts.dial(nth(at), target(2), Probe::OptIn);
                 self.enter(at, None, State::Dialing);
             }
             Fact::Connected(at) => {

@@ -172,6 +172,10 @@ impl Conns {
         self.live.get(conn)
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.live.len()
+    }
+
     pub(super) fn contains(&self, conn: ConnId) -> bool {
         self.live.get(conn).is_some()
     }

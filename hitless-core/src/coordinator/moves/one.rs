@@ -46,9 +46,9 @@ impl Destination {
         }
     }
 
-    /// Whether the policy has made `source` itself of a target that was another one.
+    /// Whether it is `source` itself that is to be dialled.
     pub(in super::super) fn leads_back_to(&self, source: &Peer) -> bool {
-        matches!(self, Self::Rewritten { to, .. } if to.peer().as_ref() == Some(source))
+        self.target().and_then(|target| target.address()).as_ref() == Some(source)
     }
 }
 

@@ -97,7 +97,7 @@ impl Move {
         }
     }
 
-    /// Where a new connection goes that is not to be dialled at `source`, if there is such a place.
+    /// Where a new connection goes instead of `source`; `source` itself if the server named no target.
     fn route_to_target(&self, source: Target) -> Route {
         match self.route() {
             Route::Configured => Route::OneOf(vec![source]),

@@ -173,6 +173,8 @@ fn another_one_scouts_when_the_scout_leaves() {
             true => moves.handle_refused(at(0), &peer(1), conn(1)),
             false => moves.handle_gone(at(0), &peer(1), conn(1)),
         }
+        let failed = is_refused.then(|| format!("failed {} 1 for good", conn(1)));
+        assert_eq!(told(&mut moves), Vec::from_iter(failed));
         assert_eq!(next(&mut moves, 0), Some(conn(2)));
         arrive(&mut moves, 0, 2, 2, None);
         let stayed = u32::from(is_refused);
@@ -441,7 +443,9 @@ fn a_rewritten_target_is_dialled() {
     let mut moves = moves();
     let rewritten = Destination::Rewritten { announced: endpoint(2), to: endpoint(3) };
     assert!(rewritten.leads_back_to(&peer(3)) && !rewritten.leads_back_to(&peer(2)));
-    assert!(!Destination::Endpoint(endpoint(3)).leads_back_to(&peer(3)));
+    assert!(Destination::Endpoint(endpoint(3)).leads_back_to(&peer(3)));
+    assert!(!Destination::SameName.leads_back_to(&peer(3)));
+    assert!(!Destination::Vetoed(endpoint(3)).leads_back_to(&peer(3)));
     moves.begin(at(0), key(1, 1, 2), announced(0), &rewritten, &[conn(1)]);
     assert_eq!(told(&mut moves), ["rewritten", "started 1"]);
     assert_eq!(next_behind(&mut moves, 0, &[]).unwrap().route, Route::Named(endpoint(3)));

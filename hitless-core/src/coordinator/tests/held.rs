@@ -269,7 +269,7 @@ fn an_unswitched_connection_is_closed_at_the_deadline() {
     let deadline = world.now + 5 * SECOND;
     assert_eq!(pass(&mut world, deadline - Duration::from_nanos(1)), []);
     assert_eq!(finished(&world), []);
-    let closed = [Told::Close(from, CloseCause::MoveDeadline), Told::Lost(from, Replacement::Ready(to))];
+    let closed = [Told::Lost(from, Replacement::Ready(to)), Told::Close(from, CloseCause::MoveDeadline)];
     assert_eq!(pass(&mut world, deadline), closed);
     assert_eq!(finished(&world), [(1, 0)]);
     assert_eq!(switch(&mut world, from), []);
@@ -288,7 +288,7 @@ fn a_successor_that_is_ready_too_late_replaces_the_old_connection_at_the_next_ti
     let (to, said) = land(&mut world);
     assert_eq!(said, [Told::Successor { from, to, until }]);
     let now = world.now;
-    let closed = [Told::Close(from, CloseCause::MoveDeadline), Told::Lost(from, Replacement::Ready(to))];
+    let closed = [Told::Lost(from, Replacement::Ready(to)), Told::Close(from, CloseCause::MoveDeadline)];
     assert_eq!(pass(&mut world, now), closed);
 }
 
@@ -544,7 +544,8 @@ fn what_drains_behind_an_overdue_connection_is_behind_its_successor() {
     pass_to_dial(&mut world);
     let (to, _) = land(&mut world);
     let said = pass(&mut world, deadline);
-    assert_eq!(said.last(), Some(&Told::Lost(from, Replacement::Ready(to))));
+    let closed = [Told::Lost(from, Replacement::Ready(to)), Told::Close(from, CloseCause::MoveDeadline)];
+    assert!(said.ends_with(&closed), "{said:?}");
     assert_eq!(announce(&mut world, to, 3, 15 * SECOND, 4), [], "the oldest one drains");
     let said = drained(&mut world, oldest);
     assert!(matches!(said[..], [Told::Close(..), Told::Dial { replaces: Some(moves), .. }] if moves == to));
@@ -576,4 +577,47 @@ fn a_successor_that_awaits_the_switch_asks_again() {
     world.coordinator.handle_opt_in(world.now, to, OptIn::Accepted);
     told(&mut world);
     assert!(world.events.iter().any(|event| matches!(event, Event::OptedIn { conn, .. } if *conn == to)));
+}
+
+/// The node of a held connection's successor is warming up when it takes over, however long the switch took: the window after
+/// the handoff opens when the successor serves, by the switch, at the deadline or because the old one is lost. INV-08
+#[test]
+fn a_held_connection_is_relaxed_from_the_moment_it_takes_over() {
+    type Take = fn(&mut World, ConnId, Instant);
+    let ways: [Take; 3] = [
+        |world, from, _| drop(switch(world, from)),
+        |world, _, deadline| drop(pass(world, deadline)),
+        |world, from, _| drop(lose(world, from)),
+    ];
+    for take_over in ways {
+        let (mut world, from, to) = awaiting(60 * SECOND);
+        let deadline = world.now + 60 * SECOND;
+        pass(&mut world, deadline - 5 * SECOND);
+        assert_eq!(world.coordinator.relaxed(world.now, Some(to)), None, "it serves nobody yet");
+        take_over(&mut world, from, deadline);
+        assert!(world.coordinator.relaxed(world.now, Some(to)).is_some());
+        let end = world.now + 20 * SECOND;
+        pass(&mut world, end);
+        assert_eq!(world.coordinator.relaxed(world.now, Some(to)), None);
+    }
+}
+
+/// Each connection may be relaxed after its handoff, however many are held. INV-08
+#[test]
+fn any_number_of_held_connections_is_relaxed() {
+    let mut world = World::new("127.0.0.1:1", 1);
+    for _ in 0..300 {
+        world.coordinator.open(world.now, Role::Held);
+    }
+    world.drain();
+    let conns: Vec<ConnId> = world.dials.iter().map(|(conn, ..)| *conn).collect();
+    world.answer_dials();
+    world.notify(conns[0], &moving(1, 15 * SECOND, 2));
+    while world.answer_dials() > 0 {}
+    let successors = std::mem::take(&mut world.successors);
+    assert_eq!(successors.len(), 300);
+    for (from, to, _) in successors {
+        world.coordinator.handle_switched(world.now, from);
+        assert!(world.coordinator.relaxed(world.now, Some(to)).is_some(), "{to}");
+    }
 }

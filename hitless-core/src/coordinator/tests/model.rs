@@ -89,8 +89,8 @@ struct Model {
     said: Vec<String>,
     /// Connections that ended since the last fact.
     ended: Vec<ConnId>,
-    /// Connections that were closed because their owners had not switched, until the loss is said.
-    overdue: Vec<(ConnId, ConnId)>,
+    /// Connections whose loss at the deadline was said, until they are closed.
+    overdue: Vec<ConnId>,
 }
 
 impl Model {
@@ -478,10 +478,16 @@ impl Model {
 
     /// Whether `conn` was to be lost is the fact's to check.
     fn on_lost(&mut self, conn: ConnId, replacement: Replacement) {
-        assert!(self.ended.contains(&conn), "{conn} is there");
-        if let Some((_, to)) = self.overdue.extract_if(.., |(closed, _)| *closed == conn).next() {
+        if self.members.contains_key(&conn) {
+            let to = self.successor(conn).unwrap_or_else(|| panic!("{conn} is there"));
+            let State::AwaitsSwitch { until } = self.members[&to].state else { unreachable!() };
+            assert!(until <= self.now, "{conn} has time left");
             assert_eq!(replacement, Replacement::Ready(to));
+            self.members.remove(&conn);
+            self.ended.push(conn);
+            self.overdue.push(conn);
         }
+        assert!(self.ended.contains(&conn), "{conn} is unknown");
         if let Replacement::Ready(to) = replacement {
             self.move_of(conn).moved += 1;
             self.members.get_mut(&to).unwrap().state = State::Serving;
@@ -491,6 +497,9 @@ impl Model {
 
     fn on_close(&mut self, conn: ConnId, cause: CloseCause) {
         let Some(member) = self.members.remove(&conn) else {
+            if self.overdue.extract_if(.., |overdue| *overdue == conn).next().is_some() {
+                assert_eq!(cause, CloseCause::MoveDeadline);
+            }
             return assert!(self.ended.contains(&conn), "{conn} is unknown");
         };
         self.ended.push(conn);
@@ -498,12 +507,7 @@ impl Model {
         match member.state {
             State::Draining { until } => assert_eq!(cause == CloseCause::MoveDeadline, is_due(until)),
             State::Dialing | State::AwaitsSwitch { .. } => assert_eq!(cause, CloseCause::ByClient),
-            State::Serving => {
-                let to = self.successor(conn).unwrap_or_else(|| panic!("{conn} is closed while it serves"));
-                let State::AwaitsSwitch { until } = self.members[&to].state else { unreachable!() };
-                assert_eq!((cause, is_due(until)), (CloseCause::MoveDeadline, true));
-                self.overdue.push((conn, to));
-            }
+            State::Serving => panic!("{conn} is closed while it serves"),
         }
     }
 
@@ -524,6 +528,14 @@ impl Model {
             Event::MoveFinished { source, seq, moved, .. } => {
                 let of = self.announced.iter().rev().find(|of| (of.source, of.seq) == (port(&source), seq.0));
                 assert_eq!(of.unwrap().moved, moved);
+            }
+            Event::HandoffFailed { from, error: ConnectError::Released, retry_at, .. } => {
+                let source = self.members[&from].port;
+                let is_refused = self.live_mut(source).is_some_and(|of| of.stay.contains(&from));
+                assert!(
+                    is_refused && retry_at.is_none(),
+                    "{from} is given up, and its owner wants it to move"
+                );
             }
             Event::HandoffFailed { from, attempt, retry_at, .. } => {
                 self.on_failure(from, attempt as usize, retry_at)
@@ -560,7 +572,7 @@ impl Model {
         };
         let overdue = |it: &&Member| until(it).is_some_and(|until| until <= self.now);
         assert_eq!(self.members.values().find(overdue).map(|it| it.state), None, "beyond its time");
-        assert_eq!(self.overdue, [], "closed, and the loss is not said");
+        assert_eq!(self.overdue, [], "lost at the deadline, and not closed");
         for it in self.members.values().filter(|it| matches!(it.state, State::AwaitsSwitch { .. })) {
             let from = it.replaces.unwrap();
             let old = self.members.get(&from).unwrap_or_else(|| panic!("the owner of {from} is awaited"));
