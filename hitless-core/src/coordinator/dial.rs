@@ -15,6 +15,9 @@ use crate::event::Event;
 use crate::handshake::Probe;
 use crate::ids::ConnId;
 
+/// How long a lookup may take that serves no dial, where dials have no limit.
+const LOOKUP_LIMIT: Duration = Duration::from_secs(6);
+
 impl Coordinator {
     /// Begins to open a connection: to the configured endpoint, away from addresses that are being retired. `role` says who
     /// decides when the connection is given up for its successor, if its address is retired.
@@ -72,11 +75,10 @@ impl Coordinator {
         self.follow(now, conn, route);
     }
 
-    /// Begins to look the configured name up, for its addresses alone. `limit` is the time that it has where dials have no
-    /// limit.
-    pub(super) fn begin_lookup(&mut self, now: Instant, limit: Duration) -> ConnId {
+    /// Begins to look the configured name up, for its addresses alone.
+    pub(super) fn begin_lookup(&mut self, now: Instant) -> ConnId {
         let conn = self.ids.insert(());
-        let limit = self.config.connect_timeout().unwrap_or(limit);
+        let limit = self.config.connect_timeout().unwrap_or(LOOKUP_LIMIT);
         self.attempts.begin(now, conn, Purpose::Advertised, Some(limit));
         self.follow(now, conn, Route::Configured);
         conn

@@ -33,34 +33,37 @@ mod directive;
 #[cfg(feature = "explore")]
 mod fingerprint;
 mod handoffs;
+mod knowledge;
 mod moves;
 mod notifications;
+mod opt_in;
 mod reviews;
 mod stats;
-mod support;
 #[cfg(test)]
 mod tests;
 mod timers;
+mod verdicts;
+mod withdrawn;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use self::advertised::Advertised;
-use self::attempts::{Attempts, Purpose, Retry};
+use self::attempts::{Attempts, Purpose};
 use self::conns::Conns;
 pub use self::directive::{Directive, Redial, Replacement, Role};
+use self::knowledge::Knowledge;
 use self::moves::Moves;
 use self::reviews::Reviews;
 pub use self::stats::CoordinatorStats;
-use self::support::Knowledge;
+use self::verdicts::Pending;
 use crate::config::Config;
 use crate::endpoint::Peer;
 use crate::error::{CloseCause, ConnectError};
 use crate::event::{Event, WindowScope};
-use crate::handshake::{OptIn, Probe};
+use crate::handshake::OptIn;
 use crate::ids::{Arena, ConnId};
-use crate::mode::{Mode, Support};
 use crate::timer::earliest;
 use crate::windows::Windows;
 
@@ -78,7 +81,7 @@ pub struct Coordinator {
     attempts: Attempts,
     moves: Moves,
     windows: Windows<WindowScope>,
-    reviews: Reviews,
+    reviews: Reviews<Pending>,
     knowledge: Knowledge,
     advertised: Advertised,
     directives: VecDeque<Directive>,
@@ -129,33 +132,6 @@ impl Coordinator {
     pub fn handle_ending(&mut self, conn: ConnId) {
         self.attempts.note_end(conn);
         self.conns.note_end(conn);
-    }
-
-    /// The link died after the opt-in was written and before it was answered: perhaps something in between does not
-    /// like it. In mode `auto` the next dial does without, at once.
-    pub fn handle_lost_at_opt_in(&mut self, now: Instant, conn: ConnId, cause: CloseCause) {
-        let Some((target, probe)) = self.attempts.negotiation(conn) else { return };
-        let is_suspect = probe == Probe::OptIn && self.config.maintenance().mode() == Mode::Auto;
-        if is_suspect {
-            self.knowledge.set_suspect(&target.address, true);
-        }
-        let retry = if is_suspect { Retry::AtOnce } else { Retry::Later };
-        self.attempts.handle_lost_at_opt_in(now, conn, cause, retry);
-        self.settle(now);
-    }
-
-    /// The answer to [`Directive::OptIn`].
-    pub fn handle_opt_in(&mut self, now: Instant, conn: ConnId, opt_in: OptIn) {
-        let Some(known) = self.conns.get(conn).filter(|known| !known.is_draining()) else { return };
-        let (peer, address) = (known.peer().clone(), known.address().clone());
-        let is_accepted = opt_in == OptIn::Accepted;
-        if is_accepted {
-            self.emit(Event::OptedIn { conn, peer });
-        }
-        self.learn(now, conn, &address, opt_in);
-        if is_accepted {
-            self.ask_again(&address);
-        }
     }
 
     /// The owner of `from` uses its successor from now on: the answer to [`Directive::Successor`]. One that comes too late,
@@ -249,12 +225,6 @@ impl Coordinator {
     #[must_use]
     pub fn peer(&self, conn: ConnId) -> Option<&Peer> {
         self.conns.get(conn).map(conns::Conn::peer).or_else(|| self.attempts.peer(conn))
-    }
-
-    /// What is known of the support for maintenance notifications at `peer`.
-    #[must_use]
-    pub fn support(&self, peer: &Peer) -> Support {
-        self.knowledge.support(peer)
     }
 
     /// Hands on what the machines say until all of them are quiet.

@@ -88,7 +88,10 @@ impl Coordinator {
             return Err(reason);
         }
         // A copy of one that is being reviewed shares its fate.
-        if self.reviews.any(|origin, waiting| MoveKey::of(&origin.peer, waiting).as_ref() == Some(&key)) {
+        let is_copy = |origin: &Origin, waiting: &Notification| {
+            MoveKey::of(&origin.peer, waiting).as_ref() == Some(&key)
+        };
+        if self.reviews.any(|pending| pending.counts_and(is_copy)) {
             return Err(Ignored::Duplicate);
         }
         let destination = self.judge(&key.target, &key.source);

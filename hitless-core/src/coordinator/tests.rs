@@ -16,7 +16,7 @@ use super::*;
 use crate::config::maintenance;
 use crate::endpoint::Endpoint;
 use crate::event::Ignored;
-use crate::handshake::ErrorCode;
+use crate::handshake::{ErrorCode, Probe};
 use crate::ids::ReviewId;
 use crate::mode::Support;
 use crate::notification::{MoveTarget, Notification, NotificationKind, Seq};

@@ -686,7 +686,7 @@ proptest! {
                 }
                 _ => {}
             }
-            if moves.len() == 0 {
+            if moves.is_empty() {
                 dialing.clear();
             }
             let stages: Vec<&str> = (0..6).map(|index| stage(&moves, index)).collect();

@@ -1,39 +1,19 @@
 use std::hash::Hasher;
 
-use super::{Effect, Origin, Pending, ReviewId, Reviews};
+use super::{ReviewId, Reviews};
 use crate::fingerprint::{Digest, Fingerprint};
 
-impl Reviews {
+impl<P> Reviews<P> {
     pub(in super::super) fn age(&self, review: ReviewId) -> u32 {
         self.pending.age(review)
     }
 }
 
-impl Fingerprint for Reviews {
+impl<P: Fingerprint> Fingerprint for Reviews<P> {
     fn fingerprint<H: Hasher>(&self, digest: &mut Digest<'_, H>) {
         let Self { limit, pending, limits } = self;
         digest.value(limit);
         digest.part(pending);
         digest.part(limits);
-    }
-}
-
-impl Fingerprint for Pending {
-    fn fingerprint<H: Hasher>(&self, digest: &mut Digest<'_, H>) {
-        let Self { origin: Origin { conn, peer, at }, notification, arrival } = self;
-        digest.part(conn);
-        digest.value(peer);
-        digest.instant(*at);
-        digest.value(&format!("{notification:?}"));
-        match arrival {
-            Ok(Effect { window, destination }) => {
-                digest.each(window, |digest, (scope, cause)| {
-                    digest.part(scope);
-                    digest.value(cause);
-                });
-                digest.value(destination);
-            }
-            Err(reason) => digest.value(reason),
-        }
     }
 }

@@ -1,6 +1,7 @@
 //! What the coordinator does in each state of a connection, of a handoff, and of its knowledge.
 
 use super::*;
+use crate::mode::Mode;
 use crate::tests::{Table, cell};
 
 /// What was decided, by name: observers' events and windows left out.

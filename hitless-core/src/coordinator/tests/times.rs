@@ -1,6 +1,7 @@
 //! What windows and moves concern, and how long they last.
 
 use super::*;
+use crate::mode::Mode;
 use crate::slots::SlotSet;
 
 const NANO: Duration = Duration::from_nanos(1);

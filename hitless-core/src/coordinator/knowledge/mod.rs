@@ -1,4 +1,4 @@
-//! What is known, by the address that was dialled, of the support for maintenance notifications, and which connections ask again.
+//! What is known, by the address that was dialled, of the support for maintenance notifications, and which connections do without.
 
 #[cfg(feature = "explore")]
 mod fingerprint;
@@ -9,7 +9,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::{Coordinator, Directive};
 use crate::config::{Config, Protocol};
 use crate::endpoint::Peer;
 use crate::event::Event;
@@ -133,23 +132,5 @@ impl Knowledge {
             self.known.pop_first();
         }
         self.known.entry(peer.clone()).or_default()
-    }
-}
-
-impl Coordinator {
-    /// Takes in what the server at `address` said to the opt-in of `conn`.
-    pub(super) fn learn(&mut self, now: Instant, conn: ConnId, address: &Peer, opt_in: OptIn) {
-        if let Some(event) = self.knowledge.learn(now, conn, address, opt_in) {
-            self.emit(event);
-        }
-    }
-
-    /// Has the connections at `address` opt in that do without notifications.
-    pub(super) fn ask_again(&mut self, address: &Peer) {
-        for conn in self.knowledge.take_unnotified(address) {
-            if self.conns.get(conn).is_some_and(|conn| !conn.is_draining()) {
-                self.directives.push_back(Directive::OptIn { conn });
-            }
-        }
     }
 }
