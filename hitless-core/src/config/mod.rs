@@ -7,7 +7,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use resp3_codec::Command;
+use resp3_codec::{Command, Limits};
 use thiserror::Error;
 
 pub use self::maintenance::HandoffCapacity;
@@ -161,6 +161,12 @@ impl Config {
         self.settings.when_full
     }
 
+    /// What a server may send before its connection is given up.
+    #[must_use]
+    pub fn reply_limits(&self) -> Limits {
+        self.settings.reply_limits
+    }
+
     /// Events that a slow observer may leave unread before it misses some.
     #[must_use]
     pub fn event_capacity(&self) -> usize {
@@ -196,6 +202,7 @@ pub struct ConfigBuilder {
     parked_requests: usize,
     requests_in_flight: usize,
     when_full: WhenFull,
+    reply_limits: Limits,
     event_capacity: usize,
     maintenance: maintenance::Config,
 }
@@ -216,6 +223,7 @@ impl ConfigBuilder {
             parked_requests: 10_000,
             requests_in_flight: 100_000,
             when_full: WhenFull::Fail,
+            reply_limits: Limits::default(),
             event_capacity: 1024,
             maintenance: maintenance::Config::default(),
         }
@@ -298,6 +306,13 @@ impl ConfigBuilder {
     /// What becomes of a call when as many requests as configured are under way or parked. Default: [`WhenFull::Fail`].
     pub fn when_full(mut self, when_full: WhenFull) -> Self {
         self.when_full = when_full;
+        self
+    }
+
+    /// What a server may send before its connection is given up, with every request that was written to it. Default:
+    /// [`Limits::default`], which is beyond what Redis sends. Lower limits bound the memory that a reply can take.
+    pub fn reply_limits(mut self, limits: Limits) -> Self {
+        self.reply_limits = limits;
         self
     }
 
