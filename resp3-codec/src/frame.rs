@@ -1,5 +1,7 @@
 use bytes::Bytes;
 
+use crate::line;
+
 /// One RESP value, of either version of the protocol.
 ///
 /// Not `#[non_exhaustive]`: the types of RESP are a closed set, and a `match` that covers them all should stay one.
@@ -145,12 +147,12 @@ impl Frame {
         }
     }
 
-    /// A double, an integer, or a string that is the decimal text of one.
+    /// A double, an integer, or a string that is the text of one, as a server that speaks RESP2 sends doubles.
     pub fn as_f64(&self) -> Option<f64> {
         match self {
             Self::Double(number) => Some(*number),
             Self::Integer(number) => Some(*number as f64),
-            _ => self.as_str()?.parse().ok(),
+            _ => line::double(self.as_bytes()?),
         }
     }
 
