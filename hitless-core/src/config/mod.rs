@@ -230,11 +230,12 @@ impl ConfigBuilder {
     }
 
     /// The defaults, with what a URL says: `redis://[user][:password@]host[:port][/database]`,
-    /// `unix:///path/to/socket` (also `redis+unix://`), with the query parameters `protocol=2|3|resp2|resp3`, `db=n`,
-    /// `user=`, `pass=` and `client_name=`. User and password are percent-decoded.
+    /// `unix:///path/to/socket` (also `unix:/path`, `redis+unix://` and `valkey+unix://`), with the query parameters
+    /// `protocol=2|3|resp2|resp3`, `db=n`, `user=`, `pass=` and `client_name=`. `valkey://` is `redis://`. A scheme has no
+    /// case, and white space around the URL is ignored. User and password are percent-decoded.
     ///
     /// # Errors
-    /// [`ConfigError`] names the part of the URL that is wrong; it never repeats the password.
+    /// [`ConfigError`] names the part of the URL that is wrong, and repeats nothing that could be a secret.
     pub fn from_url(url: &str) -> Result<Self, ConfigError> {
         url::parse(url)
     }
@@ -394,12 +395,21 @@ pub enum ConfigError {
         /// Why, and what to use instead.
         problem: &'static str,
     },
-    /// The URL has a scheme that this client does not speak.
-    #[error("the URL scheme must be redis://, unix:// or redis+unix://, not {0:?}")]
-    Scheme(String),
+    /// The URL does not begin with a scheme that this client speaks. What stands in its place may be a secret, and is not
+    /// repeated.
+    #[error(
+        "the URL has no scheme that is known: write redis://user:password@host:port or unix:///path/to/socket \
+         (also valkey://, redis+unix:// or valkey+unix://)"
+    )]
+    Scheme,
     /// The URL asks for TLS.
-    #[error("TLS (rediss://) is not built yet: use redis:// inside a trusted network")]
+    #[error(
+        "TLS (rediss://, valkeys://) is not built yet: use redis:// or valkey:// inside a trusted network"
+    )]
     TlsNotBuilt,
+    /// The URL has a parameter of this name, which cannot be a part of a password.
+    #[error("the URL has an unknown parameter, {0:?}: known are protocol, db, user, pass and client_name")]
+    Parameter(String),
     /// A part of the URL does not parse.
     #[error("the {part} of the URL is not valid: {problem}")]
     Url {
