@@ -161,7 +161,8 @@ impl Config {
         self.settings.when_full
     }
 
-    /// What a server may send before its connection is given up.
+    /// What a server may send before its connection is given up. The driver's decoders are made with it; an event loop of
+    /// one's own makes its [`Decoder`](resp3_codec::Decoder)s with it as well.
     #[must_use]
     pub fn reply_limits(&self) -> Limits {
         self.settings.reply_limits
