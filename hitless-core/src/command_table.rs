@@ -58,9 +58,9 @@ fn by_name(name: &[u8], command: &Command) -> Verdict {
     }
     let refused = |command, instead| Verdict::Refused { command, instead };
     match name {
-        b"XREAD" if has_argument(command, b"BLOCK") => refused("XREAD BLOCK", BLOCKING),
+        b"XREAD" if blocks(command) => refused("XREAD BLOCK", BLOCKING),
         b"XREAD" => Verdict::ReadOnly,
-        b"XREADGROUP" if has_argument(command, b"BLOCK") => refused("XREADGROUP BLOCK", BLOCKING),
+        b"XREADGROUP" if blocks(command) => refused("XREADGROUP BLOCK", BLOCKING),
         b"BLPOP" => refused("BLPOP", BLOCKING),
         b"BRPOP" => refused("BRPOP", BLOCKING),
         b"BLMOVE" => refused("BLMOVE", BLOCKING),
@@ -114,8 +114,22 @@ fn client_subcommand(command: &Command) -> Verdict {
     }
 }
 
-fn has_argument(command: &Command, wanted: &[u8]) -> bool {
-    command.iter().skip(1).any(|argument| argument.eq_ignore_ascii_case(wanted))
+/// Whether an XREAD or XREADGROUP has the option BLOCK. Options stand before STREAMS. What follows that are keys and ids, and
+/// what follows an option is its value: a stream, a group or a consumer may be called `block`.
+fn blocks(command: &Command) -> bool {
+    let mut arguments = command.iter().skip(1);
+    while let Some(argument) = arguments.next() {
+        let values = match argument.to_ascii_uppercase().as_slice() {
+            b"BLOCK" => return true,
+            b"STREAMS" => return false,
+            b"GROUP" => 2,
+            b"COUNT" | b"CLAIM" => 1,
+            // NOACK, or a word that the server refuses.
+            _ => 0,
+        };
+        arguments.by_ref().take(values).for_each(drop);
+    }
+    false
 }
 
 #[rustfmt::skip]
@@ -184,11 +198,72 @@ mod tests {
             cmd("select").arg(1),
             cmd("BLPOP").arg("q").arg(0),
             cmd("XREAD").arg("BLOCK").arg(0).arg("STREAMS").arg("s").arg("$"),
+            cmd("xread").args(["count", "1", "block", "0", "streams", "s", "$"]),
+            cmd("XREAD").args(["COUNT", "STREAMS", "BLOCK", "0", "STREAMS", "s", "$"]),
+            cmd("XREADGROUP").args(["GROUP", "g", "c", "NOACK", "BLOCK", "0", "STREAMS", "s", ">"]),
+            cmd("XREADGROUP").args(["GROUP", "streams", "streams", "BLOCK", "0", "STREAMS", "s", ">"]),
+            cmd("XREADGROUP").args(["BLOCK", "0", "GROUP", "g", "c", "STREAMS", "s", ">"]),
             cmd("CLIENT").arg("reply").arg("OFF"),
             cmd("SUBSCRIBE").arg("c"),
         ] {
             assert!(matches!(verdict(&command), Verdict::Refused { .. }), "{command:?}");
         }
         assert_eq!(verdict(&cmd("CLIENT").arg("ID")), Verdict::MayWrite);
+    }
+    /// A key, a value, a group or an id may be called like an option, a subcommand or a command: only what stands in the place
+    /// of one is one. PITFALL-40, RULE-123
+    #[test]
+    fn what_is_called_like_an_option_is_none() {
+        let of = |words: &str| {
+            let mut words = words.split(' ');
+            verdict(&cmd(words.next().unwrap()).args(words))
+        };
+        for read in [
+            "XREAD STREAMS block 0",
+            "XREAD STREAMS BLOCK block 0 0",
+            "XREAD COUNT 1 STREAMS s block",
+            "xread count 1 streams block 0",
+            "XREAD COUNT block STREAMS s 0",
+            "GET store",
+            "MGET block store watch",
+            "EXISTS multi",
+            "SORT_RO store BY store GET store",
+            "GEORADIUS_RO store 0 0 1 km",
+            "GEOSEARCH store FROMMEMBER storedist BYRADIUS 1 km",
+            "ZRANGE store 0 1",
+            "ZUNION 2 store block",
+            "BITFIELD_RO set GET u8 0",
+            "EVAL_RO script 1 block",
+            "FCALL_RO block 1 store",
+            "ECHO subscribe",
+        ] {
+            assert_eq!(of(read), Verdict::ReadOnly, "{read}");
+        }
+        for write in [
+            "XREADGROUP GROUP block c STREAMS s >",
+            "XREADGROUP GROUP g block STREAMS s >",
+            "XREADGROUP GROUP block block NOACK STREAMS block >",
+            "XREADGROUP GROUP g c COUNT 1 STREAMS block >",
+            "XREADGROUP GROUP g c CLAIM block STREAMS s >",
+            "SORT get BY get",
+            "SORT k GET store",
+            "GEORADIUS k 0 0 1 km STOREDIST get",
+            "GETEX get",
+            "BITFIELD get GET u8 0",
+            "EVAL get 1 get",
+            "EVALSHA get 1 get",
+            "FCALL get 1 get",
+            "SET k block",
+            "CLIENT GETNAME",
+            "CLIENT KILL SETNAME",
+            "CLIENT UNBLOCK 1 reply",
+            "CLIENT LIST tracking",
+            "CONFIG SET reply on",
+            "CONFIG GET tracking",
+            "OBJECT ENCODING get",
+            "DEBUG get",
+        ] {
+            assert_eq!(of(write), Verdict::MayWrite, "{write}");
+        }
     }
 }

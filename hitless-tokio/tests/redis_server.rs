@@ -68,3 +68,49 @@ async fn credentials_are_checked_and_never_shown() {
     assert!(!shown.contains("wrong-word"), "{shown}");
     assert_eq!(error.delivery(), Some(Delivery::NotSent));
 }
+
+/// A script nests its reply, writes a long error, and divides zero by zero: these are replies, and the only connection goes
+/// on. RULE-120, RULE-121
+#[tokio::test]
+#[ignore = "needs a redis-server: cargo xtask test-all runs them"]
+async fn what_scripts_send_is_a_reply() {
+    let server = start(&[]);
+    let client = builder(&server, Mode::Disabled).pool_size(1).connect().await.unwrap();
+    let mut events = client.events();
+    let eval = |script: &str| client.call(cmd("EVAL").arg(script).arg(0));
+
+    let deep = eval("local t = 1 for i = 1, 512 do t = {t} end return t").await.unwrap();
+    let levels = std::iter::successors(Some(&deep), |frame| frame.as_array()?.first()).count();
+    assert_eq!(levels, 513, "512 arrays, and a number");
+
+    let error = eval("return redis.error_reply('LONG ' .. string.rep('x', 200000))").await.unwrap_err();
+    assert!(matches!(&error, Error::Server(error) if error.message().len() >= 200_000));
+    let status = eval("return redis.status_reply(string.rep('x', 200000))").await.unwrap();
+    assert_eq!(status.as_bytes().map(<[u8]>::len), Some(200_000));
+
+    let nan = eval("redis.setresp(3) return {double = 0 / 0}").await.unwrap();
+    assert!(matches!(nan, Frame::Double(number) if number.is_nan()), "{nan:?}");
+
+    let lost = std::iter::from_fn(|| events.try_next())
+        .filter(|event| matches!(event, Ok(Event::ConnectionClosed { .. })))
+        .count();
+    assert_eq!(lost, 0);
+}
+
+/// The server agrees about what an option is. RULE-123
+#[tokio::test]
+#[ignore = "needs a redis-server: cargo xtask test-all runs them"]
+async fn a_stream_may_be_called_block() {
+    let server = start(&[]);
+    let client = builder(&server, Mode::Disabled).connect().await.unwrap();
+    client.call(cmd("XADD").arg("block").arg("1-1").arg("f").arg("v")).await.unwrap();
+    client.call(cmd("XGROUP").args(["CREATE", "block", "streams", "0"])).await.unwrap();
+    let read = client.call(cmd("XREAD").args(["STREAMS", "block", "0"])).await.unwrap();
+    assert_eq!(read.as_map().map(<[_]>::len), Some(1), "{read:?}");
+    let group = ["GROUP", "streams", "block", "STREAMS", "block", ">"];
+    let read = client.call(cmd("XREADGROUP").args(group)).await.unwrap();
+    assert_eq!(read.as_map().map(<[_]>::len), Some(1), "{read:?}");
+    let blocking = ["GROUP", "streams", "block", "BLOCK", "1", "STREAMS", "block", ">"];
+    let error = client.call(cmd("XREADGROUP").args(blocking)).await.unwrap_err();
+    assert!(matches!(error, Error::Refused(_)), "{error:?}");
+}

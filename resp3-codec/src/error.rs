@@ -50,7 +50,7 @@ pub enum DecodeErrorKind {
     /// Not a length: negative where no null exists, or not decimal.
     #[error("expected a length")]
     Length,
-    /// Not a floating-point number, `inf`, `-inf` or `nan`.
+    /// Not a floating-point number, an infinity or NaN.
     #[error("expected a floating-point number")]
     Double,
     /// Neither `t` nor `f`.

@@ -1,5 +1,7 @@
 use bytes::Bytes;
 
+use crate::line;
+
 /// One RESP value, of either version of the protocol.
 ///
 /// Not `#[non_exhaustive]`: the types of RESP are a closed set, and a `match` that covers them all should stay one.
@@ -9,7 +11,7 @@ use bytes::Bytes;
 ///
 /// `Debug` shows the values, because `unwrap`, `assert_eq!` and `main` print them. It is for developers, and cut to a
 /// bounded length; do not log it where replies hold secrets.
-#[derive(Clone, PartialEq)]
+#[derive(PartialEq)]
 #[repr(u32)]
 pub enum Frame {
     /// `+`: a short text without line ends, such as `OK`.
@@ -75,40 +77,17 @@ impl Frame {
     }
 
     /// Copies every string out of the read buffer it is a slice of. Worth it for frames that are kept for long.
-    pub fn compact(self) -> Self {
-        let copy = |text: Bytes| Bytes::copy_from_slice(&text);
-        let all = |items: Vec<Self>| items.into_iter().map(Self::compact).collect();
-        let both =
-            |pairs: Vec<(Self, Self)>| pairs.into_iter().map(|(k, v)| (k.compact(), v.compact())).collect();
-        match self {
-            Self::Simple(text) => Self::Simple(copy(text)),
-            Self::Error(text) => Self::Error(copy(text)),
-            Self::Bulk(text) => Self::Bulk(copy(text)),
-            Self::BlobError(text) => Self::BlobError(copy(text)),
-            Self::BigNumber(text) => Self::BigNumber(copy(text)),
-            Self::Verbatim { format, text } => Self::Verbatim { format, text: copy(text) },
-            Self::Array(items) => Self::Array(all(items)),
-            Self::Set(items) => Self::Set(all(items)),
-            Self::Push(items) => Self::Push(all(items)),
-            Self::Map(pairs) => Self::Map(both(pairs)),
-            Self::Attribute { attributes, value } => {
-                Self::Attribute { attributes: both(attributes), value: Box::new(value.compact()) }
-            }
-            plain @ (Self::Integer(_)
-            | Self::Double(_)
-            | Self::Boolean(_)
-            | Self::Null
-            | Self::NullBulk
-            | Self::NullArray) => plain,
-        }
+    pub fn compact(mut self) -> Self {
+        self.copy_strings();
+        self
     }
 
     /// The frame without its attributes, if it has any.
-    pub fn without_attributes(self) -> Self {
-        match self {
-            Self::Attribute { value, .. } => value.without_attributes(),
-            other => other,
+    pub fn without_attributes(mut self) -> Self {
+        while let Self::Attribute { value, .. } = self {
+            self = *value;
         }
+        self
     }
 
     /// The bytes of any string: simple, bulk, error, big number, text of a verbatim string.
@@ -168,12 +147,12 @@ impl Frame {
         }
     }
 
-    /// A double, an integer, or a string that is the decimal text of one.
+    /// A double, an integer, or a string that is the text of one, as a server that speaks RESP2 sends doubles.
     pub fn as_f64(&self) -> Option<f64> {
         match self {
             Self::Double(number) => Some(*number),
             Self::Integer(number) => Some(*number as f64),
-            _ => self.as_str()?.parse().ok(),
+            _ => line::double(self.as_bytes()?),
         }
     }
 
@@ -192,6 +171,83 @@ impl Frame {
             _ => None,
         }
     }
+
+    fn copy_strings(&mut self) {
+        match self {
+            Self::Simple(text)
+            | Self::Error(text)
+            | Self::Bulk(text)
+            | Self::BlobError(text)
+            | Self::BigNumber(text)
+            | Self::Verbatim { text, .. } => *text = Bytes::copy_from_slice(text),
+            Self::Array(items) | Self::Set(items) | Self::Push(items) => {
+                for item in items {
+                    item.copy_strings();
+                }
+            }
+            Self::Map(pairs) => Self::copy_strings_of_pairs(pairs),
+            Self::Attribute { attributes, value } => {
+                Self::copy_strings_of_pairs(attributes);
+                value.copy_strings();
+            }
+            Self::Integer(_)
+            | Self::Double(_)
+            | Self::Boolean(_)
+            | Self::Null
+            | Self::NullBulk
+            | Self::NullArray => {}
+        }
+    }
+
+    fn copy_strings_of_pairs(pairs: &mut [(Self, Self)]) {
+        for (key, value) in pairs {
+            key.copy_strings();
+            value.copy_strings();
+        }
+    }
+}
+
+/// Not derived: in a debug build, what is derived takes a kilobyte of stack for each level of nesting.
+impl Clone for Frame {
+    fn clone(&self) -> Self {
+        match self {
+            Self::Simple(text) => Self::Simple(text.clone()),
+            Self::Error(text) => Self::Error(text.clone()),
+            Self::Integer(number) => Self::Integer(*number),
+            Self::Bulk(text) => Self::Bulk(text.clone()),
+            Self::BlobError(text) => Self::BlobError(text.clone()),
+            Self::Double(number) => Self::Double(*number),
+            Self::BigNumber(text) => Self::BigNumber(text.clone()),
+            Self::Boolean(truth) => Self::Boolean(*truth),
+            Self::Verbatim { format, text } => Self::Verbatim { format: *format, text: text.clone() },
+            Self::Null => Self::Null,
+            Self::NullBulk => Self::NullBulk,
+            Self::NullArray => Self::NullArray,
+            Self::Array(items) => Self::Array(clone_items(items)),
+            Self::Map(pairs) => Self::Map(clone_pairs(pairs)),
+            Self::Set(items) => Self::Set(clone_items(items)),
+            Self::Push(items) => Self::Push(clone_items(items)),
+            Self::Attribute { attributes, value } => {
+                Self::Attribute { attributes: clone_pairs(attributes), value: value.clone() }
+            }
+        }
+    }
+}
+
+fn clone_items(items: &[Frame]) -> Vec<Frame> {
+    let mut clones = Vec::with_capacity(items.len());
+    for item in items {
+        clones.push(item.clone());
+    }
+    clones
+}
+
+fn clone_pairs(pairs: &[(Frame, Frame)]) -> Vec<(Frame, Frame)> {
+    let mut clones = Vec::with_capacity(pairs.len());
+    for (key, value) in pairs {
+        clones.push((key.clone(), value.clone()));
+    }
+    clones
 }
 
 const _: () = assert!(size_of::<Frame>() == 40 && size_of::<Option<Frame>>() == 40);

@@ -1,8 +1,9 @@
 /// What a peer may send before [`Decoder`](crate::Decoder) gives up on it.
 ///
-/// The defaults accept whatever a Redis server with its own default limits can send. Lower them where the peer is
-/// not trusted: memory held for one frame never exceeds a small multiple of the bytes that arrived for it, and the
-/// bytes never exceed `frame_bytes`.
+/// A peer that exceeds a limit costs everybody the connection, so the defaults are beyond what Redis servers send, but
+/// for the depth: a Lua script can nest about 8000 arrays, and what is safe on a small stack is less. Lower them where
+/// the peer is not trusted: memory held for one frame never exceeds a small multiple of the bytes that arrived for it,
+/// and the bytes never exceed `frame_bytes`.
 ///
 /// ```
 /// use resp3_codec::Limits;
@@ -20,18 +21,19 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// The deepest nesting that [`Limits::depth`] can be set to: frames are dropped, compared and encoded
-    /// recursively, so deeper ones could exhaust the stack of a small thread.
+    /// The deepest nesting that [`Limits::depth`] can be set to, and its default. Decoding takes no stack, but frames
+    /// are dropped, cloned, compared and encoded recursively. At this depth, half a MiB of stack is enough for each of
+    /// these, in a build without optimisation as well.
     pub const MAX_DEPTH: usize = 512;
 
     /// Aggregates inside aggregates, the outermost counting as 1; attributes and streamed strings count too.
-    /// Default 64; more costs about 100 bytes of decoder state per level in use. Clamped to [`Limits::MAX_DEPTH`].
+    /// Default and maximum: [`Limits::MAX_DEPTH`]. Costs about 100 bytes of decoder state per level in use.
     pub fn depth(self, depth: usize) -> Self {
         Self { depth: depth.min(Self::MAX_DEPTH), ..self }
     }
 
     /// Bytes between a type byte and the line end that follows it: simple strings, simple errors, numbers and
-    /// lengths. Default 64 KiB, the longest line that redis-server writes or reads.
+    /// lengths. Default 512 MiB, as for bulk strings: scripts and modules write errors and statuses of any length.
     pub fn line_bytes(self, bytes: usize) -> Self {
         Self { line_bytes: bytes, ..self }
     }
@@ -43,13 +45,14 @@ impl Limits {
         Self { bulk_bytes: bytes.min(isize::MAX as usize / 2), ..self }
     }
 
-    /// Elements within one frame, all levels together; a map entry counts as two. Default 16 Mi; an element costs
-    /// 40 bytes of memory beyond its text.
+    /// Elements within one frame, all levels together; a map entry counts as two. Default 2^32 - 1, as many as a list
+    /// or a set of Redis can hold; an element costs 40 bytes of memory beyond its text.
     pub fn elements(self, elements: usize) -> Self {
         Self { elements, ..self }
     }
 
-    /// Wire bytes of one outermost frame, its headers included. Default 1 GiB.
+    /// Wire bytes of one outermost frame, its headers included. Default 1 TiB: a server holds a reply in memory until it
+    /// is sent, and three strings of the largest size are more than 1 GiB.
     pub fn frame_bytes(self, bytes: u64) -> Self {
         Self { frame_bytes: bytes, ..self }
     }
@@ -83,11 +86,11 @@ impl Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            depth: 64,
-            line_bytes: 64 << 10,
+            depth: Self::MAX_DEPTH,
+            line_bytes: 512 << 20,
             bulk_bytes: 512 << 20,
-            elements: 16 << 20,
-            frame_bytes: 1 << 30,
+            elements: u32::MAX as usize,
+            frame_bytes: 1 << 40,
         }
     }
 }

@@ -121,18 +121,36 @@ pub(crate) fn boolean(input: &[u8]) -> Parsed<'_, bool> {
     value(truth, end).parse(&input[1..])
 }
 
-/// The number that a text with fraction and exponent stands for, or `inf`, `-inf`, `nan`.
+/// The number that a text with fraction and exponent stands for, an infinity, or NaN.
 pub(crate) fn double(text: &[u8]) -> Option<f64> {
-    match text {
-        b"inf" | b"+inf" => Some(f64::INFINITY),
-        b"-inf" => Some(f64::NEG_INFINITY),
-        b"nan" | b"-nan" => Some(f64::NAN),
-        _ => short_decimal(text).or_else(|| {
-            // The standard parser takes words as well ("infinity"): only numbers reach it.
-            let number = |byte: &u8| matches!(byte, b'0'..=b'9' | b'+' | b'-' | b'.' | b'e' | b'E');
-            text.iter().all(number).then(|| str::from_utf8(text).ok()?.parse().ok())?
-        }),
+    short_decimal(text).or_else(|| word(text)).or_else(|| {
+        // Only numbers reach the standard parser, which takes words as well.
+        let number = |byte: &u8| matches!(byte, b'0'..=b'9' | b'+' | b'-' | b'.' | b'e' | b'E');
+        text.iter().all(number).then(|| str::from_utf8(text).ok()?.parse().ok())?
+    })
+}
+
+/// An infinity or NaN, in whatever spelling `printf` may choose.
+///
+/// The specification of RESP3 knows `inf`, `-inf` and `nan`, and since Redis 7.2 a server writes no others. Before, NaN was
+/// as the C library formats it: `nan`, `-nan`, `NAN`, `nan(0x8000000000000)`, `-nan(ind)`. Servers that are written in other
+/// languages say `NaN`, `+Inf` (Go) or `Infinity` (Java, JavaScript).
+fn word(text: &[u8]) -> Option<f64> {
+    let (unsigned, infinity) = match text {
+        [b'-', rest @ ..] => (rest, f64::NEG_INFINITY),
+        [b'+', rest @ ..] => (rest, f64::INFINITY),
+        _ => (text, f64::INFINITY),
+    };
+    if unsigned.eq_ignore_ascii_case(b"inf") || unsigned.eq_ignore_ascii_case(b"infinity") {
+        return Some(infinity);
     }
+    let (name, payload) = unsigned.split_at_checked(3)?;
+    let is_payload = |payload: &[u8]| match payload {
+        [] => true,
+        [b'(', inside @ .., b')'] => inside.iter().all(|&byte| byte.is_ascii_alphanumeric() || byte == b'_'),
+        _ => false,
+    };
+    (name.eq_ignore_ascii_case(b"nan") && is_payload(payload)).then_some(f64::NAN)
 }
 
 /// A double of at most 15 digits without exponent: its digits and its power of ten are exact as doubles, and so their

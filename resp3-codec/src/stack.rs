@@ -54,6 +54,15 @@ enum Content {
     Text,
 }
 
+/// What a slot that was filled completes.
+enum Filled {
+    /// The innermost aggregate, which is to be closed.
+    Innermost,
+    /// The outermost frame.
+    Outermost,
+    Nothing,
+}
+
 /// A vector that makes its slots in batches: one by one, they would cost as much as what is put into them.
 struct Slots<T> {
     filled: usize,
@@ -93,7 +102,7 @@ impl Stack {
         } else {
             level.items.slots = Vec::with_capacity(capacity);
         }
-        if remaining == Some(0) { self.close(limits) } else { Ok(false) }
+        if remaining == Some(0) { self.close_and_put(limits) } else { Ok(false) }
     }
 
     pub(crate) fn begin_text(&mut self, limits: &Limits) -> Result<bool, Stop> {
@@ -104,7 +113,7 @@ impl Stack {
     pub(crate) fn end(&mut self, limits: &Limits) -> Result<bool, Stop> {
         match self.top() {
             Some(Level { content: Content::Elements(_), remaining: None, half: false, .. }) => {
-                self.close(limits)
+                self.close_and_put(limits)
             }
             _ => Err(Stop::fault(DecodeErrorKind::End, 0)),
         }
@@ -132,18 +141,25 @@ impl Stack {
     /// Adds a complete frame; whether that completes the outermost one.
     #[inline]
     pub(crate) fn put(&mut self, frame: Frame, limits: &Limits) -> Result<bool, Stop> {
-        if let Some(slot) = self.slot() {
-            *slot = frame;
-            return self.filled(limits);
-        }
-        match self.top() {
-            Some(Level { content: Content::Attributed, pairs, .. }) => {
+        let mut next = Some(frame);
+        // A loop and no recursion: one frame may complete as many others as are nested.
+        while let Some(frame) = next {
+            if let Some(slot) = self.slot() {
+                *slot = frame;
+                next = match self.account(limits)? {
+                    Filled::Innermost => self.close(),
+                    Filled::Outermost => return Ok(true),
+                    Filled::Nothing => None,
+                };
+            } else if let Some(Level { content: Content::Attributed, pairs, .. }) = self.top() {
                 let attributes = pairs.take();
                 self.depth -= 1;
-                self.put(Frame::Attribute { attributes, value: Box::new(frame) }, limits)
+                next = Some(Frame::Attribute { attributes, value: Box::new(frame) });
+            } else {
+                return Err(Stop::fault(DecodeErrorKind::Chunk, 0));
             }
-            _ => Err(Stop::fault(DecodeErrorKind::Chunk, 0)),
         }
+        Ok(false)
     }
 
     /// A null in the place of the next frame, to be overwritten with it; `None` where the frame has to be [`put`].
@@ -160,16 +176,10 @@ impl Stack {
     /// Accounts for a slot that was filled; whether that completes the outermost frame.
     #[inline(always)]
     pub(crate) fn filled(&mut self, limits: &Limits) -> Result<bool, Stop> {
-        match self.top() {
-            Some(Level { remaining: Some(remaining), .. }) => {
-                *remaining -= 1;
-                if *remaining == 0 { self.close(limits) } else { Ok(false) }
-            }
-            Some(_) => self.count(1, limits).map(|()| false),
-            None => {
-                self.elements = 0;
-                Ok(true)
-            }
+        match self.account(limits)? {
+            Filled::Innermost => self.close_and_put(limits),
+            Filled::Outermost => Ok(true),
+            Filled::Nothing => Ok(false),
         }
     }
 
@@ -225,10 +235,33 @@ impl Stack {
         Ok(level)
     }
 
-    /// Takes the innermost aggregate off and puts it into the one around it; attributes stay, and wait for what they
-    /// describe. Whether that completes the outermost frame.
-    fn close(&mut self, limits: &Limits) -> Result<bool, Stop> {
-        let Some(top) = self.levels.get_mut(self.depth.wrapping_sub(1)) else { return Ok(false) };
+    /// Accounts for a slot that was filled; what that completes.
+    #[inline(always)]
+    fn account(&mut self, limits: &Limits) -> Result<Filled, Stop> {
+        match self.top() {
+            Some(Level { remaining: Some(remaining), .. }) => {
+                *remaining -= 1;
+                Ok(if *remaining == 0 { Filled::Innermost } else { Filled::Nothing })
+            }
+            Some(_) => self.count(1, limits).map(|()| Filled::Nothing),
+            None => {
+                self.elements = 0;
+                Ok(Filled::Outermost)
+            }
+        }
+    }
+
+    /// Takes the innermost aggregate off and puts it into the one around it; whether that completes the outermost frame.
+    fn close_and_put(&mut self, limits: &Limits) -> Result<bool, Stop> {
+        match self.close() {
+            Some(frame) => self.put(frame, limits),
+            None => Ok(false),
+        }
+    }
+
+    /// Takes the innermost aggregate off. Attributes stay, and wait for what they describe.
+    fn close(&mut self) -> Option<Frame> {
+        let top = self.levels.get_mut(self.depth.wrapping_sub(1))?;
         self.reservable += take(&mut top.reserved);
         let frame = match top.content {
             Content::Elements(Kind::Array) => Frame::Array(top.items.take()),
@@ -237,12 +270,12 @@ impl Stack {
             Content::Elements(Kind::Map) => Frame::Map(top.pairs.take()),
             Content::Elements(Kind::Attribute) => {
                 top.content = Content::Attributed;
-                return Ok(false);
+                return None;
             }
-            Content::Attributed | Content::Text => return Ok(false),
+            Content::Attributed | Content::Text => return None,
         };
         self.depth -= 1;
-        self.put(frame, limits)
+        Some(frame)
     }
 
     #[inline(always)]

@@ -2,6 +2,7 @@
 
 mod common;
 
+use bytes::BytesMut;
 use common::try_decode_cut;
 use resp3_codec::{DecodeErrorKind, Limit, Limits};
 
@@ -35,6 +36,65 @@ fn the_depth_limit_cannot_be_set_so_high_that_dropping_a_frame_exhausts_the_stac
     let nested = |depth| "*1\r\n".repeat(depth) + ":1\r\n";
     assert_eq!(refused(&nested(Limits::MAX_DEPTH), limits), None);
     assert_eq!(refused(&nested(100_000), limits), Some((Limit::Depth, Limits::MAX_DEPTH as u64)));
+}
+
+/// What a script nests 512 deep is a reply, and so is a status or an error longer than 64 KiB. RULE-120
+#[test]
+fn the_default_limits_accept_what_scripts_send() {
+    let depth = Limits::MAX_DEPTH;
+    for wire in [
+        "*1\r\n".repeat(depth) + ":1\r\n",
+        "%1\r\n+k\r\n".repeat(depth) + ":1\r\n",
+        format!("-ERR {}\r\n", "x".repeat(1 << 20)),
+        format!("+{}\r\n", "x".repeat(1 << 20)),
+        format!("({}\r\n", "9".repeat(1 << 20)),
+    ] {
+        assert_eq!(refused(&wire, Limits::default()), None);
+    }
+}
+
+/// Aggregates of one kind inside each other, `depth` of them, and what ends the streamed ones.
+fn nests(depth: usize) -> impl Iterator<Item = String> {
+    let open = [
+        "*1\r\n",
+        "~1\r\n",
+        ">1\r\n",
+        "%1\r\n:1\r\n",
+        "%1\r\n",
+        "|1\r\n:1\r\n:1\r\n",
+        "|1\r\n:1\r\n",
+        "*?\r\n",
+    ];
+    let close = ["", "", "", "", ":1\r\n", "", ":1\r\n", ".\r\n"];
+    open.into_iter().zip(close).map(move |(open, close)| open.repeat(depth) + ":1\r\n" + &close.repeat(depth))
+}
+
+/// Half a MiB of stack is enough for whatever is done with a frame of the greatest depth. INV-11, RULE-120
+#[test]
+fn the_deepest_frame_is_safe_on_a_small_stack() {
+    let use_frames = || {
+        for wire in nests(Limits::MAX_DEPTH) {
+            let (frames, error) =
+                try_decode_cut(wire.repeat(2).as_bytes(), &[wire.len() / 2], Limits::default());
+            assert_eq!((frames.len(), error), (2, None), "{}", &wire[..8]);
+            let mut buf = BytesMut::new();
+            frames[0].encode(&mut buf);
+            let streamed = buf.len();
+            frames[0].encode_streamed(&mut buf, 1);
+            assert!(buf.len() > streamed);
+            assert!(format!("{:#?}", frames[0]).len() < 128 << 10);
+            let clone = frames[0].clone();
+            assert!(clone == frames[1]);
+            let compact = clone.compact();
+            assert!(compact == frames[0]);
+            drop(compact.without_attributes());
+            // A frame that never ends is dropped as well.
+            let (frames, error) = try_decode_cut(&wire.as_bytes()[..wire.len() - 1], &[], Limits::default());
+            assert_eq!((frames.len(), error), (0, None));
+        }
+    };
+    let thread = std::thread::Builder::new().stack_size(512 << 10).spawn(use_frames).expect("a thread");
+    assert!(thread.join().is_ok());
 }
 
 /// INV-14
@@ -176,11 +236,11 @@ fn a_fault_inside_a_streamed_string_is_the_same_wherever_it_is_cut() {
 #[test]
 fn the_defaults_are_the_documented_ones() {
     let limits = Limits::default();
-    assert_eq!(limits.max_depth(), 64);
-    assert_eq!(limits.max_line_bytes(), 64 << 10);
+    assert_eq!(limits.max_depth(), 512);
+    assert_eq!(limits.max_line_bytes(), 512 << 20);
     assert_eq!(limits.max_bulk_bytes(), 512 << 20);
-    assert_eq!(limits.max_elements(), 16 << 20);
-    assert_eq!(limits.max_frame_bytes(), 1 << 30);
+    assert_eq!(limits.max_elements(), u32::MAX as usize);
+    assert_eq!(limits.max_frame_bytes(), 1 << 40);
 }
 
 #[test]

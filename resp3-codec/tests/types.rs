@@ -70,12 +70,78 @@ fn every_type_is_encoded() {
     }
 }
 
+/// However a server spells NaN, it is NaN: in RESP3, and in RESP2, where doubles are strings. RULE-121
 #[test]
-fn not_a_number_is_one_of_the_doubles() {
-    for wire in [",nan\r\n", ",-nan\r\n"] {
-        let frames = decode_whole(wire.as_bytes());
-        assert!(matches!(frames[..], [Frame::Double(number)] if number.is_nan()));
+fn not_a_number_has_many_spellings() {
+    for text in [
+        "nan",
+        "NaN",
+        "NAN",
+        "-nan",
+        "-NaN",
+        "+nan",
+        "nan(0x8000000000000)",
+        "-nan(ind)",
+        "nan(snan)",
+        "NAN()",
+    ] {
+        let frames = decode_whole(format!(",{text}\r\n").as_bytes());
+        assert!(matches!(frames[..], [Frame::Double(number)] if number.is_nan()), "{text}");
         assert_eq!(encoded(&frames), ",nan\\r\\n | ");
+        assert!(Frame::bulk(text).as_f64().is_some_and(f64::is_nan), "{text}");
+    }
+}
+
+/// However a server spells an infinity, its sign is kept. RULE-121
+#[test]
+fn infinities_have_many_spellings() {
+    for text in ["inf", "+inf", "Inf", "+Inf", "INF", "infinity", "Infinity", "+Infinity", "INFINITY"] {
+        for (text, number) in [
+            (text.to_owned(), f64::INFINITY),
+            (format!("-{}", text.trim_start_matches('+')), f64::NEG_INFINITY),
+        ] {
+            assert_eq!(decode_whole(format!(",{text}\r\n").as_bytes()), [Frame::Double(number)], "{text}");
+            assert_eq!(Frame::bulk(text).as_f64(), Some(number));
+        }
+    }
+}
+
+/// A word that only resembles one is a protocol error. RULE-121
+#[test]
+fn other_words_are_no_doubles() {
+    for text in [
+        "na",
+        "nano",
+        "nan(",
+        "nan)",
+        "nan(ind",
+        "nan()x",
+        "nan(a b)",
+        "nan(0x8",
+        "--nan",
+        "-",
+        "+",
+        "- nan",
+        "in",
+        "infi",
+        "infinit",
+        "infinityy",
+        "+-inf",
+        "1nan",
+        "0x10",
+        "1e",
+        "e5",
+        ".",
+        "1_000",
+        "\u{221e}",
+    ] {
+        let (frames, error) = try_decode_cut(format!(",{text}\r\n").as_bytes(), &[], Limits::default());
+        assert_eq!(
+            (frames.len(), error.map(|error| error.kind())),
+            (0, Some(DecodeErrorKind::Double)),
+            "{text}"
+        );
+        assert_eq!(Frame::bulk(text).as_f64(), None, "{text}");
     }
 }
 
@@ -162,7 +228,7 @@ fn what_is_not_resp_is_named_with_its_place() {
         (b"$3\r\nabcd\r\n", Kind::StringEnd, 7),
         (b",\r\n", Kind::Double, 1),
         (b",1.2.3\r\n", Kind::Double, 1),
-        (b",infinity\r\n", Kind::Double, 1),
+        (b",infinite\r\n", Kind::Double, 1),
         (b"#x\r\n", Kind::Boolean, 1),
         (b"#tt\r\n", Kind::LineEnd, 2),
         (b"_x\r\n", Kind::LineEnd, 1),

@@ -18,11 +18,11 @@ use hitless_conformance::sim::{Executor, Fixture, Network};
 use hitless_core::config::{ConfigBuilder, maintenance};
 use hitless_core::driver::{Builder, Client, Error, Runtime as _};
 use hitless_core::endpoint::Target;
-use hitless_core::error::{CloseCause, ConnectError, Delivery, RequestError};
+use hitless_core::error::{CloseCause, ConnectError, Delivery, ProtocolError, RequestError};
 use hitless_core::event::{Event, Ignored};
 use hitless_core::mode::Mode;
 use hitless_core::request::{Pipeline, Replay, Request, SendError};
-use resp3_codec::{Frame, cmd};
+use resp3_codec::{Frame, Limits, cmd};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -349,6 +349,48 @@ fn what_is_not_resp_ends_the_connection() {
     assert_eq!(fixture.block_on(reply).unwrap()[0], Frame::bulk("x"), "the frame before it is good");
     fixture.run();
     assert_eq!(fixture.leftovers().0, 0);
+}
+
+/// What a script nests, and however long an error it writes: it is the reply, and the connection goes on. RULE-120
+#[test]
+fn the_replies_of_scripts_may_be_deep_and_long() {
+    let (mut fixture, client) = connected();
+    fixture.answer_nothing();
+    let replies = [(); 3].map(|()| client.send(echo("x").replay(Replay::Never)).unwrap());
+    fixture.run();
+    let error = format!("ERR {}", "x".repeat(100 << 10));
+    fixture.say("*1\r\n".repeat(512).as_bytes());
+    fixture.say(format!("+core\r\n-{error}\r\n+OK\r\n").as_bytes());
+    let [deep, long, next] = replies.map(|reply| fixture.block_on(reply).unwrap().remove(0));
+    let mut levels = 0;
+    let mut inner = &deep;
+    while let Some([element]) = inner.as_array() {
+        (levels, inner) = (levels + 1, element);
+    }
+    assert_eq!((levels, inner), (512, &Frame::simple("core")));
+    assert_eq!(long.as_bytes(), Some(error.as_bytes()));
+    assert_eq!(next, Frame::simple("OK"));
+}
+
+/// The limits of the configuration are those of every connection. RULE-120
+#[test]
+fn a_reply_beyond_the_configured_limits_ends_the_connection() {
+    let mut fixture = fixture();
+    // The handshake has replies of its own, which are not flat.
+    let limits = Limits::default().depth(8);
+    let client = fixture.block_on(builder(&fixture).reply_limits(limits).connect()).unwrap();
+    fixture.answer_nothing();
+    let replies = [(); 2].map(|()| client.send(echo("x").replay(Replay::Never)).unwrap());
+    fixture.run();
+    let nested = |levels| "*1\r\n".repeat(levels) + "+core\r\n";
+    fixture.say((nested(8) + &nested(9)).as_bytes());
+    let [within, beyond] = replies.map(|reply| fixture.block_on(reply));
+    assert!(within.is_ok(), "{within:?}");
+    let Err(RequestError::ConnectionLost { cause: CloseCause::Protocol(ProtocolError::Malformed), .. }) =
+        beyond
+    else {
+        panic!("{beyond:?}")
+    };
 }
 
 /// RULE-31

@@ -7,7 +7,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use resp3_codec::Command;
+use resp3_codec::{Command, Limits};
 use thiserror::Error;
 
 pub use self::maintenance::HandoffCapacity;
@@ -161,6 +161,13 @@ impl Config {
         self.settings.when_full
     }
 
+    /// What a server may send before its connection is given up. The driver's decoders are made with it; an event loop of
+    /// one's own makes its [`Decoder`](resp3_codec::Decoder)s with it as well.
+    #[must_use]
+    pub fn reply_limits(&self) -> Limits {
+        self.settings.reply_limits
+    }
+
     /// Events that a slow observer may leave unread before it misses some.
     #[must_use]
     pub fn event_capacity(&self) -> usize {
@@ -196,6 +203,7 @@ pub struct ConfigBuilder {
     parked_requests: usize,
     requests_in_flight: usize,
     when_full: WhenFull,
+    reply_limits: Limits,
     event_capacity: usize,
     maintenance: maintenance::Config,
 }
@@ -216,17 +224,19 @@ impl ConfigBuilder {
             parked_requests: 10_000,
             requests_in_flight: 100_000,
             when_full: WhenFull::Fail,
+            reply_limits: Limits::default(),
             event_capacity: 1024,
             maintenance: maintenance::Config::default(),
         }
     }
 
     /// The defaults, with what a URL says: `redis://[user][:password@]host[:port][/database]`,
-    /// `unix:///path/to/socket` (also `redis+unix://`), with the query parameters `protocol=2|3|resp2|resp3`, `db=n`,
-    /// `user=`, `pass=` and `client_name=`. User and password are percent-decoded.
+    /// `unix:///path/to/socket` (also `unix:/path`, `redis+unix://` and `valkey+unix://`), with the query parameters
+    /// `protocol=2|3|resp2|resp3`, `db=n`, `user=`, `pass=` and `client_name=`. `valkey://` is `redis://`. A scheme has no
+    /// case, and white space around the URL is ignored. User and password are percent-decoded.
     ///
     /// # Errors
-    /// [`ConfigError`] names the part of the URL that is wrong; it never repeats the password.
+    /// [`ConfigError`] names the part of the URL that is wrong, and repeats nothing that could be a secret.
     pub fn from_url(url: &str) -> Result<Self, ConfigError> {
         url::parse(url)
     }
@@ -298,6 +308,13 @@ impl ConfigBuilder {
     /// What becomes of a call when as many requests as configured are under way or parked. Default: [`WhenFull::Fail`].
     pub fn when_full(mut self, when_full: WhenFull) -> Self {
         self.when_full = when_full;
+        self
+    }
+
+    /// What a server may send before its connection is given up, with every request that was written to it. Default:
+    /// [`Limits::default`], which is beyond what Redis sends. Lower limits bound the memory that a reply can take.
+    pub fn reply_limits(mut self, limits: Limits) -> Self {
+        self.reply_limits = limits;
         self
     }
 
@@ -379,12 +396,21 @@ pub enum ConfigError {
         /// Why, and what to use instead.
         problem: &'static str,
     },
-    /// The URL has a scheme that this client does not speak.
-    #[error("the URL scheme must be redis://, unix:// or redis+unix://, not {0:?}")]
-    Scheme(String),
+    /// The URL does not begin with a scheme that this client speaks. What stands in its place may be a secret, and is not
+    /// repeated.
+    #[error(
+        "the URL has no scheme that is known: write redis://user:password@host:port or unix:///path/to/socket \
+         (also valkey://, redis+unix:// or valkey+unix://)"
+    )]
+    Scheme,
     /// The URL asks for TLS.
-    #[error("TLS (rediss://) is not built yet: use redis:// inside a trusted network")]
+    #[error(
+        "TLS (rediss://, valkeys://) is not built yet: use redis:// or valkey:// inside a trusted network"
+    )]
     TlsNotBuilt,
+    /// The URL has a parameter of this name, which cannot be a part of a password.
+    #[error("the URL has an unknown parameter, {0:?}: known are protocol, db, user, pass and client_name")]
+    Parameter(String),
     /// A part of the URL does not parse.
     #[error("the {part} of the URL is not valid: {problem}")]
     Url {

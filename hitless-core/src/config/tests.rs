@@ -1,4 +1,4 @@
-use resp3_codec::cmd;
+use resp3_codec::{Limits, cmd};
 
 use super::*;
 use crate::breaker::BreakerConfig;
@@ -78,6 +78,7 @@ fn the_defaults_are_the_documented_ones() {
     assert_eq!(config.pool_size(), 10);
     assert_eq!((config.connect_timeout(), config.command_timeout()), (Some(seconds(5)), Some(seconds(3))));
     assert_eq!((config.parked_requests(), config.event_capacity()), (10_000, 1_024));
+    assert_eq!(config.reply_limits(), Limits::default());
     let maintenance = config.maintenance();
     assert_eq!((maintenance.mode(), maintenance.endpoint_type()), (Mode::Auto, EndpointPreference::Auto));
     assert_eq!((maintenance.max_handoff_retries(), maintenance.handoff_timeout()), (3, seconds(15)));

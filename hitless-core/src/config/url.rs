@@ -9,15 +9,18 @@ use crate::endpoint::Endpoint;
 const DEFAULT_PORT: u16 = 6379;
 
 pub(super) fn parse(url: &str) -> Result<ConfigBuilder, ConfigError> {
-    let (scheme, rest) = url.split_once("://").ok_or_else(|| ConfigError::Scheme(scheme_of(url)))?;
-    let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
-    let mut builder = match scheme {
-        "redis" | "valkey" => tcp(rest)?,
-        "unix" | "redis+unix" | "valkey+unix" => unix(rest)?,
-        "rediss" | "valkeys" => return Err(ConfigError::TlsNotBuilt),
-        other => return Err(ConfigError::Scheme(other.into())),
+    // What was read from a file ends with its line, and may begin with a byte order mark.
+    let url = url.trim_matches(|char: char| char.is_whitespace() || char == '\u{feff}');
+    let (scheme, rest) = url.split_once(':').ok_or(ConfigError::Scheme)?;
+    let (place, query) = rest.split_once('?').unwrap_or((rest, ""));
+    let mut builder = match (scheme.to_ascii_lowercase().as_str(), place.strip_prefix("//")) {
+        ("redis" | "valkey", Some(place)) => tcp(place, query)?,
+        ("unix" | "redis+unix" | "valkey+unix", path) => unix(path.unwrap_or(place))?,
+        ("rediss" | "valkeys", Some(_)) => return Err(ConfigError::TlsNotBuilt),
+        _ => return Err(ConfigError::Scheme),
     };
     let mut user = None;
+    let mut has_password = false;
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
         let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
         match key {
@@ -25,36 +28,50 @@ pub(super) fn parse(url: &str) -> Result<ConfigBuilder, ConfigError> {
             "db" => builder.database = database(value)?,
             "user" => user = Some(decode("user", value)?),
             "pass" => {
+                has_password = true;
                 builder.credentials =
                     Some(Credentials { user: None, password: Secret::from(decode("password", value)?) });
             }
             "client_name" => builder = builder.client_name(&decode("client_name", value)?),
-            _ => return Err(wrong("query", "a parameter is unknown")),
+            // This may be a part of a password that holds an & or a ?, and so it is not repeated.
+            _ if has_password || query.contains('@') || !pair.contains('=') => {
+                let problem = "a parameter is unknown (known are protocol, db, user, pass and client_name); \
+                               inside a password, write & as %26 and ? as %3F";
+                return Err(wrong("query", problem));
+            }
+            _ => return Err(ConfigError::Parameter(key.into())),
         }
     }
     if let Some(user) = user {
         match &mut builder.credentials {
             Some(credentials) => credentials.user = Some(user.into()),
-            None => return Err(wrong("query", "a user without a password")),
+            None => return Err(wrong("query", "a user without a password: write user=..&pass=..")),
         }
     }
     Ok(builder)
 }
 
-/// What stands where the scheme should be, without anything that may be a secret.
-fn scheme_of(url: &str) -> String {
-    url.split([':', '/', '@']).next().unwrap_or_default().chars().take(16).collect()
-}
-
-fn tcp(rest: &str) -> Result<ConfigBuilder, ConfigError> {
-    let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
+fn tcp(place: &str, query: &str) -> Result<ConfigBuilder, ConfigError> {
+    let (authority, path) = place.split_once('/').unwrap_or((place, ""));
     // The last `@`: a password may hold one that its owner forgot to encode.
     let (userinfo, address) = match authority.rsplit_once('@') {
         Some((userinfo, address)) => (Some(userinfo), address),
         None => (None, authority),
     };
+    // Behind a / or a ?, an `@` says that what seems to be the host is the beginning of a password.
+    let problem = "the host ends at a / or a ?; inside a password, write / as %2F and ? as %3F";
+    let cut = |error| if query.contains('@') { wrong("address", problem) } else { error };
+    if path.contains('@') {
+        return Err(wrong("address", problem));
+    }
+    if address.contains('%') {
+        let problem =
+            "a zone, as in fe80::1%eth0, is not supported; write an address that needs none, or a host name";
+        return Err(cut(wrong("address", problem)));
+    }
     let address = if address.is_empty() { "127.0.0.1" } else { address };
-    let mut builder = ConfigBuilder::new(Endpoint::parse(address, DEFAULT_PORT)?);
+    let endpoint = Endpoint::parse(address, DEFAULT_PORT).map_err(|error| cut(error.into()))?;
+    let mut builder = ConfigBuilder::new(endpoint);
     if let Some(userinfo) = userinfo.filter(|userinfo| !userinfo.is_empty()) {
         builder.credentials = Some(credentials(userinfo)?);
     }
@@ -67,7 +84,12 @@ fn tcp(rest: &str) -> Result<ConfigBuilder, ConfigError> {
 
 fn unix(path: &str) -> Result<ConfigBuilder, ConfigError> {
     if !path.starts_with('/') {
-        return Err(wrong("path", "a unix socket needs an absolute path, as in unix:///run/redis.sock"));
+        let problem = if path.contains('@') {
+            "user and password of a unix socket stand behind it, as in unix:///run/redis.sock?user=..&pass=.."
+        } else {
+            "a unix socket needs an absolute path, as in unix:///run/redis.sock"
+        };
+        return Err(wrong("path", problem));
     }
     let path = decode("path", path)?;
     Ok(ConfigBuilder::new(Endpoint::Unix(Arc::from(Path::new(&path)))))
@@ -148,22 +170,96 @@ mod tests {
         assert_eq!(config.credentials().unwrap().user.as_deref(), Some("ann"));
     }
 
+    /// What a file holds ends with a line end, schemes have no case, and a path needs no authority. RULE-122
     #[test]
-    fn a_wrong_url_names_the_part_and_never_the_password() {
+    fn spellings_that_mean_the_same_are_the_same() {
+        let endpoint = |url: &str| parse(url).unwrap().build().unwrap().endpoint().to_string();
+        for url in [
+            "REDIS://h",
+            "Redis://h",
+            "VALKEY://h",
+            "valkey://h",
+            "redis://h\n",
+            "redis://h\r\n",
+            " redis://h/\t",
+            "\u{feff}redis://h",
+        ] {
+            assert_eq!(endpoint(url), "h:6379", "{url:?}");
+        }
+        for url in [
+            "unix:/run/redis.sock",
+            "unix:///run/redis.sock",
+            "UNIX:///run/redis.sock\n",
+            "redis+unix:/run/redis.sock",
+            "valkey+unix:///run/redis.sock",
+        ] {
+            assert_eq!(endpoint(url), "unix:/run/redis.sock", "{url:?}");
+        }
+        assert_eq!(parse("unix:/run/redis.sock?db=3\n").unwrap().build().unwrap().database(), 3);
+        let config = parse("redis://:secret@h\n").unwrap().build().unwrap();
+        assert_eq!(config.credentials().unwrap().password.expose(), "secret");
+    }
+
+    /// Each error says what to write instead, and repeats nothing that could be a secret, wherever that stands. RULE-122
+    #[test]
+    fn a_wrong_url_gets_an_error_that_says_what_to_write_and_no_secret() {
+        for (url, help) in [
+            ("secret@host", "redis://user:password@host:port"),
+            ("user:secret@host", "redis://user:password@host:port"),
+            ("user:secret@redis://h", "redis://user:password@host:port"),
+            ("secret://h", "redis://user:password@host:port"),
+            ("redis-secret:6379", "redis://user:password@host:port"),
+            ("redis:secret@h", "redis://user:password@host:port"),
+            ("http://:secret@h", "redis://user:password@host:port"),
+            ("/run/secret.sock", "unix:///path/to/socket"),
+            ("secret", "unix:///path/to/socket"),
+            ("redis://secret@h", "user:password@"),
+            ("redis://:secret@h/secret", "must be a number"),
+            ("redis://:secr%zzet@h", "hexadecimal"),
+            ("redis://:secret@h:99999", "from 1 to 65535"),
+            ("redis://:secret@h:secret", "from 1 to 65535"),
+            ("redis://:pass/secret@h", "%2F"),
+            ("redis://user:1234/secret@h", "%2F"),
+            ("redis://:secret@secret/secret@h", "%2F"),
+            ("redis://:pass?secret@h", "%3F"),
+            ("redis://user:1234?secret=1@h", "%3F"),
+            ("redis://user:%41?secret=1@h", "%3F"),
+            ("redis://h?pass=pass&secret=1", "%26"),
+            ("redis://h?secret", "known are protocol, db, user, pass and client_name"),
+            ("redis://h?password=secret", "\"password\": known are protocol, db, user, pass and client_name"),
+            ("redis://h?timeout=5&pass=secret", "\"timeout\": known are"),
+            ("redis://h?user=secret", "user=..&pass=.."),
+            ("redis://h?protocol=secret", "2, 3, resp2 or resp3"),
+            ("redis://h?db=secret", "must be a number"),
+            ("unix://:secret@/run/redis.sock", "?user=..&pass=.."),
+            ("unix:secret", "unix:///run/redis.sock"),
+            ("unix://secret", "unix:///run/redis.sock"),
+            ("redis://:secret@[fe80::1%eth0]:6379", "a host name"),
+            ("redis://:secret@[fe80::1%25eth0]", "a host name"),
+            ("redis://:secret@fe80::1%1", "a host name"),
+            ("rediss://:secret@h", "redis:// or valkey://"),
+            ("VALKEYS://:secret@h", "redis:// or valkey://"),
+        ] {
+            let error = parse(url).unwrap_err();
+            assert!(error.to_string().contains(help), "{url}: {error}");
+            assert!(!format!("{error} {error:?}").contains("secr"), "{url}: {error:?}");
+        }
+    }
+
+    #[test]
+    fn a_wrong_url_names_the_part() {
         for (url, part) in [
-            ("secret@host", "scheme"),
             ("http://h", "scheme"),
             ("redis://user-only@h", "user"),
-            ("redis://:secret@h/notanumber", "database"),
-            ("redis://:secr%zzet@h", "password"),
-            ("redis://:secret@h:99999", "address"),
-            ("redis://h?nosuch=1", "query"),
+            ("redis://h/notanumber", "database"),
+            ("redis://:%zz@h", "password"),
+            ("redis://h:99999", "address"),
+            ("redis://h?nosuch=1", "\"nosuch\""),
             ("redis://h?protocol=4", "protocol"),
             ("unix://relative", "path"),
         ] {
             let text = parse(url).unwrap_err().to_string();
             assert!(text.contains(part), "{url}: {text}");
-            assert!(!text.contains("secr") || url.starts_with("secret@"), "{url}: {text}");
         }
     }
 }

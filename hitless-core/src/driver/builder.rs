@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use resp3_codec::Command;
+use resp3_codec::{Command, Limits};
 
 use super::error::Error;
 use super::handle::Client;
@@ -101,6 +101,11 @@ impl<R: Runtime, N: Resolver + Connector> Builder<R, N> {
     /// Whether a call fails or waits when as many requests as configured are under way.
     pub fn when_full(self, when_full: WhenFull) -> Self {
         self.with(|settings| settings.when_full(when_full))
+    }
+
+    /// What a server may send before its connection is given up.
+    pub fn reply_limits(self, limits: Limits) -> Self {
+        self.with(|settings| settings.reply_limits(limits))
     }
 
     /// How many events and pushes a slow observer may leave unread before it misses some.

@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use resp3_codec::{Decoder, Frame, Limits};
+use resp3_codec::{Decoder, Frame};
 
 use super::effects::Effects;
 use super::guard::{TaskGuard, Unfinished};
@@ -86,11 +86,12 @@ enum Turn {
 
 impl<R: Runtime, S: Stream> IoTask<R, S> {
     fn new(shared: Arc<Shared<R>>, stream: S, conn_task: ConnTask) -> Self {
+        let decoder = Decoder::new(shared.reply_limits);
         Self {
             shared,
             stream,
             conn_task,
-            decoder: Decoder::new(Limits::default()),
+            decoder,
             frames: Vec::new(),
             batch: 1,
             undecoded: false,

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
-use resp3_codec::Frame;
+use resp3_codec::{Frame, Limits};
 
 use super::effects::Effects;
 use super::hooks::task::{QueuedReview, review_limit};
@@ -47,6 +47,7 @@ pub(super) struct Shared<R> {
     pub(super) pool_size: u32,
     pub(super) when_full: WhenFull,
     pub(super) log_level: Level,
+    pub(super) reply_limits: Limits,
     tasks: AtomicUsize,
     state: Mutex<State>,
 }
@@ -82,6 +83,7 @@ impl<R: Runtime> Shared<R> {
         let client_name = config.client_name().map(Arc::from);
         let when_full = config.when_full();
         let (pool_size, log_level) = (config.pool_size(), config.maintenance().log_level());
+        let reply_limits = config.reply_limits();
         let signals = (Arc::clone(&supervisor), Arc::clone(&hook_signals));
         let state = State::new(now, seed, config, events, signals, Arc::clone(&started));
         let shared = Arc::new(Self {
@@ -95,6 +97,7 @@ impl<R: Runtime> Shared<R> {
             pool_size,
             when_full,
             log_level,
+            reply_limits,
             tasks: AtomicUsize::new(0),
             state: Mutex::new(state),
         });
