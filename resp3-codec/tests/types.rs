@@ -333,3 +333,39 @@ proptest! {
         }
     }
 }
+
+/// What each accessor makes of each kind of frame: bytes, integer, double, elements, pairs, null, error.
+#[test]
+fn accessors_read_what_a_frame_is() {
+    let one = || vec![Frame::Integer(1)];
+    let pairs = || vec![(Frame::bulk("k"), Frame::Integer(1))];
+    let verbatim = Frame::Verbatim { format: *b"txt", text: Bytes::from_static(b"7") };
+    type Row = (Frame, Option<&'static str>, Option<i64>, Option<f64>, usize, usize, bool, bool);
+    let table: Vec<Row> = vec![
+        (Frame::simple("OK"), Some("OK"), None, None, 0, 0, false, false),
+        (Frame::bulk("12"), Some("12"), Some(12), Some(12.0), 0, 0, false, false),
+        (Frame::bulk("1.5"), Some("1.5"), None, Some(1.5), 0, 0, false, false),
+        (Frame::error("ERR x"), Some("ERR x"), None, None, 0, 0, false, true),
+        (Frame::BlobError(Bytes::from_static(b"ERR y")), Some("ERR y"), None, None, 0, 0, false, true),
+        (Frame::BigNumber(Bytes::from_static(b"3")), Some("3"), Some(3), Some(3.0), 0, 0, false, false),
+        (verbatim, Some("7"), Some(7), Some(7.0), 0, 0, false, false),
+        (Frame::Integer(-4), None, Some(-4), Some(-4.0), 0, 0, false, false),
+        (Frame::Double(2.5), None, None, Some(2.5), 0, 0, false, false),
+        (Frame::Boolean(true), None, None, None, 0, 0, false, false),
+        (Frame::Null, None, None, None, 0, 0, true, false),
+        (Frame::NullBulk, None, None, None, 0, 0, true, false),
+        (Frame::NullArray, None, None, None, 0, 0, true, false),
+        (Frame::Array(one()), None, None, None, 1, 0, false, false),
+        (Frame::Set(one()), None, None, None, 1, 0, false, false),
+        (Frame::Push(one()), None, None, None, 1, 0, false, false),
+        (Frame::Map(pairs()), None, None, None, 0, 1, false, false),
+    ];
+    for (frame, text, int, float, elements, pairs, is_null, is_error) in table {
+        assert_eq!(frame.as_bytes(), text.map(str::as_bytes), "{frame:?}");
+        assert_eq!((frame.as_str(), frame.as_int(), frame.as_f64()), (text, int, float), "{frame:?}");
+        assert_eq!((frame.is_null(), frame.is_error()), (is_null, is_error), "{frame:?}");
+        assert_eq!(frame.as_map().map_or(0, <[_]>::len), pairs, "{frame:?}");
+        assert_eq!(frame.as_array().map_or(0, <[_]>::len), elements, "{frame:?}");
+        assert_eq!(frame.into_array().map_or(0, |items| items.len()), elements);
+    }
+}
