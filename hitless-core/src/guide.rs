@@ -408,6 +408,9 @@
 //! | the reply to the opt-in is an error | [`OptIn::of_error`] of its text |
 //! | the reply to the opt-in is anything else | [`OptIn::Accepted`] |
 //!
+//! The command asks for the endpoint type of the settings. Their `auto` means addresses, and does not know about TLS of your
+//! own: if certificates are issued to names, set a type that names them.
+//!
 //! Every connection opts in, those for
 //! subscriptions and blocking commands included: the server closes them all, and tells only those. A push may arrive
 //! before the reply.
@@ -418,8 +421,8 @@
 //! strings, integers, arrays and nulls are all that you need to turn into frames.
 //!
 //! Tell a push before you act on what stands behind it. If that is the end of the stream, the coordinator has forgotten the
-//! connection once you report the end, and a MOVING that you tell afterwards does nothing. If it is a late reply, or an error
-//! such as LOADING, the window that the push opens decides how your client takes it.
+//! connection once you report the end, and a MOVING that you tell afterwards does nothing. If it is an error such as LOADING,
+//! that is worth another try inside a window, and [`relaxed`] knows of the window once you have told the push.
 //!
 //! # Is it right?
 //!
