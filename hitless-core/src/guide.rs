@@ -35,6 +35,7 @@
 //! the dial of a move fails, and a connection is lost while its successor is being dialled.
 //!
 //! ```
+//! use std::collections::BTreeSet;
 //! use std::sync::Arc;
 //! use std::time::{Duration, Instant};
 //!
@@ -49,10 +50,12 @@
 //! # use std::collections::{BTreeMap, VecDeque};
 //! # use std::io;
 //!
-//! /// Your pool, here of one slot. A larger one has `serving`, `reopen_at` and `reconnect` for each slot, and notes the slot of
-//! /// each connection: the one that `open` was for, or the slot of the connection that `replaces` in `Dial` names.
+//! /// Your pool, here of one slot. A larger one has `serving`, `reopen_at` and `reconnect` for each slot.
 //! struct Pool {
 //!     coordinator: Coordinator,
+//!     /// The connections of the slot, dials included. A larger pool keeps a map from each to its slot: the one that `open` was
+//!     /// for, or the slot of the connection that `replaces` in `Dial` names.
+//!     conns: BTreeSet<ConnId>,
 //!     /// Where new requests go.
 //!     serving: Option<ConnId>,
 //!     /// When to open a connection again.
@@ -63,19 +66,26 @@
 //!
 //! impl Pool {
 //!     fn open(&mut self, now: Instant) {
-//!         self.coordinator.open(now, Role::Shared);
+//!         let conn = self.coordinator.open(now, Role::Shared);
+//!         self.conns.insert(conn);
 //!     }
 //!
-//!     /// Called after every fact, until the coordinator has no more to say.
+//!     /// Obeys until the coordinator has no more to say.
 //!     fn obey(&mut self, now: Instant, network: &mut Network) {
 //!         while let Some(directive) = self.coordinator.poll_directive() {
 //!             match directive {
 //!                 Directive::Resolve { conn, host } => network.look_up(conn, &host),
-//!                 Directive::Dial { conn, target, probe, .. } => network.dial(conn, target, probe),
+//!                 Directive::Dial { conn, target, probe, .. } => {
+//!                     self.conns.insert(conn); // new if it replaces another one
+//!                     network.dial(conn, target, probe);
+//!                 }
 //!                 Directive::Serve { conn } => self.serve(conn),
 //!                 Directive::CutOver { to, .. } => self.serve(to),
 //!                 Directive::Drain { conn, .. } => network.await_replies(conn),
-//!                 Directive::Close { conn, .. } => network.close(conn),
+//!                 Directive::Close { conn, .. } => {
+//!                     self.conns.remove(&conn); // the last word about it
+//!                     network.close(conn);
+//!                 }
 //!                 Directive::Failed { redial, .. } => self.reopen(now, redial),
 //!                 Directive::Lost { replacement, .. } => {
 //!                     self.serving = None;
@@ -108,7 +118,20 @@
 //!     }
 //!
 //!     /// Called for whatever your connections, timers and lookups report.
-//!     fn hear(&mut self, now: Instant, fact: Fact) {
+//!     fn hear(&mut self, now: Instant, fact: Fact, network: &mut Network) {
+//!         let ended = match &fact {
+//!             Fact::Resolved(conn, Err(_)) | Fact::DialFailed(conn, _) | Fact::Closed(conn, _) => Some(*conn),
+//!             _ => None,
+//!         };
+//!         self.tell(now, fact);
+//!         self.obey(now, network);
+//!         // `Lost` and `Failed` have asked for its slot, so it is dropped after them.
+//!         if let Some(conn) = ended {
+//!             self.conns.remove(&conn);
+//!         }
+//!     }
+//!
+//!     fn tell(&mut self, now: Instant, fact: Fact) {
 //!         let coordinator = &mut self.coordinator;
 //!         match fact {
 //!             Fact::Resolved(conn, answer) => coordinator.handle_resolved(now, conn, answer),
@@ -199,6 +222,7 @@
 //! let config = Arc::new(Config::builder(Endpoint::parse("redis.example.com", 6379)?).pool_size(1).build()?);
 //! let mut pool = Pool {
 //!     coordinator: Coordinator::new(config, 42),
+//!     conns: BTreeSet::new(),
 //!     serving: None,
 //!     reopen_at: None,
 //!     reconnect: Reconnect::new(),
@@ -208,8 +232,7 @@
 //! pool.open(network.now); // once for each slot
 //! pool.obey(network.now, &mut network);
 //! while let Some(fact) = network.wait(pool.poll_timeout()) {
-//!     pool.hear(network.now, fact);
-//!     pool.obey(network.now, &mut network);
+//!     pool.hear(network.now, fact, &mut network);
 //! }
 //!
 //! assert_eq!(
@@ -223,8 +246,9 @@
 //!         "10.0.0.3:6379", // 10.0.0.2 retires in its turn: `CutOver`, `Drain`, `Close`
 //!     ]
 //! );
-//! // One connection is left, it serves, and no other one is to be opened.
+//! // One connection is left, it serves, no other one is to be opened, and nothing is kept of those that are gone.
 //! assert_eq!(pool.reopen_at, None);
+//! assert_eq!(pool.conns, BTreeSet::from_iter(pool.serving));
 //! assert_eq!(network.sockets.keys().copied().collect::<Vec<_>>(), Vec::from_iter(pool.serving));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
@@ -239,7 +263,7 @@
 //! | the handshake is done | [`handle_ready`] | with what became of the opt-in |
 //! | the dial or the handshake failed | [`handle_dial_failed`] | at once; if the link died between the opt-in and its answer, [`handle_lost_at_opt_in`] instead |
 //! | an opt-in on a serving connection was answered | [`handle_opt_in`] | in answer to `OptIn` |
-//! | a maintenance notification arrived | [`handle_notification`] | before you look at the frame behind it, from `handle_connected` on |
+//! | a maintenance notification arrived | [`handle_notification`] | before you look at the frame behind it, from `handle_connected` on (see [why](#pushes-from-a-codec-of-your-own)) |
 //! | everything is answered | [`handle_drained`] | after `Drain` |
 //! | a user has switched | [`handle_switched`] | in answer to `Successor` |
 //! | a connection is gone | [`handle_closed`] | if the server or the network ended it |
@@ -260,7 +284,7 @@
 //! | [`Lost`] | the connection was serving: take it out of your pool, and [`open`] another one after a pause if the replacement is [`Missing`], only then |
 //! | [`Successor`] | switch, and say `handle_switched`; only for connections that you [hold](#connections-that-somebody-holds) |
 //! | [`OptIn`](crate::Directive::OptIn) | opt in on a connection that serves, when nothing is under way there: its server has come to support notifications |
-//! | [`Windows`] | ask [`relaxed`] what the timeouts in flight are now; they only ever grow |
+//! | [`Windows`] | ask [`relaxed`] what the timeouts in flight are now; they only ever grow. For the scope [`Peer`] ask for each connection whose [`peer`](crate::Coordinator::peer) it is, for [`Database`] for all, and for requests without a connection each time |
 //!
 //! ## When a connection is lost or a dial fails
 //!
@@ -281,9 +305,40 @@
 //! successor is under way, and `CutOver` or `Failed` follows for it. With [`Ready`] the successor serves from now on; that
 //! is said of connections that you hold.
 //!
-//! So you open a slot again after each `Failed` and after each `Lost` with `Missing`, and never otherwise. Drop what you keep
-//! under an id when you report its end, even if no directive follows, and when `Close`, `Failed` or `Lost` names it.
+//! So you open a slot again after each `Failed` and after each `Lost` with `Missing`, and never otherwise.
 //! [`Reconnect`] says how long to pause; reset it when a connection serves.
+//!
+//! Close the socket when you report its end, but keep the slot of an id until [`poll_directive`] has returned `None` after that
+//! report, or until `Close` names it: `Lost` and `Failed` may still ask for the slot. If an id is named by `Lost` or `Failed`
+//! and by `Close`, then `Close` comes last. Sometimes no directive follows your report, and the id is gone all the same.
+//!
+//! ## What to report of an end
+//!
+//! | what happened | tell | with |
+//! |---|---|---|
+//! | the lookup failed | [`handle_resolved`] | `Err` of the [`ErrorKind`](std::io::ErrorKind) |
+//! | the socket or TLS could not be connected | [`handle_dial_failed`] | [`ConnectError::Connect`] of the kind |
+//! | the link ended in the handshake | [`handle_dial_failed`] | [`ConnectError::LostInHandshake`] of the cause, from the last table below |
+//! | the same, between the opt-in and its answer | [`handle_lost_at_opt_in`] | the cause |
+//! | an error reply to HELLO, AUTH, SELECT or a setup command | [`handle_dial_failed`] | [`HandshakeError::Refused`] with the [`Stage`] and [`ErrorCode::of`] the error's text, in [`ConnectError::Handshake`] |
+//! | the same, because the server has too many clients (`max number of clients`) | [`handle_dial_failed`] | [`HandshakeError::TooManyClients`], in the same way |
+//! | a reply of the wrong type to such a command | [`handle_dial_failed`] | [`HandshakeError::UnexpectedReply`], in the same way |
+//! | an error reply to the opt-in | [`handle_ready`] | [`OptIn::of_error`]: the coordinator knows what the mode makes of it |
+//! | your own limit for a dial was over | [`handle_dial_failed`] | [`ConnectError::TimedOut`] |
+//! | a connection is gone, or you give it up because its server is silent | [`handle_closed`] | the cause |
+//!
+//! Choose the error with care: [`Redial`] follows from it. `Redial::Hopeless` means that
+//! [`ConnectError::is_transient`] is false, as of `Refused` with WRONGPASS; one with LOADING is transient, and so are
+//! `Connect`, `LostInHandshake` and `TooManyClients`. A HELLO that the server does not know is no failure: go on in RESP2.
+//!
+//! | the connection ended because | [`CloseCause`] |
+//! |---|---|
+//! | the server closed the stream | [`ByServer`] |
+//! | reading or writing failed | [`Io`] |
+//! | bytes were not RESP, or a reply had no request | [`Protocol`] |
+//! | several requests timed out and no byte was received meanwhile | [`Silent`]: close the socket and report it as any other end |
+//!
+//! The cause is for errors and events; it changes no decision. The other causes are those that `Close` has.
 //!
 //! ## Connections that somebody holds
 //!
@@ -296,7 +351,7 @@
 //! * Say [`handle_switched`] when the user has done with `from`: the transaction is over, the blocking command has its
 //!   reply, the messages come in on `to`. `CutOver` and `Drain` follow. A subscription owes no replies, so say
 //!   `handle_drained` once you no longer read its messages.
-//! * If you have not switched at `until`, the coordinator says `Close` for `from` and `Lost` with `Ready`. The state of `from`
+//! * If you have not switched at `until`, the coordinator says `Lost` with `Ready` for `from`, then `Close`. The state of `from`
 //!   is gone: tell the user.
 //! * `Close` for `to` means that a newer move leads elsewhere: go on with `from`. Another `Successor` may follow.
 //!
@@ -322,17 +377,41 @@
 //! waits for a connection. Ask when it begins, and again at each [`Windows`]; take the larger answer. A timeout that the
 //! caller gave to one call is the caller's: leave it alone.
 //!
+//! ## Settings
+//!
+//! Of [`Config`] the coordinator reads the endpoint, `protocol`, `connect_timeout`, `pool_size` and `maintenance`, whose
+//! endpoint type [`opt_in_command`] reads. Credentials, database, name, setup commands, `command_timeout` and the limits of
+//! requests are your client's.
+//!
+//! `pool_size` opens nothing, and limits nothing that you open. The number of workers, the length of the queue and the room
+//! for windows follow from it, so set it to the number of connections that you expect, those that you hold included.
+//!
 //! ## Time and chance
 //!
-//! `now` is the same monotonic clock everywhere: read it once per batch of facts, and pass it down. It may stand still
-//! between two calls, and never goes back. The seed decides jitter: draw it at random in production, so that the clients
-//! of one server do not dial in step; fix it in tests, and every run is the same.
+//! `now` is the same monotonic clock everywhere: read it once per batch of facts, and pass it down. If several threads
+//! share the coordinator, read the clock after you have taken the lock, so that `now` never goes back; it may stand still. A
+//! small step back does no lasting harm: no method panics, and what was due happens when its time comes again. An interval
+//! that begins meanwhile ends too early by the step.
+//!
+//! The seed decides jitter: draw it at random in production, so that the clients of one server do not dial in step; fix it in
+//! tests, and every run is the same.
 //!
 //! # A handshake of your own
 //!
 //! Notifications need RESP3: send HELLO 3 first. Then, if [`Dial`] says [`Probe::OptIn`], send [`opt_in_command`], and
-//! make an [`OptIn`] of the reply: [`OptIn::Accepted`] of anything that is no error, [`OptIn::of_error`] of an error's
-//! text, [`OptIn::NoResp3`] if HELLO was refused and you went on in RESP2. Every connection opts in, those for
+//! report an [`OptIn`] with [`handle_ready`]:
+//!
+//! | the handshake | [`OptIn`] |
+//! |---|---|
+//! | [`Probe::Skip`] in `Dial`, whatever came of HELLO | [`OptIn::NotAsked`] |
+//! | the server refused HELLO 3, and you went on in RESP2 | [`OptIn::NoResp3`] with [`ErrorCode::of`] the error's text |
+//! | the reply to the opt-in is an error | [`OptIn::of_error`] of its text |
+//! | the reply to the opt-in is anything else | [`OptIn::Accepted`] |
+//!
+//! The command asks for the endpoint type of the settings. Their `auto` means addresses, and does not know about TLS of your
+//! own: if certificates are issued to names, set a type that names them.
+//!
+//! Every connection opts in, those for
 //! subscriptions and blocking commands included: the server closes them all, and tells only those. A push may arrive
 //! before the reply.
 //!
@@ -341,9 +420,15 @@
 //! [`Notification::parse`] takes the elements of a push as [`Frame`]s, the name first. If your codec has values of its own,
 //! strings, integers, arrays and nulls are all that you need to turn into frames.
 //!
+//! Tell a push before you act on what stands behind it. If that is the end of the stream, the coordinator has forgotten the
+//! connection once you report the end, and a MOVING that you tell afterwards does nothing. If it is an error such as LOADING,
+//! that is worth another try inside a window, and [`relaxed`] knows of the window once you have told the push.
+//!
 //! # Is it right?
 //!
-//! `hitless-conformance` has a test server that announces, moves and closes on command, and a suite that is written
+//! `hitless-conformance` has a test server that announces, moves and closes on command. In a clone of the repository
+//! `cargo run -p hitless-conformance --example server` starts it for a client in any language; type `help` there to see its
+//! commands. The package has a suite as well, which is written
 //! against a trait, `World`: send a request, look at the reply, let time pass. Implement it for your client, decline by
 //! name what is not for it, and run the rest; `conformance/embed` does so for redis-rs.
 //!
@@ -356,6 +441,27 @@
 //! [`OptIn::NoResp3`]: crate::handshake::OptIn::NoResp3
 //! [`OptIn::of_error`]: crate::handshake::OptIn::of_error
 //! [`Probe::OptIn`]: crate::handshake::Probe::OptIn
+//! [`OptIn::NotAsked`]: crate::handshake::OptIn::NotAsked
+//! [`Probe::Skip`]: crate::handshake::Probe::Skip
+//! [`Config`]: crate::Config
+//! [`ConnectError::Connect`]: crate::error::ConnectError::Connect
+//! [`ConnectError::Handshake`]: crate::error::ConnectError::Handshake
+//! [`ConnectError::LostInHandshake`]: crate::error::ConnectError::LostInHandshake
+//! [`ConnectError::TimedOut`]: crate::error::ConnectError::TimedOut
+//! [`ConnectError::is_transient`]: crate::error::ConnectError::is_transient
+//! [`HandshakeError::Refused`]: crate::error::HandshakeError::Refused
+//! [`HandshakeError::TooManyClients`]: crate::error::HandshakeError::TooManyClients
+//! [`HandshakeError::UnexpectedReply`]: crate::error::HandshakeError::UnexpectedReply
+//! [`Stage`]: crate::error::Stage
+//! [`ErrorCode::of`]: crate::error::ErrorCode::of
+//! [`CloseCause`]: crate::error::CloseCause
+//! [`ByServer`]: crate::error::CloseCause::ByServer
+//! [`Io`]: crate::error::CloseCause::Io
+//! [`Protocol`]: crate::error::CloseCause::Protocol
+//! [`Silent`]: crate::error::CloseCause::Silent
+//! [`Peer`]: crate::event::WindowScope::Peer
+//! [`Database`]: crate::event::WindowScope::Database
+//! [`poll_directive`]: crate::Coordinator::poll_directive
 //! [`opt_in_command`]: crate::handshake::opt_in_command
 //! [`Replay::of`]: crate::request::Replay::of
 //! [`Redial`]: crate::coordinator::Redial

@@ -18,8 +18,9 @@ macro_rules! id {
                 Self { index, generation }
             }
 
-            /// The slot this id names: dense, reused after the thing is gone. For tables beside the machine;
-            /// compare whole ids, never indexes alone.
+            /// The place that this id has in the machine's table: a small number, used again once the thing is gone. It is for
+            /// tables of your own beside that one, and has nothing to do with the slots of a pool. Compare whole ids, never
+            /// indexes alone.
             #[must_use]
             pub fn index(self) -> usize {
                 self.index as usize

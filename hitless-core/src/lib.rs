@@ -29,7 +29,7 @@
 //! | [`Coordinator`] | policy alone: where to dial, what a notification means, who moves when | authors of other clients, with an I/O, a codec and a pool of their own |
 //! | [`Connection`] | the protocol of one socket: handshake, pairing of replies, deadlines | rarely used alone |
 //!
-//! All have four verbs. `handle_*(now, fact)`: something happened. `poll_*() -> Option<decision>`: something is to be
+//! All three have four verbs. `handle_*(now, fact)`: something happened. `poll_*() -> Option<decision>`: something is to be
 //! done. `poll_timeout() -> Option<Instant>`: when to call `handle_timeout(now)` at the latest. Every method is total:
 //! stale or unknown ids do nothing, a timeout that comes too early does nothing, and a decision that is obeyed late is
 //! still right.
@@ -198,4 +198,4 @@ pub use connection::Connection;
 pub use coordinator::{Coordinator, Directive};
 pub use mode::Mode;
 pub use request::{Pipeline, Request};
-pub use resp3_codec::{Command, Decoder, Frame, Limits, ToArg, cmd};
+pub use resp3_codec::{Command, DecodeError, Decoder, Frame, Limits, ToArg, cmd};

@@ -5,6 +5,21 @@
 //! *hitless upgrades*). [`Client`] listens, opens new connections before it gives the old ones up, and moves the
 //! requests over. Against a server that announces nothing it is an ordinary pipelining client.
 //!
+//! # Where to begin
+//!
+//! | type | what it is |
+//! |---|---|
+//! | [`Client`] | the pool of connections; a clone is another handle to it |
+//! | [`Builder`] | the settings of a client, before it connects |
+//! | [`cmd`] | begins a command: its name, then [`arg`](Command::arg) for each argument |
+//! | [`Pipeline`] | several commands as one unit, a transaction if it is [atomic](Pipeline::atomic) |
+//! | [`Request`] | a command or a pipeline with a timeout or a replay rule of its own |
+//! | [`Frame`] | a reply. The error reply of a command in a pipeline is one too: [`ServerError::from_frame`] |
+//! | [`Error`] | why there is no reply, and whether the request may have run ([`delivery`](Error::delivery)) |
+//! | [`Event`] | what happens to the client, from [`Builder::events`] or [`Client::events`] |
+//!
+//! # Example
+//!
 //! ```no_run
 //! use std::time::Duration;
 //!
@@ -26,9 +41,6 @@
 //! # Ok(())
 //! # }
 //! ```
-//!
-//! [`Pipeline`] sends several commands as one unit, [`Request`] gives one a timeout or a replay rule of its own,
-//! [`Client::events`] says what happens, and [`Error::delivery`] whether a request that failed may have run.
 //!
 //! Everything is decided in `hitless-core`: this crate brings tokio's sockets, clock and tasks to its
 //! [driver]. `Client::connect` and `Builder::connect` must be awaited inside a tokio runtime with

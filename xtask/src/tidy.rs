@@ -92,6 +92,7 @@ const RULES: &[Rule] = &[
     Rule { name: "breakages", check: breakages::check },
     Rule { name: "cases", check: cases::listed },
     Rule { name: "readme", check: papers::readme },
+    Rule { name: "architecture", check: papers::architecture },
 ];
 
 /// Runs the verb: prints what breaks a rule, and fails if anything but warnings was found.

@@ -226,7 +226,8 @@ impl ConfigBuilder {
         self
     }
 
-    /// Handoffs in their dial or handshake at a time. Unset: a third of the pool, at most 10; set: at least 10.
+    /// Handoffs in their dial or handshake at a time. Default: a third of the pool, at least 1 and at most 10. A value below
+    /// 10 counts as 10.
     pub fn max_workers(mut self, workers: u32) -> Self {
         self.max_workers = Some(workers);
         self

@@ -52,8 +52,8 @@ pub enum Directive {
     },
     /// `to` is ready to take the place of `from`, which was opened to be [held](Role::Held) and serves on. Switch when its user
     /// can, and report with [`Coordinator::handle_switched`](super::Coordinator::handle_switched); `CutOver` and `Drain`
-    /// follow. If a newer move or the loss of `to` comes first, another `Successor` may follow. At `until` the coordinator
-    /// closes `from` and says `Lost`.
+    /// follow. If a newer move or the loss of `to` comes first, another `Successor` may follow. If you have not switched by
+    /// `until`, the coordinator says `Lost` with [`Replacement::Ready`], then `Close` for `from`, and `to` serves.
     Successor {
         /// The old connection.
         from: ConnId,
@@ -78,7 +78,8 @@ pub enum Directive {
         /// Its deadline.
         until: Instant,
     },
-    /// Stop resolving or dialling, or close the socket. The coordinator has forgotten the connection.
+    /// Stop resolving or dialling, or close the socket. The coordinator has forgotten the connection. If `Lost` or
+    /// `Failed` is said of it as well, that comes first.
     Close {
         /// The connection.
         conn: ConnId,
@@ -103,7 +104,7 @@ pub enum Directive {
         conn: ConnId,
     },
     /// A window has opened or closed: ask [`Coordinator::relaxed`](super::Coordinator::relaxed) for the connections of
-    /// `scope`.
+    /// `scope`. Those of an address are the ones that [`Coordinator::peer`](super::Coordinator::peer) connects to it.
     Windows {
         /// Whose timeouts changed.
         scope: WindowScope,

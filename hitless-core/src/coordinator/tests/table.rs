@@ -126,7 +126,7 @@ const FACTS: [(&str, Fact); 13] = [
 #[test]
 fn table_of_connections() {
     const LEGEND: &str = "\
-Found out by a test, of a shared connection that was opened for its own sake, or (*awaits the switch*) of the successor of a held \
+Found out by a test, of a shared connection that the owner opened, or (*awaits the switch*) of the successor of a held \
 one: what the coordinator decides (`Directive`; events and windows left out), and the state that follows. `·`: nothing. A MOVING \
 during the dial is one that the server sends before the handshake is done.";
     let head: Vec<&str> = std::iter::once("").chain(PHASES).collect();
