@@ -171,7 +171,13 @@ impl ClientModel {
                         }
                     }
                 }
-                Action::Close { conn, cause: _ } => drop(self.world.remove(conn)),
+                Action::Close { conn, cause: _ } => {
+                    if self.world.remove(conn).is_none() {
+                        return Violation::of(format!(
+                            "INV-15: {conn} is closed, and there is no such connection"
+                        ));
+                    }
+                }
                 Action::Complete { request, outcome } => self.judge(request, &outcome)?,
                 Action::Started(_) if self.is_started => return Violation::of("the start was told twice"),
                 Action::Started(result) => {

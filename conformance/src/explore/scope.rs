@@ -203,10 +203,10 @@ pub const SCOPES: &[Scope] = &[
     },
     Scope {
         name: "null",
-        about: "the server names no endpoint, and the name changes sooner or later, or not",
+        about: "the server names no endpoint, the name changes sooner or later, or not, and something fails",
         answers: &[&[Server::A], &[Server::B], &[Server::A, Server::B]],
         pushes: &[Push::Moving(1, None)],
-        budget: Budget { pushes: 2, ..NOTHING },
+        budget: Budget { pushes: 2, faults: 1, ..NOTHING },
         ..BASE
     },
     Scope {
@@ -262,7 +262,7 @@ pub const SCOPES: &[Scope] = &[
     },
     Scope {
         name: "end",
-        about: "the client is shut down in the middle of a move",
+        about: "the client is shut down in the middle of a move, with a request that the server may refuse",
         answers: &[&[Server::A]],
         pushes: &[Push::Moving(1, Some(Server::B))],
         budget: Budget {
@@ -272,6 +272,7 @@ pub const SCOPES: &[Scope] = &[
             writes: 1,
             reads: 1,
             cancels: 1,
+            refusals: 1,
             shutdowns: 1,
             ..NOTHING
         },

@@ -76,8 +76,13 @@ impl Client {
         }
     }
 
+    /// The server refused to run a request for now: the client sends it again a little later, unless it shuts down.
     pub(super) fn defer(&mut self, now: Instant, accepted: Accepted, replies: Replies) {
-        self.requests.defer(now, accepted, replies);
+        if self.lifecycle.is_open() {
+            self.requests.defer(now, accepted, replies);
+        } else {
+            self.complete(accepted.id, Ok(replies));
+        }
     }
 
     pub(super) fn complete(&mut self, id: RequestId, outcome: Outcome) {

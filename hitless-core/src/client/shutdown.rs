@@ -58,8 +58,11 @@ impl Client {
         }
     }
 
-    /// Closes `conn`. Its owner wants no other connection.
+    /// Closes `conn`, unless the release of another one has closed it. Its owner wants no other connection.
     fn release(&mut self, now: Instant, conn: ConnId) {
+        if !self.links.contains(conn) {
+            return;
+        }
         self.close(now, conn, CloseCause::ShutDown);
         self.coordinator.release(now, conn);
         self.obey_all(now);

@@ -294,6 +294,34 @@ fn a_shutdown_does_not_wait_longer_than_its_grace() {
     assert_eq!(world.client.poll_timeout(), None);
 }
 
+/// A client that shuts down sends nothing again: a refusal inside a window, be it answered before the shutdown or during its
+/// grace, is the reply. INV-01
+#[test]
+fn a_refusal_is_the_reply_when_the_client_shuts_down() {
+    for is_refused_first in [true, false] {
+        let mut world = World::started(1);
+        let conn = world.conns()[0];
+        world.push(conn, &["FAILING_OVER", "1", "5"]);
+        let request = world.send("refused");
+        let refuse = |world: &mut World| {
+            world.client.handle_frames(world.now, conn, [Frame::error("READONLY it is a replica")]);
+            world.drain();
+        };
+        if is_refused_first {
+            refuse(&mut world);
+            assert!(!world.done.contains_key(&request), "it is to be sent again");
+        }
+        world.client.shutdown(world.now, world.now + 5 * SECOND);
+        world.drain();
+        if !is_refused_first {
+            refuse(&mut world);
+        }
+        assert!(world.done[&request].as_ref().unwrap()[0].is_error());
+        assert!(world.client.is_terminated());
+        assert_eq!((world.client.poll_timeout(), world.client.stats().requests), (None, 0));
+    }
+}
+
 #[test]
 fn a_shutdown_in_the_middle_of_a_move_ends_it() {
     let mut world = World::started(4);

@@ -19,8 +19,12 @@ use crate::ids::ConnId;
 const LOOKUP_LIMIT: Duration = Duration::from_secs(6);
 
 impl Coordinator {
-    /// Begins to open a connection: to the configured endpoint, away from addresses that are being retired. `role` says who
-    /// decides when the connection is given up for its successor, if its address is retired.
+    /// Begins to open a connection and returns its id, under which `Resolve` and `Dial` follow. It leads to the configured
+    /// endpoint, away from addresses that are being retired. It ends in [`Directive::Serve`], or in [`Directive::Failed`],
+    /// which says when to open another one; [`release`](Self::release) gives it up before that. Call it once for each slot of
+    /// your pool, and again after `Failed` and after `Lost` with [`Replacement::Missing`](super::Replacement::Missing): the
+    /// coordinator opens none by itself but to replace one that serves. `role` says who decides when the connection is given
+    /// up for its successor.
     pub fn open(&mut self, now: Instant, role: Role) -> ConnId {
         let conn = self.ids.insert(());
         self.attempts.begin(now, conn, Purpose::Open(role), self.config.connect_timeout());

@@ -174,14 +174,18 @@ impl Coordinator {
 
     /// Time has passed. Calling it too early does nothing.
     pub fn handle_timeout(&mut self, now: Instant) {
-        while let Some(review) = self.reviews.handle_timeout(now) {
-            self.on_review_timeout(now, review);
-        }
         self.attempts.handle_timeout(now);
+        // They fail on behalf of their moves, before these may end.
+        while let Some(step) = self.attempts.poll_step() {
+            self.on_step(now, step);
+        }
         while let Some(conn) = self.conns.handle_timeout(now) {
             self.emit(Event::DrainDeadline { conn });
             self.close(conn, CloseCause::MoveDeadline);
             self.forget(conn, CloseCause::MoveDeadline);
+        }
+        while let Some(review) = self.reviews.handle_timeout(now) {
+            self.on_review_timeout(now, review);
         }
         self.moves.handle_timeout(now);
         self.look_up_advertised(now);

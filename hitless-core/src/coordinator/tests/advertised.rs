@@ -169,3 +169,23 @@ fn a_lookup_without_an_answer_is_given_up() {
     assert_eq!(world.closed, [(lookup, CloseCause::ByClient)]);
     assert!(world.failed.is_empty());
 }
+
+/// A timer that rings late ends a lookup that nobody has answered and begins the next one at the same time: none of the four
+/// is lost. RULE-40
+#[test]
+fn a_late_timer_loses_no_lookup() {
+    let mut world = World::new("localhost:1", 2);
+    let conns = world.connected_by_name(2, &[1, 2]);
+    world.notify(conns[0], &opener(1));
+    world.notify(conns[0], &completion(1));
+    let mut lookups = world.lookups.len();
+    for _ in 0..6 {
+        // Behind the limit of the lookup, and behind the longest pause.
+        world.now += 8 * SECOND;
+        world.lookups.clear();
+        world.coordinator.handle_timeout(world.now);
+        world.drain();
+        lookups += world.lookups.len();
+    }
+    assert_eq!(lookups, 4);
+}

@@ -219,3 +219,25 @@ fn a_connection_waits_for_all_that_drain_in_its_place() {
     world.drain();
     assert_eq!(world.dials.len(), 1);
 }
+
+/// The process stood still for an hour while a handoff was dialling: the move has an end all the same, and says how.
+#[test]
+fn a_move_that_is_over_when_the_process_wakes_says_how_it_ended() {
+    for is_lost in [false, true] {
+        let mut world = World::new("127.0.0.1:1", 1);
+        let conn = world.connected(1)[0];
+        world.notify(conn, &moving(1, SECOND, 2));
+        assert_eq!(world.dials.len(), 1);
+        if is_lost {
+            world.coordinator.handle_closed(world.now, conn, CloseCause::ByServer);
+        }
+        world.now += 3600 * SECOND;
+        world.coordinator.handle_timeout(world.now);
+        world.drain();
+        let failed = world.events.iter().filter(|event| matches!(event, Event::HandoffFailed { .. })).count();
+        let finished =
+            world.events.iter().filter(|event| matches!(event, Event::MoveFinished { .. })).count();
+        assert_eq!((failed, finished), (usize::from(!is_lost), 1), "{:?}", world.events);
+        assert_eq!(world.failed, if is_lost { vec![Redial::AfterPause] } else { vec![] });
+    }
+}
