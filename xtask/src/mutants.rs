@@ -35,7 +35,7 @@ pub(crate) struct Args {
     /// Fail when the tests notice a smaller share of the mutants that compile.
     #[arg(long, value_name = "PERCENT", default_value_t = 90, value_parser = clap::value_parser!(u8).range(0..=100))]
     at_least: u8,
-    /// Mutate these files only, such as `hitless-core/src/client/*.rs`.
+    /// Mutate these files and folders only, such as `hitless-core/src/client`.
     files: Vec<String>,
 }
 

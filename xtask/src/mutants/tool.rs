@@ -24,7 +24,7 @@ pub(super) fn install() -> Result<(), String> {
 /// The names of the mutants of these files, or of all when there are none. A name holds file, line, column and what is replaced.
 pub(super) fn list(work: &Path, files: &[String]) -> Result<BTreeSet<String>, String> {
     let list = Cmd::cargo().args_of("mutants --list --colors never").arg("--dir").arg(work).args_of(PACKAGES);
-    let list = files.iter().fold(list, |list, file| list.arg("--file").arg(file));
+    let list = files.iter().fold(list, |list, file| list.arg("--file").arg(pattern(work, file)));
     let names = list.output()?;
     Ok(names.lines().filter(|name| !name.to_lowercase().contains(LEFT_OUT)).map(str::to_owned).collect())
 }
@@ -52,6 +52,12 @@ fn escaped(text: &str) -> String {
 /// A string of TOML.
 fn quoted(text: &str) -> String {
     format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
+}
+
+/// What cargo-mutants takes for `file`: of a folder, all that is in it.
+fn pattern(work: &Path, file: &str) -> String {
+    let folder = file.trim_end_matches('/');
+    if work.join(folder).is_dir() { format!("{folder}/**/*.rs") } else { file.to_owned() }
 }
 
 #[cfg(test)]
