@@ -154,7 +154,7 @@ impl Coordinator {
         self.take_back(effect);
         let Some(key) = MoveKey::of(&origin.peer, original) else { return Handled::Applied };
         let destination = self.judge(target, &key.source);
-        if destination.leads_back_to(&key.source) {
+        if target.address().as_ref() == Some(&key.source) || destination.leads_back_to(&key.source) {
             self.ignore(origin.conn, original.kind(), original.seq(), Ignored::AlreadyThere);
             return Handled::Ignored(Ignored::AlreadyThere);
         }

@@ -46,9 +46,9 @@ impl Destination {
         }
     }
 
-    /// Whether it is `source` itself that is to be dialled.
+    /// Whether the policy has made `source` itself of a target that was another one.
     pub(in super::super) fn leads_back_to(&self, source: &Peer) -> bool {
-        self.target().and_then(|target| target.address()).as_ref() == Some(source)
+        matches!(self, Self::Rewritten { to, .. } if to.peer().as_ref() == Some(source))
     }
 }
 

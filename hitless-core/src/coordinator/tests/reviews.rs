@@ -122,6 +122,17 @@ fn a_replaced_target_is_dialled_and_copies_of_the_original_are_duplicates() {
     assert!(world.dials.is_empty());
 }
 
+/// A reviewer cannot lead a move back to where it comes from: nothing is dialled, and no window stays open. PITFALL-33
+#[test]
+fn a_move_that_is_replaced_by_one_to_its_own_source_does_nothing() {
+    let (mut world, conns) = reviewed();
+    world.notify(conns[0], &moving(1, 15 * SECOND, 2));
+    world.judge(Verdict::Replace(moving(1, 15 * SECOND, 1)));
+    assert_eq!(world.handled, [Handled::Ignored(Ignored::AlreadyThere)]);
+    assert!(world.dials.is_empty() && !world.is_relaxed(conns[0]));
+    assert!(!world.has(|event| matches!(event, Event::MoveStarted { .. })));
+}
+
 /// A reviewer may put another notification in the place of the one that came. RULE-108
 #[test]
 fn a_notification_of_another_kind_takes_the_place_of_the_first() {
