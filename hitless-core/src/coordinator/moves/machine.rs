@@ -106,7 +106,10 @@ impl Moves {
         let Some(seq) = self.seq(source) else { return };
         self.reinstate(source, &landed.address, seq);
         let Some(a_move) = self.live.get_mut(source) else { return };
+        let mut followers = Vec::new();
         if a_move.landed().is_none() {
+            // Looked for once for each move: behind a scout that has landed nothing waits.
+            followers = a_move.behind_scout();
             a_move.scout = Scout::Landed(landed);
         }
         self.scoutless.remove(source);
@@ -117,7 +120,7 @@ impl Moves {
             }
             _ => a_move.finish(from),
         }
-        for follower in a_move.behind_scout() {
+        for follower in followers {
             self.line_up(source, follower);
         }
         self.report_if_over(now, source);
