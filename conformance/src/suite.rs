@@ -118,6 +118,12 @@ macro_rules! for_each_case {
                 ;
                 a_refusal_expires: "it takes ten minutes",
             }
+            attributes {
+                in_the_handshake,
+                in_notifications,
+                in_replies,
+                ;
+            }
             hooks {
                 a_veto_stops_a_move,
                 a_vetoed_opener_relaxes_nothing,

@@ -189,7 +189,7 @@ impl Handshake {
     /// `Write` if the server speaks RESP2 only.
     fn judge_hello(&mut self, reply: &Frame) -> Result<Progress, HandshakeError> {
         let stage = Stage::Hello;
-        if let Some(text) = error_text(reply) {
+        if let Some(text) = reply.as_error() {
             let code = ErrorCode::of(text);
             if !(code.as_str() == "NOPROTO" || contains_ignoring_case(text, b"unknown command")) {
                 return Err(refusal(stage, text));
@@ -198,7 +198,7 @@ impl Handshake {
             self.opt_in = if self.awaits_opt_in() { answer } else { OptIn::NotAsked };
             return Ok(Progress::Write);
         }
-        let Frame::Map(fields) = reply else { return Err(HandshakeError::UnexpectedReply { stage }) };
+        let Some(fields) = reply.as_map() else { return Err(HandshakeError::UnexpectedReply { stage }) };
         let field = |name: &[u8]| {
             let found = fields.iter().find(|(key, _)| key.as_bytes() == Some(name));
             found.and_then(|(_, value)| value.as_int())
@@ -234,11 +234,11 @@ pub(crate) fn opt_in(config: &Config, peer: &Peer) -> Command {
 
 /// What the server says to the opt-in: to be read only where RESP3 is spoken.
 pub(crate) fn judge_opt_in(_proof: Resp3, reply: &Frame) -> OptIn {
-    error_text(reply).map_or(OptIn::Accepted, OptIn::of_error)
+    reply.as_error().map_or(OptIn::Accepted, OptIn::of_error)
 }
 
 fn accept(stage: Stage, reply: &Frame) -> Result<(), HandshakeError> {
-    match error_text(reply) {
+    match reply.as_error() {
         Some(text) => Err(refusal(stage, text)),
         None => Ok(()),
     }
@@ -249,13 +249,6 @@ fn refusal(stage: Stage, text: &[u8]) -> HandshakeError {
         return HandshakeError::TooManyClients;
     }
     HandshakeError::Refused { stage, code: ErrorCode::of(text) }
-}
-
-fn error_text(reply: &Frame) -> Option<&[u8]> {
-    match reply {
-        Frame::Error(text) | Frame::BlobError(text) => Some(text),
-        _ => None,
-    }
 }
 
 fn contains_ignoring_case(text: &[u8], wanted: &[u8]) -> bool {

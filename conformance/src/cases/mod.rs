@@ -7,6 +7,7 @@ use hitless_core::event::{Event, Ignored};
 
 use crate::testbed::Testbed;
 
+pub mod attributes;
 pub mod chaos;
 pub mod failover;
 pub mod handshake;
@@ -24,6 +25,7 @@ pub mod windows;
 pub(crate) mod source {
     #![allow(non_upper_case_globals, reason = "named as the modules are")]
 
+    pub(crate) const attributes: &str = include_str!("attributes.rs");
     pub(crate) const chaos: &str = include_str!("chaos.rs");
     pub(crate) const failover: &str = include_str!("failover.rs");
     pub(crate) const handshake: &str = include_str!("handshake.rs");
