@@ -16,6 +16,7 @@ pub mod measured;
 pub mod moving;
 pub mod overlaps;
 pub mod proxies;
+pub mod refusals;
 pub mod requests;
 pub mod shutdown;
 pub mod targets;
@@ -34,6 +35,7 @@ pub(crate) mod source {
     pub(crate) const moving: &str = include_str!("moving.rs");
     pub(crate) const overlaps: &str = include_str!("overlaps.rs");
     pub(crate) const proxies: &str = include_str!("proxies.rs");
+    pub(crate) const refusals: &str = include_str!("refusals.rs");
     pub(crate) const requests: &str = include_str!("requests.rs");
     pub(crate) const shutdown: &str = include_str!("shutdown.rs");
     pub(crate) const targets: &str = include_str!("targets.rs");
