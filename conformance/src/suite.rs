@@ -118,6 +118,23 @@ macro_rules! for_each_case {
                 ;
                 a_refusal_expires: "it takes ten minutes",
             }
+            refusals {
+                hello_in_other_words,
+                no_silent_downgrade,
+                resp2_has_to_answer,
+                other_modes_do_not_fall_back,
+                links_that_close_at_what_they_do_not_know,
+                a_pool_behind_such_a_proxy,
+                without_client_info,
+                ;
+                asked_again_later: "it takes ten minutes",
+            }
+            attributes {
+                in_the_handshake,
+                in_notifications,
+                in_replies,
+                ;
+            }
             hooks {
                 a_veto_stops_a_move,
                 a_vetoed_opener_relaxes_nothing,

@@ -320,6 +320,7 @@
 //! | the socket or TLS could not be connected | [`handle_dial_failed`] | [`ConnectError::Connect`] of the kind |
 //! | the link ended in the handshake | [`handle_dial_failed`] | [`ConnectError::LostInHandshake`] of the cause, from the last table below |
 //! | the same, between the opt-in and its answer | [`handle_lost_at_opt_in`] | the cause |
+//! | HELLO was refused, and not for want of rights or of the right password, nor with `unknown command` or NOPROTO | [`handle_dial_failed`] | [`HandshakeError::HelloRefused`] with the code, in [`ConnectError::Handshake`] |
 //! | an error reply to HELLO, AUTH, SELECT or a setup command | [`handle_dial_failed`] | [`HandshakeError::Refused`] with the [`Stage`] and [`ErrorCode::of`] the error's text, in [`ConnectError::Handshake`] |
 //! | the same, because the server has too many clients (`max number of clients`) | [`handle_dial_failed`] | [`HandshakeError::TooManyClients`], in the same way |
 //! | a reply of the wrong type to such a command | [`handle_dial_failed`] | [`HandshakeError::UnexpectedReply`], in the same way |
@@ -403,7 +404,8 @@
 //!
 //! | the handshake | [`OptIn`] |
 //! |---|---|
-//! | [`Probe::Skip`] in `Dial`, whatever came of HELLO | [`OptIn::NotAsked`] |
+//! | [`Probe::Skip`] in `Dial`, and the server accepted HELLO 3 | [`OptIn::NotAsked`] |
+//! | [`Probe::Resp2`] or [`Probe::Bare`] in `Dial`: no HELLO, and with `Bare` no CLIENT; report it ready when a command was answered | [`OptIn::NotAsked`] |
 //! | the server refused HELLO 3, and you went on in RESP2 | [`OptIn::NoResp3`] with [`ErrorCode::of`] the error's text |
 //! | the reply to the opt-in is an error | [`OptIn::of_error`] of its text |
 //! | the reply to the opt-in is anything else | [`OptIn::Accepted`] |
@@ -443,12 +445,15 @@
 //! [`Probe::OptIn`]: crate::handshake::Probe::OptIn
 //! [`OptIn::NotAsked`]: crate::handshake::OptIn::NotAsked
 //! [`Probe::Skip`]: crate::handshake::Probe::Skip
+//! [`Probe::Resp2`]: crate::handshake::Probe::Resp2
+//! [`Probe::Bare`]: crate::handshake::Probe::Bare
 //! [`Config`]: crate::Config
 //! [`ConnectError::Connect`]: crate::error::ConnectError::Connect
 //! [`ConnectError::Handshake`]: crate::error::ConnectError::Handshake
 //! [`ConnectError::LostInHandshake`]: crate::error::ConnectError::LostInHandshake
 //! [`ConnectError::TimedOut`]: crate::error::ConnectError::TimedOut
 //! [`ConnectError::is_transient`]: crate::error::ConnectError::is_transient
+//! [`HandshakeError::HelloRefused`]: crate::error::HandshakeError::HelloRefused
 //! [`HandshakeError::Refused`]: crate::error::HandshakeError::Refused
 //! [`HandshakeError::TooManyClients`]: crate::error::HandshakeError::TooManyClients
 //! [`HandshakeError::UnexpectedReply`]: crate::error::HandshakeError::UnexpectedReply

@@ -113,6 +113,12 @@ impl Config {
         self.settings.client_name.as_deref()
     }
 
+    /// Whether every connection tells the server the name and the version of this library.
+    #[must_use]
+    pub fn client_info(&self) -> bool {
+        self.settings.client_info
+    }
+
     /// What every connection runs before it serves.
     #[must_use]
     pub fn setup(&self) -> &[Command] {
@@ -195,6 +201,7 @@ pub struct ConfigBuilder {
     credentials: Option<Credentials>,
     database: u32,
     client_name: Option<Arc<str>>,
+    client_info: bool,
     setup: Vec<Command>,
     protocol: Protocol,
     pool_size: u32,
@@ -216,6 +223,7 @@ impl ConfigBuilder {
             credentials: None,
             database: 0,
             client_name: None,
+            client_info: true,
             setup: Vec::new(),
             protocol: Protocol::default(),
             pool_size: 10,
@@ -232,7 +240,7 @@ impl ConfigBuilder {
 
     /// The defaults, with what a URL says: `redis://[user][:password@]host[:port][/database]`,
     /// `unix:///path/to/socket` (also `unix:/path`, `redis+unix://` and `valkey+unix://`), with the query parameters
-    /// `protocol=2|3|resp2|resp3`, `db=n`, `user=`, `pass=` and `client_name=`. `valkey://` is `redis://`. A scheme has no
+    /// `protocol=2|3|resp2|resp3`, `db=n`, `user=`, `pass=`, `client_name=` and `client_info=true|false`. `valkey://` is `redis://`. A scheme has no
     /// case, and white space around the URL is ignored. User and password are percent-decoded.
     ///
     /// # Errors
@@ -256,6 +264,14 @@ impl ConfigBuilder {
     /// The name that every connection gives itself. No white space. Default: none.
     pub fn client_name(mut self, name: &str) -> Self {
         self.client_name = Some(Arc::from(name));
+        self
+    }
+
+    /// Whether every connection tells the server the name and the version of this library (`CLIENT SETINFO`), which `CLIENT
+    /// LIST` shows. Default: true; it costs no round trip, and a refusal is ignored. Set it to false for a proxy that closes
+    /// the link at commands it does not know: the client finds that out by itself only where it has never been connected.
+    pub fn client_info(mut self, told: bool) -> Self {
+        self.client_info = told;
         self
     }
 
@@ -409,7 +425,9 @@ pub enum ConfigError {
     )]
     TlsNotBuilt,
     /// The URL has a parameter of this name, which cannot be a part of a password.
-    #[error("the URL has an unknown parameter, {0:?}: known are protocol, db, user, pass and client_name")]
+    #[error(
+        "the URL has an unknown parameter, {0:?}: known are protocol, db, user, pass, client_name and client_info"
+    )]
     Parameter(String),
     /// A part of the URL does not parse.
     #[error("the {part} of the URL is not valid: {problem}")]

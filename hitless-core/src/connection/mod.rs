@@ -156,13 +156,12 @@ impl Connection {
     /// A frame was received.
     pub fn handle_frame(&mut self, frame: Frame) {
         self.handle_received();
-        match frame {
-            // The type decides first: a push is never the reply to a request.
-            Frame::Push(elements) => self.on_push(elements),
-            Frame::Attribute { attributes: _, value } if matches!(*value, Frame::Push(_)) => {
-                self.handle_frame(*value)
-            }
-            reply => self.on_reply(reply),
+        // The type decides first: a push is never the reply to a request.
+        if !frame.is_push() {
+            return self.on_reply(frame);
+        }
+        if let Some(elements) = frame.into_array() {
+            self.on_push(elements);
         }
     }
 
@@ -402,7 +401,7 @@ fn may_run_later(request: &Request, replies: &[Frame]) -> bool {
 
 /// True if the reply proves that the command did not run: the error of a demoted, a loading or an orphaned server.
 fn did_not_run(reply: &Frame) -> bool {
-    let Frame::Error(text) = reply else { return false };
+    let Some(text) = reply.as_error() else { return false };
     let code = text.split(|byte| *byte == b' ').next().unwrap_or_default();
     matches!(code, b"READONLY" | b"LOADING" | b"MASTERDOWN")
 }

@@ -136,8 +136,8 @@ impl Coordinator {
         self.follow(now, conn, route);
     }
 
-    /// Dials one of `targets`, another one each time. If a link died at the opt-in of one of them, that one goes first and
-    /// without the opt-in, to learn whether the opt-in was the cause.
+    /// Dials one of `targets`, another one each time. If a handshake with one of them has asked for too much, that one goes first
+    /// and asks for less, to learn whether that was the cause.
     fn dial_one_of(&mut self, now: Instant, conn: ConnId, targets: &[Target]) {
         let is_suspect = |target: &&Target| self.knowledge.is_suspect(&target.address);
         let suspects: Vec<Target> = targets.iter().filter(is_suspect).cloned().collect();
@@ -147,7 +147,10 @@ impl Coordinator {
                 let probe = self.knowledge.probe(now, &target.address);
                 self.attempts.dial(conn, target, probe);
             }
-            None => self.attempts.fail(now, conn, ConnectError::Resolve(io::ErrorKind::NotFound)),
+            None => {
+                let error = ConnectError::Resolve(io::ErrorKind::NotFound);
+                self.attempts.fail(now, conn, error, Retry::Later);
+            }
         }
     }
 
@@ -201,9 +204,8 @@ impl Coordinator {
         if purpose == Purpose::Advertised {
             self.advertised.end_lookup(conn);
         } else if let Some((error, retry)) = failure {
-            if let Some((target, Probe::Skip)) = &dialled {
-                // It failed without the opt-in as well: the opt-in was not why.
-                self.knowledge.set_suspect(&target.address, false);
+            if let Some((target, probe)) = &dialled {
+                self.knowledge.handle_failed(&target.address, *probe);
             }
             self.on_failed(now, conn, purpose, error, retry);
         }
@@ -221,7 +223,7 @@ impl Coordinator {
                 self.report_failure(conn, error, retry);
             }
             Purpose::Open(_) => {
-                // What is tried again without the opt-in is the same place.
+                // What is tried again with less is the same place.
                 self.moves.handle_open_failed(conn, retry == Retry::Later);
                 self.emit(Event::ConnectFailed { conn, error: error.clone() });
                 self.report_failure(conn, error, retry);

@@ -123,7 +123,7 @@ impl Coordinator {
     /// there, the coordinator repeats the handoff's dial under another id, if there is time, and says nothing; any other
     /// failure leads to [`Directive::Failed`].
     pub fn handle_dial_failed(&mut self, now: Instant, conn: ConnId, error: ConnectError) {
-        self.attempts.fail(now, conn, error);
+        self.fail_attempt(now, conn, error);
         self.settle(now);
     }
 
@@ -157,7 +157,7 @@ impl Coordinator {
         if self.conns.contains(conn) {
             self.lose(now, conn, cause);
         } else {
-            self.attempts.fail(now, conn, ConnectError::LostInHandshake(cause));
+            self.fail_attempt(now, conn, ConnectError::LostInHandshake(cause));
         }
         self.settle(now);
     }

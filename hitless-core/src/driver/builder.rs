@@ -62,6 +62,12 @@ impl<R: Runtime, N: Resolver + Connector> Builder<R, N> {
         self.with(|settings| settings.client_name(name))
     }
 
+    /// Whether every connection tells the server the name and the version of this library. See
+    /// [`ConfigBuilder::client_info`].
+    pub fn client_info(self, told: bool) -> Self {
+        self.with(|settings| settings.client_info(told))
+    }
+
     /// A command that every connection runs before it serves. To be called once for each. See
     /// [`ConfigBuilder::setup`].
     pub fn setup(self, command: Command) -> Self {

@@ -61,6 +61,8 @@ pub enum Stage {
     Select,
     /// A setup command of the user.
     Setup,
+    /// PING, with which a handshake in RESP2 ends where something has refused more.
+    Ping,
 }
 
 impl fmt::Display for Stage {
@@ -71,6 +73,7 @@ impl fmt::Display for Stage {
             Self::Auth => "AUTH",
             Self::Select => "SELECT",
             Self::Setup => "a setup command",
+            Self::Ping => "PING",
         })
     }
 }
@@ -98,6 +101,22 @@ pub enum HandshakeError {
         /// The code of its error.
         code: ErrorCode,
     },
+    /// The server, or a proxy in front of it, does not take HELLO 3, and does not say that it has no RESP3. In the mode `auto`
+    /// the next dial speaks RESP2, unless RESP3 has worked at this address before.
+    #[error(
+        "the server did not accept HELLO 3 ({}): if it, or a proxy in front of it, has no RESP3, set `protocol` to RESP2",
+        .code.as_ref().map_or("it went on in RESP2", ErrorCode::as_str)
+    )]
+    HelloRefused {
+        /// The code of its error; `None` if the reply was that of RESP2.
+        code: Option<ErrorCode>,
+    },
+    /// The server asks for a password although one was sent to it, and was accepted.
+    #[error("the server asks for a password at {stage}, although it has accepted one")]
+    NotAuthenticated {
+        /// At which step.
+        stage: Stage,
+    },
     /// Not a reply that this step can have.
     #[error("the reply to {stage} is of the wrong type")]
     UnexpectedReply {
@@ -111,6 +130,7 @@ fn hint(stage: Stage, code: &ErrorCode) -> &'static str {
         (_, "NOAUTH") => ": it asks for a password, and none is configured",
         (_, "WRONGPASS") => ": user or password is wrong",
         (_, "NOPERM") => ": the user may not run it",
+        (Stage::Auth, "ERR") => ": is the password right, and does the server have one?",
         (Stage::Select, _) => ": does the database exist?",
         _ => "",
     }
@@ -121,11 +141,17 @@ impl HandshakeError {
     #[must_use]
     pub fn is_transient(&self) -> bool {
         match self {
-            Self::Refused { stage: Stage::OptIn, .. } | Self::TooManyClients => true,
+            Self::Refused { stage: Stage::OptIn, .. } | Self::TooManyClients | Self::HelloRefused { .. } => {
+                true
+            }
+            // Something that is neither about credentials nor about rights: nothing answers behind it so far.
+            Self::Refused { stage: Stage::Ping, code } => !matches!(code.as_str(), "NOAUTH" | "WRONGPASS"),
             Self::Refused { code, .. } => {
                 matches!(code.as_str(), "LOADING" | "BUSY" | "MASTERDOWN" | "CLUSTERDOWN" | "TRYAGAIN")
             }
-            Self::MaintenanceRefused { .. } | Self::UnexpectedReply { .. } => false,
+            Self::MaintenanceRefused { .. }
+            | Self::NotAuthenticated { .. }
+            | Self::UnexpectedReply { .. } => false,
         }
     }
 }

@@ -16,6 +16,7 @@ impl Event {
             Self::ConnectionClosed { .. } => "connection.closed",
             Self::ConnectFailed { .. } => "connection.failed",
             Self::OptInRefused { .. } => "negotiation.refused",
+            Self::FellBack { .. } => "negotiation.reduced",
             Self::OptedIn { .. } => "negotiation.repeated",
             Self::NotificationReceived { .. } => "notification.received",
             Self::NotificationMalformed { .. } => "notification.malformed",
@@ -48,6 +49,7 @@ impl Event {
         match self {
             Self::DrainDeadline { .. } => Level::Error,
             Self::ConnectFailed { .. }
+            | Self::FellBack { .. }
             | Self::NotificationMalformed { .. }
             | Self::NotificationUnreviewed { .. }
             | Self::TargetVetoed { .. }
@@ -108,6 +110,7 @@ impl fmt::Display for Line<'_> {
             | Event::ConnectionClosed { .. }
             | Event::ConnectFailed { .. }
             | Event::OptInRefused { .. }
+            | Event::FellBack { .. }
             | Event::OptedIn { .. }
             | Event::RequestTimedOut { .. }
             | Event::Terminated => self.connection(f),
@@ -147,6 +150,12 @@ impl Line<'_> {
             Event::OptInRefused { peer, code, recheck_at } => {
                 write!(f, "{peer} does not announce maintenance")?;
                 code.as_ref().map_or(Ok(()), |code| write!(f, " ({code})"))?;
+                self.time(f, "asked again", *recheck_at)
+            }
+            Event::FellBack { peer, code, recheck_at } => {
+                write!(f, "{peer} did not take the usual handshake")?;
+                code.as_ref().map_or(Ok(()), |code| write!(f, " ({code})"))?;
+                f.write_str(" and is spoken to in RESP2")?;
                 self.time(f, "asked again", *recheck_at)
             }
             Event::RequestTimedOut { conn: Some(conn) } => write!(f, "a request on {conn} timed out"),

@@ -26,7 +26,7 @@ use super::Role;
 use super::timers::Timers;
 use crate::breaker::{AttemptEnd, BreakerConfig, Denied, Permit};
 use crate::endpoint::{Peer, Target};
-use crate::error::{CloseCause, ConnectError};
+use crate::error::ConnectError;
 use crate::handshake::{HandshakeError, OptIn, Probe};
 use crate::ids::ConnId;
 use crate::notification::MoveTarget;
@@ -172,7 +172,8 @@ pub(super) struct Ready {
     pub(super) target: Target,
     /// What it is connected to. Behind a tunnel that is not the address that was dialled.
     pub(super) peer: Peer,
-    pub(super) opt_in: OptIn,
+    /// What the handshake asked for, and what became of the opt-in.
+    pub(super) outcome: (Probe, OptIn),
     /// The server has closed the stream; what it sent before is still to be read.
     pub(super) is_ending: bool,
 }
@@ -180,7 +181,7 @@ pub(super) struct Ready {
 /// When to try again after a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Retry {
-    /// The next attempt is a different one (it does without the opt-in), so it need not wait, and this one does not count.
+    /// The next attempt is a different one (it asks for less), so it need not wait, and this one does not count.
     AtOnce,
     Later,
 }
@@ -271,7 +272,7 @@ impl Attempts {
                 let purpose = attempt.purpose.clone();
                 self.steps.push_back(Step::Resolved { conn, purpose, of, targets });
             }
-            Err(kind) => self.fail(now, conn, ConnectError::Resolve(kind)),
+            Err(kind) => self.fail(now, conn, ConnectError::Resolve(kind), Retry::Later),
         }
     }
 
@@ -294,29 +295,18 @@ impl Attempts {
         refusal: Option<ConnectError>,
     ) {
         let Some(attempt) = self.live.get(&conn) else { return };
-        let Phase::Negotiating { target, peer, is_ending, .. } = &attempt.phase else { return };
+        let Phase::Negotiating { target, probe, peer, is_ending } = &attempt.phase else { return };
         let retiring = (attempt.avoid.as_ref() == Some(peer)).then_some(ConnectError::Retiring);
         if let Some(error) = retiring.or(refusal) {
             return self.fail_from_here(now, conn, error);
         }
-        let ready = Ready { target: target.clone(), peer: peer.clone(), opt_in, is_ending: *is_ending };
+        let (target, peer) = (target.clone(), peer.clone());
+        let ready = Ready { target, peer, outcome: (*probe, opt_in), is_ending: *is_ending };
         self.end(now, conn, End::Ready(ready), false);
     }
 
     /// The owner could not resolve, dial or negotiate, and has nothing left of the attempt.
-    pub(super) fn fail(&mut self, now: Instant, conn: ConnId, error: ConnectError) {
-        self.end(now, conn, End::Failed { error, retry: Retry::Later }, false);
-    }
-
-    /// The link died while the opt-in was not answered. With `Retry::AtOnce` the next attempt does without it.
-    pub(super) fn handle_lost_at_opt_in(
-        &mut self,
-        now: Instant,
-        conn: ConnId,
-        cause: CloseCause,
-        retry: Retry,
-    ) {
-        let error = ConnectError::LostInHandshake(cause);
+    pub(super) fn fail(&mut self, now: Instant, conn: ConnId, error: ConnectError, retry: Retry) {
         self.end(now, conn, End::Failed { error, retry }, false);
     }
 

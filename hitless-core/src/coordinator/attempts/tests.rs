@@ -4,6 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::endpoint::Endpoint;
+use crate::error::CloseCause;
 use crate::handshake::ErrorCode;
 use crate::timer::epoch;
 
@@ -118,7 +119,7 @@ fn an_attempt_is_looked_up_dialled_and_negotiated() {
     match attempts.poll_step() {
         Some(Step::Ended { end: End::Ready(ready), dialled, must_close: false, .. }) => {
             assert_eq!((ready.target, ready.peer, ready.is_ending), (target(7), peer(8), true));
-            assert_eq!(ready.opt_in, OptIn::Accepted);
+            assert_eq!(ready.outcome.1, OptIn::Accepted);
             assert_eq!(dialled, Some((target(7), Probe::Skip)));
         }
         other => panic!("{other:?}"),
@@ -156,7 +157,7 @@ fn facts_out_of_order_do_nothing() {
     attempts.handle_ready(now, conn(1), OptIn::Accepted, None);
     attempts.note_end(conn(1));
     assert!(!attempts.is_ending(conn(1)));
-    attempts.fail(now, conn(9), refused());
+    attempts.fail(now, conn(9), refused(), Retry::Later);
     attempts.cancel(now, conn(9));
     attempts.resolve(conn(9), Arc::from("name"), 1, Named::Target);
     attempts.dial(conn(9), target(1), Probe::OptIn);
@@ -223,8 +224,7 @@ fn workers_and_attempts_are_counted() {
 #[test]
 fn each_end_gives_everything_back() {
     type Happen = fn(&mut Attempts, Instant);
-    let reset = CloseCause::ByServer;
-    let lost = ConnectError::LostInHandshake(reset);
+    let lost = || ConnectError::LostInHandshake(CloseCause::ByServer);
     let refusal = || {
         let code = ErrorCode::of(b"ERR");
         ConnectError::from(OptIn::Refused(code).under(crate::mode::Mode::Enabled).unwrap_err())
@@ -239,7 +239,7 @@ fn each_end_gives_everything_back() {
         ),
         (
             "refused",
-            |it, now| it.fail(now, conn(2), refused()),
+            |it, now| it.fail(now, conn(2), refused(), Retry::Later),
             format!("failed, Later: {}, {dialled}, close false", refused()),
             AttemptEnd::Failure,
         ),
@@ -269,15 +269,21 @@ fn each_end_gives_everything_back() {
             AttemptEnd::Cancelled,
         ),
         (
-            "lost at the opt-in, which is suspected",
-            |it, now| it.handle_lost_at_opt_in(now, conn(2), CloseCause::ByServer, Retry::AtOnce),
-            format!("failed, AtOnce: {lost}, {dialled}, close false"),
+            "lost, and less is to be asked for",
+            |it, now| {
+                let lost = ConnectError::LostInHandshake(CloseCause::ByServer);
+                it.fail(now, conn(2), lost, Retry::AtOnce);
+            },
+            format!("failed, AtOnce: {}, {dialled}, close false", lost()),
             AttemptEnd::Cancelled,
         ),
         (
-            "lost at the opt-in",
-            |it, now| it.handle_lost_at_opt_in(now, conn(2), CloseCause::ByServer, Retry::Later),
-            format!("failed, Later: {lost}, {dialled}, close false"),
+            "lost",
+            |it, now| {
+                let lost = ConnectError::LostInHandshake(CloseCause::ByServer);
+                it.fail(now, conn(2), lost, Retry::Later);
+            },
+            format!("failed, Later: {}, {dialled}, close false", lost()),
             AttemptEnd::Failure,
         ),
         (
@@ -312,7 +318,7 @@ fn each_end_gives_everything_back() {
 #[test]
 fn a_trial_gives_its_place_back() {
     let mut attempts = negotiating();
-    attempts.fail(start(), conn(2), refused());
+    attempts.fail(start(), conn(2), refused(), Retry::Later);
     assert!(attempts.acquire(start() + 59 * SECOND, named(2)).is_err());
     let now = start() + 60 * SECOND;
     for (index, end) in [(3, AttemptEnd::Cancelled), (4, AttemptEnd::Success)] {
@@ -468,7 +474,7 @@ impl Model {
             }
             Fact::Fail(at) => {
                 let of = nth(at);
-                attempts.fail(now, of, ConnectError::Retiring);
+                attempts.fail(now, of, ConnectError::Retiring, Retry::Later);
                 self.end(false, |it| it.conn == of);
             }
             Fact::Cancel(at) => {
