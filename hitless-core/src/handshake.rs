@@ -23,7 +23,7 @@ use resp3_codec::{Command, Frame, cmd};
 pub use self::opt_in::{OptIn, Probe, opt_in_command};
 use crate::config::{Config, Protocol};
 use crate::endpoint::Peer;
-pub use crate::error::{ErrorCode, HandshakeError, Stage};
+pub use crate::error::{ErrorCode, HandshakeError, SetupCommand, Stage};
 
 /// What a finished handshake established.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,7 +46,8 @@ enum Step {
     OptIn,
     Auth,
     Select,
-    Setup,
+    /// A command of the user; 1 for the first.
+    Setup(u32),
     /// A reply whose content does not matter.
     Ignored,
 }
@@ -118,7 +119,7 @@ impl Handshake {
             (Some(Step::OptIn), Some(proof)) => self.judge_opt_in(proof, reply)?,
             (Some(Step::Auth), _) => accept(Stage::Auth, reply)?,
             (Some(Step::Select), _) => accept(Stage::Select, reply)?,
-            (Some(Step::Setup), _) => accept(Stage::Setup, reply)?,
+            (Some(Step::Setup(number)), _) => accept(self.setup_stage(number), reply)?,
             (Some(Step::Ignored | Step::OptIn) | None, _) => {}
         }
         if self.expected.is_empty() { Ok(Progress::Done(self.negotiated())) } else { Ok(Progress::Pending) }
@@ -175,8 +176,14 @@ impl Handshake {
     fn write_setup(&mut self, buffer: &mut BytesMut) -> bool {
         let commands = self.config.setup();
         commands.iter().for_each(|command| command.encode(buffer));
-        self.expected.extend(commands.iter().map(|_| Step::Setup));
+        self.expected.extend((1..).zip(commands).map(|(number, _)| Step::Setup(number)));
         !commands.is_empty()
+    }
+
+    fn setup_stage(&self, number: u32) -> Stage {
+        let mut commands = (1..).zip(self.config.setup());
+        let name = commands.find(|(it, _)| *it == number).map_or(&b""[..], |(_, command)| command.name());
+        Stage::Setup(SetupCommand::new(number, name))
     }
 
     fn write_select(&mut self, buffer: &mut BytesMut) {

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::{ConfigBuilder, ConfigError, Credentials, Protocol, Secret};
+use super::{ConfigBuilder, ConfigError, Credentials, Protocol, Secret, WhenDisconnected};
 use crate::endpoint::Endpoint;
 
 const DEFAULT_PORT: u16 = 6379;
@@ -33,9 +33,10 @@ pub(super) fn parse(url: &str) -> Result<ConfigBuilder, ConfigError> {
                     Some(Credentials { user: None, password: Secret::from(decode("password", value)?) });
             }
             "client_name" => builder = builder.client_name(&decode("client_name", value)?),
+            "when_disconnected" => builder.when_disconnected = when_disconnected(value)?,
             // This may be a part of a password that holds an & or a ?, and so it is not repeated.
             _ if has_password || query.contains('@') || !pair.contains('=') => {
-                let problem = "a parameter is unknown (known are protocol, db, user, pass and client_name); \
+                let problem = "a parameter is unknown (known are protocol, db, user, pass, client_name and when_disconnected); \
                                inside a password, write & as %26 and ? as %3F";
                 return Err(wrong("query", problem));
             }
@@ -115,6 +116,14 @@ fn protocol(text: &str) -> Result<Protocol, ConfigError> {
         "2" | "resp2" => Ok(Protocol::Resp2),
         "3" | "resp3" => Ok(Protocol::Resp3),
         _ => Err(wrong("protocol", "it must be 2, 3, resp2 or resp3")),
+    }
+}
+
+fn when_disconnected(text: &str) -> Result<WhenDisconnected, ConfigError> {
+    match text {
+        "wait" => Ok(WhenDisconnected::Wait),
+        "fail" => Ok(WhenDisconnected::Fail),
+        _ => Err(wrong("when_disconnected", "it must be wait or fail")),
     }
 }
 
@@ -225,11 +234,15 @@ mod tests {
             ("redis://user:1234?secret=1@h", "%3F"),
             ("redis://user:%41?secret=1@h", "%3F"),
             ("redis://h?pass=pass&secret=1", "%26"),
-            ("redis://h?secret", "known are protocol, db, user, pass and client_name"),
-            ("redis://h?password=secret", "\"password\": known are protocol, db, user, pass and client_name"),
+            ("redis://h?secret", "known are protocol, db, user, pass, client_name and when_disconnected"),
+            (
+                "redis://h?password=secret",
+                "\"password\": known are protocol, db, user, pass, client_name and when_disconnected",
+            ),
             ("redis://h?timeout=5&pass=secret", "\"timeout\": known are"),
             ("redis://h?user=secret", "user=..&pass=.."),
             ("redis://h?protocol=secret", "2, 3, resp2 or resp3"),
+            ("redis://h?when_disconnected=secret", "wait or fail"),
             ("redis://h?db=secret", "must be a number"),
             ("unix://:secret@/run/redis.sock", "?user=..&pass=.."),
             ("unix:secret", "unix:///run/redis.sock"),

@@ -10,7 +10,7 @@ use super::conns::Conn;
 use super::moves::{Route, Wanted};
 use super::{Coordinator, Directive, Redial, Role};
 use crate::endpoint::{Endpoint, Host, Target, server_name};
-use crate::error::{CloseCause, ConnectError};
+use crate::error::{CloseCause, ConnectError, SystemError};
 use crate::event::Event;
 use crate::handshake::Probe;
 use crate::ids::ConnId;
@@ -35,12 +35,7 @@ impl Coordinator {
     }
 
     /// The answer to [`Directive::Resolve`].
-    pub fn handle_resolved(
-        &mut self,
-        now: Instant,
-        conn: ConnId,
-        answer: Result<Vec<IpAddr>, io::ErrorKind>,
-    ) {
+    pub fn handle_resolved(&mut self, now: Instant, conn: ConnId, answer: Result<Vec<IpAddr>, SystemError>) {
         self.attempts.handle_resolved(now, conn, answer);
         self.settle(now);
     }
@@ -147,7 +142,10 @@ impl Coordinator {
                 let probe = self.knowledge.probe(now, &target.address);
                 self.attempts.dial(conn, target, probe);
             }
-            None => self.attempts.fail(now, conn, ConnectError::Resolve(io::ErrorKind::NotFound)),
+            None => {
+                let none = io::Error::new(io::ErrorKind::NotFound, "it has no address");
+                self.attempts.fail(now, conn, ConnectError::Resolve(none.into()));
+            }
         }
     }
 

@@ -16,7 +16,6 @@ mod fingerprint;
 mod tests;
 
 use std::collections::{BTreeMap, VecDeque};
-use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -26,7 +25,7 @@ use super::Role;
 use super::timers::Timers;
 use crate::breaker::{AttemptEnd, BreakerConfig, Denied, Permit};
 use crate::endpoint::{Peer, Target};
-use crate::error::{CloseCause, ConnectError};
+use crate::error::{CloseCause, ConnectError, SystemError};
 use crate::handshake::{HandshakeError, OptIn, Probe};
 use crate::ids::ConnId;
 use crate::notification::MoveTarget;
@@ -50,6 +49,8 @@ pub(super) struct Attempts {
 #[cfg_attr(feature = "explore", derive(Clone))]
 struct Attempt {
     purpose: Purpose,
+    /// The name that was looked up for it.
+    looked_up: Option<Arc<str>>,
     limit: Option<Duration>,
     /// When the limit is over.
     until: Option<Instant>,
@@ -216,7 +217,15 @@ impl Attempts {
         if let Some(until) = until {
             self.limits.arm(conn, until);
         }
-        let attempt = Attempt { purpose, limit, until, avoid: None, permit: None, phase: Phase::Undecided };
+        let attempt = Attempt {
+            purpose,
+            looked_up: None,
+            limit,
+            until,
+            avoid: None,
+            permit: None,
+            phase: Phase::Undecided,
+        };
         self.live.insert(conn, attempt);
     }
 
@@ -230,6 +239,7 @@ impl Attempts {
     /// Has `host` looked up, whose addresses are dialled at `port`.
     pub(super) fn resolve(&mut self, conn: ConnId, host: Arc<str>, port: u16, of: Named) {
         let Some(attempt) = self.live.get_mut(&conn) else { return };
+        attempt.looked_up = Some(Arc::clone(&host));
         attempt.phase = Phase::Resolving { host: Arc::clone(&host), port, of };
         self.steps.push_back(Step::Resolve { conn, host });
     }
@@ -256,7 +266,7 @@ impl Attempts {
         &mut self,
         now: Instant,
         conn: ConnId,
-        answer: Result<Vec<IpAddr>, io::ErrorKind>,
+        answer: Result<Vec<IpAddr>, SystemError>,
     ) {
         let Some(attempt) = self.live.get_mut(&conn) else { return };
         let Phase::Resolving { host, port, of } = &attempt.phase else { return };
@@ -271,7 +281,7 @@ impl Attempts {
                 let purpose = attempt.purpose.clone();
                 self.steps.push_back(Step::Resolved { conn, purpose, of, targets });
             }
-            Err(kind) => self.fail(now, conn, ConnectError::Resolve(kind)),
+            Err(error) => self.fail(now, conn, ConnectError::Resolve(error)),
         }
     }
 
@@ -304,7 +314,13 @@ impl Attempts {
     }
 
     /// The owner could not resolve, dial or negotiate, and has nothing left of the attempt.
-    pub(super) fn fail(&mut self, now: Instant, conn: ConnId, error: ConnectError) {
+    pub(super) fn fail(&mut self, now: Instant, conn: ConnId, mut error: ConnectError) {
+        let looked_up = self.live.get(&conn).and_then(|attempt| attempt.looked_up.as_ref());
+        match (&mut error, self.peer(conn), looked_up) {
+            (ConnectError::Connect(error), Some(peer), _) => error.at(peer),
+            (ConnectError::Resolve(error), _, Some(host)) => error.at(host),
+            _ => {}
+        }
         self.end(now, conn, End::Failed { error, retry: Retry::Later }, false);
     }
 
