@@ -210,6 +210,14 @@ macro_rules! for_each_case {
                 after_a_handoff,
                 ;
             }
+            outages {
+                start_says_why_and_is_bounded,
+                requests_say_why_there_is_no_connection,
+                requests_say_that_credentials_are_refused,
+                requests_fail_at_once_where_that_is_wanted,
+                requests_wait_out_maintenance,
+                ;
+            }
             requests {
                 every_kind_of_reply,
                 refused_commands,

@@ -162,7 +162,7 @@
 //! }
 //!
 //! # enum Fact {
-//! #     Resolved(ConnId, Result<Vec<std::net::IpAddr>, io::ErrorKind>),
+//! #     Resolved(ConnId, Result<Vec<std::net::IpAddr>, SystemError>),
 //! #     Connected(ConnId, Peer), Ready(ConnId, OptIn),
 //! #     DialFailed(ConnId, ConnectError),
 //! #     Closed(ConnId, CloseCause),
@@ -182,7 +182,7 @@
 //! #         self.dials.push(peer.to_string());
 //! #         let number = self.dials.len();
 //! #         if [1, 4].contains(&number) {
-//! #             let error = ConnectError::Connect(io::ErrorKind::ConnectionRefused);
+//! #             let error = ConnectError::Connect(io::ErrorKind::ConnectionRefused.into());
 //! #             return self.facts.push_back(Fact::DialFailed(conn, error));
 //! #         }
 //! #         self.sockets.insert(conn, peer.clone());
@@ -317,8 +317,8 @@
 //!
 //! | what happened | tell | with |
 //! |---|---|---|
-//! | the lookup failed | [`handle_resolved`] | `Err` of the [`ErrorKind`](std::io::ErrorKind) |
-//! | the socket or TLS could not be connected | [`handle_dial_failed`] | [`ConnectError::Connect`] of the kind |
+//! | the lookup failed | [`handle_resolved`] | `Err` of the [`SystemError`], which is made from an [`io::Error`](std::io::Error) or its kind |
+//! | the socket or TLS could not be connected | [`handle_dial_failed`] | [`ConnectError::Connect`] of the [`SystemError`]; the coordinator adds the address |
 //! | the link ended in the handshake | [`handle_dial_failed`] | [`ConnectError::LostInHandshake`] of the cause, from the last table below |
 //! | the same, between the opt-in and its answer | [`handle_lost_at_opt_in`] | the cause |
 //! | HELLO was refused, and not for want of rights or of the right password, nor with `unknown command` or NOPROTO | [`handle_dial_failed`] | [`HandshakeError::HelloRefused`] with the code, in [`ConnectError::Handshake`] |
@@ -452,6 +452,7 @@
 //! [`ConnectError::Connect`]: crate::error::ConnectError::Connect
 //! [`ConnectError::Handshake`]: crate::error::ConnectError::Handshake
 //! [`ConnectError::LostInHandshake`]: crate::error::ConnectError::LostInHandshake
+//! [`SystemError`]: crate::error::SystemError
 //! [`ConnectError::TimedOut`]: crate::error::ConnectError::TimedOut
 //! [`ConnectError::is_transient`]: crate::error::ConnectError::is_transient
 //! [`HandshakeError::HelloRefused`]: crate::error::HandshakeError::HelloRefused

@@ -27,7 +27,7 @@ pub use self::opt_in::{OptIn, Probe, opt_in_command};
 use self::refusal::{HelloRefusal, field, refusal};
 use crate::config::{Config, Protocol};
 use crate::endpoint::Peer;
-pub use crate::error::{ErrorCode, HandshakeError, Stage};
+pub use crate::error::{ErrorCode, HandshakeError, SetupCommand, Stage};
 use crate::mode::Mode;
 
 /// What a finished handshake established.
@@ -51,7 +51,8 @@ enum Step {
     OptIn,
     Auth,
     Select,
-    Setup,
+    /// A command of the user; 1 for the first.
+    Setup(u32),
     Ping,
     /// A reply whose content does not matter.
     Ignored,
@@ -124,7 +125,7 @@ impl Handshake {
             (Some(Step::OptIn), Some(proof)) => self.judge_opt_in(proof, reply)?,
             (Some(Step::Auth), _) => self.accept(Stage::Auth, reply)?,
             (Some(Step::Select), _) => self.accept(Stage::Select, reply)?,
-            (Some(Step::Setup), _) => self.accept(Stage::Setup, reply)?,
+            (Some(Step::Setup(number)), _) => self.accept(self.setup_stage(number), reply)?,
             (Some(Step::Ping), _) => self.judge_ping(reply)?,
             (Some(Step::Ignored | Step::OptIn) | None, _) => {}
         }
@@ -195,8 +196,14 @@ impl Handshake {
     fn write_setup(&mut self, buffer: &mut BytesMut) -> bool {
         let commands = self.config.setup();
         commands.iter().for_each(|command| command.encode(buffer));
-        self.expected.extend(commands.iter().map(|_| Step::Setup));
+        self.expected.extend((1..).zip(commands).map(|(number, _)| Step::Setup(number)));
         !commands.is_empty()
+    }
+
+    fn setup_stage(&self, number: u32) -> Stage {
+        let mut commands = (1..).zip(self.config.setup());
+        let name = commands.find(|(it, _)| *it == number).map_or(&b""[..], |(_, command)| command.name());
+        Stage::Setup(SetupCommand::new(number, name))
     }
 
     fn write_select(&mut self, buffer: &mut BytesMut) {

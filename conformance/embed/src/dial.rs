@@ -6,7 +6,7 @@ use std::sync::{Arc, Weak};
 
 use hitless_core::Config;
 use hitless_core::endpoint::Peer;
-use hitless_core::error::{CloseCause, ConnectError};
+use hitless_core::error::{CloseCause, ConnectError, SystemError};
 use hitless_core::handshake::{ErrorCode, HandshakeError, OptIn, Probe, Stage, opt_in_command};
 use hitless_core::ids::ConnId;
 use redis::aio::MultiplexedConnection;
@@ -23,7 +23,7 @@ pub(crate) async fn resolve(shared: Weak<Shared>, conn: ConnId, host: Arc<str>) 
     let Some(shared) = shared.upgrade() else { return };
     let answer: Result<Vec<IpAddr>, _> = match shared.names.resolve(&host, 0).await {
         Ok(addresses) => Ok(addresses.map(|address| address.ip()).collect()),
-        Err(_) => Err(io::ErrorKind::NotFound),
+        Err(error) => Err(SystemError::from(io::Error::other(error.to_string()))),
     };
     shared.tell(|coordinator, now| coordinator.handle_resolved(now, conn, answer));
 }
@@ -141,7 +141,7 @@ fn identity(config: &Config, probe: Probe) -> RedisConnectionInfo {
 }
 
 fn cannot_connect(error: &io::Error) -> DialFailure {
-    DialFailure::Error(ConnectError::Connect(error.kind()))
+    DialFailure::Error(ConnectError::Connect(error.into()))
 }
 
 fn shut_down() -> DialFailure {

@@ -59,7 +59,7 @@ pub fn modes_and_opt_ins(host: &dyn Host) {
             let settings = bed.settings().pool_size(1).maintenance(maintenance(|it| it.mode(mode)));
             let result = bed.try_connect(settings);
             let (row, asked) = (format!("{mode} {opt_in:?}: {result:?}"), bed.opt_ins(bed.a));
-            match (mode, &result) {
+            match (mode, result.as_ref().map_err(ConnectError::last)) {
                 (Mode::Disabled, Ok(())) => assert_eq!(asked, 0, "{row}"),
                 (Mode::Auto, Ok(())) => assert_eq!(asked, 1, "{row}"),
                 (Mode::Enabled, Ok(())) => assert_eq!(opt_in, OptIn::Supported, "{row}"),
@@ -196,7 +196,7 @@ pub fn link_closed_at_the_opt_in(host: &dyn Host) {
         let mut bed = closes(host);
         let settings = bed.settings().pool_size(1).maintenance(maintenance(|it| it.mode(Mode::Enabled)));
         let error = bed.try_connect(settings).expect_err("no notifications");
-        assert!(matches!(error, ConnectError::LostInHandshake(_)), "{error}");
+        assert!(matches!(error.last(), ConnectError::LostInHandshake(_)), "{error}");
         bed.finish();
     }
 }
@@ -357,19 +357,22 @@ pub fn transparent_without_a_push(host: &dyn Host) {
     }
 }
 
-/// A client whose server cannot be reached says so after a few attempts, and is gone.
+/// A client whose server cannot be reached says so after a few attempts, with the address and the cause, and is gone.
+/// RULE-132
 pub fn nobody_answers(host: &dyn Host) {
     let mut bed = Testbed::new(host);
     bed.refuse(bed.a, None);
     let settings = bed.settings();
     let error = bed.try_connect(settings).expect_err("dials are refused");
-    assert!(matches!(error, ConnectError::Connect(std::io::ErrorKind::ConnectionRefused)), "{error:?}");
+    let ConnectError::Connect(refused) = error.last() else { panic!("{error:?}") };
+    assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused);
+    assert_eq!(refused.place(), Some(bed.address(bed.a).to_string().as_str()), "{error}");
     bed.finish();
 
     let mut bed = Testbed::new(host);
     bed.black_hole(bed.a, None);
     let settings = bed.settings().connect_timeout(Some(millis(100)));
     let error = bed.try_connect(settings).expect_err("dials are not answered");
-    assert!(matches!(error, ConnectError::TimedOut(_)), "{error:?}");
+    assert!(matches!(error.last(), ConnectError::TimedOut(_)), "{error:?}");
     bed.finish();
 }

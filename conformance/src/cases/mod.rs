@@ -15,6 +15,7 @@ pub mod handshake;
 pub mod hooks;
 pub mod measured;
 pub mod moving;
+pub mod outages;
 pub mod overlaps;
 pub mod proxies;
 pub mod refusals;
@@ -35,6 +36,7 @@ pub(crate) mod source {
     pub(crate) const hooks: &str = include_str!("hooks.rs");
     pub(crate) const measured: &str = include_str!("measured.rs");
     pub(crate) const moving: &str = include_str!("moving.rs");
+    pub(crate) const outages: &str = include_str!("outages.rs");
     pub(crate) const overlaps: &str = include_str!("overlaps.rs");
     pub(crate) const proxies: &str = include_str!("proxies.rs");
     pub(crate) const refusals: &str = include_str!("refusals.rs");

@@ -16,7 +16,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use hitless_core::client::{Action, Client};
 use hitless_core::config::Config;
-use hitless_core::error::{CloseCause, ConnectError, ProtocolError};
+use hitless_core::error::{CloseCause, ConnectError, ProtocolError, SystemError};
 use hitless_core::event::Event;
 use hitless_core::ids::{ConnId, RequestId};
 use hitless_core::request::Outcome;
@@ -82,7 +82,7 @@ impl Embedder {
     pub(super) fn hear(&mut self, now: Instant, arrival: Arrival, wire: &mut Wire) {
         match arrival {
             Arrival::Resolved(conn, answer) => {
-                self.client.handle_resolved(now, conn, answer.map_err(|error| error.kind()));
+                self.client.handle_resolved(now, conn, answer.map_err(SystemError::from));
             }
             Arrival::Connected(conn, peer) => {
                 self.links.insert(conn, Link::new());

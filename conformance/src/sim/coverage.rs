@@ -111,6 +111,7 @@ const EXPECTED: &[(Group, &[&str])] = &[
             "answered",
             "cancelled",
             "timed out",
+            "no connection",
             "connection lost",
             "move deadline",
             "not sent",
@@ -207,6 +208,7 @@ impl Coverage {
     fn count_error(&mut self, error: &RequestError) {
         let how = match error {
             RequestError::TimedOut { .. } => "timed out",
+            RequestError::NoConnection { .. } => "no connection",
             RequestError::ConnectionLost { .. } => "connection lost",
             RequestError::MoveDeadline { .. } => "move deadline",
             _ => "other",

@@ -40,6 +40,7 @@ impl Client {
         match owner {
             Owner::Slot(slot) => self.pool.promote(slot, conn),
         }
+        self.outage.end();
     }
 
     /// `owner` does not use `conn` any more.
@@ -65,15 +66,19 @@ impl Client {
 
     /// A connection of `owner` could not be opened.
     pub(super) fn open_failed(&mut self, now: Instant, owner: Owner, error: ConnectError, redial: Redial) {
+        if redial != Redial::AtOnce {
+            self.outage.note_failure(error, self.pool.serving() == 0);
+        }
         match owner {
             Owner::Slot(slot) => {
                 let is_hopeless = self.pool.note_failure(slot, redial);
                 if is_hopeless && self.lifecycle.is_starting() {
-                    return self.begin_shutdown(now, error);
+                    return self.give_up_start(now, redial);
                 }
             }
         }
         self.refill(now, owner, redial);
+        self.refuse_parked(now);
     }
 
     pub(super) fn reopen_due(&mut self, now: Instant) {

@@ -108,6 +108,12 @@ impl Pool {
         redial == Redial::Hopeless || failed.failures >= START_ATTEMPTS
     }
 
+    /// How often the slot was dialled for that has failed most often, a dial that is under way included.
+    pub(super) fn attempts(&self) -> u32 {
+        let empty = self.slots.iter().filter(|slot| slot.active.is_none());
+        empty.map(|slot| slot.failures + u32::from(slot.next.is_some())).max().unwrap_or(0)
+    }
+
     /// A slot to dial for now. To be called until there is none.
     pub(super) fn handle_timeout(&mut self, now: Instant) -> Option<usize> {
         let (_, slot) = self.retries.first().copied().filter(|(at, _)| *at <= now)?;

@@ -1,10 +1,11 @@
 //! Requests on their way: the client accepts them, puts them on connections or parks them, and completes them.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use super::{Action, Client};
 use crate::connection::{Accepted, Connection};
-use crate::error::RequestError;
+use crate::error::{ConnectError, RequestError};
 use crate::event::Event;
 use crate::ids::{ConnId, RequestId};
 use crate::request::{Outcome, Replies, Request, SendError};
@@ -16,7 +17,8 @@ impl Client {
     /// Accepts a request: [`Action::Complete`] will say exactly once how it ended, unless it is cancelled.
     ///
     /// # Errors
-    /// [`SendError`] gives the request back: too many are under way, or the client is shutting down.
+    /// [`SendError`] gives the request back: too many are under way or wait for a connection, or the client is shutting
+    /// down.
     pub fn send(&mut self, now: Instant, request: Request) -> Result<RequestId, SendError> {
         self.now = now;
         if !self.lifecycle.is_open() {
@@ -25,7 +27,12 @@ impl Client {
         // The turn passes on even if this connection has no room: the next request tries the next connection.
         let route = self.pool.route();
         if self.room_by(route) == 0 {
-            return Err(SendError::Full(request));
+            return Err(match self.outage.cause() {
+                Some(cause) if route.is_none() => {
+                    SendError::NoConnection { request, cause: Arc::clone(cause) }
+                }
+                _ => SendError::Full(request),
+            });
         }
         let accepted = self.requests.accept(now, request, self.config.command_timeout());
         let id = accepted.id;
@@ -65,6 +72,18 @@ impl Client {
     pub(super) fn unpark(&mut self) {
         for accepted in self.requests.take_parked() {
             self.place_again(accepted, None);
+        }
+    }
+
+    /// An attempt to get a connection has failed: the parked requests fail, if they are not to wait.
+    pub(super) fn refuse_parked(&mut self, now: Instant) {
+        let Some(cause) = self.outage.refusal().cloned() else { return };
+        if self.coordinator.relaxed(now, None).is_some() {
+            return;
+        }
+        self.now = now;
+        for accepted in self.requests.take_parked() {
+            self.refuse(accepted, Arc::clone(&cause));
         }
     }
 
@@ -112,7 +131,11 @@ impl Client {
         for accepted in self.requests.take_due_parked(now) {
             let (after, delivery) = (accepted.timeout(), accepted.delivery());
             self.emit(Event::RequestTimedOut { conn: None });
-            self.complete(accepted.id, Err(RequestError::TimedOut { after, delivery }));
+            let error = match self.outage.cause() {
+                Some(cause) => RequestError::NoConnection { cause: Arc::clone(cause), after, delivery },
+                None => RequestError::TimedOut { after, delivery },
+            };
+            self.complete(accepted.id, Err(error));
         }
         self.requests.settle_timeout(self.links.poll_timeout());
         if self.requests.poll_timeout().is_none() {
@@ -142,9 +165,21 @@ impl Client {
     }
 
     fn park(&mut self, mut accepted: Accepted) {
-        if let Some(relaxed) = self.coordinator.relaxed(self.now, None) {
-            accepted.relax(relaxed);
+        match (self.coordinator.relaxed(self.now, None), self.outage.refusal()) {
+            (Some(relaxed), _) => accepted.relax(relaxed),
+            (None, Some(cause)) => {
+                let cause = Arc::clone(cause);
+                return self.refuse(accepted, cause);
+            }
+            (None, None) => {}
         }
         self.requests.park(accepted);
+    }
+
+    /// There is no connection, and the request is not to wait for one.
+    fn refuse(&mut self, accepted: Accepted, cause: Arc<ConnectError>) {
+        let after = self.now.saturating_duration_since(accepted.accepted_at());
+        let delivery = accepted.delivery();
+        self.complete(accepted.id, Err(RequestError::NoConnection { cause, after, delivery }));
     }
 }

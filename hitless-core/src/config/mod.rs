@@ -15,6 +15,12 @@ use crate::command_table;
 use crate::endpoint::{Endpoint, EndpointError};
 use crate::mode::Mode;
 
+/// Connections of the largest pool. Servers accept 10 000 clients by default.
+const MAX_POOL_SIZE: usize = 10_000;
+const POOL_SIZE_RANGE: &str = "from 1 to 10000: commands are pipelined, so few connections carry much";
+const PARKED_RANGE: &str =
+    "at least 1: to have requests fail while there is no connection, set `when_disconnected` to `Fail`";
+
 /// The dialect spoken with the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 pub enum Protocol {
@@ -35,6 +41,18 @@ pub enum WhenFull {
     /// It waits for room, in order of arrival. The time until then does not count as the request's: its timeout begins
     /// when it is accepted.
     Wait,
+}
+
+/// What becomes of a request while there is no connection. The set is closed: there is no third way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+pub enum WhenDisconnected {
+    /// It waits for a connection, until its timeout. Its error then says why the last attempt to connect has failed.
+    #[default]
+    Wait,
+    /// It fails as soon as an attempt to connect has failed, and at once while that is the last that is known. It still
+    /// waits for the first attempt after a loss, and while maintenance is announced or a move goes on: servers are then
+    /// expected to be away for a moment.
+    Fail,
 }
 
 /// A secret that no `Debug` output shows.
@@ -167,6 +185,18 @@ impl Config {
         self.settings.when_full
     }
 
+    /// What becomes of a request while there is no connection.
+    #[must_use]
+    pub fn when_disconnected(&self) -> WhenDisconnected {
+        self.settings.when_disconnected
+    }
+
+    /// The longest that opening the pool may take: twice the connect timeout; `None` is for ever.
+    #[must_use]
+    pub fn start_timeout(&self) -> Option<Duration> {
+        Some(self.settings.connect_timeout?.saturating_mul(2))
+    }
+
     /// What a server may send before its connection is given up. The driver's decoders are made with it; an event loop of
     /// one's own makes its [`Decoder`](resp3_codec::Decoder)s with it as well.
     #[must_use]
@@ -210,6 +240,7 @@ pub struct ConfigBuilder {
     parked_requests: usize,
     requests_in_flight: usize,
     when_full: WhenFull,
+    when_disconnected: WhenDisconnected,
     reply_limits: Limits,
     event_capacity: usize,
     maintenance: maintenance::Config,
@@ -232,6 +263,7 @@ impl ConfigBuilder {
             parked_requests: 10_000,
             requests_in_flight: 100_000,
             when_full: WhenFull::Fail,
+            when_disconnected: WhenDisconnected::Wait,
             reply_limits: Limits::default(),
             event_capacity: 1024,
             maintenance: maintenance::Config::default(),
@@ -240,7 +272,8 @@ impl ConfigBuilder {
 
     /// The defaults, with what a URL says: `redis://[user][:password@]host[:port][/database]`,
     /// `unix:///path/to/socket` (also `unix:/path`, `redis+unix://` and `valkey+unix://`), with the query parameters
-    /// `protocol=2|3|resp2|resp3`, `db=n`, `user=`, `pass=`, `client_name=` and `client_info=true|false`. `valkey://` is `redis://`. A scheme has no
+    /// `protocol=2|3|resp2|resp3`, `db=n`, `user=`, `pass=`, `client_name=`, `client_info=true|false` and
+    /// `when_disconnected=wait|fail`. `valkey://` is `redis://`. A scheme has no
     /// case, and white space around the URL is ignored. User and password are percent-decoded.
     ///
     /// # Errors
@@ -289,14 +322,19 @@ impl ConfigBuilder {
         self
     }
 
-    /// Shared connections, opened when the client connects. Default: 10. Commands are pipelined, so few carry much:
+    /// Shared connections, opened when the client connects: 1 to 10 000. Default: 10. Commands are pipelined, so few carry much:
     /// one is often the fastest.
     pub fn pool_size(mut self, size: u32) -> Self {
         self.pool_size = size;
         self
     }
 
-    /// The longest that a dial may take, handshake included. Default: 5 s; `None` is for ever.
+    /// The longest that one attempt to get a connection may take, from the lookup of the name to the end of the handshake.
+    /// Default: 5 s; `None` is for ever.
+    ///
+    /// Opening the pool takes at most twice as long in total, and gives up earlier when an attempt for one of its connections
+    /// has failed four times, with pauses between them, or when trying again cannot help (a wrong password). Once the
+    /// pool was open, a client tries to get lost connections back for as long as it lives.
     pub fn connect_timeout(mut self, timeout: Option<Duration>) -> Self {
         self.connect_timeout = timeout;
         self
@@ -309,7 +347,8 @@ impl ConfigBuilder {
         self
     }
 
-    /// Requests that may wait while there is no connection. Default: 10 000.
+    /// Requests that may wait while there is no connection, at least 1. Default: 10 000. To have none wait, see
+    /// [`when_disconnected`](Self::when_disconnected).
     pub fn parked_requests(mut self, limit: usize) -> Self {
         self.parked_requests = limit;
         self
@@ -324,6 +363,14 @@ impl ConfigBuilder {
     /// What becomes of a call when as many requests as configured are under way or parked. Default: [`WhenFull::Fail`].
     pub fn when_full(mut self, when_full: WhenFull) -> Self {
         self.when_full = when_full;
+        self
+    }
+
+    /// What becomes of a request while there is no connection. Default: [`WhenDisconnected::Wait`], which hides short
+    /// absences of a server and costs its callers their command timeout during long ones.
+    /// [`Fail`](WhenDisconnected::Fail) is for callers that have something else to do then, such as to ask a database.
+    pub fn when_disconnected(mut self, when_disconnected: WhenDisconnected) -> Self {
+        self.when_disconnected = when_disconnected;
         self
     }
 
@@ -351,14 +398,18 @@ impl ConfigBuilder {
     /// # Errors
     /// [`ConfigError`] names the settings that do not fit.
     pub fn build(self) -> Result<Config, ConfigError> {
-        let at_least_one = |setting, value: usize| match value {
-            0 => Err(ConfigError::OutOfRange { setting, range: "at least 1", value: "0".into() }),
-            _ => Ok(()),
+        let check = |setting, is_right, value: usize, range| match is_right {
+            true => Ok(()),
+            false => Err(ConfigError::OutOfRange { setting, range, value: value.to_string() }),
         };
-        at_least_one("pool_size", self.pool_size as usize)?;
-        at_least_one("parked_requests", self.parked_requests)?;
-        at_least_one("requests_in_flight", self.requests_in_flight)?;
-        at_least_one("event_capacity", self.event_capacity)?;
+        let (pool, parked) = (self.pool_size as usize, self.parked_requests);
+        check("pool_size", (1..=MAX_POOL_SIZE).contains(&pool), pool, POOL_SIZE_RANGE)?;
+        check("parked_requests", parked > 0, parked, PARKED_RANGE)?;
+        for (setting, value) in
+            [("requests_in_flight", self.requests_in_flight), ("event_capacity", self.event_capacity)]
+        {
+            check(setting, value > 0, value, "at least 1")?;
+        }
         for (setting, value) in
             [("connect_timeout", self.connect_timeout), ("command_timeout", self.command_timeout)]
         {
@@ -426,7 +477,7 @@ pub enum ConfigError {
     TlsNotBuilt,
     /// The URL has a parameter of this name, which cannot be a part of a password.
     #[error(
-        "the URL has an unknown parameter, {0:?}: known are protocol, db, user, pass, client_name and client_info"
+        "the URL has an unknown parameter, {0:?}: known are protocol, db, user, pass, client_name, client_info and when_disconnected"
     )]
     Parameter(String),
     /// A part of the URL does not parse.
@@ -439,7 +490,14 @@ pub enum ConfigError {
     },
     /// The address in the URL does not parse.
     #[error("the address of the URL is not valid: {0}")]
-    Endpoint(#[from] EndpointError),
+    Endpoint(EndpointError),
+}
+
+// Not derived: it would make the error its own source, whose text it has already.
+impl From<EndpointError> for ConfigError {
+    fn from(error: EndpointError) -> Self {
+        Self::Endpoint(error)
+    }
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::{ConfigBuilder, ConfigError, Credentials, Protocol, Secret};
+use super::{ConfigBuilder, ConfigError, Credentials, Protocol, Secret, WhenDisconnected};
 use crate::endpoint::Endpoint;
 
 const DEFAULT_PORT: u16 = 6379;
@@ -34,9 +34,10 @@ pub(super) fn parse(url: &str) -> Result<ConfigBuilder, ConfigError> {
             }
             "client_info" => builder.client_info = truth("client_info", value)?,
             "client_name" => builder = builder.client_name(&decode("client_name", value)?),
+            "when_disconnected" => builder.when_disconnected = when_disconnected(value)?,
             // This may be a part of a password that holds an & or a ?, and so it is not repeated.
             _ if has_password || query.contains('@') || !pair.contains('=') => {
-                let problem = "a parameter is unknown (known are protocol, db, user, pass, client_name and client_info); \
+                let problem = "a parameter is unknown (known are protocol, db, user, pass, client_name, client_info and when_disconnected); \
                                inside a password, write & as %26 and ? as %3F";
                 return Err(wrong("query", problem));
             }
@@ -124,6 +125,14 @@ fn truth(part: &'static str, text: &str) -> Result<bool, ConfigError> {
         "true" => Ok(true),
         "false" => Ok(false),
         _ => Err(wrong(part, "it must be true or false")),
+    }
+}
+
+fn when_disconnected(text: &str) -> Result<WhenDisconnected, ConfigError> {
+    match text {
+        "wait" => Ok(WhenDisconnected::Wait),
+        "fail" => Ok(WhenDisconnected::Fail),
+        _ => Err(wrong("when_disconnected", "it must be wait or fail")),
     }
 }
 
@@ -235,14 +244,15 @@ mod tests {
             ("redis://user:1234?secret=1@h", "%3F"),
             ("redis://user:%41?secret=1@h", "%3F"),
             ("redis://h?pass=pass&secret=1", "%26"),
-            ("redis://h?secret", "known are protocol, db, user, pass, client_name and client_info"),
+            ("redis://h?secret", "client_name, client_info and when_disconnected"),
             (
                 "redis://h?password=secret",
-                "\"password\": known are protocol, db, user, pass, client_name and client_info",
+                "\"password\": known are protocol, db, user, pass, client_name, client_info and when_disconnected",
             ),
             ("redis://h?timeout=5&pass=secret", "\"timeout\": known are"),
             ("redis://h?user=secret", "user=..&pass=.."),
             ("redis://h?protocol=secret", "2, 3, resp2 or resp3"),
+            ("redis://h?when_disconnected=secret", "wait or fail"),
             ("redis://h?db=secret", "must be a number"),
             ("redis://h?client_info=secret", "true or false"),
             ("unix://:secret@/run/redis.sock", "?user=..&pass=.."),

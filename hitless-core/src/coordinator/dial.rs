@@ -10,7 +10,7 @@ use super::conns::Conn;
 use super::moves::{Route, Wanted};
 use super::{Coordinator, Directive, Redial, Role};
 use crate::endpoint::{Endpoint, Host, Target, server_name};
-use crate::error::{CloseCause, ConnectError};
+use crate::error::{CloseCause, ConnectError, SystemError};
 use crate::event::Event;
 use crate::ids::ConnId;
 
@@ -35,12 +35,7 @@ impl Coordinator {
     }
 
     /// The answer to [`Directive::Resolve`].
-    pub fn handle_resolved(
-        &mut self,
-        now: Instant,
-        conn: ConnId,
-        answer: Result<Vec<IpAddr>, io::ErrorKind>,
-    ) {
+    pub fn handle_resolved(&mut self, now: Instant, conn: ConnId, answer: Result<Vec<IpAddr>, SystemError>) {
         self.attempts.handle_resolved(now, conn, answer);
         self.settle(now);
     }
@@ -149,8 +144,8 @@ impl Coordinator {
                 self.attempts.dial(now, conn, Dial::new(target, probe), untried);
             }
             None => {
-                let error = ConnectError::Resolve(io::ErrorKind::NotFound);
-                self.attempts.fail(now, conn, error, Retry::Later);
+                let none = io::Error::new(io::ErrorKind::NotFound, "it has no address");
+                self.attempts.fail(now, conn, ConnectError::Resolve(none.into()), Retry::Later);
             }
         }
     }

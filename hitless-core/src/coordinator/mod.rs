@@ -114,7 +114,7 @@ impl Coordinator {
     /// The handshake of `conn` is done, and `opt_in` is what became of the opt-in, if [`Directive::Dial`] asked for
     /// one. In the mode `enabled` one that was not accepted is a failed dial: a `Close` follows.
     pub fn handle_ready(&mut self, now: Instant, conn: ConnId, opt_in: OptIn) {
-        let refusal = opt_in.under(self.config.maintenance().mode()).err().map(ConnectError::from);
+        let refusal = opt_in.under(self.config.maintenance().mode()).err().map(ConnectError::Handshake);
         self.attempts.handle_ready(now, conn, opt_in, refusal);
         self.settle(now);
     }

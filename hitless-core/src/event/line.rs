@@ -6,6 +6,7 @@ use std::time::Instant;
 use super::{Event, WindowScope};
 use crate::error::CloseCause;
 use crate::level::Level;
+use crate::timer::Span;
 
 impl Event {
     /// The name, stable from version to version: the subject, a dot, and what happened to it.
@@ -214,7 +215,11 @@ impl Line<'_> {
                 write!(f, "move {seq} from {source} gave way to a newer one")
             }
             Event::MoveFinished { source, seq, moved, stayed, took } => {
-                write!(f, "move {seq} from {source} is done in {took:.3?}: {moved} moved, {stayed} stayed")
+                write!(
+                    f,
+                    "move {seq} from {source} is done in {:.3}: {moved} moved, {stayed} stayed",
+                    Span(*took)
+                )
             }
             Event::HandoffDialing { from, to, address, attempt } => {
                 write!(f, "{from} is to be replaced by {to} at {address}, attempt {attempt}")
@@ -232,7 +237,9 @@ impl Line<'_> {
             Event::AddressWithdrawn { peer } => {
                 write!(f, "the name no longer leads to {peer}, where connections are")
             }
-            Event::Drained { conn, took } => write!(f, "{conn} has answered everything in {took:.3?}"),
+            Event::Drained { conn, took } => {
+                write!(f, "{conn} has answered everything in {:.3}", Span(*took))
+            }
             Event::DrainDeadline { conn } => write!(f, "{conn} is closed with requests unanswered"),
             _ => Ok(()),
         }
@@ -240,7 +247,7 @@ impl Line<'_> {
 
     fn time(&self, f: &mut fmt::Formatter<'_>, what: &str, at: Instant) -> fmt::Result {
         match self.now {
-            Some(now) => write!(f, ", {what} in {:.1?}", at.saturating_duration_since(now)),
+            Some(now) => write!(f, ", {what} in {:.1}", Span(at.saturating_duration_since(now))),
             None => Ok(()),
         }
     }

@@ -92,7 +92,10 @@ fn setup_commands_are_run_before_the_connection_serves() {
     assert!(matches!(feed(&mut handshake, &mut buffer, &[ok()]), Ok(Progress::Done(_))));
     let code = ErrorCode::of(b"NOPERM");
     let failure = feed(&mut refused, &mut buffer, &[error(&format!("NOPERM {SECRET}"))]).unwrap_err();
-    assert_eq!(failure, HandshakeError::Refused { stage: Stage::Setup, code });
+    assert_eq!(
+        failure,
+        HandshakeError::Refused { stage: Stage::Setup(SetupCommand::new(2, b"READONLY")), code }
+    );
 
     let mut handshake = Handshake::begin(&config, Probe::OptIn, &peer, &mut buffer);
     commands(&mut buffer);

@@ -249,7 +249,7 @@ impl Bench {
                 assert_eq!(replies.to_vec(), expected.collect::<Vec<_>>());
                 job.has_answer = true;
             }
-            Err(RequestError::TimedOut { delivery, .. }) => {
+            Err(RequestError::TimedOut { delivery, .. } | RequestError::NoConnection { delivery, .. }) => {
                 assert!(matches!(fate, Fate::Unsent | Fate::Written(_)), "request {at} was {fate:?}");
                 assert!(self.world.now >= job.accepted_at + CONFIGURED, "request {at} ends early");
                 assert_eq!(delivery, may_have_run, "request {at}");

@@ -1,3 +1,4 @@
+use std::io;
 use std::sync::LazyLock;
 
 use proptest::prelude::*;
@@ -42,7 +43,7 @@ fn replacing(from: u32) -> Purpose {
 }
 
 fn refused() -> ConnectError {
-    ConnectError::Connect(io::ErrorKind::ConnectionRefused)
+    ConnectError::Connect(io::ErrorKind::ConnectionRefused.into())
 }
 
 /// Attempts whose breakers open at the first failure, for a minute, and then allow one trial.
@@ -146,8 +147,8 @@ fn a_lookup_that_fails_ends_the_attempt() {
     attempts.begin(start(), conn(1), Purpose::Advertised, None);
     attempts.resolve(conn(1), Arc::from("name"), 7, Named::Configured);
     attempts.poll_step();
-    attempts.handle_resolved(start(), conn(1), Err(io::ErrorKind::NotFound));
-    let error = ConnectError::Resolve(io::ErrorKind::NotFound);
+    attempts.handle_resolved(start(), conn(1), Err(io::ErrorKind::NotFound.into()));
+    let error = "cannot resolve name: entity not found";
     assert_eq!(said(&mut attempts), [format!("c1.0 failed, Later: {error}, dialled None, close false")]);
 }
 
@@ -254,7 +255,9 @@ fn each_end_gives_everything_back() {
         (
             "refused",
             |it, now| it.fail(now, conn(2), refused(), Retry::Later),
-            format!("failed, Later: {}, {dialled}, close false", refused()),
+            format!(
+                "failed, Later: cannot connect to 127.0.0.1:2: connection refused, {dialled}, close false"
+            ),
             AttemptEnd::Failure,
         ),
         (
@@ -465,7 +468,7 @@ impl Model {
                 self.enter(at, None, State::Resolving);
             }
             Fact::Resolved(at, is_known) => {
-                let answer = if is_known { Ok(vec![]) } else { Err(io::ErrorKind::NotFound) };
+                let answer = if is_known { Ok(vec![]) } else { Err(io::ErrorKind::NotFound.into()) };
                 let of = nth(at);
                 attempts.handle_resolved(now, of, answer);
                 match is_known {

@@ -218,7 +218,7 @@ fn land(world: &mut World, conn: Option<ConnId>) -> bool {
 
 fn refuse(world: &mut World, conn: Option<ConnId>) -> bool {
     let Some(conn) = conn else { return false };
-    let refused = ConnectError::Connect(std::io::ErrorKind::ConnectionRefused);
+    let refused = ConnectError::Connect(std::io::ErrorKind::ConnectionRefused.into());
     world.coordinator.handle_dial_failed(world.now, conn, refused);
     true
 }
