@@ -147,6 +147,7 @@ impl Client {
         if let Some(connection) = self.links.connection_mut(conn) {
             connection.handle_writable(now);
             self.drain_events(now, conn);
+            self.replay();
         }
     }
 

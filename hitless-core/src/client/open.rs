@@ -56,15 +56,29 @@ impl Client {
         present.is_none()
     }
 
-    /// `conn`, which owes a reply, is silent: `owner` gives it nothing more, and opens another connection.
+    /// `conn`, which owes a reply, is silent: `owner` gives it nothing more, and wants another connection.
     pub(super) fn rest(&mut self, now: Instant, conn: ConnId, owner: Owner) {
         let rests = match owner {
             Owner::Slot(slot) => self.pool.rest(slot, conn),
         };
         if rests {
             self.coordinator.handle_silent(now, conn);
-            self.refill(now, owner, Redial::AfterPause);
         }
+    }
+
+    /// Dials for slots whose connection is silent, unless that is under way already.
+    pub(super) fn renew(&mut self, now: Instant) {
+        while let Some(slot) = self.pool.find_silent().filter(|_| self.lifecycle.is_open()) {
+            self.refill(now, Owner::Slot(slot), Redial::AfterPause);
+        }
+    }
+
+    /// The connection that `owner` has beside `from` and `to`: two dials were under way for one place.
+    pub(super) fn third(&self, owner: Owner, from: ConnId, to: ConnId) -> Option<ConnId> {
+        let present = match owner {
+            Owner::Slot(slot) => self.pool.active(slot),
+        };
+        present.map(|(conn, _)| conn).filter(|conn| *conn != from && *conn != to)
     }
 
     /// `conn` was silent, and has come back.

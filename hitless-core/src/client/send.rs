@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::{Action, Client};
 use crate::connection::{Accepted, Connection};
-use crate::error::RequestError;
+use crate::error::{Delivery, RequestError};
 use crate::event::Event;
 use crate::ids::{ConnId, RequestId};
 use crate::request::{Outcome, Replies, Request, SendError};
@@ -58,6 +58,11 @@ impl Client {
             let delivery = accepted.delivery();
             return self.complete(accepted.id, Err(RequestError::ShutDown { delivery }));
         }
+        if accepted.delivery() == Delivery::Unknown {
+            // Whatever took its connection away may do so again.
+            let accepted = self.relax(accepted);
+            return self.requests.wait_alone(accepted);
+        }
         let route = successor.or_else(|| self.pool.route());
         self.place(accepted, route);
     }
@@ -66,6 +71,31 @@ impl Client {
     pub(super) fn unpark(&mut self) {
         for accepted in self.requests.take_parked() {
             self.place_again(accepted, None);
+        }
+    }
+
+    /// The client shuts down: what may have run is not sent again.
+    pub(super) fn give_up_replays(&mut self) {
+        while let Some(accepted) = self.requests.take_alone() {
+            self.place_again(accepted, None);
+        }
+    }
+
+    /// Sends requests again that may have run, each alone: the connection carries nothing when it is written, and nothing
+    /// joins it until it is answered.
+    pub(super) fn replay(&mut self) {
+        loop {
+            let is_free = |it: &Connection| it.is_serving() && it.requests() == 0;
+            let free = self.pool.find_reserved(|conn| self.links.connection(conn).is_some_and(is_free));
+            match (free, free.and_then(|_| self.requests.take_alone())) {
+                (Some(conn), Some(accepted)) => self.place(accepted, Some(conn)),
+                (Some(conn), None) => {
+                    self.pool.set_free(conn);
+                    self.unpark();
+                }
+                (None, _) if self.requests.wants_alone() && self.reserve() => {}
+                (None, _) => return,
+            }
         }
     }
 
@@ -148,10 +178,22 @@ impl Client {
         }
     }
 
-    fn park(&mut self, mut accepted: Accepted) {
+    fn park(&mut self, accepted: Accepted) {
+        let accepted = self.relax(accepted);
+        self.requests.park(accepted);
+    }
+
+    /// A request without a connection has the time that windows grant those.
+    fn relax(&self, mut accepted: Accepted) -> Accepted {
         if let Some(relaxed) = self.coordinator.relaxed(self.now, None) {
             accepted.relax(relaxed);
         }
-        self.requests.park(accepted);
+        accepted
+    }
+
+    /// Keeps another connection for the requests that travel alone. False if there are enough of these.
+    fn reserve(&mut self) -> bool {
+        let load = |conn| self.links.connection(conn).map_or(usize::MAX, Connection::requests);
+        self.pool.reserve(load)
     }
 }

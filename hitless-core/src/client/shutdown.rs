@@ -26,6 +26,7 @@ impl Client {
             self.actions.push_back(Action::Started(Err(start)));
         }
         self.complete_deferred();
+        self.give_up_replays();
         self.unpark();
     }
 

@@ -1,6 +1,7 @@
 mod dead;
 mod model;
 mod modes;
+mod replays;
 mod table;
 mod world;
 
