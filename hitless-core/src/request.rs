@@ -38,7 +38,8 @@ pub enum Replay {
     Never,
     /// Only if no byte of it was handed out. The default for writes.
     IfUnsent,
-    /// Always: the caller, or the command table, says that running it twice does no harm.
+    /// Twice at most, and alone on its connection: the caller, or the command table, says that running it again does no
+    /// harm. Not when its own reply could not be read, because the next link would bring the same one.
     Idempotent,
 }
 

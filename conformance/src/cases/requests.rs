@@ -250,25 +250,6 @@ pub fn arguments_decide_what_is_a_read(host: &dyn Host) {
     }
 }
 
-/// A link on which nothing is heard any more is closed after three timeouts, and replaced. RULE-105
-pub fn a_silent_link_is_replaced(host: &dyn Host) {
-    let mut bed = Testbed::new(host);
-    let settings = bed.settings().pool_size(1).command_timeout(Some(millis(150)));
-    bed.connect_with(settings);
-    let conn = bed.connections(bed.a)[0];
-    bed.server(|server, now| server.stall(now, conn, now + SECOND * 60));
-    for _ in 0..3 {
-        let ticket = bed.send(incr("n"));
-        assert!(matches!(bed.error(ticket), RequestError::TimedOut { .. }));
-    }
-    let silent = |event: &&Event| matches!(event, Event::ConnectionClosed { cause: CloseCause::Silent, .. });
-    bed.run_until_soon("it is given up", |bed| bed.count(silent) == 1);
-    bed.run_until_whole();
-    assert_eq!(bed.call(incr("other")), Frame::Integer(1));
-    assert_eq!(bed.increments("n"), 3);
-    bed.finish();
-}
-
 /// Bytes that are no RESP, and a reply that nobody asked for, end the connection and nothing else.
 pub fn a_broken_stream_is_replaced(host: &dyn Host) {
     for bytes in [&b"?what\r\n"[..], b"+OK\r\n", b"$-7\r\n"] {

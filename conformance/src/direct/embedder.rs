@@ -31,6 +31,7 @@ use crate::world::Reviewer;
 #[derive(Debug)]
 pub(super) struct Embedder {
     pub(super) client: Client,
+    reply_limits: Limits,
     links: BTreeMap<ConnId, Link>,
     /// Whether the sockets take nothing.
     pub(super) blocked: bool,
@@ -63,10 +64,12 @@ struct Link {
 
 impl Embedder {
     pub(super) fn new(now: Instant, config: Config, seed: u64, reviewer: Option<Opinion>) -> Self {
+        let reply_limits = config.reply_limits();
         let mut client = Client::new(now, Arc::new(config), seed);
         client.review_notifications(reviewer.as_ref().map(|_| REVIEW_LIMIT));
         Self {
             client,
+            reply_limits,
             reviewer,
             links: BTreeMap::new(),
             blocked: false,
@@ -85,7 +88,7 @@ impl Embedder {
                 self.client.handle_resolved(now, conn, answer.map_err(SystemError::from));
             }
             Arrival::Connected(conn, peer) => {
-                self.links.insert(conn, Link::new());
+                self.links.insert(conn, Link::new(self.reply_limits));
                 self.client.handle_connected(now, conn, peer);
             }
             Arrival::ConnectFailed(conn, kind) => self.client.handle_connect_failed(now, conn, kind),
@@ -109,9 +112,6 @@ impl Embedder {
                 Err(_) => break true,
             }
         };
-        if frames.is_empty() {
-            self.client.handle_received(conn);
-        }
         if wire.has_ended(now, conn) {
             self.client.handle_ending(conn);
         }
@@ -170,6 +170,7 @@ impl Embedder {
     /// Writes what a connection has to write, as far as its socket takes it.
     fn flush(&mut self, now: Instant, conn: ConnId, wire: &mut Wire) {
         let Some(link) = self.links.get_mut(&conn).filter(|link| link.flush && !self.blocked) else { return };
+        self.client.handle_writable(now, conn);
         while self.client.poll_transmit(conn, &mut link.outgoing) {
             assert!(!self.retired.contains(&conn), "INV-04: a request was written after the cut-over");
             while !link.outgoing.is_empty() {
@@ -201,7 +202,7 @@ impl Embedder {
 }
 
 impl Link {
-    fn new() -> Self {
-        Self { decoder: Decoder::new(Limits::default()), outgoing: WriteBuffer::new(), flush: false }
+    fn new(reply_limits: Limits) -> Self {
+        Self { decoder: Decoder::new(reply_limits), outgoing: WriteBuffer::new(), flush: false }
     }
 }

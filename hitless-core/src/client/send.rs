@@ -3,9 +3,10 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::requests::Requests;
 use super::{Action, Client};
 use crate::connection::{Accepted, Connection};
-use crate::error::{ConnectError, RequestError};
+use crate::error::{ConnectError, Delivery, RequestError};
 use crate::event::Event;
 use crate::ids::{ConnId, RequestId};
 use crate::request::{Outcome, Replies, Request, SendError};
@@ -54,6 +55,7 @@ impl Client {
             && let Some(connection) = self.links.connection_mut(conn)
         {
             connection.cancel(ticket);
+            self.drain_events(now, conn);
         }
         self.settle(now);
     }
@@ -63,6 +65,10 @@ impl Client {
         if !self.lifecycle.is_open() {
             let delivery = accepted.delivery();
             return self.complete(accepted.id, Err(RequestError::ShutDown { delivery }));
+        }
+        if accepted.delivery() == Delivery::Unknown {
+            // Whatever took its connection away may do so again.
+            return self.wait(accepted, Requests::wait_alone);
         }
         let route = successor.or_else(|| self.pool.route());
         self.place(accepted, route);
@@ -84,6 +90,34 @@ impl Client {
         self.now = now;
         for accepted in self.requests.take_parked() {
             self.refuse(accepted, Arc::clone(&cause));
+        }
+        while let Some(accepted) = self.requests.take_alone() {
+            self.refuse(accepted, Arc::clone(&cause));
+        }
+    }
+
+    /// The client shuts down: what may have run is not sent again.
+    pub(super) fn give_up_replays(&mut self) {
+        while let Some(accepted) = self.requests.take_alone() {
+            self.place_again(accepted, None);
+        }
+    }
+
+    /// Sends requests again that may have run, each alone: the connection carries nothing when it is written, and nothing
+    /// joins it until it is answered.
+    pub(super) fn replay(&mut self) {
+        loop {
+            let is_free = |it: &Connection| it.is_serving() && it.requests() == 0;
+            let free = self.pool.find_reserved(|conn| self.links.connection(conn).is_some_and(is_free));
+            match (free, free.and_then(|_| self.requests.take_alone())) {
+                (Some(conn), Some(accepted)) => self.place(accepted, Some(conn)),
+                (Some(conn), None) => {
+                    self.pool.set_free(conn);
+                    self.unpark();
+                }
+                (None, _) if self.requests.wants_alone() && self.reserve() => {}
+                (None, _) => return,
+            }
         }
     }
 
@@ -146,6 +180,12 @@ impl Client {
         }
     }
 
+    /// What was written to `conn` is watched until it is answered.
+    pub(super) fn watch(&mut self, conn: ConnId) {
+        let alarm = self.links.connection(conn).and_then(Connection::poll_timeout);
+        self.requests.wake_by(alarm);
+    }
+
     /// How many more requests are accepted if the next one goes by `route`.
     fn room_by(&self, route: Option<ConnId>) -> usize {
         let connection = route.and_then(|conn| self.links.connection(conn));
@@ -154,17 +194,18 @@ impl Client {
 
     fn place(&mut self, accepted: Accepted, route: Option<ConnId>) {
         let (id, deadline) = (accepted.id, accepted.deadline());
-        let Some(conn) = route else { return self.park(accepted) };
+        let Some(conn) = route else { return self.wait(accepted, Requests::park) };
         match self.links.enqueue(conn, accepted) {
             Ok(ticket) => {
                 self.requests.enqueued(id, deadline, conn, ticket);
                 self.flush(conn);
             }
-            Err(accepted) => self.park(accepted),
+            Err(accepted) => self.wait(accepted, Requests::park),
         }
     }
 
-    fn park(&mut self, mut accepted: Accepted) {
+    /// A request without a connection is kept by `keep`, with the time that windows grant, unless it is not to wait.
+    fn wait(&mut self, mut accepted: Accepted, keep: fn(&mut Requests, Accepted)) {
         match (self.coordinator.relaxed(self.now, None), self.outage.refusal()) {
             (Some(relaxed), _) => accepted.relax(relaxed),
             (None, Some(cause)) => {
@@ -173,7 +214,13 @@ impl Client {
             }
             (None, None) => {}
         }
-        self.requests.park(accepted);
+        keep(&mut self.requests, accepted);
+    }
+
+    /// Keeps another connection for the requests that travel alone. False if there are enough of these.
+    fn reserve(&mut self) -> bool {
+        let load = |conn| self.links.connection(conn).map_or(usize::MAX, Connection::requests);
+        self.pool.reserve(load)
     }
 
     /// There is no connection, and the request is not to wait for one.

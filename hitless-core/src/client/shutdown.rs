@@ -27,6 +27,7 @@ impl Client {
             self.actions.push_back(Action::Started(Err(start)));
         }
         self.complete_deferred();
+        self.give_up_replays();
         self.unpark();
     }
 
@@ -55,7 +56,7 @@ impl Client {
         if self.lifecycle.is_grace_over(now) {
             let all: Vec<ConnId> = self.links.ids().collect();
             for conn in all {
-                self.release(now, conn);
+                self.release(now, conn, CloseCause::ShutDown);
             }
         }
     }
@@ -67,7 +68,7 @@ impl Client {
         }
         let idle: Vec<ConnId> = self.links.idle().collect();
         for conn in idle {
-            self.release(now, conn);
+            self.release(now, conn, CloseCause::ShutDown);
         }
     }
 
@@ -80,11 +81,11 @@ impl Client {
     }
 
     /// Closes `conn`, unless the release of another one has closed it. Its owner wants no other connection.
-    fn release(&mut self, now: Instant, conn: ConnId) {
+    pub(super) fn release(&mut self, now: Instant, conn: ConnId, cause: CloseCause) {
         if !self.links.contains(conn) {
             return;
         }
-        self.close(now, conn, CloseCause::ShutDown);
+        self.close(now, conn, cause);
         self.coordinator.release(now, conn);
         self.obey_all(now);
     }

@@ -1,6 +1,8 @@
+mod dead;
 mod model;
 mod modes;
 mod outage;
+mod replays;
 mod table;
 mod world;
 

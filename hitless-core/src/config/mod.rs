@@ -20,6 +20,8 @@ const MAX_POOL_SIZE: usize = 10_000;
 const POOL_SIZE_RANGE: &str = "from 1 to 10000: commands are pipelined, so few connections carry much";
 const PARKED_RANGE: &str =
     "at least 1: to have requests fail while there is no connection, set `when_disconnected` to `Fail`";
+/// How long a link may owe a reply where no command timeout says what is slow.
+const DEAD_LINK_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The dialect spoken with the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
@@ -167,6 +169,14 @@ impl Config {
         self.settings.command_timeout
     }
 
+    /// How long a link may owe a reply without a byte received before it counts as dead; `None` is for ever.
+    #[must_use]
+    pub fn dead_link_timeout(&self) -> Option<Duration> {
+        let three_timeouts = |timeout: Duration| timeout.saturating_mul(3);
+        let default = || Some(self.command_timeout().map_or(DEAD_LINK_TIMEOUT, three_timeouts));
+        self.settings.dead_link_timeout.unwrap_or_else(default)
+    }
+
     /// Requests that may wait while there is no connection.
     #[must_use]
     pub fn parked_requests(&self) -> usize {
@@ -237,6 +247,8 @@ pub struct ConfigBuilder {
     pool_size: u32,
     connect_timeout: Option<Duration>,
     command_timeout: Option<Duration>,
+    /// `None` follows the command timeout.
+    dead_link_timeout: Option<Option<Duration>>,
     parked_requests: usize,
     requests_in_flight: usize,
     when_full: WhenFull,
@@ -260,6 +272,7 @@ impl ConfigBuilder {
             pool_size: 10,
             connect_timeout: Some(Duration::from_secs(5)),
             command_timeout: Some(Duration::from_secs(3)),
+            dead_link_timeout: None,
             parked_requests: 10_000,
             requests_in_flight: 100_000,
             when_full: WhenFull::Fail,
@@ -347,6 +360,15 @@ impl ConfigBuilder {
         self
     }
 
+    /// How long a link may owe a reply without a byte received before it counts as dead: it gets no more requests, and
+    /// another connection is opened in its place. What was written to it may still be answered, until its own timeout.
+    /// Default: three command timeouts, or 10 s without one; `None` is for ever. A maintenance window gives a link three
+    /// relaxed timeouts at least. Less finds dead links sooner, and costs a dial for each server that is only slow.
+    pub fn dead_link_timeout(mut self, timeout: Option<Duration>) -> Self {
+        self.dead_link_timeout = Some(timeout);
+        self
+    }
+
     /// Requests that may wait while there is no connection, at least 1. Default: 10 000. To have none wait, see
     /// [`when_disconnected`](Self::when_disconnected).
     pub fn parked_requests(mut self, limit: usize) -> Self {
@@ -410,9 +432,11 @@ impl ConfigBuilder {
         {
             check(setting, value > 0, value, "at least 1")?;
         }
-        for (setting, value) in
-            [("connect_timeout", self.connect_timeout), ("command_timeout", self.command_timeout)]
-        {
+        for (setting, value) in [
+            ("connect_timeout", self.connect_timeout),
+            ("command_timeout", self.command_timeout),
+            ("dead_link_timeout", self.dead_link_timeout.flatten()),
+        ] {
             if value.is_some_and(|value| value.is_zero()) {
                 let range = "more than 0, or None for ever";
                 return Err(ConfigError::OutOfRange { setting, range, value: "0".into() });

@@ -33,7 +33,8 @@ use crate::error::{CloseCause, Delivery, HandshakeError, ProtocolError, RequestE
 use crate::handshake::{Handshake, Negotiated, OptIn, Probe, Progress, Resp3, judge_opt_in};
 use crate::ids::RequestId;
 use crate::notification::{Notification, NotificationError};
-use crate::request::{Class, Outcome, Replay, Replies, Request, Timeout};
+use crate::request::{Class, Outcome, Replay, Replies};
+use crate::timer::earliest;
 use crate::write_buffer::WriteBuffer;
 
 /// What has happened on a connection.
@@ -78,6 +79,11 @@ pub enum ConnectionEvent {
     Malformed(NotificationError),
     /// A push that is not a maintenance notification.
     Pushed(Vec<Frame>),
+    /// Something written is unanswered, and no byte came for so long that the link counts as dead: give it no more
+    /// requests, and open another connection. Said once until something comes.
+    Silent,
+    /// Something came on a link that had counted as dead: it takes requests again, unless it drains.
+    Heard,
     /// The connection drains, and every reply is in; close the socket.
     Drained,
     /// The link is unusable; close the socket.
@@ -120,7 +126,7 @@ impl Connection {
             opt_in: None,
             pipeline: Pipeline::new(),
             relaxed: None,
-            silence: Silence::default(),
+            silence: Silence::new(config.dead_link_timeout()),
             events: VecDeque::new(),
         }
     }
@@ -142,7 +148,29 @@ impl Connection {
     /// Cancels a request; true if it was here. If it was written, the connection swallows its replies when they come,
     /// so that the others stay in order.
     pub fn cancel(&mut self, ticket: Ticket) -> bool {
-        self.pipeline.cancel(ticket)
+        let was_here = self.pipeline.cancel(ticket);
+        self.give_up_if_dead();
+        was_here
+    }
+
+    /// The socket takes bytes: requests that wait to be written and are overdue fail instead. Call it before
+    /// [`poll_transmit`](Self::poll_transmit), which hands out the others.
+    pub fn handle_writable(&mut self, now: Instant) {
+        for accepted in self.pipeline.take_due_unsent(now) {
+            self.time_out(accepted, false);
+        }
+    }
+
+    /// It is `now`: from here on silence is counted, if a reply is owed and nothing came since the last instant.
+    pub(crate) fn note_time(&mut self, now: Instant) {
+        if !self.pipeline.is_drained() {
+            self.silence.begin(now);
+        }
+    }
+
+    /// Nobody could have read for a while: the silence of that time says nothing of the link.
+    pub(crate) fn forget_silence(&mut self, now: Instant) {
+        self.silence.begin_anew(now);
     }
 
     /// Opts in by `command`, on a connection whose handshake did not. The command waits until no request is under way:
@@ -167,7 +195,9 @@ impl Connection {
 
     /// Bytes were received, even if they complete no frame yet: the server is alive.
     pub fn handle_received(&mut self) {
-        self.silence = Silence::default();
+        if self.silence.end() && matches!(self.phase, Phase::Ready) {
+            self.events.push_back(ConnectionEvent::Heard);
+        }
     }
 
     /// The socket is closed, or will be: nothing more comes. Requests that may be sent again come back, the others fail.
@@ -178,10 +208,15 @@ impl Connection {
         self.phase = Phase::Closed;
         self.handshake_bytes.clear();
         self.opt_in = None;
-        for mut accepted in self.pipeline.take_written() {
+        // Only the reply to the oldest request can be what we could not read: no other link would bring a better one.
+        let is_ours = matches!(cause, CloseCause::Protocol(_));
+        if let Some(mut accepted) = is_ours.then(|| self.pipeline.take_oldest()).flatten() {
             accepted.lose_reply();
-            let repeatable =
-                accepted.request.replay == Replay::Idempotent && accepted.request.class == Class::Shared;
+            self.return_or_fail(accepted, false, cause);
+        }
+        for mut accepted in self.pipeline.take_written() {
+            let repeatable = accepted.may_be_replayed();
+            accepted.lose_reply();
             self.return_or_fail(accepted, repeatable, cause);
         }
         for accepted in self.pipeline.take_unsent() {
@@ -193,22 +228,21 @@ impl Connection {
     /// Time has passed. Calling it too early does nothing.
     pub fn handle_timeout(&mut self, now: Instant) {
         for (accepted, written) in self.pipeline.take_due(now) {
-            if written && accepted.request.timeout == Timeout::Configured {
-                self.silence.note(now, accepted.accepted_at());
-            }
-            let delivery = if written { Delivery::Unknown } else { accepted.delivery() };
-            let after = accepted.timeout();
-            self.complete(accepted.id, Err(RequestError::TimedOut { after, delivery }));
+            self.time_out(accepted, written);
         }
-        if self.silence.is_dead() && !matches!(self.phase, Phase::Closed) {
-            self.events.push_back(ConnectionEvent::Failed(CloseCause::Silent));
+        // A handshake has a limit of its own.
+        if !self.pipeline.is_drained() && self.silence.judge(now) {
+            self.events.push_back(ConnectionEvent::Silent);
+            self.return_unsent();
         }
+        self.give_up_if_dead();
     }
 
     /// A window has opened or closed. Opening extends the deadlines of all requests here; closing shortens none. A
     /// refusal of a request that was under way when the window closed still counts as one inside the window.
     pub fn retime(&mut self, relaxed: Option<Duration>) {
         let before = std::mem::replace(&mut self.relaxed, relaxed);
+        self.silence.retime(relaxed);
         match relaxed {
             Some(relaxed) => self.pipeline.relax(relaxed),
             None if before.is_some() => self.pipeline.close_window(),
@@ -223,12 +257,9 @@ impl Connection {
         }
         self.phase = Phase::Draining;
         self.opt_in = None;
-        for accepted in self.pipeline.take_unsent() {
-            self.events.push_back(ConnectionEvent::Returned { accepted });
-        }
-        if self.pipeline.is_drained() {
-            self.events.push_back(ConnectionEvent::Drained);
-        }
+        self.return_unsent();
+        self.settle_drain();
+        self.give_up_if_dead();
     }
 
     /// Appends what there is to write, at most 64 KiB and the rest of one request; true if there was anything. What it
@@ -257,13 +288,15 @@ impl Connection {
     /// When [`handle_timeout`](Self::handle_timeout) has something to do, or a little earlier.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.pipeline.poll_timeout()
+        let owes = !self.pipeline.is_drained();
+        let dead_at = self.silence.deadline().filter(|_| owes);
+        earliest([self.pipeline.poll_timeout(), dead_at])
     }
 
     /// True if requests may be enqueued.
     #[must_use]
     pub fn is_serving(&self) -> bool {
-        matches!(self.phase, Phase::Ready)
+        matches!(self.phase, Phase::Ready) && !self.silence.is_dead
     }
 
     /// True if [`poll_transmit`](Self::poll_transmit) has something to append.
@@ -283,6 +316,11 @@ impl Connection {
     #[must_use]
     pub fn requests(&self) -> usize {
         self.pipeline.len()
+    }
+
+    /// True if nobody waits for anything that may still come.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.pipeline.len() == 0 || (self.silence.is_dead && !self.pipeline.is_awaited())
     }
 
     /// How many frames to hand in at a time, 2 to 64: about a quarter of the replies that are awaited. A caller that
@@ -325,7 +363,7 @@ impl Connection {
                     // The notification that closed the window may have come over another connection, ahead of this
                     // older reply.
                     let in_window = self.relaxed.is_some() || outlived_window;
-                    let event = if in_window && may_run_later(&accepted.request, &replies) {
+                    let event = if in_window && may_run_later(&accepted, &replies) {
                         if !replies.iter().all(did_not_run) {
                             accepted.lose_reply();
                         }
@@ -347,6 +385,24 @@ impl Connection {
                     self.events.push_back(ConnectionEvent::Failed(cause));
                 }
             },
+        }
+    }
+
+    fn time_out(&mut self, accepted: Accepted, written: bool) {
+        let delivery = if written { Delivery::Unknown } else { accepted.delivery() };
+        let after = accepted.timeout();
+        self.complete(accepted.id, Err(RequestError::TimedOut { after, delivery }));
+    }
+
+    fn return_unsent(&mut self) {
+        let unsent = self.pipeline.take_unsent();
+        self.events.extend(unsent.map(|accepted| ConnectionEvent::Returned { accepted }));
+    }
+
+    /// A link that counts as dead and is replaced is kept for those who still wait for a reply, and for nobody else.
+    fn give_up_if_dead(&mut self) {
+        if matches!(self.phase, Phase::Draining) && self.silence.is_dead && !self.pipeline.is_awaited() {
+            self.events.push_back(ConnectionEvent::Failed(CloseCause::Silent));
         }
     }
 
@@ -390,12 +446,12 @@ impl fmt::Debug for Connection {
     }
 }
 
-/// True if the server refused all of `request`, or some of it and the rest may run twice.
-fn may_run_later(request: &Request, replies: &[Frame]) -> bool {
-    request.class == Class::Shared
-        && match request.replay {
-            Replay::Idempotent => replies.iter().any(did_not_run),
-            Replay::Never | Replay::IfUnsent => replies.iter().all(did_not_run),
+/// True if the server refused all of a request, or some of it and the rest may run again.
+fn may_run_later(accepted: &Accepted, replies: &[Frame]) -> bool {
+    accepted.request.class == Class::Shared
+        && match accepted.may_be_replayed() {
+            true => replies.iter().any(did_not_run),
+            false => replies.iter().all(did_not_run),
         }
 }
 

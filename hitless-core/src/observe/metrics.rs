@@ -91,6 +91,7 @@ impl Metrics {
             | Event::WindowOpened { .. }
             | Event::WindowClosed { .. }
             | Event::MoveSuperseded { .. }
+            | Event::ConnectionSilent { .. }
             | Event::Terminated => {}
         }
     }

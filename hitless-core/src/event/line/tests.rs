@@ -54,6 +54,7 @@ fn samples(now: Instant) -> Vec<Event> {
         Event::RequestTimedOut { conn: None },
         Event::OptedIn { conn, peer: peer() },
         Event::AddressWithdrawn { peer: peer() },
+        Event::ConnectionSilent { conn, peer: peer() },
         Event::Terminated,
     ]
 }
@@ -88,6 +89,7 @@ fn number(event: &Event) -> usize {
         Event::OptedIn { .. } => 24,
         Event::AddressWithdrawn { .. } => 25,
         Event::FellBack { .. } => 26,
+        Event::ConnectionSilent { .. } => 27,
     }
 }
 
@@ -97,7 +99,7 @@ fn every_event_is_one_line_without_secrets() {
     let now = epoch();
     let samples = samples(now);
     let numbers: BTreeSet<usize> = samples.iter().map(number).collect();
-    assert!(numbers.iter().copied().eq(0..27), "a variant has no sample: {numbers:?}");
+    assert!(numbers.iter().copied().eq(0..28), "a variant has no sample: {numbers:?}");
     for event in samples {
         for text in [event.to_string(), event.line(now).to_string(), format!("{event:?}")] {
             assert!(!text.is_empty() && !text.contains('\n'), "{}: {text:?}", event.name());
