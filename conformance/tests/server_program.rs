@@ -78,6 +78,15 @@ fn a_move_is_commanded_from_standard_input() {
     program.line();
     program.line();
     assert!(TestClient::dial(to).call(cmd("SET").arg("k").arg("v")).is_error());
+    program.command("answer 1 CLIENT SETINFO: ERR no such thing");
+    program.command("hang-up 1 HELLO");
+    program.command("moving");
+    assert_eq!(program.line(), "no such command; try help");
+    let mut other = TestClient::dial(to);
+    let info = cmd("CLIENT").arg("SETINFO").arg("LIB-NAME").arg("x");
+    assert_eq!(other.call(info), Frame::error("ERR no such thing"));
+    other.send(cmd("HELLO").arg(3));
+    other.expect_end();
     program.command("quit");
     assert!(program.child.wait().expect("it is ours").success());
 }

@@ -12,9 +12,10 @@ use clap::Parser;
 use hitless_conformance::clock;
 use hitless_conformance::net::tcp::TcpServer;
 use hitless_conformance::server::{
-    Backend, CloseHow, Condition, Detail, EndpointId, EndpointSpec, Moving, Notice, Retires, Server,
-    ServerConfig, Target, Upstream,
+    Backend, CloseHow, Condition, Detail, EndpointId, EndpointSpec, Fault, Moving, Notice, Retires, Rule,
+    Server, ServerConfig, Target, Upstream,
 };
+use resp3_codec::Frame;
 
 /// Lines of commands that are read before they are carried out.
 const READ_AHEAD: usize = 16;
@@ -34,6 +35,11 @@ Commands on standard input (N, FROM and TO are numbers of endpoints, in the orde
   refuse N [SECONDS]        endpoint N refuses dials
   black-hole N [SECONDS]    endpoint N leaves dials unanswered
   slow N MILLISECONDS       endpoint N answers late
+  close-after N MILLISECONDS  endpoint N closes connections so long after it has accepted them
+  attributes N              endpoint N sends attributes with everything, in RESP3
+  hang-up N COMMAND         endpoint N closes connections at that command, such as HELLO or CLIENT SETINFO
+  answer N COMMAND: ERROR   endpoint N answers that command with that error
+  obey                      every command is executed again
   kill N                    resets the connections of endpoint N
   restore N                 endpoint N listens again, at its usual pace
   status                    connections of each endpoint
@@ -142,7 +148,7 @@ fn status<B: Backend + Send + 'static>(server: &TcpServer<Server<B>>, endpoints:
     }
 }
 
-/// The commands that change what an endpoint does.
+/// The commands that change how an endpoint answers dials.
 fn command<B: Backend + Send + 'static>(
     server: &TcpServer<Server<B>>,
     endpoints: &[EndpointId],
@@ -161,18 +167,51 @@ fn command<B: Backend + Send + 'static>(
                 }
             });
         }
-        ["slow", at, delay] => {
-            let (at, delay) = (endpoint(endpoints, at)?, Duration::from_millis(delay.parse()?));
-            server.with(|server, _| server.set_reply_delay(at, delay, None));
+        ["restore", at] => {
+            let at = endpoint(endpoints, at)?;
+            server.with(|server, _| server.restore(at));
         }
         ["kill", at] => {
             let at = endpoint(endpoints, at)?;
             server.with(|server, now| server.kill_all(now, at, CloseHow::Reset));
         }
-        ["restore", at] => {
-            let at = endpoint(endpoints, at)?;
-            server.with(|server, _| server.restore(at));
+        ["close-after", at, life] => {
+            let (at, life) = (endpoint(endpoints, at)?, Duration::from_millis(life.parse()?));
+            server.with(|server, _| server.close_after(at, life, None));
         }
+        _ => return change(server, endpoints, words),
+    }
+    Ok(())
+}
+
+/// The commands that change what an endpoint answers.
+fn change<B: Backend + Send + 'static>(
+    server: &TcpServer<Server<B>>,
+    endpoints: &[EndpointId],
+    words: &[&str],
+) -> Result<(), Box<dyn Error>> {
+    match *words {
+        ["slow", at, delay] => {
+            let (at, delay) = (endpoint(endpoints, at)?, Duration::from_millis(delay.parse()?));
+            server.with(|server, _| server.set_reply_delay(at, delay, None));
+        }
+        ["attributes", at] => {
+            let at = endpoint(endpoints, at)?;
+            server.with(|server, _| server.add_attributes(at, None));
+        }
+        ["hang-up", at, ref command @ ..] if !command.is_empty() => {
+            let fault = Fault::CloseUnexecuted(CloseHow::Fin);
+            let rule = Rule::new(fault).always().at(endpoint(endpoints, at)?).on(&command.join(" "));
+            server.with(|server, _| server.add_rule(rule));
+        }
+        ["answer", at, ref told @ ..] => {
+            let told = told.join(" ");
+            let (command, error) = told.split_once(": ").ok_or("a command, a colon and an error")?;
+            let fault = Fault::Refuse(Frame::error(error.to_owned()));
+            let rule = Rule::new(fault).always().at(endpoint(endpoints, at)?).on(command);
+            server.with(|server, _| server.add_rule(rule));
+        }
+        ["obey"] => server.with(|server, _| server.clear_rules()),
         [word, at] => match condition(word) {
             Some(condition) => {
                 let at = endpoint(endpoints, at)?;
