@@ -129,8 +129,8 @@ fault_kinds! {
     SetInfoClosesLink: Lasts, Rough;
     /// Every node stands behind a proxy that knows neither HELLO nor CLIENT, and refuses them or hangs up.
     PlainProxy: Stays, Rough;
-    /// Attributes stand before replies and pushes, and inside of them.
-    Attributes: Lasts, Gentle;
+    /// Attributes stand before what one node or all of them say, and inside.
+    Attributes: Stays, Gentle;
     /// The name leads to one more address, which refuses dials.
     AddressRefuses: Stays, Gentle;
     /// The name leads to one more address, where dials are never answered.
@@ -154,6 +154,10 @@ pub(super) const NOT_YET: &[(FaultKind, &str)] = &[
     (FaultKind::Attributes, "attributes hide what stands behind them"),
     (FaultKind::AddressRefuses, "an attempt dials one of a name's addresses, and not the next one"),
     (FaultKind::AddressSwallows, "an attempt dials one of a name's addresses, and not the next one"),
+    (
+        FaultKind::ImpatientCallers,
+        "a link that owes a reply and is silent is not noticed where nobody waits for long",
+    ),
     (FaultKind::Poison, "reads are replayed without end, and in company"),
 ];
 

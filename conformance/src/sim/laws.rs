@@ -310,27 +310,29 @@ fn dials_are_few(evidence: &Evidence<'_>) {
     }
 }
 
-/// A link on which nothing comes back is left: after three timeouts nothing is written to it any more, if there was another
-/// one to be had. RULE-164
+/// A link on which nothing comes back is left: three timeouts after something was written to it another one is dialled, and
+/// when there is one, nothing is written to it any more. RULE-164
 fn silent_links_are_left(evidence: &Evidence<'_>) {
     let timeout = evidence.config.command_timeout().unwrap_or(Duration::from_secs(10));
     let timeout = timeout.max(evidence.config.maintenance().relaxed_timeout());
     let slack = SLACK + stopped(evidence.entries);
     for (entry, (_, what)) in evidence.entries.iter().enumerate() {
         let What::Silenced(socket) = what else { continue };
-        let rest = &evidence.entries[entry..];
-        let rest = rest.iter().take_while(|(_, what)| !matches!(what, What::Calm));
-        let mut known_at = None;
-        let mut replaced_at = None;
-        for (at, what) in rest {
+        let rest = evidence.entries[entry..].iter();
+        let (mut known_at, mut dialled, mut replaced_at) = (None::<Instant>, false, None::<Instant>);
+        for (at, what) in rest.take_while(|(_, what)| !matches!(what, What::Calm)) {
             match what {
                 What::Wrote(to, _) if to == socket => {
-                    known_at.get_or_insert(*at + 3 * timeout + slack);
+                    let known_at = *known_at.get_or_insert(*at + 3 * timeout);
+                    let may_stay = *at <= known_at + slack || dialled;
                     assert!(
-                        replaced_at.is_none_or(|replaced_at| *at <= replaced_at + slack),
-                        "RULE-164: {socket:?} has been silent for long, and is written to"
+                        may_stay,
+                        "RULE-164: {socket:?} has been silent for long, and nothing is dialled"
                     );
+                    let is_left = replaced_at.is_none_or(|replaced_at| *at <= replaced_at + slack);
+                    assert!(is_left, "RULE-164: {socket:?} has been silent for long, and is written to");
                 }
+                What::Dialled(..) => dialled |= known_at.is_some(),
                 What::Event(Event::ConnectionReady { .. })
                     if known_at.is_some_and(|known_at| known_at < *at) =>
                 {

@@ -397,10 +397,7 @@ impl Drawing {
 
     fn faults(&mut self, rng: &mut Rng) {
         if self.weather == Weather::Rough && rng.below(8) == 0 {
-            // Early, so that requests time out one after the other on a link that says nothing any more.
-            let kind = FaultKind::Freeze;
-            let silent = Fault { kind, endpoint: None, lasts: Duration::ZERO, delay: Duration::ZERO };
-            self.fault(up_to(rng, SECOND), silent);
+            self.fall_silent(rng);
         }
         for _ in 0..3 + rng.below(7) {
             let fault = Fault::draw(rng, self.weather, &self.endpoints);
@@ -430,9 +427,32 @@ impl Drawing {
                     fault.endpoint = Some(*pick(rng, &self.endpoints[first..]));
                     self.fault(at, fault);
                 }
-                kind if kind.stays() => self.from_the_first.push(fault),
+                FaultKind::ProcessStops => self.stop_now_and_then(rng, fault),
+                kind if kind.stays() => {
+                    if kind == FaultKind::ImpatientCallers && self.weather == Weather::Rough {
+                        self.fall_silent(rng);
+                    }
+                    self.from_the_first.push(fault);
+                }
                 _ => self.fault(at, fault),
             }
+        }
+    }
+
+    /// Early, so that requests time out one after the other on a link that says nothing any more.
+    fn fall_silent(&mut self, rng: &mut Rng) {
+        let kind = FaultKind::Freeze;
+        let silent = Fault { kind, endpoint: None, lasts: Duration::ZERO, delay: Duration::ZERO };
+        self.fault(up_to(rng, SECOND), silent);
+    }
+
+    /// The process stops a few times, each time while replies are on their way for long enough to be met.
+    fn stop_now_and_then(&mut self, rng: &mut Rng, stop: Fault) {
+        for _ in 0..3 {
+            let at = SECOND + up_to(rng, self.calm_at);
+            let (kind, delay) = (FaultKind::Latency, Duration::from_millis(20));
+            self.fault(at - SECOND / 5, Fault { kind, endpoint: None, lasts: SECOND / 4, delay });
+            self.fault(at, Fault { delay: up_to(rng, 2 * stop.delay), ..stop });
         }
     }
 

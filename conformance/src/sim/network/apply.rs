@@ -131,7 +131,7 @@ impl State {
                     let life = Duration::from_millis(1) + fault.delay / 100;
                     self.server.close_after(endpoint, life, Some(now + fault.lasts));
                 }
-                FaultKind::Attributes => self.server.add_attributes(endpoint, Some(now + fault.lasts)),
+                FaultKind::Attributes => self.server.add_attributes(endpoint, None),
                 FaultKind::Demotion | FaultKind::Loading | FaultKind::MasterLost => {
                     self.server.set_condition(now, endpoint, condition(fault.kind));
                 }
