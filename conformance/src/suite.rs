@@ -217,6 +217,12 @@ macro_rules! for_each_case {
                 ;
                 taken_away_without_a_move: "it takes minutes",
             }
+            dials {
+                one_address_of_two_answers,
+                a_move_to_a_name_with_a_dead_address,
+                a_move_by_name_past_a_dead_address,
+                ;
+            }
             failover {
                 refusals_are_not_seen,
                 without_a_warning_the_refusal_is_the_reply,

@@ -76,7 +76,7 @@
 //!             match directive {
 //!                 Directive::Resolve { conn, host } => network.look_up(conn, &host),
 //!                 Directive::Dial { conn, target, probe, .. } => {
-//!                     self.conns.insert(conn); // new if it replaces another one
+//!                     self.conns.insert(conn); // new if it replaces another one, or the dial of another address
 //!                     network.dial(conn, target, probe);
 //!                 }
 //!                 Directive::Serve { conn } => self.serve(conn),
@@ -275,7 +275,7 @@
 //! | directive | do |
 //! |---|---|
 //! | [`Resolve`] | look the name up, without blocking the loop. The id may be new to you: moves look names up as well |
-//! | [`Dial`] | connect to exactly the address of `target` and do your handshake. Over TLS check the certificate by the target's `server_name`, or by the address if there is none. `replaces` names the connection whose slot the new one is for; without it the id is one that `open` has returned |
+//! | [`Dial`] | connect to exactly the address of `target` and do your handshake. Over TLS check the certificate by the target's `server_name`, or by the address if there is none. `replaces` names the connection whose slot the new one is for: one that serves, or the dial of another address of the same name, which may go on; without it the id is one that `open` has returned |
 //! | [`Serve`] | give the connection requests |
 //! | [`CutOver`] | in one step: new requests go to `to` instead of `from`, and so do those that `from` has not written, in order. `from` may be lost already |
 //! | [`Drain`] | give the connection nothing more; say `handle_drained` when its last reply is in, at once if it owes none |
@@ -293,7 +293,8 @@
 //!
 //! | what happened | you tell | then |
 //! |---|---|---|
-//! | a connection that you opened could not be established | [`handle_dial_failed`], or an error in [`handle_resolved`] | `Failed` |
+//! | a dial failed, and the name has other addresses | [`handle_dial_failed`] | `Dial` under another id that replaces it, or nothing if another address is dialled already |
+//! | a connection that you opened could not be established at any address | [`handle_dial_failed`], or an error in [`handle_resolved`] | `Failed` |
 //! | the dial of a move failed, and the old connection serves | [`handle_dial_failed`] | nothing. The coordinator dials again under another id, a few times while there is time; after that the old connection serves until the server closes it |
 //! | the dial of a move failed, and the old connection is lost already | [`handle_dial_failed`] | `Failed` |
 //! | an attempt took too long, led to an address that retires, or was refused the opt-in in the mode `enabled` | no failure | `Failed` or nothing, as in the rows above, then `Close` |
@@ -302,7 +303,7 @@
 //! | a successor is lost before you have switched to it | [`handle_closed`] | nothing, as when the dial of a move failed; perhaps another `Successor` |
 //!
 //! [`Lost`] says what is there in the place of the connection. With [`Missing`] there is nothing. With [`Dialing`] the
-//! successor is under way, and `CutOver` or `Failed` follows for it. With [`Ready`] the successor serves from now on; that
+//! successor is under way, and `CutOver` or `Failed` follows for it or for the dial of another address. With [`Ready`] the successor serves from now on; that
 //! is said of connections that you hold.
 //!
 //! So you open a slot again after each `Failed` and after each `Lost` with `Missing`, and never otherwise.

@@ -8,6 +8,7 @@ use hitless_core::event::{Event, Ignored};
 use crate::testbed::Testbed;
 
 pub mod chaos;
+pub mod dials;
 pub mod failover;
 pub mod handshake;
 pub mod hooks;
@@ -25,6 +26,7 @@ pub(crate) mod source {
     #![allow(non_upper_case_globals, reason = "named as the modules are")]
 
     pub(crate) const chaos: &str = include_str!("chaos.rs");
+    pub(crate) const dials: &str = include_str!("dials.rs");
     pub(crate) const failover: &str = include_str!("failover.rs");
     pub(crate) const handshake: &str = include_str!("handshake.rs");
     pub(crate) const hooks: &str = include_str!("hooks.rs");

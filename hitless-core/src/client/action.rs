@@ -27,7 +27,8 @@ pub enum Action {
         host: Arc<str>,
     },
     /// Connect a stream to `target` and report with [`Client::handle_connected`](super::Client::handle_connected) or
-    /// [`Client::handle_connect_failed`](super::Client::handle_connect_failed).
+    /// [`Client::handle_connect_failed`](super::Client::handle_connect_failed). Where a name has several addresses the client
+    /// says this of each that it tries, two at a time at most, each time under an id of its own.
     Connect {
         /// The connection.
         conn: ConnId,

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::attempts::{End, Named, Purpose, Retry, Step};
+use super::attempts::{Dial, End, Named, Next, Purpose, Retry, Step};
 use super::conns::Conn;
 use super::moves::{Route, Wanted};
 use super::{Coordinator, Directive, Redial, Role};
@@ -20,8 +20,9 @@ const LOOKUP_LIMIT: Duration = Duration::from_secs(6);
 
 impl Coordinator {
     /// Begins to open a connection and returns its id, under which `Resolve` and `Dial` follow. It leads to the configured
-    /// endpoint, away from addresses that are being retired. It ends in [`Directive::Serve`], or in [`Directive::Failed`],
-    /// which says when to open another one; [`release`](Self::release) gives it up before that. Call it once for each slot of
+    /// endpoint, away from addresses that are being retired. It, or a dial of another address of the name that replaces it, ends in
+    /// [`Directive::Serve`], or in [`Directive::Failed`], which says when to open another one; [`release`](Self::release) gives
+    /// it up before that. Call it once for each slot of
     /// your pool, and again after `Failed` and after `Lost` with [`Replacement::Missing`](super::Replacement::Missing): the
     /// coordinator opens none by itself but to replace one that serves. `role` says who decides when the connection is given
     /// up for its successor.
@@ -136,18 +137,41 @@ impl Coordinator {
         self.follow(now, conn, route);
     }
 
-    /// Dials one of `targets`, another one each time. If a link died at the opt-in of one of them, that one goes first and
-    /// without the opt-in, to learn whether the opt-in was the cause.
+    /// Dials `targets`, beginning with another one each time, until one is connected. If a link died at the opt-in of one of
+    /// them, that one goes first and without the opt-in, to learn whether the opt-in was the cause.
     fn dial_one_of(&mut self, now: Instant, conn: ConnId, targets: &[Target]) {
         let is_suspect = |target: &&Target| self.knowledge.is_suspect(&target.address);
         let suspects: Vec<Target> = targets.iter().filter(is_suspect).cloned().collect();
         let targets = if suspects.is_empty() { targets } else { &suspects };
-        match self.attempts.choose(targets) {
+        let mut untried = self.attempts.in_turn(now, targets);
+        match untried.pop_front() {
             Some(target) => {
                 let probe = self.knowledge.probe(now, &target.address);
-                self.attempts.dial(conn, target, probe);
+                self.attempts.dial(now, conn, Dial::new(target, probe), untried);
             }
             None => self.attempts.fail(now, conn, ConnectError::Resolve(io::ErrorKind::NotFound)),
+        }
+    }
+
+    /// The attempt `conn` goes on to `target`, under another id.
+    fn dial_next(&mut self, now: Instant, conn: ConnId, target: Target, how: Next) {
+        if self.attempts.contains(conn) {
+            let next = self.ids.insert(());
+            let probe = self.knowledge.probe(now, &target.address);
+            self.attempts.dial_next(now, conn, next, Dial::new(target, probe), how);
+        }
+    }
+
+    /// The dial `conn` is over, and its attempt goes on. `to` is what that is known by from now on.
+    fn leave_dial(&mut self, conn: ConnId, to: Option<ConnId>, failed: Option<Dial>, must_close: bool) {
+        self.acquit(failed);
+        if let Some(to) = to {
+            self.conns.hand_over(conn, to);
+            self.moves.rename_open(conn, to);
+        }
+        self.ids.remove(conn);
+        if must_close {
+            self.close(conn, CloseCause::ByClient);
         }
     }
 
@@ -165,15 +189,18 @@ impl Coordinator {
                 self.note_advertised(&answer);
                 self.on_configured_resolved(now, conn, targets);
             }
-            Step::Dial { conn, target, probe, until, purpose } => {
-                let mut replaces = None;
-                if let Purpose::Replace { from, number, .. } = purpose {
+            Step::Dial { conn, dial, until, purpose, after } => {
+                let (target, probe) = dial.into_parts();
+                let mut replaces = after;
+                if let (Purpose::Replace { from, number, .. }, None) = (purpose, after) {
                     replaces = Some(from);
                     let (address, attempt) = (target.address.clone(), number);
                     self.emit(Event::HandoffDialing { from, to: conn, address, attempt });
                 }
                 self.directives.push_back(Directive::Dial { conn, target, probe, until, replaces });
             }
+            Step::Next { conn, target, how } => self.dial_next(now, conn, target, how),
+            Step::Left { conn, to, failed, must_close } => self.leave_dial(conn, to, failed, must_close),
             Step::Ended { conn, purpose, end, dialled, must_close } => {
                 self.on_ended(now, conn, purpose, end, dialled);
                 if must_close {
@@ -183,14 +210,7 @@ impl Coordinator {
         }
     }
 
-    fn on_ended(
-        &mut self,
-        now: Instant,
-        conn: ConnId,
-        purpose: Purpose,
-        end: End,
-        dialled: Option<(Target, Probe)>,
-    ) {
+    fn on_ended(&mut self, now: Instant, conn: ConnId, purpose: Purpose, end: End, dialled: Option<Dial>) {
         let failure = match end {
             End::Ready(ready) => return self.on_ready(now, conn, purpose, ready),
             End::Failed { error, retry } => Some((error, retry)),
@@ -201,11 +221,15 @@ impl Coordinator {
         if purpose == Purpose::Advertised {
             self.advertised.end_lookup(conn);
         } else if let Some((error, retry)) = failure {
-            if let Some((target, Probe::Skip)) = &dialled {
-                // It failed without the opt-in as well: the opt-in was not why.
-                self.knowledge.set_suspect(&target.address, false);
-            }
+            self.acquit(dialled);
             self.on_failed(now, conn, purpose, error, retry);
+        }
+    }
+
+    /// If `failed` did without the opt-in as well, the opt-in was not why.
+    fn acquit(&mut self, failed: Option<Dial>) {
+        if let Some((target, Probe::Skip)) = failed.map(Dial::into_parts) {
+            self.knowledge.set_suspect(&target.address, false);
         }
     }
 

@@ -25,6 +25,10 @@ pub enum Directive {
     },
     /// Connect, do the handshake, and report with `handle_connected`, then `handle_ready`, or with
     /// `handle_dial_failed` (`handle_lost_at_opt_in` if the link died between the opt-in and its answer).
+    ///
+    /// Where a name has several addresses, more than one `Dial` may be said for what you wait for: when one fails, or beside one
+    /// that takes 250 ms, and never for more than two at a time. Each has an id of its own. Of those that are not wanted any more
+    /// because another one is connected the coordinator says `Close`.
     Dial {
         /// The connection.
         conn: ConnId,
@@ -34,7 +38,8 @@ pub enum Directive {
         probe: Probe,
         /// When the coordinator gives the attempt up by itself and says `Close`; `None` is never.
         until: Option<Instant>,
-        /// The connection that the new one is to take the place of; `None` for one that the owner opened.
+        /// The connection whose place the new one is for: one that serves and is to move, or the dial of another address,
+        /// which has failed or goes on. `None` for the first dial of a connection that the owner opened.
         replaces: Option<ConnId>,
     },
     /// A connection that was opened is ready: it takes requests from now on, even if it is to move at once.
@@ -148,8 +153,8 @@ pub enum Role {
 pub enum Replacement {
     /// Nothing: open another one if it is still needed.
     Missing,
-    /// This one is being dialled: open nothing. It ends in [`Directive::CutOver`], or in [`Directive::Failed`] like one that
-    /// was opened.
+    /// This one is being dialled: open nothing. It, or the dial of another address in its place, ends in
+    /// [`Directive::CutOver`], or in [`Directive::Failed`] like one that was opened.
     Dialing(ConnId),
     /// This one is ready, and the owner was asked to switch to it: it serves from now on. Open nothing.
     Ready(ConnId),

@@ -119,9 +119,10 @@ impl Coordinator {
         self.settle(now);
     }
 
-    /// Resolving, dialling or the handshake of `conn` failed: it is forgotten. While the old connection of a handoff is
-    /// there, the coordinator repeats the handoff's dial under another id, if there is time, and says nothing; any other
-    /// failure leads to [`Directive::Failed`].
+    /// Resolving, dialling or the handshake of `conn` failed: it is forgotten. If the name has an address that was not tried,
+    /// the coordinator dials that one under another id ([`Directive::Dial`] with `replaces`), and it says nothing if one is
+    /// dialled already. While the old connection of a handoff is there, the coordinator repeats the handoff's dial later, if
+    /// there is time, and says nothing; any other failure leads to [`Directive::Failed`].
     pub fn handle_dial_failed(&mut self, now: Instant, conn: ConnId, error: ConnectError) {
         self.attempts.fail(now, conn, error);
         self.settle(now);

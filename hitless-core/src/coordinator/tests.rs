@@ -1,3 +1,4 @@
+mod addresses;
 mod advertised;
 mod held;
 mod model;

@@ -1,13 +1,13 @@
 use std::hash::Hasher;
 
 use super::breakers::Breakers;
-use super::{Attempt, Attempts, Phase, Purpose, TargetPermit};
+use super::{Attempt, Attempts, Dial, Phase, Purpose, TargetPermit};
 use crate::fingerprint::{Digest, Fingerprint};
 
 impl Fingerprint for Attempts {
     fn fingerprint<H: Hasher>(&self, digest: &mut Digest<'_, H>) {
-        // The purposes say what is replaced. A name is taken to have two addresses at most.
-        let Self { live, replacing: _, limits, breakers, turn, steps } = self;
+        // The purposes say what is replaced.
+        let Self { live, replacing: _, limits, breakers, course, steps } = self;
         digest.each(live, |digest, (conn, attempt)| {
             digest.part(conn);
             attempt.take_in(breakers, digest);
@@ -17,14 +17,15 @@ impl Fingerprint for Attempts {
             digest.value(target);
             digest.part(breaker);
         });
-        digest.value(&(turn % 2, steps.len()));
+        digest.part(course);
+        digest.value(&steps.len());
     }
 }
 
 impl Attempt {
     fn take_in<H: Hasher>(&self, breakers: &Breakers, digest: &mut Digest<'_, H>) {
         // The timers have `until`.
-        let Self { purpose, limit, until: _, avoid, permit, phase } = self;
+        let Self { purpose, limit, until: _, avoid, permit, untried, refusal, phase } = self;
         match purpose {
             Purpose::Open(role) => digest.value(&(0, role)),
             Purpose::Replace { from, role, source, number } => {
@@ -33,12 +34,19 @@ impl Attempt {
             }
             Purpose::Advertised => digest.value(&2),
         }
-        digest.value(&(limit, avoid, std::mem::discriminant(phase)));
+        digest.value(&(limit, avoid, untried, std::mem::discriminant(phase)));
+        digest.value(&refusal.as_ref().map(ToString::to_string));
         match phase {
             Phase::Undecided => {}
             Phase::Resolving { host, port, of } => digest.value(&(host, port, of)),
-            Phase::Dialing { target, probe } => digest.value(&(target, probe)),
-            Phase::Negotiating { target, probe, peer, is_ending } => {
+            Phase::Dialing { dial: Dial { target, probe }, beside } => {
+                digest.value(&(target, probe));
+                digest.each(beside, |digest, (conn, Dial { target, probe })| {
+                    digest.part(conn);
+                    digest.value(&(target, probe));
+                });
+            }
+            Phase::Negotiating { dial: Dial { target, probe }, peer, is_ending } => {
                 digest.value(&(target, probe, peer, is_ending));
             }
         }

@@ -2,14 +2,20 @@
 //!
 //! ```text
 //! Undecided -> Resolving -> Undecided -> Dialing -> Negotiating -> ended: ready
+//!                                           ^------------+  failed, and the name has other addresses
 //!     any of these -> ended: failed, or cancelled
 //! ```
 //!
 //! An attempt owns all that exists only while it lives: its time limit, its circuit breaker's permit, the address that it
-//! must not land on, and, if it is made in the place of a connection, one of the workers. It ends in one function,
-//! [`Attempts::end`], which gives all of that back and reports the end as a [`Step`].
+//! must not land on, the addresses that it has not tried, and, if it is made in the place of a connection, one of the workers.
+//! It ends in one function, [`Attempts::end`], which gives all of that back and reports the end as a [`Step`].
+//!
+//! Each dial has an id of its own. The attempt is known by that of its first dial that is still under way; when that one has
+//! failed, by that of the dial that goes on in its place ([`Step::Left`]). [`course`] has what an attempt does about a name
+//! with several addresses.
 
 mod breakers;
+mod course;
 #[cfg(feature = "explore")]
 mod fingerprint;
 #[cfg(test)]
@@ -22,6 +28,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use self::breakers::Breakers;
+use self::course::Course;
 use super::Role;
 use super::timers::Timers;
 use crate::breaker::{AttemptEnd, BreakerConfig, Denied, Permit};
@@ -30,7 +37,7 @@ use crate::error::{CloseCause, ConnectError};
 use crate::handshake::{HandshakeError, OptIn, Probe};
 use crate::ids::ConnId;
 use crate::notification::MoveTarget;
-use crate::timer::after;
+use crate::timer::{after, earliest};
 
 /// The attempts under way.
 #[derive(Debug)]
@@ -41,8 +48,7 @@ pub(super) struct Attempts {
     replacing: BTreeMap<ConnId, ConnId>,
     limits: Timers<ConnId>,
     breakers: Breakers,
-    /// Which of several addresses is dialled next.
-    turn: usize,
+    course: Course,
     steps: VecDeque<Step>,
 }
 
@@ -56,6 +62,10 @@ struct Attempt {
     /// The address that this attempt may not land on, because it is being retired.
     avoid: Option<Peer>,
     permit: Option<TargetPermit>,
+    /// The addresses that it goes on to when this one fails or takes long.
+    untried: VecDeque<Target>,
+    /// Why the handshake at an address before this one failed: of all failures the one that says most.
+    refusal: Option<ConnectError>,
     phase: Phase,
 }
 
@@ -82,22 +92,25 @@ enum Phase {
     /// Where to dial is being decided.
     Undecided,
     /// The name is being looked up; its addresses are dialled at this port.
-    Resolving {
-        host: Arc<str>,
-        port: u16,
-        of: Named,
-    },
+    Resolving { host: Arc<str>, port: u16, of: Named },
     Dialing {
-        target: Target,
-        probe: Probe,
+        dial: Dial,
+        /// A dial of another address under an id of its own, since the first one takes long.
+        beside: Option<(ConnId, Dial)>,
     },
     Negotiating {
-        target: Target,
-        probe: Probe,
+        dial: Dial,
         peer: Peer,
         /// The server has closed the stream; what it sent before is still to be read.
         is_ending: bool,
     },
+}
+
+/// What is dialled, and whether its handshake opts in.
+#[derive(Clone, Debug)]
+pub(super) struct Dial {
+    target: Target,
+    probe: Probe,
 }
 
 /// Which endpoint a name belongs to.
@@ -134,21 +147,46 @@ pub(super) enum Step {
     },
     Dial {
         conn: ConnId,
-        target: Target,
-        probe: Probe,
+        dial: Dial,
         until: Option<Instant>,
         purpose: Purpose,
+        /// The dial of the same attempt that this one goes on for, or stands beside.
+        after: Option<ConnId>,
+    },
+    /// The attempt `conn` is to dial another address: beside the one that is dialled, or because nothing is left of that.
+    Next {
+        conn: ConnId,
+        target: Target,
+        how: Next,
+    },
+    /// An attempt goes on without the dial `conn`.
+    Left {
+        conn: ConnId,
+        /// What the attempt is known by from now on, if it was known by `conn`.
+        to: Option<ConnId>,
+        /// What could not be dialled or negotiated with.
+        failed: Option<Dial>,
+        /// The owner still dials, or has the socket.
+        must_close: bool,
     },
     /// An attempt has ended.
     Ended {
         conn: ConnId,
         purpose: Purpose,
         end: End,
-        /// What was dialled, and whether its handshake was to opt in.
-        dialled: Option<(Target, Probe)>,
+        dialled: Option<Dial>,
         /// The owner still resolves or dials, or has the socket.
         must_close: bool,
     },
+}
+
+/// How an attempt comes to dial another address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Next {
+    /// The one that is dialled takes long.
+    Beside,
+    /// The last one has failed. `must_close`: the owner still has its socket.
+    Instead { must_close: bool },
 }
 
 /// How an attempt has ended.
@@ -192,7 +230,7 @@ impl Attempts {
             replacing: BTreeMap::new(),
             limits: Timers::new(),
             breakers: Breakers::new(breaker),
-            turn: 0,
+            course: Course::new(),
             steps: VecDeque::new(),
         }
     }
@@ -216,7 +254,16 @@ impl Attempts {
         if let Some(until) = until {
             self.limits.arm(conn, until);
         }
-        let attempt = Attempt { purpose, limit, until, avoid: None, permit: None, phase: Phase::Undecided };
+        let attempt = Attempt {
+            purpose,
+            limit,
+            until,
+            avoid: None,
+            permit: None,
+            untried: VecDeque::new(),
+            refusal: None,
+            phase: Phase::Undecided,
+        };
         self.live.insert(conn, attempt);
     }
 
@@ -232,24 +279,6 @@ impl Attempts {
         let Some(attempt) = self.live.get_mut(&conn) else { return };
         attempt.phase = Phase::Resolving { host: Arc::clone(&host), port, of };
         self.steps.push_back(Step::Resolve { conn, host });
-    }
-
-    /// The one of `targets` whose turn it is.
-    pub(super) fn choose(&mut self, targets: &[Target]) -> Option<Target> {
-        if let [only] = targets {
-            return Some(only.clone());
-        }
-        let turn = self.turn;
-        self.turn = self.turn.wrapping_add(1);
-        turn.checked_rem(targets.len()).and_then(|at| targets.get(at)).cloned()
-    }
-
-    /// Has `target` dialled. `probe` says whether the handshake opts in.
-    pub(super) fn dial(&mut self, conn: ConnId, target: Target, probe: Probe) {
-        let Some(attempt) = self.live.get_mut(&conn) else { return };
-        attempt.phase = Phase::Dialing { target: target.clone(), probe };
-        let (until, purpose) = (attempt.until, attempt.purpose.clone());
-        self.steps.push_back(Step::Dial { conn, target, probe, until, purpose });
     }
 
     pub(super) fn handle_resolved(
@@ -275,16 +304,6 @@ impl Attempts {
         }
     }
 
-    pub(super) fn handle_connected(&mut self, now: Instant, conn: ConnId, peer: Peer) {
-        let Some(attempt) = self.live.get_mut(&conn) else { return };
-        let Phase::Dialing { target, probe } = &attempt.phase else { return };
-        let is_retiring = attempt.avoid.as_ref() == Some(&peer);
-        attempt.phase = Phase::Negotiating { target: target.clone(), probe: *probe, peer, is_ending: false };
-        if is_retiring {
-            self.fail_from_here(now, conn, ConnectError::Retiring);
-        }
-    }
-
     /// The handshake is done. `refusal` is the reason if what became of the opt-in is not good enough.
     pub(super) fn handle_ready(
         &mut self,
@@ -294,18 +313,13 @@ impl Attempts {
         refusal: Option<ConnectError>,
     ) {
         let Some(attempt) = self.live.get(&conn) else { return };
-        let Phase::Negotiating { target, peer, is_ending, .. } = &attempt.phase else { return };
+        let Phase::Negotiating { dial, peer, is_ending } = &attempt.phase else { return };
         let retiring = (attempt.avoid.as_ref() == Some(peer)).then_some(ConnectError::Retiring);
         if let Some(error) = retiring.or(refusal) {
             return self.fail_from_here(now, conn, error);
         }
-        let ready = Ready { target: target.clone(), peer: peer.clone(), opt_in, is_ending: *is_ending };
+        let ready = Ready { target: dial.target.clone(), peer: peer.clone(), opt_in, is_ending: *is_ending };
         self.end(now, conn, End::Ready(ready), false);
-    }
-
-    /// The owner could not resolve, dial or negotiate, and has nothing left of the attempt.
-    pub(super) fn fail(&mut self, now: Instant, conn: ConnId, error: ConnectError) {
-        self.end(now, conn, End::Failed { error, retry: Retry::Later }, false);
     }
 
     /// The link died while the opt-in was not answered. With `Retry::AtOnce` the next attempt does without it.
@@ -317,7 +331,10 @@ impl Attempts {
         retry: Retry,
     ) {
         let error = ConnectError::LostInHandshake(cause);
-        self.end(now, conn, End::Failed { error, retry }, false);
+        match retry {
+            Retry::AtOnce => self.end(now, conn, End::Failed { error, retry }, false),
+            Retry::Later => self.fail(now, conn, error),
+        }
     }
 
     /// The server has closed the stream of `conn`.
@@ -325,16 +342,6 @@ impl Attempts {
         if let Some(Attempt { phase: Phase::Negotiating { is_ending, .. }, .. }) = self.live.get_mut(&conn) {
             *is_ending = true;
         }
-    }
-
-    /// Nobody wants the connection any more, and the owner is told to give it up.
-    pub(super) fn cancel(&mut self, now: Instant, conn: ConnId) {
-        self.end(now, conn, End::Cancelled, true);
-    }
-
-    /// The owner has given the attempt up, or there is nothing that it could give up.
-    pub(super) fn forget(&mut self, now: Instant, conn: ConnId) {
-        self.end(now, conn, End::Cancelled, false);
     }
 
     /// From now on `conn` may not land on `peer`; `None` lifts that.
@@ -346,13 +353,16 @@ impl Attempts {
 
     pub(super) fn handle_timeout(&mut self, now: Instant) {
         while let Some(conn) = self.limits.fire(now) {
-            let limit = self.live.get(&conn).and_then(|attempt| attempt.limit);
-            self.fail_from_here(now, conn, ConnectError::TimedOut(limit.unwrap_or_default()));
+            let Some(attempt) = self.live.get(&conn) else { continue };
+            self.course.shun(now, attempt);
+            let error = ConnectError::TimedOut(attempt.limit.unwrap_or_default());
+            self.end(now, conn, End::Failed { error, retry: Retry::Later }, true);
         }
+        self.dial_beside_slow_ones(now);
     }
 
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
-        self.limits.next()
+        earliest([self.limits.next(), self.course.poll_timeout()])
     }
 
     pub(super) fn poll_step(&mut self) -> Option<Step> {
@@ -381,16 +391,18 @@ impl Attempts {
     /// What is negotiated with, and whether that opts in; `None` before the socket is connected.
     pub(super) fn negotiation(&self, conn: ConnId) -> Option<(&Target, Probe)> {
         match &self.live.get(&conn)?.phase {
-            Phase::Negotiating { target, probe, .. } => Some((target, *probe)),
+            Phase::Negotiating { dial, .. } => Some((&dial.target, dial.probe)),
             Phase::Undecided | Phase::Resolving { .. } | Phase::Dialing { .. } => None,
         }
     }
 
-    /// The address of `conn`, from its dial on.
+    /// The address of the dial `conn`.
     pub(super) fn peer(&self, conn: ConnId) -> Option<&Peer> {
-        match &self.live.get(&conn)?.phase {
+        let attempt = self.course.attempt_of(conn);
+        match &self.live.get(&attempt)?.phase {
             Phase::Undecided | Phase::Resolving { .. } => None,
-            Phase::Dialing { target, .. } => Some(&target.address),
+            Phase::Dialing { dial, .. } if attempt == conn => Some(&dial.target.address),
+            Phase::Dialing { beside, .. } => beside.as_ref().map(|(_, dial)| &dial.target.address),
             Phase::Negotiating { peer, .. } => Some(peer),
         }
     }
@@ -405,17 +417,15 @@ impl Attempts {
         self.replacing.len()
     }
 
-    /// Attempts to get a connection.
+    /// Attempts to get a connection, and dials beside them.
     pub(super) fn count(&self) -> usize {
-        self.live.values().filter(|attempt| attempt.purpose != Purpose::Advertised).count()
-    }
-
-    fn fail_from_here(&mut self, now: Instant, conn: ConnId, error: ConnectError) {
-        self.end(now, conn, End::Failed { error, retry: Retry::Later }, true);
+        let attempts = self.live.values().filter(|attempt| attempt.purpose != Purpose::Advertised).count();
+        attempts + self.course.dials_beside()
     }
 
     fn end(&mut self, now: Instant, conn: ConnId, end: End, must_close: bool) {
-        let Some(Attempt { purpose, permit, phase, .. }) = self.live.remove(&conn) else { return };
+        let Some(Attempt { purpose, permit, phase, refusal, .. }) = self.live.remove(&conn) else { return };
+        let end = end.or_because_of(refusal);
         if let Purpose::Replace { from, .. } = purpose {
             self.replacing.remove(&from);
         }
@@ -423,17 +433,58 @@ impl Attempts {
         if let Some(TargetPermit { target, permit }) = permit {
             self.breakers.settle(now, &target, permit, end.of_the_target());
         }
-        let dialled = match phase {
-            Phase::Undecided | Phase::Resolving { .. } => None,
-            Phase::Dialing { target, probe } | Phase::Negotiating { target, probe, .. } => {
-                Some((target, probe))
-            }
-        };
+        self.course.forget(conn);
+        let dialled = phase.dial().cloned();
         self.steps.push_back(Step::Ended { conn, purpose, end, dialled, must_close });
+        if let Phase::Dialing { beside: Some((beside, _)), .. } = phase {
+            self.course.forget_beside(beside);
+            self.steps.push_back(Step::Left { conn: beside, to: None, failed: None, must_close: true });
+        }
+    }
+}
+
+impl Attempt {
+    /// What is dialled or negotiated with.
+    fn dials(&self) -> impl Iterator<Item = &Dial> {
+        let second = match &self.phase {
+            Phase::Dialing { beside: Some((_, dial)), .. } => Some(dial),
+            _ => None,
+        };
+        self.phase.dial().into_iter().chain(second)
+    }
+}
+
+impl Dial {
+    pub(super) fn new(target: Target, probe: Probe) -> Self {
+        Self { target, probe }
+    }
+
+    pub(super) fn into_parts(self) -> (Target, Probe) {
+        (self.target, self.probe)
+    }
+}
+
+impl Phase {
+    fn dial(&self) -> Option<&Dial> {
+        match self {
+            Self::Undecided | Self::Resolving { .. } => None,
+            Self::Dialing { dial, .. } | Self::Negotiating { dial, .. } => Some(dial),
+        }
     }
 }
 
 impl End {
+    /// A server that refused says more than one that could not be reached.
+    fn or_because_of(self, refusal: Option<ConnectError>) -> Self {
+        match (self, refusal) {
+            (
+                Self::Failed { error: ConnectError::Connect(_) | ConnectError::TimedOut(_), retry },
+                Some(error),
+            ) => Self::Failed { error, retry },
+            (end, _) => end,
+        }
+    }
+
     /// What the end says of the target.
     fn of_the_target(&self) -> AttemptEnd {
         match self {

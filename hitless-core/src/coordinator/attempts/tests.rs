@@ -27,6 +27,10 @@ fn target(port: u16) -> Target {
     Target::new(peer(port), None)
 }
 
+fn to(port: u16, probe: Probe) -> Dial {
+    Dial { target: target(port), probe }
+}
+
 fn named(port: u16) -> MoveTarget {
     MoveTarget::Endpoint(Endpoint::parse("127.0.0.1", port).unwrap())
 }
@@ -50,9 +54,17 @@ fn said(attempts: &mut Attempts) -> Vec<String> {
     let line = |step: Step| match step {
         Step::Resolve { conn, host } => format!("{conn} resolve {host}"),
         Step::Resolved { conn, targets, .. } => format!("{conn} resolved {}", targets.len()),
-        Step::Dial { conn, target, until, .. } => {
+        Step::Dial { conn, dial, until, after: None, .. } => {
             let until = until.map(|until| until.duration_since(start()));
-            format!("{conn} dial {} {until:?}", target.address)
+            format!("{conn} dial {} {until:?}", dial.target.address)
+        }
+        Step::Dial { conn, dial, after: Some(after), .. } => {
+            format!("{conn} dial {} after {after}", dial.target.address)
+        }
+        Step::Next { conn, target, how } => format!("{conn} next {} {how:?}", target.address),
+        Step::Left { conn, to, must_close, .. } => {
+            let to = to.map(|to| to.to_string());
+            format!("{conn} left, to {to:?}, close {must_close}")
         }
         Step::Ended { conn, end, dialled, must_close, .. } => {
             let end = match end {
@@ -60,7 +72,7 @@ fn said(attempts: &mut Attempts) -> Vec<String> {
                 End::Failed { error, retry } => format!("failed, {retry:?}: {error}"),
                 End::Cancelled => "cancelled".to_owned(),
             };
-            let dialled = dialled.map(|(target, _)| target.address.to_string());
+            let dialled = dialled.map(|dial| dial.target.address.to_string());
             format!("{conn} {end}, dialled {dialled:?}, close {must_close}")
         }
     };
@@ -74,7 +86,7 @@ fn negotiating() -> Attempts {
     let permit = attempts.acquire(start(), named(2)).unwrap();
     attempts.begin(start(), conn(2), replacing(1), Some(5 * SECOND));
     attempts.hold(conn(2), permit);
-    attempts.dial(conn(2), target(2), Probe::OptIn);
+    attempts.dial(start(), conn(2), to(2, Probe::OptIn), VecDeque::new());
     attempts.handle_connected(start(), conn(2), peer(2));
     said(&mut attempts);
     attempts
@@ -102,7 +114,7 @@ fn an_attempt_is_looked_up_dialled_and_negotiated() {
         other => panic!("{other:?}"),
     }
     assert!(!attempts.is_dialled(conn(1)));
-    attempts.dial(conn(1), target(7), Probe::Skip);
+    attempts.dial(start(), conn(1), to(7, Probe::Skip), VecDeque::new());
     // The time counts from the beginning, not from the dial.
     assert_eq!(said(&mut attempts), ["c1.0 dial 127.0.0.1:7 Some(5s)"]);
     assert!(attempts.is_dialled(conn(1)) && attempts.negotiation(conn(1)).is_none());
@@ -119,6 +131,7 @@ fn an_attempt_is_looked_up_dialled_and_negotiated() {
         Some(Step::Ended { end: End::Ready(ready), dialled, must_close: false, .. }) => {
             assert_eq!((ready.target, ready.peer, ready.is_ending), (target(7), peer(8), true));
             assert_eq!(ready.opt_in, OptIn::Accepted);
+            let dialled = dialled.map(|Dial { target, probe }| (target, probe));
             assert_eq!(dialled, Some((target(7), Probe::Skip)));
         }
         other => panic!("{other:?}"),
@@ -150,7 +163,7 @@ fn facts_out_of_order_do_nothing() {
         attempts.note_end(of);
         assert_eq!(said(&mut attempts), [""; 0]);
     }
-    attempts.dial(conn(1), target(1), Probe::OptIn);
+    attempts.dial(start(), conn(1), to(1, Probe::OptIn), VecDeque::new());
     said(&mut attempts);
     attempts.handle_resolved(now, conn(1), Ok(vec![]));
     attempts.handle_ready(now, conn(1), OptIn::Accepted, None);
@@ -159,7 +172,7 @@ fn facts_out_of_order_do_nothing() {
     attempts.fail(now, conn(9), refused());
     attempts.cancel(now, conn(9));
     attempts.resolve(conn(9), Arc::from("name"), 1, Named::Target);
-    attempts.dial(conn(9), target(1), Probe::OptIn);
+    attempts.dial(start(), conn(9), to(1, Probe::OptIn), VecDeque::new());
     assert_eq!(said(&mut attempts), [""; 0]);
 }
 
@@ -174,7 +187,7 @@ fn an_attempt_may_not_land_on_the_address_that_it_avoids() {
         let mut attempts = attempts();
         attempts.begin(now, conn(1), Purpose::Open(Role::Shared), None);
         attempts.avoid(conn(1), Some(peer(if is_late { 9 } else { 1 })));
-        attempts.dial(conn(1), target(5), Probe::OptIn);
+        attempts.dial(start(), conn(1), to(5, Probe::OptIn), VecDeque::new());
         said(&mut attempts);
         attempts.handle_connected(now, conn(1), peer(1));
         if is_late {
@@ -188,7 +201,7 @@ fn an_attempt_may_not_land_on_the_address_that_it_avoids() {
     attempts.begin(now, conn(1), Purpose::Open(Role::Shared), None);
     attempts.avoid(conn(1), Some(peer(1)));
     attempts.avoid(conn(1), None);
-    attempts.dial(conn(1), target(1), Probe::OptIn);
+    attempts.dial(start(), conn(1), to(1, Probe::OptIn), VecDeque::new());
     attempts.handle_connected(now, conn(1), peer(1));
     attempts.handle_ready(now, conn(1), OptIn::Accepted, None);
     assert!(said(&mut attempts)[1].starts_with("c1.0 ready"), "the ban was lifted");
@@ -198,9 +211,10 @@ fn an_attempt_may_not_land_on_the_address_that_it_avoids() {
 fn addresses_are_dialled_in_turn() {
     let mut attempts = attempts();
     let targets = [target(1), target(2), target(3)];
-    let chosen: Vec<_> = (0..4).map(|_| attempts.choose(&targets).unwrap()).collect();
-    assert_eq!(chosen, [target(1), target(2), target(3), target(1)]);
-    assert_eq!(attempts.choose(&[]), None);
+    let orders: Vec<_> = (0..4).map(|_| Vec::from(attempts.in_turn(start(), &targets))).collect();
+    let order = |ports: [u16; 3]| Vec::from(ports.map(target));
+    assert_eq!(orders, [[1, 2, 3], [2, 3, 1], [3, 1, 2], [1, 2, 3]].map(order));
+    assert_eq!(attempts.in_turn(start(), &[]), VecDeque::new());
 }
 
 /// Attempts in the place of connections occupy a worker; lookups are no attempts to get a connection.
@@ -320,7 +334,7 @@ fn a_trial_gives_its_place_back() {
         assert!(attempts.acquire(now, named(2)).is_err(), "the only trial is out");
         attempts.begin(now, conn(index), replacing(1), None);
         attempts.hold(conn(index), permit);
-        attempts.dial(conn(index), target(2), Probe::OptIn);
+        attempts.dial(start(), conn(index), to(2, Probe::OptIn), VecDeque::new());
         attempts.handle_connected(now, conn(index), peer(2));
         match end {
             AttemptEnd::Success => attempts.handle_ready(now, conn(index), OptIn::Accepted, None),
@@ -454,7 +468,7 @@ impl Model {
                 }
             }
             Fact::Dial(at) => {
-                attempts.dial(nth(at), target(2), Probe::OptIn);
+                attempts.dial(start(), nth(at), to(2, Probe::OptIn), VecDeque::new());
                 self.enter(at, None, State::Dialing);
             }
             Fact::Connected(at) => {

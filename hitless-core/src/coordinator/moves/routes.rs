@@ -82,6 +82,15 @@ impl Moves {
             a_move.after_close.turn += usize::from(counts);
         }
     }
+
+    /// The dial `from`, which the owner has opened, goes on as `to`.
+    pub(in super::super) fn rename_open(&mut self, from: ConnId, to: ConnId) {
+        for a_move in self.live.values_mut() {
+            if a_move.after_close.decided_by == Some(from) {
+                a_move.after_close.decided_by = Some(to);
+            }
+        }
+    }
 }
 
 impl Move {
@@ -106,8 +115,8 @@ impl Move {
     }
 
     /// The last connection to `source` is lost, and names may follow seconds later: the target is tried, then the name's
-    /// other addresses, then the same address, which may lead to the new node by now, and so on; the next place when one
-    /// has failed.
+    /// other addresses, all in one attempt, then the same address, which may lead to the new node by now, and so on; the next
+    /// place when one has failed.
     fn route_after_close(
         &mut self,
         conn: ConnId,
@@ -118,9 +127,10 @@ impl Move {
         if !self.after_close.decided_by.is_some_and(is_dialing) {
             self.after_close.decided_by = Some(conn);
         }
-        match self.after_close.turn % (others.len() + 2) {
+        match self.after_close.turn % (2 + usize::from(!others.is_empty())) {
             0 => self.route_to_target(source),
-            nth => Route::OneOf(vec![others.into_iter().nth(nth - 1).unwrap_or(source)]),
+            1 if !others.is_empty() => Route::OneOf(others),
+            _ => Route::OneOf(vec![source]),
         }
     }
 }

@@ -572,17 +572,24 @@ fn after_the_close_each_place_has_its_turn() {
     moves.handle_open_failed(conn(2), true);
     assert_eq!(route(&mut moves, 3, &[1]), Route::Named(endpoint(2)));
     moves.handle_open_failed(conn(1), true);
-    for (index, port) in [(4, 8), (5, 9), (6, 1)] {
-        assert_eq!(route(&mut moves, index, &[]), Route::OneOf(vec![target(port)]));
+    for (index, place) in [(4, vec![target(8), target(9)]), (5, vec![target(1)])] {
+        let place = Route::OneOf(place);
+        assert_eq!(route(&mut moves, index, &[]), place);
         moves.handle_open_failed(conn(index), false);
-        assert_eq!(route(&mut moves, index, &[]), Route::OneOf(vec![target(port)]), "the same place again");
+        assert_eq!(route(&mut moves, index, &[]), place, "the same place again");
         moves.handle_open_failed(conn(index), true);
         moves.handle_open_failed(conn(index), true);
     }
     assert_eq!(route(&mut moves, 7, &[]), Route::Named(endpoint(2)), "and so on");
     assert_eq!(route(&mut moves, 8, &[]), Route::Named(endpoint(2)), "7 is gone, so this one decides");
     moves.handle_open_failed(conn(8), true);
-    assert_eq!(route(&mut moves, 9, &[]), Route::OneOf(vec![target(8)]));
+    assert_eq!(route(&mut moves, 9, &[]), Route::OneOf(vec![target(8), target(9)]));
+    // The dial that decides may go on to another address, under another id.
+    moves.rename_open(conn(9), conn(10));
+    moves.handle_open_failed(conn(9), true);
+    assert_eq!(route(&mut moves, 11, &[10]), Route::OneOf(vec![target(8), target(9)]));
+    moves.handle_open_failed(conn(10), true);
+    assert_eq!(route(&mut moves, 12, &[]), Route::OneOf(vec![target(1)]));
 }
 
 // ---- what the states say ----
