@@ -46,16 +46,20 @@ impl Record<'_> {
 }
 
 /// A draining connection is closed no later than its deadline, which is that of its move, or the relaxed timeout after
-/// its cut-over if that is later. INV-06
+/// its cut-over if that is later. One that was silent has the deadlines of its callers, and ends as well. INV-06
 fn drains_end(record: &Record<'_>) {
     let relaxed = record.config.maintenance().relaxed_timeout();
     let mut deadlines: BTreeMap<Peer, Instant> = BTreeMap::new();
     let mut peers: BTreeMap<ConnId, Peer> = BTreeMap::new();
-    let mut draining: BTreeMap<ConnId, Instant> = BTreeMap::new();
+    let mut draining: BTreeMap<ConnId, Option<Instant>> = BTreeMap::new();
+    let mut silent: BTreeSet<ConnId> = BTreeSet::new();
     for (at, event) in record.events {
         match event {
             Event::MoveStarted { source, deadline, .. } => {
                 deadlines.insert(source.clone(), *deadline);
+            }
+            Event::ConnectionSilent { conn, .. } => {
+                silent.insert(*conn);
             }
             Event::ConnectionReady { conn, peer, .. } => {
                 peers.insert(*conn, peer.clone());
@@ -64,12 +68,13 @@ fn drains_end(record: &Record<'_>) {
                 let of_move = peers.get(from).and_then(|peer| deadlines.get(peer)).copied();
                 // A connection that was gone before its successor was ready does not drain.
                 if peers.contains_key(from) {
-                    draining.insert(*from, of_move.unwrap_or(*at).max(*at + relaxed));
+                    let deadline = of_move.unwrap_or(*at).max(*at + relaxed);
+                    draining.insert(*from, (!silent.contains(from)).then_some(deadline));
                 }
             }
             Event::ConnectionClosed { conn, .. } => {
                 peers.remove(conn);
-                if let Some(deadline) = draining.remove(conn) {
+                if let Some(Some(deadline)) = draining.remove(conn) {
                     let late = at.saturating_duration_since(deadline);
                     assert!(
                         late <= record.slack,

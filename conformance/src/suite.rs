@@ -205,6 +205,8 @@ macro_rules! for_each_case {
                 only_reads_are_repeated,
                 arguments_decide_what_is_a_read,
                 a_silent_link_is_replaced,
+                a_patient_caller_is_not_cut_off,
+                a_server_that_pauses_keeps_its_links,
                 a_broken_stream_is_replaced,
                 unknown_pushes_shift_nothing,
                 any_split_of_the_stream,

@@ -99,7 +99,7 @@ pub enum CloseCause {
     /// The server broke the protocol.
     #[error("protocol error: {0}")]
     Protocol(ProtocolError),
-    /// Several requests in a row timed out and not one byte was received meanwhile.
+    /// Something written was unanswered, no byte was received for too long, and another connection has taken its place.
     #[error("the server is silent")]
     Silent,
     /// This side closed it: drained after a handoff, superseded or shut down.

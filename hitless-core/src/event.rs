@@ -38,6 +38,14 @@ pub enum Event {
         /// Why.
         cause: CloseCause,
     },
+    /// A connection owes a reply, and nothing came for three timeouts. It gets no more requests; another one is opened in
+    /// its place.
+    ConnectionSilent {
+        /// Which.
+        conn: ConnId,
+        /// Its address.
+        peer: Peer,
+    },
     /// A dial that belongs to no handoff failed.
     ConnectFailed {
         /// Which.

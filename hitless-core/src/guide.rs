@@ -337,7 +337,7 @@
 //! | the server closed the stream | [`ByServer`] |
 //! | reading or writing failed | [`Io`] |
 //! | bytes were not RESP, or a reply had no request | [`Protocol`] |
-//! | several requests timed out and no byte was received meanwhile | [`Silent`]: close the socket and report it as any other end |
+//! | it owes a reply, and no byte came for three timeouts | [`Silent`]: close the socket and report it as any other end; or keep it for those who wait: [`handle_silent`], and [`hand_over`] when the connection that you open is ready |
 //!
 //! The cause is for errors and events; it changes no decision. The other causes are those that `Close` has.
 //!
@@ -460,6 +460,8 @@
 //! [`Io`]: crate::error::CloseCause::Io
 //! [`Protocol`]: crate::error::CloseCause::Protocol
 //! [`Silent`]: crate::error::CloseCause::Silent
+//! [`handle_silent`]: crate::Coordinator::handle_silent
+//! [`hand_over`]: crate::Coordinator::hand_over
 //! [`Peer`]: crate::event::WindowScope::Peer
 //! [`Database`]: crate::event::WindowScope::Database
 //! [`poll_directive`]: crate::Coordinator::poll_directive

@@ -104,6 +104,7 @@
 //!             Action::Connect { conn, target, .. } => net.dial(conn, target.address),
 //!             Action::Flush { conn } => {
 //!                 let mut buffer = WriteBuffer::new();
+//!                 client.handle_writable(clock(), conn);
 //!                 while client.poll_transmit(conn, &mut buffer) {
 //!                     while !buffer.is_empty() {
 //!                         let written = net.write(conn, buffer.chunk());

@@ -109,9 +109,6 @@ impl Embedder {
                 Err(_) => break true,
             }
         };
-        if frames.is_empty() {
-            self.client.handle_received(conn);
-        }
         if wire.has_ended(now, conn) {
             self.client.handle_ending(conn);
         }
@@ -170,6 +167,7 @@ impl Embedder {
     /// Writes what a connection has to write, as far as its socket takes it.
     fn flush(&mut self, now: Instant, conn: ConnId, wire: &mut Wire) {
         let Some(link) = self.links.get_mut(&conn).filter(|link| link.flush && !self.blocked) else { return };
+        self.client.handle_writable(now, conn);
         while self.client.poll_transmit(conn, &mut link.outgoing) {
             assert!(!self.retired.contains(&conn), "INV-04: a request was written after the cut-over");
             while !link.outgoing.is_empty() {

@@ -14,7 +14,7 @@ use super::fact::Fact;
 use super::happening::PAUSE;
 use super::scope::{Budget, Scope};
 use super::search::{Model, Violation};
-use super::world::{OPT_IN, Retired, Socket, Stage, World};
+use super::world::{FAR, OPT_IN, Retired, Socket, Stage, World};
 
 /// The jitter after each fact, the same in every state.
 pub(super) const SEED: u64 = 1;
@@ -209,6 +209,9 @@ impl ClientModel {
     fn observe(&mut self, event: Event) {
         match event {
             Event::MoveStarted { source, deadline, .. } => self.world.set_deadline(source, deadline),
+            Event::ConnectionSilent { conn, .. } => {
+                self.world.socket_mut(conn).into_iter().for_each(|socket| socket.silent = true);
+            }
             Event::HandoffDialing { from, .. } => self.world.begin_to_leave(from),
             Event::CutOver { from, to, .. } => {
                 let Some(peer) = self.world.socket(from).and_then(|socket| socket.peer.clone()) else {
@@ -217,6 +220,8 @@ impl ClientModel {
                 let relaxed = self.now + self.config.maintenance().relaxed_timeout();
                 let until = self.world.deadline(&peer).map_or(relaxed, |deadline| deadline.max(relaxed));
                 if let Some(socket) = self.world.socket_mut(from) {
+                    // A silent one has the deadlines of its callers.
+                    let until = if socket.silent { self.now + 2 * FAR } else { until };
                     socket.retired = Some(Retired { successor: to, until });
                 }
             }

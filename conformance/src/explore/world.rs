@@ -1,7 +1,7 @@
 //! What is around a client: sockets and their servers, requests and their callers.
 
 use std::hash::{Hash, Hasher};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use hitless_core::endpoint::Peer;
 use hitless_core::ids::{ConnId, RequestId};
@@ -33,12 +33,17 @@ pub(super) struct Socket {
     pub(super) ending: bool,
     /// Its successor was dialled.
     pub(super) leaving: bool,
+    /// It does not answer, says the client.
+    pub(super) silent: bool,
     /// The numbers of the requests whose replies are to come.
     pub(super) written: Vec<u8>,
     pub(super) retired: Option<Retired>,
     /// Its owner is asked to switch to this connection, until then.
     pub(super) asked: Option<Retired>,
 }
+
+/// Beyond all deadlines.
+pub(super) const FAR: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// A connection that was cut over, or whose owner is asked to switch.
 #[derive(Clone, Copy, Debug)]
@@ -84,6 +89,7 @@ impl Socket {
             flush: false,
             ending: false,
             leaving: false,
+            silent: false,
             written: Vec::new(),
             retired: None,
             asked: None,
@@ -167,9 +173,21 @@ impl World {
         let Self { sockets, ledger, deadlines } = self;
         sockets.len().hash(hasher);
         for socket in sockets {
-            let Socket { conn, stage, peer, asks, notified, flush, ending, leaving, written, retired, asked } =
-                socket;
-            (conn.index(), stage, peer, asks, notified, flush, ending, leaving).hash(hasher);
+            let Socket {
+                conn,
+                stage,
+                peer,
+                asks,
+                notified,
+                flush,
+                ending,
+                leaving,
+                silent,
+                written,
+                retired,
+                asked,
+            } = socket;
+            (conn.index(), stage, peer, asks, notified, flush, ending, leaving, silent).hash(hasher);
             let place = |number: u8| ledger.iter().position(|entry| entry.number == number);
             written.len().hash(hasher);
             written.iter().for_each(|number| (place(*number), *number == OPT_IN).hash(hasher));
@@ -177,7 +195,7 @@ impl World {
                 successor.is_some().hash(hasher);
                 if let Some(Retired { successor, until }) = successor {
                     self.socket(*successor).map(|socket| socket.conn.index()).hash(hasher);
-                    until.saturating_duration_since(now).hash(hasher);
+                    until.saturating_duration_since(now).min(FAR).hash(hasher);
                 }
             }
         }

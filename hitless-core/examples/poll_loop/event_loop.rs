@@ -187,6 +187,7 @@ impl EventLoop {
     /// Writes what there is to write, as far as the socket takes it.
     fn write(&mut self, now: Instant, token: Token) {
         let Some(link) = self.links.get_mut(&token).filter(|link| link.is_connected) else { return };
+        self.client.handle_writable(now, link.conn);
         loop {
             if link.outgoing.is_empty() && !self.client.poll_transmit(link.conn, &mut link.outgoing) {
                 return;
@@ -226,9 +227,6 @@ impl EventLoop {
                     break;
                 }
             }
-        }
-        if frames.is_empty() {
-            self.client.handle_received(conn);
         }
         self.client.handle_frames(now, conn, frames);
         if let Some(cause) = broken.or(end) {

@@ -94,10 +94,11 @@ impl Links {
     }
 
     /// Appends what `conn` has to write; true if there was anything.
-    pub(super) fn poll_transmit(&mut self, conn: ConnId, buffer: &mut WriteBuffer) -> bool {
+    pub(super) fn poll_transmit(&mut self, now: Instant, conn: ConnId, buffer: &mut WriteBuffer) -> bool {
         let Some(link) = self.live.get_mut(conn) else { return false };
         let Some(connection) = &mut link.connection else { return false };
         let any = connection.poll_transmit(buffer);
+        connection.note_time(now);
         link.flushing = connection.has_unsent();
         any
     }
@@ -141,9 +142,9 @@ impl Links {
         self.live.iter().map(|(conn, _)| conn)
     }
 
-    /// The connections that have no request.
+    /// The connections on which nobody waits for a reply that may still come.
     pub(super) fn idle(&self) -> impl Iterator<Item = ConnId> {
-        let is_idle = |link: &Link| link.connection.as_ref().is_none_or(|it| it.requests() == 0);
+        let is_idle = |link: &Link| link.connection.as_ref().is_none_or(Connection::is_idle);
         self.live.iter().filter(move |(_, link)| is_idle(link)).map(|(conn, _)| conn)
     }
 
@@ -152,7 +153,16 @@ impl Links {
         (place..self.live.places()).find_map(|place| Some((self.live.key_at(place)?, place + 1)))
     }
 
-    /// When the first request on any connection is due, or a little earlier.
+    /// Nobody could have read for a while.
+    pub(super) fn forget_silence(&mut self, now: Instant) {
+        let mut place = 0;
+        while let Some((conn, next)) = self.next_from(place) {
+            place = next;
+            self.connection_mut(conn).into_iter().for_each(|connection| connection.forget_silence(now));
+        }
+    }
+
+    /// When the first request on any connection is due, or a link counts as dead, or a little earlier.
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
         earliest(self.live.iter().map(|(_, link)| link.connection.as_ref()?.poll_timeout()))
     }
@@ -192,7 +202,7 @@ mod tests {
         links.connect(&config, CONN, &peer);
         assert!(links.begin_flush(CONN), "the handshake waits");
         assert!(!links.begin_flush(CONN));
-        assert!(links.poll_transmit(CONN, &mut WriteBuffer::new()));
+        assert!(links.poll_transmit(crate::timer::epoch(), CONN, &mut WriteBuffer::new()));
         assert!(!links.begin_flush(CONN), "there is nothing to write");
     }
 }

@@ -31,7 +31,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use resp3_codec::Frame;
 
@@ -49,6 +49,9 @@ use crate::error::{CloseCause, ConnectError};
 use crate::ids::ConnId;
 use crate::timer::earliest;
 use crate::write_buffer::WriteBuffer;
+
+/// A timeout that is told so late was told by a process that had been stopped: nobody has read meanwhile.
+const STOPPED: Duration = Duration::from_millis(250);
 
 /// A client without sockets, clock or tasks: tell it the facts, obey its [`Action`]s.
 #[derive(Debug)]
@@ -116,22 +119,34 @@ impl Client {
         self.settle(now);
     }
 
-    /// Frames were received on `conn`, in order.
+    /// Bytes were received on `conn`: these frames, in order, or none if the bytes complete no frame.
     pub fn handle_frames(&mut self, now: Instant, conn: ConnId, frames: impl IntoIterator<Item = Frame>) {
         for frame in frames {
             let Some(connection) = self.links.connection_mut(conn) else { break };
             connection.handle_frame(frame);
             self.drain_events(now, conn);
         }
+        self.note_received(now, conn);
         // A reply may call for the second write of the handshake.
         self.flush(conn);
         self.settle(now);
     }
 
-    /// Bytes were received on `conn` that complete no frame: the link is alive.
+    /// Bytes were received on `conn` that complete no frame: the link is alive. [`handle_frames`](Self::handle_frames)
+    /// without a frame says the same, and when.
     pub fn handle_received(&mut self, conn: ConnId) {
+        let now = self.now;
+        self.note_received(now, conn);
+        self.settle(now);
+    }
+
+    /// The stream of `conn` takes bytes. Requests that are overdue by now fail instead of being written. Call it before
+    /// [`poll_transmit`](Self::poll_transmit), which hands out the others.
+    pub fn handle_writable(&mut self, now: Instant, conn: ConnId) {
+        self.now = now;
         if let Some(connection) = self.links.connection_mut(conn) {
-            connection.handle_received();
+            connection.handle_writable(now);
+            self.drain_events(now, conn);
         }
     }
 
@@ -148,7 +163,13 @@ impl Client {
     }
 
     /// Time has passed. Calling it too early does nothing.
+    ///
+    /// Hand in what has arrived first, above all when the call comes late because the process was stopped: a reply that
+    /// lies in a socket is no timeout. How long links were silent meanwhile does not count.
     pub fn handle_timeout(&mut self, now: Instant) {
+        if self.deadline().is_some_and(|at| now.saturating_duration_since(at) >= STOPPED) {
+            self.links.forget_silence(now);
+        }
         self.coordinator.handle_timeout(now);
         self.reopen_due(now);
         self.time_out_requests(now);
@@ -164,7 +185,9 @@ impl Client {
     /// appends counts as written: the server may run it. After [`Action::Flush`], write and call it again until it returns
     /// false.
     pub fn poll_transmit(&mut self, conn: ConnId, buffer: &mut WriteBuffer) -> bool {
-        self.links.poll_transmit(conn, buffer)
+        let any = self.links.poll_transmit(self.now, conn, buffer);
+        self.watch(conn);
+        any
     }
 
     /// How many frames of `conn` to hand in at a time, 2 to 64: about a quarter of the replies that it awaits; 1 if
@@ -185,15 +208,7 @@ impl Client {
         if !self.actions.is_empty() {
             return Some(self.now);
         }
-        if self.is_terminated() {
-            return None;
-        }
-        earliest([
-            self.coordinator.poll_timeout(),
-            self.pool.poll_timeout(),
-            self.requests.poll_timeout(),
-            self.lifecycle.poll_timeout(),
-        ])
+        self.deadline()
     }
 
     /// What is going on, computed from the live state.
@@ -212,6 +227,19 @@ impl Client {
     #[must_use]
     pub fn is_terminated(&self) -> bool {
         self.lifecycle.is_terminated()
+    }
+
+    /// When time itself leads to something.
+    fn deadline(&self) -> Option<Instant> {
+        if self.is_terminated() {
+            return None;
+        }
+        earliest([
+            self.coordinator.poll_timeout(),
+            self.pool.poll_timeout(),
+            self.requests.poll_timeout(),
+            self.lifecycle.poll_timeout(),
+        ])
     }
 
     fn flush(&mut self, conn: ConnId) {

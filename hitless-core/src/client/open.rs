@@ -5,7 +5,7 @@ use std::time::Instant;
 use super::owner::Owner;
 use super::{Action, Client};
 use crate::coordinator::Redial;
-use crate::error::ConnectError;
+use crate::error::{CloseCause, ConnectError};
 use crate::handshake::Probe;
 use crate::ids::ConnId;
 
@@ -39,6 +39,41 @@ impl Client {
     pub(super) fn promote(&mut self, conn: ConnId, owner: Owner) {
         match owner {
             Owner::Slot(slot) => self.pool.promote(slot, conn),
+        }
+    }
+
+    /// `conn` is ready. It takes the place of a connection that does not answer; if that one has come back meanwhile, or
+    /// another one serves, it is not needed.
+    pub(super) fn fill(&mut self, now: Instant, conn: ConnId, owner: Owner) -> bool {
+        let present = match owner {
+            Owner::Slot(slot) => self.pool.active(slot),
+        };
+        match present {
+            None => self.promote(conn, owner),
+            Some((silent, false)) => self.coordinator.hand_over(now, silent, conn),
+            Some((_, true)) => self.release(now, conn, CloseCause::ByClient),
+        }
+        present.is_none()
+    }
+
+    /// `conn`, which owes a reply, is silent: `owner` gives it nothing more, and opens another connection.
+    pub(super) fn rest(&mut self, now: Instant, conn: ConnId, owner: Owner) {
+        let rests = match owner {
+            Owner::Slot(slot) => self.pool.rest(slot, conn),
+        };
+        if rests {
+            self.coordinator.handle_silent(now, conn);
+            self.refill(now, owner, Redial::AfterPause);
+        }
+    }
+
+    /// `conn` was silent, and has come back.
+    pub(super) fn resume(&mut self, conn: ConnId, owner: Owner) {
+        let resumes = match owner {
+            Owner::Slot(slot) => self.pool.resume(slot, conn),
+        };
+        if resumes {
+            self.unpark();
         }
     }
 

@@ -40,6 +40,8 @@ struct Slot {
     retry_at: Option<Instant>,
     failures: u32,
     reconnect: Reconnect,
+    /// The connection that is active does not answer: it gets no new requests, and another one is wanted.
+    is_silent: bool,
 }
 
 impl Pool {
@@ -66,9 +68,11 @@ impl Pool {
     pub(super) fn promote(&mut self, slot: usize, conn: ConnId) {
         self.schedule(slot, None);
         let slot = &mut self.slots[slot];
-        if slot.active.replace(conn).is_none() {
+        if slot.serving().is_none() {
             self.serving += 1;
         }
+        slot.active = Some(conn);
+        slot.is_silent = false;
         slot.next.take_if(|next| *next == conn);
         slot.failures = 0;
         slot.reconnect.reset();
@@ -77,17 +81,42 @@ impl Pool {
     /// `conn` is no connection of `slot` any more.
     pub(super) fn vacate(&mut self, slot: usize, conn: ConnId) {
         let slot = &mut self.slots[slot];
-        if slot.active.take_if(|active| *active == conn).is_some() {
-            self.serving -= 1;
+        if slot.active == Some(conn) {
+            self.serving -= usize::from(slot.serving().is_some());
+            slot.active = None;
+            slot.is_silent = false;
         }
         slot.next.take_if(|next| *next == conn);
+    }
+
+    /// `conn` does not answer. True if it is the one that serves `slot`: it gets no new requests from now on.
+    pub(super) fn rest(&mut self, slot: usize, conn: ConnId) -> bool {
+        let slot = &mut self.slots[slot];
+        let rests = slot.serving() == Some(conn);
+        if rests {
+            self.serving -= 1;
+            slot.is_silent = true;
+        }
+        rests
+    }
+
+    /// `conn` answers again. True if `slot` has no other connection: `conn` serves it again.
+    pub(super) fn resume(&mut self, slot: usize, conn: ConnId) -> bool {
+        let resumed = &mut self.slots[slot];
+        let resumes = resumed.is_silent && resumed.active == Some(conn);
+        if resumes {
+            self.serving += 1;
+            resumed.is_silent = false;
+            self.schedule(slot, None);
+        }
+        resumes
     }
 
     /// `slot` has lost a connection, or an attempt to open one has failed. True if the client has to open one at once;
     /// otherwise the slot has one, or [`handle_timeout`](Self::handle_timeout) names it later.
     pub(super) fn refill(&mut self, now: Instant, slot: usize, redial: Redial) -> bool {
         let empty = &mut self.slots[slot];
-        if empty.active.is_some() || empty.next.is_some() {
+        if empty.serving().is_some() || empty.next.is_some() {
             return false;
         }
         let pause = match redial {
@@ -131,6 +160,12 @@ impl Pool {
         self.find_route().map(|(_, conn)| conn)
     }
 
+    /// The connection of `slot`, and whether it takes requests.
+    pub(super) fn active(&self, slot: usize) -> Option<(ConnId, bool)> {
+        let slot = &self.slots[slot];
+        Some((slot.active?, !slot.is_silent))
+    }
+
     pub(super) fn len(&self) -> usize {
         self.slots.len()
     }
@@ -151,7 +186,7 @@ impl Pool {
         }
         let slots = self.slots.len();
         let mut turns = (1..=slots).map(|ahead| (self.turn + ahead) % slots);
-        turns.find_map(|turn| Some((turn, self.slots[turn].active?)))
+        turns.find_map(|turn| Some((turn, self.slots[turn].serving()?)))
     }
 
     /// Sets when to dial for `slot`.
@@ -160,5 +195,12 @@ impl Pool {
             self.retries.remove(&(before, slot));
         }
         self.retries.extend(at.map(|at| (at, slot)));
+    }
+}
+
+impl Slot {
+    /// The connection that takes requests.
+    fn serving(&self) -> Option<ConnId> {
+        self.active.filter(|_| !self.is_silent)
     }
 }

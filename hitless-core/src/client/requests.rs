@@ -199,7 +199,8 @@ impl Requests {
         self.parked.len()
     }
 
-    fn wake_by(&mut self, at: Option<Instant>) {
+    /// Something is due at `at`.
+    pub(super) fn wake_by(&mut self, at: Option<Instant>) {
         self.quiet_until = earliest([self.quiet_until, at]);
     }
 }

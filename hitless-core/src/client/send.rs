@@ -47,6 +47,7 @@ impl Client {
             && let Some(connection) = self.links.connection_mut(conn)
         {
             connection.cancel(ticket);
+            self.drain_events(now, conn);
         }
         self.settle(now);
     }
@@ -121,6 +122,12 @@ impl Client {
             self.actions.shrink_to(kept);
             self.requests.rest(kept);
         }
+    }
+
+    /// What was written to `conn` is watched until it is answered.
+    pub(super) fn watch(&mut self, conn: ConnId) {
+        let alarm = self.links.connection(conn).and_then(Connection::poll_timeout);
+        self.requests.wake_by(alarm);
     }
 
     /// How many more requests are accepted if the next one goes by `route`.

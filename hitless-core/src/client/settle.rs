@@ -25,6 +25,15 @@ impl Client {
         self.report_termination();
     }
 
+    /// Bytes were received on `conn`: from here on it may be silent.
+    pub(super) fn note_received(&mut self, now: Instant, conn: ConnId) {
+        let Some(connection) = self.links.connection_mut(conn) else { return };
+        connection.handle_received();
+        connection.note_time(now);
+        self.drain_events(now, conn);
+        self.watch(conn);
+    }
+
     /// Handles the events of `conn`.
     pub(super) fn drain_events(&mut self, now: Instant, conn: ConnId) {
         while let Some(event) = self.poll_event(conn) {
@@ -141,6 +150,12 @@ impl Client {
             }
             ConnectionEvent::Malformed(error) => self.emit(Event::NotificationMalformed { conn, error }),
             ConnectionEvent::Pushed(elements) => self.actions.push_back(Action::Push { conn, elements }),
+            ConnectionEvent::Silent => {
+                self.links.owner(conn).into_iter().for_each(|owner| self.rest(now, conn, owner));
+            }
+            ConnectionEvent::Heard => {
+                self.links.owner(conn).into_iter().for_each(|owner| self.resume(conn, owner));
+            }
             ConnectionEvent::Drained => self.coordinator.handle_drained(now, conn),
             ConnectionEvent::Failed(cause) => {
                 self.actions.push_back(Action::Close { conn, cause });
@@ -200,9 +215,10 @@ impl Client {
     /// A connection that was opened for its owner is ready.
     fn serve(&mut self, now: Instant, conn: ConnId) {
         let Some(owner) = self.links.owner(conn) else { return };
-        self.promote(conn, owner);
-        self.retime_one(now, conn);
-        self.unpark();
+        if self.fill(now, conn, owner) {
+            self.retime_one(now, conn);
+            self.unpark();
+        }
     }
 
     /// The one atomic switch: the owner's requests go to `to`, those included that `from` has not written.

@@ -34,7 +34,7 @@ impl Client {
         if self.lifecycle.poll_timeout().is_some_and(|until| until <= now) {
             let all: Vec<ConnId> = self.links.ids().collect();
             for conn in all {
-                self.release(now, conn);
+                self.release(now, conn, CloseCause::ShutDown);
             }
         }
     }
@@ -46,7 +46,7 @@ impl Client {
         }
         let idle: Vec<ConnId> = self.links.idle().collect();
         for conn in idle {
-            self.release(now, conn);
+            self.release(now, conn, CloseCause::ShutDown);
         }
     }
 
@@ -59,11 +59,11 @@ impl Client {
     }
 
     /// Closes `conn`, unless the release of another one has closed it. Its owner wants no other connection.
-    fn release(&mut self, now: Instant, conn: ConnId) {
+    pub(super) fn release(&mut self, now: Instant, conn: ConnId, cause: CloseCause) {
         if !self.links.contains(conn) {
             return;
         }
-        self.close(now, conn, CloseCause::ShutDown);
+        self.close(now, conn, cause);
         self.coordinator.release(now, conn);
         self.obey_all(now);
     }

@@ -1,3 +1,4 @@
+mod dead;
 mod model;
 mod modes;
 mod table;

@@ -15,6 +15,9 @@ use crate::command_table;
 use crate::endpoint::{Endpoint, EndpointError};
 use crate::mode::Mode;
 
+/// How long a link may owe a reply where no command timeout says what is slow.
+const DEAD_LINK_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// The dialect spoken with the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 pub enum Protocol {
@@ -143,6 +146,14 @@ impl Config {
         self.settings.command_timeout
     }
 
+    /// How long a link may owe a reply without a byte received before it counts as dead; `None` is for ever.
+    #[must_use]
+    pub fn dead_link_timeout(&self) -> Option<Duration> {
+        let three_timeouts = |timeout: Duration| timeout.saturating_mul(3);
+        let default = || Some(self.command_timeout().map_or(DEAD_LINK_TIMEOUT, three_timeouts));
+        self.settings.dead_link_timeout.unwrap_or_else(default)
+    }
+
     /// Requests that may wait while there is no connection.
     #[must_use]
     pub fn parked_requests(&self) -> usize {
@@ -200,6 +211,8 @@ pub struct ConfigBuilder {
     pool_size: u32,
     connect_timeout: Option<Duration>,
     command_timeout: Option<Duration>,
+    /// `None` follows the command timeout.
+    dead_link_timeout: Option<Option<Duration>>,
     parked_requests: usize,
     requests_in_flight: usize,
     when_full: WhenFull,
@@ -221,6 +234,7 @@ impl ConfigBuilder {
             pool_size: 10,
             connect_timeout: Some(Duration::from_secs(5)),
             command_timeout: Some(Duration::from_secs(3)),
+            dead_link_timeout: None,
             parked_requests: 10_000,
             requests_in_flight: 100_000,
             when_full: WhenFull::Fail,
@@ -293,6 +307,15 @@ impl ConfigBuilder {
         self
     }
 
+    /// How long a link may owe a reply without a byte received before it counts as dead: it gets no more requests, and
+    /// another connection is opened in its place. What was written to it may still be answered, until its own timeout.
+    /// Default: three command timeouts, or 10 s without one; `None` is for ever. A maintenance window gives a link three
+    /// relaxed timeouts at least. Less finds dead links sooner, and costs a dial for each server that is only slow.
+    pub fn dead_link_timeout(mut self, timeout: Option<Duration>) -> Self {
+        self.dead_link_timeout = Some(timeout);
+        self
+    }
+
     /// Requests that may wait while there is no connection. Default: 10 000.
     pub fn parked_requests(mut self, limit: usize) -> Self {
         self.parked_requests = limit;
@@ -343,9 +366,11 @@ impl ConfigBuilder {
         at_least_one("parked_requests", self.parked_requests)?;
         at_least_one("requests_in_flight", self.requests_in_flight)?;
         at_least_one("event_capacity", self.event_capacity)?;
-        for (setting, value) in
-            [("connect_timeout", self.connect_timeout), ("command_timeout", self.command_timeout)]
-        {
+        for (setting, value) in [
+            ("connect_timeout", self.connect_timeout),
+            ("command_timeout", self.command_timeout),
+            ("dead_link_timeout", self.dead_link_timeout.flatten()),
+        ] {
             if value.is_some_and(|value| value.is_zero()) {
                 let range = "more than 0, or None for ever";
                 return Err(ConfigError::OutOfRange { setting, range, value: "0".into() });

@@ -14,10 +14,10 @@ impl Fingerprint for Connection {
         }
         digest.value(&(handshake_bytes.len(), resp3.is_some(), opt_in.is_some(), relaxed, events.len()));
         digest.part(pipeline);
-        let Silence { timeouts, since } = silence;
-        digest.value(timeouts);
-        // Requests to come are younger than any silence.
-        if pipeline.len() > 0 {
+        let Silence { patience: _, since, is_dead } = silence;
+        digest.value(is_dead);
+        // Once it was said, how long it lasts does not matter.
+        if !is_dead {
             digest.each(since, |digest, since| digest.instant(*since));
         }
     }

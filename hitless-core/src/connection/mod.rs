@@ -33,7 +33,8 @@ use crate::error::{CloseCause, Delivery, HandshakeError, ProtocolError, RequestE
 use crate::handshake::{Handshake, Negotiated, OptIn, Probe, Progress, Resp3, judge_opt_in};
 use crate::ids::RequestId;
 use crate::notification::{Notification, NotificationError};
-use crate::request::{Class, Outcome, Replay, Replies, Request, Timeout};
+use crate::request::{Class, Outcome, Replay, Replies, Request};
+use crate::timer::earliest;
 use crate::write_buffer::WriteBuffer;
 
 /// What has happened on a connection.
@@ -78,6 +79,11 @@ pub enum ConnectionEvent {
     Malformed(NotificationError),
     /// A push that is not a maintenance notification.
     Pushed(Vec<Frame>),
+    /// Something written is unanswered, and no byte came for so long that the link counts as dead: give it no more
+    /// requests, and open another connection. Said once until something comes.
+    Silent,
+    /// Something came on a link that had counted as dead: it takes requests again, unless it drains.
+    Heard,
     /// The connection drains, and every reply is in; close the socket.
     Drained,
     /// The link is unusable; close the socket.
@@ -120,7 +126,7 @@ impl Connection {
             opt_in: None,
             pipeline: Pipeline::new(),
             relaxed: None,
-            silence: Silence::default(),
+            silence: Silence::new(config.dead_link_timeout()),
             events: VecDeque::new(),
         }
     }
@@ -142,7 +148,29 @@ impl Connection {
     /// Cancels a request; true if it was here. If it was written, the connection swallows its replies when they come,
     /// so that the others stay in order.
     pub fn cancel(&mut self, ticket: Ticket) -> bool {
-        self.pipeline.cancel(ticket)
+        let was_here = self.pipeline.cancel(ticket);
+        self.give_up_if_dead();
+        was_here
+    }
+
+    /// The socket takes bytes: requests that wait to be written and are overdue fail instead. Call it before
+    /// [`poll_transmit`](Self::poll_transmit), which hands out the others.
+    pub fn handle_writable(&mut self, now: Instant) {
+        for accepted in self.pipeline.take_due_unsent(now) {
+            self.time_out(accepted, false);
+        }
+    }
+
+    /// It is `now`: from here on silence is counted, if a reply is owed and nothing came since the last instant.
+    pub(crate) fn note_time(&mut self, now: Instant) {
+        if !self.pipeline.is_drained() {
+            self.silence.begin(now);
+        }
+    }
+
+    /// Nobody could have read for a while: the silence of that time says nothing of the link.
+    pub(crate) fn forget_silence(&mut self, now: Instant) {
+        self.silence.begin_anew(now);
     }
 
     /// Opts in by `command`, on a connection whose handshake did not. The command waits until no request is under way:
@@ -168,7 +196,9 @@ impl Connection {
 
     /// Bytes were received, even if they complete no frame yet: the server is alive.
     pub fn handle_received(&mut self) {
-        self.silence = Silence::default();
+        if self.silence.end() && matches!(self.phase, Phase::Ready) {
+            self.events.push_back(ConnectionEvent::Heard);
+        }
     }
 
     /// The socket is closed, or will be: nothing more comes. Requests that may be sent again come back, the others fail.
@@ -194,16 +224,14 @@ impl Connection {
     /// Time has passed. Calling it too early does nothing.
     pub fn handle_timeout(&mut self, now: Instant) {
         for (accepted, written) in self.pipeline.take_due(now) {
-            if written && accepted.request.timeout == Timeout::Configured {
-                self.silence.note(now, accepted.accepted_at());
-            }
-            let delivery = if written { Delivery::Unknown } else { accepted.delivery() };
-            let after = accepted.timeout();
-            self.complete(accepted.id, Err(RequestError::TimedOut { after, delivery }));
+            self.time_out(accepted, written);
         }
-        if self.silence.is_dead() && !matches!(self.phase, Phase::Closed) {
-            self.events.push_back(ConnectionEvent::Failed(CloseCause::Silent));
+        // A handshake has a limit of its own.
+        if !self.pipeline.is_drained() && self.silence.judge(now, self.relaxed) {
+            self.events.push_back(ConnectionEvent::Silent);
+            self.return_unsent();
         }
+        self.give_up_if_dead();
     }
 
     /// A window has opened or closed. Opening extends the deadlines of all requests here; closing shortens none. A
@@ -224,12 +252,9 @@ impl Connection {
         }
         self.phase = Phase::Draining;
         self.opt_in = None;
-        for accepted in self.pipeline.take_unsent() {
-            self.events.push_back(ConnectionEvent::Returned { accepted });
-        }
-        if self.pipeline.is_drained() {
-            self.events.push_back(ConnectionEvent::Drained);
-        }
+        self.return_unsent();
+        self.settle_drain();
+        self.give_up_if_dead();
     }
 
     /// Appends what there is to write, at most 64 KiB and the rest of one request; true if there was anything. What it
@@ -258,13 +283,15 @@ impl Connection {
     /// When [`handle_timeout`](Self::handle_timeout) has something to do, or a little earlier.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.pipeline.poll_timeout()
+        let owes = !self.pipeline.is_drained();
+        let dead_at = self.silence.deadline(self.relaxed).filter(|_| owes);
+        earliest([self.pipeline.poll_timeout(), dead_at])
     }
 
     /// True if requests may be enqueued.
     #[must_use]
     pub fn is_serving(&self) -> bool {
-        matches!(self.phase, Phase::Ready)
+        matches!(self.phase, Phase::Ready) && !self.silence.is_dead
     }
 
     /// True if [`poll_transmit`](Self::poll_transmit) has something to append.
@@ -284,6 +311,11 @@ impl Connection {
     #[must_use]
     pub fn requests(&self) -> usize {
         self.pipeline.len()
+    }
+
+    /// True if nobody waits for anything that may still come.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.pipeline.len() == 0 || (self.silence.is_dead && !self.pipeline.is_awaited())
     }
 
     /// How many frames to hand in at a time, 2 to 64: about a quarter of the replies that are awaited. A caller that
@@ -348,6 +380,24 @@ impl Connection {
                     self.events.push_back(ConnectionEvent::Failed(cause));
                 }
             },
+        }
+    }
+
+    fn time_out(&mut self, accepted: Accepted, written: bool) {
+        let delivery = if written { Delivery::Unknown } else { accepted.delivery() };
+        let after = accepted.timeout();
+        self.complete(accepted.id, Err(RequestError::TimedOut { after, delivery }));
+    }
+
+    fn return_unsent(&mut self) {
+        let unsent = self.pipeline.take_unsent();
+        self.events.extend(unsent.map(|accepted| ConnectionEvent::Returned { accepted }));
+    }
+
+    /// A link that counts as dead and is replaced is kept for those who still wait for a reply, and for nobody else.
+    fn give_up_if_dead(&mut self) {
+        if matches!(self.phase, Phase::Draining) && self.silence.is_dead && !self.pipeline.is_awaited() {
+            self.events.push_back(ConnectionEvent::Failed(CloseCause::Silent));
         }
     }
 

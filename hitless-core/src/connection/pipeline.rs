@@ -185,20 +185,24 @@ impl Pipeline {
                 due.extend(written.accepted.take().map(|accepted| (accepted, true)));
             }
         }
-        if self.unsent.iter().any(|unsent| unsent.accepted.is_due(now)) {
-            for unsent in std::mem::take(&mut self.unsent) {
-                if unsent.accepted.is_due(now) {
-                    due.push((unsent.accepted, false));
-                } else {
-                    self.unsent.push_back(unsent);
-                }
-            }
-        }
+        due.extend(self.take_due_unsent(now).into_iter().map(|accepted| (accepted, false)));
         self.quiet_until = earliest(self.waiting().map(Accepted::deadline));
         if self.len() == 0 {
             self.rest(now);
         }
         due
+    }
+
+    /// Takes out what is due and was not written, in order of acceptance.
+    pub(super) fn take_due_unsent(&mut self, now: Instant) -> Vec<Accepted> {
+        let may_be_due = self.quiet_until.is_some_and(|quiet_until| quiet_until <= now);
+        if !may_be_due || !self.unsent.iter().any(|unsent| unsent.accepted.is_due(now)) {
+            return Vec::new();
+        }
+        let (due, waiting): (VecDeque<_>, VecDeque<_>) =
+            std::mem::take(&mut self.unsent).into_iter().partition(|unsent| unsent.accepted.is_due(now));
+        self.unsent = waiting;
+        due.into_iter().map(|unsent| unsent.accepted).collect()
     }
 
     /// Gives back the memory of a burst, or asks for one more alarm if the burst may go on.
@@ -255,6 +259,11 @@ impl Pipeline {
     /// True if no reply is awaited. A cancelled request counts until its replies are in.
     pub(super) fn is_drained(&self) -> bool {
         self.written.is_empty()
+    }
+
+    /// True if somebody waits for a reply.
+    pub(super) fn is_awaited(&self) -> bool {
+        self.written.iter().any(|written| written.accepted.is_some())
     }
 
     /// Requests here. A cancelled one that was written counts until its replies are in.

@@ -7,7 +7,7 @@ use std::num::NonZeroU32;
 use bytes::Bytes;
 
 use super::*;
-use crate::config::{Protocol, maintenance};
+use crate::config::{ConfigBuilder, Protocol, maintenance};
 use crate::endpoint::Endpoint;
 use crate::handshake::OptIn;
 use crate::mode::Mode;
@@ -23,8 +23,12 @@ fn config() -> Arc<Config> {
 
 /// A connection whose handshake is done.
 fn ready() -> Connection {
+    ready_by(&config())
+}
+
+fn ready_by(config: &Arc<Config>) -> Connection {
     let mut connection =
-        Connection::new(&config(), Probe::OptIn, &Peer::from(SocketAddr::from(([127, 0, 0, 1], 6379))));
+        Connection::new(config, Probe::OptIn, &Peer::from(SocketAddr::from(([127, 0, 0, 1], 6379))));
     assert!(connection.poll_transmit(&mut WriteBuffer::new()));
     accepted_handshake().into_iter().for_each(|frame| connection.handle_frame(frame));
     match connection.poll_event() {
@@ -136,7 +140,7 @@ fn a_timeout_says_whether_the_request_may_have_run() {
     assert_eq!(connection.poll_timeout(), Some(now + 3 * SECOND));
     connection.handle_timeout(now + 3 * SECOND);
     assert_eq!(said(&mut connection), ["1!Unknown", "2!NotSent"]);
-    assert_eq!(connection.poll_timeout(), None);
+    assert_eq!(connection.pipeline.poll_timeout(), None);
     connection.handle_frame(Frame::Integer(1));
     assert!(said(&mut connection).is_empty(), "the late reply is swallowed");
 }
@@ -163,7 +167,7 @@ fn a_window_extends_deadlines_in_flight_and_closing_shortens_none() {
     assert_eq!(said(&mut connection), ["6!NotSent"], "accepted after the window");
     connection.handle_timeout(now + 10 * SECOND);
     assert_eq!(said(&mut connection), ["1!Unknown", "2!NotSent", "5!NotSent"]);
-    assert_eq!(connection.poll_timeout(), None, "infinite stays infinite");
+    assert_eq!(connection.pipeline.poll_timeout(), None, "infinite stays infinite");
 }
 
 /// A relaxed timeout that is shorter than the configured one changes nothing. INV-08, RULE-50
@@ -278,37 +282,98 @@ fn a_reply_without_a_request_ends_the_link() {
     assert_eq!(said(&mut connection), ["failed:Protocol(UnexpectedReply)"]);
 }
 
-/// RULE-105
+/// A link that owes a reply counts as dead after three timeouts without a byte, whether anybody still waits or not. It says so
+/// once, and gives back what was not written. RULE-105, RULE-140
 #[test]
-fn three_silent_timeouts_in_a_row_end_the_link_but_one_burst_is_one_sign() {
-    let start = epoch();
+fn a_link_that_owes_a_reply_and_is_silent_counts_as_dead() {
+    let now = epoch();
     let mut connection = ready();
-    let mut now = start;
-    for round in 0..3 {
-        for id in 0..10 {
-            enqueue(&mut connection, now, id, request("a", 1));
-        }
-        transmit(&mut connection);
-        now += 3 * SECOND;
-        connection.handle_timeout(now);
-        let failed = said(&mut connection).iter().any(|word| word == "failed:Silent");
-        assert_eq!(failed, round == 2, "round {round}");
-    }
+    let dropped = enqueue(&mut connection, now, 1, request("a", 1));
+    transmit(&mut connection);
+    connection.note_time(now);
+    assert!(connection.cancel(dropped));
+    enqueue(&mut connection, now + 8 * SECOND, 2, request("b", 1));
+    connection.handle_timeout(now + 8 * SECOND);
+    assert!(said(&mut connection).is_empty(), "not yet");
+    assert_eq!(connection.poll_timeout(), Some(now + 9 * SECOND));
+    connection.handle_timeout(now + 9 * SECOND);
+    assert_eq!(said(&mut connection), ["Silent", "2<NotSent"]);
+    assert!(connection.enqueue(accepted(now, 3, request("c", 1))).is_err());
+    connection.handle_timeout(now + 60 * SECOND);
+    assert!(said(&mut connection).is_empty(), "it is said once");
+    assert_eq!(connection.poll_timeout(), None);
+    connection.handle_frame(Frame::Integer(1));
+    assert_eq!(said(&mut connection), ["Heard"], "nobody waits for the reply");
+    assert!(connection.enqueue(accepted(now, 3, request("c", 1))).is_ok());
 }
 
-/// RULE-105
+/// Silence is counted from the last byte, and from the write on a link that owed nothing; a window gives three relaxed timeouts,
+/// and `None` is for ever. RULE-105, RULE-141
 #[test]
-fn any_byte_received_shows_that_the_link_is_alive() {
-    let start = epoch();
-    let mut connection = ready();
-    for round in 0..6 {
-        let now = start + round * 3 * SECOND;
-        enqueue(&mut connection, now, 1, request("a", 1));
+fn what_counts_as_silence() {
+    let now = epoch();
+    let patience = |configure: fn(ConfigBuilder) -> ConfigBuilder, relaxed| {
+        let builder = Config::builder(Endpoint::parse("127.0.0.1", 6379).unwrap());
+        let mut connection = ready_by(&Arc::new(configure(builder).build().unwrap()));
+        connection.handle_timeout(now);
+        let forever = Accepted::new(now, RequestId::from_parts(1, 0), request("a", 2), None, None);
+        connection.enqueue(forever).unwrap();
+        assert_eq!(connection.poll_timeout(), None, "nothing is owed");
         transmit(&mut connection);
+        connection.note_time(now + SECOND);
+        connection.retime(relaxed);
+        let first = connection.poll_timeout().map(|at| at - now - SECOND);
         connection.handle_received();
-        connection.handle_timeout(now + 3 * SECOND);
-        assert_eq!(said(&mut connection), ["1!Unknown"]);
-    }
+        connection.note_time(now + 3 * SECOND);
+        assert_eq!(connection.poll_timeout().map(|at| at - now - 3 * SECOND), first);
+        first
+    };
+    assert_eq!(patience(|builder| builder, None), Some(9 * SECOND));
+    assert_eq!(patience(|builder| builder.command_timeout(None), None), Some(10 * SECOND));
+    assert_eq!(patience(|builder| builder.dead_link_timeout(Some(SECOND)), None), Some(SECOND));
+    assert_eq!(patience(|builder| builder.dead_link_timeout(None), Some(SECOND)), None);
+    assert_eq!(patience(|builder| builder, Some(10 * SECOND)), Some(30 * SECOND));
+    assert_eq!(patience(|builder| builder, Some(SECOND)), Some(9 * SECOND), "a window shortens nothing");
+}
+
+/// A dead link that drains is kept for those who still wait, and not for replies that nobody wants. RULE-142
+#[test]
+fn a_dead_link_drains_while_somebody_waits() {
+    let now = epoch();
+    let dead = || {
+        let mut connection = ready();
+        let forever = Accepted::new(now, RequestId::from_parts(1, 0), request("a", 1), None, None);
+        let patient = connection.enqueue(forever).unwrap();
+        enqueue(&mut connection, now, 2, request("b", 1));
+        transmit(&mut connection);
+        connection.note_time(now);
+        connection.handle_timeout(now + 9 * SECOND);
+        assert_eq!(said(&mut connection), ["2!Unknown", "Silent"]);
+        connection.drain();
+        assert!(said(&mut connection).is_empty(), "somebody waits");
+        (connection, patient)
+    };
+    let (mut connection, patient) = dead();
+    connection.cancel(patient);
+    assert_eq!(said(&mut connection), ["failed:Silent"]);
+
+    let (mut connection, _) = dead();
+    connection.handle_frame(Frame::Integer(1));
+    assert_eq!(said(&mut connection), ["1=1"], "it drains as any other from here on");
+    connection.handle_frame(Frame::Integer(2));
+    assert_eq!(said(&mut connection), ["drained"]);
+}
+
+/// What is overdue when the socket takes bytes is not written. RULE-146
+#[test]
+fn an_overdue_request_is_not_written() {
+    let now = epoch();
+    let mut connection = ready();
+    enqueue(&mut connection, now, 1, request("a", 1).timeout(SECOND));
+    enqueue(&mut connection, now, 2, request("b", 1));
+    connection.handle_writable(now + SECOND);
+    assert_eq!(said(&mut connection), ["1!NotSent"]);
+    assert_eq!(transmit(&mut connection), b"b");
 }
 
 /// No password, no text of a handshake error and no argument shows in the debug output of a connection and of what it

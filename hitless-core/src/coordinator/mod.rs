@@ -38,6 +38,7 @@ mod moves;
 mod notifications;
 mod opt_in;
 mod reviews;
+mod silent;
 mod stats;
 #[cfg(test)]
 mod tests;

@@ -88,6 +88,11 @@ impl<R: Runtime, N: Resolver + Connector> Builder<R, N> {
         self.with(|settings| settings.command_timeout(timeout.into()))
     }
 
+    /// How long a link may owe a reply without a byte received before another one takes its place; `None` is for ever.
+    pub fn dead_link_timeout(self, timeout: impl Into<Option<Duration>>) -> Self {
+        self.with(|settings| settings.dead_link_timeout(timeout.into()))
+    }
+
     /// Requests that may wait while there is no connection.
     pub fn parked_requests(self, limit: usize) -> Self {
         self.with(|settings| settings.parked_requests(limit))

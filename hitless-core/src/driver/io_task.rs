@@ -210,7 +210,7 @@ impl<R: Runtime, S: Stream> IoTask<R, S> {
                     return Ok(Turn::Yield);
                 }
                 // A part of a long reply is no frame, but shows that the server is alive.
-                self.shared.handle_received(self.conn_task.conn);
+                self.shared.handle_frames(self.conn_task.conn, &mut self.frames, &mut self.effects);
                 Ok(Turn::Progress)
             }
             Poll::Ready(Err(error)) => Err(self.end(CloseCause::Io(error.kind()))),

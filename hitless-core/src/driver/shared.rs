@@ -238,13 +238,9 @@ impl<R: Runtime> Shared<R> {
         });
     }
 
-    /// Hands `frames` in, which are empty afterwards. The caller keeps `effects` for their allocations.
+    /// Bytes were received: hands `frames` in, which are empty afterwards. The caller keeps `effects` for their allocations.
     pub(super) fn handle_frames(&self, conn: ConnId, frames: &mut Vec<Frame>, effects: &mut Effects) {
         self.enter(effects, |state, now| state.machine.handle_frames(now, conn, frames.drain(..)));
-    }
-
-    pub(super) fn handle_received(&self, conn: ConnId) {
-        self.enter_unsettled(|state, _| state.machine.handle_received(conn));
     }
 
     pub(super) fn handle_ending(&self, conn: ConnId) {
@@ -265,7 +261,8 @@ impl<R: Runtime> Shared<R> {
         buffer: &mut WriteBuffer,
         effects: &mut Effects,
     ) -> Transmitted {
-        self.enter(effects, |state, _| {
+        self.enter(effects, |state, now| {
+            state.machine.handle_writable(now, conn);
             let mut more = false;
             while !more && state.machine.poll_transmit(conn, buffer) {
                 more = buffer.len() >= TAKE;

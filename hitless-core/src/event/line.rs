@@ -14,6 +14,7 @@ impl Event {
         match self {
             Self::ConnectionReady { .. } => "connection.ready",
             Self::ConnectionClosed { .. } => "connection.closed",
+            Self::ConnectionSilent { .. } => "connection.silent",
             Self::ConnectFailed { .. } => "connection.failed",
             Self::OptInRefused { .. } => "negotiation.refused",
             Self::OptedIn { .. } => "negotiation.repeated",
@@ -47,7 +48,8 @@ impl Event {
     pub const fn level(&self) -> Level {
         match self {
             Self::DrainDeadline { .. } => Level::Error,
-            Self::ConnectFailed { .. }
+            Self::ConnectionSilent { .. }
+            | Self::ConnectFailed { .. }
             | Self::NotificationMalformed { .. }
             | Self::NotificationUnreviewed { .. }
             | Self::TargetVetoed { .. }
@@ -106,6 +108,7 @@ impl fmt::Display for Line<'_> {
         match self.event {
             Event::ConnectionReady { .. }
             | Event::ConnectionClosed { .. }
+            | Event::ConnectionSilent { .. }
             | Event::ConnectFailed { .. }
             | Event::OptInRefused { .. }
             | Event::OptedIn { .. }
@@ -142,6 +145,9 @@ impl Line<'_> {
                 write!(f, "{conn} is ready at {peer}, and will not be told of maintenance")
             }
             Event::ConnectionClosed { conn, peer, cause } => write!(f, "{conn} at {peer} has ended: {cause}"),
+            Event::ConnectionSilent { conn, peer } => {
+                write!(f, "{conn} at {peer} does not answer: another connection is opened in its place")
+            }
             Event::ConnectFailed { conn, error } => write!(f, "{conn} could not be opened: {error}"),
             Event::OptedIn { conn, peer } => write!(f, "{conn} at {peer} is told of maintenance from now on"),
             Event::OptInRefused { peer, code, recheck_at } => {

@@ -90,6 +90,7 @@ impl Metrics {
             | Event::WindowOpened { .. }
             | Event::WindowClosed { .. }
             | Event::MoveSuperseded { .. }
+            | Event::ConnectionSilent { .. }
             | Event::Terminated => {}
         }
     }

@@ -8,8 +8,9 @@ impl Pool {
     pub(in crate::client) fn fingerprint<H: Hasher>(&self, is_starting: bool, digest: &mut Digest<'_, H>) {
         let Self { slots, serving: _, retries: _, turn, rng: _ } = self;
         digest.value(turn);
-        digest.each(slots, |digest, Slot { active, next, retry_at, failures, reconnect }| {
+        digest.each(slots, |digest, Slot { active, next, retry_at, failures, reconnect, is_silent }| {
             digest.part(active);
+            digest.value(is_silent);
             digest.part(next);
             digest.deadline_if_any(*retry_at);
             digest.part(reconnect);

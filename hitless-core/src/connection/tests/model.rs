@@ -4,6 +4,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::request::Timeout;
 
 /// One call of `transmit` begins no request after this many bytes.
 const TAKE: usize = 64 * 1024;
@@ -295,6 +296,8 @@ enum Said {
     Notified,
     Malformed,
     Pushed,
+    Silent,
+    Heard,
     Drained,
     LinkFailed(CloseCause),
 }
@@ -314,6 +317,8 @@ impl Said {
             ConnectionEvent::Notified { .. } => Self::Notified,
             ConnectionEvent::Malformed(_) => Self::Malformed,
             ConnectionEvent::Pushed(_) => Self::Pushed,
+            ConnectionEvent::Silent => Self::Silent,
+            ConnectionEvent::Heard => Self::Heard,
             ConnectionEvent::Drained => Self::Drained,
             ConnectionEvent::Failed(cause) => Self::LinkFailed(cause),
             other => panic!("{other:?}"),
@@ -333,14 +338,23 @@ struct Model {
     fifo: Fifo,
     state: State,
     relaxed: Option<u64>,
-    /// When timeouts were counted since the last byte.
-    silent_at: Vec<u64>,
+    now: u64,
+    /// The last byte, or the write that found nothing owed.
+    heard_at: u64,
+    is_dead: bool,
     said: Vec<Said>,
 }
 
 impl Model {
+    fn hear(&mut self) {
+        self.heard_at = self.now;
+        if std::mem::take(&mut self.is_dead) && self.state == State::Serving {
+            self.said.push(Said::Heard);
+        }
+    }
+
     fn reply(&mut self, frame: &Frame) {
-        self.silent_at.clear();
+        self.hear();
         if self.state == State::Closed {
             return;
         }
@@ -369,7 +383,7 @@ impl Model {
     }
 
     fn push(&mut self, said: Said) {
-        self.silent_at.clear();
+        self.hear();
         if self.state != State::Closed {
             self.said.push(said);
         }
@@ -377,16 +391,29 @@ impl Model {
 
     fn pass(&mut self, now: u64) {
         for item in self.fifo.take_due(now) {
-            // One burst is one sign: a timeout counts if its request was accepted after the last that counted.
-            let is_sign = item.is_written && item.timeout == Timeout::Configured;
-            if is_sign && self.silent_at.last().is_none_or(|last| item.accepted_at >= *last) {
-                self.silent_at.push(now);
-            }
             let delivery = if item.is_written { Delivery::Unknown } else { Delivery::NotSent };
             let after = Duration::from_secs(item.deadline.unwrap() - item.accepted_at);
             self.said.push(Said::Failed(item.id, RequestError::TimedOut { after, delivery }));
         }
-        if self.silent_at.len() >= 3 && self.state != State::Closed {
+        let owes = self.fifo.items.iter().any(|item| item.is_written);
+        let patience = self.relaxed.map_or(3 * CONFIGURED, |relaxed| 3 * relaxed.max(CONFIGURED));
+        if owes && !self.is_dead && now >= self.heard_at + patience {
+            self.is_dead = true;
+            self.said.push(Said::Silent);
+            self.return_unsent();
+        }
+        self.give_up_if_dead();
+    }
+
+    fn return_unsent(&mut self) {
+        for item in self.fifo.take(|item| !item.is_written) {
+            self.said.push(Said::Returned(item.id, Delivery::NotSent));
+        }
+    }
+
+    fn give_up_if_dead(&mut self) {
+        let waits = self.fifo.wanted().any(|item| item.is_written);
+        if self.state == State::Draining && self.is_dead && !waits {
             self.said.push(Said::LinkFailed(CloseCause::Silent));
         }
     }
@@ -464,7 +491,9 @@ proptest! {
             fifo: Fifo::default(),
             state: State::Serving,
             relaxed: None,
-            silent_at: vec![],
+            now: 0,
+            heard_at: 0,
+            is_dead: false,
             said: vec![],
         };
         let mut tickets = Vec::new();
@@ -474,7 +503,7 @@ proptest! {
                 Fact::Enqueue(wish) => {
                     let copy = wish.accepted(at(now), tickets.len() as u32);
                     let taken = connection.enqueue(wish.accepted(at(now), tickets.len() as u32));
-                    prop_assert_eq!(taken.is_ok(), model.state == State::Serving);
+                    prop_assert_eq!(taken.is_ok(), model.state == State::Serving && !model.is_dead);
                     let Ok(ticket) = taken else { continue };
                     tickets.push(ticket);
                     model.fifo.push(now, ticket, &copy, &wish);
@@ -482,10 +511,14 @@ proptest! {
                 }
                 Fact::Transmit => {
                     let serves = model.state == State::Serving;
+                    if model.fifo.is_drained() {
+                        model.heard_at = now;
+                    }
                     let expected = if serves { model.fifo.transmit() } else { vec![] };
                     let mut buffer = WriteBuffer::new();
                     prop_assert_eq!(connection.poll_transmit(&mut buffer), !expected.is_empty());
                     prop_assert!(drain(&mut buffer) == expected);
+                    connection.note_time(at(now));
                 }
                 Fact::Reply(frame) => {
                     connection.handle_frame(frame.clone());
@@ -508,14 +541,16 @@ proptest! {
                 }
                 Fact::Received => {
                     connection.handle_received();
-                    model.silent_at.clear();
+                    model.hear();
                 }
                 Fact::Abandon { nth } => {
                     let Some(ticket) = tickets.get(nth) else { continue };
                     prop_assert_eq!(connection.cancel(*ticket), model.fifo.cancel(*ticket));
+                    model.give_up_if_dead();
                 }
                 Fact::Pass { seconds } => {
                     now += seconds;
+                    model.now = now;
                     connection.handle_timeout(at(now));
                     model.pass(now);
                     prop_assert!(connection.poll_timeout().is_none_or(|next| next > at(now)));
@@ -532,10 +567,9 @@ proptest! {
                     connection.drain();
                     if model.state == State::Serving {
                         model.state = State::Draining;
-                        for item in model.fifo.take(|item| !item.is_written) {
-                            model.said.push(Said::Returned(item.id, Delivery::NotSent));
-                        }
+                        model.return_unsent();
                         model.settle();
+                        model.give_up_if_dead();
                     }
                 }
                 Fact::Close(cause) => {
@@ -545,9 +579,10 @@ proptest! {
                     }
                 }
             }
+            connection.note_time(at(now));
             let said: Vec<Said> = std::iter::from_fn(|| connection.poll_event()).map(Said::of).collect();
             prop_assert_eq!(said, std::mem::take(&mut model.said));
-            prop_assert_eq!(connection.is_serving(), model.state == State::Serving);
+            prop_assert_eq!(connection.is_serving(), model.state == State::Serving && !model.is_dead);
             prop_assert_eq!(connection.requests(), model.fifo.items.len());
             prop_assert_eq!(connection.has_unsent(), model.fifo.has_unsent());
             if let Some(next) = model.fifo.next_deadline() {

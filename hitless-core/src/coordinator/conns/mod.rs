@@ -89,18 +89,20 @@ impl Conns {
         }
     }
 
-    /// `successor` serves in the place of `conn`, which drains until then. False if `conn` is gone.
+    /// `successor` serves in the place of `conn`, which drains until then, or until its last caller has given up. False if `conn` is gone.
     pub(super) fn begin_drain(
         &mut self,
         now: Instant,
         conn: ConnId,
         successor: ConnId,
-        until: Instant,
+        until: impl Into<Option<Instant>>,
     ) -> bool {
         let Some(old) = self.live.get_mut(conn) else { return false };
         old.phase = Phase::Draining { since: now, successor: Some(successor) };
         self.behind.insert(successor, conn);
-        self.deadlines.arm(conn, until);
+        if let Some(until) = until.into() {
+            self.deadlines.arm(conn, until);
+        }
         true
     }
 
@@ -198,10 +200,14 @@ impl Conns {
         self.behind.contains_key(&conn)
     }
 
-    /// For the tests: the connection whose place `conn` has taken, while it drains.
-    #[cfg(test)]
+    /// The connection whose place `conn` has taken, while it drains.
     pub(super) fn predecessor(&self, conn: ConnId) -> Option<ConnId> {
         self.behind.get(&conn).copied()
+    }
+
+    /// Whether `conn` is given a time to end.
+    pub(super) fn has_deadline(&self, conn: ConnId) -> bool {
+        self.deadlines.is_armed(&conn)
     }
 
     /// Whether anything is connected to `peer`.

@@ -42,6 +42,10 @@ impl<K: Ord + Clone> Timers<K> {
         Some(key)
     }
 
+    pub(super) fn is_armed(&self, key: &K) -> bool {
+        self.armed.contains_key(key)
+    }
+
     /// When the next timer is due.
     pub(super) fn next(&self) -> Option<Instant> {
         self.due.first().map(|(at, _)| *at)

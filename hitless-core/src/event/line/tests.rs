@@ -53,6 +53,7 @@ fn samples(now: Instant) -> Vec<Event> {
         Event::RequestTimedOut { conn: None },
         Event::OptedIn { conn, peer: peer() },
         Event::AddressWithdrawn { peer: peer() },
+        Event::ConnectionSilent { conn, peer: peer() },
         Event::Terminated,
     ]
 }
@@ -86,6 +87,7 @@ fn number(event: &Event) -> usize {
         Event::Terminated => 23,
         Event::OptedIn { .. } => 24,
         Event::AddressWithdrawn { .. } => 25,
+        Event::ConnectionSilent { .. } => 26,
     }
 }
 
@@ -95,7 +97,7 @@ fn every_event_is_one_line_without_secrets() {
     let now = epoch();
     let samples = samples(now);
     let numbers: BTreeSet<usize> = samples.iter().map(number).collect();
-    assert!(numbers.iter().copied().eq(0..26), "a variant has no sample: {numbers:?}");
+    assert!(numbers.iter().copied().eq(0..27), "a variant has no sample: {numbers:?}");
     for event in samples {
         for text in [event.to_string(), event.line(now).to_string(), format!("{event:?}")] {
             assert!(!text.is_empty() && !text.contains('\n'), "{}: {text:?}", event.name());
