@@ -1,5 +1,10 @@
 //! One suite for every way of running the client, and the servers that it runs against.
 //!
+//! The test server is a program as well, which any client in any language can be pointed at: `hitless-server` (in a clone of
+//! the repository `cargo xtask server`) serves two endpoints over one data set, or fronts a real `redis-server`, and announces,
+//! moves, demotes, slows down and closes as it is told on standard input. It ends when it is told `quit` or when its time
+//! (`--for`) is over, not with its input; `--help` lists its options and commands.
+//!
 //! | part | what it is |
 //! |---|---|
 //! | [`server`] | a Redis server without sockets, clock or threads, that goes through maintenance |

@@ -429,9 +429,9 @@
 //!
 //! # Is it right?
 //!
-//! `hitless-conformance` has a test server that announces, moves and closes on command. In a clone of the repository
-//! `cargo run -p hitless-conformance --example server` starts it for a client in any language; type `help` there to see its
-//! commands. The package has a suite as well, which is written
+//! `hitless-conformance` has a test server, `hitless-server`, that announces, moves and closes on command. In a clone of the
+//! repository `cargo xtask server` starts it for a client in any language; type `help` there to see its commands. The package
+//! has a suite as well, which is written
 //! against a trait, `World`: send a request, look at the reply, let time pass. Implement it for your client, decline by
 //! name what is not for it, and run the rest; `conformance/embed` does so for redis-rs.
 //!

@@ -12,6 +12,7 @@ mod docs;
 mod explore;
 mod mutants;
 mod redis_server;
+mod server;
 mod shell;
 mod sim;
 mod suite;
@@ -54,6 +55,8 @@ enum Verb {
     Mutants(mutants::Args),
     /// Run a benchmark beside its peers.
     Bench(bench::Args),
+    /// Start the test server, for a client in any language.
+    Server(server::Args),
     /// Build the documentation.
     Docs,
 }
@@ -63,6 +66,7 @@ fn main() -> ExitCode {
         // These have a verdict of their own.
         Verb::Demo(args) => return demo::run(&args),
         Verb::Bench(args) => return bench::run(&args),
+        Verb::Server(args) => return server::run(&args),
         Verb::TestAll(args) => test_all::run(&args),
         Verb::Conformance(args) => conformance::run(&args),
         Verb::Breakages(args) => breakages::run(&args),

@@ -4,8 +4,7 @@
 //! $ cargo run -p hitless-embed --example counter -- redis://127.0.0.1:6379
 //! ```
 //!
-//! To see it move, point it at the test server (`cargo run -p hitless-conformance --example server`) and type
-//! `moving 0 1 10` there.
+//! To see it move, point it at the test server (`cargo xtask server`) and type `moving 0 1 10` there.
 
 use std::error::Error;
 use std::time::Duration;

@@ -97,11 +97,23 @@ pub(super) struct Endpoint {
     pub(super) black_hole: Spell,
     /// Latency that is added for a time.
     pub(super) slow: (Duration, Spell),
+    /// How long connections live that are accepted meanwhile.
+    pub(super) lives: (Duration, Spell),
+    /// Attributes stand in front of what it sends, and inside.
+    pub(super) adorns: Spell,
 }
 
 impl Endpoint {
     pub(super) fn new(spec: EndpointSpec) -> Self {
-        Self { spec, refusing: Spell::Over, black_hole: Spell::Over, slow: (Duration::ZERO, Spell::Over) }
+        let never = (Duration::ZERO, Spell::Over);
+        Self {
+            spec,
+            refusing: Spell::Over,
+            black_hole: Spell::Over,
+            slow: never,
+            lives: never,
+            adorns: Spell::Over,
+        }
     }
 
     pub(super) fn listening(&self, now: Instant) -> Listening {
@@ -112,6 +124,12 @@ impl Endpoint {
         } else {
             Listening::Accepting
         }
+    }
+
+    /// How long a connection lives that is accepted now, if that is not left to others.
+    pub(super) fn life(&self, now: Instant) -> Option<Duration> {
+        let (life, spell) = self.lives;
+        spell.lasts(now).then_some(life)
     }
 
     pub(super) fn latency(&self, now: Instant) -> Duration {

@@ -133,6 +133,7 @@ impl<B: Backend> Server<B> {
         }
         if let Some(endpoint) = self.endpoint_of(conn) {
             self.ledger.add(now, endpoint, Some(conn), Event::Notified { name, seq });
+            let frame = self.adorned(now, conn, frame);
             self.write_urgent(now, conn, |buf| frame.encode(buf));
         }
     }
@@ -222,12 +223,26 @@ impl<B: Backend> Server<B> {
         self.arm_listening(now, endpoint, until);
     }
 
-    /// Makes an endpoint answer dials again, at its usual pace.
+    /// Closes connections of an endpoint this long after they were accepted, as a proxy does that has nothing behind it: those
+    /// that are accepted until then, or until [`restore`](Self::restore).
+    pub fn close_after(&mut self, endpoint: EndpointId, life: Duration, until: Option<Instant>) {
+        self.endpoints[endpoint.index()].lives = (life, Spell::begin(until));
+    }
+
+    /// Puts attributes in front of everything that an endpoint sends in RESP3, and inside of arrays and pushes, until then or
+    /// until [`restore`](Self::restore).
+    pub fn add_attributes(&mut self, endpoint: EndpointId, until: Option<Instant>) {
+        self.endpoints[endpoint.index()].adorns = Spell::begin(until);
+    }
+
+    /// Makes an endpoint answer dials again, at its usual pace and in its usual way.
     pub fn restore(&mut self, endpoint: EndpointId) {
         let endpoint = &mut self.endpoints[endpoint.index()];
         endpoint.refusing = Spell::Over;
         endpoint.black_hole = Spell::Over;
         endpoint.slow = (Duration::ZERO, Spell::Over);
+        endpoint.lives = (Duration::ZERO, Spell::Over);
+        endpoint.adorns = Spell::Over;
     }
 
     /// Answers requests at an endpoint late by `delay` until then, or until [`restore`](Self::restore).

@@ -1,6 +1,6 @@
 //! Faults that strike at one command: injected frames, refusals, connections that end at a bad moment.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use resp3_codec::Frame;
@@ -45,8 +45,10 @@ pub struct Rule {
     endpoint: Option<EndpointId>,
     conn: Option<ServerConn>,
     command: Option<String>,
+    text: Option<Bytes>,
     skip: u32,
     times: Option<u32>,
+    until: Option<Instant>,
     fault: Fault,
 }
 
@@ -54,7 +56,8 @@ impl Rule {
     /// Strikes the next request, wherever it comes.
     #[must_use]
     pub fn new(fault: Fault) -> Self {
-        Self { endpoint: None, conn: None, command: None, skip: 0, times: Some(1), fault }
+        let (endpoint, conn, command, text, until) = (None, None, None, None, None);
+        Self { endpoint, conn, command, text, skip: 0, times: Some(1), until, fault }
     }
 
     /// Only requests that begin with these words: `"EXEC"`, `"CLIENT MAINT_NOTIFICATIONS"`.
@@ -75,6 +78,20 @@ impl Rule {
     #[must_use]
     pub fn of(mut self, conn: ServerConn) -> Self {
         self.conn = Some(conn);
+        self
+    }
+
+    /// Only requests of which an argument contains this text.
+    #[must_use]
+    pub fn holding(mut self, text: &str) -> Self {
+        self.text = Some(Bytes::copy_from_slice(text.as_bytes()));
+        self
+    }
+
+    /// Only requests that come before this moment.
+    #[must_use]
+    pub fn until(mut self, end: Instant) -> Self {
+        self.until = Some(end);
         self
     }
 
@@ -99,10 +116,12 @@ impl Rule {
         self
     }
 
-    fn matches(&self, endpoint: EndpointId, conn: ServerConn, request: &Request) -> bool {
-        self.endpoint.is_none_or(|only| only == endpoint)
+    fn matches(&self, now: Instant, endpoint: EndpointId, conn: ServerConn, request: &Request) -> bool {
+        self.until.is_none_or(|end| now < end)
+            && self.endpoint.is_none_or(|only| only == endpoint)
             && self.conn.is_none_or(|only| only == conn)
             && self.command.as_deref().is_none_or(|words| request.is(words))
+            && self.text.as_ref().is_none_or(|text| holds(request, text))
     }
 
     /// Counts a request that matches; whether it is struck.
@@ -138,6 +157,7 @@ impl Rules {
     /// The first fault that strikes an arriving request.
     pub(super) fn on_request(
         &mut self,
+        now: Instant,
         endpoint: EndpointId,
         conn: ServerConn,
         request: &Request,
@@ -145,7 +165,7 @@ impl Rules {
         let fault = self
             .0
             .iter_mut()
-            .filter(|rule| rule.fault.strikes_request() && rule.matches(endpoint, conn, request))
+            .filter(|rule| rule.fault.strikes_request() && rule.matches(now, endpoint, conn, request))
             .find_map(|rule| rule.strike().then(|| rule.fault.clone()))?;
         self.forget_spent();
         Some(fault)
@@ -154,6 +174,7 @@ impl Rules {
     /// The faults that strike the reply to a request.
     pub(super) fn on_reply(
         &mut self,
+        now: Instant,
         endpoint: EndpointId,
         conn: ServerConn,
         request: &Request,
@@ -164,7 +185,7 @@ impl Rules {
         let struck = self
             .0
             .iter_mut()
-            .filter(|rule| !rule.fault.strikes_request() && rule.matches(endpoint, conn, request))
+            .filter(|rule| !rule.fault.strikes_request() && rule.matches(now, endpoint, conn, request))
             .filter_map(|rule| rule.strike().then(|| rule.fault.clone()))
             .collect();
         self.forget_spent();
@@ -174,4 +195,10 @@ impl Rules {
     fn forget_spent(&mut self) {
         self.0.retain(|rule| rule.times != Some(0));
     }
+}
+
+/// Whether an argument contains the text.
+fn holds(request: &Request, text: &[u8]) -> bool {
+    let contains = |word: &Bytes| word.windows(text.len()).any(|part| part == text);
+    request.words().iter().skip(1).any(contains)
 }

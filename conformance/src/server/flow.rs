@@ -1,12 +1,13 @@
 //! The way of bytes through a server: requests in, effects out, closes and timers.
 
+use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use resp3_codec::Frame;
 
-use super::backend::{Backend, Effect, Turn};
+use super::backend::{Backend, Effect, Protocol, Turn};
 use super::config::{EndpointSpec, Hello};
 use super::connection::{Connection, Notifications, OwnAnswer};
 use super::faults::Fault;
@@ -46,6 +47,9 @@ impl<B: Backend> ServerMachine for Server<B> {
         self.next_conn += 1;
         self.ledger.add(now, endpoint, Some(conn), Event::Dialled(listening));
         self.connections.insert(conn, Connection::new(endpoint));
+        if let Some(life) = self.endpoints[endpoint.index()].life(now) {
+            self.timers.insert((now + life, Timer::Close(conn)));
+        }
         self.backend.open(now, conn, endpoint);
         Ok(conn)
     }
@@ -119,6 +123,7 @@ impl<B: Backend> ServerMachine for Server<B> {
                 Some((_, Timer::Retire(id))) => self.on_retired(now, id),
                 Some((_, Timer::CloseMove(id))) => self.on_move_over(now, id),
                 Some((_, Timer::Message(number))) => self.on_message_due(now, number),
+                Some((_, Timer::Close(conn))) => self.close(now, conn, CloseHow::Fin),
                 Some((_, Timer::Listen(_))) | None => {}
             }
         }
@@ -150,7 +155,7 @@ impl<B: Backend> Server<B> {
         let Some(connection) = self.connections.get_mut(&conn) else { return };
         let endpoint = connection.endpoint;
         self.ledger.received(now, endpoint, conn, &request);
-        let own = match self.rules.on_request(endpoint, conn, &request) {
+        let own = match self.rules.on_request(now, endpoint, conn, &request) {
             Some(Fault::CloseUnexecuted(how)) => return self.close(now, conn, how),
             Some(Fault::Refuse(frame)) => Some(OwnAnswer::Frame(frame)),
             _ => own_answer(&self.endpoints[endpoint.index()].spec, &request),
@@ -221,7 +226,7 @@ impl<B: Backend> Server<B> {
         let Some(connection) = self.connections.get(&conn) else { return };
         let mut delay = Duration::ZERO;
         let (mut before, mut instead, mut after, mut close) = (Vec::new(), None, Vec::new(), None);
-        for fault in self.rules.on_reply(connection.endpoint, conn, request) {
+        for fault in self.rules.on_reply(now, connection.endpoint, conn, request) {
             match fault {
                 Fault::Before(bytes) => before.push(bytes),
                 Fault::After(bytes) => after.push(bytes),
@@ -234,9 +239,10 @@ impl<B: Backend> Server<B> {
                 Fault::Refuse(_) | Fault::CloseUnexecuted(_) => {}
             }
         }
+        let frame = self.adorned(now, conn, instead.as_ref().unwrap_or(frame));
         self.write(now, conn, delay, |buf| {
             before.iter().for_each(|bytes| buf.extend_from_slice(bytes));
-            instead.as_ref().unwrap_or(frame).encode(buf);
+            frame.encode(buf);
             after.iter().for_each(|bytes| buf.extend_from_slice(bytes));
         });
         if let Some(how) = close {
@@ -246,7 +252,25 @@ impl<B: Backend> Server<B> {
 
     /// Writes a frame in its place among the replies.
     pub(super) fn write_reply(&mut self, now: Instant, conn: ServerConn, frame: &Frame, delay: Duration) {
+        let frame = self.adorned(now, conn, frame);
         self.write(now, conn, delay, |buf| frame.encode(buf));
+    }
+
+    /// The frame as this endpoint sends it now: with attributes, or as it is.
+    pub(super) fn adorned<'a>(&self, now: Instant, conn: ServerConn, frame: &'a Frame) -> Cow<'a, Frame> {
+        let endpoint =
+            self.connections.get(&conn).map(|connection| &self.endpoints[connection.endpoint.index()]);
+        let adorns = endpoint.is_some_and(|endpoint| endpoint.adorns.lasts(now));
+        if !adorns || self.backend.protocol(conn) == Protocol::Resp2 {
+            return Cow::Borrowed(frame);
+        }
+        let mut frame = frame.clone();
+        if let Frame::Array(elements) | Frame::Push(elements) = &mut frame {
+            if let Some(last) = elements.pop() {
+                elements.push(with_attribute(last));
+            }
+        }
+        Cow::Owned(with_attribute(frame))
     }
 
     /// Writes in its place among the replies, as late as the endpoint is slow.
@@ -316,6 +340,12 @@ impl<B: Backend> Server<B> {
             }
         }
     }
+}
+
+/// The frame behind an attribute.
+fn with_attribute(frame: Frame) -> Frame {
+    let attributes = vec![(Frame::bulk("key-popularity"), Frame::Integer(90))];
+    Frame::Attribute { attributes, value: Box::new(frame) }
 }
 
 /// What the server answers instead of its backend.

@@ -93,6 +93,8 @@ enum Timer {
     CloseMove(u64),
     /// A message that its endpoint was slow to pass on is due.
     Message(u64),
+    /// The life of a connection is over.
+    Close(ServerConn),
     /// An endpoint listens again.
     Listen(EndpointId),
 }

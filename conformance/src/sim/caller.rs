@@ -13,12 +13,16 @@ use hitless_core::guide::Rng;
 use hitless_core::request::{Outcome, Pipeline, Request};
 use resp3_codec::{Command, Frame, cmd};
 
-use super::faults::up_to;
+use super::edges;
+use super::faults::{FaultKind, pick, up_to};
+use super::plan::Plan;
 use super::runtime::Executor;
 use super::trace::{RequestKind, Trace, What};
 
 /// Requests of a burst.
 const BURST: u64 = 6;
+/// The longest that an impatient caller waits.
+const PATIENCE: Duration = Duration::from_millis(400);
 /// A value that fills more than one write.
 const LARGE: usize = 40 * 1024;
 
@@ -36,7 +40,34 @@ pub(super) struct Caller {
     /// It goes on until then.
     pub(super) until: Instant,
     pub(super) think: Duration,
+    pub(super) habits: Habits,
     pub(super) keys: Keys,
+}
+
+/// What callers do that others do not, and what they must be prepared for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Habits {
+    /// They drop their requests when a time of their own is over.
+    are_impatient: bool,
+    /// They ask for keys whose replies kill the link.
+    ask_for_poison: bool,
+    /// They ask for keys whose replies are at the limits.
+    ask_for_edges: bool,
+    /// Nodes may refuse their requests.
+    may_be_refused: bool,
+}
+
+impl Habits {
+    /// Those that a plan asks for.
+    pub(super) fn of(plan: &Plan) -> Self {
+        let refusing = [FaultKind::Demotion, FaultKind::Loading, FaultKind::MasterLost];
+        Self {
+            are_impatient: plan.has(FaultKind::ImpatientCallers),
+            ask_for_poison: plan.has(FaultKind::Poison),
+            ask_for_edges: plan.has(FaultKind::EdgeReplies),
+            may_be_refused: refusing.into_iter().any(|kind| plan.has(kind)),
+        }
+    }
 }
 
 /// What a task knows of its keys.
@@ -95,7 +126,11 @@ impl Caller {
         let asked = self.ask();
         let (number, kind, token) = (asked.number, asked.kind, asked.token.clone());
         let Some(reply) = self.send(asked) else { return };
-        let patience = (self.rng.below(10) == 0).then(|| up_to(&mut self.rng, Duration::from_millis(4)));
+        let patience = if self.habits.are_impatient {
+            Some(Duration::from_millis(20) + up_to(&mut self.rng, PATIENCE))
+        } else {
+            (self.rng.below(10) == 0).then(|| up_to(&mut self.rng, Duration::from_millis(4)))
+        };
         match self.wait(reply, patience).await {
             None => self.give_up(number, kind, token),
             Some(outcome) => self.end(number, kind, token, &outcome),
@@ -151,6 +186,9 @@ impl Caller {
     }
 
     fn ask(&mut self) -> Asked {
+        if let Some(asked) = self.odd() {
+            return asked;
+        }
         let kind = match self.rng.below(10) {
             0..3 => RequestKind::Incr,
             3..5 => RequestKind::Set,
@@ -176,12 +214,26 @@ impl Caller {
             RequestKind::Set => single(set),
             RequestKind::Pipeline => several(Pipeline::new().command(set).command(get).command(incr)),
             RequestKind::Atomic => several(Pipeline::atomic().command(set).command(get).command(incr)),
-            RequestKind::Get | RequestKind::Echo | RequestKind::Probe => single(get),
+            _ => single(get),
         };
         if self.rng.below(32) == 0 {
             request = request.timeout(Duration::from_millis(500 + self.rng.below(500)));
         }
         Asked { number, kind, token: value, request }
+    }
+
+    /// A request for a key whose reply is at a limit or beyond, if this caller asks for such keys and it is time for one.
+    fn odd(&mut self) -> Option<Asked> {
+        let (kind, end) = if self.habits.ask_for_poison && self.rng.below(48) == 0 {
+            (RequestKind::Poison, pick(&mut self.rng, edges::POISONS).0)
+        } else if self.habits.ask_for_edges && self.rng.below(8) == 0 {
+            (RequestKind::Edge, *pick(&mut self.rng, edges::EDGES))
+        } else {
+            return None;
+        };
+        let number = self.numbers.fetch_add(1, Ordering::Relaxed);
+        let key = format!("{}.{end}", token(number));
+        Some(Asked { number, kind, request: single(cmd("GET").arg(&key)), token: key })
     }
 
     fn echo(&self) -> Asked {
@@ -199,8 +251,14 @@ impl Caller {
         let task = self.number;
         match outcome {
             Ok(replies) => {
-                self.keys.check(kind, token, replies);
-                self.trace.note(What::Replied { task, request });
+                let replies: Vec<Frame> = replies.iter().map(plain).collect();
+                if self.habits.may_be_refused && replies.iter().any(is_refusal) {
+                    self.keys.refused(kind, token, &replies);
+                    self.trace.note(What::Refused { task, request });
+                } else {
+                    self.keys.check(kind, token, &replies);
+                    self.trace.note(What::Replied { task, request });
+                }
             }
             Err(error) => {
                 self.trace.note(What::Failed { task, request, error: error.clone() });
@@ -222,7 +280,28 @@ impl Keys {
                 self.unsure += 1;
                 self.unsure_values.push(token);
             }
-            RequestKind::Get | RequestKind::Echo | RequestKind::Probe => {}
+            _ => {}
+        }
+    }
+
+    /// Nothing of what was refused has run; of a pipeline the rest has.
+    fn refused(&mut self, kind: RequestKind, token: String, replies: &[Frame]) {
+        match (kind, replies) {
+            (RequestKind::Pipeline, [ok, value, number]) => {
+                if !is_refusal(ok) {
+                    self.acknowledge(ok, token);
+                }
+                if !is_refusal(value) {
+                    self.known(value);
+                }
+                if !is_refusal(number) {
+                    self.count(number);
+                }
+            }
+            (RequestKind::Atomic, [.., exec]) => {
+                assert!(exec.is_error(), "INV-02: EXEC of a refused batch has the reply {exec:?}");
+            }
+            _ => {}
         }
     }
 
@@ -250,6 +329,10 @@ impl Keys {
                 assert_eq!(value.as_str(), Some(token.as_str()), "INV-02: a batch is atomic");
                 self.acknowledge(ok, token);
                 self.count(number);
+            }
+            (RequestKind::Edge, [frame]) => {
+                let edge = token.split_once('.').map_or("", |(_, edge)| edge);
+                assert_eq!(frame, &edges::reply(edge), "INV-02: the reply to {edge}");
             }
             (kind, replies) => panic!("INV-02: {kind:?} has the replies {replies:?}"),
         }
@@ -280,6 +363,20 @@ impl Keys {
         self.unsure -= number - next;
         self.counted = number;
     }
+}
+
+/// The frame without what the server says about it and its elements.
+fn plain(frame: &Frame) -> Frame {
+    match frame.clone().without_attributes() {
+        Frame::Array(elements) => Frame::Array(elements.iter().map(plain).collect()),
+        frame => frame,
+    }
+}
+
+/// Whether a node says that it serves no such requests now, or a batch was not run for that reason.
+fn is_refusal(frame: &Frame) -> bool {
+    let codes = ["READONLY ", "LOADING ", "MASTERDOWN ", "EXECABORT "];
+    frame.is_error() && frame.as_str().is_some_and(|text| codes.iter().any(|code| text.starts_with(code)))
 }
 
 /// A request of one command.

@@ -85,6 +85,7 @@ const EXPECTED: &[(Group, &[&str])] = &[
             "serving -> closed by the server",
             "serving -> broken",
             "serving -> protocol error",
+            "serving -> says nothing",
             "serving -> silent",
             "serving -> shut down",
             "draining -> drained",
@@ -110,6 +111,7 @@ const EXPECTED: &[(Group, &[&str])] = &[
         &[
             "answered",
             "cancelled",
+            "refused",
             "timed out",
             "no connection",
             "connection lost",
@@ -143,7 +145,8 @@ impl Coverage {
         for (group, names) in EXPECTED {
             counters.extend(names.iter().map(|name| ((*group, (*name).to_owned()), 0)));
         }
-        counters.extend(FaultKind::ALL.iter().map(|kind| ((Group::Fault, format!("{kind:?}")), 0)));
+        let drawn = FaultKind::ALL.iter().filter(|kind| kind.is_drawn());
+        counters.extend(drawn.map(|kind| ((Group::Fault, format!("{kind:?}")), 0)));
         Self(counters)
     }
 
@@ -162,6 +165,8 @@ impl Coverage {
                 What::Maintenance(step) => coverage.count(Group::Maintenance, &variant(step)),
                 What::Replied { .. } => coverage.count(Group::Request, "answered"),
                 What::Cancelled { .. } => coverage.count(Group::Request, "cancelled"),
+                What::Refused { .. } => coverage.count(Group::Request, "refused"),
+                What::Silenced(_) => coverage.count(Group::Connection, "serving -> says nothing"),
                 What::Failed { error, .. } => coverage.count_error(error),
                 _ => {}
             }

@@ -13,6 +13,8 @@ enum Course {
     Lasts,
     /// Once.
     Strikes,
+    /// Until the end of the run: it is not over when all other faults are.
+    Stays,
 }
 
 /// Makes the kinds of fault from a list: what it does, its course, and how much a run must bear for it to be drawn.
@@ -103,9 +105,85 @@ fault_kinds! {
     OptInClosesLink: Lasts, Rough;
     /// HELLO is not known.
     HelloUnknown: Lasts, Rough;
+    /// The process does not run for a time. Networks and servers go on: what arrives meanwhile lies in the sockets.
+    ProcessStops: Strikes, Gentle;
+    /// The clock jumps, and nothing has happened anywhere: all of it was suspended.
+    ClockJumps: Strikes, Rough;
+    /// Connections are closed a few milliseconds after they were accepted: long enough for a handshake.
+    ShortLives: Lasts, Rough;
+    /// A node is demoted, announces nothing and keeps its links: it refuses writes.
+    Demotion: Stays, Rough;
+    /// A node loads its data, and has announced nothing.
+    Loading: Lasts, Rough;
+    /// A node has lost its master, and has announced nothing.
+    MasterLost: Lasts, Rough;
+    /// HELLO is refused, in words of a proxy's own.
+    HelloRefused: Lasts, Rough;
+    /// The link ends at HELLO.
+    HelloClosesLink: Lasts, Rough;
+    /// CLIENT is refused, in words of a proxy's own.
+    ClientRefused: Lasts, Rough;
+    /// The link ends at CLIENT.
+    ClientClosesLink: Lasts, Rough;
+    /// The link ends at CLIENT SETINFO.
+    SetInfoClosesLink: Lasts, Rough;
+    /// Every node stands behind a proxy that knows neither HELLO nor CLIENT, and refuses them or hangs up.
+    PlainProxy: Stays, Rough;
+    /// Attributes stand before what one node or all of them say, and inside.
+    Attributes: Stays, Gentle;
+    /// The name leads to one more address, which refuses dials.
+    AddressRefuses: Stays, Gentle;
+    /// The name leads to one more address, where dials are never answered.
+    AddressSwallows: Stays, Gentle;
+    /// Some requests kill the link that carries them.
+    Poison: Stays, Gentle;
+    /// Some replies are as deep, as long or as large as the limits allow.
+    EdgeReplies: Stays, Gentle;
+    /// Callers drop their requests when a time of their own is over.
+    ImpatientCallers: Stays, Gentle;
 }
 
-use FaultKind::{BlockedWrites, Hiccups, Jitter, Latency, Stall};
+/// What is not drawn: the client cannot bear it yet. Each with what is missing.
+pub(super) const NOT_YET: &[(FaultKind, &str)] = &[
+    (ProcessStops, "timers are served before sockets, and what is overdue is written"),
+    (ClockJumps, "a lookup that ends late begins a dial after the deadline of its move"),
+    (FaultKind::ShortLives, "the back-off between dials is forgotten at each handshake"),
+    (FaultKind::Demotion, "READONLY outside of a window does not lead to a fresh lookup"),
+    (FaultKind::HelloRefused, "only words of Redis are known for a refused HELLO"),
+    (FaultKind::PlainProxy, "a link that dies at HELLO or CLIENT is not dialled again with less"),
+    (FaultKind::Attributes, "attributes hide what stands behind them"),
+    (FaultKind::AddressRefuses, "an attempt dials one of a name's addresses, and not the next one"),
+    (FaultKind::AddressSwallows, "an attempt dials one of a name's addresses, and not the next one"),
+    (
+        FaultKind::ImpatientCallers,
+        "a link that owes a reply and is silent is not noticed where nobody waits for long",
+    ),
+    (FaultKind::Poison, "reads are replayed without end, and in company"),
+];
+
+/// What users of other clients have met. Drawn apart from the other faults, one or two in a run.
+const UNKIND: &[FaultKind] = &[
+    ProcessStops,
+    ClockJumps,
+    FaultKind::ShortLives,
+    FaultKind::Demotion,
+    FaultKind::Loading,
+    FaultKind::MasterLost,
+    FaultKind::HelloRefused,
+    FaultKind::HelloClosesLink,
+    FaultKind::ClientRefused,
+    FaultKind::ClientClosesLink,
+    FaultKind::SetInfoClosesLink,
+    FaultKind::PlainProxy,
+    FaultKind::Attributes,
+    FaultKind::AddressRefuses,
+    FaultKind::AddressSwallows,
+    FaultKind::Poison,
+    FaultKind::EdgeReplies,
+    FaultKind::ImpatientCallers,
+];
+
+use FaultKind::{BlockedWrites, ClockJumps, Hiccups, Jitter, Latency, ProcessStops, Stall};
 
 impl FaultKind {
     /// Whether it lasts for a time, rather than strikes once.
@@ -113,11 +191,24 @@ impl FaultKind {
         self.course() == Course::Lasts
     }
 
+    /// Whether it is there to the end of the run.
+    pub(super) fn stays(self) -> bool {
+        self.course() == Course::Stays
+    }
+
+    /// Whether plans have it.
+    pub(super) fn is_drawn(self) -> bool {
+        NOT_YET.iter().all(|(kind, _)| *kind != self)
+    }
+
     /// Those that a run in this weather may meet: in gentle weather, what leaves the premise of INV-03 intact when it is
     /// short.
     fn of(weather: Weather) -> Vec<Self> {
-        let fits = |kind: &Self| weather == Weather::Rough || kind.weather() == Weather::Gentle;
-        Self::ALL.iter().copied().filter(fits).collect()
+        Self::ALL.iter().copied().filter(|kind| !UNKIND.contains(kind) && kind.fits(weather)).collect()
+    }
+
+    fn fits(self, weather: Weather) -> bool {
+        weather == Weather::Rough || self.weather() == Weather::Gentle
     }
 }
 
@@ -149,12 +240,25 @@ impl Fault {
     /// Draws a fault that may strike at one of `endpoints`.
     pub(super) fn draw(rng: &mut Rng, weather: Weather, endpoints: &[EndpointId]) -> Self {
         let kind = *pick(rng, &FaultKind::of(weather));
+        Self::of_kind(kind, rng, weather, endpoints)
+    }
+
+    /// Draws one of those that users of other clients have met.
+    pub(super) fn draw_unkind(rng: &mut Rng, weather: Weather, endpoints: &[EndpointId]) -> Self {
+        let kinds = UNKIND.iter().copied().filter(|kind| kind.is_drawn() && kind.fits(weather));
+        let kind = *pick(rng, &kinds.collect::<Vec<_>>());
+        Self::of_kind(kind, rng, weather, endpoints)
+    }
+
+    fn of_kind(kind: FaultKind, rng: &mut Rng, weather: Weather, endpoints: &[EndpointId]) -> Self {
         let endpoint = (rng.below(3) > 0).then(|| *pick(rng, endpoints));
         let (longest, latest) = match (weather, kind) {
             (Weather::Gentle, BlockedWrites) => (GENTLE_PAUSE, Duration::ZERO),
             (Weather::Gentle, Stall) => (Duration::ZERO, GENTLE_PAUSE),
+            (Weather::Gentle, ProcessStops) => (Duration::ZERO, Duration::from_millis(900)),
             (Weather::Gentle, _) => (Duration::from_secs(3), Duration::from_millis(20)),
-            (Weather::Rough, Stall) => (Duration::ZERO, Duration::from_secs(3)),
+            (Weather::Rough, Stall | ProcessStops) => (Duration::ZERO, Duration::from_secs(3)),
+            (Weather::Rough, ClockJumps) => (Duration::ZERO, Duration::from_secs(20)),
             (Weather::Rough, Latency | Jitter | Hiccups) => {
                 (Duration::from_secs(4), Duration::from_millis(250))
             }

@@ -10,7 +10,8 @@ use hitless_core::event::Event;
 use hitless_core::ids::ConnId;
 
 use super::caller::Keys;
-use super::faults::{GENTLE_PAUSE, Weather};
+use super::edges;
+use super::faults::{FaultKind, GENTLE_PAUSE, Weather};
 use super::plan::Plan;
 use super::trace::{RequestKind, What};
 use crate::laws::Record;
@@ -39,10 +40,16 @@ pub(super) fn check(evidence: &Evidence<'_>) {
             _ => None,
         })
         .collect();
-    Record { config: evidence.config, events: &events, slack: SLACK }.check();
+    let slack = SLACK + stopped(evidence.entries);
+    Record { config: evidence.config, events: &events, slack }.check();
     let requests = requests(evidence.entries);
     each_ends_once(&requests);
     at_most_once(evidence, &requests);
+    if FaultKind::Poison.is_drawn() {
+        replays_are_few(evidence, &requests);
+    }
+    dials_are_few(evidence);
+    silent_links_are_left(evidence);
     nothing_goes_astray(evidence, &requests);
     if evidence.plan.weather == Weather::Gentle {
         nobody_notices(evidence, &requests);
@@ -63,8 +70,11 @@ struct Asked {
 enum Fate {
     Pending,
     Answered(Instant),
-    NotSent,
-    Unknown,
+    Refused,
+    /// Failed then, without having been sent.
+    NotSent(Instant),
+    /// Failed then, and may have run.
+    Unknown(Instant),
     Cancelled,
 }
 
@@ -78,12 +88,13 @@ fn requests(entries: &[(Instant, What)]) -> BTreeMap<u64, Asked> {
                 requests.insert(*request, asked);
                 continue;
             }
-            What::NotAccepted { request, .. } => (request, Fate::NotSent),
+            What::NotAccepted { request, .. } => (request, Fate::NotSent(*at)),
+            What::Refused { request, .. } => (request, Fate::Refused),
             What::Replied { request, .. } => (request, Fate::Answered(*at)),
             What::Cancelled { request, .. } => (request, Fate::Cancelled),
             What::Failed { request, error, .. } => match error.delivery() {
-                Delivery::NotSent => (request, Fate::NotSent),
-                Delivery::Unknown => (request, Fate::Unknown),
+                Delivery::NotSent => (request, Fate::NotSent(*at)),
+                Delivery::Unknown => (request, Fate::Unknown(*at)),
             },
             _ => continue,
         };
@@ -119,8 +130,10 @@ fn at_most_once(evidence: &Evidence<'_>, requests: &BTreeMap<u64, Asked>) {
         let ran = sets.get(number).copied().unwrap_or(0);
         let possible = match asked.fate {
             Fate::Answered(_) => 1..=1,
-            Fate::NotSent => 0..=0,
-            Fate::Pending | Fate::Unknown | Fate::Cancelled => 0..=1,
+            Fate::NotSent(_) => 0..=0,
+            // Of a pipeline it may have been another part.
+            Fate::Refused if asked.kind != RequestKind::Pipeline => 0..=0,
+            Fate::Refused | Fate::Pending | Fate::Unknown(_) | Fate::Cancelled => 0..=1,
         };
         assert!(
             possible.contains(&ran),
@@ -184,9 +197,15 @@ fn service(entries: &[(Instant, What)]) -> BTreeMap<Peer, Vec<Spell>> {
 }
 
 /// Nothing fails, and nobody waits longer than the network makes everybody wait. INV-03
+///
+/// Where the process was stopped, what was not yet written may be overdue afterwards. Beside a request that kills the link
+/// that carries it fails what had been written to that link when it came for the first time, and nothing else: RULE-165
 fn nobody_notices(evidence: &Evidence<'_>, requests: &BTreeMap<u64, Asked>) {
     // A few round trips of the slowest ways there are, and a pause or two in between.
-    let longest = Duration::from_millis(400) + 4 * GENTLE_PAUSE;
+    let poisoned = first_poisonings(evidence, requests);
+    let redial = if poisoned.is_empty() { Duration::ZERO } else { Duration::from_secs(1) };
+    let stopped = stopped(evidence.entries);
+    let longest = Duration::from_millis(400) + 4 * GENTLE_PAUSE + stopped + redial;
     for (number, asked) in requests {
         let (kind, fate) = (asked.kind, asked.fate);
         match fate {
@@ -195,16 +214,134 @@ fn nobody_notices(evidence: &Evidence<'_>, requests: &BTreeMap<u64, Asked>) {
                 assert!(took <= longest, "INV-03: request {number} ({kind:?}) took {took:?}");
             }
             Fate::Cancelled => {}
-            Fate::Pending | Fate::NotSent | Fate::Unknown => {
+            Fate::NotSent(_) if !stopped.is_zero() => {}
+            Fate::Unknown(_) | Fate::NotSent(_) if kind == RequestKind::Poison => {}
+            Fate::Unknown(at) if !poisoned.is_empty() => {
+                let beside = |came: &Instant| asked.sent_at <= *came + GENTLE_PAUSE && *came <= at;
+                assert!(
+                    poisoned.iter().any(beside),
+                    "RULE-165: request {number} ({kind:?}) failed: {fate:?}"
+                );
+            }
+            Fate::Pending | Fate::Refused | Fate::NotSent(_) | Fate::Unknown(_) => {
                 panic!("INV-03: request {number} ({kind:?}) failed: {fate:?}");
             }
         }
+    }
+    if !poisoned.is_empty() {
+        return;
     }
     let stayed = evidence.entries.iter().find_map(|(_, what)| match what {
         What::Event(event @ Event::MoveFinished { stayed: 1.., .. }) => Some(event),
         _ => None,
     });
     assert!(stayed.is_none(), "INV-03: connections were left behind: {stayed:?}");
+}
+
+/// When each request that kills its link arrived for the first time.
+fn first_poisonings(evidence: &Evidence<'_>, requests: &BTreeMap<u64, Asked>) -> Vec<Instant> {
+    let mut first: BTreeMap<u64, Instant> = BTreeMap::new();
+    for entry in evidence.ledger.entries() {
+        let ServerEvent::Received(request) = &entry.event else { continue };
+        let poison =
+            |number: &u64| requests.get(number).is_some_and(|asked| asked.kind == RequestKind::Poison);
+        if let Some(number) = number_of(request).filter(poison) {
+            first.entry(number).or_insert(entry.at);
+        }
+    }
+    first.into_values().collect()
+}
+
+/// How long the process was kept from running, altogether.
+fn stopped(entries: &[(Instant, What)]) -> Duration {
+    let stops = entries.iter().filter_map(|(_, what)| match what {
+        What::Fault(fault) if matches!(fault.kind, FaultKind::ProcessStops | FaultKind::ClockJumps) => {
+            Some(fault.delay)
+        }
+        _ => None,
+    });
+    stops.sum()
+}
+
+/// A request that only reads runs three times at most, and one whose reply cannot be read once. Others: INV-05. RULE-162
+fn replays_are_few(evidence: &Evidence<'_>, requests: &BTreeMap<u64, Asked>) {
+    let mut arrivals: BTreeMap<u64, usize> = BTreeMap::new();
+    let mut runs: BTreeMap<u64, usize> = BTreeMap::new();
+    for entry in evidence.ledger.entries() {
+        let (request, counts) = match &entry.event {
+            ServerEvent::Received(request) => (request, &mut arrivals),
+            ServerEvent::Executed { request, .. } => (request, &mut runs),
+            _ => continue,
+        };
+        if let Some(number) = number_of(request).filter(|_| request.is("GET") || request.is("ECHO")) {
+            *counts.entry(number).or_default() += 1;
+            let poison = edges::POISONS
+                .iter()
+                .find(|(end, _)| request.key().is_some_and(|key| key.ends_with(end.as_bytes())));
+            let most = poison.map_or(3, |(_, most)| *most);
+            let arrived = arrivals.get(&number).copied().unwrap_or(0);
+            let ran = runs.get(&number).copied().unwrap_or(0);
+            let kind = requests.get(&number).map(|asked| asked.kind);
+            assert!(ran <= most, "RULE-162: request {number} ({kind:?}) ran {ran} times: {request:?}");
+            // What kills its link is never refused and asked again.
+            assert!(
+                poison.is_none() || arrived <= most,
+                "RULE-162: request {number} ({kind:?}) came {arrived} times: {request:?}"
+            );
+        }
+    }
+}
+
+/// Whatever a server does, an address is not dialled more often than so: RULE-161
+fn dials_are_few(evidence: &Evidence<'_>) {
+    const SPAN: Duration = Duration::from_secs(10);
+    /// For each slot in ten seconds.
+    const MOST: usize = 20;
+    let most = MOST * evidence.config.pool_size() as usize;
+    let mut dials: BTreeMap<Peer, Vec<Instant>> = BTreeMap::new();
+    for (at, what) in evidence.entries {
+        if let What::Dialled(_, target) = what {
+            dials.entry(target.address.clone()).or_default().push(*at);
+        }
+    }
+    for (peer, dials) in dials {
+        let crowded = dials.iter().zip(dials.iter().skip(most)).find(|(first, last)| **last < **first + SPAN);
+        assert!(crowded.is_none(), "RULE-161: {peer} was dialled more than {most} times in {SPAN:?}");
+    }
+}
+
+/// A link on which nothing comes back is left: three timeouts after something was written to it another one is dialled, and
+/// when there is one, nothing is written to it any more. RULE-164
+fn silent_links_are_left(evidence: &Evidence<'_>) {
+    let timeout = evidence.config.command_timeout().unwrap_or(Duration::from_secs(10));
+    let timeout = timeout.max(evidence.config.maintenance().relaxed_timeout());
+    let slack = SLACK + stopped(evidence.entries);
+    for (entry, (_, what)) in evidence.entries.iter().enumerate() {
+        let What::Silenced(socket) = what else { continue };
+        let rest = evidence.entries[entry..].iter();
+        let (mut known_at, mut dialled, mut replaced_at) = (None::<Instant>, false, None::<Instant>);
+        for (at, what) in rest.take_while(|(_, what)| !matches!(what, What::Calm)) {
+            match what {
+                What::Wrote(to, _) if to == socket => {
+                    let known_at = *known_at.get_or_insert(*at + 3 * timeout);
+                    let may_stay = *at <= known_at + slack || dialled;
+                    assert!(
+                        may_stay,
+                        "RULE-164: {socket:?} has been silent for long, and nothing is dialled"
+                    );
+                    let is_left = replaced_at.is_none_or(|replaced_at| *at <= replaced_at + slack);
+                    assert!(is_left, "RULE-164: {socket:?} has been silent for long, and is written to");
+                }
+                What::Dialled(..) => dialled |= known_at.is_some(),
+                What::Event(Event::ConnectionReady { .. })
+                    if known_at.is_some_and(|known_at| known_at < *at) =>
+                {
+                    replaced_at.get_or_insert(*at);
+                }
+                _ => {}
+            }
+        }
+    }
 }
 
 /// The number of the request of the load that this is a part of, if it tells.

@@ -14,6 +14,7 @@
 //! | `runtime` | tasks, timers and the clock |
 //! | `network` | resolver, connector and streams in front of the sans-IO [`Server`](crate::server::Server) |
 //! | `faults`, `plan` | what a seed is drawn into |
+//! | `edges` | replies at the limits and beyond, and the words of refusals |
 //! | `opinions` | a hook and a policy that have a say in what notifications do |
 //! | `caller` | tasks that send requests, and know what each reply must be |
 //! | `scenario` | the course of a run |
@@ -24,6 +25,7 @@
 
 mod caller;
 mod coverage;
+mod edges;
 mod faults;
 mod fixture;
 mod laws;

@@ -54,6 +54,12 @@ pub(super) struct State {
     pub(super) lookups: BTreeMap<String, usize>,
     /// Faults that last.
     active: Vec<Fault>,
+    /// Faults that are there to the end.
+    lasting: Vec<Fault>,
+    /// The socket that has just been silenced, to be noted.
+    silenced: Option<SocketId>,
+    /// An address of the name where nobody is.
+    dead_address: Option<IpAddr>,
     /// When everything that is held up will be let go.
     calm_at: Option<Instant>,
     /// The last move, for what repeats it.
@@ -73,6 +79,8 @@ pub(super) struct State {
 #[derive(Debug)]
 struct Link {
     endpoint: Option<EndpointId>,
+    /// Whether the dial is lost on its way.
+    swallowed: bool,
     server: Option<ServerConn>,
     /// The answer to the dial, until it is fetched.
     answer: Option<Result<(), io::ErrorKind>>,
@@ -104,6 +112,9 @@ impl Network {
             former_names: BTreeMap::new(),
             lookups: BTreeMap::new(),
             active: Vec::new(),
+            lasting: Vec::new(),
+            silenced: None,
+            dead_address: None,
             calm_at: None,
             last_move: None,
             rng: Rng::new(seed),
@@ -227,7 +238,7 @@ impl State {
 
     /// A dial reaches the endpoint.
     fn arrive(&mut self, now: Instant, socket: SocketId, reported: bool) {
-        let Some(link) = self.links.get(&socket) else { return };
+        let Some(link) = self.links.get(&socket).filter(|link| !link.swallowed) else { return };
         let Some(endpoint) = link.endpoint else {
             return self.answer(now, socket, Some(io::ErrorKind::ConnectionRefused));
         };

@@ -7,6 +7,7 @@ use hitless_core::endpoint::{Endpoint, Host};
 use hitless_core::endpoint_type::EndpointPreference;
 use hitless_core::guide::Rng;
 
+use super::edges;
 use super::faults::{Fault, FaultKind, Weather, pick, up_to};
 use super::opinions;
 use crate::server::{
@@ -33,6 +34,8 @@ pub(super) struct Plan {
     /// From when on nothing happens any more.
     pub(super) calm_at: Duration,
     pub(super) ending: Ending,
+    /// What is there from the first dial to the end.
+    pub(super) from_the_first: Vec<Fault>,
     /// What hooks and the policy on targets say is drawn from this; without it there are none.
     pub(super) opinions: Option<u64>,
     pub(super) settings: ConfigBuilder,
@@ -119,11 +122,20 @@ impl Plan {
         let pool_size = 3 + rng.below(4) as u32;
         let opinions = (weather == Weather::Rough && rng.below(3) == 0).then(|| rng.next_u64());
         let settings = settings(rng, &server, endpoints[0], by_name, opinions).pool_size(pool_size);
-        let mut drawing = Drawing { weather, by_name, endpoints, steps: Vec::new(), calm_at: Duration::ZERO };
+        let mut drawing = Drawing {
+            weather,
+            by_name,
+            endpoints,
+            steps: Vec::new(),
+            from_the_first: Vec::new(),
+            calm_at: Duration::ZERO,
+        };
         drawing.moves(rng);
         drawing.notices(rng);
         drawing.faults(rng);
-        let Drawing { mut steps, calm_at, .. } = drawing;
+        // By another seed, so that the rest of the plan does not change with it.
+        drawing.unkindness(&mut Rng::new(seed ^ 0x0bad_0bad_0bad_0bad));
+        let Drawing { mut steps, calm_at, from_the_first, .. } = drawing;
         steps.sort_by_key(|(at, _)| *at);
         let ending = match rng.below(6) {
             0 => Ending::Dropped,
@@ -132,7 +144,31 @@ impl Plan {
         };
         let tasks = 4 + rng.below(7) as usize;
         let requests = 200 + rng.below(120) as usize;
-        (Self { weather, pool_size, tasks, requests, steps, calm_at, ending, opinions, settings }, server)
+        let mut plan = Self {
+            weather,
+            pool_size,
+            tasks,
+            requests,
+            steps,
+            calm_at,
+            ending,
+            from_the_first,
+            opinions,
+            settings,
+        };
+        if plan.has(FaultKind::EdgeReplies) {
+            plan.settings = plan.settings.reply_limits(edges::limits());
+        }
+        (plan, server)
+    }
+
+    /// Whether such a fault is part of it.
+    pub(super) fn has(&self, kind: FaultKind) -> bool {
+        let steps = self.steps.iter().filter_map(|(_, step)| match step {
+            Step::Begin(fault) => Some(fault),
+            Step::End(_) | Step::Maintain(_) => None,
+        });
+        self.from_the_first.iter().chain(steps).any(|fault| fault.kind == kind)
     }
 }
 
@@ -198,6 +234,7 @@ struct Drawing {
     by_name: bool,
     endpoints: Vec<EndpointId>,
     steps: Vec<(Duration, Step)>,
+    from_the_first: Vec<Fault>,
     calm_at: Duration,
 }
 
@@ -360,10 +397,7 @@ impl Drawing {
 
     fn faults(&mut self, rng: &mut Rng) {
         if self.weather == Weather::Rough && rng.below(8) == 0 {
-            // Early, so that requests time out one after the other on a link that says nothing any more.
-            let kind = FaultKind::Freeze;
-            let silent = Fault { kind, endpoint: None, lasts: Duration::ZERO, delay: Duration::ZERO };
-            self.fault(up_to(rng, SECOND), silent);
+            self.fall_silent(rng);
         }
         for _ in 0..3 + rng.below(7) {
             let fault = Fault::draw(rng, self.weather, &self.endpoints);
@@ -374,6 +408,58 @@ impl Drawing {
             };
             self.fault(at, fault);
         }
+    }
+
+    /// What users of other clients have met: two kinds in rough weather, one or none in gentle weather.
+    fn unkindness(&mut self, rng: &mut Rng) {
+        let most = if self.weather == Weather::Rough { 2 } else { rng.below(2) };
+        for _ in 0..most {
+            let mut fault = Fault::draw_unkind(rng, self.weather, &self.endpoints);
+            let at = up_to(rng, self.calm_at);
+            match fault.kind {
+                // They take a level of depth.
+                FaultKind::Attributes if self.is_drawn(FaultKind::EdgeReplies) => {}
+                FaultKind::EdgeReplies if self.is_drawn(FaultKind::Attributes) => {}
+                // Without a name there is one address, and no other place to go to than home.
+                FaultKind::AddressRefuses | FaultKind::AddressSwallows if !self.by_name => {}
+                FaultKind::Demotion => {
+                    let first = usize::from(!self.by_name);
+                    fault.endpoint = Some(*pick(rng, &self.endpoints[first..]));
+                    self.fault(at, fault);
+                }
+                FaultKind::ProcessStops => self.stop_now_and_then(rng, fault),
+                kind if kind.stays() => {
+                    if kind == FaultKind::ImpatientCallers && self.weather == Weather::Rough {
+                        self.fall_silent(rng);
+                    }
+                    self.from_the_first.push(fault);
+                }
+                _ => self.fault(at, fault),
+            }
+        }
+    }
+
+    /// Early, so that requests time out one after the other on a link that says nothing any more.
+    fn fall_silent(&mut self, rng: &mut Rng) {
+        let kind = FaultKind::Freeze;
+        let silent = Fault { kind, endpoint: None, lasts: Duration::ZERO, delay: Duration::ZERO };
+        self.fault(up_to(rng, SECOND), silent);
+    }
+
+    /// The process stops a few times, each time while replies are on their way for long enough to be met.
+    fn stop_now_and_then(&mut self, rng: &mut Rng, stop: Fault) {
+        for _ in 0..3 {
+            let at = SECOND + up_to(rng, self.calm_at);
+            let (kind, delay) = (FaultKind::Latency, Duration::from_millis(20));
+            self.fault(at - SECOND / 5, Fault { kind, endpoint: None, lasts: SECOND / 4, delay });
+            self.fault(at, Fault { delay: up_to(rng, 2 * stop.delay), ..stop });
+        }
+    }
+
+    fn is_drawn(&self, kind: FaultKind) -> bool {
+        let in_steps =
+            |(_, step): &(Duration, Step)| matches!(step, Step::Begin(fault) if fault.kind == kind);
+        self.from_the_first.iter().any(|fault| fault.kind == kind) || self.steps.iter().any(in_steps)
     }
 
     /// When one of the moves begins.

@@ -12,7 +12,7 @@ use hitless_core::driver::{Builder, Client, Reply, Runtime as _};
 use hitless_core::guide::Rng;
 use resp3_codec::cmd;
 
-use super::caller::{Caller, Keys, single, token};
+use super::caller::{Caller, Habits, Keys, single, token};
 use super::laws::{self, Evidence};
 use super::lock;
 use super::network::Network;
@@ -35,6 +35,7 @@ pub(super) struct Scenario {
     plan: Plan,
     sim: Simulation,
     rng: Rng,
+    habits: Habits,
     numbers: Arc<AtomicU64>,
 }
 
@@ -47,7 +48,8 @@ impl Scenario {
         let trace = Trace::new(&executor);
         let network = Network::new(&executor, &trace, server, rng.next_u64());
         let sim = Simulation::new(executor, network, trace);
-        Self { plan, sim, rng, numbers: Arc::default() }
+        let habits = Habits::of(&plan);
+        Self { plan, sim, rng, habits, numbers: Arc::default() }
     }
 
     pub(super) fn trace(&self) -> Trace {
@@ -61,6 +63,7 @@ impl Scenario {
     pub(super) fn run(mut self) {
         let client = self.open();
         let keys = self.chaos(&client);
+        self.write(&client);
         self.probe(&client);
         self.end(client);
         self.leave_nothing();
@@ -69,6 +72,9 @@ impl Scenario {
 
     fn open(&mut self) -> Client<Executor> {
         self.sim.network.name_everything();
+        for fault in &self.plan.from_the_first {
+            self.sim.network.begin(*fault);
+        }
         let (executor, network) = (self.sim.executor.clone(), self.sim.network.clone());
         let opinions = self.plan.opinions.map(|seed| {
             let nodes = network.with_server(|server, _| nodes(server));
@@ -110,6 +116,7 @@ impl Scenario {
 
     fn start_caller(&mut self, client: &Client<Executor>, number: usize, until: Instant) -> Slot<Keys> {
         let quota = self.plan.requests / self.plan.tasks + 1;
+        let habits = self.habits;
         let think = self.plan.calm_at / u32::try_from(quota).unwrap_or(1);
         let caller = Caller {
             executor: self.sim.executor.clone(),
@@ -121,9 +128,24 @@ impl Scenario {
             quota,
             until,
             think,
+            habits,
             keys: Keys::of(number),
         };
         self.sim.start(caller.run())
+    }
+
+    /// The pool comes to take writes again: nobody stays with a node that refuses them. RULE-163
+    fn write(&mut self, client: &Client<Executor>) {
+        let (executor, client) = (self.sim.executor.clone(), client.clone());
+        let in_a_row = 2 * self.plan.pool_size;
+        self.sim.block_on("every connection takes writes", RECOVERY, async move {
+            let mut taken = 0;
+            while taken < in_a_row {
+                let reply = client.call(cmd("INCR").arg("writes")).await;
+                taken = if reply.is_ok_and(|reply| !reply.is_error()) { taken + 1 } else { 0 };
+                executor.sleep(Duration::from_millis(50)).await;
+            }
+        });
     }
 
     /// Every connection answers: the pool takes turns.

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use hitless_core::driver::{Events, Pushes, Runtime as _};
 
+use super::faults::FaultKind;
 use super::lock;
 use super::network::Network;
 use super::plan::Step;
@@ -137,7 +138,14 @@ impl Simulation {
         let now = self.executor.now();
         while let Some((_, step)) = self.agenda.pop_if(|(at, _)| *at <= now) {
             match step {
-                Step::Begin(fault) => self.network.begin(fault),
+                Step::Begin(fault) => {
+                    self.network.begin(fault);
+                    match fault.kind {
+                        FaultKind::ProcessStops => self.stop(now + fault.delay),
+                        FaultKind::ClockJumps => self.executor.advance_to(now + fault.delay),
+                        _ => {}
+                    }
+                }
                 Step::End(fault) => self.network.end(fault),
                 Step::Maintain(step) => self.network.maintain(&step),
             }
@@ -146,5 +154,18 @@ impl Simulation {
             self.agenda.clear();
             self.network.calm();
         }
+    }
+
+    /// No task runs and no timer rings before `until`; the network and the server go on.
+    fn stop(&mut self, until: Instant) {
+        loop {
+            let next = self.agenda.last().map(|(at, _)| *at).into_iter().chain(self.calm_at);
+            let next = next.chain(self.network.poll_timeout()).min();
+            let Some(next) = next.filter(|next| *next <= until) else { break };
+            self.executor.advance_to(next);
+            self.keep_agenda();
+            self.network.handle_timeout();
+        }
+        self.executor.advance_to(until);
     }
 }

@@ -42,7 +42,9 @@ pub(super) enum What {
     Fault(Fault),
     /// A fault that lasts is over.
     Healed(Fault),
-    /// No fault from now on.
+    /// What the server says on this socket is on its way until all faults are over.
+    Silenced(SocketId),
+    /// No fault from now on, but those that stay.
     Calm,
     /// A task sent a request; the number is in the request as a word, if it has room for one.
     Sent { task: usize, request: u64, kind: RequestKind },
@@ -50,6 +52,8 @@ pub(super) enum What {
     NotAccepted { task: usize, request: u64 },
     /// A request was answered as it must be.
     Replied { task: usize, request: u64 },
+    /// A request was answered by a node that serves no such requests now: -READONLY, -LOADING, -MASTERDOWN.
+    Refused { task: usize, request: u64 },
     /// A request failed.
     Failed { task: usize, request: u64, error: RequestError },
     /// A task gave up on a request.
@@ -78,6 +82,10 @@ pub(super) enum RequestKind {
     Pipeline,
     Atomic,
     Probe,
+    /// One that kills the link that carries it.
+    Poison,
+    /// One whose reply is at a limit.
+    Edge,
 }
 
 /// The trace of a run; a clone is another handle to the same.

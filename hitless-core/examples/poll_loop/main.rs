@@ -6,7 +6,7 @@
 //!
 //! Counts for so many seconds, prints what the client has to say meanwhile, and shuts down. `event_loop.rs` is all that it
 //! takes to embed the client; to see it move, point it at the test server
-//! (`cargo run -p hitless-conformance --example server`) and type `moving 0 1 10` there.
+//! (`cargo xtask server`) and type `moving 0 1 10` there.
 
 mod event_loop;
 

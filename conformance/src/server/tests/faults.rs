@@ -154,3 +154,49 @@ fn dials_are_refused_or_left_unanswered_for_a_time() {
     let dials: Vec<_> = lab.server.ledger().dials(lab.a).map(|(_, listening)| listening).collect();
     assert_eq!(dials, [Listening::Refusing, Listening::Accepting]);
 }
+
+#[test]
+fn a_rule_strikes_what_holds_its_text_until_its_time_is_over() {
+    let mut lab = Lab::new();
+    let rule = Rule::new(Fault::Refuse(Frame::error("ERR no"))).on("GET").holding(".bad");
+    lab.server.add_rule(rule.always().until(lab.now + SECOND));
+    let conn = lab.dial(lab.a);
+    assert_eq!(lab.ask(conn, "GET x.bad.1"), "-ERR no\r\n");
+    assert_eq!(lab.ask(conn, "GET x.good"), "$-1\r\n");
+    lab.now += SECOND;
+    assert_eq!(lab.ask(conn, "GET x.bad.1"), "$-1\r\n");
+}
+
+#[test]
+fn connections_end_when_their_time_is_over() {
+    let mut lab = Lab::new();
+    let older = lab.dial(lab.a);
+    lab.server.close_after(lab.a, SECOND, None);
+    let conn = lab.dial(lab.a);
+    assert!(lab.ask(conn, "HELLO 3").starts_with('%'), "the handshake is answered");
+    lab.now += SECOND;
+    lab.server.handle_timeout(lab.now);
+    assert_eq!(lab.closes(), [(conn, CloseHow::Fin)]);
+    lab.server.restore(lab.a);
+    lab.dial(lab.a);
+    lab.now += SECOND;
+    lab.server.handle_timeout(lab.now);
+    assert!(lab.closes().is_empty());
+    assert_eq!(lab.ask(older, "PING"), "+PONG\r\n");
+}
+
+#[test]
+fn attributes_stand_before_replies_and_pushes_and_inside_of_them() {
+    let mut lab = Lab::new();
+    let conn = lab.dial(lab.a);
+    lab.server.add_attributes(lab.a, None);
+    let attribute = "|1\r\n$14\r\nkey-popularity\r\n:90\r\n";
+    assert_eq!(lab.ask(conn, "PING"), "+PONG\r\n", "RESP2 has none");
+    assert!(lab.ask(conn, "HELLO 3").starts_with(&format!("{attribute}%7\r\n")));
+    lab.ask(conn, "CLIENT MAINT_NOTIFICATIONS ON");
+    lab.server.migrated(lab.now, Notice::default().with_seq(3));
+    let shards = "$5\r\n[\"1\"]\r\n";
+    assert_eq!(lab.read(conn), format!("{attribute}>3\r\n$8\r\nMIGRATED\r\n:3\r\n{attribute}{shards}"));
+    lab.server.restore(lab.a);
+    assert_eq!(lab.ask(conn, "PING"), "+PONG\r\n");
+}

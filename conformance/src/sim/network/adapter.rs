@@ -11,11 +11,16 @@ use bytes::BytesMut;
 use hitless_core::driver::{Connector, Resolver, Runtime as _, Stream};
 use hitless_core::endpoint::{Peer, Target};
 
+use super::super::plan::NAME;
 use super::{FaultKind, Link, Network, Parcel, SEND_BUFFER, SocketId, State, What, up_to};
 use crate::server::ServerMachine as _;
 
 /// An address where nobody is any more.
 const GONE: [u8; 4] = [10, 99, 0, 2];
+/// An address of the name that refuses dials.
+pub(super) const REFUSES: [u8; 4] = [10, 99, 0, 3];
+/// An address of the name that swallows dials.
+pub(super) const SWALLOWS: [u8; 4] = [10, 99, 0, 4];
 
 impl Resolver for Network {
     async fn resolve(&self, host: &str) -> io::Result<Vec<IpAddr>> {
@@ -34,7 +39,7 @@ impl Resolver for Network {
 
 impl State {
     /// What a name leads to, under the faults of the moment.
-    fn look_up(&self, host: &str) -> io::Result<Vec<IpAddr>> {
+    fn look_up(&mut self, host: &str) -> io::Result<Vec<IpAddr>> {
         let is_active = |kind| self.is_active(kind, None);
         if is_active(FaultKind::FailedLookups) {
             return Err(io::ErrorKind::TimedOut.into());
@@ -48,6 +53,10 @@ impl State {
         if is_active(FaultKind::CrowdedLookups) {
             let others = self.server.endpoints().into_iter().map(|id| self.server.address(id).ip());
             addresses.extend(others.chain([GONE.into()]));
+        }
+        if let Some(dead) = self.dead_address.filter(|_| host == NAME) {
+            let at = self.rng.below(addresses.len() as u64 + 1);
+            addresses.insert(usize::try_from(at).unwrap_or(0), dead);
         }
         Ok(addresses)
     }
@@ -74,7 +83,9 @@ impl Network {
         let endpoint = state.endpoint_at(&target.address);
         let by_chance = state.rng.below(2) == 0;
         let keeps_writes = state.stream_faults.keeps_writes().unwrap_or(by_chance);
-        state.links.insert(id, Link::new(now, endpoint, keeps_writes));
+        let mut link = Link::new(now, endpoint, keeps_writes);
+        link.swallowed = target.address.ip() == Some(SWALLOWS.into());
+        state.links.insert(id, link);
         let at = now + state.hop(id);
         state.post(at, Parcel::Dial { socket: id, reported: false });
         drop(state);
@@ -257,6 +268,7 @@ impl Link {
     fn new(now: Instant, endpoint: Option<super::EndpointId>, keeps_writes: bool) -> Self {
         Self {
             endpoint,
+            swallowed: false,
             server: None,
             answer: None,
             to_server: now,

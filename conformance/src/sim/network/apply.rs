@@ -4,12 +4,23 @@ use std::time::{Duration, Instant};
 
 use hitless_core::driver::Runtime as _;
 
+use super::super::edges;
 use super::super::plan::{Maintenance, MoveStep, NAME, Told, Where};
+use super::adapter::{REFUSES, SWALLOWS};
 use super::{Fault, FaultKind, Network, SocketId, State, Waker, What, up_to};
 use crate::server::{
-    CloseHow, Closes, EndpointId, Fault as ServerFault, Hello, Moving, Notice, OptIn, Recipients, Retires,
-    Rule, ServerConn, ServerMachine, Target, push_frame,
+    CloseHow, Closes, Condition, EndpointId, Fault as ServerFault, Hello, Moving, Notice, OptIn, Recipients,
+    Retires, Rule, ServerConn, ServerMachine, Target, push_frame,
 };
+
+/// The state of the data that a fault brings.
+fn condition(kind: FaultKind) -> Condition {
+    match kind {
+        FaultKind::Demotion => Condition::ReadOnly,
+        FaultKind::Loading => Condition::Loading,
+        _ => Condition::MasterDown,
+    }
+}
 
 /// Slots that migrate, if any do.
 const SLOTS: &str = "0-99,7000";
@@ -23,37 +34,49 @@ impl Network {
         if fault.kind.lasts() {
             state.active.push(fault);
         }
+        if fault.kind.stays() {
+            state.lasting.push(fault);
+        }
         state.strike(now, fault);
         state.drain_server(now);
+        if let Some(socket) = state.silenced.take() {
+            self.trace.note(What::Silenced(socket));
+        }
     }
 
     /// A fault that lasts is over.
     pub(in crate::sim) fn end(&self, fault: Fault) {
         self.trace.note(What::Healed(fault));
+        let now = self.executor.now();
         let mut state = self.state();
         if let Some(at) = state.active.iter().position(|active| *active == fault) {
             state.active.remove(at);
         }
-        state.heal(fault);
+        state.heal(now, fault);
+        state.drain_server(now);
         let wakers = state.writers();
         drop(state);
         wakers.into_iter().for_each(Waker::wake);
     }
 
-    /// From now on there is no fault: every endpoint serves, every name leads to all of them.
+    /// From now on there is no fault but those that stay: every other endpoint serves, every name leads to those.
     pub(crate) fn calm(&self) {
         self.trace.note(What::Calm);
         let now = self.executor.now();
         let mut state = self.state();
         let active = std::mem::take(&mut state.active);
-        active.into_iter().for_each(|fault| state.heal(fault));
+        active.into_iter().for_each(|fault| state.heal(now, fault));
         state.server.clear_rules();
         state.server.forget_maintenance();
         let endpoints = state.server.endpoints();
         for endpoint in &endpoints {
             state.server.restore(*endpoint);
         }
-        state.name(&endpoints);
+        let serving: Vec<EndpointId> = endpoints.into_iter().filter(|id| !state.is_demoted(*id)).collect();
+        state.name(&serving);
+        for fault in state.lasting.clone() {
+            state.strike(now, fault);
+        }
         state.drain_server(now);
         let wakers = state.writers();
         drop(state);
@@ -104,9 +127,30 @@ impl State {
                     self.server.set_opt_in(endpoint, OptIn::ClosesLink(CloseHow::Fin));
                 }
                 FaultKind::HelloUnknown => self.server.set_hello(endpoint, Hello::Unknown),
+                FaultKind::ShortLives => {
+                    let life = Duration::from_millis(1) + fault.delay / 100;
+                    self.server.close_after(endpoint, life, Some(now + fault.lasts));
+                }
+                FaultKind::Attributes => self.server.add_attributes(endpoint, None),
+                FaultKind::Demotion | FaultKind::Loading | FaultKind::MasterLost => {
+                    self.server.set_condition(now, endpoint, condition(fault.kind));
+                }
                 _ => {}
             }
         }
+        self.strike_rules(now, fault);
+        match fault.kind {
+            FaultKind::AddressRefuses => self.dead_address = Some(REFUSES.into()),
+            FaultKind::AddressSwallows => self.dead_address = Some(SWALLOWS.into()),
+            _ => {}
+        }
+        if !fault.kind.lasts() && !fault.kind.stays() {
+            self.strike_connection(now, fault);
+        }
+    }
+
+    /// Adds the rules by which a server does this to requests.
+    fn strike_rules(&mut self, now: Instant, fault: Fault) {
         let rule = match fault.kind {
             FaultKind::CloseUnexecuted => Some(ServerFault::CloseUnexecuted(self.some_way())),
             FaultKind::CloseUnanswered => Some(ServerFault::CloseUnanswered(self.some_way())),
@@ -117,9 +161,49 @@ impl State {
             let word = ["INCR", "SET", "GET", "ECHO", "EXEC", "MULTI"][self.below(6)];
             self.server.add_rule(Rule::new(rule).on(word));
         }
-        if !fault.kind.lasts() {
-            self.strike_connection(now, fault);
+        if matches!(fault.kind, FaultKind::Poison | FaultKind::EdgeReplies) {
+            edges::rules().into_iter().for_each(|rule| self.server.add_rule(rule));
         }
+        let (hello, client) = ("HELLO", "CLIENT");
+        match fault.kind {
+            FaultKind::HelloRefused => self.turn_away(fault, hello, Some(now), false),
+            FaultKind::HelloClosesLink => self.turn_away(fault, hello, Some(now), true),
+            FaultKind::ClientRefused => self.turn_away(fault, client, Some(now), false),
+            FaultKind::ClientClosesLink => self.turn_away(fault, client, Some(now), true),
+            FaultKind::SetInfoClosesLink => self.turn_away(fault, "CLIENT SETINFO", Some(now), true),
+            FaultKind::PlainProxy => {
+                // The same each time that it is struck.
+                let (hello_closes, client_closes) =
+                    (fault.delay.subsec_nanos() % 2 == 0, fault.lasts.subsec_nanos() % 2 == 0);
+                self.turn_away(fault, hello, None, hello_closes);
+                self.turn_away(fault, client, None, client_closes);
+            }
+            _ => {}
+        }
+    }
+
+    /// A command is refused or ends the link, if `now` is given for a time.
+    fn turn_away(&mut self, fault: Fault, command: &str, now: Option<Instant>, closes: bool) {
+        let does = if closes {
+            ServerFault::CloseUnexecuted(self.some_way())
+        } else {
+            let mut refusals = edges::refusals(command == "HELLO");
+            ServerFault::Refuse(refusals.swap_remove(self.below(refusals.len())))
+        };
+        let mut rule = Rule::new(does).on(command).always();
+        if let Some(endpoint) = fault.endpoint.filter(|_| now.is_some()) {
+            rule = rule.at(endpoint);
+        }
+        if let Some(now) = now {
+            rule = rule.until(now + fault.lasts);
+        }
+        self.server.add_rule(rule);
+    }
+
+    /// Whether an endpoint refuses writes to the end.
+    fn is_demoted(&self, endpoint: EndpointId) -> bool {
+        let demotes = |fault: &Fault| fault.kind == FaultKind::Demotion && fault.endpoint == Some(endpoint);
+        self.lasting.iter().any(demotes)
     }
 
     /// What strikes one connection.
@@ -127,7 +211,10 @@ impl State {
         let Some((socket, conn)) = self.some_connection(fault.endpoint) else { return };
         match fault.kind {
             FaultKind::Stall => self.stall(now + fault.delay, socket, true),
-            FaultKind::Freeze => self.stall(self.calm_at.unwrap_or(now), socket, false),
+            FaultKind::Freeze => {
+                self.stall(self.calm_at.unwrap_or(now), socket, false);
+                self.silenced = Some(socket);
+            }
             FaultKind::HalfClose => {
                 let at = now + self.hop(socket);
                 self.send_to_client(at, socket, super::Parcel::End(socket, None));
@@ -170,7 +257,7 @@ impl State {
         self.drain_server(now);
     }
 
-    fn heal(&mut self, fault: Fault) {
+    fn heal(&mut self, now: Instant, fault: Fault) {
         let endpoints: Vec<EndpointId> = match fault.endpoint {
             Some(endpoint) => vec![endpoint],
             None => self.server.endpoints(),
@@ -181,6 +268,11 @@ impl State {
                     self.server.set_opt_in(endpoint, OptIn::Supported);
                 }
                 FaultKind::HelloUnknown => self.server.set_hello(endpoint, Hello::Supported),
+                FaultKind::Loading | FaultKind::MasterLost => {
+                    let demoted = self.is_demoted(endpoint);
+                    let condition = if demoted { Condition::ReadOnly } else { Condition::Serving };
+                    self.server.set_condition(now, endpoint, condition);
+                }
                 _ => {}
             }
         }
