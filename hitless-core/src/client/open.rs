@@ -4,8 +4,9 @@ use std::time::Instant;
 
 use super::owner::Owner;
 use super::{Action, Client};
+use crate::connection::Connection;
 use crate::coordinator::Redial;
-use crate::error::ConnectError;
+use crate::error::{CloseCause, ConnectError};
 use crate::handshake::Probe;
 use crate::ids::ConnId;
 
@@ -36,9 +37,29 @@ impl Client {
     }
 
     /// `conn` is ready: its owner uses it from now on.
-    pub(super) fn promote(&mut self, conn: ConnId, owner: Owner) {
+    pub(super) fn promote(&mut self, now: Instant, conn: ConnId, owner: Owner) {
         match owner {
-            Owner::Slot(slot) => self.pool.promote(slot, conn),
+            Owner::Slot(slot) => self.pool.promote(now, slot, conn),
+        }
+    }
+
+    /// `owner` is about to lose `conn`, or to leave it for another one. False if it has been of no use.
+    pub(super) fn note_service(&mut self, now: Instant, conn: ConnId, owner: Owner) -> bool {
+        let has_answered = self.links.connection(conn).is_some_and(Connection::has_answered);
+        match owner {
+            Owner::Slot(slot) => self.pool.note_service(now, slot, conn, has_answered),
+        }
+    }
+
+    /// The connection of `owner` was lost right behind its handshake: a start counts that as a failed dial.
+    pub(super) fn lost_at_once(&mut self, now: Instant, owner: Owner, cause: CloseCause) {
+        match owner {
+            Owner::Slot(slot) => {
+                let gives_up = self.pool.note_failure(slot, Redial::AfterPause);
+                if gives_up && self.lifecycle.is_starting() {
+                    self.begin_shutdown(now, ConnectError::LostInHandshake(cause));
+                }
+            }
         }
     }
 

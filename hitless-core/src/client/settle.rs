@@ -35,6 +35,9 @@ impl Client {
     /// The socket of `conn` is gone: its requests fail, or go to another connection.
     pub(super) fn lose(&mut self, now: Instant, conn: ConnId, cause: CloseCause) {
         let Some(owner) = self.links.owner(conn) else { return };
+        if !self.note_service(now, conn, owner) {
+            self.lost_at_once(now, owner, cause);
+        }
         let connection = self.links.take_connection(conn);
         let at_opt_in = connection.as_ref().is_some_and(Connection::awaits_opt_in);
         // Its owner leaves it first, so that nothing is routed back to it.
@@ -200,7 +203,7 @@ impl Client {
     /// A connection that was opened for its owner is ready.
     fn serve(&mut self, now: Instant, conn: ConnId) {
         let Some(owner) = self.links.owner(conn) else { return };
-        self.promote(conn, owner);
+        self.promote(now, conn, owner);
         self.retime_one(now, conn);
         self.unpark();
     }
@@ -208,7 +211,8 @@ impl Client {
     /// The one atomic switch: the owner's requests go to `to`, those included that `from` has not written.
     fn cut_over(&mut self, now: Instant, from: ConnId, to: ConnId) {
         let Some(owner) = self.links.owner(to) else { return };
-        self.promote(to, owner);
+        self.note_service(now, from, owner);
+        self.promote(now, to, owner);
         self.retime_one(now, to);
         if let Some(connection) = self.links.connection_mut(from) {
             connection.drain();
