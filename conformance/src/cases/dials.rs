@@ -122,18 +122,6 @@ pub fn a_server_that_closes_behind_the_handshake(host: &dyn Host) {
     bed.finish();
 }
 
-/// A client does not start at a server that closes behind the handshake, and says so in the end. RULE-127
-pub fn a_start_at_a_server_that_closes_behind_the_handshake(host: &dyn Host) {
-    let mut bed = Testbed::new(host);
-    let a = bed.a;
-    close_behind_the_handshake(&mut bed, a);
-    let settings = bed.settings();
-    let error = bed.try_connect(settings).expect_err("nothing stays connected");
-    assert!(error.is_transient(), "{error}");
-    assert!(bed.accepted(a) <= 3 * 4, "{}", bed.accepted(a));
-    bed.finish();
-}
-
 /// A MOVING leads to a target that shakes hands and closes, while the source still takes connections: the dials are bounded by
 /// the retries of the move and the pauses of the slots. RULE-127, RULE-130
 pub fn a_target_that_closes_behind_the_handshake(host: &dyn Host) {

@@ -1,3 +1,4 @@
+mod dials;
 mod model;
 mod modes;
 mod table;
