@@ -254,6 +254,10 @@ macro_rules! for_each_case {
                 one_address_of_two_answers,
                 a_move_to_a_name_with_a_dead_address,
                 a_move_by_name_past_a_dead_address,
+                a_server_that_closes_behind_the_handshake,
+                a_target_that_closes_behind_the_handshake,
+                credentials_that_are_refused,
+                a_slow_handshake_inside_a_window,
                 ;
             }
             failover {

@@ -105,6 +105,10 @@
 //!
 //!     fn serve(&mut self, conn: ConnId) {
 //!         self.serving = Some(conn);
+//!     }
+//!
+//!     /// A request was answered. A handshake alone proves little: some servers close behind it.
+//!     fn answered(&mut self) {
 //!         self.reconnect.reset();
 //!     }
 //!
@@ -112,7 +116,7 @@
 //!         let pause = match redial {
 //!             Redial::AtOnce => Duration::ZERO,
 //!             Redial::AfterPause => self.reconnect.next(&mut self.rng),
-//!             Redial::Hopeless => Reconnect::CAP, // your users want to know
+//!             Redial::Hopeless => self.reconnect.next_hopeless(&mut self.rng), // your users want to know
 //!         };
 //!         self.reopen_at = Some(now + pause);
 //!     }
@@ -307,7 +311,8 @@
 //! is said of connections that you hold.
 //!
 //! So you open a slot again after each `Failed` and after each `Lost` with `Missing`, and never otherwise.
-//! [`Reconnect`] says how long to pause; reset it when a connection serves.
+//! [`Reconnect`] says how long to pause; reset it when a connection has answered a request, or is lost after it has served
+//! for [a while](crate::guide::Reconnect::TRUSTED_AFTER).
 //!
 //! Close the socket when you report its end, but keep the slot of an id until [`poll_directive`] has returned `None` after that
 //! report, or until `Close` names it: `Lost` and `Failed` may still ask for the slot. If an id is named by `Lost` or `Failed`

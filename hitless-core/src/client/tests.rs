@@ -1,4 +1,5 @@
 mod dead;
+mod dials;
 mod model;
 mod modes;
 mod outage;

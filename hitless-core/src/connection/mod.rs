@@ -110,6 +110,8 @@ pub struct Connection {
     pipeline: Pipeline,
     relaxed: Option<Duration>,
     silence: Silence,
+    /// A request has got a reply that is no error.
+    has_answered: bool,
     events: VecDeque<ConnectionEvent>,
 }
 
@@ -127,6 +129,7 @@ impl Connection {
             pipeline: Pipeline::new(),
             relaxed: None,
             silence: Silence::new(config.dead_link_timeout()),
+            has_answered: false,
             events: VecDeque::new(),
         }
     }
@@ -312,6 +315,12 @@ impl Connection {
         matches!(&self.phase, Phase::Negotiating(handshake) if handshake.awaits_opt_in())
     }
 
+    /// True if a request has got a reply that is no error: behind this link is a server that works.
+    #[must_use]
+    pub fn has_answered(&self) -> bool {
+        self.has_answered
+    }
+
     /// Requests here, waiting or written. A cancelled request that was written counts until its replies are in.
     #[must_use]
     pub fn requests(&self) -> usize {
@@ -360,6 +369,7 @@ impl Connection {
             }
             Phase::Ready | Phase::Draining => match self.pipeline.reply(reply) {
                 Matched::Complete { mut accepted, replies, outlived_window } => {
+                    self.has_answered = self.has_answered || replies.iter().any(|reply| !reply.is_error());
                     // The notification that closed the window may have come over another connection, ahead of this
                     // older reply.
                     let in_window = self.relaxed.is_some() || outlived_window;

@@ -259,6 +259,9 @@ impl Coordinator {
             self.forget(conn, cause);
             return self.moves.handle_gone(now, &peer, conn);
         }
+        self.moves.handle_lost_at(now, &peer);
+        // A place where connections are lost is no better than one where dials fail.
+        self.moves.handle_open_failed(conn, true);
         let replacement = self.replacement(now, &peer, conn);
         if let Replacement::Ready(to) | Replacement::Dialing(to) = replacement {
             self.conns.hand_over(conn, to);

@@ -1,5 +1,6 @@
 //! What every adapter must do over real sockets; the crate that includes this brings `hitless`, `block_on` and `spawn`.
 
+mod addresses;
 mod exports;
 #[cfg(unix)]
 mod unix;

@@ -44,9 +44,12 @@ impl Fingerprint for Move {
             stayed: _,
             is_reported,
             chance_taken,
+            relapses,
+            is_given_up,
             after_close: AfterClose { turn, decided_by },
         } = self;
         digest.value(&(key, target, is_announced, is_reported, chance_taken, turn % TURNS));
+        digest.value(&(relapses, is_given_up));
         digest.deadline(*deadline);
         digest.deadline(*scout_at);
         digest.deadline(self.patience());

@@ -213,6 +213,22 @@ impl Moves {
         self.report_if_over(now, source);
     }
 
+    /// A connection that served at `peer` is lost. If a move has led there, its target is perhaps not what its handshakes made of
+    /// it: the next one goes there alone, and as late as if the scout had failed. When the retries are spent, nobody follows.
+    pub(in super::super) fn handle_lost_at(&mut self, now: Instant, peer: &Peer) {
+        for a_move in self.live.values_mut().filter(|a_move| a_move.key.source != *peer) {
+            if a_move.landed().is_none_or(|landed| landed.address != *peer) {
+                continue;
+            }
+            a_move.scout = Scout::Missing;
+            a_move.relapses += 1;
+            match a_move.schedule.retry_at(now, a_move.relapses, &mut self.rng) {
+                Some(at) => a_move.scout_at = at,
+                None => a_move.is_given_up = true,
+            }
+        }
+    }
+
     /// What drained behind `conn`, which is connected to `source`, is gone: if `conn` waited for that, it moves on.
     pub(in super::super) fn handle_predecessor_drained(&mut self, source: &Peer, conn: ConnId) {
         let handoff = self.live.get(source).and_then(|a_move| a_move.handoffs.get(&conn));
@@ -455,9 +471,9 @@ impl Moves {
         self.report_if_over(now, source);
     }
 
-    /// A move whose target was vetoed is over for a connection as soon as that takes part.
+    /// A move whose target was vetoed or given up is over for a connection as soon as that takes part.
     fn report_if_vetoed(&mut self, now: Instant, source: &Peer) {
-        if self.live.get(source).is_some_and(|a_move| a_move.target.is_none()) {
+        if self.live.get(source).is_some_and(Move::takes_nobody) {
             self.report_if_over(now, source);
         }
     }

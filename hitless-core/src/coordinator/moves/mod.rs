@@ -141,6 +141,10 @@ struct Move {
     is_reported: bool,
     /// The address itself was dialled once more, because the name did not change.
     chance_taken: bool,
+    /// How often a target where connections had arrived has lost one: as failed attempts do, that puts the next ones off.
+    relapses: u32,
+    /// The target keeps losing connections: whoever is at the source by now stays there.
+    is_given_up: bool,
     after_close: AfterClose,
 }
 

@@ -84,6 +84,8 @@ impl Move {
             stayed: 0,
             is_reported: false,
             chance_taken: false,
+            relapses: 0,
+            is_given_up: false,
             after_close: AfterClose::default(),
         }
     }
@@ -94,7 +96,7 @@ impl Move {
             return false;
         }
         self.is_reported = false;
-        if self.target.is_none() {
+        if self.takes_nobody() {
             self.stayed += 1;
             self.staying.insert(conn);
             return false;
@@ -152,6 +154,11 @@ impl Move {
             stayed: self.stayed,
             took: now.saturating_duration_since(self.started_at),
         })
+    }
+
+    /// Whoever is at the source stays there.
+    pub(super) fn takes_nobody(&self) -> bool {
+        self.target.is_none() || self.is_given_up
     }
 
     pub(super) fn landed(&self) -> Option<&Target> {
