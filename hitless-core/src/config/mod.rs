@@ -280,7 +280,9 @@ impl ConfigBuilder {
         self
     }
 
-    /// The longest that a dial may take, handshake included. Default: 5 s; `None` is for ever.
+    /// The longest that a dial may take, handshake included, whatever number of addresses its name has. Default: 5 s; `None` is
+    /// for ever. While a maintenance window covers the server it is the relaxed timeout, if that is longer. Less notices sooner
+    /// that nobody answers, and gives up servers that are slow to greet.
     pub fn connect_timeout(mut self, timeout: Option<Duration>) -> Self {
         self.connect_timeout = timeout;
         self
