@@ -289,7 +289,7 @@ impl Moves {
             };
             handoff.stage = Stage::Dialing;
             let number = handoff.failed + 1;
-            let route = a_move.route();
+            let route = a_move.route(number - 1);
             let is_last = number > self.config.maintenance().max_handoff_retries();
             let breaker = a_move.target.clone().filter(|target| {
                 matches!(target, MoveTarget::Endpoint(_)) && a_move.landed().is_none() && !is_last
