@@ -1,6 +1,7 @@
 //! What every adapter must do over real sockets; the crate that includes this brings `hitless`, `block_on` and `spawn`.
 
 mod exports;
+mod newcomer;
 #[cfg(unix)]
 mod unix;
 mod workload;
