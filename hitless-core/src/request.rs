@@ -11,7 +11,8 @@ use smallvec::SmallVec;
 use thiserror::Error;
 
 use crate::command_table::{self, Verdict};
-use crate::error::{ConnectError, RequestError};
+use crate::endpoint::Endpoint;
+use crate::error::{ConnectError, RequestError, to_server};
 
 /// The replies of one request, in order; inline for the usual one.
 ///
@@ -290,8 +291,13 @@ pub enum SendError {
     )]
     Full(Request),
     /// There is no connection, and as many requests as configured wait for one.
-    #[error("no connection, and as many requests wait for one as `parked_requests` allows: {cause}")]
+    #[error(
+        "no connection{}, and as many requests wait for one as `parked_requests` allows: {cause}",
+        to_server(.endpoint, .cause)
+    )]
     NoConnection {
+        /// The configured server.
+        endpoint: Endpoint,
         /// The request.
         request: Request,
         /// Why the last attempt to connect has failed.

@@ -1,7 +1,7 @@
 //! Requests on their way: the client accepts them, puts them on connections or parks them, and completes them.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::requests::Requests;
 use super::{Action, Client};
@@ -30,7 +30,8 @@ impl Client {
         if self.room_by(route) == 0 {
             return Err(match self.outage.cause() {
                 Some(cause) if route.is_none() => {
-                    SendError::NoConnection { request, cause: Arc::clone(cause) }
+                    let endpoint = self.config.endpoint().clone();
+                    SendError::NoConnection { endpoint, request, cause: Arc::clone(cause) }
                 }
                 _ => SendError::Full(request),
             });
@@ -166,7 +167,7 @@ impl Client {
             let (after, delivery) = (accepted.timeout(), accepted.delivery());
             self.emit(Event::RequestTimedOut { conn: None });
             let error = match self.outage.cause() {
-                Some(cause) => RequestError::NoConnection { cause: Arc::clone(cause), after, delivery },
+                Some(cause) => self.no_connection(cause, after, delivery),
                 None => RequestError::TimedOut { after, delivery },
             };
             self.complete(accepted.id, Err(error));
@@ -227,6 +228,11 @@ impl Client {
     fn refuse(&mut self, accepted: Accepted, cause: Arc<ConnectError>) {
         let after = self.now.saturating_duration_since(accepted.accepted_at());
         let delivery = accepted.delivery();
-        self.complete(accepted.id, Err(RequestError::NoConnection { cause, after, delivery }));
+        self.complete(accepted.id, Err(self.no_connection(&cause, after, delivery)));
+    }
+
+    fn no_connection(&self, cause: &Arc<ConnectError>, after: Duration, delivery: Delivery) -> RequestError {
+        let (endpoint, cause) = (self.config.endpoint().clone(), Arc::clone(cause));
+        RequestError::NoConnection { endpoint, cause, after, delivery }
     }
 }

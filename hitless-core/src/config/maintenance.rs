@@ -227,7 +227,8 @@ impl ConfigBuilder {
     }
 
     /// Handoffs in their dial or handshake at a time. Default: a third of the pool, at least 1 and at most 10. A value below
-    /// 10 counts as 10.
+    /// 10 counts as 10: `max_workers(3)` does the same as `max_workers(10)`, and only leaving it unset has fewer.
+    /// [`handoff_capacity`](super::Config::handoff_capacity) says what is in force.
     pub fn max_workers(mut self, workers: u32) -> Self {
         self.max_workers = Some(workers);
         self

@@ -43,7 +43,7 @@ mod traits;
 mod waiter;
 
 pub use self::builder::Builder;
-pub use self::error::{Error, ServerError};
+pub use self::error::{CheckReplies, Error, ReplyError, ServerError};
 pub use self::handle::Client;
 pub use self::hooks::{
     HOOK_LIMIT, HookContext, HookFailures, HookId, HookResult, LogLine, LoggingHook, MetricsHook,

@@ -2,6 +2,7 @@
 
 mod addresses;
 mod exports;
+mod newcomer;
 #[cfg(unix)]
 mod unix;
 mod workload;

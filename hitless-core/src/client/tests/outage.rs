@@ -71,7 +71,12 @@ fn refused_credentials_show_in_the_errors_of_requests() {
         panic!("{error:?}")
     };
     assert_eq!(cause.code().unwrap().as_str(), "WRONGPASS");
-    assert!(error.to_string().contains("user or password is wrong"), "{error}");
+    let text = error.to_string();
+    assert!(
+        text.starts_with("no connection to 127.0.0.1:1 within 3s: ")
+            && text.contains("user or password is wrong"),
+        "{text}"
+    );
     assert!(!format!("{error} {error:?}").contains("hunter2"), "{error:?}");
 }
 
@@ -189,7 +194,7 @@ fn a_start_is_bounded_as_a_whole() {
     let error = world.started.take().unwrap().unwrap_err();
     assert_eq!(
         error.to_string(),
-        "cannot open the pool: connecting took longer than 1s (given up after 2.0s, attempts: 2)"
+        "cannot open the connections to 127.0.0.1:1: connecting took longer than 1s (given up after 2.0s, attempts: 2)"
     );
     assert!(world.client.is_terminated());
 }
