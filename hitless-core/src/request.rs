@@ -74,7 +74,7 @@ pub enum Timeout {
     /// The client's command timeout, relaxed during maintenance.
     #[default]
     Configured,
-    /// The caller's own, from acceptance; never relaxed, because the caller chose it.
+    /// The caller's own, from acceptance, or from the call if it waits for room; never relaxed, because the caller chose it.
     Explicit(Duration),
 }
 

@@ -40,8 +40,7 @@ pub enum WhenFull {
     /// It fails with [`SendError::Full`](crate::request::SendError::Full), which gives the request back.
     #[default]
     Fail,
-    /// It waits for room, in order of arrival. The time until then does not count as the request's: its timeout begins
-    /// when it is accepted.
+    /// It waits for room, in order of arrival, within its timeout: that begins with the call.
     Wait,
 }
 
