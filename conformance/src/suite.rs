@@ -118,6 +118,23 @@ macro_rules! for_each_case {
                 ;
                 a_refusal_expires: "it takes ten minutes",
             }
+            refusals {
+                hello_in_other_words,
+                no_silent_downgrade,
+                resp2_has_to_answer,
+                other_modes_do_not_fall_back,
+                links_that_close_at_what_they_do_not_know,
+                a_pool_behind_such_a_proxy,
+                without_client_info,
+                ;
+                asked_again_later: "it takes ten minutes",
+            }
+            attributes {
+                in_the_handshake,
+                in_notifications,
+                in_replies,
+                ;
+            }
             hooks {
                 a_veto_stops_a_move,
                 a_vetoed_opener_relaxes_nothing,
@@ -193,6 +210,14 @@ macro_rules! for_each_case {
                 after_a_handoff,
                 ;
             }
+            outages {
+                start_says_why_and_is_bounded,
+                requests_say_why_there_is_no_connection,
+                requests_say_that_credentials_are_refused,
+                requests_fail_at_once_where_that_is_wanted,
+                requests_wait_out_maintenance,
+                ;
+            }
             requests {
                 every_kind_of_reply,
                 refused_commands,
@@ -204,12 +229,18 @@ macro_rules! for_each_case {
                 limit_of_requests_in_flight,
                 only_reads_are_repeated,
                 arguments_decide_what_is_a_read,
-                a_silent_link_is_replaced,
-                a_patient_caller_is_not_cut_off,
-                a_server_that_pauses_keeps_its_links,
                 a_broken_stream_is_replaced,
                 unknown_pushes_shift_nothing,
                 any_split_of_the_stream,
+                ;
+            }
+            links {
+                a_silent_link_is_replaced,
+                a_patient_caller_is_not_cut_off,
+                a_server_that_pauses_keeps_its_links,
+                a_read_that_breaks_its_link,
+                a_reply_beyond_the_limits,
+                everybody_waits_behind_a_replay,
                 ;
             }
             proxies {

@@ -51,7 +51,8 @@ mod runtime;
 
 pub use hitless_core::client::Stats;
 pub use hitless_core::config::{
-    Config, ConfigBuilder, ConfigError, Credentials, HandoffCapacity, Protocol, Secret, WhenFull,
+    Config, ConfigBuilder, ConfigError, Credentials, HandoffCapacity, Protocol, Secret, WhenDisconnected,
+    WhenFull,
 };
 pub use hitless_core::coordinator::CoordinatorStats;
 pub use hitless_core::driver::{
@@ -61,7 +62,8 @@ pub use hitless_core::driver::{
 pub use hitless_core::endpoint::{Endpoint, EndpointError, Host, Peer, Target};
 pub use hitless_core::endpoint_type::{EndpointPreference, EndpointType, UnknownEndpointType};
 pub use hitless_core::error::{
-    CloseCause, ConnectError, Delivery, ErrorCode, HandshakeError, ProtocolError, RequestError, Stage,
+    CloseCause, ConnectError, Delivery, ErrorCode, HandshakeError, ProtocolError, RequestError, SetupCommand,
+    Stage, SystemError,
 };
 pub use hitless_core::event::{self, Event};
 pub use hitless_core::ids::{ConnId, RequestId};

@@ -12,14 +12,20 @@
 //! | [`NotificationError`](crate::notification::NotificationError) | the server | nothing |
 
 mod handshake;
+mod system;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use thiserror::Error;
 
-pub use self::handshake::{ErrorCode, HandshakeError, Stage};
+pub use self::handshake::{ErrorCode, HandshakeError, SetupCommand, Stage};
+pub use self::system::SystemError;
+use crate::timer::Span;
 
 /// What became of a request that failed: may the server have executed it?
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -44,11 +50,22 @@ impl fmt::Display for Delivery {
 #[non_exhaustive]
 pub enum RequestError {
     /// No reply came within its timeout (relaxed by a maintenance window, if one was open).
-    #[error("no reply within {after:?} (delivery: {delivery})")]
+    #[error("no reply within {} (delivery: {delivery})", Span(*.after))]
     TimedOut {
         /// From acceptance to the deadline.
         after: Duration,
         /// Whether it may have run.
+        delivery: Delivery,
+    },
+    /// There was no connection to send it on, and the last attempt to open one has failed.
+    #[error("no connection{}: {cause} (delivery: {delivery})", within(*.after))]
+    NoConnection {
+        /// Why the last attempt failed. [`ConnectError::code`] is the code of a server that refused it.
+        cause: Arc<ConnectError>,
+        /// How long it waited: its timeout; nothing where
+        /// [`WhenDisconnected::Fail`](crate::config::WhenDisconnected::Fail) is set and an attempt had failed before.
+        after: Duration,
+        /// Whether it may have run: `Unknown` if it was written to a connection that was lost before.
         delivery: Delivery,
     },
     /// The connection that carried it was lost before the reply.
@@ -79,6 +96,7 @@ impl RequestError {
     pub fn delivery(&self) -> Delivery {
         match self {
             Self::TimedOut { delivery, .. }
+            | Self::NoConnection { delivery, .. }
             | Self::ConnectionLost { delivery, .. }
             | Self::MoveDeadline { delivery }
             | Self::ShutDown { delivery } => *delivery,
@@ -126,23 +144,25 @@ pub enum ProtocolError {
 }
 
 /// Why a dial did not yield a usable connection.
+///
+/// Its text has all that is known; [`source`](std::error::Error::source) repeats none of it.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum ConnectError {
     /// The name could not be resolved, or to no address.
-    #[error("cannot resolve the host name: {0}")]
-    Resolve(io::ErrorKind),
+    #[error("cannot resolve {place}: {0}", place = .0.place().unwrap_or("the host name"))]
+    Resolve(SystemError),
     /// The socket could not be connected.
-    #[error("cannot connect: {0}")]
-    Connect(io::ErrorKind),
+    #[error("cannot connect{place}: {0}", place = to(.0.place()))]
+    Connect(SystemError),
     /// The attempt took longer than it may.
-    #[error("no usable connection within {0:?}")]
+    #[error("connecting took longer than {}", Span(*.0))]
     TimedOut(Duration),
     /// The server refused a step of the handshake.
-    #[error("{0}")]
+    #[error(transparent)]
     Handshake(#[from] HandshakeError),
     /// The link ended during the handshake.
-    #[error("the link ended during the handshake: {0}")]
+    #[error("the link ended during the handshake: {0}{hint}", hint = hint(.0))]
     LostInHandshake(CloseCause),
     /// The circuit breaker of the target is open, so it was not dialled.
     #[error("the circuit breaker of the target is open")]
@@ -156,16 +176,51 @@ pub enum ConnectError {
     /// The client was shut down first.
     #[error("the client was shut down")]
     ShutDown,
+    /// The pool could not be opened: the client has stopped trying.
+    #[error("cannot open the pool: {last} (given up after {:.1}, attempts: {attempts})", Span(*.took))]
+    GaveUp {
+        /// How often the connection was tried that failed most often.
+        attempts: u32,
+        /// How long it took in total.
+        took: Duration,
+        /// Why the last attempt failed.
+        last: Box<ConnectError>,
+    },
+    /// A task that the client cannot do without has ended: its runtime is being dropped, or the task has panicked.
+    #[error(
+        "a task of the client has ended: either its runtime was dropped, or the task has panicked, and the message of the \
+         panic says why (a runtime without timers, for one)"
+    )]
+    TaskEnded,
 }
 
 impl ConnectError {
+    /// The failure itself: of a client that has given up, that of the last attempt.
+    #[must_use]
+    pub fn last(&self) -> &Self {
+        match self {
+            Self::GaveUp { last, .. } => last.last(),
+            other => other,
+        }
+    }
+
+    /// The code of the server's error, such as `WRONGPASS`, if it refused the handshake with one.
+    #[must_use]
+    pub fn code(&self) -> Option<ErrorCode> {
+        match self.last() {
+            Self::Handshake(error) => error.code(),
+            _ => None,
+        }
+    }
+
     /// True if trying again without changing anything may help: everything but a refusal of the credentials or of a
     /// setting.
     #[must_use]
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Handshake(error) => error.is_transient(),
-            Self::ShutDown => false,
+            Self::GaveUp { last, .. } => last.is_transient(),
+            Self::ShutDown | Self::TaskEnded => false,
             Self::Resolve(_)
             | Self::Connect(_)
             | Self::TimedOut(_)
@@ -174,5 +229,25 @@ impl ConnectError {
             | Self::Retiring
             | Self::Released => true,
         }
+    }
+}
+
+fn to(place: Option<&str>) -> String {
+    place.map_or_else(String::new, |place| format!(" to {place}"))
+}
+
+fn within(after: Duration) -> String {
+    if after.is_zero() { String::new() } else { format!(" within {}", Span(after)) }
+}
+
+/// What to look at when a link has ended for this cause before the server said anything that makes sense.
+fn hint(cause: &CloseCause) -> &'static str {
+    match cause {
+        CloseCause::ByServer
+        | CloseCause::Io(
+            io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionAborted | io::ErrorKind::BrokenPipe,
+        ) => ". Does the server refuse clients of this address, or expect TLS?",
+        CloseCause::Protocol(_) => ". Is it a Redis server, and without TLS?",
+        _ => "",
     }
 }

@@ -63,6 +63,18 @@ pub enum Event {
         /// When it will be asked again.
         recheck_at: Instant,
     },
+    /// Something at this address did not take the usual handshake, took less, and answered: connections there speak RESP2, so
+    /// they are not told of maintenance, and do without CLIENT if the link ended at more. With `protocol` RESP2 they do without
+    /// CLIENT. Asked for everything again after a while. Once per address and re-check, and never where the usual handshake has
+    /// succeeded before.
+    FellBack {
+        /// The address.
+        peer: Peer,
+        /// The code of the error in reply to HELLO, if there was one; otherwise the link ended, or the reply was that of RESP2.
+        code: Option<ErrorCode>,
+        /// When it will be asked again.
+        recheck_at: Instant,
+    },
     /// The server has come to support maintenance notifications, and this connection, which did without so far, is told
     /// of maintenance from now on.
     OptedIn {

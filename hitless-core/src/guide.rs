@@ -162,7 +162,7 @@
 //! }
 //!
 //! # enum Fact {
-//! #     Resolved(ConnId, Result<Vec<std::net::IpAddr>, io::ErrorKind>),
+//! #     Resolved(ConnId, Result<Vec<std::net::IpAddr>, SystemError>),
 //! #     Connected(ConnId, Peer), Ready(ConnId, OptIn),
 //! #     DialFailed(ConnId, ConnectError),
 //! #     Closed(ConnId, CloseCause),
@@ -182,7 +182,7 @@
 //! #         self.dials.push(peer.to_string());
 //! #         let number = self.dials.len();
 //! #         if [1, 4].contains(&number) {
-//! #             let error = ConnectError::Connect(io::ErrorKind::ConnectionRefused);
+//! #             let error = ConnectError::Connect(io::ErrorKind::ConnectionRefused.into());
 //! #             return self.facts.push_back(Fact::DialFailed(conn, error));
 //! #         }
 //! #         self.sockets.insert(conn, peer.clone());
@@ -317,10 +317,11 @@
 //!
 //! | what happened | tell | with |
 //! |---|---|---|
-//! | the lookup failed | [`handle_resolved`] | `Err` of the [`ErrorKind`](std::io::ErrorKind) |
-//! | the socket or TLS could not be connected | [`handle_dial_failed`] | [`ConnectError::Connect`] of the kind |
+//! | the lookup failed | [`handle_resolved`] | `Err` of the [`SystemError`], which is made from an [`io::Error`](std::io::Error) or its kind |
+//! | the socket or TLS could not be connected | [`handle_dial_failed`] | [`ConnectError::Connect`] of the [`SystemError`]; the coordinator adds the address |
 //! | the link ended in the handshake | [`handle_dial_failed`] | [`ConnectError::LostInHandshake`] of the cause, from the last table below |
 //! | the same, between the opt-in and its answer | [`handle_lost_at_opt_in`] | the cause |
+//! | HELLO was refused, and not for want of rights or of the right password, nor with `unknown command` or NOPROTO | [`handle_dial_failed`] | [`HandshakeError::HelloRefused`] with the code, in [`ConnectError::Handshake`] |
 //! | an error reply to HELLO, AUTH, SELECT or a setup command | [`handle_dial_failed`] | [`HandshakeError::Refused`] with the [`Stage`] and [`ErrorCode::of`] the error's text, in [`ConnectError::Handshake`] |
 //! | the same, because the server has too many clients (`max number of clients`) | [`handle_dial_failed`] | [`HandshakeError::TooManyClients`], in the same way |
 //! | a reply of the wrong type to such a command | [`handle_dial_failed`] | [`HandshakeError::UnexpectedReply`], in the same way |
@@ -404,7 +405,8 @@
 //!
 //! | the handshake | [`OptIn`] |
 //! |---|---|
-//! | [`Probe::Skip`] in `Dial`, whatever came of HELLO | [`OptIn::NotAsked`] |
+//! | [`Probe::Skip`] in `Dial`, and the server accepted HELLO 3 | [`OptIn::NotAsked`] |
+//! | [`Probe::Resp2`] or [`Probe::Bare`] in `Dial`: no HELLO, and with `Bare` no CLIENT; report it ready when a command was answered | [`OptIn::NotAsked`] |
 //! | the server refused HELLO 3, and you went on in RESP2 | [`OptIn::NoResp3`] with [`ErrorCode::of`] the error's text |
 //! | the reply to the opt-in is an error | [`OptIn::of_error`] of its text |
 //! | the reply to the opt-in is anything else | [`OptIn::Accepted`] |
@@ -444,12 +446,16 @@
 //! [`Probe::OptIn`]: crate::handshake::Probe::OptIn
 //! [`OptIn::NotAsked`]: crate::handshake::OptIn::NotAsked
 //! [`Probe::Skip`]: crate::handshake::Probe::Skip
+//! [`Probe::Resp2`]: crate::handshake::Probe::Resp2
+//! [`Probe::Bare`]: crate::handshake::Probe::Bare
 //! [`Config`]: crate::Config
 //! [`ConnectError::Connect`]: crate::error::ConnectError::Connect
 //! [`ConnectError::Handshake`]: crate::error::ConnectError::Handshake
 //! [`ConnectError::LostInHandshake`]: crate::error::ConnectError::LostInHandshake
+//! [`SystemError`]: crate::error::SystemError
 //! [`ConnectError::TimedOut`]: crate::error::ConnectError::TimedOut
 //! [`ConnectError::is_transient`]: crate::error::ConnectError::is_transient
+//! [`HandshakeError::HelloRefused`]: crate::error::HandshakeError::HelloRefused
 //! [`HandshakeError::Refused`]: crate::error::HandshakeError::Refused
 //! [`HandshakeError::TooManyClients`]: crate::error::HandshakeError::TooManyClients
 //! [`HandshakeError::UnexpectedReply`]: crate::error::HandshakeError::UnexpectedReply

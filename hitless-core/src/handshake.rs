@@ -7,12 +7,15 @@
 //!   Setup commands of the user follow it in a second write;
 //! * `unknown command` or NOPROTO: the server speaks RESP2 only. The other replies are discarded and write 2 repeats
 //!   authentication, database and name in RESP2;
-//! * anything else is an error of the connection, never a fall-back.
+//! * a refusal in other words, or a reply of RESP2, is an error of the connection that says so
+//!   ([`HandshakeError::HelloRefused`]): whether another dial asks for less ([`Probe`]) is decided by who knows the address;
+//! * anything else is an error of the connection, and no reason to ask for less.
 //!
 //! Servers echo passwords in error texts (`ERR unknown command 'HELLO', with args beginning with: '3' 'AUTH' 'default'
 //! 'secret'`), so no text of a handshake error leaves this file: only its [`ErrorCode`] does.
 
 mod opt_in;
+mod refusal;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -21,9 +24,11 @@ use bytes::BytesMut;
 use resp3_codec::{Command, Frame, cmd};
 
 pub use self::opt_in::{OptIn, Probe, opt_in_command};
+use self::refusal::{HelloRefusal, field, refusal};
 use crate::config::{Config, Protocol};
 use crate::endpoint::Peer;
-pub use crate::error::{ErrorCode, HandshakeError, Stage};
+pub use crate::error::{ErrorCode, HandshakeError, SetupCommand, Stage};
+use crate::mode::Mode;
 
 /// What a finished handshake established.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,7 +51,9 @@ enum Step {
     OptIn,
     Auth,
     Select,
-    Setup,
+    /// A command of the user; 1 for the first.
+    Setup(u32),
+    Ping,
     /// A reply whose content does not matter.
     Ignored,
 }
@@ -82,9 +89,9 @@ impl Handshake {
             client_id: None,
             opt_in: OptIn::NotAsked,
         };
-        match config.protocol() {
-            Protocol::Resp2 => handshake.write_resp2(buffer),
-            Protocol::Resp3 => handshake.write_resp3(probe, peer, buffer),
+        match (probe, config.protocol()) {
+            (Probe::OptIn | Probe::Skip, Protocol::Resp3) => handshake.write_resp3(probe, peer, buffer),
+            (Probe::Resp2 | Probe::Bare, _) | (_, Protocol::Resp2) => handshake.write_resp2(probe, buffer),
         }
         handshake
     }
@@ -116,9 +123,10 @@ impl Handshake {
                 }
             }
             (Some(Step::OptIn), Some(proof)) => self.judge_opt_in(proof, reply)?,
-            (Some(Step::Auth), _) => accept(Stage::Auth, reply)?,
-            (Some(Step::Select), _) => accept(Stage::Select, reply)?,
-            (Some(Step::Setup), _) => accept(Stage::Setup, reply)?,
+            (Some(Step::Auth), _) => self.accept(Stage::Auth, reply)?,
+            (Some(Step::Select), _) => self.accept(Stage::Select, reply)?,
+            (Some(Step::Setup(number)), _) => self.accept(self.setup_stage(number), reply)?,
+            (Some(Step::Ping), _) => self.judge_ping(reply)?,
             (Some(Step::Ignored | Step::OptIn) | None, _) => {}
         }
         if self.expected.is_empty() { Ok(Progress::Done(self.negotiated())) } else { Ok(Progress::Pending) }
@@ -145,14 +153,21 @@ impl Handshake {
             self.expected.push_back(Step::OptIn);
         }
         self.write_select(buffer);
+        if !self.config.client_info() {
+            return;
+        }
         for (attribute, value) in [("LIB-NAME", "hitless"), ("LIB-VER", env!("CARGO_PKG_VERSION"))] {
             cmd("CLIENT").arg("SETINFO").arg(attribute).arg(value).encode(buffer);
             self.expected.push_back(Step::Ignored);
         }
     }
 
-    /// Ends with a step whose reply is always there, so that a plain RESP2 handshake has one round trip, too.
-    fn write_resp2(&mut self, buffer: &mut BytesMut) {
+    /// Ends with a step whose reply is always there, so that a plain RESP2 handshake has one round trip, too. Where something
+    /// has refused more than `probe` asks for, that step has to succeed.
+    fn write_resp2(&mut self, probe: Probe, buffer: &mut BytesMut) {
+        let is_bare = probe == Probe::Bare;
+        let must_answer = is_bare || (probe == Probe::Resp2 && self.config.protocol() == Protocol::Resp3);
+        let tells_library = self.config.client_info() && !is_bare;
         if let Some(credentials) = self.config.credentials() {
             let mut auth = cmd("AUTH");
             if let Some(user) = credentials.user.as_deref() {
@@ -162,21 +177,33 @@ impl Handshake {
             self.expected.push_back(Step::Auth);
         }
         self.write_select(buffer);
-        if let Some(name) = self.config.client_name() {
+        if let Some(name) = self.config.client_name().filter(|_| !is_bare) {
             cmd("CLIENT").arg("SETNAME").arg(name).encode(buffer);
             self.expected.push_back(Step::Ignored);
         }
         self.write_setup(buffer);
-        cmd("CLIENT").arg("SETINFO").arg("LIB-NAME").arg("hitless").encode(buffer);
-        self.expected.push_back(Step::Ignored);
+        if tells_library {
+            cmd("CLIENT").arg("SETINFO").arg("LIB-NAME").arg("hitless").encode(buffer);
+            self.expected.push_back(Step::Ignored);
+        }
+        if must_answer || !tells_library {
+            cmd("PING").encode(buffer);
+            self.expected.push_back(Step::Ping);
+        }
     }
 
     /// What the user wants to have run, once it is known that the server understands; false if there is nothing.
     fn write_setup(&mut self, buffer: &mut BytesMut) -> bool {
         let commands = self.config.setup();
         commands.iter().for_each(|command| command.encode(buffer));
-        self.expected.extend(commands.iter().map(|_| Step::Setup));
+        self.expected.extend((1..).zip(commands).map(|(number, _)| Step::Setup(number)));
         !commands.is_empty()
+    }
+
+    fn setup_stage(&self, number: u32) -> Stage {
+        let mut commands = (1..).zip(self.config.setup());
+        let name = commands.find(|(it, _)| *it == number).map_or(&b""[..], |(_, command)| command.name());
+        Stage::Setup(SetupCommand::new(number, name))
     }
 
     fn write_select(&mut self, buffer: &mut BytesMut) {
@@ -188,25 +215,23 @@ impl Handshake {
 
     /// `Write` if the server speaks RESP2 only.
     fn judge_hello(&mut self, reply: &Frame) -> Result<Progress, HandshakeError> {
-        let stage = Stage::Hello;
-        if let Some(text) = error_text(reply) {
-            let code = ErrorCode::of(text);
-            if !(code.as_str() == "NOPROTO" || contains_ignoring_case(text, b"unknown command")) {
-                return Err(refusal(stage, text));
-            }
-            let answer = OptIn::NoResp3(code).under(self.config.maintenance().mode())?;
-            self.opt_in = if self.awaits_opt_in() { answer } else { OptIn::NotAsked };
+        if let Some(text) = reply.as_error() {
+            let code = match HelloRefusal::of(text, self.config.credentials().is_some()) {
+                HelloRefusal::NoResp3(code) => code,
+                HelloRefusal::Unclear(code) => return Err(HandshakeError::HelloRefused { code: Some(code) }),
+                HelloRefusal::Other(error) => return Err(error),
+            };
+            let mode = self.config.maintenance().mode();
+            let answer = OptIn::NoResp3(code).under(mode)?;
+            self.opt_in = if mode == Mode::Disabled { OptIn::NotAsked } else { answer };
             return Ok(Progress::Write);
         }
-        let Frame::Map(fields) = reply else { return Err(HandshakeError::UnexpectedReply { stage }) };
-        let field = |name: &[u8]| {
-            let found = fields.iter().find(|(key, _)| key.as_bytes() == Some(name));
-            found.and_then(|(_, value)| value.as_int())
-        };
-        if field(b"proto") != Some(3) {
-            return Err(HandshakeError::UnexpectedReply { stage });
+        match (reply.as_map().is_some(), field(reply, b"proto")) {
+            (true, Some(3)) => {}
+            (_, Some(2)) => return Err(HandshakeError::HelloRefused { code: None }),
+            _ => return Err(HandshakeError::UnexpectedReply { stage: Stage::Hello }),
         }
-        self.client_id = field(b"id");
+        self.client_id = field(reply, b"id");
         self.resp3 = Some(Resp3(()));
         Ok(Progress::Pending)
     }
@@ -222,7 +247,23 @@ impl Handshake {
         for step in &mut self.expected {
             *step = Step::Ignored;
         }
-        self.write_resp2(buffer);
+        // The link has just shown that it takes commands which the server does not know.
+        self.write_resp2(Probe::Skip, buffer);
+    }
+
+    fn accept(&self, stage: Stage, reply: &Frame) -> Result<(), HandshakeError> {
+        match reply.as_error() {
+            Some(text) => Err(refusal(stage, text, self.config.credentials().is_some())),
+            None => Ok(()),
+        }
+    }
+
+    /// A user who may not run PING is known to the server, and that is an answer.
+    fn judge_ping(&self, reply: &Frame) -> Result<(), HandshakeError> {
+        match reply.as_error().map(ErrorCode::of) {
+            Some(code) if code.as_str() == "NOPERM" => Ok(()),
+            _ => self.accept(Stage::Ping, reply),
+        }
     }
 }
 
@@ -234,28 +275,7 @@ pub(crate) fn opt_in(config: &Config, peer: &Peer) -> Command {
 
 /// What the server says to the opt-in: to be read only where RESP3 is spoken.
 pub(crate) fn judge_opt_in(_proof: Resp3, reply: &Frame) -> OptIn {
-    error_text(reply).map_or(OptIn::Accepted, OptIn::of_error)
-}
-
-fn accept(stage: Stage, reply: &Frame) -> Result<(), HandshakeError> {
-    match error_text(reply) {
-        Some(text) => Err(refusal(stage, text)),
-        None => Ok(()),
-    }
-}
-
-fn refusal(stage: Stage, text: &[u8]) -> HandshakeError {
-    if contains_ignoring_case(text, b"max number of clients") {
-        return HandshakeError::TooManyClients;
-    }
-    HandshakeError::Refused { stage, code: ErrorCode::of(text) }
-}
-
-fn error_text(reply: &Frame) -> Option<&[u8]> {
-    match reply {
-        Frame::Error(text) | Frame::BlobError(text) => Some(text),
-        _ => None,
-    }
+    reply.as_error().map_or(OptIn::Accepted, OptIn::of_error)
 }
 
 fn contains_ignoring_case(text: &[u8], wanted: &[u8]) -> bool {

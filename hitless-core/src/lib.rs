@@ -56,14 +56,14 @@
 //! use hitless_core::{Action, Client, Config, cmd};
 //! # use hitless_core::ids::ConnId;
 //! # use hitless_core::endpoint::Peer;
-//! # use hitless_core::error::CloseCause;
+//! # use hitless_core::error::{CloseCause, SystemError};
 //! # use hitless_core::{Decoder, Frame, Limits};
 //! # /// A network with one server that answers at once.
 //! # struct Net { decoder: Decoder, inbox: Vec<Io> }
 //! # enum Io {
-//! #     Resolved(ConnId, Result<Vec<std::net::IpAddr>, std::io::ErrorKind>),
+//! #     Resolved(ConnId, Result<Vec<std::net::IpAddr>, SystemError>),
 //! #     Connected(ConnId, Peer),
-//! #     ConnectFailed(ConnId, std::io::ErrorKind),
+//! #     ConnectFailed(ConnId, std::io::Error),
 //! #     Received(ConnId, Vec<Frame>),
 //! #     Closed(ConnId, CloseCause),
 //! #     TimeIsUp,
@@ -124,7 +124,7 @@
 //!     match io {
 //!         Io::Resolved(conn, answer) => client.handle_resolved(now, conn, answer),
 //!         Io::Connected(conn, peer) => client.handle_connected(now, conn, peer),
-//!         Io::ConnectFailed(conn, kind) => client.handle_connect_failed(now, conn, kind),
+//!         Io::ConnectFailed(conn, error) => client.handle_connect_failed(now, conn, error),
 //!         Io::Received(conn, frames) => client.handle_frames(now, conn, frames),
 //!         Io::Closed(conn, cause) => client.handle_closed(now, conn, cause),
 //!         Io::TimeIsUp => client.handle_timeout(now),

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::num::NonZeroU32;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -10,7 +11,7 @@ use smallvec::SmallVec;
 use thiserror::Error;
 
 use crate::command_table::{self, Verdict};
-use crate::error::RequestError;
+use crate::error::{ConnectError, RequestError};
 
 /// The replies of one request, in order; inline for the usual one.
 ///
@@ -37,7 +38,8 @@ pub enum Replay {
     Never,
     /// Only if no byte of it was handed out. The default for writes.
     IfUnsent,
-    /// Always: the caller, or the command table, says that running it twice does no harm.
+    /// Twice at most, and alone on its connection: the caller, or the command table, says that running it again does no
+    /// harm. Not when its own reply could not be read, because the next link would bring the same one.
     Idempotent,
 }
 
@@ -283,9 +285,18 @@ impl Default for Pipeline {
 pub enum SendError {
     /// As many requests as configured are under way or parked.
     #[error(
-        "too many requests are waiting: raise `parked_requests` or `requests_in_flight`, or send fewer at a time"
+        "too many requests are under way or wait for a connection: send fewer at a time, let callers wait (`when_full`), \
+         or raise `requests_in_flight` or `parked_requests`"
     )]
     Full(Request),
+    /// There is no connection, and as many requests as configured wait for one.
+    #[error("no connection, and as many requests wait for one as `parked_requests` allows: {cause}")]
+    NoConnection {
+        /// The request.
+        request: Request,
+        /// Why the last attempt to connect has failed.
+        cause: Arc<ConnectError>,
+    },
     /// The client is shutting down.
     #[error("the client is shutting down")]
     ShuttingDown(Request),
@@ -296,7 +307,7 @@ impl SendError {
     #[must_use]
     pub fn into_request(self) -> Request {
         match self {
-            Self::Full(request) | Self::ShuttingDown(request) => request,
+            Self::Full(request) | Self::NoConnection { request, .. } | Self::ShuttingDown(request) => request,
         }
     }
 }

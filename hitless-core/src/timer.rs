@@ -1,5 +1,6 @@
 //! Deadlines of machines that have no clock: an instant to be reached, or none.
 
+use std::fmt;
 use std::time::{Duration, Instant};
 
 /// Where [`after`] ends: far enough to mean "never", near enough for every platform to represent.
@@ -22,6 +23,16 @@ pub(crate) fn after(now: Instant, delay: Duration) -> Instant {
     now.checked_add(delay).or_else(|| now.checked_add(FAR_FUTURE)).unwrap_or(now)
 }
 
+/// A length of time as people read it: like `Debug`, but nothing is `0s`, and not `0ns` or `0.000ns`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Span(pub(crate) Duration);
+
+impl fmt::Display for Span {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.is_zero() { f.write_str("0s") } else { fmt::Debug::fmt(&self.0, f) }
+    }
+}
+
 /// An arbitrary instant for tests to count from: nothing but a clock can make the first one.
 #[cfg(test)]
 #[expect(clippy::disallowed_methods, reason = "tests in virtual time need an origin")]
@@ -34,6 +45,13 @@ mod tests {
     use super::*;
 
     const SECOND: Duration = Duration::from_secs(1);
+
+    /// RULE-135
+    #[test]
+    fn no_time_reads_as_no_time() {
+        assert_eq!(format!("{} {:.3}", Span(Duration::ZERO), Span(Duration::ZERO)), "0s 0s");
+        assert_eq!(format!("{} {:.1}", Span(3 * SECOND), Span(3 * SECOND / 2)), "3s 1.5s");
+    }
 
     #[test]
     fn earliest_skips_what_is_absent() {

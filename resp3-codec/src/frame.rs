@@ -90,9 +90,18 @@ impl Frame {
         self
     }
 
+    /// The frame as it would be without attributes: itself, if it has none. All that follow look at this one.
+    pub fn value(&self) -> &Self {
+        let mut frame = self;
+        while let Self::Attribute { value, .. } = frame {
+            frame = value;
+        }
+        frame
+    }
+
     /// The bytes of any string: simple, bulk, error, big number, text of a verbatim string.
     pub fn into_bytes(self) -> Option<Bytes> {
-        match self {
+        match self.without_attributes() {
             Self::Simple(text)
             | Self::Error(text)
             | Self::Bulk(text)
@@ -105,7 +114,7 @@ impl Frame {
 
     /// The elements of an array, a set or a push.
     pub fn into_array(self) -> Option<Vec<Self>> {
-        match self {
+        match self.without_attributes() {
             Self::Array(items) | Self::Set(items) | Self::Push(items) => Some(items),
             _ => None,
         }
@@ -113,17 +122,30 @@ impl Frame {
 
     /// Whether this is one of the three nulls.
     pub fn is_null(&self) -> bool {
-        matches!(self, Self::Null | Self::NullBulk | Self::NullArray)
+        matches!(self.value(), Self::Null | Self::NullBulk | Self::NullArray)
     }
 
     /// Whether this is an error of either kind.
     pub fn is_error(&self) -> bool {
-        matches!(self, Self::Error(_) | Self::BlobError(_))
+        self.as_error().is_some()
+    }
+
+    /// Whether this is something that the server says on its own.
+    pub fn is_push(&self) -> bool {
+        matches!(self.value(), Self::Push(_))
+    }
+
+    /// The text of an error of either kind, its code being the first word.
+    pub fn as_error(&self) -> Option<&[u8]> {
+        match self.value() {
+            Self::Error(text) | Self::BlobError(text) => Some(text),
+            _ => None,
+        }
     }
 
     /// The bytes of any string: simple, bulk, error, big number, text of a verbatim string.
     pub fn as_bytes(&self) -> Option<&[u8]> {
-        match self {
+        match self.value() {
             Self::Simple(text)
             | Self::Error(text)
             | Self::Bulk(text)
@@ -141,7 +163,7 @@ impl Frame {
 
     /// An integer, or a string that is the decimal text of one.
     pub fn as_int(&self) -> Option<i64> {
-        match self {
+        match self.value() {
             Self::Integer(number) => Some(*number),
             _ => self.as_str()?.parse().ok(),
         }
@@ -149,7 +171,7 @@ impl Frame {
 
     /// A double, an integer, or a string that is the text of one, as a server that speaks RESP2 sends doubles.
     pub fn as_f64(&self) -> Option<f64> {
-        match self {
+        match self.value() {
             Self::Double(number) => Some(*number),
             Self::Integer(number) => Some(*number as f64),
             _ => line::double(self.as_bytes()?),
@@ -158,7 +180,7 @@ impl Frame {
 
     /// The elements of an array, a set or a push.
     pub fn as_array(&self) -> Option<&[Self]> {
-        match self {
+        match self.value() {
             Self::Array(items) | Self::Set(items) | Self::Push(items) => Some(items),
             _ => None,
         }
@@ -166,7 +188,7 @@ impl Frame {
 
     /// The pairs of a map.
     pub fn as_map(&self) -> Option<&[(Self, Self)]> {
-        match self {
+        match self.value() {
             Self::Map(pairs) => Some(pairs),
             _ => None,
         }

@@ -263,15 +263,24 @@ fn a_quiet_decoder_that_was_shrunk_holds_no_buffer() {
 
 #[test]
 fn a_compact_frame_lets_go_of_the_read_buffer() {
-    let mut decoder = Decoder::new(Limits::default());
-    let mut kept = None;
-    let info = measure(|| {
-        decoder.buffer().extend_from_slice(b"*2\r\n$5\r\nhello\r\n+x\r\n");
-        kept = decoder.poll_frame().expect("valid").map(Frame::compact);
-        decoder.shrink();
-    });
-    assert!(kept.is_some());
-    assert!(info.bytes_current < 200, "{info:?}");
+    let frames = [
+        "*2\r\n$5\r\nhello\r\n+x\r\n",
+        "%1\r\n+key\r\n:1\r\n",
+        "%1\r\n:1\r\n$5\r\nvalue\r\n",
+        "|1\r\n+key\r\n:1\r\n:2\r\n",
+        "|1\r\n:1\r\n:2\r\n+x\r\n",
+    ];
+    for wire in frames {
+        let mut decoder = Decoder::new(Limits::default());
+        let mut kept = None;
+        let info = measure(|| {
+            decoder.buffer().extend_from_slice(wire.as_bytes());
+            kept = decoder.poll_frame().expect("valid").map(Frame::compact);
+            decoder.shrink();
+        });
+        assert!(kept.is_some());
+        assert!(info.bytes_current < 200, "{wire:?}: {info:?}");
+    }
 }
 
 #[test]

@@ -199,6 +199,46 @@ fn attributes_describe_what_follows_them_at_any_depth() {
     assert_eq!(items[0].clone().without_attributes(), Frame::Array(vec![Frame::Integer(2)]));
 }
 
+/// What asks a frame for its value is answered as if there were no attributes. RULE-148
+#[test]
+fn attributes_do_not_hide_a_value() {
+    let attributed = |frame: Frame| {
+        let inner = Frame::Attribute { attributes: Vec::new(), value: frame.into() };
+        Frame::Attribute { attributes: vec![(Frame::simple("a"), Frame::Integer(1))], value: inner.into() }
+    };
+    let pairs = || vec![(Frame::bulk("k"), Frame::Integer(2))];
+    for frame in [
+        Frame::simple("OK"),
+        Frame::error("ERR no"),
+        Frame::BlobError(Bytes::from_static(b"ERR no")),
+        Frame::Integer(7),
+        Frame::bulk("7"),
+        Frame::Double(0.5),
+        Frame::Null,
+        Frame::NullBulk,
+        Frame::NullArray,
+        Frame::Array(vec![Frame::Integer(2)]),
+        Frame::Set(vec![Frame::Integer(2)]),
+        Frame::Push(vec![Frame::Integer(2)]),
+        Frame::Map(pairs()),
+    ] {
+        let with = attributed(frame.clone());
+        assert_eq!(with.value(), &frame);
+        assert_eq!(
+            (with.is_null(), with.is_error(), with.is_push()),
+            (frame.is_null(), frame.is_error(), frame.is_push())
+        );
+        assert_eq!(
+            (with.as_error(), with.as_bytes(), with.as_str()),
+            (frame.as_error(), frame.as_bytes(), frame.as_str())
+        );
+        assert_eq!((with.as_int(), with.as_f64()), (frame.as_int(), frame.as_f64()));
+        assert_eq!((with.as_array(), with.as_map()), (frame.as_array(), frame.as_map()));
+        assert_eq!(with.clone().into_bytes(), frame.clone().into_bytes());
+        assert_eq!(with.into_array(), frame.into_array());
+    }
+}
+
 #[test]
 fn line_ends_in_a_line_are_written_as_spaces() {
     assert_eq!(encoded(&[Frame::error("ERR a\r\nb")]), "-ERR a  b\\r\\n | ");

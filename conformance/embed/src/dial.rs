@@ -6,7 +6,7 @@ use std::sync::{Arc, Weak};
 
 use hitless_core::Config;
 use hitless_core::endpoint::Peer;
-use hitless_core::error::{CloseCause, ConnectError};
+use hitless_core::error::{CloseCause, ConnectError, SystemError};
 use hitless_core::handshake::{ErrorCode, HandshakeError, OptIn, Probe, Stage, opt_in_command};
 use hitless_core::ids::ConnId;
 use redis::aio::MultiplexedConnection;
@@ -23,7 +23,7 @@ pub(crate) async fn resolve(shared: Weak<Shared>, conn: ConnId, host: Arc<str>) 
     let Some(shared) = shared.upgrade() else { return };
     let answer: Result<Vec<IpAddr>, _> = match shared.names.resolve(&host, 0).await {
         Ok(addresses) => Ok(addresses.map(|address| address.ip()).collect()),
-        Err(_) => Err(io::ErrorKind::NotFound),
+        Err(error) => Err(SystemError::from(io::Error::other(error.to_string()))),
     };
     shared.tell(|coordinator, now| coordinator.handle_resolved(now, conn, answer));
 }
@@ -88,14 +88,19 @@ async fn connect(
     };
     // The coordinator watches the time of the attempt, and the pool that of each request.
     let settings = AsyncConnectionConfig::new().set_push_sender(pushes).set_response_timeout(None);
-    let identity = identity(&config);
+    let identity = identity(&config, probe);
     let connecting = MultiplexedConnection::new_with_config(&identity, stream, settings);
-    let (mut connection, driver) = connecting.await.map_err(|error| handshake_failed(&error))?;
+    let (mut connection, driver) = connecting.await.map_err(|error| handshake_failed(&error, probe))?;
     let driver = Task::spawn(&Handle::current(), driver);
 
     let opt_in = match probe {
         Probe::OptIn => opt_in(&config, &peer, &mut connection).await?,
         Probe::Skip => OptIn::NotAsked,
+        // Something has refused more: a command has to be answered.
+        _ => match connection.send_packed_command(&redis::cmd("PING")).await {
+            Ok(_) => OptIn::NotAsked,
+            Err(error) => return Err(handshake_failed(&error, probe)),
+        },
     };
     shared.upgrade().ok_or_else(shut_down)?.handle_ready(conn, connection, opt_in);
     Ok(driver)
@@ -120,11 +125,13 @@ async fn opt_in(
 }
 
 /// What redis-rs is to say in its handshake.
-fn identity(config: &Config) -> RedisConnectionInfo {
-    let identity = RedisConnectionInfo::default()
-        .set_protocol(ProtocolVersion::RESP3)
-        .set_db(config.database().into())
-        .set_lib_name("hitless-embed", env!("CARGO_PKG_VERSION"));
+fn identity(config: &Config, probe: Probe) -> RedisConnectionInfo {
+    let protocol = if probe <= Probe::Skip { ProtocolVersion::RESP3 } else { ProtocolVersion::RESP2 };
+    let identity = RedisConnectionInfo::default().set_protocol(protocol).set_db(config.database().into());
+    let identity = match config.client_info() && probe != Probe::Bare {
+        true => identity.set_lib_name("hitless-embed", env!("CARGO_PKG_VERSION")),
+        false => identity.set_skip_set_lib_name(),
+    };
     let Some(credentials) = config.credentials() else { return identity };
     let identity = identity.set_password(credentials.password.expose());
     match &credentials.user {
@@ -134,7 +141,7 @@ fn identity(config: &Config) -> RedisConnectionInfo {
 }
 
 fn cannot_connect(error: &io::Error) -> DialFailure {
-    DialFailure::Error(ConnectError::Connect(error.kind()))
+    DialFailure::Error(ConnectError::Connect(error.into()))
 }
 
 fn shut_down() -> DialFailure {
@@ -142,7 +149,10 @@ fn shut_down() -> DialFailure {
 }
 
 /// What redis-rs says of its handshake. Its texts stay here, because servers repeat passwords in them.
-fn handshake_failed(error: &RedisError) -> DialFailure {
+fn handshake_failed(error: &RedisError, probe: Probe) -> DialFailure {
+    if error.is_io_error() && probe == Probe::OptIn {
+        return DialFailure::LostAtOptIn;
+    }
     DialFailure::Error(if error.is_io_error() {
         ConnectError::LostInHandshake(CloseCause::ByServer)
     } else {

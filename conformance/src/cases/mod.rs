@@ -7,15 +7,19 @@ use hitless_core::event::{Event, Ignored};
 
 use crate::testbed::Testbed;
 
+pub mod attributes;
 pub mod chaos;
 pub mod dials;
 pub mod failover;
 pub mod handshake;
 pub mod hooks;
+pub mod links;
 pub mod measured;
 pub mod moving;
+pub mod outages;
 pub mod overlaps;
 pub mod proxies;
+pub mod refusals;
 pub mod requests;
 pub mod shutdown;
 pub mod targets;
@@ -25,15 +29,19 @@ pub mod windows;
 pub(crate) mod source {
     #![allow(non_upper_case_globals, reason = "named as the modules are")]
 
+    pub(crate) const attributes: &str = include_str!("attributes.rs");
     pub(crate) const chaos: &str = include_str!("chaos.rs");
     pub(crate) const dials: &str = include_str!("dials.rs");
     pub(crate) const failover: &str = include_str!("failover.rs");
     pub(crate) const handshake: &str = include_str!("handshake.rs");
     pub(crate) const hooks: &str = include_str!("hooks.rs");
+    pub(crate) const links: &str = include_str!("links.rs");
     pub(crate) const measured: &str = include_str!("measured.rs");
     pub(crate) const moving: &str = include_str!("moving.rs");
+    pub(crate) const outages: &str = include_str!("outages.rs");
     pub(crate) const overlaps: &str = include_str!("overlaps.rs");
     pub(crate) const proxies: &str = include_str!("proxies.rs");
+    pub(crate) const refusals: &str = include_str!("refusals.rs");
     pub(crate) const requests: &str = include_str!("requests.rs");
     pub(crate) const shutdown: &str = include_str!("shutdown.rs");
     pub(crate) const targets: &str = include_str!("targets.rs");

@@ -16,7 +16,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use hitless_core::client::{Action, Client};
 use hitless_core::config::Config;
-use hitless_core::error::{CloseCause, ConnectError, ProtocolError};
+use hitless_core::error::{CloseCause, ConnectError, ProtocolError, SystemError};
 use hitless_core::event::Event;
 use hitless_core::ids::{ConnId, RequestId};
 use hitless_core::request::Outcome;
@@ -31,6 +31,7 @@ use crate::world::Reviewer;
 #[derive(Debug)]
 pub(super) struct Embedder {
     pub(super) client: Client,
+    reply_limits: Limits,
     links: BTreeMap<ConnId, Link>,
     /// Whether the sockets take nothing.
     pub(super) blocked: bool,
@@ -63,10 +64,12 @@ struct Link {
 
 impl Embedder {
     pub(super) fn new(now: Instant, config: Config, seed: u64, reviewer: Option<Opinion>) -> Self {
+        let reply_limits = config.reply_limits();
         let mut client = Client::new(now, Arc::new(config), seed);
         client.review_notifications(reviewer.as_ref().map(|_| REVIEW_LIMIT));
         Self {
             client,
+            reply_limits,
             reviewer,
             links: BTreeMap::new(),
             blocked: false,
@@ -82,10 +85,10 @@ impl Embedder {
     pub(super) fn hear(&mut self, now: Instant, arrival: Arrival, wire: &mut Wire) {
         match arrival {
             Arrival::Resolved(conn, answer) => {
-                self.client.handle_resolved(now, conn, answer.map_err(|error| error.kind()));
+                self.client.handle_resolved(now, conn, answer.map_err(SystemError::from));
             }
             Arrival::Connected(conn, peer) => {
-                self.links.insert(conn, Link::new());
+                self.links.insert(conn, Link::new(self.reply_limits));
                 self.client.handle_connected(now, conn, peer);
             }
             Arrival::ConnectFailed(conn, kind) => self.client.handle_connect_failed(now, conn, kind),
@@ -199,7 +202,7 @@ impl Embedder {
 }
 
 impl Link {
-    fn new() -> Self {
-        Self { decoder: Decoder::new(Limits::default()), outgoing: WriteBuffer::new(), flush: false }
+    fn new(reply_limits: Limits) -> Self {
+        Self { decoder: Decoder::new(reply_limits), outgoing: WriteBuffer::new(), flush: false }
     }
 }

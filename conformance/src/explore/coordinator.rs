@@ -141,7 +141,7 @@ impl CoordinatorModel {
             Fact::ResolveFailed(conn) => {
                 self.budget.faults -= 1;
                 self.world.remove(conn);
-                self.coordinator.handle_resolved(now, conn, Err(io::ErrorKind::NotFound));
+                self.coordinator.handle_resolved(now, conn, Err(io::ErrorKind::NotFound.into()));
             }
             Fact::Connected(conn) => {
                 let Some(peer) = self.world.begin(conn, Stage::Greeting).peer.clone() else { return Ok(()) };
@@ -150,7 +150,7 @@ impl CoordinatorModel {
             Fact::Refused(conn) => {
                 self.budget.faults -= 1;
                 self.world.remove(conn);
-                let refused = ConnectError::Connect(io::ErrorKind::ConnectionRefused);
+                let refused = ConnectError::Connect(io::ErrorKind::ConnectionRefused.into());
                 self.coordinator.handle_dial_failed(now, conn, refused);
             }
             Fact::Greeted(conn) | Fact::OptInRefused(conn) => self.greet(conn, fact),

@@ -87,7 +87,7 @@ impl ClientModel {
             Fact::Resolved(_, nth) => Ok(self.scope.addresses(nth)),
             _ => {
                 self.budget.faults -= 1;
-                Err(io::ErrorKind::NotFound)
+                Err(io::ErrorKind::NotFound.into())
             }
         };
         self.client.handle_resolved(self.now, conn, answer);

@@ -135,6 +135,13 @@ impl World {
         }
     }
 
+    /// Requests that may have run and are to be sent again.
+    pub(super) fn alone(&self) -> usize {
+        let is_carried = |number: u8| self.sockets.iter().any(|socket| socket.written.contains(&number));
+        let waits = |entry: &&Entry| entry.was_written && !entry.was_refused && !is_carried(entry.number);
+        self.ledger.iter().filter(waits).count()
+    }
+
     pub(super) fn accept(&mut self, entry: Entry) {
         let at = self.ledger.partition_point(|known| known.id < entry.id);
         self.ledger.insert(at, entry);

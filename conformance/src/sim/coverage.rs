@@ -113,6 +113,7 @@ const EXPECTED: &[(Group, &[&str])] = &[
             "cancelled",
             "refused",
             "timed out",
+            "no connection",
             "connection lost",
             "move deadline",
             "not sent",
@@ -212,6 +213,7 @@ impl Coverage {
     fn count_error(&mut self, error: &RequestError) {
         let how = match error {
             RequestError::TimedOut { .. } => "timed out",
+            RequestError::NoConnection { .. } => "no connection",
             RequestError::ConnectionLost { .. } => "connection lost",
             RequestError::MoveDeadline { .. } => "move deadline",
             _ => "other",

@@ -90,7 +90,8 @@ fn an_unknown_host_is_a_connect_error() {
     let settings = ConfigBuilder::from_url("redis://nowhere.example.com").unwrap();
     let opening = Builder::from_settings(fixture.runtime(), fixture.network(), settings).connect();
     let error = fixture.block_on(opening).unwrap_err();
-    assert!(matches!(error, Error::Connect(ConnectError::Resolve(_))), "{error:?}");
+    let Error::Connect(error) = error else { panic!("{error:?}") };
+    assert!(matches!(error.last(), ConnectError::Resolve(_)), "{error:?}");
     fixture.run();
     assert_nothing_is_left(&fixture);
 }
@@ -100,7 +101,8 @@ fn a_refused_dial_is_a_connect_error_and_leaves_nothing() {
     let mut fixture = fixture();
     fixture.refuse_dials();
     let error = fixture.block_on(builder(&fixture).connect()).unwrap_err();
-    assert!(matches!(error, Error::Connect(ConnectError::Connect(_))), "{error:?}");
+    let Error::Connect(error) = error else { panic!("{error:?}") };
+    assert!(matches!(error.last(), ConnectError::Connect(_)), "{error:?}");
     fixture.run();
     assert_nothing_is_left(&fixture);
 }
@@ -220,7 +222,7 @@ fn a_runtime_that_is_gone_before_the_pool_opens_is_a_connect_error() {
     let fixture = fixture();
     fixture.die();
     let outcome = poll_once(builder(&fixture).connect());
-    let Poll::Ready(Err(Error::Connect(ConnectError::ShutDown))) = outcome else { panic!("{outcome:?}") };
+    let Poll::Ready(Err(Error::Connect(ConnectError::TaskEnded))) = outcome else { panic!("{outcome:?}") };
 }
 
 #[test]

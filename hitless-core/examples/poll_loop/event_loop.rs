@@ -8,7 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use hitless_core::endpoint::Peer;
-use hitless_core::error::{CloseCause, ConnectError, ProtocolError};
+use hitless_core::error::{CloseCause, ConnectError, ProtocolError, SystemError};
 use hitless_core::event::Event;
 use hitless_core::ids::{ConnId, RequestId};
 use hitless_core::request::Outcome;
@@ -64,7 +64,7 @@ struct Names {
     waker: Arc<Waker>,
 }
 
-type Answer = (ConnId, Result<Vec<IpAddr>, ErrorKind>);
+type Answer = (ConnId, Result<Vec<IpAddr>, SystemError>);
 
 impl EventLoop {
     /// A client that connects in the turns that follow. Its jitter is drawn from `seed`.
@@ -138,7 +138,7 @@ impl EventLoop {
             Ok(link) => {
                 self.links.insert(token(conn), link);
             }
-            Err(error) => self.client.handle_connect_failed(now, conn, error.kind()),
+            Err(error) => self.client.handle_connect_failed(now, conn, error),
         }
     }
 
@@ -179,7 +179,7 @@ impl EventLoop {
             (None, Err(error)) if error.kind() == ErrorKind::NotConnected => {}
             (Some(error), _) | (None, Err(error)) => {
                 self.links.remove(&token);
-                self.client.handle_connect_failed(now, conn, error.kind());
+                self.client.handle_connect_failed(now, conn, error);
             }
         }
     }
@@ -280,7 +280,7 @@ impl Names {
             let answer = (&*host, 0).to_socket_addrs();
             let answer = answer.map(|addresses| addresses.map(|address| address.ip()).collect());
             // If the loop is gone, nobody wants to know.
-            let _ = sender.send((conn, answer.map_err(|error| error.kind())));
+            let _ = sender.send((conn, answer.map_err(SystemError::from)));
             let _ = waker.wake();
         });
     }

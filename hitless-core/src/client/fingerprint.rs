@@ -26,12 +26,13 @@ impl Client {
 
 impl Fingerprint for Client {
     fn fingerprint<H: Hasher>(&self, digest: &mut Digest<'_, H>) {
-        let Self { config: _, coordinator, links, pool, requests, lifecycle, actions, now: _ } = self;
+        let Self { config: _, coordinator, links, pool, requests, lifecycle, outage, actions, now: _ } = self;
         digest.part(coordinator);
         digest.part(links);
         pool.fingerprint(lifecycle.is_starting(), digest);
         digest.part(requests);
         digest.part(lifecycle);
+        digest.part(outage);
         digest.value(&actions.len());
     }
 }

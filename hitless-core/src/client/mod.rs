@@ -4,8 +4,9 @@
 //! that can lead to a decision ends in `settle`, which obeys the coordinator until it is quiet. What the owner of the
 //! client has to do is then in one ordered queue, [`poll_action`](Client::poll_action).
 //!
-//! Inside, four machines with private state know nothing of each other: the links (one for each connection), the pool
-//! (which connection serves which slot), the requests (where each is) and the lifecycle. Each link belongs to an owner.
+//! Inside, five machines with private state know nothing of each other: the links (one for each connection), the pool
+//! (which connection serves which slot), the requests (where each is), the lifecycle and the outage (why there is no
+//! connection). Each link belongs to an owner.
 //!
 //! # State by state
 //!
@@ -17,6 +18,7 @@ mod fingerprint;
 mod lifecycle;
 mod links;
 mod open;
+mod outage;
 mod owner;
 mod pool;
 mod requests;
@@ -28,7 +30,6 @@ mod shutdown;
 mod tests;
 
 use std::collections::VecDeque;
-use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -38,6 +39,7 @@ use resp3_codec::Frame;
 pub use self::action::{Action, Review};
 use self::lifecycle::Lifecycle;
 use self::links::Links;
+use self::outage::Outage;
 use self::owner::Owner;
 use self::pool::Pool;
 use self::requests::{RequestLimits, Requests};
@@ -45,7 +47,7 @@ use crate::config::Config;
 use crate::connection::Connection;
 use crate::coordinator::{Coordinator, CoordinatorStats};
 use crate::endpoint::Peer;
-use crate::error::{CloseCause, ConnectError};
+use crate::error::{CloseCause, ConnectError, SystemError};
 use crate::ids::ConnId;
 use crate::timer::earliest;
 use crate::write_buffer::WriteBuffer;
@@ -63,6 +65,7 @@ pub struct Client {
     pool: Pool,
     requests: Requests,
     lifecycle: Lifecycle,
+    outage: Outage,
     actions: VecDeque<Action>,
     /// The latest instant that a fact or a request came with.
     now: Instant,
@@ -80,7 +83,8 @@ impl Client {
             links: Links::new(),
             pool: Pool::new(config.pool_size() as usize, seed),
             requests: Requests::new(limits),
-            lifecycle: Lifecycle::new(),
+            lifecycle: Lifecycle::new(now, config.start_timeout()),
+            outage: Outage::new(config.when_disconnected()),
             actions: VecDeque::new(),
             config,
             now,
@@ -97,7 +101,7 @@ impl Client {
         &mut self,
         now: Instant,
         conn: ConnId,
-        addresses: Result<Vec<IpAddr>, io::ErrorKind>,
+        addresses: Result<Vec<IpAddr>, SystemError>,
     ) {
         self.coordinator.handle_resolved(now, conn, addresses);
         self.settle(now);
@@ -113,9 +117,10 @@ impl Client {
         self.settle(now);
     }
 
-    /// The stream of `conn` could not be connected.
-    pub fn handle_connect_failed(&mut self, now: Instant, conn: ConnId, error: io::ErrorKind) {
-        self.dial_failed(now, conn, ConnectError::Connect(error));
+    /// The stream of `conn` could not be connected. An [`io::Error`](std::io::Error) keeps its words, an
+    /// [`io::ErrorKind`](std::io::ErrorKind) will do; the client adds the address.
+    pub fn handle_connect_failed(&mut self, now: Instant, conn: ConnId, error: impl Into<SystemError>) {
+        self.dial_failed(now, conn, ConnectError::Connect(error.into()));
         self.settle(now);
     }
 
@@ -147,6 +152,7 @@ impl Client {
         if let Some(connection) = self.links.connection_mut(conn) {
             connection.handle_writable(now);
             self.drain_events(now, conn);
+            self.replay();
         }
     }
 
@@ -171,6 +177,7 @@ impl Client {
             self.links.forget_silence(now);
         }
         self.coordinator.handle_timeout(now);
+        self.end_start(now);
         self.reopen_due(now);
         self.time_out_requests(now);
         self.settle(now);

@@ -24,6 +24,10 @@ pub(super) struct Pool {
     slots: Vec<Slot>,
     /// Slots whose connection takes requests.
     serving: usize,
+    /// Slots whose connection is kept for requests that travel alone.
+    reserved: usize,
+    /// Slots whose connection does not answer.
+    silent: usize,
     /// The `retry_at` of all slots, in order.
     retries: BTreeSet<(Instant, usize)>,
     turn: usize,
@@ -42,6 +46,8 @@ struct Slot {
     reconnect: Reconnect,
     /// The connection that is active does not answer: it gets no new requests, and another one is wanted.
     is_silent: bool,
+    /// The connection that is active is kept for requests that travel alone.
+    is_reserved: bool,
 }
 
 impl Pool {
@@ -49,7 +55,7 @@ impl Pool {
         let slots = std::iter::repeat_with(Slot::default).take(size).collect();
         // Not the coordinator's sequence: the two must not move in step.
         let rng = Rng::new(seed ^ 0x9e37_79b9_7f4a_7c15);
-        Self { slots, serving: 0, retries: BTreeSet::new(), turn: 0, rng }
+        Self { slots, serving: 0, reserved: 0, silent: 0, retries: BTreeSet::new(), turn: 0, rng }
     }
 
     /// The connection that takes the next request: the slots take turns.
@@ -67,12 +73,11 @@ impl Pool {
     /// `conn` serves `slot` from now on.
     pub(super) fn promote(&mut self, slot: usize, conn: ConnId) {
         self.schedule(slot, None);
+        self.change(slot, |slot| {
+            slot.active = Some(conn);
+            (slot.is_silent, slot.is_reserved) = (false, false);
+        });
         let slot = &mut self.slots[slot];
-        if slot.serving().is_none() {
-            self.serving += 1;
-        }
-        slot.active = Some(conn);
-        slot.is_silent = false;
         slot.next.take_if(|next| *next == conn);
         slot.failures = 0;
         slot.reconnect.reset();
@@ -80,43 +85,78 @@ impl Pool {
 
     /// `conn` is no connection of `slot` any more.
     pub(super) fn vacate(&mut self, slot: usize, conn: ConnId) {
-        let slot = &mut self.slots[slot];
-        if slot.active == Some(conn) {
-            self.serving -= usize::from(slot.serving().is_some());
-            slot.active = None;
-            slot.is_silent = false;
+        if self.slots[slot].active == Some(conn) {
+            self.change(slot, |slot| {
+                slot.active = None;
+                (slot.is_silent, slot.is_reserved) = (false, false);
+            });
         }
-        slot.next.take_if(|next| *next == conn);
+        self.slots[slot].next.take_if(|next| *next == conn);
     }
 
     /// `conn` does not answer. True if it is the one that serves `slot`: it gets no new requests from now on.
     pub(super) fn rest(&mut self, slot: usize, conn: ConnId) -> bool {
-        let slot = &mut self.slots[slot];
-        let rests = slot.serving() == Some(conn);
+        let rests = self.slots[slot].answering() == Some(conn);
         if rests {
-            self.serving -= 1;
-            slot.is_silent = true;
+            self.change(slot, |slot| slot.is_silent = true);
         }
         rests
     }
 
+    /// A slot whose connection does not answer, and for which nothing is dialled nor will be.
+    pub(super) fn find_silent(&self) -> Option<usize> {
+        if self.silent == 0 {
+            return None;
+        }
+        let is_stuck = |slot: &Slot| slot.is_silent && slot.next.is_none() && slot.retry_at.is_none();
+        self.slots.iter().position(is_stuck)
+    }
+
     /// `conn` answers again. True if `slot` has no other connection: `conn` serves it again.
     pub(super) fn resume(&mut self, slot: usize, conn: ConnId) -> bool {
-        let resumed = &mut self.slots[slot];
+        let resumed = &self.slots[slot];
         let resumes = resumed.is_silent && resumed.active == Some(conn);
         if resumes {
-            self.serving += 1;
-            resumed.is_silent = false;
+            self.change(slot, |slot| slot.is_silent = false);
             self.schedule(slot, None);
         }
         resumes
+    }
+
+    /// Keeps a connection for requests that travel alone: the one with the least to do, as `load` says. Others join it no
+    /// more until it is [set free](Self::set_free). False if half of the connections are kept already, or the only one.
+    pub(super) fn reserve(&mut self, load: impl Fn(ConnId) -> usize) -> bool {
+        let answering = self.slots.iter().filter(|slot| slot.answering().is_some()).count();
+        if self.reserved >= (answering / 2).max(1) {
+            return false;
+        }
+        let serving = self.slots.iter().enumerate().filter_map(|(at, slot)| Some((at, slot.serving()?)));
+        let Some((slot, _)) = serving.min_by_key(|(_, conn)| load(*conn)) else { return false };
+        self.change(slot, |slot| slot.is_reserved = true);
+        true
+    }
+
+    /// A connection that is kept for requests that travel alone, and is as `is_meant` says.
+    pub(super) fn find_reserved(&self, is_meant: impl Fn(ConnId) -> bool) -> Option<ConnId> {
+        if self.reserved == 0 {
+            return None;
+        }
+        let mut reserved = self.slots.iter().filter(|slot| slot.is_reserved).filter_map(Slot::answering);
+        reserved.find(|conn| is_meant(*conn))
+    }
+
+    /// `conn` takes any request again.
+    pub(super) fn set_free(&mut self, conn: ConnId) {
+        if let Some(slot) = self.slots.iter().position(|slot| slot.active == Some(conn)) {
+            self.change(slot, |slot| slot.is_reserved = false);
+        }
     }
 
     /// `slot` has lost a connection, or an attempt to open one has failed. True if the client has to open one at once;
     /// otherwise the slot has one, or [`handle_timeout`](Self::handle_timeout) names it later.
     pub(super) fn refill(&mut self, now: Instant, slot: usize, redial: Redial) -> bool {
         let empty = &mut self.slots[slot];
-        if empty.serving().is_some() || empty.next.is_some() {
+        if empty.answering().is_some() || empty.next.is_some() {
             return false;
         }
         let pause = match redial {
@@ -135,6 +175,12 @@ impl Pool {
             failed.failures += 1;
         }
         redial == Redial::Hopeless || failed.failures >= START_ATTEMPTS
+    }
+
+    /// How often the slot was dialled for that has failed most often, a dial that is under way included.
+    pub(super) fn attempts(&self) -> u32 {
+        let empty = self.slots.iter().filter(|slot| slot.active.is_none());
+        empty.map(|slot| slot.failures + u32::from(slot.next.is_some())).max().unwrap_or(0)
     }
 
     /// A slot to dial for now. To be called until there is none.
@@ -160,7 +206,7 @@ impl Pool {
         self.find_route().map(|(_, conn)| conn)
     }
 
-    /// The connection of `slot`, and whether it takes requests.
+    /// The connection of `slot`, and whether it answers.
     pub(super) fn active(&self, slot: usize) -> Option<(ConnId, bool)> {
         let slot = &self.slots[slot];
         Some((slot.active?, !slot.is_silent))
@@ -189,6 +235,19 @@ impl Pool {
         turns.find_map(|turn| Some((turn, self.slots[turn].serving()?)))
     }
 
+    /// Changes which connection `slot` has, or what that takes.
+    fn change(&mut self, slot: usize, change: impl FnOnce(&mut Slot)) {
+        let slot = &mut self.slots[slot];
+        let counts =
+            |slot: &Slot| [slot.serving().is_some(), slot.is_reserved, slot.is_silent].map(usize::from);
+        let before = counts(slot);
+        change(slot);
+        let after = counts(slot);
+        for (at, count) in [&mut self.serving, &mut self.reserved, &mut self.silent].into_iter().enumerate() {
+            *count = *count + after[at] - before[at];
+        }
+    }
+
     /// Sets when to dial for `slot`.
     fn schedule(&mut self, slot: usize, at: Option<Instant>) {
         if let Some(before) = std::mem::replace(&mut self.slots[slot].retry_at, at) {
@@ -199,8 +258,13 @@ impl Pool {
 }
 
 impl Slot {
-    /// The connection that takes requests.
+    /// The connection that takes any request.
     fn serving(&self) -> Option<ConnId> {
+        self.answering().filter(|_| !self.is_reserved)
+    }
+
+    /// The connection, if it answers.
+    fn answering(&self) -> Option<ConnId> {
         self.active.filter(|_| !self.is_silent)
     }
 }

@@ -18,9 +18,13 @@ use crate::timer::{after, earliest};
 #[cfg_attr(feature = "explore", derive(Clone))]
 pub(super) struct Requests {
     limits: RequestLimits,
-    places: Arena<RequestId, Place>,
+    places: Arena<RequestId, Entry>,
+    /// How many requests were accepted.
+    accepted: u64,
     /// Requests for which there is no connection, in the order in which they will be sent.
     parked: VecDeque<Accepted>,
+    /// Requests that may have run, and are to be sent again, each alone on its connection; in their order.
+    alone: VecDeque<Accepted>,
     /// Requests that the server refused to run for now.
     deferred: Vec<Deferred>,
     /// No request is due before this instant, neither here nor on a connection. It is a lower bound: completions do not
@@ -45,11 +49,20 @@ pub(super) struct Deferred {
     replies: Replies,
 }
 
+/// An accepted request, which is kept elsewhere.
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    /// How many were accepted before it.
+    order: u64,
+    place: Place,
+}
+
 /// Where an accepted request is.
 #[derive(Clone, Copy, Debug)]
 enum Place {
     /// Parked, or about to be put on a connection.
     Parked,
+    Alone,
     Deferred,
     On {
         conn: ConnId,
@@ -62,7 +75,9 @@ impl Requests {
         Self {
             limits,
             places: Arena::new(),
+            accepted: 0,
             parked: VecDeque::new(),
+            alone: VecDeque::new(),
             deferred: Vec::new(),
             quiet_until: None,
         }
@@ -75,7 +90,8 @@ impl Requests {
         request: Request,
         command_timeout: Option<Duration>,
     ) -> Accepted {
-        let id = self.places.insert(Place::Parked);
+        let id = self.places.insert(Entry { order: self.accepted, place: Place::Parked });
+        self.accepted += 1;
         Accepted::new(now, id, request, command_timeout, None)
     }
 
@@ -88,18 +104,31 @@ impl Requests {
         ticket: Ticket,
     ) {
         self.wake_by(deadline);
-        if let Some(place) = self.places.get_mut(id) {
-            *place = Place::On { conn, ticket };
-        }
+        self.set_place(id, Place::On { conn, ticket });
     }
 
     /// There is no connection for a request: it waits for one.
     pub(super) fn park(&mut self, accepted: Accepted) {
         self.wake_by(accepted.deadline());
-        if let Some(place) = self.places.get_mut(accepted.id) {
-            *place = Place::Parked;
-        }
-        self.parked.push_back(accepted);
+        self.set_place(accepted.id, Place::Parked);
+        insert_in_order(&self.places, &mut self.parked, accepted);
+    }
+
+    /// A request may have run, and may run again: it waits for a connection that it has for itself.
+    pub(super) fn wait_alone(&mut self, accepted: Accepted) {
+        self.wake_by(accepted.deadline());
+        self.set_place(accepted.id, Place::Alone);
+        insert_in_order(&self.places, &mut self.alone, accepted);
+    }
+
+    /// The next request that has a connection for itself.
+    pub(super) fn take_alone(&mut self) -> Option<Accepted> {
+        self.alone.pop_front()
+    }
+
+    /// Whether a request waits for a connection that it has for itself.
+    pub(super) fn wants_alone(&self) -> bool {
+        !self.alone.is_empty()
     }
 
     /// The server refused to run a request: it is sent again a little later. If its deadline comes first, the refusal
@@ -108,15 +137,14 @@ impl Requests {
         let at = after(now, accepted.defer());
         let at = accepted.deadline().map_or(at, |deadline| at.min(deadline));
         self.wake_by(Some(at));
-        if let Some(place) = self.places.get_mut(accepted.id) {
-            *place = Place::Deferred;
+        if self.set_place(accepted.id, Place::Deferred) {
             self.deferred.push(Deferred { at, accepted, replies });
         }
     }
 
-    /// A window is open: extends the deadlines of what is parked.
+    /// A window is open: extends the deadlines of what has no connection.
     pub(super) fn relax_parked(&mut self, relaxed: Duration) {
-        for accepted in &mut self.parked {
+        for accepted in self.parked.iter_mut().chain(&mut self.alone) {
             accepted.relax(relaxed);
         }
     }
@@ -126,12 +154,16 @@ impl Requests {
         std::mem::take(&mut self.parked)
     }
 
-    /// Takes out what is parked and due, in order.
+    /// Takes out what has no connection and is due, in order.
     pub(super) fn take_due_parked(&mut self, now: Instant) -> VecDeque<Accepted> {
-        let (due, waiting) =
-            std::mem::take(&mut self.parked).into_iter().partition(|accepted| accepted.is_due(now));
-        self.parked = waiting;
-        due
+        let mut all_due = VecDeque::new();
+        for queue in [&mut self.alone, &mut self.parked] {
+            let (mut due, waiting): (VecDeque<_>, _) =
+                std::mem::take(queue).into_iter().partition(|accepted| accepted.is_due(now));
+            *queue = waiting;
+            all_due.append(&mut due);
+        }
+        all_due
     }
 
     /// Takes out everything that is deferred.
@@ -154,17 +186,18 @@ impl Requests {
 
     /// The caller does not want a request any more. Returns its place on a connection, which has to cancel it as well.
     pub(super) fn cancel(&mut self, id: RequestId) -> Option<(ConnId, Ticket)> {
-        match self.places.remove(id)? {
+        match self.places.remove(id)?.place {
             Place::On { conn, ticket } => return Some((conn, ticket)),
             Place::Deferred => self.deferred.retain(|deferred| deferred.accepted.id != id),
             Place::Parked => self.parked.retain(|parked| parked.id != id),
+            Place::Alone => self.alone.retain(|alone| alone.id != id),
         }
         None
     }
 
     /// Everything due was taken out. `on_connections` is when the next request on a connection is due.
     pub(super) fn settle_timeout(&mut self, on_connections: Option<Instant>) {
-        let parked = self.parked.iter().map(Accepted::deadline);
+        let parked = self.parked.iter().chain(&self.alone).map(Accepted::deadline);
         let deferred = self.deferred.iter().map(|deferred| Some(deferred.at));
         self.quiet_until = earliest(parked.chain(deferred).chain([on_connections]));
     }
@@ -195,14 +228,31 @@ impl Requests {
         self.places.len()
     }
 
+    /// Requests that wait for a connection.
     pub(super) fn parked(&self) -> usize {
-        self.parked.len()
+        self.parked.len() + self.alone.len()
+    }
+
+    /// False if the request has ended.
+    fn set_place(&mut self, id: RequestId, place: Place) -> bool {
+        let Some(entry) = self.places.get_mut(id) else { return false };
+        entry.place = place;
+        true
     }
 
     /// Something is due at `at`.
     pub(super) fn wake_by(&mut self, at: Option<Instant>) {
         self.quiet_until = earliest([self.quiet_until, at]);
     }
+}
+
+/// Most requests are younger than those that wait already. One that comes back from a connection is older than those that found
+/// none.
+fn insert_in_order(places: &Arena<RequestId, Entry>, queue: &mut VecDeque<Accepted>, accepted: Accepted) {
+    let order = |id| places.get(id).map(|entry| entry.order);
+    let own = order(accepted.id);
+    let behind = queue.iter().rev().take_while(|waiting| order(waiting.id) > own).count();
+    queue.insert(queue.len() - behind, accepted);
 }
 
 impl Deferred {

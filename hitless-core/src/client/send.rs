@@ -1,10 +1,12 @@
 //! Requests on their way: the client accepts them, puts them on connections or parks them, and completes them.
 
+use std::sync::Arc;
 use std::time::Instant;
 
+use super::requests::Requests;
 use super::{Action, Client};
 use crate::connection::{Accepted, Connection};
-use crate::error::RequestError;
+use crate::error::{ConnectError, Delivery, RequestError};
 use crate::event::Event;
 use crate::ids::{ConnId, RequestId};
 use crate::request::{Outcome, Replies, Request, SendError};
@@ -16,7 +18,8 @@ impl Client {
     /// Accepts a request: [`Action::Complete`] will say exactly once how it ended, unless it is cancelled.
     ///
     /// # Errors
-    /// [`SendError`] gives the request back: too many are under way, or the client is shutting down.
+    /// [`SendError`] gives the request back: too many are under way or wait for a connection, or the client is shutting
+    /// down.
     pub fn send(&mut self, now: Instant, request: Request) -> Result<RequestId, SendError> {
         self.now = now;
         if !self.lifecycle.is_open() {
@@ -25,7 +28,12 @@ impl Client {
         // The turn passes on even if this connection has no room: the next request tries the next connection.
         let route = self.pool.route();
         if self.room_by(route) == 0 {
-            return Err(SendError::Full(request));
+            return Err(match self.outage.cause() {
+                Some(cause) if route.is_none() => {
+                    SendError::NoConnection { request, cause: Arc::clone(cause) }
+                }
+                _ => SendError::Full(request),
+            });
         }
         let accepted = self.requests.accept(now, request, self.config.command_timeout());
         let id = accepted.id;
@@ -58,6 +66,10 @@ impl Client {
             let delivery = accepted.delivery();
             return self.complete(accepted.id, Err(RequestError::ShutDown { delivery }));
         }
+        if accepted.delivery() == Delivery::Unknown {
+            // Whatever took its connection away may do so again.
+            return self.wait(accepted, Requests::wait_alone);
+        }
         let route = successor.or_else(|| self.pool.route());
         self.place(accepted, route);
     }
@@ -66,6 +78,46 @@ impl Client {
     pub(super) fn unpark(&mut self) {
         for accepted in self.requests.take_parked() {
             self.place_again(accepted, None);
+        }
+    }
+
+    /// An attempt to get a connection has failed: the parked requests fail, if they are not to wait.
+    pub(super) fn refuse_parked(&mut self, now: Instant) {
+        let Some(cause) = self.outage.refusal().cloned() else { return };
+        if self.coordinator.relaxed(now, None).is_some() {
+            return;
+        }
+        self.now = now;
+        for accepted in self.requests.take_parked() {
+            self.refuse(accepted, Arc::clone(&cause));
+        }
+        while let Some(accepted) = self.requests.take_alone() {
+            self.refuse(accepted, Arc::clone(&cause));
+        }
+    }
+
+    /// The client shuts down: what may have run is not sent again.
+    pub(super) fn give_up_replays(&mut self) {
+        while let Some(accepted) = self.requests.take_alone() {
+            self.place_again(accepted, None);
+        }
+    }
+
+    /// Sends requests again that may have run, each alone: the connection carries nothing when it is written, and nothing
+    /// joins it until it is answered.
+    pub(super) fn replay(&mut self) {
+        loop {
+            let is_free = |it: &Connection| it.is_serving() && it.requests() == 0;
+            let free = self.pool.find_reserved(|conn| self.links.connection(conn).is_some_and(is_free));
+            match (free, free.and_then(|_| self.requests.take_alone())) {
+                (Some(conn), Some(accepted)) => self.place(accepted, Some(conn)),
+                (Some(conn), None) => {
+                    self.pool.set_free(conn);
+                    self.unpark();
+                }
+                (None, _) if self.requests.wants_alone() && self.reserve() => {}
+                (None, _) => return,
+            }
         }
     }
 
@@ -113,7 +165,11 @@ impl Client {
         for accepted in self.requests.take_due_parked(now) {
             let (after, delivery) = (accepted.timeout(), accepted.delivery());
             self.emit(Event::RequestTimedOut { conn: None });
-            self.complete(accepted.id, Err(RequestError::TimedOut { after, delivery }));
+            let error = match self.outage.cause() {
+                Some(cause) => RequestError::NoConnection { cause: Arc::clone(cause), after, delivery },
+                None => RequestError::TimedOut { after, delivery },
+            };
+            self.complete(accepted.id, Err(error));
         }
         self.requests.settle_timeout(self.links.poll_timeout());
         if self.requests.poll_timeout().is_none() {
@@ -138,20 +194,39 @@ impl Client {
 
     fn place(&mut self, accepted: Accepted, route: Option<ConnId>) {
         let (id, deadline) = (accepted.id, accepted.deadline());
-        let Some(conn) = route else { return self.park(accepted) };
+        let Some(conn) = route else { return self.wait(accepted, Requests::park) };
         match self.links.enqueue(conn, accepted) {
             Ok(ticket) => {
                 self.requests.enqueued(id, deadline, conn, ticket);
                 self.flush(conn);
             }
-            Err(accepted) => self.park(accepted),
+            Err(accepted) => self.wait(accepted, Requests::park),
         }
     }
 
-    fn park(&mut self, mut accepted: Accepted) {
-        if let Some(relaxed) = self.coordinator.relaxed(self.now, None) {
-            accepted.relax(relaxed);
+    /// A request without a connection is kept by `keep`, with the time that windows grant, unless it is not to wait.
+    fn wait(&mut self, mut accepted: Accepted, keep: fn(&mut Requests, Accepted)) {
+        match (self.coordinator.relaxed(self.now, None), self.outage.refusal()) {
+            (Some(relaxed), _) => accepted.relax(relaxed),
+            (None, Some(cause)) => {
+                let cause = Arc::clone(cause);
+                return self.refuse(accepted, cause);
+            }
+            (None, None) => {}
         }
-        self.requests.park(accepted);
+        keep(&mut self.requests, accepted);
+    }
+
+    /// Keeps another connection for the requests that travel alone. False if there are enough of these.
+    fn reserve(&mut self) -> bool {
+        let load = |conn| self.links.connection(conn).map_or(usize::MAX, Connection::requests);
+        self.pool.reserve(load)
+    }
+
+    /// There is no connection, and the request is not to wait for one.
+    fn refuse(&mut self, accepted: Accepted, cause: Arc<ConnectError>) {
+        let after = self.now.saturating_duration_since(accepted.accepted_at());
+        let delivery = accepted.delivery();
+        self.complete(accepted.id, Err(RequestError::NoConnection { cause, after, delivery }));
     }
 }

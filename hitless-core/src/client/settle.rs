@@ -19,6 +19,8 @@ impl Client {
     pub(super) fn settle(&mut self, now: Instant) {
         self.now = now;
         self.obey_all(now);
+        self.renew(now);
+        self.replay();
         self.end_grace(now);
         self.close_what_is_idle(now);
         self.report_start();
@@ -224,6 +226,9 @@ impl Client {
     /// The one atomic switch: the owner's requests go to `to`, those included that `from` has not written.
     fn cut_over(&mut self, now: Instant, from: ConnId, to: ConnId) {
         let Some(owner) = self.links.owner(to) else { return };
+        if let Some(third) = self.third(owner, from, to) {
+            self.coordinator.hand_over(now, third, to);
+        }
         self.promote(to, owner);
         self.retime_one(now, to);
         if let Some(connection) = self.links.connection_mut(from) {

@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use super::{Action, Client};
+use crate::coordinator::Redial;
 use crate::error::{CloseCause, ConnectError};
 use crate::event::Event;
 use crate::ids::ConnId;
@@ -26,12 +27,33 @@ impl Client {
             self.actions.push_back(Action::Started(Err(start)));
         }
         self.complete_deferred();
+        self.give_up_replays();
         self.unpark();
+    }
+
+    /// Gives the start up when its time is over.
+    pub(super) fn end_start(&mut self, now: Instant) {
+        if self.lifecycle.is_start_overdue(now) {
+            self.give_up_start(now, Redial::AfterPause);
+        }
+    }
+
+    /// The pool cannot be opened. What does not change by itself is told as it is.
+    pub(super) fn give_up_start(&mut self, now: Instant, redial: Redial) {
+        let took = self.lifecycle.starting_for(now);
+        let last = self.outage.last_failure().cloned().unwrap_or(ConnectError::TimedOut(took));
+        let error = match redial {
+            Redial::Hopeless => last,
+            Redial::AtOnce | Redial::AfterPause => {
+                ConnectError::GaveUp { attempts: self.pool.attempts(), took, last: last.into() }
+            }
+        };
+        self.begin_shutdown(now, error);
     }
 
     /// When the grace is over, closes every connection: what is not answered fails.
     pub(super) fn end_grace(&mut self, now: Instant) {
-        if self.lifecycle.poll_timeout().is_some_and(|until| until <= now) {
+        if self.lifecycle.is_grace_over(now) {
             let all: Vec<ConnId> = self.links.ids().collect();
             for conn in all {
                 self.release(now, conn, CloseCause::ShutDown);

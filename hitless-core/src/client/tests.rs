@@ -1,10 +1,13 @@
 mod dead;
 mod model;
 mod modes;
+mod outage;
+mod replays;
 mod table;
 mod world;
 
 use std::collections::BTreeMap;
+use std::io;
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -40,6 +43,7 @@ fn a_pool_starts_once_every_connection_is_ready() {
     assert_eq!(world.started, Some(Ok(())));
 }
 
+/// RULE-134
 #[test]
 fn a_pool_that_cannot_be_opened_says_why_after_a_few_attempts() {
     let mut world = World::new(1);
@@ -53,7 +57,12 @@ fn a_pool_that_cannot_be_opened_says_why_after_a_few_attempts() {
         world.pass(SECOND);
     }
     assert_eq!(attempts, 4);
-    assert_eq!(world.started, Some(Err(ConnectError::Connect(io::ErrorKind::ConnectionRefused))));
+    let error = world.started.take().unwrap().unwrap_err();
+    assert!(matches!(error, ConnectError::GaveUp { attempts: 4, .. }), "{error:?}");
+    let text = error.to_string();
+    assert!(
+        text.contains("cannot connect to 127.0.0.1:1: connection refused") && text.contains("attempts: 4")
+    );
     assert!(world.client.is_terminated());
 }
 
@@ -65,15 +74,16 @@ fn a_start_that_is_given_up_opens_nothing() {
     let other = world.lookups.pop().unwrap();
     for _ in 0..3 {
         let conn = world.lookups.remove(0);
-        world.client.handle_resolved(world.now, conn, Err(io::ErrorKind::NotFound));
+        world.client.handle_resolved(world.now, conn, Err(io::ErrorKind::NotFound.into()));
         world.pass(SECOND / 4);
     }
-    world.client.handle_resolved(world.now, other, Err(io::ErrorKind::NotFound));
+    world.client.handle_resolved(world.now, other, Err(io::ErrorKind::NotFound.into()));
     world.drain();
-    world.now += 10 * SECOND;
+    world.now += 6 * SECOND;
     world.client.handle_timeout(world.now);
     world.drain();
-    assert_eq!(world.started, Some(Err(ConnectError::TimedOut(5 * SECOND))));
+    let error = world.started.take().unwrap().unwrap_err();
+    assert_eq!(error.last(), &ConnectError::TimedOut(5 * SECOND));
     assert!(world.client.is_terminated());
     assert_eq!(world.lookups, []);
 }

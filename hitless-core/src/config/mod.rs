@@ -15,6 +15,11 @@ use crate::command_table;
 use crate::endpoint::{Endpoint, EndpointError};
 use crate::mode::Mode;
 
+/// Connections of the largest pool. Servers accept 10 000 clients by default.
+const MAX_POOL_SIZE: usize = 10_000;
+const POOL_SIZE_RANGE: &str = "from 1 to 10000: commands are pipelined, so few connections carry much";
+const PARKED_RANGE: &str =
+    "at least 1: to have requests fail while there is no connection, set `when_disconnected` to `Fail`";
 /// How long a link may owe a reply where no command timeout says what is slow.
 const DEAD_LINK_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -38,6 +43,18 @@ pub enum WhenFull {
     /// It waits for room, in order of arrival. The time until then does not count as the request's: its timeout begins
     /// when it is accepted.
     Wait,
+}
+
+/// What becomes of a request while there is no connection. The set is closed: there is no third way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+pub enum WhenDisconnected {
+    /// It waits for a connection, until its timeout. Its error then says why the last attempt to connect has failed.
+    #[default]
+    Wait,
+    /// It fails as soon as an attempt to connect has failed, and at once while that is the last that is known. It still
+    /// waits for the first attempt after a loss, and while maintenance is announced or a move goes on: servers are then
+    /// expected to be away for a moment.
+    Fail,
 }
 
 /// A secret that no `Debug` output shows.
@@ -116,6 +133,12 @@ impl Config {
         self.settings.client_name.as_deref()
     }
 
+    /// Whether every connection tells the server the name and the version of this library.
+    #[must_use]
+    pub fn client_info(&self) -> bool {
+        self.settings.client_info
+    }
+
     /// What every connection runs before it serves.
     #[must_use]
     pub fn setup(&self) -> &[Command] {
@@ -172,6 +195,18 @@ impl Config {
         self.settings.when_full
     }
 
+    /// What becomes of a request while there is no connection.
+    #[must_use]
+    pub fn when_disconnected(&self) -> WhenDisconnected {
+        self.settings.when_disconnected
+    }
+
+    /// The longest that opening the pool may take: twice the connect timeout; `None` is for ever.
+    #[must_use]
+    pub fn start_timeout(&self) -> Option<Duration> {
+        Some(self.settings.connect_timeout?.saturating_mul(2))
+    }
+
     /// What a server may send before its connection is given up. The driver's decoders are made with it; an event loop of
     /// one's own makes its [`Decoder`](resp3_codec::Decoder)s with it as well.
     #[must_use]
@@ -206,6 +241,7 @@ pub struct ConfigBuilder {
     credentials: Option<Credentials>,
     database: u32,
     client_name: Option<Arc<str>>,
+    client_info: bool,
     setup: Vec<Command>,
     protocol: Protocol,
     pool_size: u32,
@@ -216,6 +252,7 @@ pub struct ConfigBuilder {
     parked_requests: usize,
     requests_in_flight: usize,
     when_full: WhenFull,
+    when_disconnected: WhenDisconnected,
     reply_limits: Limits,
     event_capacity: usize,
     maintenance: maintenance::Config,
@@ -229,6 +266,7 @@ impl ConfigBuilder {
             credentials: None,
             database: 0,
             client_name: None,
+            client_info: true,
             setup: Vec::new(),
             protocol: Protocol::default(),
             pool_size: 10,
@@ -238,6 +276,7 @@ impl ConfigBuilder {
             parked_requests: 10_000,
             requests_in_flight: 100_000,
             when_full: WhenFull::Fail,
+            when_disconnected: WhenDisconnected::Wait,
             reply_limits: Limits::default(),
             event_capacity: 1024,
             maintenance: maintenance::Config::default(),
@@ -246,7 +285,8 @@ impl ConfigBuilder {
 
     /// The defaults, with what a URL says: `redis://[user][:password@]host[:port][/database]`,
     /// `unix:///path/to/socket` (also `unix:/path`, `redis+unix://` and `valkey+unix://`), with the query parameters
-    /// `protocol=2|3|resp2|resp3`, `db=n`, `user=`, `pass=` and `client_name=`. `valkey://` is `redis://`. A scheme has no
+    /// `protocol=2|3|resp2|resp3`, `db=n`, `user=`, `pass=`, `client_name=`, `client_info=true|false` and
+    /// `when_disconnected=wait|fail`. `valkey://` is `redis://`. A scheme has no
     /// case, and white space around the URL is ignored. User and password are percent-decoded.
     ///
     /// # Errors
@@ -273,6 +313,14 @@ impl ConfigBuilder {
         self
     }
 
+    /// Whether every connection tells the server the name and the version of this library (`CLIENT SETINFO`), which `CLIENT
+    /// LIST` shows. Default: true; it costs no round trip, and a refusal is ignored. Set it to false for a proxy that closes
+    /// the link at commands it does not know: the client finds that out by itself only where it has never been connected.
+    pub fn client_info(mut self, told: bool) -> Self {
+        self.client_info = told;
+        self
+    }
+
     /// A command that every connection runs before it serves, such as `CLIENT TRACKING ON` or `READONLY`; the successor of a
     /// moved connection does, too. To be called once for each. They are sent in order when HELLO was accepted, or at the end
     /// of a handshake in RESP2, and an error reply is an error of the connection. Default: none.
@@ -287,14 +335,19 @@ impl ConfigBuilder {
         self
     }
 
-    /// Shared connections, opened when the client connects. Default: 10. Commands are pipelined, so few carry much:
+    /// Shared connections, opened when the client connects: 1 to 10 000. Default: 10. Commands are pipelined, so few carry much:
     /// one is often the fastest.
     pub fn pool_size(mut self, size: u32) -> Self {
         self.pool_size = size;
         self
     }
 
-    /// The longest that a dial may take, handshake included. Default: 5 s; `None` is for ever.
+    /// The longest that one attempt to get a connection may take, from the lookup of the name to the end of the handshake.
+    /// Default: 5 s; `None` is for ever.
+    ///
+    /// Opening the pool takes at most twice as long in total, and gives up earlier when an attempt for one of its connections
+    /// has failed four times, with pauses between them, or when trying again cannot help (a wrong password). Once the
+    /// pool was open, a client tries to get lost connections back for as long as it lives.
     pub fn connect_timeout(mut self, timeout: Option<Duration>) -> Self {
         self.connect_timeout = timeout;
         self
@@ -316,7 +369,8 @@ impl ConfigBuilder {
         self
     }
 
-    /// Requests that may wait while there is no connection. Default: 10 000.
+    /// Requests that may wait while there is no connection, at least 1. Default: 10 000. To have none wait, see
+    /// [`when_disconnected`](Self::when_disconnected).
     pub fn parked_requests(mut self, limit: usize) -> Self {
         self.parked_requests = limit;
         self
@@ -331,6 +385,14 @@ impl ConfigBuilder {
     /// What becomes of a call when as many requests as configured are under way or parked. Default: [`WhenFull::Fail`].
     pub fn when_full(mut self, when_full: WhenFull) -> Self {
         self.when_full = when_full;
+        self
+    }
+
+    /// What becomes of a request while there is no connection. Default: [`WhenDisconnected::Wait`], which hides short
+    /// absences of a server and costs its callers their command timeout during long ones.
+    /// [`Fail`](WhenDisconnected::Fail) is for callers that have something else to do then, such as to ask a database.
+    pub fn when_disconnected(mut self, when_disconnected: WhenDisconnected) -> Self {
+        self.when_disconnected = when_disconnected;
         self
     }
 
@@ -358,14 +420,18 @@ impl ConfigBuilder {
     /// # Errors
     /// [`ConfigError`] names the settings that do not fit.
     pub fn build(self) -> Result<Config, ConfigError> {
-        let at_least_one = |setting, value: usize| match value {
-            0 => Err(ConfigError::OutOfRange { setting, range: "at least 1", value: "0".into() }),
-            _ => Ok(()),
+        let check = |setting, is_right, value: usize, range| match is_right {
+            true => Ok(()),
+            false => Err(ConfigError::OutOfRange { setting, range, value: value.to_string() }),
         };
-        at_least_one("pool_size", self.pool_size as usize)?;
-        at_least_one("parked_requests", self.parked_requests)?;
-        at_least_one("requests_in_flight", self.requests_in_flight)?;
-        at_least_one("event_capacity", self.event_capacity)?;
+        let (pool, parked) = (self.pool_size as usize, self.parked_requests);
+        check("pool_size", (1..=MAX_POOL_SIZE).contains(&pool), pool, POOL_SIZE_RANGE)?;
+        check("parked_requests", parked > 0, parked, PARKED_RANGE)?;
+        for (setting, value) in
+            [("requests_in_flight", self.requests_in_flight), ("event_capacity", self.event_capacity)]
+        {
+            check(setting, value > 0, value, "at least 1")?;
+        }
         for (setting, value) in [
             ("connect_timeout", self.connect_timeout),
             ("command_timeout", self.command_timeout),
@@ -434,7 +500,9 @@ pub enum ConfigError {
     )]
     TlsNotBuilt,
     /// The URL has a parameter of this name, which cannot be a part of a password.
-    #[error("the URL has an unknown parameter, {0:?}: known are protocol, db, user, pass and client_name")]
+    #[error(
+        "the URL has an unknown parameter, {0:?}: known are protocol, db, user, pass, client_name, client_info and when_disconnected"
+    )]
     Parameter(String),
     /// A part of the URL does not parse.
     #[error("the {part} of the URL is not valid: {problem}")]
@@ -446,7 +514,14 @@ pub enum ConfigError {
     },
     /// The address in the URL does not parse.
     #[error("the address of the URL is not valid: {0}")]
-    Endpoint(#[from] EndpointError),
+    Endpoint(EndpointError),
+}
+
+// Not derived: it would make the error its own source, whose text it has already.
+impl From<EndpointError> for ConfigError {
+    fn from(error: EndpointError) -> Self {
+        Self::Endpoint(error)
+    }
 }
 
 #[cfg(test)]

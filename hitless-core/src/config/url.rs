@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::{ConfigBuilder, ConfigError, Credentials, Protocol, Secret};
+use super::{ConfigBuilder, ConfigError, Credentials, Protocol, Secret, WhenDisconnected};
 use crate::endpoint::Endpoint;
 
 const DEFAULT_PORT: u16 = 6379;
@@ -32,10 +32,12 @@ pub(super) fn parse(url: &str) -> Result<ConfigBuilder, ConfigError> {
                 builder.credentials =
                     Some(Credentials { user: None, password: Secret::from(decode("password", value)?) });
             }
+            "client_info" => builder.client_info = truth("client_info", value)?,
             "client_name" => builder = builder.client_name(&decode("client_name", value)?),
+            "when_disconnected" => builder.when_disconnected = when_disconnected(value)?,
             // This may be a part of a password that holds an & or a ?, and so it is not repeated.
             _ if has_password || query.contains('@') || !pair.contains('=') => {
-                let problem = "a parameter is unknown (known are protocol, db, user, pass and client_name); \
+                let problem = "a parameter is unknown (known are protocol, db, user, pass, client_name, client_info and when_disconnected); \
                                inside a password, write & as %26 and ? as %3F";
                 return Err(wrong("query", problem));
             }
@@ -118,6 +120,22 @@ fn protocol(text: &str) -> Result<Protocol, ConfigError> {
     }
 }
 
+fn truth(part: &'static str, text: &str) -> Result<bool, ConfigError> {
+    match text {
+        "true" => Ok(true),
+        "false" => Ok(false),
+        _ => Err(wrong(part, "it must be true or false")),
+    }
+}
+
+fn when_disconnected(text: &str) -> Result<WhenDisconnected, ConfigError> {
+    match text {
+        "wait" => Ok(WhenDisconnected::Wait),
+        "fail" => Ok(WhenDisconnected::Fail),
+        _ => Err(wrong("when_disconnected", "it must be wait or fail")),
+    }
+}
+
 fn decode(part: &'static str, text: &str) -> Result<String, ConfigError> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
@@ -148,16 +166,17 @@ mod tests {
 
     #[test]
     fn urls_as_users_write_them() {
-        let config = parse("redis://ann:p%40ss:word@[::1]:6380/5?protocol=resp2&client_name=x")
-            .unwrap()
-            .build()
-            .unwrap();
+        let config =
+            parse("redis://ann:p%40ss:word@[::1]:6380/5?protocol=resp2&client_name=x&client_info=false")
+                .unwrap()
+                .build()
+                .unwrap();
         assert_eq!(config.endpoint().to_string(), "[::1]:6380");
         assert_eq!(config.credentials().unwrap().user.as_deref(), Some("ann"));
         assert_eq!(config.credentials().unwrap().password.expose(), "p@ss:word");
         assert_eq!(
-            (config.database(), config.protocol(), config.client_name()),
-            (5, Protocol::Resp2, Some("x"))
+            (config.database(), config.protocol(), config.client_name(), config.client_info()),
+            (5, Protocol::Resp2, Some("x"), false)
         );
 
         let config = parse("redis://:secret@redis.example.com").unwrap().build().unwrap();
@@ -225,12 +244,17 @@ mod tests {
             ("redis://user:1234?secret=1@h", "%3F"),
             ("redis://user:%41?secret=1@h", "%3F"),
             ("redis://h?pass=pass&secret=1", "%26"),
-            ("redis://h?secret", "known are protocol, db, user, pass and client_name"),
-            ("redis://h?password=secret", "\"password\": known are protocol, db, user, pass and client_name"),
+            ("redis://h?secret", "client_name, client_info and when_disconnected"),
+            (
+                "redis://h?password=secret",
+                "\"password\": known are protocol, db, user, pass, client_name, client_info and when_disconnected",
+            ),
             ("redis://h?timeout=5&pass=secret", "\"timeout\": known are"),
             ("redis://h?user=secret", "user=..&pass=.."),
             ("redis://h?protocol=secret", "2, 3, resp2 or resp3"),
+            ("redis://h?when_disconnected=secret", "wait or fail"),
             ("redis://h?db=secret", "must be a number"),
+            ("redis://h?client_info=secret", "true or false"),
             ("unix://:secret@/run/redis.sock", "?user=..&pass=.."),
             ("unix:secret", "unix:///run/redis.sock"),
             ("unix://secret", "unix:///run/redis.sock"),

@@ -7,13 +7,16 @@ use std::time::{Duration, Instant};
 
 use crate::error::Delivery;
 use crate::ids::RequestId;
-use crate::request::{Request, Timeout};
+use crate::request::{Class, Replay, Request, Timeout};
 use crate::timer::after;
 use crate::windows::effective_timeout;
 
 /// The pause before a refused request is sent again. It doubles each time.
 const FIRST_DEFERRAL: Duration = Duration::from_millis(20);
 const LONGEST_DEFERRAL: Duration = Duration::from_secs(1);
+
+/// How often a request that may run twice is sent again: what has broken two links more would break every other one.
+const REPLAYS: u32 = 2;
 
 /// An accepted request with its deadline. It may wait, be written, and come back to wait again. It cannot be in two
 /// places: it moves by value.
@@ -28,6 +31,8 @@ pub struct Accepted {
     deadline: Option<Instant>,
     deferrals: u32,
     delivery: Delivery,
+    /// How often it may have run without an answer.
+    losses: u32,
 }
 
 impl Accepted {
@@ -51,6 +56,7 @@ impl Accepted {
             deadline: timeout.map(|timeout| after(now, timeout)),
             deferrals: 0,
             delivery: Delivery::NotSent,
+            losses: 0,
         }
     }
 
@@ -81,6 +87,13 @@ impl Accepted {
     /// The connection that it was written to is lost: it may have run, whatever becomes of it now.
     pub fn lose_reply(&mut self) {
         self.delivery = Delivery::Unknown;
+        self.losses = self.losses.saturating_add(1);
+    }
+
+    /// Whether it may be sent again after one more loss: its replay rule allows that, and it was not sent again twice.
+    pub(super) fn may_be_replayed(&self) -> bool {
+        let is_repeatable = self.request.replay == Replay::Idempotent && self.request.class == Class::Shared;
+        is_repeatable && self.losses < REPLAYS
     }
 
     /// A window is open: extends the deadline, unless the caller has chosen it. Never shortens it.

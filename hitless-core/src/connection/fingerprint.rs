@@ -14,10 +14,11 @@ impl Fingerprint for Connection {
         }
         digest.value(&(handshake_bytes.len(), resp3.is_some(), opt_in.is_some(), relaxed, events.len()));
         digest.part(pipeline);
-        let Silence { patience: _, since, is_dead } = silence;
+        let Silence { patience: _, granted, in_window: _, since, is_dead } = silence;
         digest.value(is_dead);
         // Once it was said, how long it lasts does not matter.
         if !is_dead {
+            digest.value(granted);
             digest.each(since, |digest, since| digest.instant(*since));
         }
     }

@@ -33,7 +33,7 @@ use crate::error::{CloseCause, Delivery, HandshakeError, ProtocolError, RequestE
 use crate::handshake::{Handshake, Negotiated, OptIn, Probe, Progress, Resp3, judge_opt_in};
 use crate::ids::RequestId;
 use crate::notification::{Notification, NotificationError};
-use crate::request::{Class, Outcome, Replay, Replies, Request};
+use crate::request::{Class, Outcome, Replay, Replies};
 use crate::timer::earliest;
 use crate::write_buffer::WriteBuffer;
 
@@ -184,13 +184,12 @@ impl Connection {
     /// A frame was received.
     pub fn handle_frame(&mut self, frame: Frame) {
         self.handle_received();
-        match frame {
-            // The type decides first: a push is never the reply to a request.
-            Frame::Push(elements) => self.on_push(elements),
-            Frame::Attribute { attributes: _, value } if matches!(*value, Frame::Push(_)) => {
-                self.handle_frame(*value)
-            }
-            reply => self.on_reply(reply),
+        // The type decides first: a push is never the reply to a request.
+        if !frame.is_push() {
+            return self.on_reply(frame);
+        }
+        if let Some(elements) = frame.into_array() {
+            self.on_push(elements);
         }
     }
 
@@ -209,10 +208,15 @@ impl Connection {
         self.phase = Phase::Closed;
         self.handshake_bytes.clear();
         self.opt_in = None;
-        for mut accepted in self.pipeline.take_written() {
+        // Only the reply to the oldest request can be what we could not read: no other link would bring a better one.
+        let is_ours = matches!(cause, CloseCause::Protocol(_));
+        if let Some(mut accepted) = is_ours.then(|| self.pipeline.take_oldest()).flatten() {
             accepted.lose_reply();
-            let repeatable =
-                accepted.request.replay == Replay::Idempotent && accepted.request.class == Class::Shared;
+            self.return_or_fail(accepted, false, cause);
+        }
+        for mut accepted in self.pipeline.take_written() {
+            let repeatable = accepted.may_be_replayed();
+            accepted.lose_reply();
             self.return_or_fail(accepted, repeatable, cause);
         }
         for accepted in self.pipeline.take_unsent() {
@@ -227,7 +231,7 @@ impl Connection {
             self.time_out(accepted, written);
         }
         // A handshake has a limit of its own.
-        if !self.pipeline.is_drained() && self.silence.judge(now, self.relaxed) {
+        if !self.pipeline.is_drained() && self.silence.judge(now) {
             self.events.push_back(ConnectionEvent::Silent);
             self.return_unsent();
         }
@@ -238,6 +242,7 @@ impl Connection {
     /// refusal of a request that was under way when the window closed still counts as one inside the window.
     pub fn retime(&mut self, relaxed: Option<Duration>) {
         let before = std::mem::replace(&mut self.relaxed, relaxed);
+        self.silence.retime(relaxed);
         match relaxed {
             Some(relaxed) => self.pipeline.relax(relaxed),
             None if before.is_some() => self.pipeline.close_window(),
@@ -284,7 +289,7 @@ impl Connection {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         let owes = !self.pipeline.is_drained();
-        let dead_at = self.silence.deadline(self.relaxed).filter(|_| owes);
+        let dead_at = self.silence.deadline().filter(|_| owes);
         earliest([self.pipeline.poll_timeout(), dead_at])
     }
 
@@ -358,7 +363,7 @@ impl Connection {
                     // The notification that closed the window may have come over another connection, ahead of this
                     // older reply.
                     let in_window = self.relaxed.is_some() || outlived_window;
-                    let event = if in_window && may_run_later(&accepted.request, &replies) {
+                    let event = if in_window && may_run_later(&accepted, &replies) {
                         if !replies.iter().all(did_not_run) {
                             accepted.lose_reply();
                         }
@@ -441,18 +446,18 @@ impl fmt::Debug for Connection {
     }
 }
 
-/// True if the server refused all of `request`, or some of it and the rest may run twice.
-fn may_run_later(request: &Request, replies: &[Frame]) -> bool {
-    request.class == Class::Shared
-        && match request.replay {
-            Replay::Idempotent => replies.iter().any(did_not_run),
-            Replay::Never | Replay::IfUnsent => replies.iter().all(did_not_run),
+/// True if the server refused all of a request, or some of it and the rest may run again.
+fn may_run_later(accepted: &Accepted, replies: &[Frame]) -> bool {
+    accepted.request.class == Class::Shared
+        && match accepted.may_be_replayed() {
+            true => replies.iter().any(did_not_run),
+            false => replies.iter().all(did_not_run),
         }
 }
 
 /// True if the reply proves that the command did not run: the error of a demoted, a loading or an orphaned server.
 fn did_not_run(reply: &Frame) -> bool {
-    let Frame::Error(text) = reply else { return false };
+    let Some(text) = reply.as_error() else { return false };
     let code = text.split(|byte| *byte == b' ').next().unwrap_or_default();
     matches!(code, b"READONLY" | b"LOADING" | b"MASTERDOWN")
 }

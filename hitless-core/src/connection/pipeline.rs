@@ -242,6 +242,11 @@ impl Pipeline {
         std::mem::take(&mut self.unsent).into_iter().map(|unsent| unsent.accepted)
     }
 
+    /// Takes out the request whose reply is the next to come, unless it was cancelled or has timed out.
+    pub(super) fn take_oldest(&mut self) -> Option<Accepted> {
+        self.written.front_mut()?.accepted.take()
+    }
+
     /// Takes out everything that was written, in order, but for what was cancelled or has timed out.
     pub(super) fn take_written(&mut self) -> impl Iterator<Item = Accepted> + use<> {
         self.awaited = 0;

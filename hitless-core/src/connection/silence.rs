@@ -12,6 +12,10 @@ const TIMEOUTS: u32 = 3;
 pub(super) struct Silence {
     /// How long it may last; `None` is for ever.
     pub(super) patience: Option<Duration>,
+    /// What windows grant since the last byte: one that closes takes nothing back.
+    pub(super) granted: Duration,
+    /// What the window that is open grants.
+    pub(super) in_window: Duration,
     /// Since when; `None` while nothing is owed, and from a byte until the next instant that is known.
     pub(super) since: Option<Instant>,
     /// It has lasted too long, and that was said.
@@ -20,18 +24,28 @@ pub(super) struct Silence {
 
 impl Silence {
     pub(super) const fn new(patience: Option<Duration>) -> Self {
-        Self { patience, since: None, is_dead: false }
+        Self { patience, granted: Duration::ZERO, in_window: Duration::ZERO, since: None, is_dead: false }
     }
 
     /// A byte was received. True if the link had counted as dead.
     pub(super) fn end(&mut self) -> bool {
         self.since = None;
+        self.granted = self.in_window;
         std::mem::take(&mut self.is_dead)
     }
 
     /// A reply is owed at this instant, and silence is counted from here if it was not before.
     pub(super) fn begin(&mut self, now: Instant) {
-        self.since.get_or_insert(now);
+        if self.since.is_none() {
+            self.since = Some(now);
+            self.granted = self.in_window;
+        }
+    }
+
+    /// A window has opened or closed.
+    pub(super) fn retime(&mut self, relaxed: Option<Duration>) {
+        self.in_window = relaxed.map_or(Duration::ZERO, |relaxed| relaxed.saturating_mul(TIMEOUTS));
+        self.granted = self.granted.max(self.in_window);
     }
 
     /// Nobody could have read for a while: what was silent until now is not counted.
@@ -42,17 +56,16 @@ impl Silence {
     }
 
     /// A reply is owed. True if the link counts as dead from now on; said once.
-    pub(super) fn judge(&mut self, now: Instant, relaxed: Option<Duration>) -> bool {
+    pub(super) fn judge(&mut self, now: Instant) -> bool {
         self.begin(now);
-        let is_over = self.deadline(relaxed).is_some_and(|at| at <= now);
+        let is_over = self.deadline().is_some_and(|at| at <= now);
         self.is_dead |= is_over;
         is_over
     }
 
-    /// When the link will count as dead. A window gives it more time.
-    pub(super) fn deadline(&self, relaxed: Option<Duration>) -> Option<Instant> {
+    /// When the link will count as dead.
+    pub(super) fn deadline(&self) -> Option<Instant> {
         let patience = self.patience.filter(|_| !self.is_dead)?;
-        let in_window = relaxed.map_or(Duration::ZERO, |relaxed| relaxed.saturating_mul(TIMEOUTS));
-        Some(after(self.since?, patience.max(in_window)))
+        Some(after(self.since?, patience.max(self.granted)))
     }
 }

@@ -216,6 +216,61 @@ fn a_lost_link_returns_only_what_may_be_repeated() {
     assert!(said(&mut connection).is_empty(), "after the end nothing happens");
 }
 
+/// The second link that it has cost is the last but one: a request that may run twice comes back twice and then fails with the cause.
+/// RULE-143
+#[test]
+fn a_request_comes_back_from_two_lost_links() {
+    let now = epoch();
+    let mut coming = accepted(now, 1, request("r", 1).replay(Replay::Idempotent));
+    for _ in 0..2 {
+        let mut connection = ready();
+        connection.enqueue(coming).unwrap();
+        transmit(&mut connection);
+        connection.handle_closed(CloseCause::ByServer);
+        let Some(ConnectionEvent::Returned { accepted }) = connection.poll_event() else {
+            panic!("it comes back")
+        };
+        coming = accepted;
+        // What was not written has cost nothing.
+        let mut unwritten = ready();
+        unwritten.enqueue(coming).unwrap();
+        unwritten.handle_closed(CloseCause::ByServer);
+        let Some(ConnectionEvent::Returned { accepted }) = unwritten.poll_event() else {
+            panic!("it comes back")
+        };
+        coming = accepted;
+    }
+    let mut connection = ready();
+    connection.enqueue(coming).unwrap();
+    transmit(&mut connection);
+    connection.handle_closed(CloseCause::ByServer);
+    assert_eq!(said(&mut connection), ["1!Unknown"]);
+}
+
+/// Bytes that we cannot read belong to the oldest request that is unanswered: it fails, and only those behind it come back. RULE-143
+#[test]
+fn a_request_whose_reply_cannot_be_read_is_not_repeated() {
+    let now = epoch();
+    let malformed = CloseCause::Protocol(ProtocolError::Malformed);
+    let read = |text| request(text, 1).replay(Replay::Idempotent);
+    let mut connection = ready();
+    for (id, text) in [(1, "a"), (2, "b"), (3, "c")] {
+        enqueue(&mut connection, now, id, read(text));
+    }
+    transmit(&mut connection);
+    connection.handle_frame(Frame::Integer(1));
+    connection.handle_closed(malformed);
+    assert_eq!(said(&mut connection), ["1=1", "2!Unknown", "3<Unknown"]);
+
+    let mut connection = ready();
+    let given_up = enqueue(&mut connection, now, 1, read("a"));
+    enqueue(&mut connection, now, 2, read("b"));
+    transmit(&mut connection);
+    connection.cancel(given_up);
+    connection.handle_closed(malformed);
+    assert_eq!(said(&mut connection), ["2<Unknown"], "nobody waits for the one that did it");
+}
+
 /// A batch that was written in part counts as written, and is not repeated even if it only reads. PITFALL-02, RULE-87
 #[test]
 fn an_atomic_batch_is_never_repeated_once_written() {

@@ -10,9 +10,8 @@ use super::conns::Conn;
 use super::moves::{Route, Wanted};
 use super::{Coordinator, Directive, Redial, Role};
 use crate::endpoint::{Endpoint, Host, Target, server_name};
-use crate::error::{CloseCause, ConnectError};
+use crate::error::{CloseCause, ConnectError, SystemError};
 use crate::event::Event;
-use crate::handshake::Probe;
 use crate::ids::ConnId;
 
 /// How long a lookup may take that serves no dial, where dials have no limit.
@@ -36,12 +35,7 @@ impl Coordinator {
     }
 
     /// The answer to [`Directive::Resolve`].
-    pub fn handle_resolved(
-        &mut self,
-        now: Instant,
-        conn: ConnId,
-        answer: Result<Vec<IpAddr>, io::ErrorKind>,
-    ) {
+    pub fn handle_resolved(&mut self, now: Instant, conn: ConnId, answer: Result<Vec<IpAddr>, SystemError>) {
         self.attempts.handle_resolved(now, conn, answer);
         self.settle(now);
     }
@@ -137,8 +131,8 @@ impl Coordinator {
         self.follow(now, conn, route);
     }
 
-    /// Dials `targets`, beginning with another one each time, until one is connected. If a link died at the opt-in of one of
-    /// them, that one goes first and without the opt-in, to learn whether the opt-in was the cause.
+    /// Dials `targets`, beginning with another one each time, until one is connected. If a handshake with one of them has asked
+    /// for too much, that one goes first and asks for less, to learn whether that was the cause.
     fn dial_one_of(&mut self, now: Instant, conn: ConnId, targets: &[Target]) {
         let is_suspect = |target: &&Target| self.knowledge.is_suspect(&target.address);
         let suspects: Vec<Target> = targets.iter().filter(is_suspect).cloned().collect();
@@ -149,7 +143,10 @@ impl Coordinator {
                 let probe = self.knowledge.probe(now, &target.address);
                 self.attempts.dial(now, conn, Dial::new(target, probe), untried);
             }
-            None => self.attempts.fail(now, conn, ConnectError::Resolve(io::ErrorKind::NotFound)),
+            None => {
+                let none = io::Error::new(io::ErrorKind::NotFound, "it has no address");
+                self.attempts.fail(now, conn, ConnectError::Resolve(none.into()), Retry::Later);
+            }
         }
     }
 
@@ -164,7 +161,7 @@ impl Coordinator {
 
     /// The dial `conn` is over, and its attempt goes on. `to` is what that is known by from now on.
     fn leave_dial(&mut self, conn: ConnId, to: Option<ConnId>, failed: Option<Dial>, must_close: bool) {
-        self.acquit(failed);
+        self.note_failed(failed);
         if let Some(to) = to {
             self.conns.hand_over(conn, to);
             self.moves.rename_open(conn, to);
@@ -221,15 +218,15 @@ impl Coordinator {
         if purpose == Purpose::Advertised {
             self.advertised.end_lookup(conn);
         } else if let Some((error, retry)) = failure {
-            self.acquit(dialled);
+            self.note_failed(dialled);
             self.on_failed(now, conn, purpose, error, retry);
         }
     }
 
-    /// If `failed` did without the opt-in as well, the opt-in was not why.
-    fn acquit(&mut self, failed: Option<Dial>) {
-        if let Some((target, Probe::Skip)) = failed.map(Dial::into_parts) {
-            self.knowledge.set_suspect(&target.address, false);
+    /// If `failed` asked for less than usual, what it left out was not why.
+    fn note_failed(&mut self, failed: Option<Dial>) {
+        if let Some((target, probe)) = failed.map(Dial::into_parts) {
+            self.knowledge.handle_failed(&target.address, probe);
         }
     }
 
@@ -245,7 +242,7 @@ impl Coordinator {
                 self.report_failure(conn, error, retry);
             }
             Purpose::Open(_) => {
-                // What is tried again without the opt-in is the same place.
+                // What is tried again with less is the same place.
                 self.moves.handle_open_failed(conn, retry == Retry::Later);
                 self.emit(Event::ConnectFailed { conn, error: error.clone() });
                 self.report_failure(conn, error, retry);

@@ -18,7 +18,7 @@ use crate::windows::Cause;
 impl Coordinator {
     /// The handshake of `conn` is done: it is a connection from now on.
     pub(super) fn on_ready(&mut self, now: Instant, conn: ConnId, purpose: Purpose, ready: Ready) {
-        let Ready { target, peer, opt_in, is_ending } = ready;
+        let Ready { target, peer, outcome: (probe, opt_in), is_ending } = ready;
         let (role, replaces) = match purpose {
             Purpose::Open(role) => (role, None),
             Purpose::Replace { from, role, source, .. } => (role, Some((from, source))),
@@ -27,7 +27,7 @@ impl Coordinator {
         let address = target.address.clone();
         self.conns.establish(conn, role, peer.clone(), address.clone(), is_ending);
         self.emit(Event::ConnectionReady { conn, peer: peer.clone(), notified: opt_in == OptIn::Accepted });
-        self.learn(now, conn, &address, opt_in);
+        self.learn(now, conn, &address, probe, opt_in);
         match replaces {
             None => self.directives.push_back(Directive::Serve { conn }),
             Some((from, source)) => {

@@ -115,7 +115,7 @@ impl Coordinator {
     /// The handshake of `conn` is done, and `opt_in` is what became of the opt-in, if [`Directive::Dial`] asked for
     /// one. In the mode `enabled` one that was not accepted is a failed dial: a `Close` follows.
     pub fn handle_ready(&mut self, now: Instant, conn: ConnId, opt_in: OptIn) {
-        let refusal = opt_in.under(self.config.maintenance().mode()).err().map(ConnectError::from);
+        let refusal = opt_in.under(self.config.maintenance().mode()).err().map(ConnectError::Handshake);
         self.attempts.handle_ready(now, conn, opt_in, refusal);
         self.settle(now);
     }
@@ -125,7 +125,7 @@ impl Coordinator {
     /// dialled already. While the old connection of a handoff is there, the coordinator repeats the handoff's dial later, if
     /// there is time, and says nothing; any other failure leads to [`Directive::Failed`].
     pub fn handle_dial_failed(&mut self, now: Instant, conn: ConnId, error: ConnectError) {
-        self.attempts.fail(now, conn, error);
+        self.fail_attempt(now, conn, error);
         self.settle(now);
     }
 
@@ -159,7 +159,7 @@ impl Coordinator {
         if self.conns.contains(conn) {
             self.lose(now, conn, cause);
         } else {
-            self.attempts.fail(now, conn, ConnectError::LostInHandshake(cause));
+            self.fail_attempt(now, conn, ConnectError::LostInHandshake(cause));
         }
         self.settle(now);
     }

@@ -1,28 +1,49 @@
-//! The opt-in for notifications: what became of it, and who asks again.
+//! What handshakes ask for: the opt-in for notifications, what became of it, who asks again, and who asks for less.
 
 use std::time::Instant;
 
 use super::attempts::Retry;
+use super::knowledge::TooMuch;
 use super::{Coordinator, Directive};
 use crate::endpoint::Peer;
-use crate::error::CloseCause;
+use crate::error::{CloseCause, ConnectError, HandshakeError};
 use crate::event::Event;
 use crate::handshake::{OptIn, Probe};
 use crate::ids::ConnId;
-use crate::mode::{Mode, Support};
+use crate::mode::Support;
 
 impl Coordinator {
     /// The link died after the opt-in was written and before it was answered: perhaps something in between does not
     /// like it. In mode `auto` the next dial does without, at once.
     pub fn handle_lost_at_opt_in(&mut self, now: Instant, conn: ConnId, cause: CloseCause) {
         let Some((target, probe)) = self.attempts.negotiation(conn) else { return };
-        let is_suspect = probe == Probe::OptIn && self.config.maintenance().mode() == Mode::Auto;
-        if is_suspect {
-            self.knowledge.set_suspect(&target.address, true);
-        }
-        let retry = if is_suspect { Retry::AtOnce } else { Retry::Later };
-        self.attempts.handle_lost_at_opt_in(now, conn, cause, retry);
+        let (address, probe) = (target.address.clone(), probe);
+        let retry = self.retry_with_less(&address, probe, TooMuch::LinkEnded);
+        self.attempts.fail(now, conn, ConnectError::LostInHandshake(cause), retry);
         self.settle(now);
+    }
+
+    /// The attempt `conn` has failed. If its handshake has asked for too much, the next dial asks for less, at once.
+    pub(super) fn fail_attempt(&mut self, now: Instant, conn: ConnId, error: ConnectError) {
+        let negotiation = self.attempts.negotiation(conn);
+        let negotiation = negotiation.map(|(target, probe)| (target.address.clone(), probe));
+        let too_much = match &error {
+            ConnectError::Handshake(HandshakeError::HelloRefused { code }) => Some(TooMuch::Hello(*code)),
+            // With the opt-in it ended behind the answer to that: everything was taken.
+            ConnectError::LostInHandshake(CloseCause::ByServer | CloseCause::Io(_)) => {
+                negotiation.as_ref().filter(|(_, probe)| *probe != Probe::OptIn).map(|_| TooMuch::LinkEnded)
+            }
+            _ => None,
+        };
+        let retry = match (negotiation, too_much) {
+            (Some((address, probe)), Some(why)) => self.retry_with_less(&address, probe, why),
+            _ => Retry::Later,
+        };
+        self.attempts.fail(now, conn, error, retry);
+    }
+
+    fn retry_with_less(&mut self, address: &Peer, probe: Probe, why: TooMuch) -> Retry {
+        if self.knowledge.ask_for_less(address, probe, why) { Retry::AtOnce } else { Retry::Later }
     }
 
     /// The answer to [`Directive::OptIn`].
@@ -33,7 +54,7 @@ impl Coordinator {
         if is_accepted {
             self.emit(Event::OptedIn { conn, peer });
         }
-        self.learn(now, conn, &address, opt_in);
+        self.learn(now, conn, &address, Probe::OptIn, opt_in);
         if is_accepted {
             self.ask_again(&address);
         }
@@ -45,9 +66,9 @@ impl Coordinator {
         self.knowledge.support(peer)
     }
 
-    /// Takes in what the server at `address` said to the opt-in of `conn`.
-    pub(super) fn learn(&mut self, now: Instant, conn: ConnId, address: &Peer, opt_in: OptIn) {
-        if let Some(event) = self.knowledge.learn(now, conn, address, opt_in) {
+    /// Takes in what the server at `address` said to the opt-in of `conn`, whose handshake asked for `probe`.
+    pub(super) fn learn(&mut self, now: Instant, conn: ConnId, address: &Peer, probe: Probe, opt_in: OptIn) {
+        if let Some(event) = self.knowledge.learn(now, conn, address, probe, opt_in) {
             self.emit(event);
         }
     }

@@ -140,7 +140,7 @@ impl World {
 
     fn refuse_dials(&mut self) {
         for (conn, ..) in std::mem::take(&mut self.dials) {
-            let refused = ConnectError::Connect(std::io::ErrorKind::ConnectionRefused);
+            let refused = ConnectError::Connect(std::io::ErrorKind::ConnectionRefused.into());
             self.coordinator.handle_dial_failed(self.now, conn, refused);
         }
         self.drain();

@@ -10,7 +10,7 @@ use super::handle::Client;
 use super::hooks::{Hooks, NotificationHook};
 use super::observer::{Broadcast, Events};
 use super::traits::{Connector, Resolver, Runtime};
-use crate::config::{ConfigBuilder, Protocol, WhenFull, maintenance};
+use crate::config::{ConfigBuilder, Protocol, WhenDisconnected, WhenFull, maintenance};
 use crate::event::Event;
 
 /// Collects the settings of a [`Client`] and opens it. For what each setting means and costs, and its default, see
@@ -62,6 +62,12 @@ impl<R: Runtime, N: Resolver + Connector> Builder<R, N> {
         self.with(|settings| settings.client_name(name))
     }
 
+    /// Whether every connection tells the server the name and the version of this library. See
+    /// [`ConfigBuilder::client_info`].
+    pub fn client_info(self, told: bool) -> Self {
+        self.with(|settings| settings.client_info(told))
+    }
+
     /// A command that every connection runs before it serves. To be called once for each. See
     /// [`ConfigBuilder::setup`].
     pub fn setup(self, command: Command) -> Self {
@@ -73,12 +79,13 @@ impl<R: Runtime, N: Resolver + Connector> Builder<R, N> {
         self.with(|settings| settings.protocol(protocol))
     }
 
-    /// Shared connections, opened when the client connects.
+    /// Shared connections, opened when the client connects: 1 to 10 000.
     pub fn pool_size(self, size: u32) -> Self {
         self.with(|settings| settings.pool_size(size))
     }
 
-    /// The longest that a dial may take, handshake included; `None` is for ever.
+    /// The longest that one attempt to get a connection may take, handshake included; `None` is for ever.
+    /// [`connect`](Self::connect) takes at most twice as long in total.
     pub fn connect_timeout(self, timeout: impl Into<Option<Duration>>) -> Self {
         self.with(|settings| settings.connect_timeout(timeout.into()))
     }
@@ -106,6 +113,11 @@ impl<R: Runtime, N: Resolver + Connector> Builder<R, N> {
     /// Whether a call fails or waits when as many requests as configured are under way.
     pub fn when_full(self, when_full: WhenFull) -> Self {
         self.with(|settings| settings.when_full(when_full))
+    }
+
+    /// What becomes of a request while there is no connection: it waits, or it fails.
+    pub fn when_disconnected(self, when_disconnected: WhenDisconnected) -> Self {
+        self.with(|settings| settings.when_disconnected(when_disconnected))
     }
 
     /// What a server may send before its connection is given up.
@@ -137,8 +149,12 @@ impl<R: Runtime, N: Resolver + Connector> Builder<R, N> {
 
     /// Checks the settings and opens the pool. It is done when every connection of the pool is ready.
     ///
+    /// It gives up when one of the connections could not be opened in four attempts, or after twice the connect timeout
+    /// (10 s by default), or at once where another attempt cannot help, such as with a wrong password.
+    ///
     /// # Errors
-    /// [`Error::Config`] if the settings do not fit together; [`Error::Connect`] if the pool cannot be opened.
+    /// [`Error::Config`] if the settings do not fit together; [`Error::Connect`] if the pool cannot be opened: it says
+    /// how many attempts there were, how long they took, and why the last one failed.
     ///
     /// # Cancel safety
     /// Dropping the future closes what was opened.

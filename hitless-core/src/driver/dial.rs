@@ -46,7 +46,7 @@ async fn connect<R: Runtime, N: Connector>(
     drop(connector);
     match result {
         None => {}
-        Some(Err(error)) => guard.shared().handle_connect_failed(&task, error.kind()),
+        Some(Err(error)) => guard.shared().handle_connect_failed(&task, &error),
         Some(Ok((stream, peer))) => {
             guard.set(Unfinished::Driver);
             guard.shared().handle_connected(&task, peer);

@@ -8,6 +8,10 @@ use super::signals::Signals;
 use super::state::ConnTask;
 use super::traits::Runtime;
 
+/// Why a dial fails whose task was dropped.
+const DROPPED: &str = "the task that did it was dropped: either its runtime is going away, or it has panicked, and the \
+                       message of the panic says why (a runtime without I/O, for one)";
+
 /// Each task holds one for as long as it exists. A runtime that goes away drops its tasks, and the guards fail every reply
 /// that is awaited.
 pub(super) struct TaskGuard<R: Runtime> {
@@ -49,8 +53,9 @@ impl<R: Runtime> Drop for TaskGuard<R> {
             Unfinished::Driver => self.shared.on_driver_death(),
             // The machine ignores the one of the two reports that it does not wait for.
             Unfinished::Dial(task) => {
-                self.shared.handle_resolved(&task, Err(io::ErrorKind::Interrupted.into()));
-                self.shared.handle_connect_failed(&task, io::ErrorKind::Interrupted);
+                let dropped = || io::Error::new(io::ErrorKind::Interrupted, DROPPED);
+                self.shared.handle_resolved(&task, Err(dropped()));
+                self.shared.handle_connect_failed(&task, &dropped());
             }
         }
         self.signals.disconnect();

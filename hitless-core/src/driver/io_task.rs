@@ -221,7 +221,7 @@ impl<R: Runtime, S: Stream> IoTask<R, S> {
     fn hand_over(&mut self, cx: &mut Context<'_>) -> Result<bool, CloseCause> {
         let decoded = self.decode();
         let any = !self.frames.is_empty();
-        if self.frames.iter().any(|frame| matches!(frame, Frame::Push(_))) {
+        if self.frames.iter().any(Frame::is_push) {
             self.look_ahead(cx);
         }
         if any {
@@ -254,7 +254,7 @@ impl<R: Runtime, S: Stream> IoTask<R, S> {
             match self.decoder.poll_frame() {
                 Ok(None) => return Ok(()),
                 // Observers may keep a push for long.
-                Ok(Some(frame @ Frame::Push(_))) => {
+                Ok(Some(frame)) if frame.is_push() => {
                     announced = true;
                     self.frames.push(frame.compact());
                 }

@@ -20,7 +20,7 @@ use super::waiter::{Latch, Waiter};
 use crate::client::Stats;
 use crate::config::{Config, WhenFull};
 use crate::endpoint::Peer;
-use crate::error::{CloseCause, ConnectError};
+use crate::error::{CloseCause, ConnectError, SystemError};
 use crate::event::{Event, Level};
 use crate::ids::{ConnId, RequestId, ReviewId};
 use crate::request::{Outcome, Request, SendError};
@@ -134,6 +134,11 @@ impl<R: Runtime> Shared<R> {
                 true => state.send(now, request, &waiter),
                 false => Err(SendError::Full(request)),
             };
+            // They wait for room whatever the reason is that there is none.
+            let sent = sent.map_err(|error| match error {
+                SendError::NoConnection { request, .. } => SendError::Full(request),
+                error => error,
+            });
             if let (Err(SendError::Full(_)), Some(waker)) = (&sent, waker) {
                 before = state.queue.wait(position, waker);
             }
@@ -204,8 +209,10 @@ impl<R: Runtime> Shared<R> {
         if self.lock().terminated {
             return;
         }
-        self.shutdown(Duration::ZERO);
         let mut effects = Effects::default();
+        // The first result of the start counts, and this one says more than that of a shutdown.
+        self.enter_unsettled(|state, _| state.on_started(Err(ConnectError::TaskEnded), &mut effects));
+        self.shutdown(Duration::ZERO);
         self.enter_unsettled(|state, _| state.on_driver_death(&mut effects));
         effects.apply();
     }
@@ -218,14 +225,15 @@ impl<R: Runtime> Shared<R> {
     }
 
     pub(super) fn handle_resolved(&self, task: &ConnTask, result: io::Result<Vec<IpAddr>>) {
-        let result = result.map_err(|error| error.kind());
+        let result = result.map_err(SystemError::from);
         self.enter(&mut Effects::default(), |state, now| {
             state.forget_task(task);
             state.machine.handle_resolved(now, task.conn, result);
         });
     }
 
-    pub(super) fn handle_connect_failed(&self, task: &ConnTask, error: io::ErrorKind) {
+    pub(super) fn handle_connect_failed(&self, task: &ConnTask, error: &io::Error) {
+        let error = SystemError::from(error);
         self.enter(&mut Effects::default(), |state, now| {
             state.forget_task(task);
             state.machine.handle_connect_failed(now, task.conn, error);

@@ -159,7 +159,6 @@ impl State {
         let lost = Err(RequestError::ShutDown { delivery: Delivery::Unknown });
         let waiters = std::mem::replace(&mut self.waiters, IdMap::new());
         effects.completed.extend(waiters.iter().map(|(_, waiter)| (Arc::clone(waiter), lost.clone())));
-        self.on_started(Err(ConnectError::ShutDown), effects);
         self.on_terminated(effects);
     }
 
@@ -230,7 +229,7 @@ impl State {
         effects.signals.push((Arc::clone(&self.hooks.signals), signals::WORK));
     }
 
-    fn on_started(&self, result: Result<(), ConnectError>, effects: &mut Effects) {
+    pub(super) fn on_started(&self, result: Result<(), ConnectError>, effects: &mut Effects) {
         effects.wakers.extend(self.started.put(result));
     }
 

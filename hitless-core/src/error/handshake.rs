@@ -4,34 +4,49 @@ use std::fmt;
 
 use thiserror::Error;
 
-/// The first word of an error reply, such as `NOAUTH`: all that is ever kept of a handshake error.
+/// A word in capital letters, held in place so that errors can be copied.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct ErrorCode {
+struct Word {
     text: [u8; Self::LONGEST],
     len: u8,
 }
 
-impl ErrorCode {
+impl Word {
     const LONGEST: usize = 24;
 
+    /// `None` if it is not of letters that `is_right` accepts, or is longer than any word that servers use.
+    fn new(word: &[u8], is_right: fn(&u8) -> bool) -> Option<Self> {
+        let is_plausible = (1..=Self::LONGEST).contains(&word.len()) && word.iter().all(is_right);
+        is_plausible.then(|| {
+            let mut text = [0; Self::LONGEST];
+            text[..word.len()].copy_from_slice(word);
+            // At most LONGEST, which fits a byte.
+            Self { text, len: word.len() as u8 }
+        })
+    }
+
+    fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.text[..usize::from(self.len)]).unwrap_or_default()
+    }
+}
+
+/// The first word of an error reply, such as `NOAUTH`: all that is ever kept of a handshake error.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ErrorCode(Option<Word>);
+
+impl ErrorCode {
     /// Takes the code off an error text. What does not look like a code (capital letters, no longer than any code that
     /// servers use) is taken for a plain `ERR`, because it might be part of a secret.
     #[must_use]
     pub fn of(error: &[u8]) -> Self {
         let end = error.iter().position(|&byte| byte == b' ').unwrap_or(error.len());
-        let word = &error[..end];
-        let plausible = (1..=Self::LONGEST).contains(&word.len()) && word.iter().all(u8::is_ascii_uppercase);
-        let word = if plausible { word } else { b"ERR" };
-        let mut text = [0; Self::LONGEST];
-        text[..word.len()].copy_from_slice(word);
-        // At most LONGEST, which fits a byte.
-        Self { text, len: word.len() as u8 }
+        Self(Word::new(&error[..end], u8::is_ascii_uppercase))
     }
 
     /// The code.
     #[must_use]
     pub fn as_str(&self) -> &str {
-        std::str::from_utf8(&self.text[..usize::from(self.len)]).unwrap_or("ERR")
+        self.0.as_ref().map_or("ERR", Word::as_str)
     }
 }
 
@@ -44,6 +59,47 @@ impl fmt::Debug for ErrorCode {
 impl fmt::Display for ErrorCode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
+    }
+}
+
+/// One of the commands that every connection runs before it serves: its place among them and its name, without its
+/// arguments, which may be secrets.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct SetupCommand {
+    number: u32,
+    name: Option<Word>,
+}
+
+impl SetupCommand {
+    pub(crate) fn new(number: u32, name: &[u8]) -> Self {
+        Self { number, name: Word::new(&name.to_ascii_uppercase(), u8::is_ascii_graphic) }
+    }
+
+    /// 1 for the first.
+    #[must_use]
+    pub fn number(&self) -> u32 {
+        self.number
+    }
+
+    /// Its first word, in capital letters; empty if that is longer than the names of commands are.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.name.as_ref().map_or("", Word::as_str)
+    }
+}
+
+impl fmt::Debug for SetupCommand {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SetupCommand({self})")
+    }
+}
+
+impl fmt::Display for SetupCommand {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.name() {
+            "" => write!(f, "setup command {}", self.number),
+            name => write!(f, "setup command {}, {name},", self.number),
+        }
     }
 }
 
@@ -60,18 +116,21 @@ pub enum Stage {
     /// SELECT.
     Select,
     /// A setup command of the user.
-    Setup,
+    Setup(SetupCommand),
+    /// PING, with which a handshake in RESP2 ends where something has refused more.
+    Ping,
 }
 
 impl fmt::Display for Stage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Hello => "HELLO",
-            Self::OptIn => "CLIENT MAINT_NOTIFICATIONS",
-            Self::Auth => "AUTH",
-            Self::Select => "SELECT",
-            Self::Setup => "a setup command",
-        })
+        match self {
+            Self::Hello => f.write_str("HELLO"),
+            Self::OptIn => f.write_str("CLIENT MAINT_NOTIFICATIONS"),
+            Self::Auth => f.write_str("AUTH"),
+            Self::Select => f.write_str("SELECT"),
+            Self::Setup(command) => command.fmt(f),
+            Self::Ping => f.write_str("PING"),
+        }
     }
 }
 
@@ -98,6 +157,22 @@ pub enum HandshakeError {
         /// The code of its error.
         code: ErrorCode,
     },
+    /// The server, or a proxy in front of it, does not take HELLO 3, and does not say that it has no RESP3. In the mode `auto`
+    /// the next dial speaks RESP2, unless RESP3 has worked at this address before.
+    #[error(
+        "the server did not accept HELLO 3 ({}): if it, or a proxy in front of it, has no RESP3, set `protocol` to RESP2",
+        .code.as_ref().map_or("it went on in RESP2", ErrorCode::as_str)
+    )]
+    HelloRefused {
+        /// The code of its error; `None` if the reply was that of RESP2.
+        code: Option<ErrorCode>,
+    },
+    /// The server asks for a password although one was sent to it, and was accepted.
+    #[error("the server asks for a password at {stage}, although it has accepted one")]
+    NotAuthenticated {
+        /// At which step.
+        stage: Stage,
+    },
     /// Not a reply that this step can have.
     #[error("the reply to {stage} is of the wrong type")]
     UnexpectedReply {
@@ -111,21 +186,40 @@ fn hint(stage: Stage, code: &ErrorCode) -> &'static str {
         (_, "NOAUTH") => ": it asks for a password, and none is configured",
         (_, "WRONGPASS") => ": user or password is wrong",
         (_, "NOPERM") => ": the user may not run it",
+        (Stage::Auth, "ERR") => ": is the password right, and does the server have one?",
         (Stage::Select, _) => ": does the database exist?",
         _ => "",
     }
 }
 
 impl HandshakeError {
+    /// The code of the server's error, if it was one.
+    #[must_use]
+    pub fn code(&self) -> Option<ErrorCode> {
+        match self {
+            Self::Refused { code, .. } | Self::MaintenanceRefused { code } => Some(*code),
+            Self::TooManyClients => Some(ErrorCode::of(b"ERR")),
+            Self::HelloRefused { code } => *code,
+            Self::NotAuthenticated { .. } => Some(ErrorCode::of(b"NOAUTH")),
+            Self::UnexpectedReply { .. } => None,
+        }
+    }
+
     /// True if the same handshake may succeed a little later.
     #[must_use]
     pub fn is_transient(&self) -> bool {
         match self {
-            Self::Refused { stage: Stage::OptIn, .. } | Self::TooManyClients => true,
+            Self::Refused { stage: Stage::OptIn, .. } | Self::TooManyClients | Self::HelloRefused { .. } => {
+                true
+            }
+            // Something that is neither about credentials nor about rights: nothing answers behind it so far.
+            Self::Refused { stage: Stage::Ping, code } => !matches!(code.as_str(), "NOAUTH" | "WRONGPASS"),
             Self::Refused { code, .. } => {
                 matches!(code.as_str(), "LOADING" | "BUSY" | "MASTERDOWN" | "CLUSTERDOWN" | "TRYAGAIN")
             }
-            Self::MaintenanceRefused { .. } | Self::UnexpectedReply { .. } => false,
+            Self::MaintenanceRefused { .. }
+            | Self::NotAuthenticated { .. }
+            | Self::UnexpectedReply { .. } => false,
         }
     }
 }

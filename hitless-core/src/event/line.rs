@@ -6,6 +6,7 @@ use std::time::Instant;
 use super::{Event, WindowScope};
 use crate::error::CloseCause;
 use crate::level::Level;
+use crate::timer::Span;
 
 impl Event {
     /// The name, stable from version to version: the subject, a dot, and what happened to it.
@@ -17,6 +18,7 @@ impl Event {
             Self::ConnectionSilent { .. } => "connection.silent",
             Self::ConnectFailed { .. } => "connection.failed",
             Self::OptInRefused { .. } => "negotiation.refused",
+            Self::FellBack { .. } => "negotiation.reduced",
             Self::OptedIn { .. } => "negotiation.repeated",
             Self::NotificationReceived { .. } => "notification.received",
             Self::NotificationMalformed { .. } => "notification.malformed",
@@ -50,6 +52,7 @@ impl Event {
             Self::DrainDeadline { .. } => Level::Error,
             Self::ConnectionSilent { .. }
             | Self::ConnectFailed { .. }
+            | Self::FellBack { .. }
             | Self::NotificationMalformed { .. }
             | Self::NotificationUnreviewed { .. }
             | Self::TargetVetoed { .. }
@@ -111,6 +114,7 @@ impl fmt::Display for Line<'_> {
             | Event::ConnectionSilent { .. }
             | Event::ConnectFailed { .. }
             | Event::OptInRefused { .. }
+            | Event::FellBack { .. }
             | Event::OptedIn { .. }
             | Event::RequestTimedOut { .. }
             | Event::Terminated => self.connection(f),
@@ -153,6 +157,12 @@ impl Line<'_> {
             Event::OptInRefused { peer, code, recheck_at } => {
                 write!(f, "{peer} does not announce maintenance")?;
                 code.as_ref().map_or(Ok(()), |code| write!(f, " ({code})"))?;
+                self.time(f, "asked again", *recheck_at)
+            }
+            Event::FellBack { peer, code, recheck_at } => {
+                write!(f, "{peer} did not take the usual handshake")?;
+                code.as_ref().map_or(Ok(()), |code| write!(f, " ({code})"))?;
+                f.write_str(" and is spoken to in RESP2")?;
                 self.time(f, "asked again", *recheck_at)
             }
             Event::RequestTimedOut { conn: Some(conn) } => write!(f, "a request on {conn} timed out"),
@@ -211,7 +221,11 @@ impl Line<'_> {
                 write!(f, "move {seq} from {source} gave way to a newer one")
             }
             Event::MoveFinished { source, seq, moved, stayed, took } => {
-                write!(f, "move {seq} from {source} is done in {took:.3?}: {moved} moved, {stayed} stayed")
+                write!(
+                    f,
+                    "move {seq} from {source} is done in {:.3}: {moved} moved, {stayed} stayed",
+                    Span(*took)
+                )
             }
             Event::HandoffDialing { from, to, address, attempt } => {
                 write!(f, "{from} is to be replaced by {to} at {address}, attempt {attempt}")
@@ -229,7 +243,9 @@ impl Line<'_> {
             Event::AddressWithdrawn { peer } => {
                 write!(f, "the name no longer leads to {peer}, where connections are")
             }
-            Event::Drained { conn, took } => write!(f, "{conn} has answered everything in {took:.3?}"),
+            Event::Drained { conn, took } => {
+                write!(f, "{conn} has answered everything in {:.3}", Span(*took))
+            }
             Event::DrainDeadline { conn } => write!(f, "{conn} is closed with requests unanswered"),
             _ => Ok(()),
         }
@@ -237,7 +253,7 @@ impl Line<'_> {
 
     fn time(&self, f: &mut fmt::Formatter<'_>, what: &str, at: Instant) -> fmt::Result {
         match self.now {
-            Some(now) => write!(f, ", {what} in {:.1?}", at.saturating_duration_since(now)),
+            Some(now) => write!(f, ", {what} in {:.1}", Span(at.saturating_duration_since(now))),
             None => Ok(()),
         }
     }

@@ -9,13 +9,21 @@ use crate::endpoint::Peer;
 use crate::error::{ErrorCode, HandshakeError, Stage};
 use crate::mode::Mode;
 
-/// What a handshake does about the opt-in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+/// What a handshake asks of the server, from the most to the least.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
 pub enum Probe {
-    /// It asks for maintenance notifications.
+    /// RESP3, and maintenance notifications.
     OptIn,
-    /// It does not ask: the mode is `disabled`, the endpoint is known to refuse, or the link died at the last opt-in.
+    /// RESP3 without notifications: the mode is `disabled`, the address is known to refuse them, or the link died at the
+    /// last opt-in.
     Skip,
+    /// RESP2 from the start, without HELLO: RESP2 is configured, or HELLO was refused there. A command has to be answered
+    /// before the connection counts as ready.
+    Resp2,
+    /// RESP2, and no CLIENT either, which names the connection and the library: the link died in the handshakes before. A
+    /// command has to be answered here as well.
+    Bare,
 }
 
 /// What the server said to the opt-in.

@@ -92,7 +92,10 @@ fn setup_commands_are_run_before_the_connection_serves() {
     assert!(matches!(feed(&mut handshake, &mut buffer, &[ok()]), Ok(Progress::Done(_))));
     let code = ErrorCode::of(b"NOPERM");
     let failure = feed(&mut refused, &mut buffer, &[error(&format!("NOPERM {SECRET}"))]).unwrap_err();
-    assert_eq!(failure, HandshakeError::Refused { stage: Stage::Setup, code });
+    assert_eq!(
+        failure,
+        HandshakeError::Refused { stage: Stage::Setup(SetupCommand::new(2, b"READONLY")), code }
+    );
 
     let mut handshake = Handshake::begin(&config, Probe::OptIn, &peer, &mut buffer);
     commands(&mut buffer);
@@ -193,7 +196,7 @@ fn only_a_map_that_says_three_is_resp3() {
     for reply in [
         ok(),
         Frame::Map(vec![]),
-        Frame::Map(vec![proto(2)]),
+        Frame::Map(vec![proto(4)]),
         Frame::Array(vec![Frame::bulk("proto"), Frame::Integer(3)]),
     ] {
         let (mut handshake, mut buffer) = begin(Mode::Auto, Probe::OptIn);
@@ -202,14 +205,146 @@ fn only_a_map_that_says_three_is_resp3() {
     }
 }
 
+/// A proxy's own words, or a reply of RESP2, do not say why HELLO is not taken. RULE-149
+#[test]
+fn a_refusal_in_other_words_is_told_from_one_that_says_why() {
+    let refused = |text: &str| {
+        let (mut handshake, mut buffer) = begin(Mode::Auto, Probe::OptIn);
+        feed(&mut handshake, &mut buffer, &[error(text)]).unwrap_err()
+    };
+    for text in [
+        "unsupported command 'HELLO'",
+        "ERR unsupported command `HELLO`",
+        "ERR syntax error",
+        "ERR Protocol error: unexpected command",
+        "ERR wrong number of arguments for 'hello' command",
+        "HELLO is not allowed",
+        "HELLO",
+        "A proxy does not take this",
+        "Command not allowed",
+        "upstream failure",
+        "invalid command",
+        "",
+    ] {
+        let error = refused(text);
+        assert_eq!(error, HandshakeError::HelloRefused { code: Some(ErrorCode::of(b"ERR")) }, "{text}");
+        assert!(error.is_transient(), "{text}");
+    }
+    assert_eq!(
+        refused("NOAUTH Authentication required."),
+        HandshakeError::HelloRefused { code: Some(ErrorCode::of(b"NOAUTH")) },
+        "HELLO has carried a password"
+    );
+    let pairs = |version| vec![Frame::bulk("proto"), Frame::Integer(version)];
+    for reply in [
+        Frame::Map(vec![(Frame::bulk("proto"), Frame::Integer(2))]),
+        Frame::Array([pairs(2), vec![Frame::bulk("id"), Frame::Integer(1)]].concat()),
+        Frame::Array(vec![
+            Frame::bulk("server"),
+            Frame::bulk("redis"),
+            Frame::bulk("proto"),
+            Frame::bulk("2"),
+        ]),
+    ] {
+        let (mut handshake, mut buffer) = begin(Mode::Auto, Probe::OptIn);
+        let error = feed(&mut handshake, &mut buffer, &[reply]).unwrap_err();
+        assert_eq!(error, HandshakeError::HelloRefused { code: None });
+    }
+    for (text, code) in [
+        ("DENIED running in protected mode", "DENIED"),
+        ("BUSY a script", "BUSY"),
+        ("MASTERDOWN x", "MASTERDOWN"),
+    ] {
+        let code = ErrorCode::of(code.as_bytes());
+        assert_eq!(refused(text), HandshakeError::Refused { stage: Stage::Hello, code }, "{text}");
+    }
+    for text in ["unknown command 'HELLO'", "ERR Unknown command HELLO"] {
+        let (mut handshake, mut buffer) = begin(Mode::Auto, Probe::OptIn);
+        assert_eq!(feed(&mut handshake, &mut buffer, &[error(text)]), Ok(Progress::Write), "{text}");
+    }
+}
+
+/// What is about the password is an error of the credentials, in whatever words, and no hint says that none is configured
+/// where one is. RULE-151
+#[test]
+fn words_about_the_password_are_no_reason_for_resp2() {
+    for text in [
+        "ERR invalid password",
+        "ERR Client sent AUTH, but no password is set",
+        "ERR AUTH <password> called without any password configured for the default user.",
+        "ERR invalid username-password pair or user is disabled.",
+    ] {
+        let (mut handshake, mut buffer) = begin(Mode::Auto, Probe::OptIn);
+        let refused = feed(&mut handshake, &mut buffer, &[error(text)]).unwrap_err();
+        let code = ErrorCode::of(b"ERR");
+        assert_eq!(refused, HandshakeError::Refused { stage: Stage::Auth, code }, "{text}");
+        assert!(
+            !refused.is_transient() && refused.to_string().contains("is the password right"),
+            "{refused}"
+        );
+    }
+    let noauth = || error("NOAUTH Authentication required.");
+    let (mut handshake, mut buffer) = begin(Mode::Auto, Probe::Resp2);
+    let refused = feed(&mut handshake, &mut buffer, &[ok(), noauth()]).unwrap_err();
+    assert_eq!(refused, HandshakeError::NotAuthenticated { stage: Stage::Select });
+    assert!(!refused.to_string().contains("none is configured"), "{refused}");
+
+    let config = Arc::new(Config::builder(Endpoint::parse("127.0.0.1", 6379).unwrap()).build().unwrap());
+    let peer = Peer::from(std::net::SocketAddr::from(([127, 0, 0, 1], 6379)));
+    for (probe, stage) in [(Probe::OptIn, Stage::Hello), (Probe::Bare, Stage::Ping)] {
+        let mut handshake = Handshake::begin(&config, probe, &peer, &mut buffer);
+        let refused = feed(&mut handshake, &mut buffer, &[noauth()]).unwrap_err();
+        assert_eq!(refused, HandshakeError::Refused { stage, code: ErrorCode::of(b"NOAUTH") });
+        assert!(!refused.is_transient() && refused.to_string().contains("none is configured"), "{refused}");
+    }
+}
+
+/// With less to ask for, the handshake has an end of its own: a PING that must be answered. RULE-150
+#[test]
+fn resp2_after_a_refusal_has_to_answer() {
+    let (handshake, mut buffer) = begin(Mode::Auto, Probe::Resp2);
+    let auth = format!("AUTH ann {SECRET}");
+    let expected = [&auth, "SELECT 2", "CLIENT SETNAME app", "CLIENT SETINFO LIB-NAME hitless", "PING"];
+    assert_eq!(commands(&mut buffer), expected);
+    let (bare, mut buffer) = begin(Mode::Auto, Probe::Bare);
+    assert_eq!(commands(&mut buffer), [&auth, "SELECT 2", "PING"]);
+
+    let pong = || Frame::simple("PONG");
+    for (mut handshake, rest) in [(handshake, vec![ok(), ok(), ok(), ok()]), (bare, vec![ok(), ok()])] {
+        assert_eq!(feed(&mut handshake, &mut buffer, &rest), Ok(Progress::Pending));
+        let mut other = handshake.clone();
+        let negotiated = Negotiated { protocol: Protocol::Resp2, opt_in: OptIn::NotAsked, client_id: None };
+        assert_eq!(feed(&mut handshake, &mut buffer, &[pong()]), Ok(Progress::Done(negotiated)));
+        let mut denied = other.clone();
+        let noperm = error("NOPERM this user has no permissions to run the 'ping' command");
+        assert_eq!(feed(&mut denied, &mut buffer, &[noperm]), Ok(Progress::Done(negotiated)), "an answer");
+        let refused = feed(&mut other, &mut buffer, &[error("ERR no upstream host")]).unwrap_err();
+        assert_eq!(refused, HandshakeError::Refused { stage: Stage::Ping, code: ErrorCode::of(b"ERR") });
+        assert!(refused.is_transient());
+    }
+}
+
+/// The library is not told of where that is switched off, and every handshake has an end all the same. RULE-152
+#[test]
+fn client_info_can_be_switched_off() {
+    let endpoint = Endpoint::parse("127.0.0.1", 6379).unwrap();
+    let peer = Peer::from(std::net::SocketAddr::from(([127, 0, 0, 1], 6379)));
+    let mut buffer = BytesMut::new();
+    for (protocol, probe, expected, replies) in [
+        (Protocol::Resp3, Probe::Skip, "HELLO 3", [hello()]),
+        (Protocol::Resp2, Probe::Resp2, "PING", [Frame::simple("PONG")]),
+    ] {
+        let config = Config::builder(endpoint.clone()).protocol(protocol).client_info(false).build().unwrap();
+        let mut handshake = Handshake::begin(&Arc::new(config), probe, &peer, &mut buffer);
+        assert_eq!(commands(&mut buffer), [expected]);
+        assert!(matches!(feed(&mut handshake, &mut buffer, &replies), Ok(Progress::Done(_))));
+    }
+}
+
 /// RULE-04
 #[test]
 fn refused_credentials_are_an_error_not_a_reason_for_resp2() {
-    for text in [
-        "WRONGPASS invalid username-password pair or user is disabled.",
-        "NOAUTH HELLO must be called",
-        "NOPERM x",
-    ] {
+    for text in ["WRONGPASS invalid username-password pair or user is disabled.", "NOPERM x"] {
         let (mut handshake, mut buffer) = begin(Mode::Auto, Probe::OptIn);
         let refused = feed(&mut handshake, &mut buffer, &[error(text)]).unwrap_err();
         assert!(matches!(refused, HandshakeError::Refused { stage: Stage::Hello, .. }), "{refused:?}");

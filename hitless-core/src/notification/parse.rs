@@ -8,7 +8,7 @@
 //! | SMIGRATING | `seq "1,2-5"` | several elements; an array |
 //! | SMIGRATED | `seq [[source, target, "1,2-5"], ..]` | `[[target, slots], ..]`, `["target slots", ..]`, `source target slots ..`, `target slots ..` |
 //!
-//! The name is a bulk or a simple string, integers may be decimal strings.
+//! The name is a bulk or a simple string, integers may be decimal strings. Attributes of elements say nothing.
 
 use std::slice;
 use std::time::Duration;
@@ -30,9 +30,8 @@ const MAX_SHARD_ID: usize = 64;
 const MAX_MOVES: usize = MAX_SLOT as usize + 1;
 
 pub(super) fn parse(push: &[Frame]) -> Result<Option<Notification>, NotificationError> {
-    let Some((Frame::Bulk(name) | Frame::Simple(name), elements)) = push.split_first() else {
-        return Ok(None);
-    };
+    let Some((name, elements)) = push.split_first() else { return Ok(None) };
+    let (Frame::Bulk(name) | Frame::Simple(name)) = name.value() else { return Ok(None) };
     let Some(kind) = NotificationKind::from_wire(name) else { return Ok(None) };
     parse_elements(kind, elements).map(Some).map_err(|problem| NotificationError { kind, problem })
 }
@@ -69,7 +68,7 @@ fn parse_elements(kind: NotificationKind, elements: &[Frame]) -> Result<Notifica
 // ---- scalars ----
 
 fn text(frame: &Frame) -> Option<&str> {
-    match frame {
+    match frame.value() {
         Frame::Simple(text) | Frame::Bulk(text) | Frame::Verbatim { text, .. } => {
             std::str::from_utf8(text).ok()
         }
@@ -78,7 +77,7 @@ fn text(frame: &Frame) -> Option<&str> {
 }
 
 fn list(frame: &Frame) -> Option<&[Frame]> {
-    match frame {
+    match frame.value() {
         Frame::Array(elements) | Frame::Set(elements) => Some(elements),
         _ => None,
     }
@@ -86,7 +85,7 @@ fn list(frame: &Frame) -> Option<&[Frame]> {
 
 /// An integer or a decimal string; one that does not fit becomes the largest of its sign.
 fn decimal(frame: &Frame) -> Option<i128> {
-    if let Frame::Integer(integer) = frame {
+    if let Frame::Integer(integer) = frame.value() {
         return Some((*integer).into());
     }
     let text = text(frame)?;
@@ -131,7 +130,9 @@ fn start_and_shards(rest: &[Frame]) -> (Option<Duration>, ShardIds) {
     match rest {
         [] => Default::default(),
         // Test servers send `seq shard`: a lone decimal string is a shard and not a time.
-        [lone @ Frame::Integer(_)] => (decimal(lone).map(announced), ShardIds::default()),
+        [lone] if matches!(lone.value(), Frame::Integer(_)) => {
+            (decimal(lone).map(announced), ShardIds::default())
+        }
         [lone] => (None, shards(lone)),
         [time, second, ..] => match decimal(time) {
             Some(seconds) => (Some(announced(seconds)), shards(second)),
@@ -159,7 +160,7 @@ fn shards(frame: &Frame) -> ShardIds {
 }
 
 fn shard(frame: &Frame) -> Option<String> {
-    match frame {
+    match frame.value() {
         Frame::Integer(id) => Some(id.to_string()),
         _ => text(frame).map(str::to_owned),
     }
@@ -205,7 +206,7 @@ enum Word<'a> {
 
 impl<'a> From<&'a Frame> for Word<'a> {
     fn from(frame: &'a Frame) -> Self {
-        match frame {
+        match frame.value() {
             Frame::Integer(slot) => SlotSet::parse(&slot.to_string()).map_or(Self::Other, Self::Slots),
             frame if frame.is_null() => Self::Unnamed,
             frame => text(frame).map_or(Self::Other, Self::from),

@@ -455,8 +455,30 @@ fn name() -> impl Strategy<Value = Frame> {
     prop_oneof![9 => known.prop_map(|kind| Frame::Simple(kind.as_str().into())), 1 => frame()]
 }
 
+/// The same frame with attributes, and so are its elements.
+fn attributed(frame: &Frame) -> Frame {
+    let all = |frames: &[Frame]| frames.iter().map(attributed).collect();
+    let value = match frame {
+        Frame::Array(elements) => Frame::Array(all(elements)),
+        Frame::Set(elements) => Frame::Set(all(elements)),
+        Frame::Push(elements) => Frame::Push(all(elements)),
+        other => other.clone(),
+    };
+    Frame::Attribute { attributes: vec![(text("ttl"), int(3600))], value: value.into() }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+    /// What is said about the elements of a push, at any depth, changes nothing. RULE-148
+    #[test]
+    fn attributes_of_elements_change_nothing(
+        name in name(), rest in proptest::collection::vec(frame(), 0..6),
+    ) {
+        let push: Vec<Frame> = std::iter::once(name).chain(rest).collect();
+        let attributed: Vec<Frame> = push.iter().map(attributed).collect();
+        prop_assert_eq!(Notification::parse(&attributed), Notification::parse(&push));
+    }
 
     /// INV-11
     #[test]

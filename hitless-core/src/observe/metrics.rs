@@ -84,6 +84,7 @@ impl Metrics {
             Event::DrainDeadline { .. } => self.drains_cut_short += 1,
             Event::RequestTimedOut { .. } => self.requests_timed_out += 1,
             Event::OptInRefused { .. }
+            | Event::FellBack { .. }
             | Event::OptedIn { .. }
             | Event::AddressWithdrawn { .. }
             | Event::TargetRewritten { .. }

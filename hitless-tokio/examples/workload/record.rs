@@ -77,11 +77,14 @@ pub(crate) fn status(error: &Error) -> String {
     let kind = match error {
         Error::Refused(_) => "Refused",
         Error::Send(SendError::Full(_)) => "Full",
-        Error::Send(_) => "ShuttingDown",
         Error::Request(RequestError::TimedOut { .. }) => "TimedOut",
+        Error::Request(RequestError::NoConnection { .. }) | Error::Send(SendError::NoConnection { .. }) => {
+            "NoConnection"
+        }
         Error::Request(RequestError::ConnectionLost { .. }) => "ConnectionLost",
         Error::Request(RequestError::MoveDeadline { .. }) => "MoveDeadline",
         Error::Request(RequestError::ShutDown { .. }) => "ShutDown",
+        Error::Send(_) => "ShuttingDown",
         Error::Server(_) => "Server",
         _ => "Other",
     };

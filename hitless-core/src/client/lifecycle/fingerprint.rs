@@ -8,8 +8,10 @@ impl Fingerprint for Lifecycle {
         let Self { phase } = self;
         digest.value(&std::mem::discriminant(phase));
         match phase {
+            // How long it has been starting stands in an error alone.
+            Phase::Starting { since: _, until } => digest.deadline_if_any(*until),
             Phase::ShuttingDown { until } => digest.deadline(*until),
-            Phase::Starting | Phase::Running | Phase::Terminated => {}
+            Phase::Running | Phase::Terminated => {}
         }
     }
 }

@@ -41,6 +41,10 @@ enum Step {
     Promote(usize),
     VacateActive(usize),
     VacateNext(usize),
+    Rest(usize),
+    Resume(usize),
+    Reserve,
+    SetFree(usize),
     Refill(usize, Redial),
     Pass(u64),
 }
@@ -52,6 +56,10 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (0..SLOTS).prop_map(Step::Promote),
         2 => (0..SLOTS).prop_map(Step::VacateActive),
         1 => (0..SLOTS).prop_map(Step::VacateNext),
+        1 => (0..SLOTS).prop_map(Step::Rest),
+        1 => (0..SLOTS).prop_map(Step::Resume),
+        1 => Just(Step::Reserve),
+        1 => (0..SLOTS).prop_map(Step::SetFree),
         2 => (0..SLOTS, prop::sample::select(redials)).prop_map(|(slot, redial)| Step::Refill(slot, redial)),
         1 => (0..5_000_u64).prop_map(Step::Pass),
     ]
@@ -64,6 +72,14 @@ struct Naive {
     next: Option<ConnId>,
     /// It is to be dialled for in this time.
     retry: Option<(Instant, Instant)>,
+    is_silent: bool,
+    is_reserved: bool,
+}
+
+impl Naive {
+    fn answers(&self) -> bool {
+        self.active.is_some() && !self.is_silent
+    }
 }
 
 proptest! {
@@ -83,14 +99,44 @@ proptest! {
                 Step::Promote(slot) => {
                     let promoted = naive[slot].next.unwrap_or(fresh);
                     pool.promote(slot, promoted);
-                    naive[slot] = Naive { active: Some(promoted), next: None, retry: None };
+                    naive[slot] = Naive { active: Some(promoted), ..Naive::default() };
                 }
                 Step::VacateActive(slot) => {
                     pool.vacate(slot, naive[slot].active.take().unwrap_or(fresh));
+                    (naive[slot].is_silent, naive[slot].is_reserved) = (false, false);
                 }
                 Step::VacateNext(slot) => pool.vacate(slot, naive[slot].next.take().unwrap_or(fresh)),
+                Step::Rest(slot) => {
+                    let rests = naive[slot].answers();
+                    prop_assert_eq!(pool.rest(slot, naive[slot].active.unwrap_or(fresh)), rests);
+                    prop_assert!(!pool.rest(slot, fresh), "it is another connection");
+                    naive[slot].is_silent |= rests;
+                }
+                Step::Resume(slot) => {
+                    let resumes = naive[slot].is_silent;
+                    prop_assert_eq!(pool.resume(slot, naive[slot].active.unwrap_or(fresh)), resumes);
+                    if resumes {
+                        (naive[slot].is_silent, naive[slot].retry) = (false, None);
+                    }
+                }
+                Step::Reserve => {
+                    let answering = naive.iter().filter(|slot| slot.answers()).count();
+                    let reserved = naive.iter().filter(|slot| slot.is_reserved).count();
+                    let free = naive.iter_mut().rfind(|slot| slot.answers() && !slot.is_reserved);
+                    let reserves = reserved < (answering / 2).max(1) && free.is_some();
+                    // The youngest connection has the least to do.
+                    prop_assert_eq!(pool.reserve(|conn| usize::MAX - conn.index()), reserves);
+                    let youngest = naive.iter_mut().filter(|slot| slot.answers() && !slot.is_reserved);
+                    if let Some(slot) = youngest.max_by_key(|slot| slot.active).filter(|_| reserves) {
+                        slot.is_reserved = true;
+                    }
+                }
+                Step::SetFree(slot) => {
+                    pool.set_free(naive[slot].active.unwrap_or(fresh));
+                    naive[slot].is_reserved = false;
+                }
                 Step::Refill(slot, redial) => {
-                    let empty = naive[slot].active.is_none() && naive[slot].next.is_none();
+                    let empty = !naive[slot].answers() && naive[slot].next.is_none();
                     prop_assert_eq!(pool.refill(now, slot, redial), empty && redial == Redial::AtOnce);
                     let latest = now + Reconnect::CAP;
                     match redial {
@@ -109,7 +155,12 @@ proptest! {
                     prop_assert!(overdue.is_none(), "a slot is not dialled for in time");
                 }
             }
-            let active: Vec<ConnId> = naive.iter().filter_map(|slot| slot.active).collect();
+            let stuck = |slot: &Naive| slot.is_silent && slot.next.is_none() && slot.retry.is_none();
+            prop_assert_eq!(pool.find_silent(), naive.iter().position(stuck));
+            let reserved = naive.iter().find(|slot| slot.answers() && slot.is_reserved);
+            prop_assert_eq!(pool.find_reserved(|_| true), reserved.and_then(|slot| slot.active));
+            let taking = naive.iter().filter(|slot| slot.answers() && !slot.is_reserved);
+            let active: Vec<ConnId> = taking.filter_map(|slot| slot.active).collect();
             prop_assert_eq!(pool.serving(), active.len());
             prop_assert_eq!(pool.is_open(), active.len() == SLOTS);
             prop_assert_eq!(pool.poll_timeout().is_some(), naive.iter().any(|slot| slot.retry.is_some()));

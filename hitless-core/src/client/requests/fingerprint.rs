@@ -1,16 +1,18 @@
 use std::hash::Hasher;
 
-use super::{Deferred, Place, Requests};
+use super::{Deferred, Entry, Place, Requests};
 use crate::fingerprint::{Digest, Fingerprint};
 
 impl Fingerprint for Requests {
     fn fingerprint<H: Hasher>(&self, digest: &mut Digest<'_, H>) {
-        let Self { limits: _, places, parked, deferred, quiet_until } = self;
-        digest.each(places.iter(), |digest, (id, place)| {
-            digest.value(&id.index());
+        let Self { limits: _, places, accepted: _, parked, alone, deferred, quiet_until } = self;
+        digest.each(places.iter(), |digest, (id, Entry { order, place })| {
+            let older = places.iter().filter(|(_, other)| other.order < *order).count();
+            digest.value(&(id.index(), older));
             digest.part(place);
         });
         digest.part(parked);
+        digest.part(alone);
         digest.part(deferred);
         digest.deadline_if_any(*quiet_until);
     }
@@ -29,6 +31,7 @@ impl Fingerprint for Place {
         match self {
             Self::Parked => digest.value(&0),
             Self::Deferred => digest.value(&1),
+            Self::Alone => digest.value(&3),
             // The connection knows the place of each of its requests.
             Self::On { conn, ticket: _ } => {
                 digest.value(&2);

@@ -13,6 +13,8 @@ const CONN: ConnId = ConnId::from_parts(0, 0);
 enum Step {
     Accept { parks: bool },
     Return { nth: usize, defers: bool },
+    Repeat { nth: usize },
+    SendAlone,
     Unpark,
     Complete { nth: usize },
     Cancel { nth: usize },
@@ -26,6 +28,8 @@ fn step() -> impl Strategy<Value = Step> {
         4 => any::<bool>().prop_map(|parks| Step::Accept { parks }),
         3 => (nth(), any::<bool>()).prop_map(|(nth, defers)| Step::Return { nth, defers }),
         1 => Just(Step::Unpark),
+        2 => nth().prop_map(|nth| Step::Repeat { nth }),
+        1 => Just(Step::SendAlone),
         1 => nth().prop_map(|nth| Step::Complete { nth }),
         1 => nth().prop_map(|nth| Step::Cancel { nth }),
         1 => Just(Step::Relax),
@@ -36,16 +40,19 @@ fn step() -> impl Strategy<Value = Step> {
 #[derive(Debug)]
 enum Naive {
     Parked,
+    Alone,
     /// Until then.
     Deferred(Instant),
     /// The connection keeps it.
     On(Accepted, Ticket),
 }
 
-/// The requests and one list of all that is accepted: those that are parked stand in the order of their parking.
+/// The requests and one list of all that is accepted, in the order in which they were.
 struct Bench {
     requests: Requests,
     list: Vec<(RequestId, Instant, Naive)>,
+    /// All that were ever accepted, in order.
+    born: Vec<RequestId>,
     tickets: u64,
     now: Instant,
 }
@@ -62,6 +69,7 @@ impl Bench {
         }
         let request = Request::raw("payload".into(), NonZeroU32::MIN);
         let accepted = self.requests.accept(self.now, request, Some(TIMEOUT));
+        self.born.push(accepted.id);
         if parks { self.park(accepted) } else { self.enqueue(accepted) }
     }
 
@@ -92,6 +100,23 @@ impl Bench {
         self.list.push((id, deadline, Naive::Deferred(until)));
     }
 
+    /// The connection is lost, and the request may run again.
+    fn repeat(&mut self, nth: usize) {
+        let Some((at, _)) = self.on_connection().nth(nth) else { return };
+        let (id, deadline, Naive::On(accepted, _)) = self.list.remove(at) else { unreachable!() };
+        self.requests.wait_alone(accepted);
+        self.list.push((id, deadline, Naive::Alone));
+    }
+
+    fn send_alone(&mut self) {
+        let first = self.list.iter().position(|(_, _, place)| matches!(place, Naive::Alone));
+        assert_eq!(self.requests.wants_alone(), first.is_some());
+        let taken = self.requests.take_alone();
+        assert_eq!(taken.as_ref().map(|accepted| accepted.id), first.map(|at| self.list[at].0), "in order");
+        first.into_iter().for_each(|at| drop(self.list.remove(at)));
+        taken.into_iter().for_each(|accepted| self.enqueue(accepted));
+    }
+
     fn unpark(&mut self) {
         let expected: Vec<RequestId> = self.parked().collect();
         self.list.retain(|(_, _, place)| !matches!(place, Naive::Parked));
@@ -114,7 +139,7 @@ impl Bench {
         let (id, _, place) = self.list.remove(nth);
         let expected = match place {
             Naive::On(_, ticket) => Some((CONN, ticket)),
-            Naive::Parked | Naive::Deferred(_) => None,
+            Naive::Parked | Naive::Alone | Naive::Deferred(_) => None,
         };
         assert_eq!(self.requests.cancel(id), expected);
         assert_eq!(self.requests.cancel(id), None, "once");
@@ -122,7 +147,7 @@ impl Bench {
 
     fn relax(&mut self) {
         self.requests.relax_parked(2 * TIMEOUT);
-        for accepted in &self.requests.parked {
+        for accepted in self.requests.parked.iter().chain(&self.requests.alone) {
             let (_, deadline, _) = self.list.iter_mut().find(|(id, _, _)| *id == accepted.id).unwrap();
             *deadline = accepted.accepted_at() + 2 * TIMEOUT;
         }
@@ -133,7 +158,7 @@ impl Bench {
         let now = self.now;
         let is_due = |list: &[(RequestId, Instant, Naive)]| {
             list.iter().any(|(_, deadline, place)| match place {
-                Naive::Parked | Naive::On(..) => *deadline <= now,
+                Naive::Parked | Naive::Alone | Naive::On(..) => *deadline <= now,
                 Naive::Deferred(until) => *until <= now,
             })
         };
@@ -187,19 +212,24 @@ proptest! {
     #[test]
     fn requests_agree_with_one_list_of_them_all(steps in prop::collection::vec(step(), 0..80)) {
         let requests = Requests::new(LIMITS);
-        let mut bench = Bench { requests, list: Vec::new(), tickets: 0, now: epoch() };
+        let mut bench = Bench { requests, list: Vec::new(), born: Vec::new(), tickets: 0, now: epoch() };
         for step in steps {
             match step {
                 Step::Accept { parks } => bench.accept(parks),
                 Step::Return { nth, defers } => bench.give_back(nth, defers),
                 Step::Unpark => bench.unpark(),
+                Step::Repeat { nth } => bench.repeat(nth),
+                Step::SendAlone => bench.send_alone(),
                 Step::Complete { nth } => bench.complete(nth),
                 Step::Cancel { nth } => bench.cancel(nth),
                 Step::Relax => bench.relax(),
                 Step::Pass { millis } => bench.pass(Duration::from_millis(millis)),
             }
+            let Bench { list, born, .. } = &mut bench;
+            list.sort_by_key(|(id, ..)| born.iter().position(|known| known == id));
             prop_assert_eq!(bench.requests.len(), bench.list.len());
-            prop_assert_eq!(bench.requests.parked(), bench.parked().count());
+            let alone = bench.list.iter().filter(|(_, _, place)| matches!(place, Naive::Alone)).count();
+            prop_assert_eq!(bench.requests.parked(), bench.parked().count() + alone);
         }
     }
 }

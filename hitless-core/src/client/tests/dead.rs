@@ -129,6 +129,25 @@ fn a_move_replaces_a_dead_link_as_well() {
     assert_eq!((silences(&world), world.dials.len()), (0, 0));
 }
 
+/// A MOVING begins a second dial for the slot of a dead link, and the link is lost: one of the two connections stays. INV-20
+#[test]
+fn two_dials_for_one_slot_leave_one_connection() {
+    for first in 0..2 {
+        let mut world = World::started(1);
+        let dead = world.conns()[0];
+        world.send("lost");
+        world.pass(9 * SECOND + SECOND / 10);
+        world.push(dead, &["MOVING", "1", "60", "127.0.0.1:2"]);
+        assert_eq!(world.dials.len(), 2);
+        world.close(dead);
+        let (conn, address) = world.dials.remove(first);
+        world.connect(conn, address);
+        world.answer_dials();
+        world.pass(SECOND);
+        assert_eq!((world.client.stats().serving, world.conns().len()), (1, 1));
+    }
+}
+
 /// Links are not dead because the process was stopped. RULE-144
 #[test]
 fn the_silence_of_a_stopped_process_does_not_count() {

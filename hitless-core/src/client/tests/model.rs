@@ -249,7 +249,7 @@ impl Bench {
                 assert_eq!(replies.to_vec(), expected.collect::<Vec<_>>());
                 job.has_answer = true;
             }
-            Err(RequestError::TimedOut { delivery, .. }) => {
+            Err(RequestError::TimedOut { delivery, .. } | RequestError::NoConnection { delivery, .. }) => {
                 assert!(matches!(fate, Fate::Unsent | Fate::Written(_)), "request {at} was {fate:?}");
                 assert!(self.world.now >= job.accepted_at + CONFIGURED, "request {at} ends early");
                 assert_eq!(delivery, may_have_run, "request {at}");
@@ -257,7 +257,7 @@ impl Bench {
             Err(RequestError::ConnectionLost { delivery, .. } | RequestError::MoveDeadline { delivery }) => {
                 assert_eq!(delivery, may_have_run, "request {at}");
                 match fate {
-                    Fate::Written(_) => assert_ne!(job.replay, Replay::Idempotent),
+                    Fate::Written(_) => assert!(job.replay != Replay::Idempotent || job.runs == 3),
                     fate => assert_eq!((fate, job.replay), (Fate::Unsent, Replay::Never), "request {at}"),
                 }
             }
@@ -274,6 +274,7 @@ impl Bench {
                 && !self.servers.contains_key(&conn)
             {
                 assert_eq!(job.replay, Replay::Idempotent, "request {at} is lost with {conn}");
+                assert!(job.runs < 3, "request {at} waits to run a fourth time");
                 job.fate = Fate::Unsent;
             }
         }

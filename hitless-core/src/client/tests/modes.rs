@@ -9,7 +9,7 @@ use crate::mode::{Mode, Support};
 use crate::tests::Table;
 
 /// The answers of a server to HELLO. The first one proves RESP3.
-const HELLO: [&str; 9] = [
+const HELLO: [&str; 12] = [
     "proto 3",
     "ERR unknown command 'HELLO'",
     "NOPROTO unsupported protocol version",
@@ -19,6 +19,9 @@ const HELLO: [&str; 9] = [
     "LOADING Redis is loading the dataset in memory",
     "ERR max number of clients reached",
     "proto 2",
+    "ERR syntax error",
+    "unsupported command 'HELLO'",
+    "nonsense",
 ];
 
 /// The answers of a server to the opt-in.
@@ -58,7 +61,7 @@ fn short(text: &str) -> &str {
     let end = text.find(" '").unwrap_or(text.len());
     match text[..end].strip_prefix("ERR ") {
         Some(words) => words,
-        None if text.starts_with("proto") => text,
+        None if text.starts_with("proto") || text.starts_with("unsupported") => &text[..end],
         None => text.split(' ').next().unwrap_or(text),
     }
 }
@@ -67,6 +70,7 @@ fn reply(text: &'static str) -> Frame {
     match text {
         "proto 3" => Frame::Map(vec![(Frame::bulk("proto"), Frame::Integer(3))]),
         "proto 2" => Frame::Map(vec![(Frame::bulk("proto"), Frame::Integer(2))]),
+        "nonsense" => Frame::Integer(3),
         "OK" => Frame::Simple(Bytes::from_static(b"OK")),
         error => Frame::error(error),
     }
@@ -219,6 +223,9 @@ fn error_in_short(error: &ConnectError) -> String {
         }
         ConnectError::Handshake(HandshakeError::MaintenanceRefused { code }) => {
             format!("error: no notifications ({code})")
+        }
+        ConnectError::Handshake(HandshakeError::HelloRefused { .. }) => {
+            "error: HELLO not accepted".to_owned()
         }
         ConnectError::Handshake(HandshakeError::UnexpectedReply { .. }) => "error: nonsense".to_owned(),
         ConnectError::Handshake(HandshakeError::TooManyClients) => "error: too many clients".to_owned(),

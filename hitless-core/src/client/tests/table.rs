@@ -77,6 +77,7 @@ const FACTS: [(&str, Fact); 9] = [
         Some(match world.client.send(world.now, request) {
             Ok(_) => "accepted",
             Err(SendError::Full(_)) => "given back (full)",
+            Err(SendError::NoConnection { .. }) => "given back (no connection)",
             Err(SendError::ShuttingDown(_)) => "given back",
         })
     }),

@@ -341,6 +341,8 @@ struct Model {
     now: u64,
     /// The last byte, or the write that found nothing owed.
     heard_at: u64,
+    /// Three timeouts of windows since then.
+    granted: u64,
     is_dead: bool,
     said: Vec<Said>,
 }
@@ -348,6 +350,7 @@ struct Model {
 impl Model {
     fn hear(&mut self) {
         self.heard_at = self.now;
+        self.granted = 3 * self.relaxed.unwrap_or(0);
         if std::mem::take(&mut self.is_dead) && self.state == State::Serving {
             self.said.push(Said::Heard);
         }
@@ -396,8 +399,7 @@ impl Model {
             self.said.push(Said::Failed(item.id, RequestError::TimedOut { after, delivery }));
         }
         let owes = self.fifo.items.iter().any(|item| item.is_written);
-        let patience = self.relaxed.map_or(3 * CONFIGURED, |relaxed| 3 * relaxed.max(CONFIGURED));
-        if owes && !self.is_dead && now >= self.heard_at + patience {
+        if owes && !self.is_dead && now >= self.heard_at + self.granted.max(3 * CONFIGURED) {
             self.is_dead = true;
             self.said.push(Said::Silent);
             self.return_unsent();
@@ -420,11 +422,13 @@ impl Model {
 
     fn close(&mut self, cause: CloseCause) {
         self.state = State::Closed;
-        for item in self.fifo.take(|_| true) {
+        let is_ours = matches!(cause, CloseCause::Protocol(_));
+        for (nth, item) in self.fifo.take(|_| true).into_iter().enumerate() {
             let (may_repeat, delivery) = match (item.is_written, item.replay) {
                 (false, replay) => (replay != Replay::Never, Delivery::NotSent),
                 (true, replay) => {
-                    (replay == Replay::Idempotent && item.class == Class::Shared, Delivery::Unknown)
+                    let is_repeatable = replay == Replay::Idempotent && item.class == Class::Shared;
+                    (is_repeatable && !(is_ours && nth == 0), Delivery::Unknown)
                 }
             };
             match may_repeat {
@@ -440,6 +444,8 @@ impl Model {
         }
     }
 }
+
+const MALFORMED: CloseCause = CloseCause::Protocol(ProtocolError::Malformed);
 
 fn refusal() -> Frame {
     Frame::error("READONLY You can't write against a read only replica.")
@@ -475,7 +481,7 @@ fn fact() -> impl Strategy<Value = Fact> {
         4 => (0..4_u64).prop_map(|seconds| Fact::Pass { seconds }),
         2 => prop::option::of(0..9_u64).prop_map(Fact::Retime),
         1 => Just(Fact::Drain),
-        1 => proptest::sample::select(vec![CloseCause::ByServer, CloseCause::MoveDeadline]).prop_map(Fact::Close),
+        1 => proptest::sample::select(vec![CloseCause::ByServer, CloseCause::MoveDeadline, MALFORMED]).prop_map(Fact::Close),
     ]
 }
 
@@ -493,6 +499,7 @@ proptest! {
             relaxed: None,
             now: 0,
             heard_at: 0,
+            granted: 0,
             is_dead: false,
             said: vec![],
         };
@@ -513,6 +520,7 @@ proptest! {
                     let serves = model.state == State::Serving;
                     if model.fifo.is_drained() {
                         model.heard_at = now;
+                        model.granted = 3 * model.relaxed.unwrap_or(0);
                     }
                     let expected = if serves { model.fifo.transmit() } else { vec![] };
                     let mut buffer = WriteBuffer::new();
@@ -559,6 +567,7 @@ proptest! {
                     connection.retime(relaxed.map(Duration::from_secs));
                     let closes = model.relaxed.is_some() && relaxed.is_none();
                     model.relaxed = relaxed;
+                    model.granted = model.granted.max(3 * relaxed.unwrap_or(0));
                     let under_way = model.fifo.items.iter_mut().filter(|item| closes && item.is_written);
                     under_way.for_each(|item| item.outlived_window = true);
                     relaxed.into_iter().for_each(|seconds| model.fifo.relax(seconds));

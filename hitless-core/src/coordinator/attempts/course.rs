@@ -174,9 +174,14 @@ impl Attempts {
         }
     }
 
-    /// The owner could not resolve, dial or negotiate, and has nothing left of `conn`.
-    pub(in super::super) fn fail(&mut self, now: Instant, conn: ConnId, error: ConnectError) {
-        self.go_on(now, conn, error, false);
+    /// The owner could not resolve, dial or negotiate, and has nothing left of `conn`. With [`Retry::AtOnce`] the attempt ends,
+    /// and the next one asks the same address for less.
+    pub(in super::super) fn fail(&mut self, now: Instant, conn: ConnId, error: ConnectError, retry: Retry) {
+        let error = self.with_place(conn, error);
+        match retry {
+            Retry::AtOnce => self.end(now, conn, End::Failed { error, retry }, false),
+            Retry::Later => self.go_on(now, conn, error, false),
+        }
     }
 
     pub(super) fn fail_from_here(&mut self, now: Instant, conn: ConnId, error: ConnectError) {

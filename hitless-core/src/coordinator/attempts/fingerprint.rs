@@ -24,8 +24,8 @@ impl Fingerprint for Attempts {
 
 impl Attempt {
     fn take_in<H: Hasher>(&self, breakers: &Breakers, digest: &mut Digest<'_, H>) {
-        // The timers have `until`.
-        let Self { purpose, limit, until: _, avoid, permit, untried, refusal, phase } = self;
+        // The timers have `until`; the name that was looked up stands in an error alone.
+        let Self { purpose, looked_up: _, limit, until: _, avoid, permit, untried, refusal, phase } = self;
         match purpose {
             Purpose::Open(role) => digest.value(&(0, role)),
             Purpose::Replace { from, role, source, number } => {

@@ -22,7 +22,6 @@ mod fingerprint;
 mod tests;
 
 use std::collections::{BTreeMap, VecDeque};
-use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -33,7 +32,7 @@ use super::Role;
 use super::timers::Timers;
 use crate::breaker::{AttemptEnd, BreakerConfig, Denied, Permit};
 use crate::endpoint::{Peer, Target};
-use crate::error::{CloseCause, ConnectError};
+use crate::error::{ConnectError, SystemError};
 use crate::handshake::{HandshakeError, OptIn, Probe};
 use crate::ids::ConnId;
 use crate::notification::MoveTarget;
@@ -56,6 +55,8 @@ pub(super) struct Attempts {
 #[cfg_attr(feature = "explore", derive(Clone))]
 struct Attempt {
     purpose: Purpose,
+    /// The name that was looked up for it.
+    looked_up: Option<Arc<str>>,
     limit: Option<Duration>,
     /// When the limit is over.
     until: Option<Instant>,
@@ -210,7 +211,8 @@ pub(super) struct Ready {
     pub(super) target: Target,
     /// What it is connected to. Behind a tunnel that is not the address that was dialled.
     pub(super) peer: Peer,
-    pub(super) opt_in: OptIn,
+    /// What the handshake asked for, and what became of the opt-in.
+    pub(super) outcome: (Probe, OptIn),
     /// The server has closed the stream; what it sent before is still to be read.
     pub(super) is_ending: bool,
 }
@@ -218,7 +220,7 @@ pub(super) struct Ready {
 /// When to try again after a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Retry {
-    /// The next attempt is a different one (it does without the opt-in), so it need not wait, and this one does not count.
+    /// The next attempt is a different one (it asks for less), so it need not wait, and this one does not count.
     AtOnce,
     Later,
 }
@@ -256,6 +258,7 @@ impl Attempts {
         }
         let attempt = Attempt {
             purpose,
+            looked_up: None,
             limit,
             until,
             avoid: None,
@@ -277,6 +280,7 @@ impl Attempts {
     /// Has `host` looked up, whose addresses are dialled at `port`.
     pub(super) fn resolve(&mut self, conn: ConnId, host: Arc<str>, port: u16, of: Named) {
         let Some(attempt) = self.live.get_mut(&conn) else { return };
+        attempt.looked_up = Some(Arc::clone(&host));
         attempt.phase = Phase::Resolving { host: Arc::clone(&host), port, of };
         self.steps.push_back(Step::Resolve { conn, host });
     }
@@ -285,7 +289,7 @@ impl Attempts {
         &mut self,
         now: Instant,
         conn: ConnId,
-        answer: Result<Vec<IpAddr>, io::ErrorKind>,
+        answer: Result<Vec<IpAddr>, SystemError>,
     ) {
         let Some(attempt) = self.live.get_mut(&conn) else { return };
         let Phase::Resolving { host, port, of } = &attempt.phase else { return };
@@ -300,7 +304,7 @@ impl Attempts {
                 let purpose = attempt.purpose.clone();
                 self.steps.push_back(Step::Resolved { conn, purpose, of, targets });
             }
-            Err(kind) => self.fail(now, conn, ConnectError::Resolve(kind)),
+            Err(error) => self.fail(now, conn, ConnectError::Resolve(error), Retry::Later),
         }
     }
 
@@ -318,23 +322,20 @@ impl Attempts {
         if let Some(error) = retiring.or(refusal) {
             return self.fail_from_here(now, conn, error);
         }
-        let ready = Ready { target: dial.target.clone(), peer: peer.clone(), opt_in, is_ending: *is_ending };
+        let (target, peer) = (dial.target.clone(), peer.clone());
+        let ready = Ready { target, peer, outcome: (dial.probe, opt_in), is_ending: *is_ending };
         self.end(now, conn, End::Ready(ready), false);
     }
 
-    /// The link died while the opt-in was not answered. With `Retry::AtOnce` the next attempt does without it.
-    pub(super) fn handle_lost_at_opt_in(
-        &mut self,
-        now: Instant,
-        conn: ConnId,
-        cause: CloseCause,
-        retry: Retry,
-    ) {
-        let error = ConnectError::LostInHandshake(cause);
-        match retry {
-            Retry::AtOnce => self.end(now, conn, End::Failed { error, retry }, false),
-            Retry::Later => self.fail(now, conn, error),
+    /// `error` with the address that the dial `conn` went to, or the name that was looked up.
+    fn with_place(&self, conn: ConnId, mut error: ConnectError) -> ConnectError {
+        let looked_up = self.live.get(&conn).and_then(|attempt| attempt.looked_up.as_ref());
+        match (&mut error, self.peer(conn), looked_up) {
+            (ConnectError::Connect(error), Some(peer), _) => error.at(peer),
+            (ConnectError::Resolve(error), _, Some(host)) => error.at(host),
+            _ => {}
         }
+        error
     }
 
     /// The server has closed the stream of `conn`.

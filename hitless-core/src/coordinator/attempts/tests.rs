@@ -1,9 +1,11 @@
+use std::io;
 use std::sync::LazyLock;
 
 use proptest::prelude::*;
 
 use super::*;
 use crate::endpoint::Endpoint;
+use crate::error::CloseCause;
 use crate::handshake::ErrorCode;
 use crate::timer::epoch;
 
@@ -41,7 +43,7 @@ fn replacing(from: u32) -> Purpose {
 }
 
 fn refused() -> ConnectError {
-    ConnectError::Connect(io::ErrorKind::ConnectionRefused)
+    ConnectError::Connect(io::ErrorKind::ConnectionRefused.into())
 }
 
 /// Attempts whose breakers open at the first failure, for a minute, and then allow one trial.
@@ -130,7 +132,7 @@ fn an_attempt_is_looked_up_dialled_and_negotiated() {
     match attempts.poll_step() {
         Some(Step::Ended { end: End::Ready(ready), dialled, must_close: false, .. }) => {
             assert_eq!((ready.target, ready.peer, ready.is_ending), (target(7), peer(8), true));
-            assert_eq!(ready.opt_in, OptIn::Accepted);
+            assert_eq!(ready.outcome, (Probe::Skip, OptIn::Accepted));
             let dialled = dialled.map(|Dial { target, probe }| (target, probe));
             assert_eq!(dialled, Some((target(7), Probe::Skip)));
         }
@@ -145,8 +147,8 @@ fn a_lookup_that_fails_ends_the_attempt() {
     attempts.begin(start(), conn(1), Purpose::Advertised, None);
     attempts.resolve(conn(1), Arc::from("name"), 7, Named::Configured);
     attempts.poll_step();
-    attempts.handle_resolved(start(), conn(1), Err(io::ErrorKind::NotFound));
-    let error = ConnectError::Resolve(io::ErrorKind::NotFound);
+    attempts.handle_resolved(start(), conn(1), Err(io::ErrorKind::NotFound.into()));
+    let error = "cannot resolve name: entity not found";
     assert_eq!(said(&mut attempts), [format!("c1.0 failed, Later: {error}, dialled None, close false")]);
 }
 
@@ -169,7 +171,7 @@ fn facts_out_of_order_do_nothing() {
     attempts.handle_ready(now, conn(1), OptIn::Accepted, None);
     attempts.note_end(conn(1));
     assert!(!attempts.is_ending(conn(1)));
-    attempts.fail(now, conn(9), refused());
+    attempts.fail(now, conn(9), refused(), Retry::Later);
     attempts.cancel(now, conn(9));
     attempts.resolve(conn(9), Arc::from("name"), 1, Named::Target);
     attempts.dial(start(), conn(9), to(1, Probe::OptIn), VecDeque::new());
@@ -237,8 +239,7 @@ fn workers_and_attempts_are_counted() {
 #[test]
 fn each_end_gives_everything_back() {
     type Happen = fn(&mut Attempts, Instant);
-    let reset = CloseCause::ByServer;
-    let lost = ConnectError::LostInHandshake(reset);
+    let lost = || ConnectError::LostInHandshake(CloseCause::ByServer);
     let refusal = || {
         let code = ErrorCode::of(b"ERR");
         ConnectError::from(OptIn::Refused(code).under(crate::mode::Mode::Enabled).unwrap_err())
@@ -253,8 +254,10 @@ fn each_end_gives_everything_back() {
         ),
         (
             "refused",
-            |it, now| it.fail(now, conn(2), refused()),
-            format!("failed, Later: {}, {dialled}, close false", refused()),
+            |it, now| it.fail(now, conn(2), refused(), Retry::Later),
+            format!(
+                "failed, Later: cannot connect to 127.0.0.1:2: connection refused, {dialled}, close false"
+            ),
             AttemptEnd::Failure,
         ),
         (
@@ -283,15 +286,21 @@ fn each_end_gives_everything_back() {
             AttemptEnd::Cancelled,
         ),
         (
-            "lost at the opt-in, which is suspected",
-            |it, now| it.handle_lost_at_opt_in(now, conn(2), CloseCause::ByServer, Retry::AtOnce),
-            format!("failed, AtOnce: {lost}, {dialled}, close false"),
+            "lost, and less is to be asked for",
+            |it, now| {
+                let lost = ConnectError::LostInHandshake(CloseCause::ByServer);
+                it.fail(now, conn(2), lost, Retry::AtOnce);
+            },
+            format!("failed, AtOnce: {}, {dialled}, close false", lost()),
             AttemptEnd::Cancelled,
         ),
         (
-            "lost at the opt-in",
-            |it, now| it.handle_lost_at_opt_in(now, conn(2), CloseCause::ByServer, Retry::Later),
-            format!("failed, Later: {lost}, {dialled}, close false"),
+            "lost",
+            |it, now| {
+                let lost = ConnectError::LostInHandshake(CloseCause::ByServer);
+                it.fail(now, conn(2), lost, Retry::Later);
+            },
+            format!("failed, Later: {}, {dialled}, close false", lost()),
             AttemptEnd::Failure,
         ),
         (
@@ -326,7 +335,7 @@ fn each_end_gives_everything_back() {
 #[test]
 fn a_trial_gives_its_place_back() {
     let mut attempts = negotiating();
-    attempts.fail(start(), conn(2), refused());
+    attempts.fail(start(), conn(2), refused(), Retry::Later);
     assert!(attempts.acquire(start() + 59 * SECOND, named(2)).is_err());
     let now = start() + 60 * SECOND;
     for (index, end) in [(3, AttemptEnd::Cancelled), (4, AttemptEnd::Success)] {
@@ -459,7 +468,7 @@ impl Model {
                 self.enter(at, None, State::Resolving);
             }
             Fact::Resolved(at, is_known) => {
-                let answer = if is_known { Ok(vec![]) } else { Err(io::ErrorKind::NotFound) };
+                let answer = if is_known { Ok(vec![]) } else { Err(io::ErrorKind::NotFound.into()) };
                 let of = nth(at);
                 attempts.handle_resolved(now, of, answer);
                 match is_known {
@@ -482,7 +491,7 @@ impl Model {
             }
             Fact::Fail(at) => {
                 let of = nth(at);
-                attempts.fail(now, of, ConnectError::Retiring);
+                attempts.fail(now, of, ConnectError::Retiring, Retry::Later);
                 self.end(false, |it| it.conn == of);
             }
             Fact::Cancel(at) => {

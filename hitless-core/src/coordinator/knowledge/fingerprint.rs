@@ -1,14 +1,15 @@
 use std::hash::Hasher;
 
-use super::{Knowledge, Known};
+use super::{Knowledge, Known, Trial};
 use crate::fingerprint::{Digest, Fingerprint};
 use crate::mode::Support;
 
 impl Fingerprint for Knowledge {
     fn fingerprint<H: Hasher>(&self, digest: &mut Digest<'_, H>) {
         let Self { config: _, known, unnotified } = self;
-        digest.each(known, |digest, (peer, Known { support, is_suspect })| {
-            digest.value(&(peer, is_suspect));
+        digest.each(known, |digest, (peer, Known { support, trial, otherwise, has_worked })| {
+            let trial = trial.map(|Trial { probe, code: _ }| probe);
+            digest.value(&(peer, trial, otherwise, has_worked));
             digest.part(support);
         });
         digest.each(unnotified, |digest, (peer, conns)| {

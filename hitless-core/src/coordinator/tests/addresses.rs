@@ -11,7 +11,7 @@ fn address(nth: u8) -> Peer {
 }
 
 fn refused() -> ConnectError {
-    ConnectError::Connect(std::io::ErrorKind::ConnectionRefused)
+    ConnectError::Connect(std::io::ErrorKind::ConnectionRefused.into())
 }
 
 fn refused_at_hello(code: &[u8]) -> ConnectError {

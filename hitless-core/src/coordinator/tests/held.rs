@@ -354,7 +354,7 @@ fn the_failed_dial_for_a_lost_connection_is_reported() {
     announce(&mut world, from, 1, 15 * SECOND, 2);
     let (to, ..) = world.dials.remove(0);
     lose(&mut world, from);
-    let refused = ConnectError::Connect(std::io::ErrorKind::ConnectionRefused);
+    let refused = ConnectError::Connect(std::io::ErrorKind::ConnectionRefused.into());
     world.coordinator.handle_dial_failed(world.now, to, refused);
     assert_eq!(told(&mut world), [Told::Failed(to, Redial::AfterPause)]);
     assert_eq!(finished(&world), [(0, 0)]);

@@ -225,7 +225,7 @@ impl Model {
     }
 
     fn refuse(&mut self, conn: ConnId) {
-        let refused = ConnectError::Connect(std::io::ErrorKind::ConnectionRefused);
+        let refused = ConnectError::Connect(std::io::ErrorKind::ConnectionRefused.into());
         self.members.remove(&conn);
         self.ended.push(conn);
         self.coordinator.handle_dial_failed(self.now, conn, refused);

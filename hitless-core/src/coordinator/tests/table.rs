@@ -1,6 +1,7 @@
 //! What the coordinator does in each state of a connection, of a handoff, and of its knowledge.
 
 use super::*;
+use crate::coordinator::knowledge::TooMuch;
 use crate::mode::Mode;
 use crate::tests::{Table, cell};
 
@@ -217,7 +218,7 @@ fn land(world: &mut World, conn: Option<ConnId>) -> bool {
 
 fn refuse(world: &mut World, conn: Option<ConnId>) -> bool {
     let Some(conn) = conn else { return false };
-    let refused = ConnectError::Connect(std::io::ErrorKind::ConnectionRefused);
+    let refused = ConnectError::Connect(std::io::ErrorKind::ConnectionRefused.into());
     world.coordinator.handle_dial_failed(world.now, conn, refused);
     true
 }
@@ -318,10 +319,15 @@ fn knowing(name: &str, mode: Mode) -> World {
         _ => None,
     };
     let conn = ConnId::from_parts(99, 0);
-    answer.into_iter().for_each(|answer| world.coordinator.learn(world.now, conn, &peer(1), answer));
+    answer
+        .into_iter()
+        .for_each(|answer| world.coordinator.learn(world.now, conn, &peer(1), Probe::OptIn, answer));
     match name {
         "refused, re-check due" => world.now += crate::mode::RECHECK_AFTER,
-        "suspect" => world.coordinator.knowledge.set_suspect(&peer(1), true),
+        "suspect" => {
+            let lost = TooMuch::LinkEnded;
+            assert!(world.coordinator.knowledge.ask_for_less(&peer(1), Probe::OptIn, lost));
+        }
         _ => {}
     }
     world.drain();

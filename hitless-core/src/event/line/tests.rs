@@ -29,6 +29,7 @@ fn samples(now: Instant) -> Vec<Event> {
         Event::ConnectionClosed { conn, peer: peer(), cause: CloseCause::ByServer },
         Event::ConnectFailed { conn, error: refused() },
         Event::OptInRefused { peer: peer(), code: Some(code), recheck_at: until },
+        Event::FellBack { peer: peer(), code: Some(code), recheck_at: until },
         Event::NotificationReceived { conn, kind, seq },
         Event::NotificationMalformed { conn, error: malformed },
         Event::NotificationIgnored { conn, kind, seq, reason: Ignored::Duplicate },
@@ -87,7 +88,8 @@ fn number(event: &Event) -> usize {
         Event::Terminated => 23,
         Event::OptedIn { .. } => 24,
         Event::AddressWithdrawn { .. } => 25,
-        Event::ConnectionSilent { .. } => 26,
+        Event::FellBack { .. } => 26,
+        Event::ConnectionSilent { .. } => 27,
     }
 }
 
@@ -97,7 +99,7 @@ fn every_event_is_one_line_without_secrets() {
     let now = epoch();
     let samples = samples(now);
     let numbers: BTreeSet<usize> = samples.iter().map(number).collect();
-    assert!(numbers.iter().copied().eq(0..27), "a variant has no sample: {numbers:?}");
+    assert!(numbers.iter().copied().eq(0..28), "a variant has no sample: {numbers:?}");
     for event in samples {
         for text in [event.to_string(), event.line(now).to_string(), format!("{event:?}")] {
             assert!(!text.is_empty() && !text.contains('\n'), "{}: {text:?}", event.name());
