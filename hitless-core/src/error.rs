@@ -12,6 +12,7 @@
 //! | [`NotificationError`](crate::notification::NotificationError) | the server | nothing |
 
 mod handshake;
+mod refusal;
 
 use std::fmt;
 use std::io;
@@ -20,6 +21,7 @@ use std::time::Duration;
 use thiserror::Error;
 
 pub use self::handshake::{ErrorCode, HandshakeError, Stage};
+pub use self::refusal::Refusal;
 
 /// What became of a request that failed: may the server have executed it?
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

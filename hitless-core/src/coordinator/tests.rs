@@ -1,4 +1,5 @@
 mod advertised;
+mod demoted;
 mod held;
 mod model;
 mod opt_in;

@@ -30,6 +30,7 @@ impl Event {
             Self::WindowClosed { expired: false, .. } => "window.closed",
             Self::WindowClosed { expired: true, .. } => "window.expired",
             Self::AddressWithdrawn { .. } => "target.withdrawn",
+            Self::Demoted { .. } => "target.demoted",
             Self::MoveStarted { .. } => "move.started",
             Self::MoveSuperseded { .. } => "move.superseded",
             Self::MoveFinished { .. } => "move.finished",
@@ -50,6 +51,7 @@ impl Event {
             Self::DrainDeadline { .. } => Level::Error,
             Self::ConnectFailed { .. }
             | Self::FellBack { .. }
+            | Self::Demoted { .. }
             | Self::NotificationMalformed { .. }
             | Self::NotificationUnreviewed { .. }
             | Self::TargetVetoed { .. }
@@ -125,6 +127,7 @@ impl fmt::Display for Line<'_> {
             Event::TargetVetoed { .. }
             | Event::TargetRewritten { .. }
             | Event::AddressWithdrawn { .. }
+            | Event::Demoted { .. }
             | Event::MoveStarted { .. }
             | Event::MoveSuperseded { .. }
             | Event::MoveFinished { .. }
@@ -231,6 +234,12 @@ impl Line<'_> {
             }
             Event::AddressWithdrawn { peer } => {
                 write!(f, "the name no longer leads to {peer}, where connections are")
+            }
+            Event::Demoted { peer, refusal } => {
+                write!(
+                    f,
+                    "the server at {peer} refuses commands with {refusal}; its connections look for another one"
+                )
             }
             Event::Drained { conn, took } => write!(f, "{conn} has answered everything in {took:.3?}"),
             Event::DrainDeadline { conn } => write!(f, "{conn} is closed with requests unanswered"),

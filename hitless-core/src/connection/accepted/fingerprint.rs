@@ -7,8 +7,8 @@ impl Fingerprint for Accepted {
     fn fingerprint<H: Hasher>(&self, digest: &mut Digest<'_, H>) {
         let Self { id, request, accepted_at, deadline, deferrals, delivery } = self;
         // What the bytes say does not matter, nor which generation of the place of its id this is.
-        let Request { payload: _, replies, class, replay, timeout } = request;
-        digest.value(&(id.index(), replies, class, replay, timeout, deferrals, delivery));
+        let Request { payload: _, replies, class, replay, timeout, has_script } = request;
+        digest.value(&(id.index(), replies, class, replay, timeout, has_script, deferrals, delivery));
         digest.instant(*accepted_at);
         digest.deadline_if_any(*deadline);
     }
