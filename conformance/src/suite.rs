@@ -191,6 +191,7 @@ macro_rules! for_each_case {
                 duplicates_extend_nothing,
                 chain,
                 chain_of_slow_nodes,
+                to_a_node_that_is_being_left,
                 there_and_back,
                 told_again_at_the_target,
                 proxies_move_independently,
@@ -267,6 +268,18 @@ macro_rules! for_each_case {
                 connect_during_a_failover,
                 slots_migrate,
                 ;
+            }
+            demotions {
+                the_name_leads_elsewhere,
+                whatever_carries_the_refusal,
+                loading_means_wait,
+                a_virtual_address,
+                nobody_takes_writes,
+                at_the_end_of_a_window,
+                switched_off,
+                scripts_prove_nothing,
+                ;
+                nobody_takes_writes_for_long: "it takes ten minutes",
             }
             measured {
                 ;

@@ -50,6 +50,11 @@ pub(crate) fn verdict(command: &Command) -> Verdict {
     by_name(upper, command)
 }
 
+/// Whether `command` runs a script or a function that may write. What it answers is what its author chose, also behind a write.
+pub(crate) fn is_script(command: &Command) -> bool {
+    [&b"EVAL"[..], b"EVALSHA", b"FCALL"].iter().any(|name| command.name().eq_ignore_ascii_case(name))
+}
+
 /// Why a connection cannot run `command` before it serves, with its name: settings of the connection it can, but for those
 /// that the client makes itself.
 pub(crate) fn unfit_for_setup(command: &Command) -> Option<(&'static str, &'static str)> {

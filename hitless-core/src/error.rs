@@ -12,6 +12,7 @@
 //! | [`NotificationError`](crate::notification::NotificationError) | the server | nothing |
 
 mod handshake;
+mod refusal;
 mod system;
 #[cfg(test)]
 mod tests;
@@ -24,6 +25,7 @@ use std::time::Duration;
 use thiserror::Error;
 
 pub use self::handshake::{ErrorCode, HandshakeError, SetupCommand, Stage};
+pub use self::refusal::Refusal;
 pub use self::system::SystemError;
 use crate::endpoint::Endpoint;
 use crate::timer::Span;

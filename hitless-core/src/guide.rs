@@ -268,6 +268,7 @@
 //! | the dial or the handshake failed | [`handle_dial_failed`] | at once; if the link died between the opt-in and its answer, [`handle_lost_at_opt_in`] instead |
 //! | an opt-in on a serving connection was answered | [`handle_opt_in`] | in answer to `OptIn` |
 //! | a maintenance notification arrived | [`handle_notification`] | before you look at the frame behind it, from `handle_connected` on (see [why](#pushes-from-a-codec-of-your-own)) |
+//! | a command was answered with READONLY, LOADING or MASTERDOWN | [`handle_refusal`] | with [`Refusal::of_error`] of its text, whoever sent the command; its caller gets the reply all the same, outside of a window |
 //! | everything is answered | [`handle_drained`] | after `Drain` |
 //! | a user has switched | [`handle_switched`] | in answer to `Successor` |
 //! | a connection is gone | [`handle_closed`] | if the server or the network ended it |
@@ -487,6 +488,8 @@
 //! [`handle_lost_at_opt_in`]: crate::Coordinator::handle_lost_at_opt_in
 //! [`handle_notification`]: crate::Coordinator::handle_notification
 //! [`handle_opt_in`]: crate::Coordinator::handle_opt_in
+//! [`handle_refusal`]: crate::Coordinator::handle_refusal
+//! [`Refusal::of_error`]: crate::error::Refusal::of_error
 //! [`handle_drained`]: crate::Coordinator::handle_drained
 //! [`handle_closed`]: crate::Coordinator::handle_closed
 //! [`handle_switched`]: crate::Coordinator::handle_switched

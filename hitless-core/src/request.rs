@@ -88,6 +88,8 @@ pub struct Request {
     pub(crate) class: Class,
     pub(crate) replay: Replay,
     pub(crate) timeout: Timeout,
+    /// A script is among its commands: it may answer anything after it has written.
+    pub(crate) has_script: bool,
 }
 
 impl Request {
@@ -98,12 +100,14 @@ impl Request {
     /// SUBSCRIBE, BLPOP, ...): it says what to use instead.
     pub fn command(command: Command) -> Result<Self, RefusedCommand> {
         let replay = Replay::of(&command)?;
+        let has_script = command_table::is_script(&command);
         Ok(Self {
             payload: command.into_bytes(),
             replies: NonZeroU32::MIN,
             class: Class::Shared,
             replay,
             timeout: Timeout::Configured,
+            has_script,
         })
     }
 
@@ -116,6 +120,7 @@ impl Request {
             class: Class::Shared,
             replay: Replay::IfUnsent,
             timeout: Timeout::Configured,
+            has_script: false,
         }
     }
 
@@ -178,6 +183,7 @@ pub struct Pipeline {
     commands: u32,
     atomic: bool,
     read_only: bool,
+    has_script: bool,
     refused: Option<RefusedCommand>,
 }
 
@@ -185,7 +191,14 @@ impl Pipeline {
     /// An empty pipeline.
     #[must_use]
     pub fn new() -> Self {
-        Self { buffer: BytesMut::new(), commands: 0, atomic: false, read_only: true, refused: None }
+        Self {
+            buffer: BytesMut::new(),
+            commands: 0,
+            atomic: false,
+            read_only: true,
+            has_script: false,
+            refused: None,
+        }
     }
 
     /// An empty batch that the server executes as one transaction (MULTI .. EXEC).
@@ -205,6 +218,7 @@ impl Pipeline {
                 self.refused.get_or_insert(refused);
             }
         }
+        self.has_script |= command_table::is_script(&command);
         command.encode(&mut self.buffer);
         self.commands += 1;
         self
@@ -243,8 +257,8 @@ impl Pipeline {
         }
         let class = if self.atomic { Class::Atomic } else { Class::Shared };
         let replay = if self.read_only && !self.atomic { Replay::Idempotent } else { Replay::IfUnsent };
-        let payload = self.buffer.freeze();
-        Ok(Some(Request { payload, replies, class, replay, timeout: Timeout::Configured }))
+        let (payload, has_script) = (self.buffer.freeze(), self.has_script);
+        Ok(Some(Request { payload, replies, class, replay, timeout: Timeout::Configured, has_script }))
     }
 }
 

@@ -139,6 +139,7 @@ impl Client {
             }
             ConnectionEvent::Returned { accepted } => self.place_again(accepted, successor),
             ConnectionEvent::Deferred { accepted, replies } => self.defer(now, accepted, replies),
+            ConnectionEvent::Refused(refusal) => self.coordinator.handle_refusal(now, conn, refusal),
             ConnectionEvent::OptedIn(opt_in) => self.coordinator.handle_opt_in(now, conn, opt_in),
             ConnectionEvent::Ready(negotiated) => {
                 self.links.set_client_id(conn, negotiated.client_id);

@@ -193,6 +193,7 @@ impl Coordinator {
                 self.attempts.forget(now, conn);
                 let answer: Vec<_> = targets.into_iter().map(|target| target.address).collect();
                 self.on_advertised(now, &answer);
+                self.on_refusals_looked_up(now, conn, &answer);
             }
             Step::Resolved { conn, targets, .. } => {
                 let answer: Vec<_> = targets.iter().map(|target| target.address.clone()).collect();
@@ -232,6 +233,7 @@ impl Coordinator {
         self.vacate(conn);
         if purpose == Purpose::Advertised {
             self.advertised.end_lookup(conn);
+            self.on_lookup_failed(conn);
         } else if let Some((error, retry)) = failure {
             self.note_failed(dialled);
             self.on_failed(now, conn, purpose, error, retry);

@@ -320,12 +320,17 @@ impl Moves {
 
     /// The move that retires `source`, if the server has announced it.
     pub(in super::super) fn announced(&self, source: &Peer) -> Option<&MoveKey> {
-        self.live.get(source).filter(|a_move| a_move.is_announced).map(|a_move| &a_move.key)
+        self.live.get(source).filter(|a_move| a_move.is_announced()).map(|a_move| &a_move.key)
     }
 
     /// The connection that is ready in the place of `from`, which is connected to `source`, if the owner has not switched yet.
     pub(in super::super) fn awaited_switch(&self, source: &Peer, from: ConnId) -> Option<ConnId> {
         self.live.get(source)?.awaited_switch(from)
+    }
+
+    /// Whether the move that retires `source` was begun because its server was demoted.
+    pub(in super::super) fn is_demotion(&self, source: &Peer) -> bool {
+        self.live.get(source).is_some_and(Move::ends_early)
     }
 
     pub(in super::super) fn seq(&self, source: &Peer) -> Option<Seq> {
@@ -480,8 +485,13 @@ impl Moves {
 
     /// Says so once when every connection has moved or stays.
     fn report_if_over(&mut self, now: Instant, source: &Peer) {
-        let report = self.live.get_mut(source).and_then(|a_move| a_move.report(now));
-        self.decisions.extend(report.map(Decision::Emit));
+        let Some(a_move) = self.live.get_mut(source) else { return };
+        let Some(report) = a_move.report(now) else { return };
+        let ends_early = a_move.ends_early();
+        self.emit(report);
+        if ends_early {
+            self.end(source);
+        }
     }
 
     fn emit(&mut self, event: Event) {

@@ -21,7 +21,9 @@ impl MoveKey {
 impl Departure {
     pub(super) fn deadline(self) -> Instant {
         match self {
-            Self::Announced { deadline, .. } | Self::Quiet { deadline } => deadline,
+            Self::Announced { deadline, .. } | Self::Quiet { deadline } | Self::Demoted { deadline, .. } => {
+                deadline
+            }
         }
     }
 
@@ -29,8 +31,12 @@ impl Departure {
     fn begins(self, now: Instant) -> Instant {
         match self {
             Self::Announced { at, .. } => at,
-            Self::Quiet { .. } => now,
+            Self::Quiet { .. } | Self::Demoted { .. } => now,
         }
+    }
+
+    fn is_announced(self) -> bool {
+        matches!(self, Self::Announced { .. })
     }
 }
 
@@ -61,18 +67,19 @@ impl Move {
         maintenance: &maintenance::Config,
     ) -> Self {
         let (started_at, deadline) = (departure.begins(now), departure.deadline());
-        let is_announced = matches!(departure, Departure::Announced { .. });
         let (retries, timeout) = (maintenance.max_handoff_retries(), maintenance.handoff_timeout());
         let schedule = HandoffSchedule::new(now, deadline, retries, timeout);
         let scout_at = match &target {
             // Names were seen to lead to the new node only late.
-            Some(MoveTarget::SameName) if is_announced => half_time(started_at, deadline, &schedule),
+            Some(MoveTarget::SameName) if departure.is_announced() => {
+                half_time(started_at, deadline, &schedule)
+            }
             Some(MoveTarget::SameName | MoveTarget::Endpoint(_)) | None => started_at,
         };
         Self {
             key,
             target,
-            is_announced,
+            departure,
             started_at,
             deadline,
             schedule,
@@ -192,8 +199,24 @@ impl Move {
         half_time(self.started_at, self.deadline, &self.schedule)
     }
 
-    /// When the same address is dialled although the name did not change: late, but with time to spare.
+    /// Whether the server has announced it.
+    pub(super) fn is_announced(&self) -> bool {
+        self.departure.is_announced()
+    }
+
+    /// Whether it is forgotten when it is over for every connection.
+    pub(super) fn ends_early(&self) -> bool {
+        matches!(self.departure, Departure::Demoted { .. })
+    }
+
+    /// When the same address is dialled although the name did not change: late, but with time to spare. At once, or not at all,
+    /// where a server was demoted.
     pub(super) fn last_chance(&self) -> Instant {
+        match self.departure {
+            Departure::Demoted { may_return: true, .. } => return self.started_at,
+            Departure::Demoted { may_return: false, deadline } => return deadline,
+            Departure::Announced { .. } | Departure::Quiet { .. } => {}
+        }
         self.started_at + self.schedule.budget_end().saturating_duration_since(self.started_at) / 5 * 4
     }
 
