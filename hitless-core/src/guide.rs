@@ -41,7 +41,7 @@
 //!
 //! use hitless_core::coordinator::{Redial, Replacement, Role};
 //! use hitless_core::endpoint::{Endpoint, Peer, Target};
-//! use hitless_core::error::{CloseCause, ConnectError};
+//! use hitless_core::error::{CloseCause, ConnectError, SystemError};
 //! use hitless_core::guide::{Reconnect, Rng};
 //! use hitless_core::handshake::{OptIn, Probe};
 //! use hitless_core::ids::ConnId;
