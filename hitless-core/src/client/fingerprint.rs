@@ -26,7 +26,8 @@ impl Client {
 
 impl Fingerprint for Client {
     fn fingerprint<H: Hasher>(&self, digest: &mut Digest<'_, H>) {
-        let Self { config: _, coordinator, links, pool, requests, lifecycle, actions, now: _ } = self;
+        let Self { config: _, coordinator, links, pool, requests, lifecycle, actions, surplus: _, now: _ } =
+            self;
         digest.part(coordinator);
         digest.part(links);
         pool.fingerprint(lifecycle.is_starting(), digest);

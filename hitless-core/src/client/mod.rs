@@ -64,6 +64,8 @@ pub struct Client {
     requests: Requests,
     lifecycle: Lifecycle,
     actions: VecDeque<Action>,
+    /// Connections that are ready and not needed; empty between facts.
+    surplus: Vec<ConnId>,
     /// The latest instant that a fact or a request came with.
     now: Instant,
 }
@@ -82,6 +84,7 @@ impl Client {
             requests: Requests::new(limits),
             lifecycle: Lifecycle::new(),
             actions: VecDeque::new(),
+            surplus: Vec::new(),
             config,
             now,
         };
