@@ -76,7 +76,7 @@ impl Client {
         match present {
             None => self.promote(now, conn, owner),
             Some((silent, false)) => self.coordinator.hand_over(now, silent, conn),
-            Some((_, true)) => self.release(now, conn, CloseCause::ByClient),
+            Some((_, true)) => self.surplus.push(conn),
         }
         present.is_none()
     }
@@ -88,6 +88,13 @@ impl Client {
         };
         if rests {
             self.coordinator.handle_silent(now, conn);
+        }
+    }
+
+    /// Closes connections that are ready and not needed, once everything is obeyed that concerns them.
+    pub(super) fn release_surplus(&mut self, now: Instant) {
+        while let Some(conn) = self.surplus.pop() {
+            self.release(now, conn, CloseCause::ByClient);
         }
     }
 

@@ -19,6 +19,7 @@ impl Client {
     pub(super) fn settle(&mut self, now: Instant) {
         self.now = now;
         self.obey_all(now);
+        self.release_surplus(now);
         self.renew(now);
         self.replay();
         self.end_grace(now);
