@@ -120,7 +120,7 @@ impl Values {
 
     /// Whether the operation of this task and turn is a large one.
     fn is_large(self, task: usize, turn: usize) -> bool {
-        self == Self::Mixed && (task * 37 + turn) % LARGE_ONES == 0
+        self == Self::Mixed && (task * 37 + turn).is_multiple_of(LARGE_ONES)
     }
 }
 
