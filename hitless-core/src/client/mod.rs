@@ -16,6 +16,7 @@ mod action;
 mod fingerprint;
 mod lifecycle;
 mod links;
+mod load;
 mod open;
 mod owner;
 mod pool;
@@ -118,6 +119,8 @@ impl Client {
 
     /// Frames were received on `conn`, in order.
     pub fn handle_frames(&mut self, now: Instant, conn: ConnId, frames: impl IntoIterator<Item = Frame>) {
+        self.now = now;
+        self.links.note_frames(now, conn);
         for frame in frames {
             let Some(connection) = self.links.connection_mut(conn) else { break };
             connection.handle_frame(frame);
@@ -133,6 +136,7 @@ impl Client {
         if let Some(connection) = self.links.connection_mut(conn) {
             connection.handle_received();
         }
+        self.links.note_part(conn);
     }
 
     /// The stream ends behind the frames that come next. Their age is unknown, so an announcement among them opens
@@ -143,12 +147,14 @@ impl Client {
 
     /// The stream of `conn` has ended. Hand in the frames that came before the end first.
     pub fn handle_closed(&mut self, now: Instant, conn: ConnId, cause: CloseCause) {
+        self.now = now;
         self.lose(now, conn, cause);
         self.settle(now);
     }
 
     /// Time has passed. Calling it too early does nothing.
     pub fn handle_timeout(&mut self, now: Instant) {
+        self.now = now;
         self.coordinator.handle_timeout(now);
         self.reopen_due(now);
         self.time_out_requests(now);

@@ -8,6 +8,7 @@ mod tests;
 use std::collections::BTreeSet;
 use std::time::Instant;
 
+use super::load::Load;
 use crate::backoff::Reconnect;
 use crate::coordinator::Redial;
 use crate::ids::ConnId;
@@ -26,7 +27,8 @@ pub(super) struct Pool {
     serving: usize,
     /// The `retry_at` of all slots, in order.
     retries: BTreeSet<(Instant, usize)>,
-    turn: usize,
+    /// The slot that requests gather on.
+    current: usize,
     rng: Rng,
 }
 
@@ -47,13 +49,17 @@ impl Pool {
         let slots = std::iter::repeat_with(Slot::default).take(size).collect();
         // Not the coordinator's sequence: the two must not move in step.
         let rng = Rng::new(seed ^ 0x9e37_79b9_7f4a_7c15);
-        Self { slots, serving: 0, retries: BTreeSet::new(), turn: 0, rng }
+        // The clients of one name do not all begin with the first of its addresses.
+        let current = seed.checked_rem(size as u64).unwrap_or(0) as usize;
+        Self { slots, serving: 0, retries: BTreeSet::new(), current, rng }
     }
 
-    /// The connection that takes the next request: the slots take turns.
-    pub(super) fn route(&mut self) -> Option<ConnId> {
-        let (turn, conn) = self.find_route()?;
-        self.turn = turn;
+    /// The connection that takes the next request: the same as before while that is lightly loaded, for requests that
+    /// travel together cost less. Otherwise requests gather on the next connection that is; while none is, the slots
+    /// take turns.
+    pub(super) fn route(&mut self, load: impl Fn(ConnId) -> Load) -> Option<ConnId> {
+        let (current, conn) = self.find_route(load)?;
+        self.current = current;
         Some(conn)
     }
 
@@ -127,8 +133,8 @@ impl Pool {
     }
 
     /// What [`route`](Self::route) would return.
-    pub(super) fn next_route(&self) -> Option<ConnId> {
-        self.find_route().map(|(_, conn)| conn)
+    pub(super) fn next_route(&self, load: impl Fn(ConnId) -> Load) -> Option<ConnId> {
+        self.find_route(load).map(|(_, conn)| conn)
     }
 
     pub(super) fn len(&self) -> usize {
@@ -145,13 +151,19 @@ impl Pool {
         self.serving == self.slots.len()
     }
 
-    fn find_route(&self) -> Option<(usize, ConnId)> {
+    fn find_route(&self, load: impl Fn(ConnId) -> Load) -> Option<(usize, ConnId)> {
         if self.serving == 0 {
             return None;
         }
+        let current = self.slots[self.current].active;
+        if let Some(conn) = current.filter(|conn| load(*conn) == Load::Light) {
+            return Some((self.current, conn));
+        }
         let slots = self.slots.len();
-        let mut turns = (1..=slots).map(|ahead| (self.turn + ahead) % slots);
-        turns.find_map(|turn| Some((turn, self.slots[turn].active?)))
+        let turns = (1..=slots).map(|ahead| (self.current + ahead) % slots);
+        let serving = turns.filter_map(|slot| Some((slot, self.slots[slot].active?)));
+        // The first of those that are loaded least.
+        serving.min_by_key(|(_, conn)| load(*conn))
     }
 
     /// Sets when to dial for `slot`.

@@ -1,9 +1,10 @@
+mod gathering;
 mod model;
 mod modes;
 mod table;
 mod world;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -12,6 +13,7 @@ use bytes::Bytes;
 use proptest::prelude::*;
 
 use self::world::World;
+use super::load::Load;
 use super::*;
 use crate::config::{ConfigBuilder, maintenance};
 use crate::endpoint::Endpoint;

@@ -6,8 +6,8 @@ use crate::fingerprint::Digest;
 impl Pool {
     /// How often a slot failed matters to a client that has not been up.
     pub(in crate::client) fn fingerprint<H: Hasher>(&self, is_starting: bool, digest: &mut Digest<'_, H>) {
-        let Self { slots, serving: _, retries: _, turn, rng: _ } = self;
-        digest.value(turn);
+        let Self { slots, serving: _, retries: _, current, rng: _ } = self;
+        digest.value(current);
         digest.each(slots, |digest, Slot { active, next, retry_at, failures, reconnect }| {
             digest.part(active);
             digest.part(next);
