@@ -18,6 +18,7 @@
 //! | `caller` | tasks that send requests, and know what each reply must be |
 //! | `scenario` | the course of a run |
 //! | `laws` | what must hold of it |
+//! | `joins` | the law of which connections requests join |
 //! | `coverage` | how often everything happened that can happen |
 //! | `world` | the suite on this runtime |
 //! | `fixture` | the same runtime and network without chance, for the tests of the driver |
@@ -26,6 +27,7 @@ mod caller;
 mod coverage;
 mod faults;
 mod fixture;
+mod joins;
 mod laws;
 mod network;
 mod opinions;
