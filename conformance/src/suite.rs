@@ -228,6 +228,8 @@ macro_rules! for_each_case {
                 timeouts_say_what_happened,
                 parked_requests,
                 limit_of_requests_in_flight,
+                requests_gather,
+                nobody_joins_a_silent_link,
                 only_reads_are_repeated,
                 arguments_decide_what_is_a_read,
                 a_broken_stream_is_replaced,

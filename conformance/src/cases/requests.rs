@@ -192,6 +192,39 @@ pub fn limit_of_requests_in_flight(host: &dyn Host) {
     bed.finish();
 }
 
+/// Requests do not take turns: they stay on the connection of those before, so that they travel together. RULE-156
+pub fn requests_gather(host: &dyn Host) {
+    let mut bed = Testbed::new(host);
+    bed.connect_pool(3);
+    for turn in 1..=20 {
+        assert_eq!(bed.call(incr("n")), Frame::Integer(turn));
+    }
+    let arrivals = bed.arrivals("INCR");
+    assert!(arrivals.iter().all(|place| *place == arrivals[0]), "{arrivals:?}");
+    bed.finish();
+}
+
+/// A link on which nothing comes holds up those who have joined it, and nobody who comes later. When it goes on, they
+/// have their replies. RULE-157
+pub fn nobody_joins_a_silent_link(host: &dyn Host) {
+    let mut bed = Testbed::new(host);
+    let settings = bed.settings().pool_size(3).command_timeout(Some(SECOND * 30));
+    bed.connect_with(settings);
+    bed.call(set("k", "v"));
+    let (_, silent) = bed.arrivals("SET")[0];
+    bed.server(|server, now| server.stall(now, silent, now + SECOND * 2));
+    let held_up = bed.send(get("k"));
+    let since = bed.now();
+    bed.run_for(millis(50));
+    for turn in 1..=30 {
+        assert_eq!(bed.call(incr("n")), Frame::Integer(turn));
+    }
+    assert!(bed.outcome(held_up).is_none() && bed.now() < since + SECOND * 2, "it is silent all the time");
+    assert!(bed.arrivals("INCR").iter().all(|(_, conn)| *conn != silent));
+    assert_eq!(bed.reply(held_up), Frame::bulk("v"));
+    bed.finish();
+}
+
 /// The connection is lost after the command ran and before its reply: a write fails and says that it may have run, a
 /// read is done again, and what the caller calls idempotent as well. PITFALL-25, INV-05, RULE-86, RULE-87
 pub fn only_reads_are_repeated(host: &dyn Host) {

@@ -12,6 +12,7 @@ use hitless_core::ids::ConnId;
 use super::caller::Keys;
 use super::edges;
 use super::faults::{FaultKind, GENTLE_PAUSE, Weather};
+use super::joins;
 use super::plan::Plan;
 use super::trace::{RequestKind, What};
 use crate::laws::Record;
@@ -51,23 +52,26 @@ pub(super) fn check(evidence: &Evidence<'_>) {
     dials_are_few(evidence);
     silent_links_are_left(evidence);
     nothing_goes_astray(evidence, &requests);
+    joins::check(evidence, &requests);
     if evidence.plan.weather == Weather::Gentle {
         nobody_notices(evidence, &requests);
     }
 }
 
 /// What is known of a request.
-struct Asked {
-    kind: RequestKind,
-    sent_at: Instant,
+pub(super) struct Asked {
+    pub(super) kind: RequestKind,
+    pub(super) sent_at: Instant,
     /// Its place in the trace.
-    entry: usize,
+    pub(super) entry: usize,
     ends: usize,
-    fate: Fate,
+    /// The place of its end in the trace.
+    pub(super) ended: usize,
+    pub(super) fate: Fate,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Fate {
+pub(super) enum Fate {
     Pending,
     Answered(Instant),
     Refused,
@@ -84,7 +88,8 @@ fn requests(entries: &[(Instant, What)]) -> BTreeMap<u64, Asked> {
     for (entry, (at, what)) in entries.iter().enumerate() {
         let (number, fate) = match what {
             What::Sent { request, kind, .. } if *kind != RequestKind::Probe => {
-                let asked = Asked { kind: *kind, sent_at: *at, entry, ends: 0, fate: Fate::Pending };
+                let (ends, ended, fate) = (0, usize::MAX, Fate::Pending);
+                let asked = Asked { kind: *kind, sent_at: *at, entry, ends, ended, fate };
                 requests.insert(*request, asked);
                 continue;
             }
@@ -100,6 +105,7 @@ fn requests(entries: &[(Instant, What)]) -> BTreeMap<u64, Asked> {
         };
         if let Some(asked) = requests.get_mut(number) {
             asked.fate = fate;
+            asked.ended = entry;
             asked.ends += 1;
         }
     }
@@ -345,7 +351,7 @@ fn silent_links_are_left(evidence: &Evidence<'_>) {
 }
 
 /// The number of the request of the load that this is a part of, if it tells.
-fn number_of(request: &Request) -> Option<u64> {
+pub(super) fn number_of(request: &Request) -> Option<u64> {
     request.words().iter().skip(1).find_map(|word| {
         let text = std::str::from_utf8(word.strip_prefix(b"r")?).ok()?;
         text.split('.').next()?.parse().ok()

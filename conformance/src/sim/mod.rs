@@ -19,6 +19,7 @@
 //! | `caller` | tasks that send requests, and know what each reply must be |
 //! | `scenario` | the course of a run |
 //! | `laws` | what must hold of it |
+//! | `joins` | the law of which connections requests join |
 //! | `coverage` | how often everything happened that can happen |
 //! | `world` | the suite on this runtime |
 //! | `fixture` | the same runtime and network without chance, for the tests of the driver |
@@ -28,6 +29,7 @@ mod coverage;
 mod edges;
 mod faults;
 mod fixture;
+mod joins;
 mod laws;
 mod network;
 mod opinions;

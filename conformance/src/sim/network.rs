@@ -194,7 +194,11 @@ impl Network {
 impl State {
     fn deliver(&mut self, now: Instant, parcel: Parcel, trace: &Trace, wakers: &mut Vec<Waker>) {
         match parcel {
-            Parcel::Dial { socket, reported } => self.arrive(now, socket, reported),
+            Parcel::Dial { socket, reported } => {
+                self.arrive(now, socket, reported);
+                let accepted = self.links.get(&socket).and_then(|link| link.server);
+                accepted.into_iter().for_each(|conn| trace.note(What::Accepted(socket, conn)));
+            }
             Parcel::Answer(socket, error) => {
                 trace.note(What::Answered(socket, error));
                 if let Some(link) = self.links.get_mut(&socket) {

@@ -14,6 +14,7 @@ use super::lock;
 use super::network::SocketId;
 use super::plan::Maintenance;
 use super::runtime::Executor;
+use crate::server::ServerConn;
 
 /// One thing that happened.
 #[derive(Clone, Debug, PartialEq)]
@@ -26,6 +27,8 @@ pub(super) enum What {
     Dialled(SocketId, Target),
     /// The dial was answered.
     Answered(SocketId, Option<std::io::ErrorKind>),
+    /// The server accepted the dial.
+    Accepted(SocketId, ServerConn),
     /// The client wrote so many bytes.
     Wrote(SocketId, usize),
     /// The client wants what it wrote to be sent; perhaps not for the first time.

@@ -6,6 +6,7 @@ mod fingerprint;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::load::{Load, Traffic};
 use super::owner::Owner;
 use crate::config::Config;
 use crate::connection::{Accepted, Connection, Ticket};
@@ -32,6 +33,7 @@ struct Link {
     connection: Option<Connection>,
     /// The owner of the client was told to flush, and has not taken everything yet.
     flushing: bool,
+    traffic: Traffic,
     /// The server's id of the connection, once HELLO has told it.
     client_id: Option<i64>,
 }
@@ -45,7 +47,9 @@ impl Links {
     pub(super) fn insert(&mut self, conn: ConnId, owner: Owner) {
         // The dial says whether to opt in.
         let probe = Probe::Skip;
-        self.live.insert(conn, Link { owner, probe, connection: None, flushing: false, client_id: None });
+        let traffic = Traffic::default();
+        self.live
+            .insert(conn, Link { owner, probe, connection: None, flushing: false, traffic, client_id: None });
     }
 
     /// `conn` is dialled, and `probe` is what its handshake does about the opt-in.
@@ -71,11 +75,16 @@ impl Links {
     }
 
     /// Puts a request on `conn`, or gives it back if `conn` takes none.
-    pub(super) fn enqueue(&mut self, conn: ConnId, accepted: Accepted) -> Result<Ticket, Accepted> {
-        match self.connection_mut(conn) {
-            Some(connection) => connection.enqueue(accepted),
-            None => Err(accepted),
-        }
+    pub(super) fn enqueue(
+        &mut self,
+        now: Instant,
+        conn: ConnId,
+        accepted: Accepted,
+    ) -> Result<Ticket, Accepted> {
+        let Some(link) = self.live.get_mut(conn) else { return Err(accepted) };
+        let Some(connection) = &mut link.connection else { return Err(accepted) };
+        link.traffic.note_request(now, connection);
+        connection.enqueue(accepted)
     }
 
     /// A window of `conn` was opened or closed.
@@ -97,10 +106,26 @@ impl Links {
     pub(super) fn poll_transmit(&mut self, now: Instant, conn: ConnId, buffer: &mut WriteBuffer) -> bool {
         let Some(link) = self.live.get_mut(conn) else { return false };
         let Some(connection) = &mut link.connection else { return false };
+        let before = buffer.len();
         let any = connection.poll_transmit(buffer);
         connection.note_time(now);
         link.flushing = connection.has_unsent();
+        link.traffic.note_taken(buffer.len() - before);
         any
+    }
+
+    /// Frames of `conn` were received.
+    pub(super) fn note_frames(&mut self, now: Instant, conn: ConnId) {
+        if let Some(link) = self.live.get_mut(conn) {
+            link.traffic.note_frames(now);
+        }
+    }
+
+    /// A part of a frame of `conn` was received.
+    pub(super) fn note_part(&mut self, conn: ConnId) {
+        if let Some(link) = self.live.get_mut(conn) {
+            link.traffic.note_part();
+        }
     }
 
     /// Takes the protocol out of a link whose socket is gone. The link stays until [`remove`](Self::remove).
@@ -116,6 +141,13 @@ impl Links {
 
     pub(super) fn connection_mut(&mut self, conn: ConnId) -> Option<&mut Connection> {
         self.live.get_mut(conn)?.connection.as_mut()
+    }
+
+    /// How busy `conn` is, if a connection cannot have more than `limit` requests.
+    pub(super) fn load(&self, now: Instant, conn: ConnId, limit: usize) -> Load {
+        let Some(link) = self.live.get(conn) else { return Load::Heavy };
+        let Some(connection) = &link.connection else { return Load::Heavy };
+        link.traffic.load(now, connection, limit)
     }
 
     pub(super) fn connection(&self, conn: ConnId) -> Option<&Connection> {

@@ -17,6 +17,7 @@ mod action;
 mod fingerprint;
 mod lifecycle;
 mod links;
+mod load;
 mod open;
 mod outage;
 mod owner;
@@ -129,6 +130,12 @@ impl Client {
 
     /// Bytes were received on `conn`: these frames, in order, or none if the bytes complete no frame.
     pub fn handle_frames(&mut self, now: Instant, conn: ConnId, frames: impl IntoIterator<Item = Frame>) {
+        self.now = now;
+        let mut frames = frames.into_iter().peekable();
+        match frames.peek() {
+            Some(_) => self.links.note_frames(now, conn),
+            None => self.links.note_part(conn),
+        }
         for frame in frames {
             let Some(connection) = self.links.connection_mut(conn) else { break };
             connection.handle_frame(frame);
@@ -144,6 +151,7 @@ impl Client {
     /// without a frame says the same, and when.
     pub fn handle_received(&mut self, conn: ConnId) {
         let now = self.now;
+        self.links.note_part(conn);
         self.note_received(now, conn);
         self.settle(now);
     }
@@ -167,6 +175,7 @@ impl Client {
 
     /// The stream of `conn` has ended. Hand in the frames that came before the end first.
     pub fn handle_closed(&mut self, now: Instant, conn: ConnId, cause: CloseCause) {
+        self.now = now;
         self.lose(now, conn, cause);
         self.settle(now);
     }
@@ -176,6 +185,7 @@ impl Client {
     /// Hand in what has arrived first, above all when the call comes late because the process was stopped: a reply that
     /// lies in a socket is no timeout. How long links were silent meanwhile does not count.
     pub fn handle_timeout(&mut self, now: Instant) {
+        self.now = now;
         if self.deadline().is_some_and(|at| now.saturating_duration_since(at) >= STOPPED) {
             self.links.forget_silence(now);
         }

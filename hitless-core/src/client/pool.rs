@@ -8,6 +8,7 @@ mod tests;
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
+use super::load::Load;
 use crate::backoff::Reconnect;
 use crate::coordinator::Redial;
 use crate::ids::ConnId;
@@ -32,7 +33,8 @@ pub(super) struct Pool {
     retries: BTreeSet<(Instant, usize)>,
     /// The server refuses what only a change of settings can mend.
     standstill: Option<Standstill>,
-    turn: usize,
+    /// The slot that requests gather on.
+    current: usize,
     rng: Rng,
 }
 
@@ -66,6 +68,8 @@ impl Pool {
         let slots = std::iter::repeat_with(Slot::default).take(size).collect();
         // Not the coordinator's sequence: the two must not move in step.
         let rng = Rng::new(seed ^ 0x9e37_79b9_7f4a_7c15);
+        // The clients of one name do not all begin with the first of its addresses.
+        let current = seed.checked_rem(size as u64).unwrap_or(0) as usize;
         Self {
             slots,
             serving: 0,
@@ -73,15 +77,17 @@ impl Pool {
             silent: 0,
             retries: BTreeSet::new(),
             standstill: None,
-            turn: 0,
+            current,
             rng,
         }
     }
 
-    /// The connection that takes the next request: the slots take turns.
-    pub(super) fn route(&mut self) -> Option<ConnId> {
-        let (turn, conn) = self.find_route()?;
-        self.turn = turn;
+    /// The connection that takes the next request: the same as before while that is lightly loaded, for requests that
+    /// travel together cost less. Otherwise requests gather on the next connection that is; while none is, the slots
+    /// take turns.
+    pub(super) fn route(&mut self, load: impl Fn(ConnId) -> Load) -> Option<ConnId> {
+        let (current, conn) = self.find_route(load)?;
+        self.current = current;
         Some(conn)
     }
 
@@ -258,8 +264,8 @@ impl Pool {
     }
 
     /// What [`route`](Self::route) would return.
-    pub(super) fn next_route(&self) -> Option<ConnId> {
-        self.find_route().map(|(_, conn)| conn)
+    pub(super) fn next_route(&self, load: impl Fn(ConnId) -> Load) -> Option<ConnId> {
+        self.find_route(load).map(|(_, conn)| conn)
     }
 
     /// The connection of `slot`, and whether it answers.
@@ -287,13 +293,19 @@ impl Pool {
         self.serving == self.slots.len()
     }
 
-    fn find_route(&self) -> Option<(usize, ConnId)> {
+    fn find_route(&self, load: impl Fn(ConnId) -> Load) -> Option<(usize, ConnId)> {
         if self.serving == 0 {
             return None;
         }
+        let current = self.slots[self.current].serving();
+        if let Some(conn) = current.filter(|conn| load(*conn) == Load::Light) {
+            return Some((self.current, conn));
+        }
         let slots = self.slots.len();
-        let mut turns = (1..=slots).map(|ahead| (self.turn + ahead) % slots);
-        turns.find_map(|turn| Some((turn, self.slots[turn].serving()?)))
+        let turns = (1..=slots).map(|ahead| (self.current + ahead) % slots);
+        let serving = turns.filter_map(|slot| Some((slot, self.slots[slot].serving()?)));
+        // The first of those that are loaded least.
+        serving.min_by_key(|(_, conn)| load(*conn))
     }
 
     /// Changes which connection `slot` has, or what that takes.

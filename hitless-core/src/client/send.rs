@@ -40,8 +40,7 @@ impl Client {
         if !self.lifecycle.is_open() {
             return Err(SendError::ShuttingDown(request));
         }
-        // The turn passes on even if this connection has no room: the next request tries the next connection.
-        let route = self.pool.route();
+        let route = self.route();
         if self.room_by(route) == 0 {
             return Err(match self.outage.cause() {
                 Some(cause) if route.is_none() => {
@@ -74,7 +73,7 @@ impl Client {
     /// useless then.
     #[must_use]
     pub fn room(&self) -> usize {
-        if self.lifecycle.is_open() { self.room_by(self.pool.next_route()) } else { usize::MAX }
+        if self.lifecycle.is_open() { self.room_by(self.next_route()) } else { usize::MAX }
     }
 
     /// Cancels a request: no completion follows. If it was written, the client swallows its replies when they come.
@@ -98,7 +97,7 @@ impl Client {
             // Whatever took its connection away may do so again.
             return self.wait(accepted, Requests::wait_alone);
         }
-        let route = successor.or_else(|| self.pool.route());
+        let route = successor.or_else(|| self.route());
         self.place(accepted, route);
     }
 
@@ -214,6 +213,19 @@ impl Client {
         self.requests.wake_by(alarm);
     }
 
+    /// The connection that the next request goes to. A connection without room counts as busy, and if all are busy, the
+    /// turn passes on: the next request tries the next connection.
+    fn route(&mut self) -> Option<ConnId> {
+        let (links, now, limit) = (&self.links, self.now, self.config.requests_in_flight());
+        self.pool.route(|conn| links.load(now, conn, limit))
+    }
+
+    /// What [`route`](Self::route) would return.
+    fn next_route(&self) -> Option<ConnId> {
+        let limit = self.config.requests_in_flight();
+        self.pool.next_route(|conn| self.links.load(self.now, conn, limit))
+    }
+
     /// How many more requests are accepted if the next one goes by `route`.
     fn room_by(&self, route: Option<ConnId>) -> usize {
         let connection = route.and_then(|conn| self.links.connection(conn));
@@ -223,7 +235,7 @@ impl Client {
     fn place(&mut self, accepted: Accepted, route: Option<ConnId>) {
         let (id, deadline) = (accepted.id, accepted.deadline());
         let Some(conn) = route else { return self.wait(accepted, Requests::park) };
-        match self.links.enqueue(conn, accepted) {
+        match self.links.enqueue(self.now, conn, accepted) {
             Ok(ticket) => {
                 self.requests.enqueued(id, deadline, conn, ticket);
                 self.flush(conn);

@@ -1,5 +1,6 @@
 mod dead;
 mod dials;
+mod gathering;
 mod model;
 mod modes;
 mod outage;
@@ -7,7 +8,7 @@ mod replays;
 mod table;
 mod world;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
@@ -18,6 +19,7 @@ use proptest::prelude::*;
 use resp3_codec::cmd;
 
 use self::world::World;
+use super::load::Load;
 use super::*;
 use crate::config::{ConfigBuilder, maintenance};
 use crate::endpoint::Endpoint;

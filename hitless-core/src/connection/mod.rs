@@ -334,6 +334,18 @@ impl Connection {
         self.pipeline.len() == 0 || (self.silence.is_dead && !self.pipeline.is_awaited())
     }
 
+    /// Bytes of the requests that wait to be written.
+    #[must_use]
+    pub fn unsent_bytes(&self) -> usize {
+        self.pipeline.unsent_bytes()
+    }
+
+    /// Replies that are still to come for what was written.
+    #[must_use]
+    pub fn awaited(&self) -> usize {
+        self.pipeline.awaited()
+    }
+
     /// How many frames to hand in at a time, 2 to 64: about a quarter of the replies that are awaited. A caller that
     /// has its reply may send the next request, and the server works on that while the other replies are handed in.
     #[must_use]

@@ -44,6 +44,12 @@ struct Unsent {
     accepted: Accepted,
 }
 
+impl Unsent {
+    fn bytes(&self) -> usize {
+        self.accepted.request.payload.len()
+    }
+}
+
 #[derive(Debug)]
 #[cfg_attr(feature = "explore", derive(Clone))]
 struct Written {
@@ -73,6 +79,8 @@ pub(super) enum Matched {
 #[cfg_attr(feature = "explore", derive(Clone))]
 pub(super) struct Pipeline {
     unsent: VecDeque<Unsent>,
+    /// The bytes of all that is unsent.
+    unsent_bytes: usize,
     written: VecDeque<Written>,
     /// Replies that are still to come.
     awaited: usize,
@@ -89,6 +97,7 @@ impl Pipeline {
     pub(super) const fn new() -> Self {
         Self {
             unsent: VecDeque::new(),
+            unsent_bytes: 0,
             written: VecDeque::new(),
             awaited: 0,
             next_ticket: 0,
@@ -103,6 +112,7 @@ impl Pipeline {
         self.next_ticket += 1;
         self.quiet_until = earliest([self.quiet_until, accepted.deadline()]);
         self.used_at = self.used_at.max(Some(accepted.accepted_at()));
+        self.unsent_bytes += accepted.request.payload.len();
         self.unsent.push_back(Unsent { ticket, accepted });
         ticket
     }
@@ -114,6 +124,7 @@ impl Pipeline {
         while buffer.len() < limit {
             let Some(Unsent { ticket, accepted }) = self.unsent.pop_front() else { break };
             buffer.push(&accepted.request.payload);
+            self.unsent_bytes -= accepted.request.payload.len();
             let left = accepted.request.replies.get();
             self.awaited += left as usize;
             self.written.push_back(Written {
@@ -163,7 +174,9 @@ impl Pipeline {
     /// Cancels a request. True if it was here.
     pub(super) fn cancel(&mut self, ticket: Ticket) -> bool {
         if let Ok(at) = self.unsent.binary_search_by_key(&ticket, |unsent| unsent.ticket) {
-            return self.unsent.remove(at).is_some();
+            let cancelled = self.unsent.remove(at);
+            self.unsent_bytes -= cancelled.as_ref().map_or(0, Unsent::bytes);
+            return cancelled.is_some();
         }
         let Ok(at) = self.written.binary_search_by_key(&ticket, |written| written.ticket) else {
             return false;
@@ -202,6 +215,7 @@ impl Pipeline {
         let (due, waiting): (VecDeque<_>, VecDeque<_>) =
             std::mem::take(&mut self.unsent).into_iter().partition(|unsent| unsent.accepted.is_due(now));
         self.unsent = waiting;
+        self.unsent_bytes -= due.iter().map(Unsent::bytes).sum::<usize>();
         due.into_iter().map(|unsent| unsent.accepted).collect()
     }
 
@@ -239,6 +253,7 @@ impl Pipeline {
 
     /// Takes out everything that was not written, in order.
     pub(super) fn take_unsent(&mut self) -> impl Iterator<Item = Accepted> + use<> {
+        self.unsent_bytes = 0;
         std::mem::take(&mut self.unsent).into_iter().map(|unsent| unsent.accepted)
     }
 
@@ -259,6 +274,15 @@ impl Pipeline {
 
     pub(super) fn has_unsent(&self) -> bool {
         !self.unsent.is_empty()
+    }
+
+    pub(super) fn unsent_bytes(&self) -> usize {
+        self.unsent_bytes
+    }
+
+    /// Replies that are still to come.
+    pub(super) fn awaited(&self) -> usize {
+        self.awaited
     }
 
     /// True if no reply is awaited. A cancelled request counts until its replies are in.

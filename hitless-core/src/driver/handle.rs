@@ -28,7 +28,8 @@ use crate::request::{Pipeline, Replies, Request, SendError};
 /// # Order
 /// Requests travel in the order in which they were accepted as long as they travel on the same connection. A call that
 /// is awaited before the next one begins is answered before it; calls that are not awaited may overtake each other,
-/// because the pool has several connections. A [`Pipeline`] is one unit on one connection.
+/// because the pool has several connections: they usually travel on the same one, but nothing promises that. A
+/// [`Pipeline`] is one unit on one connection.
 pub struct Client<R: Runtime> {
     handle: Arc<Handle<R>>,
 }

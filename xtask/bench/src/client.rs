@@ -2,6 +2,7 @@
 
 pub mod allocations;
 pub mod contenders;
+pub mod link;
 pub mod load;
 mod processors;
 mod report;
@@ -12,12 +13,13 @@ use std::{env, io};
 
 use allocations::Allocations;
 use contenders::Contender;
-use load::{Operation, Sample, Scheduler};
+use link::Link;
+use load::{Operation, Sample, Scheduler, Values};
 use processors::Processors;
 use server::Server;
 
 /// Tasks that send one command each at a time.
-const TASKS: [usize; 4] = [1, 16, 64, 256];
+const TASKS: [usize; 5] = [1, 16, 64, 256, 1024];
 
 /// What `hitless-bench client` takes.
 #[derive(Debug, clap::Args)]
@@ -31,23 +33,52 @@ pub struct Args {
     /// How many samples of each figure are taken.
     #[arg(long, value_name = "NUMBER")]
     rounds: Option<usize>,
+    /// Only these clients.
+    #[arg(long, value_name = "CLIENT")]
+    client: Vec<Contender>,
+    /// Only cases with this kind of runtime.
+    #[arg(long, value_name = "KIND")]
+    scheduler: Vec<Scheduler>,
+    /// Only cases with this operation.
+    #[arg(long, value_name = "OPERATION")]
+    operation: Vec<Operation>,
+    /// Only cases with values like these.
+    #[arg(long, value_name = "VALUES")]
+    values: Vec<Values>,
+    /// Only cases with this link.
+    #[arg(long, value_name = "LINK")]
+    link: Vec<Link>,
     /// Only cases with so many tasks.
     #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(usize))]
     tasks: Vec<usize>,
+    /// Count no allocations.
+    #[arg(long)]
+    no_allocations: bool,
 }
 
 /// All figures of one run.
 struct Figures {
     /// Whether the single-threaded client and the server had a processor each.
     pinned: bool,
+    /// Who took part in the loads.
+    contenders: Vec<Contender>,
     cases: Vec<Case>,
+    /// None if nobody counted.
     allocations: Allocations,
+}
+
+/// What the cases of one table have in common.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Kind {
+    link: Link,
+    values: Values,
+    scheduler: Scheduler,
+    operation: Operation,
 }
 
 /// One load, and what every contender made of it.
 struct Case {
-    scheduler: Scheduler,
-    operation: Operation,
+    kind: Kind,
     tasks: usize,
     /// By contender, by round.
     samples: Vec<Vec<Sample>>,
@@ -76,40 +107,70 @@ pub fn run(args: &Args) -> io::Result<()> {
 fn measure(args: &Args) -> io::Result<Figures> {
     let (rounds, milliseconds) = if args.quick { (3, 150) } else { (9, 300) };
     let rounds = args.rounds.unwrap_or(rounds).max(1);
+    let contenders = chosen(&Contender::ALL, &args.client);
     let server = Server::start()?;
-    eprintln!("counting allocations");
-    let allocations = allocations::counted_apart(server.port())?;
+    let distant = link::distant(server.port())?;
+    let mut allocations = Allocations::new();
+    if !args.no_allocations {
+        eprintln!("counting allocations");
+        allocations = allocations::counted_apart(server.port())?;
+    }
     let processors = Processors::allowed();
     let mut pinned = true;
     let mut cases = Vec::new();
-    for scheduler in Scheduler::ALL {
-        match scheduler {
+    for kind in kinds(args) {
+        match kind.scheduler {
             Scheduler::CurrentThread => pinned = processors.pin(server.id(), 0),
             Scheduler::TwoWorkers => processors.free(server.id()),
         }
-        for operation in Operation::ALL {
-            for tasks in TASKS.into_iter().filter(|tasks| args.tasks.is_empty() || args.tasks.contains(tasks))
-            {
-                eprintln!("{} of {tasks} tasks, {}", operation.name(), scheduler.name());
-                let length = load::Length::Milliseconds(milliseconds);
-                let load = |client| load::Args {
-                    client,
-                    scheduler,
-                    operation,
-                    tasks,
-                    length,
-                    port: server.port(),
-                    pin: pinned,
-                };
-                let mut samples = vec![Vec::with_capacity(rounds); Contender::ALL.len()];
-                for _ in 0..rounds {
-                    for (at, contender) in Contender::ALL.into_iter().enumerate() {
-                        samples[at].push(load::sample_apart(&load(contender))?);
-                    }
+        for tasks in chosen(&TASKS, &args.tasks) {
+            eprintln!("{}, {tasks} tasks", kind.name());
+            let load = |client| load::Args {
+                client,
+                scheduler: kind.scheduler,
+                operation: kind.operation,
+                values: kind.values,
+                tasks,
+                length: load::Length::Milliseconds(milliseconds),
+                port: if kind.link == Link::Distant { distant } else { server.port() },
+                pin: pinned,
+            };
+            let mut samples = vec![Vec::with_capacity(rounds); contenders.len()];
+            for _ in 0..rounds {
+                for (at, contender) in contenders.iter().enumerate() {
+                    samples[at].push(load::sample_apart(&load(*contender))?);
                 }
-                cases.push(Case { scheduler, operation, tasks, samples });
+            }
+            cases.push(Case { kind, tasks, samples });
+        }
+    }
+    Ok(Figures { pinned, contenders, cases, allocations })
+}
+
+/// The tables to make, in their order.
+fn kinds(args: &Args) -> Vec<Kind> {
+    let mut kinds = Vec::new();
+    for link in chosen(&Link::ALL, &args.link) {
+        for values in chosen(&Values::ALL, &args.values) {
+            for scheduler in chosen(&Scheduler::ALL, &args.scheduler) {
+                for operation in chosen(&Operation::ALL, &args.operation) {
+                    kinds.push(Kind { link, values, scheduler, operation });
+                }
             }
         }
     }
-    Ok(Figures { pinned, cases, allocations })
+    kinds
+}
+
+/// Those that were asked for, or all of them if none was.
+fn chosen<T: Copy + PartialEq>(all: &[T], asked_for: &[T]) -> Vec<T> {
+    all.iter().copied().filter(|one| asked_for.is_empty() || asked_for.contains(one)).collect()
+}
+
+impl Kind {
+    /// The title of the table.
+    fn name(self) -> String {
+        let Self { link, values, scheduler, operation } = self;
+        format!("{}, {}, {}, {}", operation.name(), scheduler.name(), link.name(), values.name())
+    }
 }

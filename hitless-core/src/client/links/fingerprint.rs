@@ -12,8 +12,10 @@ impl Fingerprint for Links {
 
 impl Fingerprint for Link {
     fn fingerprint<H: Hasher>(&self, digest: &mut Digest<'_, H>) {
-        let Self { owner, probe, connection, flushing, client_id: _ } = self;
+        let Self { owner, probe, connection, flushing, traffic, client_id: _ } = self;
         digest.value(&(owner, probe, flushing));
         digest.part(connection);
+        let awaits = connection.as_ref().is_some_and(|connection| connection.requests() > 0);
+        traffic.fingerprint(awaits, digest);
     }
 }

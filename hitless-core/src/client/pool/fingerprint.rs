@@ -7,8 +7,9 @@ use crate::fingerprint::Digest;
 impl Pool {
     /// How often a slot failed matters to a client that has not been up.
     pub(in crate::client) fn fingerprint<H: Hasher>(&self, is_starting: bool, digest: &mut Digest<'_, H>) {
-        let Self { slots, serving: _, reserved: _, silent: _, retries: _, standstill, turn, rng: _ } = self;
-        digest.value(turn);
+        let Self { slots, serving: _, reserved: _, silent: _, retries: _, standstill, current, rng: _ } =
+            self;
+        digest.value(current);
         digest.each(standstill, |digest, Standstill { knocks, pauses }| {
             digest.value(knocks);
             digest.part(pauses);

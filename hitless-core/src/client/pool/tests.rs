@@ -119,9 +119,13 @@ enum Step {
     SetFree(usize),
     Refill(usize, Redial),
     Pass(u64),
+    /// The slot's connections are loaded like this from now on.
+    Load(usize, Load),
+    Route,
 }
 
 fn step() -> impl Strategy<Value = Step> {
+    let loads = vec![Load::Light, Load::Heavy];
     let redials = vec![Redial::AtOnce, Redial::AfterPause, Redial::Hopeless];
     prop_oneof![
         2 => (0..SLOTS).prop_map(Step::Assign),
@@ -134,6 +138,8 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (0..SLOTS).prop_map(Step::SetFree),
         2 => (0..SLOTS, prop::sample::select(redials)).prop_map(|(slot, redial)| Step::Refill(slot, redial)),
         1 => (0..5_000_u64).prop_map(Step::Pass),
+        2 => (0..SLOTS, prop::sample::select(loads)).prop_map(|(slot, load)| Step::Load(slot, load)),
+        4 => Just(Step::Route),
     ]
 }
 
@@ -146,22 +152,44 @@ struct Naive {
     retry: Option<(Instant, Instant)>,
     is_silent: bool,
     is_reserved: bool,
+    is_heavy: bool,
 }
 
 impl Naive {
     fn answers(&self) -> bool {
         self.active.is_some() && !self.is_silent
     }
+
+    fn takes_requests(&self) -> bool {
+        self.answers() && !self.is_reserved
+    }
+}
+
+/// Where the next request goes, said in the plainest way.
+fn naive_route(naive: &[Naive], current: usize) -> Option<usize> {
+    let is_light = |slot: usize| naive[slot].takes_requests() && !naive[slot].is_heavy;
+    if is_light(current) {
+        return Some(current);
+    }
+    let turns = [(current + 1) % SLOTS, (current + 2) % SLOTS, current];
+    let light = turns.into_iter().find(|slot| is_light(*slot));
+    light.or_else(|| turns.into_iter().find(|slot| naive[*slot].takes_requests()))
+}
+
+fn load_of(naive: &[Naive], conn: ConnId) -> Load {
+    let slot = naive.iter().find(|slot| slot.active == Some(conn)).expect("only what serves is looked at");
+    if slot.is_heavy { Load::Heavy } else { Load::Light }
 }
 
 proptest! {
-    /// What serves, takes turns and is dialled for agrees with plain options.
+    /// What serves, takes requests and is dialled for agrees with plain options. RULE-156, RULE-158
     #[test]
     fn slots_agree_with_plain_options(steps in prop::collection::vec(step(), 0..60)) {
-        let mut pool = Pool::new(SLOTS, 1);
+        let mut pool = Pool::new(SLOTS, SLOTS as u64);
         let mut naive = vec![Naive::default(); SLOTS];
         let mut now = epoch();
         let mut knocks = None;
+        let mut current = 0;
         for (number, step) in steps.into_iter().enumerate() {
             let fresh = conn(number as u32);
             match step {
@@ -172,7 +200,8 @@ proptest! {
                 Step::Promote(slot) => {
                     let promoted = naive[slot].next.unwrap_or(fresh);
                     pool.promote(now, slot, promoted);
-                    naive[slot] = Naive { active: Some(promoted), ..Naive::default() };
+                    let is_heavy = naive[slot].is_heavy;
+                    naive[slot] = Naive { active: Some(promoted), is_heavy, ..Naive::default() };
                     if knocks.take().is_some() {
                         for idle in naive.iter_mut().filter(|it| !it.answers() && it.next.is_none()) {
                             idle.retry.get_or_insert((now, now + Reconnect::CAP));
@@ -240,6 +269,14 @@ proptest! {
                     let overdue = naive.iter().find(|slot| slot.retry.is_some_and(|(_, latest)| latest <= now));
                     prop_assert!(overdue.is_none(), "a slot is not dialled for in time");
                 }
+                Step::Load(slot, load) => naive[slot].is_heavy = load == Load::Heavy,
+                Step::Route => {
+                    let expected = naive_route(&naive, current);
+                    current = expected.unwrap_or(current);
+                    let expected = expected.and_then(|slot| naive[slot].active);
+                    prop_assert_eq!(pool.next_route(|conn| load_of(&naive, conn)), expected);
+                    prop_assert_eq!(pool.route(|conn| load_of(&naive, conn)), expected);
+                }
             }
             let stuck = |slot: &Naive| slot.is_silent && slot.next.is_none() && slot.retry.is_none();
             prop_assert_eq!(pool.find_silent(), naive.iter().position(stuck));
@@ -250,17 +287,27 @@ proptest! {
             prop_assert_eq!(pool.serving(), active.len());
             prop_assert_eq!(pool.is_open(), active.len() == SLOTS);
             prop_assert_eq!(pool.poll_timeout().is_some(), naive.iter().any(|slot| slot.retry.is_some()));
-            let mut turns: Vec<ConnId> = Vec::new();
-            for _ in &active {
-                let announced = pool.next_route();
-                let turn = pool.route();
-                prop_assert_eq!(announced, turn);
-                turns.extend(turn);
-            }
-            turns.sort();
-            let mut expected = active;
-            expected.sort();
-            prop_assert_eq!(turns, expected, "each connection has its turn");
         }
     }
+}
+
+/// RULE-158
+#[test]
+fn requests_take_turns_while_every_connection_is_busy() {
+    let mut pool = pool_of_three(0);
+    let turns: Vec<_> = (0..4).filter_map(|_| pool.route(|_| Load::Heavy)).collect();
+    assert_eq!(turns, [1, 2, 0, 1].map(conn));
+}
+
+/// Many clients of one name, whose slots lead to the same addresses in the same order, do not all use the first one.
+#[test]
+fn clients_begin_with_different_slots() {
+    let begun = [7, 8, 9].map(|seed| pool_of_three(seed).route(|_| Load::Light));
+    assert_eq!(begun, [1, 2, 0].map(|number| Some(conn(number))));
+}
+
+fn pool_of_three(seed: u64) -> Pool {
+    let mut pool = Pool::new(SLOTS, seed);
+    (0..SLOTS).for_each(|slot| pool.promote(epoch(), slot, conn(slot as u32)));
+    pool
 }

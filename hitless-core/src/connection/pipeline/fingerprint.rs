@@ -9,6 +9,7 @@ impl Fingerprint for Pipeline {
         // How many replies are awaited is the sum of what is left of each.
         let Self {
             unsent,
+            unsent_bytes: _,
             written,
             awaited: _,
             next_ticket: _,

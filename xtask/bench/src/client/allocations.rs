@@ -6,7 +6,7 @@ use std::io;
 use hitless_tokio::Mode;
 
 use super::contenders::{self, Connection, Contender};
-use super::load::{self, Operation, Scheduler};
+use super::load::{self, Operation, Scheduler, Values};
 use crate::counting::{self, Total, print_line};
 
 /// What `hitless-bench-allocations client` takes.
@@ -59,8 +59,12 @@ pub fn count(args: &Args, total: fn() -> Total) -> io::Result<()> {
     let port = args.port;
     for contender in Contender::ALL {
         match contender {
-            Contender::Hitless => line(contenders::hitless(port, Mode::Auto), total),
-            Contender::HitlessDisabled => line(contenders::hitless(port, Mode::Disabled), total),
+            Contender::Hitless => line(contenders::hitless(port, Mode::Auto, 1), total),
+            Contender::HitlessDisabled => line(contenders::hitless(port, Mode::Disabled, 1), total),
+            Contender::Pool4 => line(contenders::hitless(port, Mode::Auto, 4), total),
+            Contender::Pool10 => line(contenders::hitless(port, Mode::Auto, 10), total),
+            Contender::Pool64 => line(contenders::hitless(port, Mode::Auto, 64), total),
+            Contender::Turns10 => line(contenders::turns(port, 10), total),
             Contender::Rustis => line(contenders::rustis(port), total),
             Contender::Redis => line(contenders::redis(port), total),
             Contender::Fred => line(contenders::fred(port), total),
@@ -75,9 +79,9 @@ fn line<C: Connection>(connect: impl Future<Output = io::Result<C>>, total: fn()
     runtime.block_on(async {
         let connection = connect.await?;
         for operation in Operation::ALL {
-            load::counted(connection.clone(), operation, TASKS, WARM_UP).await?;
+            load::counted(connection.clone(), operation, Values::Small, TASKS, WARM_UP).await?;
             let before = total();
-            load::counted(connection.clone(), operation, TASKS, OPERATIONS).await?;
+            load::counted(connection.clone(), operation, Values::Small, TASKS, OPERATIONS).await?;
             let after = total();
             figures.push((after.calls - before.calls) as f64 / OPERATIONS as f64);
             figures.push((after.bytes - before.bytes) as f64 / OPERATIONS as f64);

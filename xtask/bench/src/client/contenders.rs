@@ -1,7 +1,10 @@
-//! The clients, each with one connection and its defaults, but for Nagle's algorithm, which is off in all of them.
+//! The clients with their defaults, but for Nagle's algorithm, which is off in all of them. Each has one connection, and
+//! ours pools as well.
 
 use std::future::Future;
 use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use fred::interfaces::{ClientLike, KeysInterface};
 use hitless_tokio::{Mode, cmd, maintenance};
@@ -11,10 +14,18 @@ use rustis::resp::BulkString;
 /// A client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Contender {
-    /// hitless-tokio, as it comes: it asks the server for notifications and would follow them.
+    /// hitless-tokio with one connection: it asks the server for notifications and would follow them.
     Hitless,
     /// hitless-tokio without the maintenance machinery.
     HitlessDisabled,
+    /// hitless-tokio with four connections.
+    Pool4,
+    /// hitless-tokio as it comes, with ten connections.
+    Pool10,
+    /// hitless-tokio with 64 connections.
+    Pool64,
+    /// Ten clients of hitless-tokio with one connection each, which take turns: a pool that deals requests out.
+    Turns10,
     /// rustis.
     Rustis,
     /// redis, its multiplexed connection.
@@ -25,7 +36,17 @@ pub enum Contender {
 
 impl Contender {
     /// Ours first, then the peers.
-    pub const ALL: [Self; 5] = [Self::Hitless, Self::HitlessDisabled, Self::Rustis, Self::Redis, Self::Fred];
+    pub const ALL: [Self; 9] = [
+        Self::Hitless,
+        Self::HitlessDisabled,
+        Self::Pool4,
+        Self::Pool10,
+        Self::Pool64,
+        Self::Turns10,
+        Self::Rustis,
+        Self::Redis,
+        Self::Fred,
+    ];
 
     /// The row of the table.
     #[must_use]
@@ -33,6 +54,10 @@ impl Contender {
         match self {
             Self::Hitless => "hitless-tokio",
             Self::HitlessDisabled => "hitless-tokio, Mode::Disabled",
+            Self::Pool4 => "hitless-tokio, pool of 4",
+            Self::Pool10 => "hitless-tokio, pool of 10 (default)",
+            Self::Pool64 => "hitless-tokio, pool of 64",
+            Self::Turns10 => "hitless-tokio, 10 in turns",
             Self::Rustis => "rustis 0.27",
             Self::Redis => "redis 1, multiplexed",
             Self::Fred => "fred 10",
@@ -42,11 +67,11 @@ impl Contender {
     /// Whether it is somebody else's.
     #[must_use]
     pub fn is_peer(self) -> bool {
-        !matches!(self, Self::Hitless | Self::HitlessDisabled)
+        matches!(self, Self::Rustis | Self::Redis | Self::Fred)
     }
 }
 
-/// A handle to a client's only connection, one per task.
+/// A handle to a client, one per task.
 pub trait Connection: Clone + Send + 'static {
     /// The length of the value of `key`.
     fn get(&mut self, key: &str) -> impl Future<Output = io::Result<usize>> + Send;
@@ -60,10 +85,30 @@ pub trait Connection: Clone + Send + 'static {
 /// # Errors
 ///
 /// When it cannot connect.
-pub async fn hitless(port: u16, mode: Mode) -> io::Result<hitless_tokio::Client> {
+pub async fn hitless(port: u16, mode: Mode, pool: u32) -> io::Result<hitless_tokio::Client> {
     let config = maintenance::Config::builder().mode(mode).build().map_err(io::Error::other)?;
     let builder = hitless_tokio::Client::builder(&url(port)).map_err(io::Error::other)?;
-    builder.pool_size(1).maintenance(config).connect().await.map_err(io::Error::other)
+    builder.pool_size(pool).maintenance(config).connect().await.map_err(io::Error::other)
+}
+
+/// Several clients of ours that take turns.
+#[derive(Debug, Clone)]
+pub struct Turns {
+    clients: Arc<[hitless_tokio::Client]>,
+    next: Arc<AtomicUsize>,
+}
+
+/// So many of ours, with one connection each.
+///
+/// # Errors
+///
+/// When one cannot connect.
+pub async fn turns(port: u16, count: usize) -> io::Result<Turns> {
+    let mut clients = Vec::new();
+    for _ in 0..count {
+        clients.push(hitless(port, Mode::Auto, 1).await?);
+    }
+    Ok(Turns { clients: clients.into(), next: Arc::default() })
 }
 
 /// rustis.
@@ -117,6 +162,23 @@ impl Connection for hitless_tokio::Client {
     async fn set(&mut self, key: &str, value: &[u8]) -> io::Result<()> {
         self.call(cmd("SET").arg(key).arg(value)).await.map_err(io::Error::other)?;
         Ok(())
+    }
+}
+
+impl Turns {
+    fn next(&self) -> hitless_tokio::Client {
+        let turn = self.next.fetch_add(1, Ordering::Relaxed);
+        self.clients[turn % self.clients.len()].clone()
+    }
+}
+
+impl Connection for Turns {
+    async fn get(&mut self, key: &str) -> io::Result<usize> {
+        self.next().get(key).await
+    }
+
+    async fn set(&mut self, key: &str, value: &[u8]) -> io::Result<()> {
+        self.next().set(key, value).await
     }
 }
 

@@ -16,8 +16,17 @@ use super::contenders::{self, Connection, Contender};
 use super::processors::Processors;
 use crate::counting::{self, print_line};
 
-/// What every key holds.
+/// What every key holds, but for [`LARGE_KEY`].
 pub const VALUE: &[u8] = &[b'v'; 64];
+
+/// The key of a large value.
+pub const LARGE_KEY: &str = "large";
+
+/// What [`LARGE_KEY`] holds.
+pub const LARGE_VALUE: &[u8] = &[b'l'; 1 << 20];
+
+/// One operation in so many is large in a mixture.
+const LARGE_ONES: usize = 100;
 
 /// How long a client runs before its figures are taken.
 const WARM_UP: Duration = Duration::from_millis(60);
@@ -87,6 +96,34 @@ impl Operation {
     }
 }
 
+/// What the values are like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Values {
+    /// 64 B each.
+    Small,
+    /// One operation in a hundred has a value of 1 MiB.
+    Mixed,
+}
+
+impl Values {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Small, Self::Mixed];
+
+    /// In tables.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Small => "64 B",
+            Self::Mixed => "64 B, one in a hundred 1 MiB",
+        }
+    }
+
+    /// Whether the operation of this task and turn is a large one.
+    fn is_large(self, task: usize, turn: usize) -> bool {
+        self == Self::Mixed && (task * 37 + turn).is_multiple_of(LARGE_ONES)
+    }
+}
+
 /// How long a load lasts.
 #[derive(Debug, Clone, Copy)]
 pub enum Length {
@@ -116,6 +153,9 @@ pub struct Args {
     /// What its tasks do.
     #[arg(long)]
     pub operation: Operation,
+    /// What the values are like.
+    #[arg(long)]
+    pub values: Values,
     /// The number of tasks.
     #[arg(long)]
     pub tasks: usize,
@@ -137,10 +177,12 @@ pub struct Sample {
     pub rate: f64,
     /// Seconds of processor time of the client's process per million operations.
     pub cpu: f64,
-    /// Microseconds from call to reply, for half of all operations.
+    /// Microseconds from call to reply, for half of all operations with small values.
     pub p50: f64,
     /// The same for 99 of 100.
     pub p99: f64,
+    /// The same for 999 of 1000.
+    pub p999: f64,
 }
 
 /// Runs the load in a process of its own.
@@ -157,6 +199,7 @@ pub fn sample_apart(args: &Args) -> io::Result<Sample> {
     command.arg("client-load");
     command.args(["--client", &argument(&args.client), "--scheduler", &argument(&args.scheduler)]);
     command.args(["--operation", &argument(&args.operation), "--length", &length]);
+    command.args(["--values", &argument(&args.values)]);
     command.args(["--tasks", &args.tasks.to_string(), "--port", &args.port.to_string()]);
     if args.pin {
         command.arg("--pin");
@@ -164,7 +207,9 @@ pub fn sample_apart(args: &Args) -> io::Result<Sample> {
     let output = command.stderr(Stdio::inherit()).output()?;
     let figures = counting::figures(&String::from_utf8_lossy(&output.stdout))?;
     match figures.first().map(Vec::as_slice) {
-        Some(&[rate, cpu, p50, p99]) if output.status.success() => Ok(Sample { rate, cpu, p50, p99 }),
+        Some(&[rate, cpu, p50, p99, p999]) if output.status.success() => {
+            Ok(Sample { rate, cpu, p50, p99, p999 })
+        }
         _ => Err(io::Error::other(format!("{}: {}", args.client.name(), output.status))),
     }
 }
@@ -187,14 +232,20 @@ pub fn run(args: &Args) -> io::Result<()> {
     let sample = runtime.block_on(async {
         let port = args.port;
         match args.client {
-            Contender::Hitless => apply(args, contenders::hitless(port, Mode::Auto).await?).await,
-            Contender::HitlessDisabled => apply(args, contenders::hitless(port, Mode::Disabled).await?).await,
+            Contender::Hitless => apply(args, contenders::hitless(port, Mode::Auto, 1).await?).await,
+            Contender::HitlessDisabled => {
+                apply(args, contenders::hitless(port, Mode::Disabled, 1).await?).await
+            }
+            Contender::Pool4 => apply(args, contenders::hitless(port, Mode::Auto, 4).await?).await,
+            Contender::Pool10 => apply(args, contenders::hitless(port, Mode::Auto, 10).await?).await,
+            Contender::Pool64 => apply(args, contenders::hitless(port, Mode::Auto, 64).await?).await,
+            Contender::Turns10 => apply(args, contenders::turns(port, 10).await?).await,
             Contender::Rustis => apply(args, contenders::rustis(port).await?).await,
             Contender::Redis => apply(args, contenders::redis(port).await?).await,
             Contender::Fred => apply(args, contenders::fred(port).await?).await,
         }
     })?;
-    print_line(&[sample.rate, sample.cpu, sample.p50, sample.p99]);
+    print_line(&[sample.rate, sample.cpu, sample.p50, sample.p99, sample.p999]);
     // Some of the peers' tasks never end.
     runtime.shutdown_background();
     Ok(())
@@ -207,7 +258,7 @@ async fn apply(args: &Args, connection: impl Connection) -> io::Result<Sample> {
         }
         Length::Operations(operations) => {
             let (cpu, start) = (cpu_time()?, now());
-            counted(connection, args.operation, args.tasks, operations).await?;
+            counted(connection, args.operation, args.values, args.tasks, operations).await?;
             let elapsed = now() - start;
             Ok(sample(operations, elapsed, cpu_time()? - cpu, &mut []))
         }
@@ -222,6 +273,7 @@ async fn apply(args: &Args, connection: impl Connection) -> io::Result<Sample> {
 pub async fn counted(
     connection: impl Connection,
     operation: Operation,
+    values: Values,
     tasks: usize,
     operations: u64,
 ) -> io::Result<()> {
@@ -231,7 +283,8 @@ pub async fn counted(
         let (mut connection, keys) = (connection.clone(), Arc::clone(&keys));
         running.spawn(async move {
             for turn in 0..operations as usize / tasks {
-                once(&mut connection, operation, key(&keys, task, turn)).await?;
+                let is_large = values.is_large(task, turn);
+                once(&mut connection, operation, is_large, key(&keys, task, turn)).await?;
             }
             Ok(())
         });
@@ -246,7 +299,7 @@ async fn timed(args: &Args, connection: impl Connection, length: Duration) -> io
     let mut running = JoinSet::new();
     for task in 0..args.tasks {
         let (connection, keys, phase) = (connection.clone(), Arc::clone(&keys), Arc::clone(&phase));
-        running.spawn(keep_busy(connection, args.operation, keys, task, phase));
+        running.spawn(keep_busy(connection, args.operation, args.values, keys, task, phase));
     }
     tokio::time::sleep(WARM_UP).await;
     let (cpu, start) = (cpu_time()?, now());
@@ -254,11 +307,13 @@ async fn timed(args: &Args, connection: impl Connection, length: Duration) -> io
     tokio::time::sleep(length).await;
     phase.store(Phase::Over as u8, Ordering::Relaxed);
     let (elapsed, cpu) = (now() - start, cpu_time()? - cpu);
-    let mut latencies = Vec::new();
+    let (mut operations, mut latencies) = (0, Vec::new());
     for done in running.join_all().await {
-        latencies.extend(done?);
+        let done = done?;
+        operations += done.operations;
+        latencies.extend(done.latencies);
     }
-    Ok(sample(latencies.len() as u64, elapsed, cpu, &mut latencies))
+    Ok(sample(operations, elapsed, cpu, &mut latencies))
 }
 
 #[derive(Clone, Copy)]
@@ -268,36 +323,54 @@ enum Phase {
     Over,
 }
 
-/// One operation after the other; the nanoseconds of each that counts.
+/// What one task has done.
+struct Done {
+    operations: u64,
+    /// Nanoseconds of each operation with a small value.
+    latencies: Vec<u32>,
+}
+
+/// One operation after the other.
 async fn keep_busy(
     mut connection: impl Connection,
     operation: Operation,
+    values: Values,
     keys: Arc<Vec<String>>,
     task: usize,
     phase: Arc<AtomicU8>,
-) -> io::Result<Vec<u32>> {
-    let mut latencies = Vec::with_capacity(1 << 14);
+) -> io::Result<Done> {
+    let mut done = Done { operations: 0, latencies: Vec::with_capacity(1 << 14) };
     let mut start = now();
     for turn in 0.. {
-        once(&mut connection, operation, key(&keys, task, turn)).await?;
+        let is_large = values.is_large(task, turn);
+        once(&mut connection, operation, is_large, key(&keys, task, turn)).await?;
         let end = now();
         let phase = phase.load(Ordering::Relaxed);
         if phase == Phase::Over as u8 {
             break;
         }
         if phase == Phase::Measured as u8 {
-            latencies.push(u32::try_from((end - start).as_nanos()).unwrap_or(u32::MAX));
+            done.operations += 1;
+            if !is_large {
+                done.latencies.push(u32::try_from((end - start).as_nanos()).unwrap_or(u32::MAX));
+            }
         }
         start = end;
     }
-    Ok(latencies)
+    Ok(done)
 }
 
-async fn once(connection: &mut impl Connection, operation: Operation, key: &str) -> io::Result<()> {
+async fn once(
+    connection: &mut impl Connection,
+    operation: Operation,
+    is_large: bool,
+    key: &str,
+) -> io::Result<()> {
+    let (key, value) = if is_large { (LARGE_KEY, LARGE_VALUE) } else { (key, VALUE) };
     match operation {
-        Operation::Get if connection.get(key).await? == VALUE.len() => Ok(()),
+        Operation::Get if connection.get(key).await? == value.len() => Ok(()),
         Operation::Get => Err(io::Error::other("not the value that was set")),
-        Operation::Set => connection.set(key, VALUE).await,
+        Operation::Set => connection.set(key, value).await,
     }
 }
 
@@ -318,6 +391,7 @@ fn sample(operations: u64, elapsed: Duration, cpu: Duration, latencies: &mut [u3
         cpu: cpu.as_secs_f64() * 1e6 / operations,
         p50: quantile(0.5),
         p99: quantile(0.99),
+        p999: quantile(0.999),
     }
 }
 

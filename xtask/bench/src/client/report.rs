@@ -3,8 +3,9 @@
 use std::fmt::Write;
 
 use super::contenders::Contender;
-use super::load::{Operation, Sample, Scheduler};
-use super::{Case, Figures};
+use super::link::Link;
+use super::load::{Operation, Sample, Scheduler, Values};
+use super::{Case, Figures, Kind};
 
 /// What to reach: thousand operations a second, and seconds of processor time per million of them.
 struct Bound {
@@ -27,7 +28,10 @@ fn goal(case: &Case) -> Option<Bound> {
 
 /// Of the bounds for all cases that have one, the one for `case`.
 fn bound(case: &Case, bounds: [(f64, Option<f64>); 5]) -> Option<Bound> {
-    let at = match (case.scheduler, case.operation, case.tasks) {
+    let Kind { link: Link::Loopback, values: Values::Small, scheduler, operation } = case.kind else {
+        return None;
+    };
+    let at = match (scheduler, operation, case.tasks) {
         (Scheduler::CurrentThread, Operation::Get, 64) => 0,
         (Scheduler::CurrentThread, Operation::Get, 256) => 1,
         (Scheduler::TwoWorkers, Operation::Get, 16) => 2,
@@ -49,6 +53,7 @@ struct Summary {
     cpu: f64,
     p50: f64,
     p99: f64,
+    p999: f64,
 }
 
 impl Summary {
@@ -67,15 +72,16 @@ impl Summary {
             cpu: median(&cpus),
             p50: median(&sorted(|sample| sample.p50)),
             p99: median(&sorted(|sample| sample.p99)),
+            p999: median(&sorted(|sample| sample.p999)),
         }
     }
 }
 
 pub(super) fn markdown(figures: &Figures) -> String {
     let mut text = String::from("# Client\n\n");
-    text += "Values of 64 B under 1000 keys, one connection, a real redis-server on the loopback interface. Cells: ";
+    text += "Values of 64 B under 1000 keys, a real redis-server, one connection if nothing else is said. Cells: ";
     text += "**thousand operations a second**, best of all rounds (median), processor seconds of the client per million ";
-    text += "operations, least (median), p50/p99 in microseconds, medians. Every sample is a process of its own, in turns: ";
+    text += "operations, least (median), p50/p99/p99.9 of small values in microseconds, medians. Every sample is a process of its own, in turns: ";
     text += "compare within a column only. `must` and `goal` are figures of one quiet machine with two processors.\n\n";
     text += "ct: tokio's single-threaded runtime";
     text += if figures.pinned {
@@ -84,60 +90,80 @@ pub(super) fn markdown(figures: &Figures) -> String {
         ", not bound to a processor"
     };
     text += ". mt2: two workers, which compete with the server.\n";
-    for scheduler in Scheduler::ALL {
-        for operation in Operation::ALL {
-            let is_here = |case: &&Case| case.scheduler == scheduler && case.operation == operation;
-            let cases = figures.cases.iter().filter(is_here).collect::<Vec<_>>();
-            line(&mut text, format!("\n## {}, {}\n", operation.name(), scheduler.name()));
-            table(&mut text, &cases);
-        }
+    for cases in figures.cases.chunk_by(|one, other| one.kind == other.kind) {
+        let Some(first) = cases.first() else { continue };
+        line(&mut text, format!("\n## {}\n", first.kind.name()));
+        table(&mut text, &figures.contenders, cases);
+    }
+    if figures.allocations.is_empty() {
+        return text;
     }
     text += "\n## Allocations per operation (bytes)\n\n";
     allocations(&mut text, figures);
     text
 }
 
-fn table(text: &mut String, cases: &[&Case]) {
+fn table(text: &mut String, contenders: &[Contender], cases: &[Case]) {
     let header = cases.iter().map(|case| match case.tasks {
         1 => "1 task".to_owned(),
         tasks => format!("{tasks} tasks"),
     });
     row(text, "client", header);
     rule(text, cases.len());
-    for (at, contender) in Contender::ALL.iter().enumerate() {
+    for (at, contender) in contenders.iter().enumerate() {
         row(text, contender.name(), cases.iter().map(|case| cell(&Summary::of(&case.samples[at]))));
     }
-    if cases.iter().any(|case| must(case).is_some()) {
-        row(text, "must", cases.iter().map(|case| verdict(case, must(case))));
-        row(text, "goal", cases.iter().map(|case| verdict(case, goal(case))));
+    if contenders.contains(&Contender::Hitless) && cases.iter().any(|case| must(case).is_some()) {
+        row(text, "must", cases.iter().map(|case| verdict(contenders, case, must(case))));
+        row(text, "goal", cases.iter().map(|case| verdict(contenders, case, goal(case))));
     }
-    row(text, "against the best peer", cases.iter().map(|case| against_peers(case)));
+    let samples = |contender: Contender| contenders.iter().position(|one| *one == contender);
+    for ours in [Contender::Hitless, Contender::Pool4, Contender::Pool10, Contender::Pool64] {
+        let Some(ours_at) = samples(ours) else { continue };
+        for other in contenders.iter().filter(|other| other.is_peer() || is_measure(ours, **other)) {
+            let Some(other_at) = samples(*other) else { continue };
+            let name = format!("{} : {}", ours.name(), other.name());
+            row(
+                text,
+                &name,
+                cases.iter().map(|case| ratios(&case.samples[ours_at], &case.samples[other_at])),
+            );
+        }
+    }
+}
+
+/// Whether `other` is what `ours`, a pool, is measured by.
+fn is_measure(ours: Contender, other: Contender) -> bool {
+    ours != Contender::Hitless && matches!(other, Contender::Hitless | Contender::Turns10)
+}
+
+/// Rate, processor time and p99.9 of one in terms of the other's: medians of the ratios of each round.
+fn ratios(ours: &[Sample], theirs: &[Sample]) -> String {
+    let ratio = |figure: fn(&Sample) -> f64| {
+        let mut ratios =
+            ours.iter().zip(theirs).map(|(one, other)| figure(one) / figure(other)).collect::<Vec<_>>();
+        ratios.sort_by(f64::total_cmp);
+        ratios.get(ratios.len() / 2).copied().unwrap_or(f64::NAN)
+    };
+    let (rate, cpu) = (ratio(|sample| sample.rate), ratio(|sample| sample.cpu));
+    let p999 = ratio(|sample| sample.p999);
+    format!("{rate:.2} x the rate, {cpu:.2} x the time, {p999:.2} x p99.9")
 }
 
 fn cell(summary: &Summary) -> String {
-    let Summary { best_rate, least_cpu, rate, cpu, p50, p99 } = summary;
-    format!("**{best_rate:.0}** ({rate:.0}), {least_cpu:.2} ({cpu:.2}) s, {p50:.0}/{p99:.0}")
+    let Summary { best_rate, least_cpu, rate, cpu, p50, p99, p999 } = summary;
+    format!("**{best_rate:.0}** ({rate:.0}), {least_cpu:.2} ({cpu:.2}) s, {p50:.0}/{p99:.0}/{p999:.0}")
 }
 
-fn verdict(case: &Case, bound: Option<Bound>) -> String {
-    let (Some(bound), Some(ours)) = (bound, case.samples.first()) else { return "-".to_owned() };
+/// Whether our one connection keeps within `bound`.
+fn verdict(contenders: &[Contender], case: &Case, bound: Option<Bound>) -> String {
+    let ours = contenders.iter().zip(&case.samples).find(|(contender, _)| **contender == Contender::Hitless);
+    let (Some(bound), Some((_, ours))) = (bound, ours) else { return "-".to_owned() };
     let ours = Summary::of(ours);
     let rate = format!("{}: {}", bound.rate, mark(ours.best_rate >= bound.rate));
     match bound.cpu {
         Some(cpu) => format!("{rate}, {cpu} s: {}", mark(ours.least_cpu <= cpu)),
         None => rate,
-    }
-}
-
-/// Our rate and processor time in terms of the best peer's, by medians.
-fn against_peers(case: &Case) -> String {
-    let summaries = case.samples.iter().map(|samples| Summary::of(samples)).collect::<Vec<_>>();
-    let peers = || Contender::ALL.iter().zip(&summaries).filter(|(contender, _)| contender.is_peer());
-    let rate = peers().map(|(_, summary)| summary.rate).fold(0.0, f64::max);
-    let cpu = peers().map(|(_, summary)| summary.cpu).fold(f64::INFINITY, f64::min);
-    match summaries.first() {
-        Some(ours) => format!("{:.2} x the rate, {:.2} x the time", ours.rate / rate, ours.cpu / cpu),
-        None => "-".to_owned(),
     }
 }
 
@@ -159,11 +185,12 @@ fn allocations(text: &mut String, figures: &Figures) {
 pub(super) fn json(figures: &Figures) -> String {
     let mut entries = Vec::new();
     for case in &figures.cases {
-        for (contender, samples) in Contender::ALL.iter().zip(&case.samples) {
-            let Summary { best_rate, least_cpu, rate, cpu, p50, p99 } = Summary::of(samples);
+        for (contender, samples) in figures.contenders.iter().zip(&case.samples) {
+            let Summary { best_rate, least_cpu, rate, cpu, p50, p99, p999 } = Summary::of(samples);
+            let Kind { link, values, scheduler, operation } = case.kind;
             entries.push(format!(
-                "    {{\"contender\": \"{}\", \"runtime\": \"{}\", \"operation\": \"{}\", \"tasks\": {}, \"best_kops\": {best_rate:.2}, \"median_kops\": {rate:.2}, \"least_cpu\": {least_cpu:.3}, \"median_cpu\": {cpu:.3}, \"p50_us\": {p50:.1}, \"p99_us\": {p99:.1}}}",
-                contender.name(), case.scheduler.name(), case.operation.name(), case.tasks
+                "    {{\"contender\": \"{}\", \"link\": \"{}\", \"values\": \"{}\", \"runtime\": \"{}\", \"operation\": \"{}\", \"tasks\": {}, \"best_kops\": {best_rate:.2}, \"median_kops\": {rate:.2}, \"least_cpu\": {least_cpu:.3}, \"median_cpu\": {cpu:.3}, \"p50_us\": {p50:.1}, \"p99_us\": {p99:.1}, \"p999_us\": {p999:.1}}}",
+                contender.name(), link.name(), values.name(), scheduler.name(), operation.name(), case.tasks
             ));
         }
     }

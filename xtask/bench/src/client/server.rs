@@ -9,7 +9,7 @@ use std::{env, thread};
 use bytes::BytesMut;
 use resp3_codec::encode_command;
 
-use super::load::{VALUE, keys};
+use super::load::{LARGE_KEY, LARGE_VALUE, VALUE, keys};
 
 /// The environment variable that says where the program is, if it is not the one on the `PATH`.
 const VARIABLE: &str = "HITLESS_REDIS_SERVER";
@@ -57,10 +57,12 @@ impl Server {
         for key in &keys {
             encode_command(&mut commands, &[b"SET", key.as_bytes(), VALUE]);
         }
+        encode_command(&mut commands, &[b"SET", LARGE_KEY.as_bytes(), LARGE_VALUE]);
         stream.write_all(&commands)?;
-        let mut replies = vec![0; keys.len() * b"+OK\r\n".len()];
+        let expected = b"+OK\r\n".repeat(keys.len() + 1);
+        let mut replies = vec![0; expected.len()];
         stream.read_exact(&mut replies)?;
-        if replies == b"+OK\r\n".repeat(keys.len()) { Ok(()) } else { Err(io::Error::other("SET failed")) }
+        if replies == expected { Ok(()) } else { Err(io::Error::other("SET failed")) }
     }
 
     fn connect(&mut self) -> io::Result<TcpStream> {

@@ -1,0 +1,73 @@
+//! How busy a connection is, for the question whether one more request joins it.
+
+#[cfg(feature = "explore")]
+mod fingerprint;
+
+use std::time::{Duration, Instant};
+
+use crate::connection::Connection;
+
+/// A connection with more bytes to send than this is busy: as many as one write takes.
+pub(super) const BYTES: usize = 64 * 1024;
+/// A connection that awaits more replies than this is busy. So many requests make large batches on any connection.
+pub(super) const REPLIES: usize = 1024;
+/// A connection on which no reply has come for so long, although one is awaited, is busy. Replies of a distant server
+/// come later, but while many callers are at work they do not pause for so long.
+pub(super) const PAUSE: Duration = Duration::from_millis(10);
+
+/// How busy a connection is; the least busy comes first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Load {
+    /// A request may join those that are there: its reply comes about as early as on a connection without requests.
+    Light,
+    /// A request would wait for something that is no small request.
+    Heavy,
+}
+
+/// What is known of the bytes on their way, in either direction.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Traffic {
+    /// The bytes taken last; none of them is left once the next are asked for.
+    writing: usize,
+    /// The last read completed no reply.
+    in_long_reply: bool,
+    /// When the last reply came, or when a request came to a connection without any.
+    waits_since: Option<Instant>,
+}
+
+impl Traffic {
+    /// A request is about to join those of `connection`.
+    pub(super) fn note_request(&mut self, now: Instant, connection: &Connection) {
+        if connection.requests() == 0 {
+            self.waits_since = Some(now);
+        }
+    }
+
+    /// The owner of the client has taken so many bytes to write, and has written those that it took before.
+    pub(super) fn note_taken(&mut self, bytes: usize) {
+        self.writing = bytes;
+    }
+
+    /// Frames were received.
+    pub(super) fn note_frames(&mut self, now: Instant) {
+        self.in_long_reply = false;
+        self.waits_since = Some(now);
+    }
+
+    /// Bytes were received that complete no frame.
+    pub(super) fn note_part(&mut self) {
+        self.in_long_reply = true;
+    }
+
+    /// How busy `connection` is, which cannot have more than `limit` requests.
+    pub(super) fn load(&self, now: Instant, connection: &Connection, limit: usize) -> Load {
+        let requests = connection.requests();
+        let pauses = requests > 0 && self.waits_since.is_some_and(|since| now >= since + PAUSE);
+        let is_busy = requests >= limit
+            || self.in_long_reply
+            || self.writing + connection.unsent_bytes() > BYTES
+            || connection.awaited() > REPLIES
+            || pauses;
+        if is_busy { Load::Heavy } else { Load::Light }
+    }
+}

@@ -1,0 +1,161 @@
+//! Which connection a request joins.
+
+use super::*;
+use crate::client::load::{BYTES, PAUSE, REPLIES};
+
+fn raw(payload: impl Into<Bytes>, replies: usize) -> Request {
+    Request::raw(payload.into(), NonZeroU32::new(replies as u32).unwrap())
+}
+
+fn large() -> Request {
+    raw(vec![b'x'; BYTES + 1], 1)
+}
+
+/// The connection that the next request goes to. The request is cancelled before anybody writes it.
+fn next(world: &mut World) -> ConnId {
+    let id = world.client.send(world.now, raw("probe", 1)).unwrap();
+    let (conn, ticket) = world.client.requests.cancel(id).unwrap();
+    world.client.links.connection_mut(conn).unwrap().cancel(ticket);
+    conn
+}
+
+fn load(world: &World, conn: ConnId) -> Load {
+    world.client.links.load(world.now, conn, usize::MAX)
+}
+
+fn take(world: &mut World, conn: ConnId, buffer: &mut WriteBuffer) -> bool {
+    *buffer = WriteBuffer::new();
+    world.client.poll_transmit(conn, buffer)
+}
+
+/// Requests travel together as long as nobody waits for it, with replies and without. RULE-156
+#[test]
+fn requests_gather_on_one_connection() {
+    let mut world = World::started(3);
+    for word in ["first", "second", "third"] {
+        world.send(word);
+    }
+    let (conn, words) = world.pending.first_key_value().unwrap();
+    assert_eq!(words, &["first", "second", "third"]);
+    let conn = *conn;
+    assert_eq!(world.pending.len(), 1);
+    world.answer(conn);
+    world.now += SECOND;
+    world.send("after a while");
+    assert_eq!(world.pending[&conn], ["after a while"]);
+}
+
+/// What a connection has to send counts until the socket has taken it. RULE-157
+#[test]
+fn nobody_joins_a_connection_that_has_much_to_send() {
+    let mut world = World::started(2);
+    let busy = next(&mut world);
+    let mut buffer = WriteBuffer::new();
+    world.client.send(world.now, large()).unwrap();
+    assert_ne!(next(&mut world), busy, "it is not taken");
+    assert!(take(&mut world, busy, &mut buffer));
+    assert_eq!(load(&world, busy), Load::Heavy, "it is being written");
+    assert!(!take(&mut world, busy, &mut buffer));
+    assert_eq!(load(&world, busy), Load::Light, "it is written");
+}
+
+/// Bytes do not count once they will not be sent, whatever the reason. RULE-157
+#[test]
+fn bytes_that_are_not_sent_after_all_do_not_count() {
+    let mut world = World::started(2);
+    let busy = next(&mut world);
+    let cancelled = world.client.send(world.now, large()).unwrap();
+    world.client.cancel(world.now, cancelled);
+    assert_eq!(next(&mut world), busy);
+    world.client.send(world.now, large().timeout(SECOND)).unwrap();
+    assert_ne!(next(&mut world), busy);
+    world.now += SECOND;
+    world.client.handle_timeout(world.now);
+    assert_eq!(load(&world, busy), Load::Light, "it has timed out");
+}
+
+/// RULE-157
+#[test]
+fn nobody_joins_a_connection_in_the_middle_of_a_long_reply() {
+    let mut world = World::started(2);
+    world.send("long");
+    let busy = *world.pending.first_key_value().unwrap().0;
+    world.client.handle_received(busy);
+    let other = next(&mut world);
+    assert_ne!(other, busy);
+    world.answer(busy);
+    assert_eq!(next(&mut world), other, "who has left does not come back for nothing");
+    world.client.handle_received(other);
+    assert_eq!(next(&mut world), busy, "its long reply is complete");
+}
+
+/// RULE-157
+#[test]
+fn nobody_joins_a_connection_that_awaits_very_many_replies() {
+    let mut world = World::started(2);
+    let busy = next(&mut world);
+    world.client.send(world.now, raw("batch\n", REPLIES)).unwrap();
+    world.drain();
+    assert_eq!(next(&mut world), busy);
+    world.send("one more");
+    assert_ne!(next(&mut world), busy);
+}
+
+/// A server that pauses, or a link that has lost something, stops those who have joined, and nobody who comes later. A
+/// reply shows that it goes on. RULE-157
+#[test]
+fn nobody_joins_a_connection_that_does_not_answer() {
+    let mut world = World::started(2);
+    world.now += SECOND;
+    world.send("unanswered");
+    let busy = *world.pending.first_key_value().unwrap().0;
+    world.now += PAUSE - Duration::from_millis(1);
+    assert_eq!(next(&mut world), busy);
+    world.now += Duration::from_millis(1);
+    assert_ne!(next(&mut world), busy);
+    world.client.handle_frames(world.now, busy, [Frame::Push(vec![Frame::bulk("news")])]);
+    assert_eq!(load(&world, busy), Load::Light);
+}
+
+/// A silent link holds up those of 64 callers that have joined it, and each of them once: the rest of what they do
+/// travels elsewhere. RULE-157
+#[test]
+fn callers_leave_a_silent_link_behind() {
+    let mut world = World::started(3);
+    world.send("lost");
+    let silent = *world.pending.first_key_value().unwrap().0;
+    for turn in 0..100 {
+        world.now += PAUSE / 10;
+        world.send(&turn.to_string());
+        let others: Vec<_> = world.pending.keys().copied().filter(|conn| *conn != silent).collect();
+        others.into_iter().for_each(|conn| world.answer(conn));
+    }
+    assert_eq!(world.pending[&silent].len(), 10, "those that came before the pause was one");
+}
+
+/// When everybody is busy, requests spread; as soon as a connection is not, they gather on it. RULE-158
+#[test]
+fn requests_spread_while_all_are_busy_and_gather_again() {
+    let mut world = World::started(3);
+    let conns = world.conns();
+    conns.iter().for_each(|conn| world.client.handle_received(*conn));
+    let spread: BTreeSet<_> = (0..3).map(|_| next(&mut world)).collect();
+    assert_eq!(spread, conns.iter().copied().collect());
+    world.client.handle_frames(world.now, conns[1], []);
+    let gathered: BTreeSet<_> = (0..3).map(|_| next(&mut world)).collect();
+    assert_eq!(gathered, BTreeSet::from([conns[1]]));
+}
+
+/// A connection that is full of requests nobody waits for any more takes none, and the others do. RULE-158
+#[test]
+fn a_full_connection_leaves_room_on_the_others() {
+    let mut world = World::with(|builder| builder.pool_size(2).requests_in_flight(3));
+    world.answer_dials();
+    for word in ["one", "two", "three"] {
+        let id = world.send(word);
+        world.client.cancel(world.now, id);
+    }
+    let full = *world.pending.first_key_value().unwrap().0;
+    assert_eq!(world.client.room(), 3);
+    assert_ne!(next(&mut world), full);
+}
