@@ -225,6 +225,9 @@ impl CoordinatorModel {
                     let socket = self.world.begin(conn, Stage::Dialing);
                     socket.peer = Some(target.address);
                     socket.asks = probe == Probe::OptIn;
+                    // Another address of the same name is dialled for what the first one was dialled for.
+                    let first = self.replacing.iter().find(|(dial, _)| Some(*dial) == replaces);
+                    let replaces = first.map(|(_, from)| *from).or(replaces);
                     self.replacing.extend(replaces.map(|from| (conn, from)));
                 }
                 Directive::Serve { conn } => self.expect_ready(conn)?,

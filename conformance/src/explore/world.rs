@@ -166,11 +166,12 @@ impl World {
         self.deadlines.insert(at, (source, deadline));
     }
 
-    /// The sockets, without those that still drain while their successor is being replaced itself.
+    /// The streams that have begun a handshake, without those that still drain while their successor is being replaced itself.
     pub(super) fn count(&self) -> usize {
         let in_use = |conn: ConnId| self.socket(conn).is_some_and(|socket| !socket.leaving);
         let counts = |socket: &&Socket| {
-            socket.stage != Stage::Resolving && socket.retired.is_none_or(|retired| in_use(retired.successor))
+            !matches!(socket.stage, Stage::Resolving | Stage::Dialing)
+                && socket.retired.is_none_or(|retired| in_use(retired.successor))
         };
         self.sockets.iter().filter(counts).count()
     }
