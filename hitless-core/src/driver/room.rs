@@ -99,10 +99,12 @@ impl Queue {
         if self.quiet_until.is_none_or(|quiet_until| quiet_until > now) {
             return Vec::new();
         }
-        let is_due = |_: &u64, waiting: &mut Waiting| waiting.deadline.is_some_and(|at| at <= now);
-        let due = self.waiting.extract_if(.., is_due).map(|(_, waiting)| waiting.waker).collect();
+        let is_due = |waiting: &Waiting| waiting.deadline.is_some_and(|at| at <= now);
+        let due = self.waiting.iter().filter(|(_, waiting)| is_due(waiting)).map(|(position, _)| *position);
+        let due: Vec<u64> = due.collect();
+        let wakers = due.iter().filter_map(|position| Some(self.waiting.remove(position)?.waker)).collect();
         self.quiet_until = earliest(self.waiting.values().map(|waiting| waiting.deadline));
-        due
+        wakers
     }
 
     /// When the time of a caller is over, or a little earlier.

@@ -153,8 +153,7 @@ impl<R: Runtime> Shared<R> {
             if let (Err(SendError::Full(_)), Some(waker)) = (&sent, waker) {
                 before = state.queue.wait(&mut turn.position, waker, deadline);
             }
-            let sent = sent.map_err(Refusal::Send);
-            sent
+            sent.map_err(Refusal::Send)
         });
         drop(before);
         sent.map(|id| (id, waiter))
