@@ -136,7 +136,7 @@ impl Client {
         if let Some(connection) = self.links.connection_mut(conn) {
             connection.handle_received();
         }
-        self.links.note_part(conn);
+        self.links.note_part(self.now, conn);
     }
 
     /// The stream ends behind the frames that come next. Their age is unknown, so an announcement among them opens
