@@ -6,7 +6,7 @@ mod fingerprint;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::load::{Load, Traffic};
+use super::load::{Load, LongReplies, Traffic};
 use super::owner::Owner;
 use crate::config::Config;
 use crate::connection::{Accepted, Connection, Ticket};
@@ -21,6 +21,7 @@ use crate::write_buffer::WriteBuffer;
 #[cfg_attr(feature = "explore", derive(Clone))]
 pub(super) struct Links {
     live: IdMap<ConnId, Link>,
+    long_replies: LongReplies,
 }
 
 /// One connection of one owner. It outlives the socket: when that is lost, the coordinator still decides what follows it.
@@ -39,8 +40,8 @@ struct Link {
 }
 
 impl Links {
-    pub(super) const fn new() -> Self {
-        Self { live: IdMap::new() }
+    pub(super) fn new() -> Self {
+        Self { live: IdMap::new(), long_replies: LongReplies::default() }
     }
 
     /// `conn` is being opened for `owner`.
@@ -116,15 +117,19 @@ impl Links {
 
     /// Frames of `conn` were received.
     pub(super) fn note_frames(&mut self, now: Instant, conn: ConnId) {
-        if let Some(link) = self.live.get_mut(conn) {
-            link.traffic.note_frames(now);
+        let Some(link) = self.live.get_mut(conn) else { return };
+        if link.traffic.is_in_long_reply() {
+            self.long_replies.note(now);
         }
+        link.traffic.note_frames(now);
     }
 
     /// A part of a frame of `conn` was received.
-    pub(super) fn note_part(&mut self, conn: ConnId) {
-        if let Some(link) = self.live.get_mut(conn) {
-            link.traffic.note_part();
+    pub(super) fn note_part(&mut self, now: Instant, conn: ConnId) {
+        let Some(link) = self.live.get_mut(conn) else { return };
+        link.traffic.note_part();
+        if link.traffic.is_in_long_reply() {
+            self.long_replies.note(now);
         }
     }
 
@@ -147,7 +152,7 @@ impl Links {
     pub(super) fn load(&self, now: Instant, conn: ConnId, limit: usize) -> Load {
         let Some(link) = self.live.get(conn) else { return Load::Heavy };
         let Some(connection) = &link.connection else { return Load::Heavy };
-        link.traffic.load(now, connection, limit)
+        link.traffic.load(now, connection, limit.min(self.long_replies.company(now)))
     }
 
     pub(super) fn connection(&self, conn: ConnId) -> Option<&Connection> {

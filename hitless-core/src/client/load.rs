@@ -11,6 +11,13 @@ use crate::connection::Connection;
 pub(super) const BYTES: usize = 64 * 1024;
 /// A connection that awaits more replies than this is busy. So many requests make large batches on any connection.
 pub(super) const REPLIES: usize = 1024;
+/// The same for requests of any kind while long replies come: nobody knows which request calls for the next one, and who
+/// has joined it waits.
+pub(super) const COMPANY: usize = 8;
+/// How long after a long reply the next one is expected.
+const LONG_REPLIES: Duration = Duration::from_secs(1);
+/// A reply that so many reads in a row have not completed is a long one: a short one may come in two pieces.
+pub(super) const READS: u32 = 4;
 /// A connection on which no reply has come for so long, although one is awaited, is busy. Replies of a distant server
 /// come later, but while many callers are at work they do not pause for so long.
 pub(super) const PAUSE: Duration = Duration::from_millis(10);
@@ -29,8 +36,8 @@ pub(super) enum Load {
 pub(super) struct Traffic {
     /// The bytes taken last; none of them is left once the next are asked for.
     writing: usize,
-    /// The last read completed no reply.
-    in_long_reply: bool,
+    /// The last reads, so many, have completed no reply.
+    reads: u32,
     /// When the last reply came, or when a request came to a connection without any.
     waits_since: Option<Instant>,
 }
@@ -50,13 +57,18 @@ impl Traffic {
 
     /// Frames were received.
     pub(super) fn note_frames(&mut self, now: Instant) {
-        self.in_long_reply = false;
+        self.reads = 0;
         self.waits_since = Some(now);
     }
 
     /// Bytes were received that complete no frame.
     pub(super) fn note_part(&mut self) {
-        self.in_long_reply = true;
+        self.reads = self.reads.saturating_add(1);
+    }
+
+    /// Whether a long reply is arriving.
+    pub(super) fn is_in_long_reply(&self) -> bool {
+        self.reads >= READS
     }
 
     /// How busy `connection` is, which cannot have more than `limit` requests.
@@ -64,10 +76,30 @@ impl Traffic {
         let requests = connection.requests();
         let pauses = requests > 0 && self.waits_since.is_some_and(|since| now >= since + PAUSE);
         let is_busy = requests >= limit
-            || self.in_long_reply
+            || self.is_in_long_reply()
             || self.writing + connection.unsent_bytes() > BYTES
             || connection.awaited() > REPLIES
             || pauses;
         if is_busy { Load::Heavy } else { Load::Light }
+    }
+}
+
+/// Whether long replies come these days, on any connection.
+#[derive(Clone, Debug, Default)]
+pub(super) struct LongReplies {
+    /// When a part of one came last.
+    came_at: Option<Instant>,
+}
+
+impl LongReplies {
+    /// A part of a long reply was received.
+    pub(super) fn note(&mut self, now: Instant) {
+        self.came_at = Some(now);
+    }
+
+    /// How many requests a connection may have for another one to join it.
+    pub(super) fn company(&self, now: Instant) -> usize {
+        let come = self.came_at.is_some_and(|at| now < at + LONG_REPLIES);
+        if come { COMPANY } else { usize::MAX }
     }
 }

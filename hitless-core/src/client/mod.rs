@@ -134,7 +134,7 @@ impl Client {
         let mut frames = frames.into_iter().peekable();
         match frames.peek() {
             Some(_) => self.links.note_frames(now, conn),
-            None => self.links.note_part(conn),
+            None => self.links.note_part(now, conn),
         }
         for frame in frames {
             let Some(connection) = self.links.connection_mut(conn) else { break };
@@ -151,7 +151,7 @@ impl Client {
     /// without a frame says the same, and when.
     pub fn handle_received(&mut self, conn: ConnId) {
         let now = self.now;
-        self.links.note_part(conn);
+        self.links.note_part(now, conn);
         self.note_received(now, conn);
         self.settle(now);
     }

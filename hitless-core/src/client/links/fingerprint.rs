@@ -5,8 +5,9 @@ use crate::fingerprint::{Digest, Fingerprint};
 
 impl Fingerprint for Links {
     fn fingerprint<H: Hasher>(&self, digest: &mut Digest<'_, H>) {
-        let Self { live } = self;
+        let Self { live, long_replies } = self;
         digest.part(live);
+        digest.part(long_replies);
     }
 }
 

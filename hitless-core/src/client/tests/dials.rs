@@ -66,7 +66,7 @@ fn a_server_that_closes_behind_the_handshake_is_dialled_ever_more_seldom() {
             world.drain();
         }
         for _ in 0..10 {
-            world.send("request");
+            world.send_apart("request", Replay::Never);
         }
         for conn in world.conns() {
             world.pending.remove(&conn);

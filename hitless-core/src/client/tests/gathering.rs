@@ -1,7 +1,7 @@
 //! Which connection a request joins.
 
 use super::*;
-use crate::client::load::{BYTES, PAUSE, REPLIES};
+use crate::client::load::{BYTES, COMPANY, PAUSE, READS, REPLIES};
 
 fn raw(payload: impl Into<Bytes>, replies: usize) -> Request {
     Request::raw(payload.into(), NonZeroU32::new(replies as u32).unwrap())
@@ -17,6 +17,11 @@ fn next(world: &mut World) -> ConnId {
     let (conn, ticket) = world.client.requests.cancel(id).unwrap();
     world.client.links.connection_mut(conn).unwrap().cancel(ticket);
     conn
+}
+
+/// A long reply begins to arrive on `conn`.
+fn begin_long_reply(world: &mut World, conn: ConnId) {
+    (0..READS).for_each(|_| world.client.handle_received(conn));
 }
 
 fn load(world: &World, conn: ConnId) -> Load {
@@ -80,13 +85,46 @@ fn nobody_joins_a_connection_in_the_middle_of_a_long_reply() {
     let mut world = World::started(2);
     world.send("long");
     let busy = *world.pending.first_key_value().unwrap().0;
-    world.client.handle_received(busy);
+    begin_long_reply(&mut world, busy);
     let other = next(&mut world);
     assert_ne!(other, busy);
     world.answer(busy);
     assert_eq!(next(&mut world), other, "who has left does not come back for nothing");
-    world.client.handle_received(other);
+    begin_long_reply(&mut world, other);
     assert_eq!(next(&mut world), busy, "its long reply is complete");
+}
+
+/// Networks cut replies into pieces that have nothing to do with their length. RULE-156
+#[test]
+fn a_short_reply_in_two_pieces_changes_nothing() {
+    let mut world = World::started(2);
+    world.send("short");
+    let conn = *world.pending.first_key_value().unwrap().0;
+    world.client.handle_received(conn);
+    assert_eq!(next(&mut world), conn);
+}
+
+/// Who brings the next long reply is not known before it comes, so that few wait for it. RULE-157
+#[test]
+fn few_join_each_other_while_long_replies_come() {
+    let mut world = World::started(3);
+    world.send("long");
+    let conn = *world.pending.first_key_value().unwrap().0;
+    begin_long_reply(&mut world, conn);
+    world.answer(conn);
+    for number in 0..2 * COMPANY {
+        world.send(&number.to_string());
+    }
+    let loads: Vec<_> = world.pending.values().map(Vec::len).collect();
+    assert_eq!(loads, [COMPANY, COMPANY]);
+    let conns: Vec<_> = world.pending.keys().copied().collect();
+    conns.into_iter().for_each(|conn| world.answer(conn));
+    world.now += SECOND;
+    for number in 0..2 * COMPANY {
+        world.send(&number.to_string());
+    }
+    let loads: Vec<_> = world.pending.values().map(Vec::len).collect();
+    assert_eq!(loads, [2 * COMPANY], "the last long reply is a second ago");
 }
 
 /// RULE-157
@@ -138,10 +176,10 @@ fn callers_leave_a_silent_link_behind() {
 fn requests_spread_while_all_are_busy_and_gather_again() {
     let mut world = World::started(3);
     let conns = world.conns();
-    conns.iter().for_each(|conn| world.client.handle_received(*conn));
+    conns.iter().for_each(|conn| begin_long_reply(&mut world, *conn));
     let spread: BTreeSet<_> = (0..3).map(|_| next(&mut world)).collect();
     assert_eq!(spread, conns.iter().copied().collect());
-    world.client.handle_frames(world.now, conns[1], []);
+    world.client.handle_frames(world.now, conns[1], [Frame::Push(vec![Frame::bulk("news")])]);
     let gathered: BTreeSet<_> = (0..3).map(|_| next(&mut world)).collect();
     assert_eq!(gathered, BTreeSet::from([conns[1]]));
 }

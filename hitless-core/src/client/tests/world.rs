@@ -1,5 +1,6 @@
 //! The owner of a client in virtual time.
 
+use crate::client::load::PAUSE;
 use std::collections::BTreeSet;
 
 use super::*;
@@ -133,6 +134,13 @@ impl World {
         let id = self.client.send(self.now, Request::raw(payload, NonZeroU32::MIN).replay(replay)).unwrap();
         self.drain();
         id
+    }
+
+    /// Sends a request that joins no other one while there is a connection that carries nothing: the others have not answered
+    /// for a moment.
+    pub(super) fn send_apart(&mut self, word: &str, replay: Replay) -> RequestId {
+        self.now += PAUSE;
+        self.send_as(word, replay)
     }
 
     /// The server answers everything that was written to `conn`.
