@@ -11,8 +11,8 @@ use crate::hitless::{
     Endpoint, EndpointError, EndpointPreference, EndpointType, Error, ErrorCode, Event, Events, Frame,
     Handled, HandoffCapacity, HandshakeError, HookContext, HookFailures, HookId, HookResult, Host, Ignored,
     Level, LogLine, LoggingHook, MetricsHook, Missed, Mode, Notification, NotificationHook, Observed,
-    Observer, Outcome, Peer, Pipeline, ProtocolError, Push, Pushes, RefusedCommand, Replay, Replies, Reply,
-    Request, RequestError, RequestId, Resolver, Runtime, Secret, SendError, ServerError, Stage, Stats,
+    Observer, Outcome, Peer, Pipeline, ProtocolError, Push, Pushes, Refusal, RefusedCommand, Replay, Replies,
+    Reply, Request, RequestError, RequestId, Resolver, Runtime, Secret, SendError, ServerError, Stage, Stats,
     Stream, Target, TargetPolicy, TargetVerdict, Timer, ToArg, UnknownEndpointType, UnknownMode, Unreviewed,
     Verdict, WhenFull, cmd, driver, event, maintenance, notification, observe,
 };
@@ -59,6 +59,10 @@ fn errors_can_be_named() {
     let _: fn(ServerError) -> Error = Error::Discarded;
     let _: fn(ConnectError) -> Error = Error::Connect;
     let _: fn(HandshakeError) -> ConnectError = ConnectError::Handshake;
+    let _: fn(&Event) -> Option<Refusal> = |event| match *event {
+        Event::Demoted { refusal, .. } => Some(refusal),
+        _ => None,
+    };
     let _: fn(&HandshakeError) -> Option<(Stage, ErrorCode)> = |error| match *error {
         HandshakeError::Refused { stage, code } => Some((stage, code)),
         _ => None,
