@@ -63,8 +63,8 @@ pub use hitless_core::driver::{
 pub use hitless_core::endpoint::{Endpoint, EndpointError, Host, Peer, Target};
 pub use hitless_core::endpoint_type::{EndpointPreference, EndpointType, UnknownEndpointType};
 pub use hitless_core::error::{
-    CloseCause, ConnectError, Delivery, ErrorCode, HandshakeError, ProtocolError, RequestError, SetupCommand,
-    Stage, SystemError,
+    CloseCause, ConnectError, Delivery, ErrorCode, HandshakeError, ProtocolError, Refusal, RequestError,
+    SetupCommand, Stage, SystemError,
 };
 pub use hitless_core::event::{self, Event};
 pub use hitless_core::ids::{ConnId, RequestId};

@@ -11,11 +11,11 @@ use crate::hitless::{
     Delivery, Endpoint, EndpointError, EndpointPreference, EndpointType, Error, ErrorCode, Event, Events,
     Frame, Handled, HandoffCapacity, HandshakeError, HookContext, HookFailures, HookId, HookResult, Host,
     Ignored, Level, LogLine, LoggingHook, MetricsHook, Missed, Mode, Notification, NotificationHook,
-    Observed, Observer, Outcome, Peer, Pipeline, ProtocolError, Push, Pushes, RefusedCommand, Replay,
-    Replies, Reply, ReplyError, Request, RequestError, RequestId, Resolver, Runtime, Secret, SendError,
-    ServerError, SetupCommand, Stage, Stats, Stream, SystemError, Target, TargetPolicy, TargetVerdict, Timer,
-    ToArg, ToArgs, UnknownEndpointType, UnknownMode, Unreviewed, Verdict, WhenDisconnected, WhenFull, cmd,
-    driver, event, maintenance, notification, observe,
+    Observed, Observer, Outcome, Peer, Pipeline, ProtocolError, Push, Pushes, Refusal, RefusedCommand,
+    Replay, Replies, Reply, ReplyError, Request, RequestError, RequestId, Resolver, Runtime, Secret,
+    SendError, ServerError, SetupCommand, Stage, Stats, Stream, SystemError, Target, TargetPolicy,
+    TargetVerdict, Timer, ToArg, ToArgs, UnknownEndpointType, UnknownMode, Unreviewed, Verdict,
+    WhenDisconnected, WhenFull, cmd, driver, event, maintenance, notification, observe,
 };
 
 #[test]
@@ -66,6 +66,10 @@ fn errors_can_be_named() {
     let _: fn(ServerError) -> Error = Error::Discarded;
     let _: fn(ConnectError) -> Error = Error::Connect;
     let _: fn(HandshakeError) -> ConnectError = ConnectError::Handshake;
+    let _: fn(&Event) -> Option<Refusal> = |event| match *event {
+        Event::Demoted { refusal, .. } => Some(refusal),
+        _ => None,
+    };
     let _: fn(&HandshakeError) -> Option<(Stage, ErrorCode)> = |error| match *error {
         HandshakeError::Refused { stage, code } => Some((stage, code)),
         _ => None,

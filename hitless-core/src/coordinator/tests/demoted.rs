@@ -201,7 +201,7 @@ fn a_server_that_was_demoted_and_promoted_is_taken_again() {
     let (_, there) = world.cut_over[0];
     world.coordinator.handle_drained(world.now, conns[0]);
     world.now += 2 * SECOND;
-    world.refuse(there, Refusal::ReadOnly);
+    world.refuse(there, Refusal::Loading);
     world.arrive(&[1]);
     let (_, back) = world.cut_over[1];
     assert_eq!(world.coordinator.peer(back), Some(&at(1)));
