@@ -191,6 +191,7 @@ macro_rules! for_each_case {
                 duplicates_extend_nothing,
                 chain,
                 chain_of_slow_nodes,
+                to_a_node_that_is_being_left,
                 there_and_back,
                 told_again_at_the_target,
                 proxies_move_independently,
@@ -254,6 +255,10 @@ macro_rules! for_each_case {
                 one_address_of_two_answers,
                 a_move_to_a_name_with_a_dead_address,
                 a_move_by_name_past_a_dead_address,
+                a_server_that_closes_behind_the_handshake,
+                a_target_that_closes_behind_the_handshake,
+                credentials_that_are_refused,
+                a_slow_handshake_inside_a_window,
                 ;
             }
             failover {
@@ -263,6 +268,18 @@ macro_rules! for_each_case {
                 connect_during_a_failover,
                 slots_migrate,
                 ;
+            }
+            demotions {
+                the_name_leads_elsewhere,
+                whatever_carries_the_refusal,
+                loading_means_wait,
+                a_virtual_address,
+                nobody_takes_writes,
+                at_the_end_of_a_window,
+                switched_off,
+                scripts_prove_nothing,
+                ;
+                nobody_takes_writes_for_long: "it takes ten minutes",
             }
             measured {
                 ;

@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use async_std::task;
-use hitless_async_std::{Client, Error, Pipeline, cmd};
+use hitless_async_std::{CheckReplies, Client, Error, Pipeline, cmd};
 
 fn main() -> Result<(), Error> {
     task::block_on(run())
@@ -21,7 +21,10 @@ async fn run() -> Result<(), Error> {
     let mut events = builder.events();
     let observer = task::spawn(async move {
         while let Some(event) = events.next().await {
-            println!("event: {event:?}");
+            match event {
+                Ok(event) => println!("{}: {event}", event.name()),
+                Err(missed) => println!("{missed}"),
+            }
         }
     });
 
@@ -34,7 +37,11 @@ async fn run() -> Result<(), Error> {
 
     // Several commands as one unit. The reply of each is there, errors among them.
     let pipeline = Pipeline::new().command(cmd("STRLEN").arg("greeting")).command(cmd("TTL").arg("greeting"));
-    println!("pipeline: {:?}", client.pipeline(pipeline).await?);
+    let replies = client.pipeline(pipeline).await?;
+    println!("pipeline: {replies:?}");
+
+    // `check` makes an error of the first that is one.
+    replies.check()?;
 
     // A transaction: wholly executed, on one connection, or not at all.
     let transaction =

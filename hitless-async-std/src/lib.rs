@@ -14,7 +14,7 @@
 //! | [`cmd`] | begins a command: its name, then [`arg`](Command::arg) for each argument |
 //! | [`Pipeline`] | several commands as one unit, a transaction if it is [atomic](Pipeline::atomic) |
 //! | [`Request`] | a command or a pipeline with a timeout or a replay rule of its own |
-//! | [`Frame`] | a reply. The error reply of a command in a pipeline is one too: [`ServerError::from_frame`] |
+//! | [`Frame`] | a reply. The error reply of a command in a pipeline is one too: [`check`](CheckReplies::check) finds the first |
 //! | [`Error`] | why there is no reply, and whether the request may have run ([`delivery`](Error::delivery)) |
 //! | [`Event`] | what happens to the client, from [`Builder::events`] or [`Client::events`] |
 //!
@@ -56,8 +56,9 @@ pub use hitless_core::config::{
 };
 pub use hitless_core::coordinator::CoordinatorStats;
 pub use hitless_core::driver::{
-    self, Connector, Error, Events, HookContext, HookFailures, HookId, HookResult, LogLine, LoggingHook,
-    MetricsHook, Missed, NotificationHook, Observed, Observer, Push, Pushes, Resolver, Runtime, ServerError,
+    self, CheckReplies, Connector, Error, Events, HookContext, HookFailures, HookId, HookResult, LogLine,
+    LoggingHook, MetricsHook, Missed, NotificationHook, Observed, Observer, Push, Pushes, ReplyError,
+    Resolver, Runtime, ServerError,
 };
 pub use hitless_core::endpoint::{Endpoint, EndpointError, Host, Peer, Target};
 pub use hitless_core::endpoint_type::{EndpointPreference, EndpointType, UnknownEndpointType};
@@ -78,7 +79,7 @@ pub use hitless_core::review::{Handled, Ignored, Unreviewed, Verdict};
 pub use hitless_core::target_policy::{TargetPolicy, TargetVerdict};
 #[doc(no_inline)]
 pub use hitless_core::{Bytes, BytesMut};
-pub use hitless_core::{Command, Frame, Limits, ToArg, cmd};
+pub use hitless_core::{Command, Frame, Limits, ToArg, ToArgs, cmd};
 
 pub use self::net::Stream;
 pub use self::runtime::{Adapter, Timer};

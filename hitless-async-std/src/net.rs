@@ -57,7 +57,19 @@ async fn unix(_: Arc<Path>) -> io::Result<(Stream, Peer)> {
 fn tune(stream: &TcpStream) -> io::Result<()> {
     let socket = SockRef::from(stream);
     socket.set_tcp_nodelay(true)?;
-    socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE))?;
+    let keepalive = TcpKeepalive::new().with_time(KEEPALIVE);
+    #[cfg(any(
+        target_os = "android",
+        target_os = "freebsd",
+        target_os = "ios",
+        target_os = "linux",
+        target_os = "macos",
+        target_os = "netbsd",
+        windows
+    ))]
+    let keepalive =
+        keepalive.with_interval(driver::KEEPALIVE_INTERVAL).with_retries(driver::KEEPALIVE_RETRIES);
+    socket.set_tcp_keepalive(&keepalive)?;
     #[cfg(any(target_os = "android", target_os = "linux"))]
     socket.set_tcp_user_timeout(Some(driver::USER_TIMEOUT))?;
     Ok(())
@@ -137,6 +149,8 @@ mod tests {
         let Socket::Tcp(stream) = stream.socket else { panic!("TCP") };
         let socket = SockRef::from(&stream);
         assert_eq!((socket.keepalive().unwrap(), socket.tcp_keepalive_time().unwrap()), (true, limit));
+        assert_eq!(socket.tcp_keepalive_interval().unwrap(), Duration::from_secs(10));
+        assert_eq!(socket.tcp_keepalive_retries().unwrap(), 3);
         assert_eq!(socket.tcp_user_timeout().unwrap(), Some(limit));
     }
 }

@@ -74,10 +74,11 @@ impl HandoffSchedule {
 }
 
 /// The pause before connecting again after a lost connection: 50 ms, doubled by each failure up to 2 s, and
-/// shortened by up to half at random.
+/// shortened by up to half at random. Where only a change of settings can help, it is 2 s, doubled up to 30 s.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Reconnect {
     attempt: u32,
+    hopeless: u32,
 }
 
 impl Reconnect {
@@ -85,26 +86,50 @@ impl Reconnect {
     pub const FIRST: Duration = Duration::from_millis(50);
     /// The pause after many, at most.
     pub const CAP: Duration = Duration::from_secs(2);
+    /// The pause after many refusals that only a change of settings can mend, at most.
+    pub const HOPELESS_CAP: Duration = Duration::from_secs(30);
+    /// A connection that has lived so long works, though nobody has used it: its failures may be
+    /// [forgotten](Self::reset).
+    pub const TRUSTED_AFTER: Duration = Duration::from_secs(10);
 
     /// No failure yet.
     #[must_use]
     pub const fn new() -> Self {
-        Self { attempt: 0 }
+        Self { attempt: 0, hopeless: 0 }
     }
 
     /// How long to wait after one more failure.
     pub fn next(&mut self, rng: &mut Rng) -> Duration {
-        let doubled = Self::FIRST.saturating_mul(1u32.checked_shl(self.attempt).unwrap_or(u32::MAX));
+        let longest = doubled(Self::FIRST, self.attempt).min(Self::CAP);
         self.attempt = self.attempt.saturating_add(1);
-        // A quarter either way of three quarters: from half to the whole.
-        let longest = doubled.min(Self::CAP);
-        rng.jitter(longest * 3 / 4, 33).min(longest)
+        shortened(longest, rng)
     }
 
-    /// Forgets the failures, after a success.
-    pub fn reset(&mut self) {
-        self.attempt = 0;
+    /// How long to wait after one more refusal that only a change of settings can mend ([`Redial::Hopeless`]). Let one slot
+    /// of the pool knock, and the others wait for it.
+    ///
+    /// [`Redial::Hopeless`]: crate::coordinator::Redial::Hopeless
+    pub fn next_hopeless(&mut self, rng: &mut Rng) -> Duration {
+        let longest = doubled(Self::CAP, self.hopeless).min(Self::HOPELESS_CAP);
+        self.hopeless = self.hopeless.saturating_add(1);
+        shortened(longest, rng)
     }
+
+    /// Forgets the failures: when a connection has answered a request, or is lost after it has lived for
+    /// [`TRUSTED_AFTER`](Self::TRUSTED_AFTER). A handshake alone is no reason: there are servers that close behind it.
+    pub fn reset(&mut self) {
+        *self = Self::new();
+    }
+}
+
+fn doubled(first: Duration, times: u32) -> Duration {
+    first.saturating_mul(1u32.checked_shl(times).unwrap_or(u32::MAX))
+}
+
+/// `longest`, shortened by up to half at random.
+fn shortened(longest: Duration, rng: &mut Rng) -> Duration {
+    // A quarter either way of three quarters: from half to the whole.
+    rng.jitter(longest * 3 / 4, 33).min(longest)
 }
 
 #[cfg(test)]
@@ -190,6 +215,25 @@ mod tests {
         }
         reconnect.reset();
         assert!(reconnect.next(&mut rng) <= Duration::from_millis(50));
+    }
+
+    /// Where nobody can do anything but the operator, the pauses grow further, and no two clients are in step. RULE-129
+    #[test]
+    fn hopeless_pauses_grow_further() {
+        let mut rng = Rng::new(5);
+        let mut reconnect = Reconnect::new();
+        for longest in [2, 4, 8, 16, 30, 30].map(Duration::from_secs) {
+            let pause = reconnect.next_hopeless(&mut rng);
+            assert!(longest / 2 <= pause && pause <= longest, "{pause:?} of {longest:?}");
+        }
+        assert!(
+            reconnect.next(&mut rng) <= Duration::from_millis(50),
+            "failures of another kind are counted apart"
+        );
+        let of_another = Reconnect::new().next_hopeless(&mut Rng::new(6));
+        assert_ne!(of_another, Reconnect::new().next_hopeless(&mut Rng::new(7)));
+        reconnect.reset();
+        assert!(reconnect.next_hopeless(&mut rng) <= Duration::from_secs(2));
     }
 
     proptest! {

@@ -15,11 +15,25 @@ pub(crate) enum Verdict {
     Refused { command: &'static str, instead: &'static str },
 }
 
-const LEASE: &str = "it needs a connection of its own, which this version does not lend yet";
+const LEASE: &str =
+    "it needs a connection of its own, which this version does not lend yet; use another client for it";
+const WATCH: &str =
+    "it needs a connection of its own, which this version does not lend yet; use a script (EVAL) instead";
 const BATCH: &str = "use an atomic pipeline, which sends MULTI .. EXEC as one batch";
-const SETTING: &str = "the connection belongs to everybody; set it when the client is built";
-const BLOCKING: &str = "it would block everybody's commands; it needs a connection of its own, which this version does not lend yet";
-const PUBSUB: &str = "it needs a connection of its own, which this version does not lend yet";
+const DATABASE: &str =
+    "set `database` when the client is built (`Builder::database`), for all of its connections";
+const CREDENTIALS: &str =
+    "set `credentials` when the client is built (`Builder::credentials`), for all of its connections";
+const HELLO: &str =
+    "the client sends it; set `protocol`, `credentials` and `client_name` when the client is built";
+const NAME: &str = "set `client_name` when the client is built (`Builder::client_name`)";
+const SETUP: &str =
+    "have every connection run it: give it to `setup` when the client is built (`Builder::setup`)";
+const OPT_IN: &str =
+    "the client sends it; set `maintenance` when the client is built (`Builder::maintenance`)";
+const RESET: &str = "the connection belongs to everybody; build another client for other settings";
+const BLOCKING: &str = "it would block everybody's commands and needs a connection of its own, which this version does not \
+                        lend yet; use a form that does not block, such as LPOP for BLPOP, or another client for it";
 
 /// No command name is longer than this, so a longer one is in no table.
 const LONGEST: usize = 20;
@@ -36,6 +50,11 @@ pub(crate) fn verdict(command: &Command) -> Verdict {
     by_name(upper, command)
 }
 
+/// Whether `command` runs a script or a function that may write. What it answers is what its author chose, also behind a write.
+pub(crate) fn is_script(command: &Command) -> bool {
+    [&b"EVAL"[..], b"EVALSHA", b"FCALL"].iter().any(|name| command.name().eq_ignore_ascii_case(name))
+}
+
 /// Why a connection cannot run `command` before it serves, with its name: settings of the connection it can, but for those
 /// that the client makes itself.
 pub(crate) fn unfit_for_setup(command: &Command) -> Option<(&'static str, &'static str)> {
@@ -45,9 +64,6 @@ pub(crate) fn unfit_for_setup(command: &Command) -> Option<(&'static str, &'stat
             command: "READONLY" | "READWRITE" | "CLIENT TRACKING" | "CLIENT NO-EVICT" | "CLIENT NO-TOUCH",
             ..
         } => None,
-        Verdict::Refused { command, instead: SETTING } => {
-            Some((command, "the settings of the client have it"))
-        }
         Verdict::Refused { command, instead } => Some((command, instead)),
     }
 }
@@ -72,28 +88,28 @@ fn by_name(name: &[u8], command: &Command) -> Verdict {
         // WAIT answers for the writes of its own connection only: elsewhere it would be a false promise.
         b"WAIT" => refused("WAIT", LEASE),
         b"WAITAOF" => refused("WAITAOF", LEASE),
-        b"WATCH" => refused("WATCH", LEASE),
-        b"UNWATCH" => refused("UNWATCH", LEASE),
+        b"WATCH" => refused("WATCH", WATCH),
+        b"UNWATCH" => refused("UNWATCH", WATCH),
         b"MULTI" => refused("MULTI", BATCH),
         b"EXEC" => refused("EXEC", BATCH),
         b"DISCARD" => refused("DISCARD", BATCH),
-        b"SELECT" => refused("SELECT", SETTING),
-        b"AUTH" => refused("AUTH", SETTING),
-        b"HELLO" => refused("HELLO", SETTING),
-        b"READONLY" => refused("READONLY", SETTING),
-        b"READWRITE" => refused("READWRITE", SETTING),
-        b"RESET" => refused("RESET", SETTING),
+        b"SELECT" => refused("SELECT", DATABASE),
+        b"AUTH" => refused("AUTH", CREDENTIALS),
+        b"HELLO" => refused("HELLO", HELLO),
+        b"READONLY" => refused("READONLY", SETUP),
+        b"READWRITE" => refused("READWRITE", SETUP),
+        b"RESET" => refused("RESET", RESET),
         b"ASKING" => refused("ASKING", "cluster redirections are not followed by this client"),
         b"QUIT" => refused("QUIT", "shut the client down instead"),
-        b"MONITOR" => refused("MONITOR", PUBSUB),
-        b"SYNC" => refused("SYNC", PUBSUB),
-        b"PSYNC" => refused("PSYNC", PUBSUB),
-        b"SUBSCRIBE" => refused("SUBSCRIBE", PUBSUB),
-        b"UNSUBSCRIBE" => refused("UNSUBSCRIBE", PUBSUB),
-        b"PSUBSCRIBE" => refused("PSUBSCRIBE", PUBSUB),
-        b"PUNSUBSCRIBE" => refused("PUNSUBSCRIBE", PUBSUB),
-        b"SSUBSCRIBE" => refused("SSUBSCRIBE", PUBSUB),
-        b"SUNSUBSCRIBE" => refused("SUNSUBSCRIBE", PUBSUB),
+        b"MONITOR" => refused("MONITOR", LEASE),
+        b"SYNC" => refused("SYNC", LEASE),
+        b"PSYNC" => refused("PSYNC", LEASE),
+        b"SUBSCRIBE" => refused("SUBSCRIBE", LEASE),
+        b"UNSUBSCRIBE" => refused("UNSUBSCRIBE", LEASE),
+        b"PSUBSCRIBE" => refused("PSUBSCRIBE", LEASE),
+        b"PUNSUBSCRIBE" => refused("PUNSUBSCRIBE", LEASE),
+        b"SSUBSCRIBE" => refused("SSUBSCRIBE", LEASE),
+        b"SUNSUBSCRIBE" => refused("SUNSUBSCRIBE", LEASE),
         b"CLIENT" => client_subcommand(command),
         _ => Verdict::MayWrite,
     }
@@ -104,12 +120,12 @@ fn client_subcommand(command: &Command) -> Verdict {
     let Some(subcommand) = command.iter().nth(1) else { return Verdict::MayWrite };
     match subcommand.to_ascii_uppercase().as_slice() {
         b"REPLY" => refused("CLIENT REPLY", "replies are what requests are matched by"),
-        b"TRACKING" => refused("CLIENT TRACKING", SETTING),
+        b"TRACKING" => refused("CLIENT TRACKING", SETUP),
         b"CACHING" => refused("CLIENT CACHING", LEASE),
-        b"SETNAME" => refused("CLIENT SETNAME", SETTING),
-        b"NO-EVICT" => refused("CLIENT NO-EVICT", SETTING),
-        b"NO-TOUCH" => refused("CLIENT NO-TOUCH", SETTING),
-        b"MAINT_NOTIFICATIONS" => refused("CLIENT MAINT_NOTIFICATIONS", SETTING),
+        b"SETNAME" => refused("CLIENT SETNAME", NAME),
+        b"NO-EVICT" => refused("CLIENT NO-EVICT", SETUP),
+        b"NO-TOUCH" => refused("CLIENT NO-TOUCH", SETUP),
+        b"MAINT_NOTIFICATIONS" => refused("CLIENT MAINT_NOTIFICATIONS", OPT_IN),
         _ => Verdict::MayWrite,
     }
 }
@@ -210,6 +226,27 @@ mod tests {
         }
         assert_eq!(verdict(&cmd("CLIENT").arg("ID")), Verdict::MayWrite);
     }
+
+    /// Each refusal says what to do instead; what has a setting names it. RULE-135
+    #[test]
+    fn a_refusal_names_the_setting() {
+        for (command, help) in [
+            (cmd("SELECT").arg(1), "`Builder::database`"),
+            (cmd("AUTH").arg("p"), "`Builder::credentials`"),
+            (cmd("HELLO").arg(3), "`credentials`"),
+            (cmd("CLIENT").arg("SETNAME").arg("x"), "`Builder::client_name`"),
+            (cmd("READONLY"), "`Builder::setup`"),
+            (cmd("CLIENT").arg("MAINT_NOTIFICATIONS").arg("ON"), "`Builder::maintenance`"),
+            (cmd("BLPOP").arg("q").arg(0), "LPOP"),
+            (cmd("SUBSCRIBE").arg("c"), "another client"),
+            (cmd("WATCH").arg("k"), "EVAL"),
+            (cmd("MULTI"), "atomic pipeline"),
+        ] {
+            let Verdict::Refused { instead, .. } = verdict(&command) else { panic!("{command:?}") };
+            assert!(instead.contains(help), "{command:?}: {instead}");
+        }
+    }
+
     /// A key, a value, a group or an id may be called like an option, a subcommand or a command: only what stands in the place
     /// of one is one. PITFALL-40, RULE-123
     #[test]

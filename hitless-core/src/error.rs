@@ -12,6 +12,7 @@
 //! | [`NotificationError`](crate::notification::NotificationError) | the server | nothing |
 
 mod handshake;
+mod refusal;
 mod system;
 #[cfg(test)]
 mod tests;
@@ -24,7 +25,9 @@ use std::time::Duration;
 use thiserror::Error;
 
 pub use self::handshake::{ErrorCode, HandshakeError, SetupCommand, Stage};
+pub use self::refusal::Refusal;
 pub use self::system::SystemError;
+use crate::endpoint::Endpoint;
 use crate::timer::Span;
 
 /// What became of a request that failed: may the server have executed it?
@@ -58,8 +61,10 @@ pub enum RequestError {
         delivery: Delivery,
     },
     /// There was no connection to send it on, and the last attempt to open one has failed.
-    #[error("no connection{}: {cause} (delivery: {delivery})", within(*.after))]
+    #[error("no connection{}{}: {cause} (delivery: {delivery})", to_server(.endpoint, .cause), within(*.after))]
     NoConnection {
+        /// The configured server.
+        endpoint: Endpoint,
         /// Why the last attempt failed. [`ConnectError::code`] is the code of a server that refused it.
         cause: Arc<ConnectError>,
         /// How long it waited: its timeout; nothing where
@@ -177,14 +182,20 @@ pub enum ConnectError {
     #[error("the client was shut down")]
     ShutDown,
     /// The pool could not be opened: the client has stopped trying.
-    #[error("cannot open the pool: {last} (given up after {:.1}, attempts: {attempts})", Span(*.took))]
+    #[error(
+        "cannot open the connections{}: {last} (given up after {:.1}, attempts: {attempts})",
+        to_server(.endpoint, .last),
+        Span(*.took)
+    )]
     GaveUp {
+        /// The configured server.
+        endpoint: Endpoint,
         /// How often the connection was tried that failed most often.
         attempts: u32,
         /// How long it took in total.
         took: Duration,
         /// Why the last attempt failed.
-        last: Box<ConnectError>,
+        last: Box<Self>,
     },
     /// A task that the client cannot do without has ended: its runtime is being dropped, or the task has panicked.
     #[error(
@@ -201,6 +212,15 @@ impl ConnectError {
         match self {
             Self::GaveUp { last, .. } => last.last(),
             other => other,
+        }
+    }
+
+    /// The address that was dialled, or the name that was looked up, where it was that which failed.
+    #[must_use]
+    pub fn place(&self) -> Option<&str> {
+        match self.last() {
+            Self::Resolve(error) | Self::Connect(error) => error.place(),
+            _ => None,
         }
     }
 
@@ -234,6 +254,11 @@ impl ConnectError {
 
 fn to(place: Option<&str>) -> String {
     place.map_or_else(String::new, |place| format!(" to {place}"))
+}
+
+/// Names the server, unless `cause` does.
+pub(crate) fn to_server(endpoint: &Endpoint, cause: &ConnectError) -> String {
+    if cause.place().is_some() { String::new() } else { format!(" to {endpoint}") }
 }
 
 fn within(after: Duration) -> String {

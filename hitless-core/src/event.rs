@@ -8,7 +8,7 @@ mod line;
 use std::time::{Duration, Instant};
 
 use crate::endpoint::{Endpoint, Peer};
-use crate::error::{CloseCause, ConnectError, ErrorCode};
+use crate::error::{CloseCause, ConnectError, ErrorCode, Refusal};
 use crate::ids::ConnId;
 use crate::notification::{NotificationError, NotificationKind, Seq};
 
@@ -182,6 +182,14 @@ pub enum Event {
         /// The address.
         peer: Peer,
     },
+    /// Outside of a window the server at this address has refused commands with this code: nobody has announced anything, and
+    /// its connections begin to move.
+    Demoted {
+        /// The address.
+        peer: Peer,
+        /// What it has refused them with.
+        refusal: Refusal,
+    },
     /// The connections of `source` begin to move.
     MoveStarted {
         /// The address that is being retired.
@@ -189,9 +197,10 @@ pub enum Event {
         /// Where to; `None` if the server named no endpoint (the name is resolved again), or one that the policy on
         /// targets forbids (see [`TargetVetoed`](Self::TargetVetoed)).
         target: Option<Endpoint>,
-        /// The id of the MOVING; of the completion, after [`AddressWithdrawn`](Self::AddressWithdrawn).
+        /// The id of the MOVING; of the completion, after [`AddressWithdrawn`](Self::AddressWithdrawn); 0 after
+        /// [`Demoted`](Self::Demoted).
         seq: Seq,
-        /// When the server will close what is left.
+        /// When the server will close what is left; after [`Demoted`](Self::Demoted), how long the client tries.
         deadline: Instant,
     },
     /// A newer MOVING took the place of this move.

@@ -41,7 +41,7 @@
 //!
 //! use hitless_core::coordinator::{Redial, Replacement, Role};
 //! use hitless_core::endpoint::{Endpoint, Peer, Target};
-//! use hitless_core::error::{CloseCause, ConnectError};
+//! use hitless_core::error::{CloseCause, ConnectError, SystemError};
 //! use hitless_core::guide::{Reconnect, Rng};
 //! use hitless_core::handshake::{OptIn, Probe};
 //! use hitless_core::ids::ConnId;
@@ -105,6 +105,10 @@
 //!
 //!     fn serve(&mut self, conn: ConnId) {
 //!         self.serving = Some(conn);
+//!     }
+//!
+//!     /// A request was answered. A handshake alone proves little: some servers close behind it.
+//!     fn answered(&mut self) {
 //!         self.reconnect.reset();
 //!     }
 //!
@@ -112,7 +116,7 @@
 //!         let pause = match redial {
 //!             Redial::AtOnce => Duration::ZERO,
 //!             Redial::AfterPause => self.reconnect.next(&mut self.rng),
-//!             Redial::Hopeless => Reconnect::CAP, // your users want to know
+//!             Redial::Hopeless => self.reconnect.next_hopeless(&mut self.rng), // your users want to know
 //!         };
 //!         self.reopen_at = Some(now + pause);
 //!     }
@@ -264,6 +268,7 @@
 //! | the dial or the handshake failed | [`handle_dial_failed`] | at once; if the link died between the opt-in and its answer, [`handle_lost_at_opt_in`] instead |
 //! | an opt-in on a serving connection was answered | [`handle_opt_in`] | in answer to `OptIn` |
 //! | a maintenance notification arrived | [`handle_notification`] | before you look at the frame behind it, from `handle_connected` on (see [why](#pushes-from-a-codec-of-your-own)) |
+//! | a command was answered with READONLY, LOADING or MASTERDOWN | [`handle_refusal`] | with [`Refusal::of_error`] of its text, whoever sent the command; its caller gets the reply all the same, outside of a window |
 //! | everything is answered | [`handle_drained`] | after `Drain` |
 //! | a user has switched | [`handle_switched`] | in answer to `Successor` |
 //! | a connection is gone | [`handle_closed`] | if the server or the network ended it |
@@ -307,7 +312,8 @@
 //! is said of connections that you hold.
 //!
 //! So you open a slot again after each `Failed` and after each `Lost` with `Missing`, and never otherwise.
-//! [`Reconnect`] says how long to pause; reset it when a connection serves.
+//! [`Reconnect`] says how long to pause; reset it when a connection has answered a request, or is lost after it has served
+//! for [a while](crate::guide::Reconnect::TRUSTED_AFTER).
 //!
 //! Close the socket when you report its end, but keep the slot of an id until [`poll_directive`] has returned `None` after that
 //! report, or until `Close` names it: `Lost` and `Failed` may still ask for the slot. If an id is named by `Lost` or `Failed`
@@ -482,6 +488,8 @@
 //! [`handle_lost_at_opt_in`]: crate::Coordinator::handle_lost_at_opt_in
 //! [`handle_notification`]: crate::Coordinator::handle_notification
 //! [`handle_opt_in`]: crate::Coordinator::handle_opt_in
+//! [`handle_refusal`]: crate::Coordinator::handle_refusal
+//! [`Refusal::of_error`]: crate::error::Refusal::of_error
 //! [`handle_drained`]: crate::Coordinator::handle_drained
 //! [`handle_closed`]: crate::Coordinator::handle_closed
 //! [`handle_switched`]: crate::Coordinator::handle_switched

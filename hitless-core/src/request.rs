@@ -11,7 +11,8 @@ use smallvec::SmallVec;
 use thiserror::Error;
 
 use crate::command_table::{self, Verdict};
-use crate::error::{ConnectError, RequestError};
+use crate::endpoint::Endpoint;
+use crate::error::{ConnectError, RequestError, to_server};
 
 /// The replies of one request, in order; inline for the usual one.
 ///
@@ -73,7 +74,7 @@ pub enum Timeout {
     /// The client's command timeout, relaxed during maintenance.
     #[default]
     Configured,
-    /// The caller's own, from acceptance; never relaxed, because the caller chose it.
+    /// The caller's own, from acceptance, or from the call if it waits for room; never relaxed, because the caller chose it.
     Explicit(Duration),
 }
 
@@ -87,6 +88,8 @@ pub struct Request {
     pub(crate) class: Class,
     pub(crate) replay: Replay,
     pub(crate) timeout: Timeout,
+    /// A script is among its commands: it may answer anything after it has written.
+    pub(crate) has_script: bool,
 }
 
 impl Request {
@@ -97,12 +100,14 @@ impl Request {
     /// SUBSCRIBE, BLPOP, ...): it says what to use instead.
     pub fn command(command: Command) -> Result<Self, RefusedCommand> {
         let replay = Replay::of(&command)?;
+        let has_script = command_table::is_script(&command);
         Ok(Self {
             payload: command.into_bytes(),
             replies: NonZeroU32::MIN,
             class: Class::Shared,
             replay,
             timeout: Timeout::Configured,
+            has_script,
         })
     }
 
@@ -115,6 +120,7 @@ impl Request {
             class: Class::Shared,
             replay: Replay::IfUnsent,
             timeout: Timeout::Configured,
+            has_script: false,
         }
     }
 
@@ -177,6 +183,7 @@ pub struct Pipeline {
     commands: u32,
     atomic: bool,
     read_only: bool,
+    has_script: bool,
     refused: Option<RefusedCommand>,
 }
 
@@ -184,7 +191,14 @@ impl Pipeline {
     /// An empty pipeline.
     #[must_use]
     pub fn new() -> Self {
-        Self { buffer: BytesMut::new(), commands: 0, atomic: false, read_only: true, refused: None }
+        Self {
+            buffer: BytesMut::new(),
+            commands: 0,
+            atomic: false,
+            read_only: true,
+            has_script: false,
+            refused: None,
+        }
     }
 
     /// An empty batch that the server executes as one transaction (MULTI .. EXEC).
@@ -204,6 +218,7 @@ impl Pipeline {
                 self.refused.get_or_insert(refused);
             }
         }
+        self.has_script |= command_table::is_script(&command);
         command.encode(&mut self.buffer);
         self.commands += 1;
         self
@@ -242,8 +257,8 @@ impl Pipeline {
         }
         let class = if self.atomic { Class::Atomic } else { Class::Shared };
         let replay = if self.read_only && !self.atomic { Replay::Idempotent } else { Replay::IfUnsent };
-        let payload = self.buffer.freeze();
-        Ok(Some(Request { payload, replies, class, replay, timeout: Timeout::Configured }))
+        let (payload, has_script) = (self.buffer.freeze(), self.has_script);
+        Ok(Some(Request { payload, replies, class, replay, timeout: Timeout::Configured, has_script }))
     }
 }
 
@@ -290,8 +305,13 @@ pub enum SendError {
     )]
     Full(Request),
     /// There is no connection, and as many requests as configured wait for one.
-    #[error("no connection, and as many requests wait for one as `parked_requests` allows: {cause}")]
+    #[error(
+        "no connection{}, and as many requests wait for one as `parked_requests` allows: {cause}",
+        to_server(.endpoint, .cause)
+    )]
     NoConnection {
+        /// The configured server.
+        endpoint: Endpoint,
         /// The request.
         request: Request,
         /// Why the last attempt to connect has failed.

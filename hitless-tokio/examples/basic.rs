@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use hitless_tokio::{Client, Error, Pipeline, cmd};
+use hitless_tokio::{CheckReplies, Client, Error, Pipeline, cmd};
 
 #[tokio::main]
 async fn main() -> Result<(), Error> {
@@ -17,7 +17,10 @@ async fn main() -> Result<(), Error> {
     let mut events = builder.events();
     let observer = tokio::spawn(async move {
         while let Some(event) = events.next().await {
-            println!("event: {event:?}");
+            match event {
+                Ok(event) => println!("{}: {event}", event.name()),
+                Err(missed) => println!("{missed}"),
+            }
         }
     });
 
@@ -30,7 +33,11 @@ async fn main() -> Result<(), Error> {
 
     // Several commands as one unit. The reply of each is there, errors among them.
     let pipeline = Pipeline::new().command(cmd("STRLEN").arg("greeting")).command(cmd("TTL").arg("greeting"));
-    println!("pipeline: {:?}", client.pipeline(pipeline).await?);
+    let replies = client.pipeline(pipeline).await?;
+    println!("pipeline: {replies:?}");
+
+    // `check` makes an error of the first that is one.
+    replies.check()?;
 
     // A transaction: wholly executed, on one connection, or not at all.
     let transaction =

@@ -56,3 +56,28 @@ fn dropping_the_runtime_answers_everybody() {
     assert!(matches!(&error, Error::Request(RequestError::ShutDown { .. })), "{error:?}");
     assert!(matches!(error.delivery(), Some(Delivery::NotSent | Delivery::Unknown)));
 }
+
+/// What somebody reads who has forgotten a part of the runtime. RULE-138
+#[test]
+fn a_runtime_that_lacks_something_says_what() {
+    let server = adapter::serve();
+    let url = adapter::url(&server);
+    let builder = || Client::builder(&url).unwrap().pool_size(1);
+
+    let without_runtime = std::panic::catch_unwind(|| {
+        let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+        drop(std::pin::pin!(builder().connect()).poll(&mut cx));
+    });
+    let panic = without_runtime.unwrap_err();
+    let text =
+        panic.downcast_ref::<&str>().map(|text| (*text).to_owned()).or_else(|| panic.downcast_ref().cloned());
+    assert!(text.unwrap().contains("from the context of a Tokio 1.x runtime"));
+
+    let without_timers = tokio::runtime::Builder::new_current_thread().enable_io().build().unwrap();
+    let error = without_timers.block_on(builder().connect()).unwrap_err();
+    assert!(error.to_string().contains("a runtime without timers"), "{error}");
+
+    let without_io = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    let error = without_io.block_on(builder().connect()).unwrap_err();
+    assert!(error.to_string().contains("a runtime without I/O"), "{error}");
+}

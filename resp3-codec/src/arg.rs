@@ -1,11 +1,15 @@
 use std::borrow::Cow;
+use std::num;
+use std::rc::Rc;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use smallvec::SmallVec;
 
 use crate::encode::{decimal_digits, float};
 
-/// What can be the name or an argument of a command: strings, bytes and numbers.
+/// What can be the name or one argument of a command: strings, bytes, numbers, a `char`, a `bool` (`1` or `0`), and what
+/// is behind a reference, a `Box`, an `Arc`, an `Rc` or a `Cow`. For none or several arguments see [`ToArgs`].
 ///
 /// ```
 /// use resp3_codec::{ToArg, cmd};
@@ -31,6 +35,69 @@ impl<T: ToArg + ?Sized> ToArg for &T {
         (**self).with_bytes(write)
     }
 }
+
+/// What [`Command::arg`](crate::Command::arg) takes: one argument, or an `Option` or a tuple of them.
+///
+/// `None` is no argument, and a tuple is one for each of its parts. Implement [`ToArg`] for a type of your own, and not
+/// this. Lists are for [`Command::args`](crate::Command::args), because a list of bytes is one argument.
+///
+/// ```
+/// use resp3_codec::cmd;
+///
+/// let only_if_new: Option<&str> = None;
+/// let set = cmd("SET").arg("k").arg("v").arg(("EX", 60)).arg(only_if_new);
+/// assert_eq!(set.len(), 5);
+/// let hset = cmd("HSET").arg("h").args([("name", "ann"), ("city", "rome")]);
+/// assert_eq!(hset.len(), 6);
+/// ```
+pub trait ToArgs {
+    /// Calls `write` with the bytes of each argument.
+    fn for_each(&self, write: &mut impl FnMut(&[u8]));
+}
+
+impl<T: ToArg> ToArgs for T {
+    fn for_each(&self, write: &mut impl FnMut(&[u8])) {
+        self.with_bytes(write);
+    }
+}
+
+impl<T: ToArgs> ToArgs for Option<T> {
+    fn for_each(&self, write: &mut impl FnMut(&[u8])) {
+        if let Some(args) = self {
+            args.for_each(write);
+        }
+    }
+}
+
+macro_rules! as_its_parts {
+    ($($part:ident)*) => {
+        impl<$($part: ToArgs),*> ToArgs for ($($part,)*) {
+            #[expect(non_snake_case, reason = "each part is named as its type")]
+            fn for_each(&self, write: &mut impl FnMut(&[u8])) {
+                let ($($part,)*) = self;
+                $($part.for_each(write);)*
+            }
+        }
+    };
+}
+
+as_its_parts!(A B);
+as_its_parts!(A B C);
+as_its_parts!(A B C D);
+as_its_parts!(A B C D E);
+as_its_parts!(A B C D E F);
+
+macro_rules! as_what_it_holds {
+    ($($pointer:ident),*) => {$(
+        impl<T: ToArg + ?Sized> ToArg for $pointer<T> {
+            fn with_bytes<R>(&self, write: impl FnOnce(&[u8]) -> R) -> R {
+                (**self).with_bytes(write)
+            }
+        }
+    )*};
+}
+
+as_what_it_holds!(Box, Arc, Rc);
 
 macro_rules! as_slice {
     ($($type:ty),*) => {$(
@@ -76,6 +143,57 @@ macro_rules! as_decimal {
 }
 
 as_decimal!(u8, u16, u32, u64, usize, i8, i16, i32, i64, isize);
+
+macro_rules! as_long_decimal {
+    ($($type:ty),*) => {$(
+        impl ToArg for $type {
+            fn with_bytes<R>(&self, write: impl FnOnce(&[u8]) -> R) -> R {
+                write(self.to_string().as_bytes())
+            }
+        }
+    )*};
+}
+
+as_long_decimal!(u128, i128);
+
+macro_rules! as_number {
+    ($($type:ident),*) => {$(
+        impl ToArg for num::$type {
+            fn with_bytes<R>(&self, write: impl FnOnce(&[u8]) -> R) -> R {
+                self.get().with_bytes(write)
+            }
+        }
+    )*};
+}
+
+as_number!(
+    NonZeroU8,
+    NonZeroU16,
+    NonZeroU32,
+    NonZeroU64,
+    NonZeroU128,
+    NonZeroUsize,
+    NonZeroI8,
+    NonZeroI16,
+    NonZeroI32,
+    NonZeroI64,
+    NonZeroI128,
+    NonZeroIsize
+);
+
+/// `1` or `0`.
+impl ToArg for bool {
+    fn with_bytes<R>(&self, write: impl FnOnce(&[u8]) -> R) -> R {
+        write(if *self { b"1" } else { b"0" })
+    }
+}
+
+/// In UTF-8.
+impl ToArg for char {
+    fn with_bytes<R>(&self, write: impl FnOnce(&[u8]) -> R) -> R {
+        write(self.encode_utf8(&mut [0; 4]).as_bytes())
+    }
+}
 
 macro_rules! as_shortest {
     ($($type:ty),*) => {$(

@@ -2,7 +2,7 @@ use std::fmt;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
-use crate::arg::ToArg;
+use crate::arg::{ToArg, ToArgs};
 use crate::encode::{MAX_HEAD, decimal, decimal_digits, head};
 
 /// Room in front of the arguments for `*N` and a line end, N having up to 13 digits.
@@ -38,14 +38,14 @@ pub struct Command {
 }
 
 impl Command {
-    /// Adds an argument.
-    pub fn arg(mut self, arg: impl ToArg) -> Self {
-        arg.with_bytes(|bytes| self.push(bytes));
+    /// Adds an argument, or as many as there are in an `Option` or a tuple.
+    pub fn arg(mut self, arg: impl ToArgs) -> Self {
+        arg.for_each(&mut |bytes| self.push(bytes));
         self
     }
 
-    /// Adds an argument for each item.
-    pub fn args<A: ToArg>(self, args: impl IntoIterator<Item = A>) -> Self {
+    /// Adds the argument or the arguments of each item.
+    pub fn args<A: ToArgs>(self, args: impl IntoIterator<Item = A>) -> Self {
         args.into_iter().fold(self, Self::arg)
     }
 

@@ -74,7 +74,7 @@ mod line;
 mod stack;
 mod work;
 
-pub use arg::ToArg;
+pub use arg::{ToArg, ToArgs};
 pub use command::{Command, cmd, encode_command};
 pub use decoder::Decoder;
 pub use error::{DecodeError, DecodeErrorKind, Limit};

@@ -3,6 +3,9 @@
 mod common;
 
 use std::borrow::Cow;
+use std::num::{NonZeroI64, NonZeroU16};
+use std::rc::Rc;
+use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use common::decode_whole;
@@ -68,6 +71,53 @@ fn numbers_are_written_in_decimal_as_short_as_is_exact() {
         ["X", "0.1", "-2", "1e300", "2.2250738585072014e-308", "1.7976931348623157e308", "inf", "-inf"];
     assert_eq!(arguments(&doubles), expected);
     assert_eq!(arguments(&cmd("X").arg(0.1f32).arg(f64::NAN)), ["X", "0.1", "nan"]);
+}
+
+/// Whatever applications hold without thinking is an argument. RULE-137
+#[test]
+fn what_applications_hold_is_an_argument() {
+    let long = cmd("X").args([u128::MAX]).args([i128::MIN]).arg(NonZeroU16::MIN).arg(NonZeroI64::MAX);
+    let expected = [
+        "X",
+        "340282366920938463463374607431768211455",
+        "-170141183460469231731687303715884105728",
+        "1",
+        "9223372036854775807",
+    ];
+    assert_eq!(arguments(&long), expected);
+
+    let cow: Cow<'_, str> = Cow::Owned("cow".to_owned());
+    let held = cmd("X")
+        .arg('é')
+        .args([true, false])
+        .arg(Arc::<str>::from("arc"))
+        .arg(Arc::new("arc of a string".to_owned()))
+        .arg(Box::<str>::from("box"))
+        .arg(Box::<[u8]>::from(*b"bytes"))
+        .arg(Rc::<str>::from("rc"))
+        .arg(&cow)
+        .arg(cow);
+    let expected =
+        ["X", "\\xc3\\xa9", "1", "0", "arc", "arc of a string", "box", "bytes", "rc", "cow", "cow"];
+    assert_eq!(arguments(&held), expected);
+}
+
+/// An option that is not wanted adds nothing, and parts of a tuple stand in their order. RULE-137
+#[test]
+fn options_and_tuples_are_as_many_arguments_as_they_hold() {
+    let command = cmd("SET")
+        .arg(("k", 1))
+        .arg(None::<&str>)
+        .arg(Some(("EX", 60)))
+        .arg((1, 2, 3, (4, None::<u8>, Some("6")), 5, 6))
+        .args([("a", 'b'), ("c", 'd')])
+        .args([Some("e"), None])
+        .args(Some("f"))
+        .args(None::<&str>);
+    let expected =
+        ["SET", "k", "1", "EX", "60", "1", "2", "3", "4", "6", "5", "6", "a", "b", "c", "d", "e", "f"];
+    assert_eq!(arguments(&command), expected);
+    assert_eq!(command.len(), expected.len());
 }
 
 #[test]

@@ -214,6 +214,9 @@ impl State {
     pub(crate) fn give_back(&mut self, shared: &Shared, now: Instant, conn: ConnId) {
         let Some(link) = self.links.get_mut(&conn) else { return };
         link.in_flight -= 1;
+        if link.ended.get().is_none() {
+            self.slots[link.slot].reconnect.reset();
+        }
         if self.closing {
             shared.changed.notify_waiters();
         }
@@ -309,7 +312,9 @@ impl State {
     /// The one atomic switch: from now on the slot's requests go to `conn`.
     fn serve(&mut self, shared: &Shared, conn: ConnId) {
         let Some(link) = self.links.get(&conn) else { return };
-        self.slots[link.slot] = Slot { serving: Some(conn), ..Slot::default() };
+        // The failures are forgotten when it has answered something.
+        let reconnect = std::mem::take(&mut self.slots[link.slot].reconnect);
+        self.slots[link.slot] = Slot { serving: Some(conn), reconnect, ..Slot::default() };
         for waiting in self.waiting.drain(..) {
             // Somebody who has given up needs none.
             let _ = waiting.send(conn);
@@ -373,7 +378,7 @@ impl State {
         let pause = match redial {
             Redial::AtOnce => return self.open(now, slot),
             Redial::AfterPause => empty.reconnect.next(&mut self.rng),
-            Redial::Hopeless => Reconnect::CAP,
+            Redial::Hopeless => empty.reconnect.next_hopeless(&mut self.rng),
         };
         empty.retry_at = Some(now + pause);
     }

@@ -3,8 +3,8 @@
 use hitless_core::event::Event;
 use resp3_codec::Frame;
 
-use crate::server::{CloseHow, EndpointId, Fault, Moving, Rule, Target};
-use crate::testbed::{NAME, SECOND, Testbed, set};
+use crate::server::{CloseHow, EndpointId, Fault, Moving, Notice, Rule, Target};
+use crate::testbed::{NAME, SECOND, Testbed, maintenance, millis, set};
 use crate::world::{Host, Layout};
 
 /// What is wrong with an address.
@@ -90,4 +90,93 @@ pub fn a_move_by_name_past_a_dead_address(host: &dyn Host) {
         bed.call(set("k", "v"));
         bed.finish();
     }
+}
+
+/// Ends every connection to `endpoint` right behind its handshake from now on.
+fn close_behind_the_handshake(bed: &mut Testbed, endpoint: EndpointId) {
+    // The last command of the handshake.
+    let fault = Fault::CloseAnswered(CloseHow::Fin);
+    bed.rule(Rule::new(fault).on("CLIENT SETINFO LIB-VER").at(endpoint).always());
+}
+
+/// A server shakes hands and closes, again and again: it is dialled ever more seldom, as one that refuses is. When it works again
+/// the pool is whole soon, and the next loss is made good at once, because requests have been answered meanwhile. RULE-127
+pub fn a_server_that_closes_behind_the_handshake(host: &dyn Host) {
+    let mut bed = Testbed::new(host);
+    bed.connect();
+    let a = bed.a;
+    close_behind_the_handshake(&mut bed, a);
+    bed.kill_all(a, CloseHow::Fin);
+    let before = bed.accepted(a);
+    bed.run_for(SECOND * 4);
+    let dials = bed.accepted(a) - before;
+    // Pauses of at least 25, 50, 100, 200, 400, 800 ms and then a second for each of three slots.
+    assert!((3..=3 * 10).contains(&dials), "{dials} in 4 s\n{}", bed.history());
+    bed.server(|server, _| server.clear_rules());
+    bed.run_until("the pool is whole", SECOND * 3, |bed| bed.stats().serving == 3);
+    for nth in 0..9 {
+        bed.call(set(&format!("k{nth}"), "v"));
+    }
+    bed.kill_all(a, CloseHow::Fin);
+    bed.run_until("the loss is made good", millis(200), |bed| bed.stats().serving == 3);
+    bed.finish();
+}
+
+/// A MOVING leads to a target that shakes hands and closes, while the source still takes connections: the dials are bounded by
+/// the retries of the move and the pauses of the slots. RULE-127, RULE-130
+pub fn a_target_that_closes_behind_the_handshake(host: &dyn Host) {
+    let mut bed = Testbed::new(host);
+    let settings = bed.settings().pool_size(10);
+    bed.connect_with(settings);
+    let (a, b) = (bed.a, bed.b);
+    close_behind_the_handshake(&mut bed, b);
+    let (at_a, at_b) = (bed.accepted(a), bed.accepted(b));
+    bed.moving(a, b, 8);
+    bed.run_for(SECOND * 6);
+    let dials = (bed.accepted(a) - at_a) + (bed.accepted(b) - at_b);
+    assert!((10..=10 * 12).contains(&dials), "{dials} in 6 s");
+    bed.server(|server, _| server.clear_rules());
+    bed.run_until("the pool is whole", SECOND * 8, |bed| bed.stats().serving == 10);
+    bed.call(set("k", "v"));
+    bed.finish();
+}
+
+/// The server accepts the credentials no more, and every connection is lost: a slot finds that out at most once, and then one knocks
+/// for all, ever more seldom. When they are accepted again all slots connect. RULE-128, RULE-129
+pub fn credentials_that_are_refused(host: &dyn Host) {
+    for refusal in ["WRONGPASS invalid username-password pair or user is disabled.", "NOPERM no permission"] {
+        let mut bed = Testbed::new(host);
+        let settings = bed.settings().pool_size(10);
+        bed.connect_with(settings);
+        let a = bed.a;
+        bed.rule(Rule::new(Fault::Refuse(Frame::error(refusal))).on("HELLO").at(a).always());
+        bed.kill_all(a, CloseHow::Fin);
+        let before = bed.accepted(a);
+        bed.run_for(millis(500));
+        let found_out = bed.accepted(a) - before;
+        assert!((1..=10).contains(&found_out), "{refusal}: {found_out}\n{}", bed.history());
+        bed.run_for(millis(3500));
+        let knocks = bed.accepted(a) - before - found_out;
+        assert!((1..=2).contains(&knocks), "{refusal}: {knocks} in 3.5 s");
+        bed.server(|server, _| server.clear_rules());
+        bed.run_until("they connect again", SECOND * 9, |bed| bed.stats().serving == 10);
+        bed.finish();
+    }
+}
+
+/// A server that is slow during its maintenance is slow to greet as well: inside a window a dial is given the relaxed timeout, and
+/// a request that waits for it has its reply. RULE-131
+pub fn a_slow_handshake_inside_a_window(host: &dyn Host) {
+    let mut bed = Testbed::new(host);
+    let settings = bed.settings().maintenance(maintenance(|it| it.relaxed_timeout(SECOND * 5)));
+    bed.connect_with(settings);
+    let a = bed.a;
+    bed.server(|server, now| server.failing_over(now, Notice::new(SECOND * 10)));
+    bed.run_until_soon("the window opens", |bed| bed.stats().coordinator.windows == 1);
+    bed.rule(Rule::new(Fault::Delay(millis(1500))).on("HELLO").at(a).always());
+    bed.kill_all(a, CloseHow::Reset);
+    bed.run_until_soon("they are lost", |bed| bed.stats().serving == 0);
+    bed.call(set("k", "v"));
+    assert_eq!(bed.count(|event| matches!(event, Event::ConnectFailed { .. })), 0, "{}", bed.history());
+    bed.finish();
 }

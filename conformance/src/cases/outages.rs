@@ -27,7 +27,7 @@ pub fn start_says_why_and_is_bounded(host: &dyn Host) {
     let (settings, before) = (bed.settings().connect_timeout(Some(millis(200))), bed.now());
     let error = bed.try_connect(settings).expect_err("dials are not answered");
     assert!(bed.now() - before <= millis(400) + bed.slack(), "{error}");
-    let ConnectError::GaveUp { attempts: 2, took, last } = error else { panic!("{error:?}") };
+    let ConnectError::GaveUp { attempts: 2, took, last, .. } = error else { panic!("{error:?}") };
     assert!(took >= millis(400) && *last == ConnectError::TimedOut(millis(200)), "{took:?} {last:?}");
     bed.finish();
 }
@@ -40,7 +40,7 @@ pub fn requests_say_why_there_is_no_connection(host: &dyn Host) {
     lose_all(&mut bed);
     let waiting = bed.send(incr("n"));
     let error = bed.error(waiting);
-    let RequestError::NoConnection { cause, after: SECOND, delivery: Delivery::NotSent } = &error else {
+    let RequestError::NoConnection { cause, after: SECOND, delivery: Delivery::NotSent, .. } = &error else {
         panic!("{error:?}")
     };
     let ConnectError::Connect(refused) = &**cause else { panic!("{cause:?}") };

@@ -104,6 +104,33 @@ pub fn chain_of_slow_nodes(host: &dyn Host) {
     bed.finish();
 }
 
+/// A node announces, with a lower id, a move to a node that is itself being left for a third one: each word counts for the
+/// connections that have heard it. They go where they were told, arrive at a retiring node, and go on from there, in two hops
+/// and without a loss. Where the second node does not take them any more, they stay until it is over. RULE-155, INV-03, INV-10
+pub fn to_a_node_that_is_being_left(host: &dyn Host) {
+    for still_takes_dials in [true, false] {
+        let mut bed = Testbed::builder(host).layout(Layout::Hosts).build();
+        bed.set_name(NAME, &[bed.a, bed.b]);
+        let settings = bed.settings_by_name().pool_size(4);
+        bed.connect_with(settings);
+        assert_eq!((bed.accepted(bed.a), bed.accepted(bed.b)), (2, 2));
+        bed.start_slow_reads(4, millis(10));
+        let retires = if still_takes_dials { Retires::Never } else { Retires::AtOnce };
+        let away = Moving::new(Target::Endpoint(bed.c), SECOND * 3).with_seq(9).retiring(retires);
+        bed.announce(bed.a, away.closing(Closes::Nobody));
+        bed.run_until_soon("those of the first have moved", |bed| bed.cut_overs() == 2);
+        bed.announce(bed.b, Moving::new(Target::Endpoint(bed.a), SECOND * 3).with_seq(5));
+        bed.run_until_all_at(bed.c);
+        let hops = bed.cut_overs();
+        assert_eq!(hops, if still_takes_dials { 6 } else { 2 }, "{}", bed.history());
+        assert_eq!(bed.accepted(bed.a), if still_takes_dials { 4 } else { 2 });
+        assert_eq!(bed.accepted(bed.c), 4);
+        bed.stop_load();
+        bed.assert_hitless(if still_takes_dials { millis(50) } else { SECOND });
+        bed.finish();
+    }
+}
+
 /// Away and back again, while the first move is still remembered: that is a new move, not a loop. INV-03, INV-10,
 /// PITFALL-27, RULE-82
 pub fn there_and_back(host: &dyn Host) {

@@ -69,6 +69,11 @@ impl Fixture {
         while self.sim.act().is_some() {}
     }
 
+    /// Does one thing that is ready, without letting time pass. False if there is none.
+    pub fn step(&mut self) -> bool {
+        self.sim.act().is_some()
+    }
+
     /// Lets virtual time pass, and runs what becomes ready.
     pub fn pass(&mut self, time: Duration) {
         let until = self.now() + time;
@@ -77,6 +82,13 @@ impl Fixture {
             self.sim.step(until);
             self.run();
         }
+    }
+
+    /// Stops the process for so long. When it goes on, its timers ring before it hears of its sockets.
+    pub fn stop(&mut self, time: Duration) {
+        self.sim.executor.advance_to(self.now() + time);
+        self.sim.executor.ring();
+        while self.sim.executor.run_one().is_some() {}
     }
 
     /// Drops all tasks, as a runtime does that goes away.

@@ -70,6 +70,40 @@ fn a_call_is_answered() {
     assert!(matches!(error, Error::Refused(_)), "{error:?}");
 }
 
+/// The process is stopped while replies come: they are read before anything is timed out. RULE-144
+#[test]
+fn what_has_arrived_is_read_before_anything_is_timed_out() {
+    let (mut fixture, client) = connected();
+    fixture.answer_nothing();
+    let replies: Vec<_> = (0..3).map(|i| client.send(echo(&i.to_string())).unwrap()).collect();
+    let late = client.send(echo("late")).unwrap();
+    fixture.run();
+    fixture.say(b"$1\r\n0\r\n$1\r\n1\r\n$1\r\n2\r\n");
+    fixture.stop(30 * SECOND);
+    for (i, reply) in replies.into_iter().enumerate() {
+        assert_eq!(fixture.block_on(reply).unwrap()[0], Frame::bulk(i.to_string()));
+    }
+    let error = fixture.block_on(late).unwrap_err();
+    assert!(matches!(error, RequestError::TimedOut { delivery: Delivery::Unknown, .. }), "{error:?}");
+    assert_eq!(client.stats().serving, 1, "the link is not dead");
+}
+
+/// The process is stopped in the middle of a handshake: the answer that has come meanwhile is read before the dial is given up.
+/// RULE-144
+#[test]
+fn a_handshake_that_was_answered_in_time_is_not_given_up() {
+    let mut fixture = fixture();
+    let builder = builder(&fixture).connect_timeout(SECOND);
+    let mut connecting = Box::pin(builder.connect());
+    assert!(poll_once(connecting.as_mut()).is_pending());
+    while fixture.writes() == 0 {
+        assert!(fixture.step(), "the handshake is written");
+    }
+    fixture.stop(2 * SECOND);
+    fixture.block_on(connecting).unwrap();
+    assert_eq!(fixture.dialled().len(), 1);
+}
+
 /// The connector is told the address, and the name by which the server there is verified. RULE-22
 #[test]
 fn a_host_name_is_looked_up_first() {

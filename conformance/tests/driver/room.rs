@@ -101,6 +101,36 @@ fn room_is_passed_on() {
     assert_eq!(fixture.block_on(last).unwrap()[0], Frame::bulk("waits"));
 }
 
+/// Waiting for room counts against the timeout of a request, be it the client's or its own: it fails without being sent, or has
+/// what is left. RULE-147
+#[test]
+fn waiting_for_room_counts_against_the_timeout() {
+    let timed_out = |error: Error| match error {
+        Error::Request(RequestError::TimedOut { after, delivery }) => (after, delivery),
+        other => panic!("{other:?}"),
+    };
+    let mut fixture = fixture();
+    let builder = builder(&fixture).requests_in_flight(2).when_full(WhenFull::Wait).command_timeout(SECOND);
+    let client = fixture.block_on(builder.connect()).unwrap();
+    fixture.answer_nothing();
+    let long = || echo("long").timeout(60 * SECOND);
+    let (first, _second) = (client.send(long()).unwrap(), client.send(long()).unwrap());
+    let start = fixture.now();
+    let error = fixture.block_on(client.request(echo("waits"))).unwrap_err();
+    assert_eq!((timed_out(error), fixture.now() - start), ((SECOND, Delivery::NotSent), SECOND));
+    let error = fixture.block_on(client.request(echo("waits").timeout(SECOND / 2))).unwrap_err();
+    assert_eq!(timed_out(error), (SECOND / 2, Delivery::NotSent));
+
+    let start = fixture.now();
+    let mut waits = Box::pin(client.request(echo("waits")));
+    assert!(poll_once(waits.as_mut()).is_pending());
+    fixture.pass(SECOND / 2);
+    answer(&fixture, "first");
+    fixture.block_on(first).unwrap();
+    let error = fixture.block_on(waits).unwrap_err();
+    assert_eq!((timed_out(error), fixture.now() - start), ((SECOND, Delivery::Unknown), SECOND));
+}
+
 /// Nobody waits for a client that shuts down. INV-15, RULE-119
 #[test]
 fn a_shutdown_ends_the_waiting() {

@@ -13,8 +13,8 @@ impl Fingerprint for HandoffSchedule {
 
 impl Fingerprint for Reconnect {
     fn fingerprint<H: Hasher>(&self, digest: &mut Digest<'_, H>) {
-        let Self { attempt } = self;
-        // From the sixth on, all pauses are the longest.
-        digest.value(&(*attempt).min(6));
+        let Self { attempt, hopeless } = self;
+        // From the sixth and the fourth on, all pauses are the longest.
+        digest.value(&((*attempt).min(6), (*hopeless).min(4)));
     }
 }

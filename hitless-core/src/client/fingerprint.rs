@@ -26,7 +26,18 @@ impl Client {
 
 impl Fingerprint for Client {
     fn fingerprint<H: Hasher>(&self, digest: &mut Digest<'_, H>) {
-        let Self { config: _, coordinator, links, pool, requests, lifecycle, outage, actions, now: _ } = self;
+        let Self {
+            config: _,
+            coordinator,
+            links,
+            pool,
+            requests,
+            lifecycle,
+            outage,
+            actions,
+            surplus: _,
+            now: _,
+        } = self;
         digest.part(coordinator);
         digest.part(links);
         pool.fingerprint(lifecycle.is_starting(), digest);

@@ -67,6 +67,8 @@ pub struct Client {
     lifecycle: Lifecycle,
     outage: Outage,
     actions: VecDeque<Action>,
+    /// Connections that are ready and not needed; empty between facts.
+    surplus: Vec<ConnId>,
     /// The latest instant that a fact or a request came with.
     now: Instant,
 }
@@ -86,6 +88,7 @@ impl Client {
             lifecycle: Lifecycle::new(now, config.start_timeout()),
             outage: Outage::new(config.when_disconnected()),
             actions: VecDeque::new(),
+            surplus: Vec::new(),
             config,
             now,
         };

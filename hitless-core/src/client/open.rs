@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use super::owner::Owner;
 use super::{Action, Client};
+use crate::connection::Connection;
 use crate::coordinator::Redial;
 use crate::error::{CloseCause, ConnectError};
 use crate::handshake::Probe;
@@ -36,11 +37,34 @@ impl Client {
     }
 
     /// `conn` is ready: its owner uses it from now on.
-    pub(super) fn promote(&mut self, conn: ConnId, owner: Owner) {
+    pub(super) fn promote(&mut self, now: Instant, conn: ConnId, owner: Owner) {
         match owner {
-            Owner::Slot(slot) => self.pool.promote(slot, conn),
+            Owner::Slot(slot) => self.pool.promote(now, slot, conn),
         }
         self.outage.end();
+    }
+
+    /// `owner` is about to lose `conn`, or to leave it for another one. False if it has been of no use.
+    pub(super) fn note_service(&mut self, now: Instant, conn: ConnId, owner: Owner) -> bool {
+        let has_answered = self.links.connection(conn).is_some_and(Connection::has_answered);
+        match owner {
+            Owner::Slot(slot) => self.pool.note_service(now, slot, conn, has_answered),
+        }
+    }
+
+    /// The connection of `owner` was lost right behind its handshake: a start counts that as a failed dial.
+    pub(super) fn lost_at_once(&mut self, now: Instant, owner: Owner, cause: CloseCause) {
+        match owner {
+            Owner::Slot(slot) => {
+                // Once may be chance: the next attempt is awaited.
+                let is_down = self.pool.has_failed(slot) && !self.pool.is_connected();
+                self.outage.note_failure(ConnectError::LostInHandshake(cause), is_down);
+                let gives_up = self.pool.note_failure(slot, Redial::AfterPause);
+                if gives_up && self.lifecycle.is_starting() {
+                    self.give_up_start(now, Redial::AfterPause);
+                }
+            }
+        }
     }
 
     /// `conn` is ready. It takes the place of a connection that does not answer; if that one has come back meanwhile, or
@@ -50,9 +74,9 @@ impl Client {
             Owner::Slot(slot) => self.pool.active(slot),
         };
         match present {
-            None => self.promote(conn, owner),
+            None => self.promote(now, conn, owner),
             Some((silent, false)) => self.coordinator.hand_over(now, silent, conn),
-            Some((_, true)) => self.release(now, conn, CloseCause::ByClient),
+            Some((_, true)) => self.surplus.push(conn),
         }
         present.is_none()
     }
@@ -64,6 +88,13 @@ impl Client {
         };
         if rests {
             self.coordinator.handle_silent(now, conn);
+        }
+    }
+
+    /// Closes connections that are ready and not needed, once everything is obeyed that concerns them.
+    pub(super) fn release_surplus(&mut self, now: Instant) {
+        while let Some(conn) = self.surplus.pop() {
+            self.release(now, conn, CloseCause::ByClient);
         }
     }
 
@@ -116,7 +147,7 @@ impl Client {
     /// A connection of `owner` could not be opened.
     pub(super) fn open_failed(&mut self, now: Instant, owner: Owner, error: ConnectError, redial: Redial) {
         if redial != Redial::AtOnce {
-            self.outage.note_failure(error, self.pool.serving() == 0);
+            self.outage.note_failure(error, !self.pool.is_connected());
         }
         match owner {
             Owner::Slot(slot) => {

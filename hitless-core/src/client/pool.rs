@@ -6,7 +6,7 @@ mod fingerprint;
 mod tests;
 
 use std::collections::BTreeSet;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::backoff::Reconnect;
 use crate::coordinator::Redial;
@@ -30,14 +30,25 @@ pub(super) struct Pool {
     silent: usize,
     /// The `retry_at` of all slots, in order.
     retries: BTreeSet<(Instant, usize)>,
+    /// The server refuses what only a change of settings can mend.
+    standstill: Option<Standstill>,
     turn: usize,
     rng: Rng,
+}
+
+/// While nothing can change by itself, one slot knocks, and those that have no connection wait for it.
+#[derive(Clone, Debug)]
+struct Standstill {
+    knocks: usize,
+    pauses: Reconnect,
 }
 
 /// Room for one connection. While it moves, the old and the new one share it.
 #[derive(Clone, Debug, Default)]
 struct Slot {
     active: Option<ConnId>,
+    /// Since when `active` serves.
+    since: Option<Instant>,
     /// The connection that is being opened: the first one, the next one after a loss, or the successor in a handoff.
     next: Option<ConnId>,
     /// When to dial for the slot again.
@@ -55,7 +66,16 @@ impl Pool {
         let slots = std::iter::repeat_with(Slot::default).take(size).collect();
         // Not the coordinator's sequence: the two must not move in step.
         let rng = Rng::new(seed ^ 0x9e37_79b9_7f4a_7c15);
-        Self { slots, serving: 0, reserved: 0, silent: 0, retries: BTreeSet::new(), turn: 0, rng }
+        Self {
+            slots,
+            serving: 0,
+            reserved: 0,
+            silent: 0,
+            retries: BTreeSet::new(),
+            standstill: None,
+            turn: 0,
+            rng,
+        }
     }
 
     /// The connection that takes the next request: the slots take turns.
@@ -70,17 +90,42 @@ impl Pool {
         self.slots[slot].next = Some(conn);
     }
 
-    /// `conn` serves `slot` from now on.
-    pub(super) fn promote(&mut self, slot: usize, conn: ConnId) {
+    /// `conn` serves `slot` from now on. Its failures are not forgotten yet: there are servers that close behind the
+    /// handshake.
+    pub(super) fn promote(&mut self, now: Instant, slot: usize, conn: ConnId) {
         self.schedule(slot, None);
         self.change(slot, |slot| {
             slot.active = Some(conn);
             (slot.is_silent, slot.is_reserved) = (false, false);
         });
+        let promoted = &mut self.slots[slot];
+        promoted.since = Some(now);
+        promoted.next.take_if(|next| *next == conn);
+        if self.standstill.take().is_some() {
+            self.end_standstill(now);
+        }
+    }
+
+    /// The active connection of `slot` is about to leave it. If it has answered a request, or has lived for a while, the
+    /// failures before it are forgotten. False if it was good for nothing.
+    pub(super) fn note_service(
+        &mut self,
+        now: Instant,
+        slot: usize,
+        conn: ConnId,
+        has_answered: bool,
+    ) -> bool {
         let slot = &mut self.slots[slot];
-        slot.next.take_if(|next| *next == conn);
-        slot.failures = 0;
-        slot.reconnect.reset();
+        if slot.active != Some(conn) {
+            return true;
+        }
+        let lived = slot.since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since));
+        let has_served = has_answered || lived >= Reconnect::TRUSTED_AFTER;
+        if has_served {
+            slot.failures = 0;
+            slot.reconnect.reset();
+        }
+        has_served
     }
 
     /// `conn` is no connection of `slot` any more.
@@ -155,14 +200,20 @@ impl Pool {
     /// `slot` has lost a connection, or an attempt to open one has failed. True if the client has to open one at once;
     /// otherwise the slot has one, or [`handle_timeout`](Self::handle_timeout) names it later.
     pub(super) fn refill(&mut self, now: Instant, slot: usize, redial: Redial) -> bool {
-        let empty = &mut self.slots[slot];
-        if empty.answering().is_some() || empty.next.is_some() {
+        if !self.slots[slot].is_empty() {
             return false;
         }
-        let pause = match redial {
-            Redial::AtOnce => return true,
-            Redial::AfterPause => empty.reconnect.next(&mut self.rng),
-            Redial::Hopeless => Reconnect::CAP,
+        if redial == Redial::AtOnce {
+            return true;
+        }
+        if redial == Redial::Hopeless && self.standstill.is_none() {
+            self.stop_retrying();
+            self.standstill = Some(Standstill { knocks: slot, pauses: Reconnect::new() });
+        }
+        let pause = match &mut self.standstill {
+            Some(standstill) if standstill.knocks != slot => return false,
+            Some(standstill) if redial == Redial::Hopeless => standstill.pauses.next_hopeless(&mut self.rng),
+            Some(_) | None => self.slots[slot].reconnect.next(&mut self.rng),
         };
         self.schedule(slot, Some(after(now, pause)));
         false
@@ -175,6 +226,11 @@ impl Pool {
             failed.failures += 1;
         }
         redial == Redial::Hopeless || failed.failures >= START_ATTEMPTS
+    }
+
+    /// Whether the last attempt for `slot` has failed, or led to a connection that was of no use.
+    pub(super) fn has_failed(&self, slot: usize) -> bool {
+        self.slots[slot].failures > 0
     }
 
     /// How often the slot was dialled for that has failed most often, a dial that is under way included.
@@ -221,6 +277,11 @@ impl Pool {
         self.serving
     }
 
+    /// Whether any connection takes requests, be it those that travel alone.
+    pub(super) fn is_connected(&self) -> bool {
+        self.serving + self.reserved > 0
+    }
+
     /// Whether every slot has a connection that takes requests.
     pub(super) fn is_open(&self) -> bool {
         self.serving == self.slots.len()
@@ -248,6 +309,16 @@ impl Pool {
         }
     }
 
+    /// The server takes connections again: the slots that have waited dial soon, but not all at the same time.
+    fn end_standstill(&mut self, now: Instant) {
+        for slot in 0..self.slots.len() {
+            if self.slots[slot].is_empty() && self.slots[slot].retry_at.is_none() {
+                let pause = self.slots[slot].reconnect.next(&mut self.rng);
+                self.schedule(slot, Some(after(now, pause)));
+            }
+        }
+    }
+
     /// Sets when to dial for `slot`.
     fn schedule(&mut self, slot: usize, at: Option<Instant>) {
         if let Some(before) = std::mem::replace(&mut self.slots[slot].retry_at, at) {
@@ -258,6 +329,11 @@ impl Pool {
 }
 
 impl Slot {
+    /// It has no connection that answers, and none is on its way.
+    fn is_empty(&self) -> bool {
+        self.answering().is_none() && self.next.is_none()
+    }
+
     /// The connection that takes any request.
     fn serving(&self) -> Option<ConnId> {
         self.answering().filter(|_| !self.is_reserved)

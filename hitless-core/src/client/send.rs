@@ -1,7 +1,7 @@
 //! Requests on their way: the client accepts them, puts them on connections or parks them, and completes them.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::requests::Requests;
 use super::{Action, Client};
@@ -9,7 +9,8 @@ use crate::connection::{Accepted, Connection};
 use crate::error::{ConnectError, Delivery, RequestError};
 use crate::event::Event;
 use crate::ids::{ConnId, RequestId};
-use crate::request::{Outcome, Replies, Request, SendError};
+use crate::request::{Outcome, Replies, Request, SendError, Timeout};
+use crate::windows::effective_timeout;
 
 /// Places to keep when there is no request; each connection adds an eighth as many.
 const KEPT: usize = 64;
@@ -21,6 +22,20 @@ impl Client {
     /// [`SendError`] gives the request back: too many are under way or wait for a connection, or the client is shutting
     /// down.
     pub fn send(&mut self, now: Instant, request: Request) -> Result<RequestId, SendError> {
+        self.send_since(now, now, request)
+    }
+
+    /// [`send`](Self::send) for a caller who has waited for [`room`](Self::room) since then: the time of its request counts
+    /// from there.
+    ///
+    /// # Errors
+    /// Those of [`send`](Self::send).
+    pub fn send_since(
+        &mut self,
+        now: Instant,
+        since: Instant,
+        request: Request,
+    ) -> Result<RequestId, SendError> {
         self.now = now;
         if !self.lifecycle.is_open() {
             return Err(SendError::ShuttingDown(request));
@@ -30,15 +45,28 @@ impl Client {
         if self.room_by(route) == 0 {
             return Err(match self.outage.cause() {
                 Some(cause) if route.is_none() => {
-                    SendError::NoConnection { request, cause: Arc::clone(cause) }
+                    let endpoint = self.config.endpoint().clone();
+                    SendError::NoConnection { endpoint, request, cause: Arc::clone(cause) }
                 }
                 _ => SendError::Full(request),
             });
         }
-        let accepted = self.requests.accept(now, request, self.config.command_timeout());
+        let accepted = self.requests.accept(since.min(now), request, self.config.command_timeout());
         let id = accepted.id;
         self.place(accepted, route);
         Ok(id)
+    }
+
+    /// The longest that `request` may take, if it is without a connection: its own timeout, or the client's, which windows
+    /// relax. `None` is for ever.
+    #[must_use]
+    pub fn time_limit(&self, now: Instant, request: &Request) -> Option<Duration> {
+        match request.timeout {
+            Timeout::Explicit(timeout) => Some(timeout),
+            Timeout::Configured => {
+                effective_timeout(self.config.command_timeout(), self.coordinator.relaxed(now, None))
+            }
+        }
     }
 
     /// How many more requests the client accepts now, if all went to the connection that the next one goes to. 0 means
@@ -166,7 +194,7 @@ impl Client {
             let (after, delivery) = (accepted.timeout(), accepted.delivery());
             self.emit(Event::RequestTimedOut { conn: None });
             let error = match self.outage.cause() {
-                Some(cause) => RequestError::NoConnection { cause: Arc::clone(cause), after, delivery },
+                Some(cause) => self.no_connection(cause, after, delivery),
                 None => RequestError::TimedOut { after, delivery },
             };
             self.complete(accepted.id, Err(error));
@@ -227,6 +255,11 @@ impl Client {
     fn refuse(&mut self, accepted: Accepted, cause: Arc<ConnectError>) {
         let after = self.now.saturating_duration_since(accepted.accepted_at());
         let delivery = accepted.delivery();
-        self.complete(accepted.id, Err(RequestError::NoConnection { cause, after, delivery }));
+        self.complete(accepted.id, Err(self.no_connection(&cause, after, delivery)));
+    }
+
+    fn no_connection(&self, cause: &Arc<ConnectError>, after: Duration, delivery: Delivery) -> RequestError {
+        let (endpoint, cause) = (self.config.endpoint().clone(), Arc::clone(cause));
+        RequestError::NoConnection { endpoint, cause, after, delivery }
     }
 }

@@ -19,6 +19,7 @@ impl Client {
     pub(super) fn settle(&mut self, now: Instant) {
         self.now = now;
         self.obey_all(now);
+        self.release_surplus(now);
         self.renew(now);
         self.replay();
         self.end_grace(now);
@@ -46,10 +47,14 @@ impl Client {
     /// The socket of `conn` is gone: its requests fail, or go to another connection.
     pub(super) fn lose(&mut self, now: Instant, conn: ConnId, cause: CloseCause) {
         let Some(owner) = self.links.owner(conn) else { return };
+        let has_served = self.note_service(now, conn, owner);
         let connection = self.links.take_connection(conn);
         let at_opt_in = connection.as_ref().is_some_and(Connection::awaits_opt_in);
         // Its owner leaves it first, so that nothing is routed back to it.
         self.vacate(conn, owner);
+        if !has_served {
+            self.lost_at_once(now, owner, cause);
+        }
         self.end_requests(now, conn, connection, cause);
         if at_opt_in {
             self.coordinator.handle_lost_at_opt_in(now, conn, cause);
@@ -135,6 +140,7 @@ impl Client {
             }
             ConnectionEvent::Returned { accepted } => self.place_again(accepted, successor),
             ConnectionEvent::Deferred { accepted, replies } => self.defer(now, accepted, replies),
+            ConnectionEvent::Refused(refusal) => self.coordinator.handle_refusal(now, conn, refusal),
             ConnectionEvent::OptedIn(opt_in) => self.coordinator.handle_opt_in(now, conn, opt_in),
             ConnectionEvent::Ready(negotiated) => {
                 self.links.set_client_id(conn, negotiated.client_id);
@@ -229,7 +235,8 @@ impl Client {
         if let Some(third) = self.third(owner, from, to) {
             self.coordinator.hand_over(now, third, to);
         }
-        self.promote(to, owner);
+        self.note_service(now, from, owner);
+        self.promote(now, to, owner);
         self.retime_one(now, to);
         if let Some(connection) = self.links.connection_mut(from) {
             connection.drain();

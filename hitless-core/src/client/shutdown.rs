@@ -45,7 +45,8 @@ impl Client {
         let error = match redial {
             Redial::Hopeless => last,
             Redial::AtOnce | Redial::AfterPause => {
-                ConnectError::GaveUp { attempts: self.pool.attempts(), took, last: last.into() }
+                let (endpoint, attempts) = (self.config.endpoint().clone(), self.pool.attempts());
+                ConnectError::GaveUp { endpoint, attempts, took, last: last.into() }
             }
         };
         self.begin_shutdown(now, error);

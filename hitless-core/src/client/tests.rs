@@ -1,4 +1,5 @@
 mod dead;
+mod dials;
 mod model;
 mod modes;
 mod outage;
@@ -14,6 +15,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use proptest::prelude::*;
+use resp3_codec::cmd;
 
 use self::world::World;
 use super::*;
@@ -384,6 +386,28 @@ fn a_request_that_a_demoted_server_refuses_is_sent_again_inside_a_window() {
     );
 }
 
+/// A script may answer `READONLY` after it has written: its reply proves nothing, and is its reply, in a window as well, alone and
+/// in a pipeline. RULE-154, INV-05
+#[test]
+fn the_refusal_of_a_script_is_its_reply() {
+    let script = |name: &'static str| cmd(name).arg("return redis.error_reply('READONLY')").arg(0);
+    let pipeline =
+        |name| Pipeline::from([script(name), cmd("INCR").arg("k")]).into_request().unwrap().unwrap();
+    for name in ["EVAL", "EVALSHA", "FCALL", "eval"] {
+        let mut world = World::started(1);
+        let conn = world.conns()[0];
+        world.push(conn, &["FAILING_OVER", "1", "5"]);
+        for (request, replies) in [(Request::command(script(name)).unwrap(), 1), (pipeline(name), 2)] {
+            let id = world.client.send(world.now, request).unwrap();
+            world.drain();
+            let refusal = || Frame::error("READONLY You can't write against a read only replica.");
+            world.client.handle_frames(world.now, conn, (0..replies).map(|_| refusal()));
+            world.drain();
+            assert!(world.done[&id].as_ref().unwrap()[0].is_error(), "{name}");
+        }
+    }
+}
+
 /// The notification that closes a window comes over one connection ahead of an older refusal on another: that refusal
 /// still counts as one inside the window. A request that is refused again after the window gets the refusal for its
 /// reply. RULE-55, RULE-56
@@ -445,7 +469,7 @@ fn an_atomic_batch_that_is_refused_is_not_sent_again() {
     let mut world = World::started(1);
     let conn = world.conns()[0];
     world.push(conn, &["FAILING_OVER", "1", "5"]);
-    let batch = Pipeline::atomic().command(resp3_codec::cmd("INCR").arg("n"));
+    let batch = Pipeline::atomic().command(cmd("INCR").arg("n"));
     let batch = batch.into_request().unwrap().unwrap();
     let request = world.client.send(world.now, batch).unwrap();
     world.drain();

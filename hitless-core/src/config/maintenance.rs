@@ -23,6 +23,7 @@ pub struct Config {
     circuit_breaker: BreakerConfig,
     max_workers: Option<u32>,
     handoff_queue_size: Option<u32>,
+    leave_demoted: bool,
     log_level: Level,
     target_policy: Policy,
 }
@@ -75,6 +76,12 @@ impl Config {
         self.circuit_breaker
     }
 
+    /// Whether connections leave a server that was demoted without a word.
+    #[must_use]
+    pub fn leave_demoted(&self) -> bool {
+        self.leave_demoted
+    }
+
     /// What is logged.
     #[must_use]
     pub fn log_level(&self) -> Level {
@@ -116,6 +123,7 @@ impl Default for Config {
             circuit_breaker: unset.circuit_breaker,
             max_workers: None,
             handoff_queue_size: None,
+            leave_demoted: unset.leave_demoted,
             log_level: unset.log_level,
             target_policy: Policy::default(),
         }
@@ -157,6 +165,7 @@ pub struct ConfigBuilder {
     circuit_breaker: BreakerConfig,
     max_workers: Option<u32>,
     handoff_queue_size: Option<u32>,
+    leave_demoted: bool,
     log_level: Level,
     target_policy: Policy,
 }
@@ -173,6 +182,7 @@ impl Default for ConfigBuilder {
             circuit_breaker: BreakerConfig::default(),
             max_workers: None,
             handoff_queue_size: None,
+            leave_demoted: true,
             log_level: Level::default(),
             target_policy: Policy::default(),
         }
@@ -227,7 +237,8 @@ impl ConfigBuilder {
     }
 
     /// Handoffs in their dial or handshake at a time. Default: a third of the pool, at least 1 and at most 10. A value below
-    /// 10 counts as 10.
+    /// 10 counts as 10: `max_workers(3)` does the same as `max_workers(10)`, and only leaving it unset has fewer.
+    /// [`handoff_capacity`](super::Config::handoff_capacity) says what is in force.
     pub fn max_workers(mut self, workers: u32) -> Self {
         self.max_workers = Some(workers);
         self
@@ -236,6 +247,17 @@ impl ConfigBuilder {
     /// Handoffs that wait for a worker. Unset: ten times the workers; never more than the pool has connections.
     pub fn handoff_queue_size(mut self, size: u32) -> Self {
         self.handoff_queue_size = Some(size);
+        self
+    }
+
+    /// Whether connections leave a server that refuses commands (READONLY, LOADING, MASTERDOWN) although nobody has announced
+    /// anything, as one does that was demoted and keeps its links open. Default: true. After READONLY the name is looked up, and
+    /// the connections to that address move, one dial for each, while the old ones serve reads; if the new server refuses as
+    /// well there is a pause of 1 s, doubling to 60 s. After LOADING and MASTERDOWN they move only if the name leads elsewhere.
+    /// The refusals themselves are given to their callers. False is for a client that is meant to read from a replica and tries
+    /// to write there: it spares the dials.
+    pub fn leave_demoted(mut self, leave: bool) -> Self {
+        self.leave_demoted = leave;
         self
     }
 
@@ -294,6 +316,7 @@ impl ConfigBuilder {
             circuit_breaker: self.circuit_breaker,
             max_workers: self.max_workers,
             handoff_queue_size: self.handoff_queue_size,
+            leave_demoted: self.leave_demoted,
             log_level: self.log_level,
             target_policy: self.target_policy,
         })

@@ -40,8 +40,7 @@ pub enum WhenFull {
     /// It fails with [`SendError::Full`](crate::request::SendError::Full), which gives the request back.
     #[default]
     Fail,
-    /// It waits for room, in order of arrival. The time until then does not count as the request's: its timeout begins
-    /// when it is accepted.
+    /// It waits for room, in order of arrival, within its timeout: that begins with the call.
     Wait,
 }
 
@@ -342,8 +341,10 @@ impl ConfigBuilder {
         self
     }
 
-    /// The longest that one attempt to get a connection may take, from the lookup of the name to the end of the handshake.
-    /// Default: 5 s; `None` is for ever.
+    /// The longest that one attempt to get a connection may take, from the lookup of the name to the end of the handshake,
+    /// whatever number of addresses the name has. Default: 5 s; `None` is for ever. While a maintenance window covers the
+    /// server it is the relaxed timeout, if that is longer. Less notices sooner that nobody answers, and gives up servers that
+    /// are slow to greet.
     ///
     /// Opening the pool takes at most twice as long in total, and gives up earlier when an attempt for one of its connections
     /// has failed four times, with pauses between them, or when trying again cannot help (a wrong password). Once the

@@ -51,7 +51,13 @@ fn settings_out_of_range_are_named() {
             .contains("handoff_timeout")
     );
     assert!(text(maintenance::Config::builder().max_workers(0).build()).contains("max_workers"));
-    assert!(builder().pool_size(0).build().unwrap_err().to_string().contains("pool_size"));
+    for size in [0, 10_001, u32::MAX] {
+        let text = builder().pool_size(size).build().unwrap_err().to_string();
+        assert!(text.starts_with(&format!("pool_size is {size}, but must be from 1 to 10000")), "{text}");
+    }
+    assert!(builder().pool_size(10_000).build().is_ok());
+    let text = builder().parked_requests(0).build().unwrap_err().to_string();
+    assert!(text.contains("parked_requests") && text.contains("`when_disconnected`"), "{text}");
     assert!(builder().command_timeout(Some(Duration::ZERO)).build().is_err());
     assert_eq!(builder().client_name("two words").build().unwrap_err(), ConfigError::ClientName);
 }
@@ -79,6 +85,8 @@ fn the_defaults_are_the_documented_ones() {
     assert_eq!((config.connect_timeout(), config.command_timeout()), (Some(seconds(5)), Some(seconds(3))));
     assert_eq!((config.parked_requests(), config.event_capacity()), (10_000, 1_024));
     assert_eq!(config.reply_limits(), Limits::default());
+    assert_eq!(config.when_disconnected(), WhenDisconnected::Wait);
+    assert_eq!(config.start_timeout(), Some(seconds(10)));
     let maintenance = config.maintenance();
     assert_eq!((maintenance.mode(), maintenance.endpoint_type()), (Mode::Auto, EndpointPreference::Auto));
     assert_eq!((maintenance.max_handoff_retries(), maintenance.handoff_timeout()), (3, seconds(15)));

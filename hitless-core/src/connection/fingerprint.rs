@@ -6,8 +6,9 @@ use crate::fingerprint::{Digest, Fingerprint};
 
 impl Fingerprint for Connection {
     fn fingerprint<H: Hasher>(&self, digest: &mut Digest<'_, H>) {
-        let Self { phase, handshake_bytes, resp3, opt_in, pipeline, relaxed, silence, events } = self;
-        digest.value(&std::mem::discriminant(phase));
+        let Self { phase, handshake_bytes, resp3, opt_in, pipeline, relaxed, silence, has_answered, events } =
+            self;
+        digest.value(&(std::mem::discriminant(phase), has_answered));
         match phase {
             Phase::Negotiating(handshake) => digest.part(handshake),
             Phase::Ready | Phase::Draining | Phase::Closed => {}

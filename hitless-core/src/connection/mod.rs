@@ -29,7 +29,7 @@ use self::pipeline::{Matched, Pipeline};
 use self::silence::Silence;
 use crate::config::Config;
 use crate::endpoint::Peer;
-use crate::error::{CloseCause, Delivery, HandshakeError, ProtocolError, RequestError};
+use crate::error::{CloseCause, Delivery, HandshakeError, ProtocolError, Refusal, RequestError};
 use crate::handshake::{Handshake, Negotiated, OptIn, Probe, Progress, Resp3, judge_opt_in};
 use crate::ids::RequestId;
 use crate::notification::{Notification, NotificationError};
@@ -66,6 +66,8 @@ pub enum ConnectionEvent {
         /// The refusal, which is the outcome if the request is not sent again.
         replies: Replies,
     },
+    /// The server has refused to run something, in a window or outside of one. What becomes of the request is another event.
+    Refused(Refusal),
     /// The answer to an opt-in after the handshake.
     OptedIn(OptIn),
     /// The server announces maintenance.
@@ -110,6 +112,8 @@ pub struct Connection {
     pipeline: Pipeline,
     relaxed: Option<Duration>,
     silence: Silence,
+    /// A request has got a reply that is no error.
+    has_answered: bool,
     events: VecDeque<ConnectionEvent>,
 }
 
@@ -127,6 +131,7 @@ impl Connection {
             pipeline: Pipeline::new(),
             relaxed: None,
             silence: Silence::new(config.dead_link_timeout()),
+            has_answered: false,
             events: VecDeque::new(),
         }
     }
@@ -312,6 +317,12 @@ impl Connection {
         matches!(&self.phase, Phase::Negotiating(handshake) if handshake.awaits_opt_in())
     }
 
+    /// True if a request has got a reply that is no error: behind this link is a server that works.
+    #[must_use]
+    pub fn has_answered(&self) -> bool {
+        self.has_answered
+    }
+
     /// Requests here, waiting or written. A cancelled request that was written counts until its replies are in.
     #[must_use]
     pub fn requests(&self) -> usize {
@@ -358,33 +369,44 @@ impl Connection {
                     }
                 }
             }
-            Phase::Ready | Phase::Draining => match self.pipeline.reply(reply) {
-                Matched::Complete { mut accepted, replies, outlived_window } => {
-                    // The notification that closed the window may have come over another connection, ahead of this
-                    // older reply.
-                    let in_window = self.relaxed.is_some() || outlived_window;
-                    let event = if in_window && may_run_later(&accepted, &replies) {
-                        if !replies.iter().all(did_not_run) {
-                            accepted.lose_reply();
-                        }
-                        ConnectionEvent::Deferred { accepted, replies }
-                    } else {
-                        ConnectionEvent::Completed { id: accepted.id, outcome: Ok(replies) }
-                    };
-                    self.events.push_back(event);
-                    self.settle_drain();
-                }
-                Matched::Own(reply) => {
-                    let opt_in = self.resp3.map(|proof| judge_opt_in(proof, &reply));
-                    self.events.extend(opt_in.map(ConnectionEvent::OptedIn));
-                    self.settle_drain();
-                }
-                Matched::Nothing => self.settle_drain(),
-                Matched::Stray => {
-                    let cause = CloseCause::Protocol(ProtocolError::UnexpectedReply);
-                    self.events.push_back(ConnectionEvent::Failed(cause));
-                }
-            },
+            Phase::Ready | Phase::Draining => self.on_reply_to_request(reply),
+        }
+    }
+
+    fn on_reply_to_request(&mut self, reply: Frame) {
+        let refusal = reply.as_error().and_then(Refusal::of_error);
+        match self.pipeline.reply(reply) {
+            Matched::Complete { mut accepted, replies, outlived_window } => {
+                self.has_answered = self.has_answered || replies.iter().any(|reply| !reply.is_error());
+                // The notification that closed the window may have come over another connection, ahead of this
+                // older reply.
+                let in_window = self.relaxed.is_some() || outlived_window;
+                let event = if in_window && may_run_later(&accepted, &replies) {
+                    if !replies.iter().all(did_not_run) {
+                        accepted.lose_reply();
+                    }
+                    ConnectionEvent::Deferred { accepted, replies }
+                } else {
+                    ConnectionEvent::Completed { id: accepted.id, outcome: Ok(replies) }
+                };
+                self.events.push_back(event);
+                self.events.extend(refusal.map(ConnectionEvent::Refused));
+                self.settle_drain();
+            }
+            Matched::Own(reply) => {
+                let opt_in = self.resp3.map(|proof| judge_opt_in(proof, &reply));
+                self.events.extend(opt_in.map(ConnectionEvent::OptedIn));
+                self.settle_drain();
+            }
+            Matched::Nothing => {
+                // Also of a request that nobody waits for any more.
+                self.events.extend(refusal.map(ConnectionEvent::Refused));
+                self.settle_drain();
+            }
+            Matched::Stray => {
+                let cause = CloseCause::Protocol(ProtocolError::UnexpectedReply);
+                self.events.push_back(ConnectionEvent::Failed(cause));
+            }
         }
     }
 
@@ -451,13 +473,12 @@ fn may_run_later(accepted: &Accepted, replies: &[Frame]) -> bool {
     accepted.request.class == Class::Shared
         && match accepted.may_be_replayed() {
             true => replies.iter().any(did_not_run),
-            false => replies.iter().all(did_not_run),
+            false => !accepted.request.has_script && replies.iter().all(did_not_run),
         }
 }
 
-/// True if the reply proves that the command did not run: the error of a demoted, a loading or an orphaned server.
+/// True if the reply proves that the command did not run, unless that is a script: the error of a demoted, a loading or an
+/// orphaned server.
 fn did_not_run(reply: &Frame) -> bool {
-    let Some(text) = reply.as_error() else { return false };
-    let code = text.split(|byte| *byte == b' ').next().unwrap_or_default();
-    matches!(code, b"READONLY" | b"LOADING" | b"MASTERDOWN")
+    reply.as_error().and_then(Refusal::of_code).is_some()
 }

@@ -70,6 +70,7 @@ fn said(connection: &mut Connection) -> Vec<String> {
             ConnectionEvent::Returned { accepted } => {
                 format!("{}<{:?}", accepted.id.index(), accepted.delivery())
             }
+            ConnectionEvent::Refused(refusal) => format!("refused:{refusal}"),
             ConnectionEvent::Notified { notification, .. } => notification.kind().to_string(),
             ConnectionEvent::Pushed(_) => "push".into(),
             ConnectionEvent::Malformed(_) => "malformed".into(),
@@ -126,6 +127,42 @@ fn a_cancelled_request_keeps_its_place() {
         connection.handle_frame(Frame::Integer(reply));
     }
     assert_eq!(said(&mut connection), ["2=20", "4=40"]);
+}
+
+/// Every refusal in reply to a request is told, also of one that nobody waits for and of one that is sent again; what the server
+/// says to the connection's own questions is not one. RULE-153
+#[test]
+fn refusals_are_told_whoever_has_asked() {
+    let now = epoch();
+    let mut connection = ready();
+    let count = |connection: &mut Connection| {
+        let events = std::iter::from_fn(|| connection.poll_event());
+        events.filter(|event| matches!(event, ConnectionEvent::Refused(_))).count()
+    };
+    let refusal = || Frame::error("READONLY You can't write against a read only replica.");
+    enqueue(&mut connection, now, 1, request("a", 2));
+    let given_up = enqueue(&mut connection, now, 2, request("b", 1));
+    transmit(&mut connection);
+    connection.cancel(given_up);
+    connection.handle_frame(Frame::Integer(1));
+    connection.handle_frame(refusal());
+    assert_eq!(count(&mut connection), 1, "one of a pipeline");
+    connection.handle_frame(refusal());
+    assert_eq!(count(&mut connection), 1, "of a request that was given up");
+
+    enqueue(&mut connection, now, 3, request("c", 1));
+    transmit(&mut connection);
+    connection.handle_frame(Frame::error("EXECABORT Transaction discarded because of: READONLY no"));
+    assert_eq!(count(&mut connection), 1, "of a transaction");
+    connection.retime(Some(SECOND));
+    enqueue(&mut connection, now, 4, request("d", 1));
+    transmit(&mut connection);
+    connection.handle_frame(refusal());
+    assert_eq!(count(&mut connection), 1, "of a request that is sent again");
+    connection.opt_in(resp3_codec::cmd("CLIENT"));
+    transmit(&mut connection);
+    connection.handle_frame(Frame::error("LOADING Redis is loading the dataset in memory"));
+    assert_eq!(count(&mut connection), 0, "of the opt-in");
 }
 
 #[test]

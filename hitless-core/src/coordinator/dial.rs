@@ -29,6 +29,7 @@ impl Coordinator {
         let conn = self.ids.insert(());
         self.attempts.begin(now, conn, Purpose::Open(role), self.config.connect_timeout());
         self.conns.adopt_orphan(conn);
+        self.relax_attempt(now, conn);
         self.follow(now, conn, Route::Configured);
         self.settle(now);
         conn
@@ -72,6 +73,18 @@ impl Coordinator {
             self.attempts.hold(conn, permit);
         }
         self.follow(now, conn, route);
+    }
+
+    /// If a window covers the address that `conn` is opened to, or what the configured name leads to, its attempt may take as
+    /// long as a request: a server that is slow is slow to greet. Handoffs have their shares of the move's time.
+    pub(super) fn relax_attempt(&mut self, now: Instant, conn: ConnId) {
+        if let Some(Purpose::Replace { .. } | Purpose::Advertised) = self.attempts.purpose(conn) {
+            return;
+        }
+        let relaxed = self.relaxed(now, None).or_else(|| self.relaxed(now, Some(conn)));
+        if let Some(relaxed) = relaxed {
+            self.attempts.allow(conn, relaxed);
+        }
     }
 
     /// Begins to look the configured name up, for its addresses alone.
@@ -180,14 +193,17 @@ impl Coordinator {
                 self.attempts.forget(now, conn);
                 let answer: Vec<_> = targets.into_iter().map(|target| target.address).collect();
                 self.on_advertised(now, &answer);
+                self.on_refusals_looked_up(now, conn, &answer);
             }
             Step::Resolved { conn, targets, .. } => {
                 let answer: Vec<_> = targets.iter().map(|target| target.address.clone()).collect();
                 self.note_advertised(&answer);
                 self.on_configured_resolved(now, conn, targets);
             }
-            Step::Dial { conn, dial, until, purpose, after } => {
+            Step::Dial { conn, dial, purpose, after } => {
                 let (target, probe) = dial.into_parts();
+                self.relax_attempt(now, conn);
+                let until = self.attempts.until(conn);
                 let mut replaces = after;
                 if let (Purpose::Replace { from, number, .. }, None) = (purpose, after) {
                     replaces = Some(from);
@@ -217,6 +233,7 @@ impl Coordinator {
         self.vacate(conn);
         if purpose == Purpose::Advertised {
             self.advertised.end_lookup(conn);
+            self.on_lookup_failed(conn);
         } else if let Some((error, retry)) = failure {
             self.note_failed(dialled);
             self.on_failed(now, conn, purpose, error, retry);

@@ -36,7 +36,8 @@ pub enum Directive {
         target: Target,
         /// What the handshake does about the opt-in.
         probe: Probe,
-        /// When the coordinator gives the attempt up by itself and says `Close`; `None` is never.
+        /// When the coordinator gives the attempt up by itself and says `Close`, if no window opens meanwhile that gives it more
+        /// time; `None` is never.
         until: Option<Instant>,
         /// The connection whose place the new one is for: one that serves and is to move, or the dial of another address,
         /// which has failed or goes on. `None` for the first dial of a connection that the owner opened.
@@ -167,6 +168,7 @@ pub enum Redial {
     AtOnce,
     /// After a pause that grows with each failure.
     AfterPause,
-    /// Not before something was changed (credentials, settings): fails the start of a client; a running one pauses.
+    /// Not before something was changed (credentials, settings): fails the start of a client. In a running one a single slot
+    /// tries again, after pauses that grow, and the others wait for it.
     Hopeless,
 }

@@ -23,6 +23,7 @@ impl Coordinator {
     pub fn reseed(&mut self, seed: u64) {
         self.moves.reseed(seed);
         self.advertised.reseed(seed);
+        self.demotions.reseed(seed);
     }
 }
 
@@ -49,6 +50,7 @@ impl Fingerprint for Coordinator {
             reviews,
             knowledge,
             advertised,
+            demotions,
             directives,
         } = self;
         digest.part(conns);
@@ -58,6 +60,7 @@ impl Fingerprint for Coordinator {
         digest.part(reviews);
         digest.part(knowledge);
         digest.part(advertised);
+        digest.part(demotions);
         digest.value(&directives.len());
     }
 }

@@ -57,7 +57,9 @@ impl Coordinator {
             }
             Some(Role::Shared) | None => {
                 self.directives.push_back(Directive::CutOver { from, to });
-                self.relax_after_handoff(now, to);
+                if !self.moves.is_demotion(source) {
+                    self.relax_after_handoff(now, to);
+                }
                 self.moves.handle_arrived(now, source, from, landed, None);
                 self.drain(now, source, from, to);
             }

@@ -28,6 +28,8 @@
 mod advertised;
 mod attempts;
 mod conns;
+mod demoted;
+mod demotions;
 mod dial;
 mod directive;
 #[cfg(feature = "explore")]
@@ -53,6 +55,7 @@ use std::time::{Duration, Instant};
 use self::advertised::Advertised;
 use self::attempts::{Attempts, Purpose};
 use self::conns::Conns;
+use self::demotions::Demotions;
 pub use self::directive::{Directive, Redial, Replacement, Role};
 use self::knowledge::Knowledge;
 use self::moves::Moves;
@@ -65,6 +68,7 @@ use crate::error::{CloseCause, ConnectError};
 use crate::event::{Event, WindowScope};
 use crate::handshake::OptIn;
 use crate::ids::{Arena, ConnId};
+use crate::rng::Rng;
 use crate::timer::earliest;
 use crate::windows::Windows;
 
@@ -85,6 +89,7 @@ pub struct Coordinator {
     reviews: Reviews<Pending>,
     knowledge: Knowledge,
     advertised: Advertised,
+    demotions: Demotions,
     directives: VecDeque<Directive>,
 }
 
@@ -101,6 +106,7 @@ impl Coordinator {
             reviews: Reviews::new(),
             knowledge: Knowledge::new(Arc::clone(&config)),
             advertised: Advertised::new(seed.rotate_left(32)),
+            demotions: Demotions::new(Rng::new(seed.rotate_left(16))),
             directives: VecDeque::new(),
             config,
         }
@@ -240,6 +246,8 @@ impl Coordinator {
                 self.on_step(now, step);
             } else if let Some(decision) = self.moves.poll_decision() {
                 self.on_decision(now, decision);
+            } else if let Some(lookup) = self.idle_lookup() {
+                self.attempts.cancel(now, lookup);
             } else if !self.begin_next_attempt(now) {
                 return;
             }
@@ -259,6 +267,9 @@ impl Coordinator {
             self.forget(conn, cause);
             return self.moves.handle_gone(now, &peer, conn);
         }
+        self.moves.handle_lost_at(now, &peer);
+        // A place where connections are lost is no better than one where dials fail.
+        self.moves.handle_open_failed(conn, true);
         let replacement = self.replacement(now, &peer, conn);
         if let Replacement::Ready(to) | Replacement::Dialing(to) = replacement {
             self.conns.hand_over(conn, to);

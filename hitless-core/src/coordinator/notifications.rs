@@ -285,6 +285,11 @@ impl Coordinator {
         if let Some(cause) = announced_by {
             self.emit(Event::WindowOpened { scope: scope.clone(), cause, until });
         }
+        if !matches!(scope, WindowScope::Connection(_)) {
+            for conn in self.attempts.opening() {
+                self.relax_attempt(now, conn);
+            }
+        }
         self.directives.push_back(Directive::Windows { scope });
         true
     }

@@ -1,5 +1,6 @@
 mod addresses;
 mod advertised;
+mod demoted;
 mod held;
 mod model;
 mod opt_in;

@@ -6,6 +6,7 @@ use super::Coordinator;
 use super::moves::{Departure, Destination, MoveKey};
 use crate::endpoint::Peer;
 use crate::event::Event;
+use crate::ids::ConnId;
 use crate::notification::{MoveTarget, NotificationKind, Seq};
 use crate::timer::after;
 
@@ -25,7 +26,7 @@ impl Coordinator {
 
     /// Looks the configured name up if that is due.
     pub(super) fn look_up_advertised(&mut self, now: Instant) {
-        if self.advertised.handle_timeout(now) {
+        if self.advertised.handle_timeout(now) && self.conns.len() > 0 {
             let lookup = self.begin_lookup(now);
             self.advertised.begin_lookup(lookup);
         }
@@ -49,6 +50,12 @@ impl Coordinator {
             let (deadline, destination) = (after(now, TIME_TO_LEAVE), Destination::SameName);
             self.moves.begin(now, key, Departure::Quiet { deadline }, &destination, &residents);
         }
+    }
+
+    /// A lookup that serves no dial, when there is no connection left whose address could be good or not.
+    pub(super) fn idle_lookup(&self) -> Option<ConnId> {
+        let lookup = self.advertised.lookup().or_else(|| self.demotions.lookup());
+        lookup.filter(|_| self.conns.len() == 0)
     }
 
     /// Remembers an answer of the configured name. Returns the addresses in use that have left it.

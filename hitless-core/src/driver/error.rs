@@ -7,7 +7,7 @@ use thiserror::Error as ThisError;
 
 use crate::config::ConfigError;
 use crate::error::{ConnectError, Delivery, RequestError};
-use crate::request::{RefusedCommand, SendError};
+use crate::request::{RefusedCommand, Replies, SendError};
 
 /// Characters of a server's error that `Debug` shows.
 const DEBUG_CHARS: usize = 256;
@@ -36,6 +36,9 @@ pub enum Error {
     /// The server's reply is an error.
     #[error(transparent)]
     Server(#[from] ServerError),
+    /// One of several replies is an error: [`CheckReplies::check`].
+    #[error(transparent)]
+    Reply(#[from] ReplyError),
     /// The server discarded an atomic pipeline: nothing of it ran.
     #[error("the server discarded the transaction: {0}")]
     Discarded(ServerError),
@@ -52,7 +55,7 @@ impl Error {
             Self::Config(_) | Self::Connect(_) | Self::Refused(_) | Self::Send(_) => Some(Delivery::NotSent),
             Self::Request(error) => Some(error.delivery()),
             Self::NotAtomic(_) => Some(Delivery::Unknown),
-            Self::Server(_) | Self::Discarded(_) => None,
+            Self::Server(_) | Self::Reply(_) | Self::Discarded(_) => None,
         }
     }
 }
@@ -107,6 +110,52 @@ impl fmt::Debug for ServerError {
     }
 }
 
+/// The first error among the replies to several commands. The commands before and after it ran, or have errors of their own.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, ThisError)]
+#[error("reply {index} of the pipeline (from 0) is an error: {error}")]
+#[non_exhaustive]
+pub struct ReplyError {
+    /// The place of the reply, from 0.
+    pub index: usize,
+    /// What the server said.
+    pub error: ServerError,
+}
+
+/// Replies to several commands, among which error replies may be.
+///
+/// ```
+/// use hitless_core::Frame;
+/// use hitless_core::driver::CheckReplies;
+///
+/// let replies = vec![Frame::simple("OK"), Frame::error("WRONGTYPE not a list")];
+/// let error = replies.check().unwrap_err();
+/// assert_eq!((error.index, error.error.code()), (1, "WRONGTYPE"));
+/// ```
+pub trait CheckReplies: Sized {
+    /// The replies, if none of them is an error: `client.pipeline(..).await?.check()?`.
+    ///
+    /// # Errors
+    /// The first that is one, with its place. What is inside a reply, such as an array, is not looked at.
+    fn check(self) -> Result<Self, ReplyError>;
+}
+
+impl CheckReplies for Vec<Frame> {
+    fn check(self) -> Result<Self, ReplyError> {
+        first_error(&self).map_or(Ok(self), Err)
+    }
+}
+
+impl CheckReplies for Replies {
+    fn check(self) -> Result<Self, ReplyError> {
+        first_error(&self).map_or(Ok(self), Err)
+    }
+}
+
+fn first_error(replies: &[Frame]) -> Option<ReplyError> {
+    let mut errors = replies.iter().map(ServerError::from_frame).enumerate();
+    errors.find_map(|(index, error)| Some(ReplyError { index, error: error? }))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -134,6 +183,22 @@ mod tests {
         let shown = |text: String| format!("{:?}", ServerError::from_frame(&Frame::error(text)).unwrap());
         assert_eq!(shown(whole.clone()), format!("ServerError({whole:?})"));
         assert_eq!(shown(format!("{whole}!")), format!("ServerError({whole:?}.. 513 bytes)"));
+    }
+
+    /// RULE-136
+    #[test]
+    fn the_first_error_among_replies_is_found() {
+        let fine = vec![Frame::simple("OK"), Frame::Null];
+        assert_eq!(fine.clone().check(), Ok(fine));
+        assert_eq!(Vec::<Frame>::new().check(), Ok(Vec::new()));
+        let attributes = vec![(Frame::bulk("ttl"), Frame::Integer(1))];
+        let hidden = Frame::Attribute { attributes, value: Box::new(Frame::error("ERR first")) };
+        let replies: Replies = [Frame::Integer(1), hidden, Frame::error("ERR second")].into_iter().collect();
+        let error = replies.check().unwrap_err();
+        assert_eq!((error.index, error.error.message()), (1, "first"));
+        let error = Error::from(error);
+        assert_eq!(error.delivery(), None, "the server has answered");
+        assert_eq!(error.to_string(), "reply 1 of the pipeline (from 0) is an error: ERR first");
     }
 
     #[test]

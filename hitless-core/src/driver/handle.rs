@@ -51,7 +51,8 @@ impl<R: Runtime + Resolver + Connector + Default> Client<R> {
     /// A client with the default settings for the server at `url`.
     ///
     /// # Errors
-    /// [`Error::Config`] if the URL does not parse; [`Error::Connect`] if the pool cannot be opened.
+    /// [`Error::Config`] if the URL does not parse; [`Error::Connect`] if the pool cannot be opened, after twice the
+    /// connect timeout (10 s) at the latest. See [`Builder::connect`].
     ///
     /// # Cancel safety
     /// Dropping the future closes what was opened.
@@ -112,7 +113,7 @@ impl<R: Runtime> Client<R> {
     }
 
     /// Sends several commands as one unit and waits for all their replies, which are returned in order. The error
-    /// replies of single commands are among them, as frames.
+    /// replies of single commands are among them, as frames; [`check`](super::CheckReplies::check) finds the first.
     ///
     /// Of an [atomic](Pipeline::atomic) pipeline, the elements of EXEC's reply are returned.
     ///
@@ -131,7 +132,7 @@ impl<R: Runtime> Client<R> {
     }
 
     /// Sends `request`, which may have a timeout and a replay rule of its own, and waits for its replies. Error replies
-    /// are among them, as frames.
+    /// are among them, as frames; [`check`](super::CheckReplies::check) finds the first.
     ///
     /// # Errors
     /// [`Error::Send`] and [`Error::Request`].

@@ -24,6 +24,7 @@
 //! runtime drop a task before its end, then every reply that is awaited ends with
 //! [`ShutDown`](crate::error::RequestError::ShutDown).
 
+mod alarm;
 mod builder;
 mod dial;
 mod effects;
@@ -43,7 +44,7 @@ mod traits;
 mod waiter;
 
 pub use self::builder::Builder;
-pub use self::error::{Error, ServerError};
+pub use self::error::{CheckReplies, Error, ReplyError, ServerError};
 pub use self::handle::Client;
 pub use self::hooks::{
     HOOK_LIMIT, HookContext, HookFailures, HookId, HookResult, LogLine, LoggingHook, MetricsHook,
@@ -51,4 +52,7 @@ pub use self::hooks::{
 };
 pub use self::observer::{Events, Missed, Observer, Push, Pushes};
 pub use self::reply::Reply;
-pub use self::traits::{Connector, KEEPALIVE, Resolver, Runtime, Stream, Timer, USER_TIMEOUT};
+pub use self::traits::{
+    Connector, KEEPALIVE, KEEPALIVE_INTERVAL, KEEPALIVE_RETRIES, Resolver, Runtime, Stream, Timer,
+    USER_TIMEOUT,
+};

@@ -13,6 +13,7 @@ use super::effects::Effects;
 use super::hooks::task::{QueuedReview, review_limit};
 use super::hooks::{ErasedHook, HookFailures, HookId, Live, Observed, Registry};
 use super::observer::{Broadcast, Events, Pushes};
+use super::room::{Refusal, Turn};
 use super::signals::Signals;
 use super::state::{ConnTask, DialOrder, State};
 use super::traits::Runtime;
@@ -20,11 +21,12 @@ use super::waiter::{Latch, Waiter};
 use crate::client::Stats;
 use crate::config::{Config, WhenFull};
 use crate::endpoint::Peer;
-use crate::error::{CloseCause, ConnectError, SystemError};
+use crate::error::{CloseCause, ConnectError, Delivery, RequestError, SystemError};
 use crate::event::{Event, Level};
 use crate::ids::{ConnId, RequestId, ReviewId};
 use crate::request::{Outcome, Request, SendError};
 use crate::review::Verdict;
+use crate::timer::after;
 use crate::write_buffer::WriteBuffer;
 
 /// How much one visit takes from the machine to write. Requests that are not taken can still move to another connection.
@@ -64,6 +66,8 @@ pub(super) struct Transmitted {
 pub(super) struct Work {
     pub(super) orders: Vec<DialOrder>,
     pub(super) alarm: Option<Instant>,
+    /// How many batches of frames were read so far.
+    pub(super) read: u64,
     pub(super) terminated: bool,
     /// If there are any, the supervisor starts the task of the hooks with these events.
     pub(super) hooks: Option<Events>,
@@ -115,7 +119,7 @@ impl<R: Runtime> Shared<R> {
 
     pub(super) fn send(&self, request: Request) -> Result<(RequestId, Arc<Waiter<Outcome>>), SendError> {
         let waiter = Arc::new(Waiter::new());
-        let sent = self.enter(&mut Effects::default(), |state, now| state.send(now, request, &waiter));
+        let sent = self.enter(&mut Effects::default(), |state, now| state.send(now, now, request, &waiter));
         sent.map(|id| (id, waiter))
     }
 
@@ -123,15 +127,22 @@ impl<R: Runtime> Shared<R> {
     /// turn, this gives the request back; with a waker, the caller then waits in the queue.
     pub(super) fn send_in_turn(
         &self,
-        position: &mut Option<u64>,
+        turn: &mut Turn,
         request: Request,
         waker: Option<Waker>,
-    ) -> Result<(RequestId, Arc<Waiter<Outcome>>), SendError> {
+    ) -> Result<(RequestId, Arc<Waiter<Outcome>>), Refusal> {
         let waiter = Arc::new(Waiter::new());
         let mut before = None;
         let sent = self.enter(&mut Effects::default(), |state, now| {
-            let sent = match state.queue.is_next(*position, state.machine.room()) {
-                true => state.send(now, request, &waiter),
+            let since = *turn.since.get_or_insert(now);
+            let limit = state.machine.time_limit(now, &request);
+            let deadline = limit.map(|limit| after(since, limit));
+            if let Some(limit) = limit.filter(|_| deadline.is_some_and(|at| at <= now)) {
+                let delivery = Delivery::NotSent;
+                return Err(Refusal::TimedOut(RequestError::TimedOut { after: limit, delivery }));
+            }
+            let sent = match state.queue.is_next(turn.position, state.machine.room()) {
+                true => state.send(now, since, request, &waiter),
                 false => Err(SendError::Full(request)),
             };
             // They wait for room whatever the reason is that there is none.
@@ -140,8 +151,9 @@ impl<R: Runtime> Shared<R> {
                 error => error,
             });
             if let (Err(SendError::Full(_)), Some(waker)) = (&sent, waker) {
-                before = state.queue.wait(position, waker);
+                before = state.queue.wait(&mut turn.position, waker, deadline);
             }
+            let sent = sent.map_err(Refusal::Send);
             sent
         });
         drop(before);
@@ -218,10 +230,14 @@ impl<R: Runtime> Shared<R> {
     }
 
     pub(super) fn handle_timeout(&self) {
-        self.enter(&mut Effects::default(), |state, now| {
+        let mut effects = Effects::default();
+        let mut overdue = Vec::new();
+        self.enter(&mut effects, |state, now| {
             state.alarm = None;
             state.machine.handle_timeout(now);
+            overdue = state.queue.take_due(now);
         });
+        overdue.into_iter().for_each(Waker::wake);
     }
 
     pub(super) fn handle_resolved(&self, task: &ConnTask, result: io::Result<Vec<IpAddr>>) {
@@ -248,7 +264,10 @@ impl<R: Runtime> Shared<R> {
 
     /// Bytes were received: hands `frames` in, which are empty afterwards. The caller keeps `effects` for their allocations.
     pub(super) fn handle_frames(&self, conn: ConnId, frames: &mut Vec<Frame>, effects: &mut Effects) {
-        self.enter(effects, |state, now| state.machine.handle_frames(now, conn, frames.drain(..)));
+        self.enter(effects, |state, now| {
+            state.read = state.read.wrapping_add(1);
+            state.machine.handle_frames(now, conn, frames.drain(..));
+        });
     }
 
     pub(super) fn handle_ending(&self, conn: ConnId) {
@@ -284,6 +303,7 @@ impl<R: Runtime> Shared<R> {
         self.enter_unsettled(|state, _| Work {
             orders: std::mem::take(&mut state.orders),
             alarm: state.alarm,
+            read: state.read,
             terminated: state.terminated,
             hooks: state.hooks.beginning.take(),
         })

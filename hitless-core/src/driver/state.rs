@@ -20,6 +20,7 @@ use crate::ids::{ConnId, IdMap, RequestId, ReviewId};
 use crate::observe::Metrics;
 use crate::request::{Outcome, Request, SendError};
 use crate::review::Handled;
+use crate::timer::earliest;
 
 /// The task of a connection: it resolves the name, or connects and then reads and writes.
 #[derive(Clone)]
@@ -51,6 +52,8 @@ pub(super) struct State {
     pub(super) orders: Vec<DialOrder>,
     /// When the supervisor's timer rings; never later than the machine's own deadline.
     pub(super) alarm: Option<Instant>,
+    /// How many batches of frames were read so far.
+    pub(super) read: u64,
     pub(super) terminated: bool,
     /// The task of each connection.
     tasks: IdMap<ConnId, Arc<Signals>>,
@@ -92,6 +95,7 @@ impl State {
             queue: room::Queue::default(),
             orders: Vec::new(),
             alarm: None,
+            read: 0,
             terminated: false,
             tasks: IdMap::new(),
             supervisor,
@@ -109,14 +113,15 @@ impl State {
         }
     }
 
-    /// Hands a request to the machine and keeps `waiter` for its outcome.
+    /// Hands a request to the machine, whose time counts from `since`, and keeps `waiter` for its outcome.
     pub(super) fn send(
         &mut self,
         now: Instant,
+        since: Instant,
         request: Request,
         waiter: &Arc<Waiter<Outcome>>,
     ) -> Result<RequestId, SendError> {
-        let id = self.machine.send(now, request)?;
+        let id = self.machine.send_since(now, since, request)?;
         self.waiters.insert(id, Arc::clone(waiter));
         Ok(id)
     }
@@ -146,7 +151,8 @@ impl State {
         if !self.queue.is_empty() {
             self.queue.notify(self.machine.room(), effects);
         }
-        let Some(deadline) = self.machine.poll_timeout() else { return };
+        let deadlines = [self.machine.poll_timeout(), self.queue.poll_timeout()];
+        let Some(deadline) = earliest(deadlines) else { return };
         // A later deadline waits for the earlier alarm, which then rings for nothing and is set anew.
         if self.alarm.is_none_or(|alarm| deadline < alarm) {
             self.alarm = Some(deadline);

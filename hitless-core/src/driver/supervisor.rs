@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
+use super::alarm::Alarm;
 use super::dial;
 use super::guard::{TaskGuard, Unfinished};
 use super::hooks;
@@ -19,8 +20,13 @@ pub(super) fn spawn<R: Runtime, N: Resolver + Connector>(shared: &Arc<Shared<R>>
     let guard = TaskGuard::new(shared, &shared.supervisor, Unfinished::Driver);
     let runtime = shared.runtime.clone();
     shared.runtime.spawn(async move {
-        let mut supervisor =
-            Supervisor { timer: runtime.timer(), armed: None, network: Arc::new(network), guard };
+        let mut supervisor = Supervisor {
+            timer: runtime.timer(),
+            armed: None,
+            alarm: Alarm::default(),
+            network: Arc::new(network),
+            guard,
+        };
         std::future::poll_fn(|cx| supervisor.poll(cx)).await;
         supervisor.guard.set(Unfinished::Nothing);
     });
@@ -28,8 +34,9 @@ pub(super) fn spawn<R: Runtime, N: Resolver + Connector>(shared: &Arc<Shared<R>>
 
 struct Supervisor<R: Runtime, N> {
     timer: R::Timer,
-    /// The alarm that the timer is armed for.
+    /// What the timer is armed for.
     armed: Option<Instant>,
+    alarm: Alarm,
     network: Arc<N>,
     // The last field, so that it is dropped when nothing of the task is left.
     guard: TaskGuard<R>,
@@ -37,7 +44,7 @@ struct Supervisor<R: Runtime, N> {
 
 impl<R: Runtime, N: Resolver + Connector> Supervisor<R, N> {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let Self { timer, armed, network, guard } = self;
+        let Self { timer, armed, alarm, network, guard } = self;
         let shared = guard.shared();
         shared.supervisor.register(cx.waker());
         for _ in 0..ALARMS_PER_POLL {
@@ -52,16 +59,19 @@ impl<R: Runtime, N: Resolver + Connector> Supervisor<R, N> {
             for order in work.orders {
                 dial::spawn(shared, network, order);
             }
-            let Some(alarm) = work.alarm else { return Poll::Pending };
-            if *armed != Some(alarm) {
-                timer.reset(alarm);
-                *armed = Some(alarm);
+            let Some(deadline) = work.alarm else { return Poll::Pending };
+            let at = alarm.rings_at(deadline);
+            if *armed != Some(at) {
+                timer.reset(at);
+                *armed = Some(at);
             }
             if timer.poll_expired(cx).is_pending() {
                 return Poll::Pending;
             }
             *armed = None;
-            shared.handle_timeout();
+            if alarm.ring(shared.runtime.now(), deadline, work.read) {
+                shared.handle_timeout();
+            }
         }
         cx.waker().wake_by_ref();
         Poll::Pending

@@ -13,6 +13,12 @@ use crate::endpoint::{Peer, Target};
 /// After so long without traffic a TCP socket should be probed (keepalive), so that a link that died unnoticed is found.
 pub const KEEPALIVE: Duration = Duration::from_secs(30);
 
+/// After so long without an answer the next probe should follow.
+pub const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
+
+/// After so many probes without an answer a TCP socket should fail.
+pub const KEEPALIVE_RETRIES: u32 = 3;
+
 /// What was written to a TCP socket should be acknowledged within this time, where the platform has such an option
 /// (`TCP_USER_TIMEOUT`).
 pub const USER_TIMEOUT: Duration = Duration::from_secs(30);
@@ -74,7 +80,7 @@ pub trait Connector: Send + Sync + 'static {
     /// address if there is no name; a connector of plain streams ignores the name.
     ///
     /// TCP sockets should have Nagle's algorithm switched off (`TCP_NODELAY`), because the driver writes whole batches,
-    /// and the options of [`KEEPALIVE`] and [`USER_TIMEOUT`] set. A kind of address that the platform lacks is an
+    /// and the options of [`KEEPALIVE`], [`KEEPALIVE_INTERVAL`], [`KEEPALIVE_RETRIES`] and [`USER_TIMEOUT`] set. A kind of address that the platform lacks is an
     /// [`Unsupported`](io::ErrorKind::Unsupported) error. The future is dropped when its result is no longer wanted. The
     /// driver applies its own time limits.
     fn connect(&self, target: Target) -> impl Future<Output = io::Result<(Self::Stream, Peer)>> + Send;

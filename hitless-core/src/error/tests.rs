@@ -41,12 +41,15 @@ fn a_failed_lookup_or_dial_says_where_and_in_the_systems_words() {
 /// Who prints an error with its sources reads everything once. RULE-132
 #[test]
 fn no_error_repeats_the_text_of_its_source() {
+    let endpoint = Endpoint::parse("h", 6379).unwrap();
     let gave_up = ConnectError::GaveUp {
+        endpoint: endpoint.clone(),
         attempts: 4,
         took: Duration::from_secs(1),
         last: ConnectError::Handshake(refused()).into(),
     };
     let no_connection = RequestError::NoConnection {
+        endpoint,
         cause: Arc::new(ConnectError::Handshake(refused())),
         after: Duration::ZERO,
         delivery: Delivery::NotSent,

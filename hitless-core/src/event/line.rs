@@ -32,6 +32,7 @@ impl Event {
             Self::WindowClosed { expired: false, .. } => "window.closed",
             Self::WindowClosed { expired: true, .. } => "window.expired",
             Self::AddressWithdrawn { .. } => "target.withdrawn",
+            Self::Demoted { .. } => "target.demoted",
             Self::MoveStarted { .. } => "move.started",
             Self::MoveSuperseded { .. } => "move.superseded",
             Self::MoveFinished { .. } => "move.finished",
@@ -53,6 +54,7 @@ impl Event {
             Self::ConnectionSilent { .. }
             | Self::ConnectFailed { .. }
             | Self::FellBack { .. }
+            | Self::Demoted { .. }
             | Self::NotificationMalformed { .. }
             | Self::NotificationUnreviewed { .. }
             | Self::TargetVetoed { .. }
@@ -129,6 +131,7 @@ impl fmt::Display for Line<'_> {
             Event::TargetVetoed { .. }
             | Event::TargetRewritten { .. }
             | Event::AddressWithdrawn { .. }
+            | Event::Demoted { .. }
             | Event::MoveStarted { .. }
             | Event::MoveSuperseded { .. }
             | Event::MoveFinished { .. }
@@ -242,6 +245,12 @@ impl Line<'_> {
             }
             Event::AddressWithdrawn { peer } => {
                 write!(f, "the name no longer leads to {peer}, where connections are")
+            }
+            Event::Demoted { peer, refusal } => {
+                write!(
+                    f,
+                    "the server at {peer} refuses commands with {refusal}; its connections look for another one"
+                )
             }
             Event::Drained { conn, took } => {
                 write!(f, "{conn} has answered everything in {:.3}", Span(*took))

@@ -85,6 +85,7 @@ impl Metrics {
             Event::RequestTimedOut { .. } => self.requests_timed_out += 1,
             Event::OptInRefused { .. }
             | Event::FellBack { .. }
+            | Event::Demoted { .. }
             | Event::OptedIn { .. }
             | Event::AddressWithdrawn { .. }
             | Event::TargetRewritten { .. }

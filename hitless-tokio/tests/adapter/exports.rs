@@ -6,15 +6,16 @@ use std::num::NonZeroU32;
 use std::task::{Context, Poll};
 
 use crate::hitless::{
-    Adapter, BreakerConfig, Builder, Bytes, BytesMut, Class, Client, CloseCause, Command, Config,
-    ConfigBuilder, ConfigError, ConnId, ConnectError, Connector, CoordinatorStats, Credentials, Delivery,
-    Endpoint, EndpointError, EndpointPreference, EndpointType, Error, ErrorCode, Event, Events, Frame,
-    Handled, HandoffCapacity, HandshakeError, HookContext, HookFailures, HookId, HookResult, Host, Ignored,
-    Level, LogLine, LoggingHook, MetricsHook, Missed, Mode, Notification, NotificationHook, Observed,
-    Observer, Outcome, Peer, Pipeline, ProtocolError, Push, Pushes, RefusedCommand, Replay, Replies, Reply,
-    Request, RequestError, RequestId, Resolver, Runtime, Secret, SendError, ServerError, Stage, Stats,
-    Stream, Target, TargetPolicy, TargetVerdict, Timer, ToArg, UnknownEndpointType, UnknownMode, Unreviewed,
-    Verdict, WhenFull, cmd, driver, event, maintenance, notification, observe,
+    Adapter, BreakerConfig, Builder, Bytes, BytesMut, CheckReplies, Class, Client, CloseCause, Command,
+    Config, ConfigBuilder, ConfigError, ConnId, ConnectError, Connector, CoordinatorStats, Credentials,
+    Delivery, Endpoint, EndpointError, EndpointPreference, EndpointType, Error, ErrorCode, Event, Events,
+    Frame, Handled, HandoffCapacity, HandshakeError, HookContext, HookFailures, HookId, HookResult, Host,
+    Ignored, Level, LogLine, LoggingHook, MetricsHook, Missed, Mode, Notification, NotificationHook,
+    Observed, Observer, Outcome, Peer, Pipeline, ProtocolError, Push, Pushes, RefusedCommand, Replay,
+    Replies, Reply, ReplyError, Request, RequestError, RequestId, Resolver, Runtime, Secret, SendError,
+    ServerError, SetupCommand, Stage, Stats, Stream, SystemError, Target, TargetPolicy, TargetVerdict, Timer,
+    ToArg, ToArgs, UnknownEndpointType, UnknownMode, Unreviewed, Verdict, WhenDisconnected, WhenFull, cmd,
+    driver, event, maintenance, notification, observe,
 };
 
 #[test]
@@ -26,6 +27,7 @@ fn the_settings_can_be_named() {
     let _: fn(&Credentials) -> &Secret = |credentials| &credentials.password;
     let _: fn(&Config) -> HandoffCapacity = Config::handoff_capacity;
     let _: fn(&Config) -> WhenFull = Config::when_full;
+    let _: fn(&Config) -> WhenDisconnected = Config::when_disconnected;
     let _: fn(&Config) -> &maintenance::Config = Config::maintenance;
     let _: fn(&maintenance::Config) -> BreakerConfig = maintenance::Config::circuit_breaker;
     let _: fn(&maintenance::Config) -> Level = maintenance::Config::log_level;
@@ -42,7 +44,11 @@ fn requests_and_replies_can_be_named() {
     fn argument(value: impl ToArg) -> Command {
         cmd("GET").arg(value)
     }
+    fn arguments(values: impl ToArgs) -> Command {
+        cmd("GET").arg(values)
+    }
     let _: fn(&'static str) -> Command = argument;
+    let _: fn(Option<&'static str>) -> Command = arguments;
     let _: fn(Bytes, NonZeroU32) -> Request = Request::raw;
     let _: fn(&Request) -> Class = Request::class;
     let _: fn(Request, Replay) -> Request = Request::replay;
@@ -51,6 +57,7 @@ fn requests_and_replies_can_be_named() {
     let _: fn(&Reply) -> RequestId = Reply::id;
     let _: fn(Replies) -> Outcome = Ok;
     let _: fn(&Frame) -> Option<ServerError> = ServerError::from_frame;
+    let _: fn(Replies) -> Result<Replies, ReplyError> = CheckReplies::check;
 }
 
 #[test]
@@ -64,6 +71,8 @@ fn errors_can_be_named() {
         _ => None,
     };
     let _: fn(CloseCause) -> ConnectError = ConnectError::LostInHandshake;
+    let _: fn(SystemError) -> ConnectError = ConnectError::Connect;
+    let _: fn(SetupCommand) -> Stage = Stage::Setup;
     let _: fn(ProtocolError) -> CloseCause = CloseCause::Protocol;
     let _: fn(&RequestError) -> Delivery = RequestError::delivery;
 }
@@ -127,7 +136,8 @@ fn a_network_of_ones_own_can_be_brought() {
 
     let refused = crate::block_on(builder.connect());
 
-    assert!(matches!(refused, Err(Error::Connect(ConnectError::LostInHandshake(CloseCause::ByServer)))));
+    let Err(Error::Connect(error)) = refused else { panic!("{refused:?}") };
+    assert_eq!(error.last(), &ConnectError::LostInHandshake(CloseCause::ByServer));
 }
 
 /// Servers that hang up without a word.

@@ -1,6 +1,8 @@
 //! What every adapter must do over real sockets; the crate that includes this brings `hitless`, `block_on` and `spawn`.
 
+mod addresses;
 mod exports;
+mod newcomer;
 #[cfg(unix)]
 mod unix;
 mod workload;

@@ -1,26 +1,30 @@
 use std::hash::Hasher;
 
-use super::{Pool, Rng, START_ATTEMPTS, Slot};
+use super::{Pool, Rng, START_ATTEMPTS, Slot, Standstill};
+use crate::backoff::Reconnect;
 use crate::fingerprint::Digest;
 
 impl Pool {
     /// How often a slot failed matters to a client that has not been up.
     pub(in crate::client) fn fingerprint<H: Hasher>(&self, is_starting: bool, digest: &mut Digest<'_, H>) {
-        let Self { slots, serving: _, reserved: _, silent: _, retries: _, turn, rng: _ } = self;
+        let Self { slots, serving: _, reserved: _, silent: _, retries: _, standstill, turn, rng: _ } = self;
         digest.value(turn);
-        digest.each(
-            slots,
-            |digest, Slot { active, next, retry_at, failures, reconnect, is_silent, is_reserved }| {
-                digest.part(active);
-                digest.value(&(is_silent, is_reserved));
-                digest.part(next);
-                digest.deadline_if_any(*retry_at);
-                digest.part(reconnect);
-                if is_starting {
-                    digest.value(&(*failures).min(START_ATTEMPTS));
-                }
-            },
-        );
+        digest.each(standstill, |digest, Standstill { knocks, pauses }| {
+            digest.value(knocks);
+            digest.part(pauses);
+        });
+        digest.each(slots, |digest, slot| {
+            let Slot { active, since, next, retry_at, failures, reconnect, is_silent, is_reserved } = slot;
+            digest.part(active);
+            digest.value(&(is_silent, is_reserved));
+            digest.deadline_if_any(since.map(|since| since + Reconnect::TRUSTED_AFTER));
+            digest.part(next);
+            digest.deadline_if_any(*retry_at);
+            digest.part(reconnect);
+            if is_starting {
+                digest.value(&(*failures).min(START_ATTEMPTS));
+            }
+        });
     }
 
     pub(in crate::client) fn reseed(&mut self, seed: u64) {

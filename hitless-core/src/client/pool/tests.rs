@@ -1,8 +1,10 @@
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use proptest::prelude::*;
 
 use super::*;
+use crate::rng::Rng;
 use crate::timer::epoch;
 
 const SLOTS: usize = 3;
@@ -21,8 +23,78 @@ fn a_slot_gives_up_after_a_few_failures_that_count() {
             .map(|redial| pool.note_failure(0, redial))
             .into();
     assert_eq!(gives_up, [false, false, false, false, true]);
-    pool.promote(0, conn(1));
+    pool.promote(epoch(), 0, conn(1));
+    pool.note_service(epoch(), 0, conn(1), true);
     assert!(!pool.note_failure(0, Redial::AfterPause), "a success makes up for all failures");
+}
+
+/// Of pauses, the longest that are possible: how many failures in a row the slot knows of.
+fn failures_in_a_row(pool: &Pool, slot: usize) -> u32 {
+    let mut reconnect = pool.slots[slot].reconnect.clone();
+    let pause = reconnect.next(&mut Rng::new(1));
+    (0..).find(|doublings| pause <= Reconnect::FIRST * (1 << doublings)).unwrap()
+}
+
+/// A handshake is no reason to forget failures: a server that closes behind it is dialled ever more seldom. A connection that has
+/// answered a request is one, and so is one that has lived for ten seconds. RULE-127
+#[test]
+fn failures_are_forgotten_when_a_connection_has_served() {
+    let now = epoch();
+    for (answered, lived, expected) in [(false, 0, 4), (false, 9_999, 4), (false, 10_000, 1), (true, 0, 1)] {
+        let mut pool = Pool::new(1, 1);
+        for number in 0..3 {
+            pool.refill(now, 0, Redial::AfterPause);
+            pool.promote(now, 0, conn(number));
+            assert!(!pool.note_service(now, 0, conn(number), false));
+            pool.vacate(0, conn(number));
+        }
+        pool.promote(now, 0, conn(9));
+        let lost_at = now + Duration::from_millis(lived);
+        assert_eq!(pool.note_service(lost_at, 0, conn(9), answered), expected == 1);
+        pool.vacate(0, conn(9));
+        pool.refill(lost_at, 0, Redial::AfterPause);
+        assert_eq!(failures_in_a_row(&pool, 0), expected, "answered: {answered}, lived: {lived} ms");
+    }
+}
+
+/// What is said of a connection that is not the one that serves counts for nothing. RULE-127
+#[test]
+fn only_the_connection_that_serves_makes_up_for_failures() {
+    let mut pool = Pool::new(1, 1);
+    pool.refill(epoch(), 0, Redial::AfterPause);
+    pool.promote(epoch(), 0, conn(1));
+    assert!(pool.note_service(epoch(), 0, conn(2), true), "it is nobody's failure");
+    assert_eq!(failures_in_a_row(&pool, 0), 1);
+}
+
+/// While the server refuses the credentials one slot knocks, after pauses that grow, and the others wait, whatever became of their
+/// own dials. When one connection is accepted all of them dial. RULE-128
+#[test]
+fn one_slot_knocks_for_all_while_nothing_can_change() {
+    let mut pool = Pool::new(3, 1);
+    let mut now = epoch();
+    pool.refill(now, 2, Redial::AfterPause);
+    for slot in [1, 0, 0, 2] {
+        pool.refill(now, slot, if slot == 2 { Redial::AfterPause } else { Redial::Hopeless });
+    }
+    for longest in [2, 4, 8, 16, 30, 30] {
+        let at = pool.poll_timeout().unwrap();
+        let pause = at - now;
+        assert!(
+            pause >= Duration::from_secs(longest) / 2 && pause <= Duration::from_secs(longest),
+            "{pause:?}"
+        );
+        now = at;
+        assert_eq!((pool.handle_timeout(now), pool.handle_timeout(now)), (Some(1), None));
+        pool.refill(now, 1, Redial::Hopeless);
+    }
+    // A handoff succeeds, say: the settings are right after all.
+    pool.promote(now, 1, conn(1));
+    let due: Vec<_> = std::iter::from_fn(|| pool.handle_timeout(now + Reconnect::CAP)).collect();
+    assert_eq!(due.iter().copied().collect::<BTreeSet<_>>(), BTreeSet::from([0, 2]));
+    // The next refusal begins anew.
+    pool.refill(now, 0, Redial::Hopeless);
+    assert!(pool.poll_timeout().unwrap() - now <= Duration::from_secs(2));
 }
 
 #[test]
@@ -89,6 +161,7 @@ proptest! {
         let mut pool = Pool::new(SLOTS, 1);
         let mut naive = vec![Naive::default(); SLOTS];
         let mut now = epoch();
+        let mut knocks = None;
         for (number, step) in steps.into_iter().enumerate() {
             let fresh = conn(number as u32);
             match step {
@@ -98,8 +171,13 @@ proptest! {
                 }
                 Step::Promote(slot) => {
                     let promoted = naive[slot].next.unwrap_or(fresh);
-                    pool.promote(slot, promoted);
+                    pool.promote(now, slot, promoted);
                     naive[slot] = Naive { active: Some(promoted), ..Naive::default() };
+                    if knocks.take().is_some() {
+                        for idle in naive.iter_mut().filter(|it| !it.answers() && it.next.is_none()) {
+                            idle.retry.get_or_insert((now, now + Reconnect::CAP));
+                        }
+                    }
                 }
                 Step::VacateActive(slot) => {
                     pool.vacate(slot, naive[slot].active.take().unwrap_or(fresh));
@@ -138,10 +216,18 @@ proptest! {
                 Step::Refill(slot, redial) => {
                     let empty = !naive[slot].answers() && naive[slot].next.is_none();
                     prop_assert_eq!(pool.refill(now, slot, redial), empty && redial == Redial::AtOnce);
-                    let latest = now + Reconnect::CAP;
+                    if empty && redial == Redial::Hopeless && knocks.is_none() {
+                        knocks = Some(slot);
+                        naive.iter_mut().for_each(|slot| slot.retry = None);
+                    }
+                    let waits = knocks.is_some_and(|knocks| knocks != slot);
                     match redial {
-                        Redial::AfterPause if empty => naive[slot].retry = Some((now, latest)),
-                        Redial::Hopeless if empty => naive[slot].retry = Some((latest, latest)),
+                        Redial::AfterPause if empty && !waits => {
+                            naive[slot].retry = Some((now, now + Reconnect::CAP));
+                        }
+                        Redial::Hopeless if empty && !waits => {
+                            naive[slot].retry = Some((now + Reconnect::CAP / 2, now + Reconnect::HOPELESS_CAP));
+                        }
                         _ => {}
                     }
                 }

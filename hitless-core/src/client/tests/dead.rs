@@ -148,6 +148,25 @@ fn two_dials_for_one_slot_leave_one_connection() {
     }
 }
 
+/// The connection that was dialled for a dead link is not needed any more when it is ready, and its address is being retired, so
+/// that it is to be moved itself: nothing is left of either. INV-15, INV-20
+#[test]
+fn a_surplus_connection_takes_its_own_successor_along() {
+    let mut world = World::started(1);
+    let dead = world.conns()[0];
+    world.send("lost");
+    world.pass(9 * SECOND + SECOND / 10);
+    world.push(dead, &["MOVING", "1", "60", "127.0.0.1:2"]);
+    let [(late, at), (successor, target)] = <[_; 2]>::try_from(std::mem::take(&mut world.dials)).unwrap();
+    world.connect(successor, target);
+    world.answer(dead);
+    world.connect(late, at);
+    world.answer_dials();
+    assert_eq!((world.client.stats().serving, world.conns()), (1, vec![successor]));
+    let known = world.client.stats().coordinator;
+    assert_eq!((known.connections.values().sum::<u32>(), known.dialing), (1, 0));
+}
+
 /// Links are not dead because the process was stopped. RULE-144
 #[test]
 fn the_silence_of_a_stopped_process_does_not_count() {

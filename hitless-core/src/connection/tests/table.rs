@@ -57,6 +57,7 @@ fn words(connection: &mut Connection) -> Vec<String> {
         }
         ConnectionEvent::Returned { accepted } => format!("`Returned` ({:?})", accepted.delivery()),
         ConnectionEvent::Deferred { .. } => "`Deferred`".to_owned(),
+        ConnectionEvent::Refused(_) => "`Refused`".to_owned(),
         ConnectionEvent::Notified { .. } => "`Notified`".to_owned(),
         ConnectionEvent::Malformed(_) => "`Malformed`".to_owned(),
         ConnectionEvent::Pushed(_) => "`Pushed`".to_owned(),

@@ -53,6 +53,11 @@ impl Advertised {
         self.check.as_ref().map(|check| check.next_at)
     }
 
+    /// The lookup that is not answered yet.
+    pub(super) fn lookup(&self) -> Option<ConnId> {
+        self.lookup
+    }
+
     /// The name is looked up under the id `conn`.
     pub(super) fn begin_lookup(&mut self, conn: ConnId) {
         self.lookup = Some(conn);

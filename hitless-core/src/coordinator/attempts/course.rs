@@ -108,8 +108,8 @@ impl Attempts {
         let Some(attempt) = self.live.get_mut(&conn) else { return };
         attempt.phase = Phase::Dialing { dial: dial.clone(), beside: None };
         attempt.untried = untried;
-        let (until, purpose) = (attempt.until, attempt.purpose.clone());
-        self.steps.push_back(Step::Dial { conn, dial, until, purpose, after: None });
+        let purpose = attempt.purpose.clone();
+        self.steps.push_back(Step::Dial { conn, dial, purpose, after: None });
         self.be_patient(now, conn);
     }
 
@@ -123,14 +123,8 @@ impl Attempts {
         how: Next,
     ) {
         let Some(attempt) = self.live.get_mut(&conn) else { return };
-        let (until, purpose) = (attempt.until, attempt.purpose.clone());
-        self.steps.push_back(Step::Dial {
-            conn: next,
-            dial: dial.clone(),
-            until,
-            purpose,
-            after: Some(conn),
-        });
+        let purpose = attempt.purpose.clone();
+        self.steps.push_back(Step::Dial { conn: next, dial: dial.clone(), purpose, after: Some(conn) });
         match (how, &mut attempt.phase) {
             (Next::Beside, Phase::Dialing { beside, .. }) => {
                 *beside = Some((next, dial));

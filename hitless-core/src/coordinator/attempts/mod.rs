@@ -149,7 +149,6 @@ pub(super) enum Step {
     Dial {
         conn: ConnId,
         dial: Dial,
-        until: Option<Instant>,
         purpose: Purpose,
         /// The dial of the same attempt that this one goes on for, or stands beside.
         after: Option<ConnId>,
@@ -270,6 +269,18 @@ impl Attempts {
         self.live.insert(conn, attempt);
     }
 
+    /// Gives the attempt of `conn` at least so much time from its beginning. One without a limit keeps that.
+    pub(super) fn allow(&mut self, conn: ConnId, least: Duration) {
+        let conn = self.course.attempt_of(conn);
+        let Some(attempt) = self.live.get_mut(&conn) else { return };
+        let (Some(limit), Some(until)) = (attempt.limit, attempt.until) else { return };
+        if limit < least {
+            let until = after(until, least - limit);
+            (attempt.limit, attempt.until) = (Some(least), Some(until));
+            self.limits.arm(conn, until);
+        }
+    }
+
     /// Lets `conn` hold `permit` until it ends.
     pub(super) fn hold(&mut self, conn: ConnId, permit: TargetPermit) {
         if let Some(attempt) = self.live.get_mut(&conn) {
@@ -376,6 +387,17 @@ impl Attempts {
 
     pub(super) fn purpose(&self, conn: ConnId) -> Option<&Purpose> {
         Some(&self.live.get(&conn)?.purpose)
+    }
+
+    /// When the attempt of `conn` has taken too long.
+    pub(super) fn until(&self, conn: ConnId) -> Option<Instant> {
+        self.live.get(&self.course.attempt_of(conn))?.until
+    }
+
+    /// The attempts for connections that owners have opened.
+    pub(super) fn opening(&self) -> Vec<ConnId> {
+        let is_opening = |attempt: &Attempt| matches!(attempt.purpose, Purpose::Open(_));
+        self.live.iter().filter(|(_, attempt)| is_opening(attempt)).map(|(conn, _)| *conn).collect()
     }
 
     /// The attempt that is made in the place of `from`.

@@ -56,10 +56,7 @@ fn said(attempts: &mut Attempts) -> Vec<String> {
     let line = |step: Step| match step {
         Step::Resolve { conn, host } => format!("{conn} resolve {host}"),
         Step::Resolved { conn, targets, .. } => format!("{conn} resolved {}", targets.len()),
-        Step::Dial { conn, dial, until, after: None, .. } => {
-            let until = until.map(|until| until.duration_since(start()));
-            format!("{conn} dial {} {until:?}", dial.target.address)
-        }
+        Step::Dial { conn, dial, after: None, .. } => format!("{conn} dial {}", dial.target.address),
         Step::Dial { conn, dial, after: Some(after), .. } => {
             format!("{conn} dial {} after {after}", dial.target.address)
         }
@@ -118,7 +115,8 @@ fn an_attempt_is_looked_up_dialled_and_negotiated() {
     assert!(!attempts.is_dialled(conn(1)));
     attempts.dial(start(), conn(1), to(7, Probe::Skip), VecDeque::new());
     // The time counts from the beginning, not from the dial.
-    assert_eq!(said(&mut attempts), ["c1.0 dial 127.0.0.1:7 Some(5s)"]);
+    assert_eq!(said(&mut attempts), ["c1.0 dial 127.0.0.1:7"]);
+    assert_eq!(attempts.until(conn(1)), Some(start() + 5 * SECOND));
     assert!(attempts.is_dialled(conn(1)) && attempts.negotiation(conn(1)).is_none());
     assert_eq!(attempts.peer(conn(1)), Some(&peer(7)));
     attempts.handle_connected(now, conn(1), peer(8));
@@ -374,6 +372,23 @@ fn an_attempt_times_out_at_its_limit() {
     ];
     assert_eq!(said(&mut attempts), expected);
     assert_eq!((attempts.poll_timeout(), attempts.count()), (None, 1));
+}
+
+/// More time is counted from the beginning as well; nothing takes time away, and who has no limit gets none.
+#[test]
+fn a_limit_can_be_raised() {
+    let mut attempts = attempts();
+    attempts.begin(start(), conn(1), Purpose::Open(Role::Shared), Some(3 * SECOND));
+    attempts.begin(start(), conn(2), Purpose::Open(Role::Shared), None);
+    for least in [8, 2, 5] {
+        attempts.allow(conn(1), least * SECOND);
+        attempts.allow(conn(2), least * SECOND);
+    }
+    assert_eq!(attempts.poll_timeout(), Some(start() + 8 * SECOND));
+    attempts.handle_timeout(start() + 8 * SECOND);
+    let error = ConnectError::TimedOut(8 * SECOND);
+    assert_eq!(said(&mut attempts), [format!("c1.0 failed, Later: {error}, dialled None, close true")]);
+    assert_eq!((attempts.count(), attempts.poll_timeout()), (1, None));
 }
 
 // ---- against a list ----

@@ -143,7 +143,7 @@ impl Knowledge {
         known.trial = Some(Trial {
             // Another dial may have got further.
             probe: before.map_or(less, |trial| trial.probe.max(less)),
-            code: told.or(before.and_then(|trial| trial.code)),
+            code: told.or_else(|| before?.code),
         });
         true
     }

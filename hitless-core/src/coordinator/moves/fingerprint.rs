@@ -1,6 +1,6 @@
 use std::hash::Hasher;
 
-use super::{AfterClose, Alarm, Handoff, Move, Moves, Scout, Stage};
+use super::{AfterClose, Alarm, Departure, Handoff, Move, Moves, Scout, Stage};
 use crate::fingerprint::{Digest, Fingerprint};
 use crate::notification::MoveTarget;
 use crate::rng::Rng;
@@ -32,7 +32,7 @@ impl Fingerprint for Move {
         let Self {
             key,
             target,
-            is_announced,
+            departure,
             started_at,
             deadline,
             schedule,
@@ -44,9 +44,14 @@ impl Fingerprint for Move {
             stayed: _,
             is_reported,
             chance_taken,
+            relapses,
+            is_given_up,
             after_close: AfterClose { turn, decided_by },
         } = self;
-        digest.value(&(key, target, is_announced, is_reported, chance_taken, turn % TURNS));
+        let may_return = matches!(departure, Departure::Demoted { may_return: true, .. });
+        digest.value(&(key, target, self.is_announced(), self.ends_early(), may_return));
+        digest.value(&(is_reported, chance_taken, turn % TURNS));
+        digest.value(&(relapses, is_given_up));
         digest.deadline(*deadline);
         digest.deadline(*scout_at);
         digest.deadline(self.patience());

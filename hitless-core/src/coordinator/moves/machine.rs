@@ -213,6 +213,22 @@ impl Moves {
         self.report_if_over(now, source);
     }
 
+    /// A connection that served at `peer` is lost. If a move has led there, its target is perhaps not what its handshakes made of
+    /// it: the next one goes there alone, and as late as if the scout had failed. When the retries are spent, nobody follows.
+    pub(in super::super) fn handle_lost_at(&mut self, now: Instant, peer: &Peer) {
+        for a_move in self.live.values_mut().filter(|a_move| a_move.key.source != *peer) {
+            if a_move.landed().is_none_or(|landed| landed.address != *peer) {
+                continue;
+            }
+            a_move.scout = Scout::Missing;
+            a_move.relapses += 1;
+            match a_move.schedule.retry_at(now, a_move.relapses, &mut self.rng) {
+                Some(at) => a_move.scout_at = at,
+                None => a_move.is_given_up = true,
+            }
+        }
+    }
+
     /// What drained behind `conn`, which is connected to `source`, is gone: if `conn` waited for that, it moves on.
     pub(in super::super) fn handle_predecessor_drained(&mut self, source: &Peer, conn: ConnId) {
         let handoff = self.live.get(source).and_then(|a_move| a_move.handoffs.get(&conn));
@@ -273,7 +289,7 @@ impl Moves {
             };
             handoff.stage = Stage::Dialing;
             let number = handoff.failed + 1;
-            let route = a_move.route();
+            let route = a_move.route(number - 1);
             let is_last = number > self.config.maintenance().max_handoff_retries();
             let breaker = a_move.target.clone().filter(|target| {
                 matches!(target, MoveTarget::Endpoint(_)) && a_move.landed().is_none() && !is_last
@@ -304,12 +320,17 @@ impl Moves {
 
     /// The move that retires `source`, if the server has announced it.
     pub(in super::super) fn announced(&self, source: &Peer) -> Option<&MoveKey> {
-        self.live.get(source).filter(|a_move| a_move.is_announced).map(|a_move| &a_move.key)
+        self.live.get(source).filter(|a_move| a_move.is_announced()).map(|a_move| &a_move.key)
     }
 
     /// The connection that is ready in the place of `from`, which is connected to `source`, if the owner has not switched yet.
     pub(in super::super) fn awaited_switch(&self, source: &Peer, from: ConnId) -> Option<ConnId> {
         self.live.get(source)?.awaited_switch(from)
+    }
+
+    /// Whether the move that retires `source` was begun because its server was demoted.
+    pub(in super::super) fn is_demotion(&self, source: &Peer) -> bool {
+        self.live.get(source).is_some_and(Move::ends_early)
     }
 
     pub(in super::super) fn seq(&self, source: &Peer) -> Option<Seq> {
@@ -455,17 +476,22 @@ impl Moves {
         self.report_if_over(now, source);
     }
 
-    /// A move whose target was vetoed is over for a connection as soon as that takes part.
+    /// A move whose target was vetoed or given up is over for a connection as soon as that takes part.
     fn report_if_vetoed(&mut self, now: Instant, source: &Peer) {
-        if self.live.get(source).is_some_and(|a_move| a_move.target.is_none()) {
+        if self.live.get(source).is_some_and(Move::takes_nobody) {
             self.report_if_over(now, source);
         }
     }
 
     /// Says so once when every connection has moved or stays.
     fn report_if_over(&mut self, now: Instant, source: &Peer) {
-        let report = self.live.get_mut(source).and_then(|a_move| a_move.report(now));
-        self.decisions.extend(report.map(Decision::Emit));
+        let Some(a_move) = self.live.get_mut(source) else { return };
+        let Some(report) = a_move.report(now) else { return };
+        let ends_early = a_move.ends_early();
+        self.emit(report);
+        if ends_early {
+            self.end(source);
+        }
     }
 
     fn emit(&mut self, event: Event) {

@@ -95,12 +95,16 @@ pub(super) struct MoveKey {
 }
 
 /// When the connections have to leave.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Departure {
     /// The server has announced it by a MOVING at that time.
     Announced { at: Instant, deadline: Instant },
     /// The address has left the name's answers without a word.
     Quiet { deadline: Instant },
+    /// The server refuses commands. `may_return`: where the name leads nowhere else, the same address is dialled once, which may
+    /// be a virtual one. Such a move ends as soon as it is over for every connection: what was demoted is no worse a place for
+    /// new dials than what the name leads to.
+    Demoted { deadline: Instant, may_return: bool },
 }
 
 /// Where a move leads, after the policy on targets has judged it.
@@ -123,7 +127,7 @@ struct Move {
     key: MoveKey,
     /// Where it leads; `None` if the policy on targets has vetoed that.
     target: Option<MoveTarget>,
-    is_announced: bool,
+    departure: Departure,
     started_at: Instant,
     deadline: Instant,
     schedule: HandoffSchedule,
@@ -141,6 +145,10 @@ struct Move {
     is_reported: bool,
     /// The address itself was dialled once more, because the name did not change.
     chance_taken: bool,
+    /// How often a target where connections had arrived has lost one: as failed attempts do, that puts the next ones off.
+    relapses: u32,
+    /// The target keeps losing connections: whoever is at the source by now stays there.
+    is_given_up: bool,
     after_close: AfterClose,
 }
 

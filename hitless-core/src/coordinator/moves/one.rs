@@ -21,7 +21,9 @@ impl MoveKey {
 impl Departure {
     pub(super) fn deadline(self) -> Instant {
         match self {
-            Self::Announced { deadline, .. } | Self::Quiet { deadline } => deadline,
+            Self::Announced { deadline, .. } | Self::Quiet { deadline } | Self::Demoted { deadline, .. } => {
+                deadline
+            }
         }
     }
 
@@ -29,8 +31,12 @@ impl Departure {
     fn begins(self, now: Instant) -> Instant {
         match self {
             Self::Announced { at, .. } => at,
-            Self::Quiet { .. } => now,
+            Self::Quiet { .. } | Self::Demoted { .. } => now,
         }
+    }
+
+    fn is_announced(self) -> bool {
+        matches!(self, Self::Announced { .. })
     }
 }
 
@@ -61,18 +67,19 @@ impl Move {
         maintenance: &maintenance::Config,
     ) -> Self {
         let (started_at, deadline) = (departure.begins(now), departure.deadline());
-        let is_announced = matches!(departure, Departure::Announced { .. });
         let (retries, timeout) = (maintenance.max_handoff_retries(), maintenance.handoff_timeout());
         let schedule = HandoffSchedule::new(now, deadline, retries, timeout);
         let scout_at = match &target {
             // Names were seen to lead to the new node only late.
-            Some(MoveTarget::SameName) if is_announced => half_time(started_at, deadline, &schedule),
+            Some(MoveTarget::SameName) if departure.is_announced() => {
+                half_time(started_at, deadline, &schedule)
+            }
             Some(MoveTarget::SameName | MoveTarget::Endpoint(_)) | None => started_at,
         };
         Self {
             key,
             target,
-            is_announced,
+            departure,
             started_at,
             deadline,
             schedule,
@@ -84,6 +91,8 @@ impl Move {
             stayed: 0,
             is_reported: false,
             chance_taken: false,
+            relapses: 0,
+            is_given_up: false,
             after_close: AfterClose::default(),
         }
     }
@@ -94,7 +103,7 @@ impl Move {
             return false;
         }
         self.is_reported = false;
-        if self.target.is_none() {
+        if self.takes_nobody() {
             self.stayed += 1;
             self.staying.insert(conn);
             return false;
@@ -154,6 +163,11 @@ impl Move {
         })
     }
 
+    /// Whoever is at the source stays there.
+    pub(super) fn takes_nobody(&self) -> bool {
+        self.target.is_none() || self.is_given_up
+    }
+
     pub(super) fn landed(&self) -> Option<&Target> {
         match &self.scout {
             Scout::Landed(target) => Some(target),
@@ -185,8 +199,24 @@ impl Move {
         half_time(self.started_at, self.deadline, &self.schedule)
     }
 
-    /// When the same address is dialled although the name did not change: late, but with time to spare.
+    /// Whether the server has announced it.
+    pub(super) fn is_announced(&self) -> bool {
+        self.departure.is_announced()
+    }
+
+    /// Whether it is forgotten when it is over for every connection.
+    pub(super) fn ends_early(&self) -> bool {
+        matches!(self.departure, Departure::Demoted { .. })
+    }
+
+    /// When the same address is dialled although the name did not change: late, but with time to spare. At once, or not at all,
+    /// where a server was demoted.
     pub(super) fn last_chance(&self) -> Instant {
+        match self.departure {
+            Departure::Demoted { may_return: true, .. } => return self.started_at,
+            Departure::Demoted { may_return: false, deadline } => return deadline,
+            Departure::Announced { .. } | Departure::Quiet { .. } => {}
+        }
         self.started_at + self.schedule.budget_end().saturating_duration_since(self.started_at) / 5 * 4
     }
 

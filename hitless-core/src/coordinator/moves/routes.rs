@@ -94,21 +94,22 @@ impl Moves {
 }
 
 impl Move {
-    /// Where a handoff goes.
-    pub(super) fn route(&self) -> Route {
+    /// Where a handoff goes of which so many attempts have failed: where the scout has arrived, and if that does not work any
+    /// more, wherever the target leads.
+    pub(super) fn route(&self, failed: u32) -> Route {
         match (self.landed(), &self.target) {
             (Some(landed), _) if landed.address == self.key.source => {
                 Route::SourceAgain(vec![landed.clone()])
             }
-            (Some(landed), _) => Route::OneOf(vec![landed.clone()]),
-            (None, Some(MoveTarget::Endpoint(endpoint))) => Route::Named(endpoint.clone()),
-            (None, Some(MoveTarget::SameName) | None) => Route::Configured,
+            (Some(landed), _) if failed == 0 => Route::OneOf(vec![landed.clone()]),
+            (_, Some(MoveTarget::Endpoint(endpoint))) => Route::Named(endpoint.clone()),
+            (_, Some(MoveTarget::SameName) | None) => Route::Configured,
         }
     }
 
     /// Where a new connection goes instead of `source`; `source` itself if the server named no target.
     fn route_to_target(&self, source: Target) -> Route {
-        match self.route() {
+        match self.route(0) {
             Route::Configured => Route::OneOf(vec![source]),
             elsewhere => elsewhere,
         }

@@ -254,6 +254,31 @@ fn a_handoff_tries_every_address_of_its_target() {
     assert!(matches!(tried[..], [Event::HandoffDialing { attempt: 1, .. }]), "{tried:?}");
 }
 
+/// The others follow the scout to where it has arrived. When that address is dead by then, they try the other ones. RULE-124
+#[test]
+fn the_others_do_not_depend_on_where_the_scout_has_arrived() {
+    let mut world = World::new("127.0.0.1:1", 2);
+    let conns = world.connected(2);
+    let target = MoveTarget::Endpoint(Endpoint::parse("node-2", 6379).unwrap());
+    world.notify(conns[0], &Notification::Moving { seq: Seq(1), grace: 15 * SECOND, target });
+    world.look_up(2);
+    world.connect(&address(1));
+    let winner = ConnId::from_parts(2, 0);
+    world.coordinator.handle_ready(world.now, winner, OptIn::Accepted);
+    world.drain();
+    assert_eq!((world.dialled(), world.lookups.len()), (vec![address(1)], 0), "the follower asks no name");
+    world.fail_dial(&address(1), refused());
+    assert!(world.next_timeout(world.now + 5 * SECOND));
+    world.look_up(2);
+    assert_eq!(world.dialled().len(), 1);
+    if world.dialled() == [address(1)] {
+        world.fail_dial(&address(1), refused());
+    }
+    assert_eq!(world.dialled(), [address(2)]);
+    world.answer_dials();
+    assert_eq!(world.cut_over.len(), 2);
+}
+
 /// The old connection is lost while two addresses are dialled for its successor: whichever is ready takes its place, and nobody
 /// is to open another one. INV-20
 #[test]

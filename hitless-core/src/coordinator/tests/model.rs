@@ -387,7 +387,7 @@ impl Model {
                 Directive::Successor { from, to, until } => self.on_successor(from, to, until),
                 Directive::Lost { conn, replacement } => self.on_lost(conn, replacement),
                 Directive::Emit(event) => self.on_event(event),
-                Directive::Windows { .. } => {}
+                Directive::Windows { .. } => self.on_window(),
                 other => panic!("{other:?}"),
             }
         }
@@ -432,6 +432,17 @@ impl Model {
         of.dialled.push(from);
         assert!(of.dialled.iter().filter(|other| **other == from).count() <= ATTEMPTS);
         self.members.insert(conn, Member { port, role: source.role, state: State::Dialing, replaces, until });
+    }
+
+    /// A window gives dials that were opened as much time as a request has, from their beginnings on.
+    fn on_window(&mut self) {
+        let attempts = &self.coordinator.attempts;
+        for (conn, it) in self.members.iter_mut().filter(|(_, it)| it.state == State::Dialing) {
+            if let (None, Some(until)) = (it.replaces, attempts.until(*conn)) {
+                assert!(until <= self.now + RELAXED, "{conn} has more time than a request");
+                it.until = Some(until);
+            }
+        }
     }
 
     fn on_successor(&mut self, from: ConnId, to: ConnId, until: Instant) {

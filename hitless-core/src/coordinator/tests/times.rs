@@ -241,3 +241,119 @@ fn a_move_that_is_over_when_the_process_wakes_says_how_it_ended() {
         assert_eq!(world.failed, if is_lost { vec![Redial::AfterPause] } else { vec![] });
     }
 }
+
+/// While a window covers the address, or what the configured name leads to, a dial may take the relaxed timeout, whether the window
+/// opens before it or during it; afterwards it may not. RULE-131
+#[test]
+fn a_dial_inside_a_window_may_take_longer() {
+    for (is_open, when) in [(true, "before"), (true, "during"), (false, "after")] {
+        let mut world = World::new("127.0.0.1:1", 2);
+        let conn = world.connected(1)[0];
+        if when != "during" {
+            world.notify(conn, &opener(1));
+        }
+        if when == "after" {
+            world.notify(conn, &completion(1));
+        }
+        let opened_at = world.now;
+        world.coordinator.open(world.now, Role::Shared);
+        world.drain();
+        if when == "during" {
+            world.notify(conn, &opener(1));
+        }
+        let limit = if is_open { 10 * SECOND } else { 5 * SECOND };
+        while world.next_timeout(opened_at + limit - NANO) {}
+        assert_eq!((world.failed.len(), world.dials.len()), (0, 1), "{when}");
+        while world.next_timeout(opened_at + limit) {}
+        assert_eq!((world.failed.len(), world.dials.len()), (1, 0), "{when}");
+    }
+}
+
+/// A window of one address gives time to dials that lead there, and to no others; a dial of a handoff has its share of the move's
+/// time. RULE-131
+#[test]
+fn a_window_gives_time_to_the_dials_that_it_covers() {
+    let slots_migrating = Notification::SlotsMigrating { seq: Seq(1), slots: SlotSet::parse("1-5").unwrap() };
+    for (at, seconds) in [(1, 10), (2, 5)] {
+        let mut world = World::new("127.0.0.1:1", 2);
+        let conn = world.coordinator.open(world.now, Role::Shared);
+        world.drain();
+        world.dials.clear();
+        world.coordinator.handle_connected(world.now, conn, peer(at));
+        world.coordinator.handle_ready(world.now, conn, OptIn::Accepted);
+        world.notify(conn, &slots_migrating);
+        let until = world.now + seconds * SECOND;
+        world.coordinator.open(world.now, Role::Shared);
+        let told = std::iter::from_fn(|| world.coordinator.poll_directive()).find_map(|it| match it {
+            Directive::Dial { until, .. } => Some(until),
+            _ => None,
+        });
+        assert_eq!(told, Some(Some(until)), "a window at {at}");
+    }
+    let mut world = World::new("127.0.0.1:1", 1);
+    let conn = world.connected(1)[0];
+    world.notify(conn, &moving(1, 5 * SECOND, 2));
+    // A quarter of what is left of five seconds.
+    assert_eq!(world.coordinator.attempts.until(world.dials[0].0), Some(world.now + SECOND));
+}
+
+/// A target that shakes hands and then loses its connections is treated as one that refuses: who comes to the source again is not
+/// sent there at once, and when the retries are spent it stays. RULE-130
+#[test]
+fn a_target_that_loses_connections_is_left_after_the_retries() {
+    let mut world = World::new("127.0.0.1:1", 2);
+    let first = world.connected(2)[0];
+    let deadline = world.now + 15 * SECOND;
+    world.notify(first, &moving(1, 15 * SECOND, 2));
+    let mut arrived_at = Vec::new();
+    while world.now < deadline {
+        while world.answer_dials() > 0 {
+            arrived_at.push(deadline - world.now);
+        }
+        // The target closes what has arrived, and the owner comes back to the source, which is still there.
+        for (_, to) in std::mem::take(&mut world.cut_over) {
+            world.coordinator.handle_closed(world.now, to, CloseCause::ByServer);
+            world.drain();
+            let again = world.coordinator.open(world.now, Role::Shared);
+            world.drain();
+            world.dials.retain(|(conn, ..)| *conn != again);
+            world.coordinator.handle_connected(world.now, again, peer(1));
+            world.coordinator.handle_ready(world.now, again, OptIn::Accepted);
+            world.drain();
+        }
+        if !world.next_timeout(deadline - NANO) {
+            break;
+        }
+    }
+    // The scout and its follower, and then as many times as there are retries, each with a pause before it.
+    assert_eq!(arrived_at.len(), 2 * (1 + 3), "{arrived_at:?}");
+    arrived_at.dedup();
+    assert_eq!(arrived_at.len(), 1 + 3, "{arrived_at:?}");
+    let serving = world.coordinator.stats().connections.get(&peer(1)).copied();
+    assert!(serving >= Some(2), "they stay at the source: {serving:?}");
+}
+
+/// After the close of the source a place that takes connections and loses them is no better than one that refuses: the next place
+/// has its turn. RULE-77, RULE-130
+#[test]
+fn after_the_close_a_place_that_loses_connections_gives_way() {
+    let mut world = World::new("127.0.0.1:1", 1);
+    let conn = world.connected(1)[0];
+    world.notify(conn, &moving(1, 15 * SECOND, 2));
+    world.refuse_dials();
+    world.coordinator.handle_closed(world.now, conn, CloseCause::ByServer);
+    world.drain();
+    let mut places = Vec::new();
+    for _ in 0..4 {
+        let opened = world.coordinator.open(world.now, Role::Shared);
+        world.drain();
+        places.push(world.dials[0].1.clone());
+        // Some are accepted, and closed.
+        world.dials.retain(|(dial, ..)| *dial == opened);
+        world.answer_dials();
+        world.dials.clear();
+        world.coordinator.handle_closed(world.now, opened, CloseCause::ByServer);
+        world.drain();
+    }
+    assert_eq!(places, [2, 1, 2, 1].map(peer));
+}

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::endpoint::{Endpoint, Peer};
-use crate::error::{ConnectError, ErrorCode, HandshakeError};
+use crate::error::{ConnectError, ErrorCode, HandshakeError, Refusal};
 use crate::ids::ConnId;
 use crate::notification::{NotificationError, NotificationKind, Problem, Seq};
 use crate::review::{Ignored, Unreviewed};
@@ -41,6 +41,7 @@ fn samples(now: Instant) -> Vec<Event> {
         Event::WindowOpened { scope: WindowScope::Database, cause: kind, until },
         Event::WindowClosed { scope: WindowScope::Peer(peer()), expired: false },
         Event::WindowClosed { scope: WindowScope::Connection(conn), expired: true },
+        Event::Demoted { peer: peer(), refusal: Refusal::ReadOnly },
         Event::MoveStarted { source: peer(), target: Some(endpoint()), seq, deadline: until },
         Event::MoveSuperseded { source: peer(), seq },
         Event::MoveFinished { source: peer(), seq, moved: 9, stayed: 1, took },
@@ -90,6 +91,7 @@ fn number(event: &Event) -> usize {
         Event::AddressWithdrawn { .. } => 25,
         Event::FellBack { .. } => 26,
         Event::ConnectionSilent { .. } => 27,
+        Event::Demoted { .. } => 28,
     }
 }
 
@@ -99,7 +101,7 @@ fn every_event_is_one_line_without_secrets() {
     let now = epoch();
     let samples = samples(now);
     let numbers: BTreeSet<usize> = samples.iter().map(number).collect();
-    assert!(numbers.iter().copied().eq(0..28), "a variant has no sample: {numbers:?}");
+    assert!(numbers.iter().copied().eq(0..29), "a variant has no sample: {numbers:?}");
     for event in samples {
         for text in [event.to_string(), event.line(now).to_string(), format!("{event:?}")] {
             assert!(!text.is_empty() && !text.contains('\n'), "{}: {text:?}", event.name());

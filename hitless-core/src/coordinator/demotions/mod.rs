@@ -1,0 +1,122 @@
+//! Servers that refuse commands although nobody has announced anything: when the name is looked up again because of them, and
+//! how often.
+
+#[cfg(feature = "explore")]
+mod fingerprint;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use crate::endpoint::Peer;
+use crate::error::Refusal;
+use crate::ids::ConnId;
+use crate::rng::Rng;
+use crate::timer::after;
+
+/// After the first try, give or take a quarter; it doubles while the new server refuses as well.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+/// The longest pause. When nothing was refused for so long, the next refusal is the first one again.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+const PAUSE_JITTER_PERCENT: u32 = 25;
+
+/// The refusals that are to be followed up, and the pace at which that is done. All addresses share it: a server that a try has
+/// led to is at another one.
+#[derive(Debug)]
+#[cfg_attr(feature = "explore", derive(Clone))]
+pub(super) struct Demotions {
+    rng: Rng,
+    pace: Option<Pace>,
+    /// By the address that connections are connected to. No more of them than there are connections.
+    suspects: BTreeMap<Peer, Suspect>,
+    /// The lookup that is not answered yet.
+    lookup: Option<ConnId>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Pace {
+    pause: Duration,
+    /// Until then refusals are only noted.
+    until: Instant,
+    refused_at: Instant,
+}
+
+/// A server that has refused something.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Suspect {
+    /// What was dialled. Behind a tunnel that is not what is connected.
+    address: Peer,
+    refusal: Refusal,
+}
+
+impl Demotions {
+    pub(super) const fn new(rng: Rng) -> Self {
+        Self { rng, pace: None, suspects: BTreeMap::new(), lookup: None }
+    }
+
+    /// The server at `peer`, which was dialled as `address`, has refused something. True if it is to be found out now where the
+    /// name leads.
+    pub(super) fn handle_refusal(
+        &mut self,
+        now: Instant,
+        peer: &Peer,
+        address: &Peer,
+        refusal: Refusal,
+    ) -> bool {
+        let is_news = self.pace(now);
+        if is_news || self.lookup.is_some() {
+            let suspect = Suspect { address: address.clone(), refusal };
+            let known = self.suspects.entry(peer.clone()).or_insert(suspect);
+            known.refusal = known.refusal.min(refusal);
+        }
+        is_news && self.lookup.is_none()
+    }
+
+    /// The lookup that is not answered yet.
+    pub(super) fn lookup(&self) -> Option<ConnId> {
+        self.lookup
+    }
+
+    /// The name is looked up under the id `conn`.
+    pub(super) fn begin_lookup(&mut self, conn: ConnId) {
+        self.lookup = Some(conn);
+    }
+
+    /// The lookup `conn` is answered, or given up. True if it was begun because of refusals.
+    pub(super) fn end_lookup(&mut self, conn: ConnId) -> bool {
+        self.lookup.take_if(|lookup| *lookup == conn).is_some()
+    }
+
+    /// Takes out the servers that are to be left if the name leads elsewhere.
+    pub(super) fn take_suspects(&mut self) -> BTreeMap<Peer, Suspect> {
+        std::mem::take(&mut self.suspects)
+    }
+
+    /// Whether a refusal at `now` is followed up; if so, the next ones wait.
+    fn pace(&mut self, now: Instant) -> bool {
+        self.pace.take_if(|pace| now >= after(pace.refused_at, LONGEST_PAUSE));
+        if let Some(pace) = self.pace.as_mut() {
+            pace.refused_at = pace.refused_at.max(now);
+            if now < pace.until {
+                return false;
+            }
+        }
+        let pause = self.pace.map_or(FIRST_PAUSE, |pace| (pace.pause * 2).min(LONGEST_PAUSE));
+        let until = after(now, self.rng.jitter(pause, PAUSE_JITTER_PERCENT));
+        self.pace = Some(Pace { pause, until, refused_at: now });
+        true
+    }
+}
+
+impl Suspect {
+    /// What it has refused.
+    pub(super) fn refusal(&self) -> Refusal {
+        self.refusal
+    }
+
+    /// Whether `address` of the name's answer is where this server was dialled.
+    pub(super) fn was_dialled_at(&self, address: &Peer) -> bool {
+        self.address == *address
+    }
+}
