@@ -130,23 +130,26 @@ fn scouts_go_first(record: &Record<'_>) {
     let workers = record.config.handoff_capacity().workers() as usize;
     let mut peers: BTreeMap<ConnId, Peer> = BTreeMap::new();
     let mut arrived: BTreeSet<Peer> = BTreeSet::new();
-    let mut dialing: BTreeMap<ConnId, Peer> = BTreeMap::new();
+    // By predecessor: the successor, and the source.
+    let mut dialing: BTreeMap<ConnId, (ConnId, Peer)> = BTreeMap::new();
     for (_, event) in record.events {
         match event {
             Event::MoveStarted { source, .. } => {
                 arrived.remove(source);
-                dialing.retain(|_, of| of != source);
+                dialing.retain(|_, (_, of)| of != source);
             }
-            Event::MoveSuperseded { source, .. } => dialing.retain(|_, of| of != source),
+            Event::MoveSuperseded { source, .. } => dialing.retain(|_, (_, of)| of != source),
             Event::ConnectionReady { conn, peer, .. } => {
                 peers.insert(*conn, peer.clone());
+                // Its worker is free, although the cut-over is not told yet.
+                dialing.retain(|_, (to, of)| to != conn || !arrived.contains(of));
             }
-            Event::HandoffDialing { from, .. } => {
+            Event::HandoffDialing { from, to, .. } => {
                 let Some(source) = peers.get(from) else { continue };
-                let others = dialing.values().filter(|other| *other == source).count();
+                let others = dialing.values().filter(|(_, other)| other == source).count();
                 let alone = others == 0 || arrived.contains(source);
                 assert!(alone, "INV-07: dials beside the scout: {event:?}\n{}", record.history());
-                dialing.insert(*from, source.clone());
+                dialing.insert(*from, (*to, source.clone()));
                 assert!(dialing.len() <= workers, "INV-07: more dials than workers\n{}", record.history());
             }
             Event::HandoffFailed { from, .. } | Event::ConnectionClosed { conn: from, .. } => {

@@ -144,21 +144,10 @@ fault_kinds! {
 }
 
 /// What is not drawn: the client cannot bear it yet. Each with what is missing.
-pub(super) const NOT_YET: &[(FaultKind, &str)] = &[
-    (ProcessStops, "timers are served before sockets, and what is overdue is written"),
-    (ClockJumps, "a lookup that ends late begins a dial after the deadline of its move"),
+const NOT_YET: &[(FaultKind, &str)] = &[
+    (ProcessStops, "timers are served before sockets"),
     (FaultKind::ShortLives, "the back-off between dials is forgotten at each handshake"),
     (FaultKind::Demotion, "READONLY outside of a window does not lead to a fresh lookup"),
-    (FaultKind::HelloRefused, "only words of Redis are known for a refused HELLO"),
-    (FaultKind::PlainProxy, "a link that dies at HELLO or CLIENT is not dialled again with less"),
-    (FaultKind::Attributes, "attributes hide what stands behind them"),
-    (FaultKind::AddressRefuses, "an attempt dials one of a name's addresses, and not the next one"),
-    (FaultKind::AddressSwallows, "an attempt dials one of a name's addresses, and not the next one"),
-    (
-        FaultKind::ImpatientCallers,
-        "a link that owes a reply and is silent is not noticed where nobody waits for long",
-    ),
-    (FaultKind::Poison, "reads are replayed without end, and in company"),
 ];
 
 /// What users of other clients have met. Drawn apart from the other faults, one or two in a run.
@@ -243,11 +232,13 @@ impl Fault {
         Self::of_kind(kind, rng, weather, endpoints)
     }
 
-    /// Draws one of those that users of other clients have met.
-    pub(super) fn draw_unkind(rng: &mut Rng, weather: Weather, endpoints: &[EndpointId]) -> Self {
-        let kinds = UNKIND.iter().copied().filter(|kind| kind.is_drawn() && kind.fits(weather));
-        let kind = *pick(rng, &kinds.collect::<Vec<_>>());
-        Self::of_kind(kind, rng, weather, endpoints)
+    /// Draws one of those that users of other clients have met; none if that one is not to be drawn yet. So a plan does not
+    /// change when others are.
+    pub(super) fn draw_unkind(rng: &mut Rng, weather: Weather, endpoints: &[EndpointId]) -> Option<Self> {
+        let kinds: Vec<FaultKind> = UNKIND.iter().copied().filter(|kind| kind.fits(weather)).collect();
+        let kind = *pick(rng, &kinds);
+        let fault = Self::of_kind(kind, rng, weather, endpoints);
+        kind.is_drawn().then_some(fault)
     }
 
     fn of_kind(kind: FaultKind, rng: &mut Rng, weather: Weather, endpoints: &[EndpointId]) -> Self {

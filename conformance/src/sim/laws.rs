@@ -46,9 +46,7 @@ pub(super) fn check(evidence: &Evidence<'_>) {
     let requests = requests(evidence.entries);
     each_ends_once(&requests);
     at_most_once(evidence, &requests);
-    if FaultKind::Poison.is_drawn() {
-        replays_are_few(evidence, &requests);
-    }
+    replays_are_few(evidence, &requests);
     dials_are_few(evidence);
     silent_links_are_left(evidence);
     nothing_goes_astray(evidence, &requests);

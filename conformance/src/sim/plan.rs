@@ -414,14 +414,17 @@ impl Drawing {
     fn unkindness(&mut self, rng: &mut Rng) {
         let most = if self.weather == Weather::Rough { 2 } else { rng.below(2) };
         for _ in 0..most {
-            let mut fault = Fault::draw_unkind(rng, self.weather, &self.endpoints);
+            let fault = Fault::draw_unkind(rng, self.weather, &self.endpoints);
             let at = up_to(rng, self.calm_at);
+            let Some(mut fault) = fault else { continue };
             match fault.kind {
                 // They take a level of depth.
                 FaultKind::Attributes if self.is_drawn(FaultKind::EdgeReplies) => {}
                 FaultKind::EdgeReplies if self.is_drawn(FaultKind::Attributes) => {}
                 // Without a name there is one address, and no other place to go to than home.
                 FaultKind::AddressRefuses | FaultKind::AddressSwallows if !self.by_name => {}
+                // While the name leads nowhere else the attempts of such a move are spent on the address where nobody is.
+                FaultKind::AddressRefuses | FaultKind::AddressSwallows if self.needs_the_name() => {}
                 FaultKind::Demotion => {
                     let first = usize::from(!self.by_name);
                     fault.endpoint = Some(*pick(rng, &self.endpoints[first..]));
@@ -454,6 +457,15 @@ impl Drawing {
             self.fault(at - SECOND / 5, Fault { kind, endpoint: None, lasts: SECOND / 4, delay });
             self.fault(at, Fault { delay: up_to(rng, 2 * stop.delay), ..stop });
         }
+    }
+
+    /// Whether a gentle move has no target but what the name leads to.
+    fn needs_the_name(&self) -> bool {
+        let by_name = |(_, step): &(Duration, Step)| match step {
+            Step::Maintain(Maintenance::Moving(moving)) => !matches!(moving.to, Where::Endpoint(_)),
+            _ => false,
+        };
+        self.weather == Weather::Gentle && self.steps.iter().any(by_name)
     }
 
     fn is_drawn(&self, kind: FaultKind) -> bool {
