@@ -144,11 +144,8 @@ fault_kinds! {
 }
 
 /// What is not drawn: the client cannot bear it yet. Each with what is missing.
-const NOT_YET: &[(FaultKind, &str)] = &[
-    (ProcessStops, "timers are served before sockets"),
-    (FaultKind::ShortLives, "the back-off between dials is forgotten at each handshake"),
-    (FaultKind::Demotion, "READONLY outside of a window does not lead to a fresh lookup"),
-];
+const NOT_YET: &[(FaultKind, &str)] =
+    &[(FaultKind::AddressSwallows, "a slot stays empty where dials time out and links are lost: seed 183")];
 
 /// What users of other clients have met. Drawn apart from the other faults, one or two in a run.
 const UNKIND: &[FaultKind] = &[
