@@ -87,7 +87,9 @@ async fn connect(
         }
     };
     // The coordinator watches the time of the attempt, and the pool that of each request.
-    let settings = AsyncConnectionConfig::new().set_push_sender(pushes).set_response_timeout(None);
+    let settings = AsyncConnectionConfig::new().set_response_timeout(None);
+    // There are no pushes in RESP2, and redis-rs refuses to look for them.
+    let settings = if speaks_resp3(probe) { settings.set_push_sender(pushes) } else { settings };
     let identity = identity(&config, probe);
     let connecting = MultiplexedConnection::new_with_config(&identity, stream, settings);
     let (mut connection, driver) = connecting.await.map_err(|error| handshake_failed(&error, probe))?;
@@ -124,9 +126,13 @@ async fn opt_in(
     }
 }
 
+fn speaks_resp3(probe: Probe) -> bool {
+    probe <= Probe::Skip
+}
+
 /// What redis-rs is to say in its handshake.
 fn identity(config: &Config, probe: Probe) -> RedisConnectionInfo {
-    let protocol = if probe <= Probe::Skip { ProtocolVersion::RESP3 } else { ProtocolVersion::RESP2 };
+    let protocol = if speaks_resp3(probe) { ProtocolVersion::RESP3 } else { ProtocolVersion::RESP2 };
     let identity = RedisConnectionInfo::default().set_protocol(protocol).set_db(config.database().into());
     let identity = match config.client_info() && probe != Probe::Bare {
         true => identity.set_lib_name("hitless-embed", env!("CARGO_PKG_VERSION")),

@@ -265,10 +265,10 @@ impl<B: Backend> Server<B> {
             return Cow::Borrowed(frame);
         }
         let mut frame = frame.clone();
-        if let Frame::Array(elements) | Frame::Push(elements) = &mut frame {
-            if let Some(last) = elements.pop() {
-                elements.push(with_attribute(last));
-            }
+        if let Frame::Array(elements) | Frame::Push(elements) = &mut frame
+            && let Some(last) = elements.pop()
+        {
+            elements.push(with_attribute(last));
         }
         Cow::Owned(with_attribute(frame))
     }

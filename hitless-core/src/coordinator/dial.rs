@@ -147,10 +147,8 @@ impl Coordinator {
     /// Dials `targets`, beginning with another one each time, until one is connected. If a handshake with one of them has asked
     /// for too much, that one goes first and asks for less, to learn whether that was the cause.
     fn dial_one_of(&mut self, now: Instant, conn: ConnId, targets: &[Target]) {
-        let is_suspect = |target: &&Target| self.knowledge.is_suspect(&target.address);
-        let suspects: Vec<Target> = targets.iter().filter(is_suspect).cloned().collect();
-        let targets = if suspects.is_empty() { targets } else { &suspects };
         let mut untried = self.attempts.in_turn(now, targets);
+        untried.make_contiguous().sort_by_key(|target| !self.knowledge.is_suspect(&target.address));
         match untried.pop_front() {
             Some(target) => {
                 let probe = self.knowledge.probe(now, &target.address);

@@ -173,8 +173,10 @@ impl State {
             FaultKind::SetInfoClosesLink => self.turn_away(fault, "CLIENT SETINFO", Some(now), true),
             FaultKind::PlainProxy => {
                 // The same each time that it is struck.
-                let (hello_closes, client_closes) =
-                    (fault.delay.subsec_nanos() % 2 == 0, fault.lasts.subsec_nanos() % 2 == 0);
+                let (hello_closes, client_closes) = (
+                    fault.delay.subsec_nanos().is_multiple_of(2),
+                    fault.lasts.subsec_nanos().is_multiple_of(2),
+                );
                 self.turn_away(fault, hello, None, hello_closes);
                 self.turn_away(fault, client, None, client_closes);
             }
