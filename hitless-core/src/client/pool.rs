@@ -51,8 +51,9 @@ struct Slot {
     active: Option<ConnId>,
     /// Since when `active` serves.
     since: Option<Instant>,
-    /// The connection that is being opened: the first one, the next one after a loss, or the successor in a handoff.
-    next: Option<ConnId>,
+    /// What is dialled for the slot: the first connection, the next one after a loss, or the successor in a handoff. An attempt
+    /// has two dials under way where an address takes long.
+    next: Vec<ConnId>,
     /// When to dial for the slot again.
     retry_at: Option<Instant>,
     failures: u32,
@@ -93,7 +94,7 @@ impl Pool {
 
     /// `conn` is being opened for `slot`.
     pub(super) fn assign(&mut self, slot: usize, conn: ConnId) {
-        self.slots[slot].next = Some(conn);
+        self.slots[slot].next.push(conn);
     }
 
     /// `conn` serves `slot` from now on. Its failures are not forgotten yet: there are servers that close behind the
@@ -106,7 +107,7 @@ impl Pool {
         });
         let promoted = &mut self.slots[slot];
         promoted.since = Some(now);
-        promoted.next.take_if(|next| *next == conn);
+        promoted.next.retain(|next| *next != conn);
         if self.standstill.take().is_some() {
             self.end_standstill(now);
         }
@@ -142,7 +143,7 @@ impl Pool {
                 (slot.is_silent, slot.is_reserved) = (false, false);
             });
         }
-        self.slots[slot].next.take_if(|next| *next == conn);
+        self.slots[slot].next.retain(|next| *next != conn);
     }
 
     /// `conn` does not answer. True if it is the one that serves `slot`: it gets no new requests from now on.
@@ -159,7 +160,7 @@ impl Pool {
         if self.silent == 0 {
             return None;
         }
-        let is_stuck = |slot: &Slot| slot.is_silent && slot.next.is_none() && slot.retry_at.is_none();
+        let is_stuck = |slot: &Slot| slot.is_silent && slot.next.is_empty() && slot.retry_at.is_none();
         self.slots.iter().position(is_stuck)
     }
 
@@ -242,7 +243,7 @@ impl Pool {
     /// How often the slot was dialled for that has failed most often, a dial that is under way included.
     pub(super) fn attempts(&self) -> u32 {
         let empty = self.slots.iter().filter(|slot| slot.active.is_none());
-        empty.map(|slot| slot.failures + u32::from(slot.next.is_some())).max().unwrap_or(0)
+        empty.map(|slot| slot.failures + u32::from(!slot.next.is_empty())).max().unwrap_or(0)
     }
 
     /// A slot to dial for now. To be called until there is none.
@@ -343,7 +344,7 @@ impl Pool {
 impl Slot {
     /// It has no connection that answers, and none is on its way.
     fn is_empty(&self) -> bool {
-        self.answering().is_none() && self.next.is_none()
+        self.answering().is_none() && self.next.is_empty()
     }
 
     /// The connection that takes any request.

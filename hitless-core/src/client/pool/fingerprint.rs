@@ -5,7 +5,7 @@ use crate::backoff::Reconnect;
 use crate::fingerprint::Digest;
 
 impl Pool {
-    /// How often a slot failed matters to a client that has not been up.
+    /// How often a slot failed matters to a client that has not been up; later only whether it has.
     pub(in crate::client) fn fingerprint<H: Hasher>(&self, is_starting: bool, digest: &mut Digest<'_, H>) {
         let Self { slots, serving: _, reserved: _, silent: _, retries: _, standstill, current, rng: _ } =
             self;
@@ -18,13 +18,13 @@ impl Pool {
             let Slot { active, since, next, retry_at, failures, reconnect, is_silent, is_reserved } = slot;
             digest.part(active);
             digest.value(&(is_silent, is_reserved));
+            let since = since.filter(|_| active.is_some());
             digest.deadline_if_any(since.map(|since| since + Reconnect::TRUSTED_AFTER));
             digest.part(next);
             digest.deadline_if_any(*retry_at);
             digest.part(reconnect);
-            if is_starting {
-                digest.value(&(*failures).min(START_ATTEMPTS));
-            }
+            let most = if is_starting { START_ATTEMPTS } else { 1 };
+            digest.value(&(*failures).min(most));
         });
     }
 

@@ -147,7 +147,7 @@ fn step() -> impl Strategy<Value = Step> {
 #[derive(Clone, Debug, Default)]
 struct Naive {
     active: Option<ConnId>,
-    next: Option<ConnId>,
+    next: Vec<ConnId>,
     /// It is to be dialled for in this time.
     retry: Option<(Instant, Instant)>,
     is_silent: bool,
@@ -195,15 +195,15 @@ proptest! {
             match step {
                 Step::Assign(slot) => {
                     pool.assign(slot, fresh);
-                    naive[slot].next = Some(fresh);
+                    naive[slot].next.push(fresh);
                 }
                 Step::Promote(slot) => {
-                    let promoted = naive[slot].next.unwrap_or(fresh);
+                    let Naive { mut next, is_heavy, .. } = naive[slot].clone();
+                    let promoted = next.pop().unwrap_or(fresh);
                     pool.promote(now, slot, promoted);
-                    let is_heavy = naive[slot].is_heavy;
-                    naive[slot] = Naive { active: Some(promoted), is_heavy, ..Naive::default() };
+                    naive[slot] = Naive { active: Some(promoted), next, is_heavy, ..Naive::default() };
                     if knocks.take().is_some() {
-                        for idle in naive.iter_mut().filter(|it| !it.answers() && it.next.is_none()) {
+                        for idle in naive.iter_mut().filter(|it| !it.answers() && it.next.is_empty()) {
                             idle.retry.get_or_insert((now, now + Reconnect::CAP));
                         }
                     }
@@ -212,7 +212,7 @@ proptest! {
                     pool.vacate(slot, naive[slot].active.take().unwrap_or(fresh));
                     (naive[slot].is_silent, naive[slot].is_reserved) = (false, false);
                 }
-                Step::VacateNext(slot) => pool.vacate(slot, naive[slot].next.take().unwrap_or(fresh)),
+                Step::VacateNext(slot) => pool.vacate(slot, naive[slot].next.pop().unwrap_or(fresh)),
                 Step::Rest(slot) => {
                     let rests = naive[slot].answers();
                     prop_assert_eq!(pool.rest(slot, naive[slot].active.unwrap_or(fresh)), rests);
@@ -243,7 +243,7 @@ proptest! {
                     naive[slot].is_reserved = false;
                 }
                 Step::Refill(slot, redial) => {
-                    let empty = !naive[slot].answers() && naive[slot].next.is_none();
+                    let empty = !naive[slot].answers() && naive[slot].next.is_empty();
                     prop_assert_eq!(pool.refill(now, slot, redial), empty && redial == Redial::AtOnce);
                     if empty && redial == Redial::Hopeless && knocks.is_none() {
                         knocks = Some(slot);
@@ -278,7 +278,7 @@ proptest! {
                     prop_assert_eq!(pool.route(|conn| load_of(&naive, conn)), expected);
                 }
             }
-            let stuck = |slot: &Naive| slot.is_silent && slot.next.is_none() && slot.retry.is_none();
+            let stuck = |slot: &Naive| slot.is_silent && slot.next.is_empty() && slot.retry.is_none();
             prop_assert_eq!(pool.find_silent(), naive.iter().position(stuck));
             let reserved = naive.iter().find(|slot| slot.answers() && slot.is_reserved);
             prop_assert_eq!(pool.find_reserved(|_| true), reserved.and_then(|slot| slot.active));

@@ -78,3 +78,57 @@ fn a_server_that_closes_behind_the_handshake_is_dialled_ever_more_seldom() {
         assert_eq!(world.dials.len() == 10, pause_is_short, "{reply:?}");
     }
 }
+
+/// A client with one connection, to a name that leads to two addresses which swallow what is dialled.
+fn behind_two_addresses() -> World {
+    let endpoint = Endpoint::parse("name", 6379).unwrap();
+    let mut world = World::of(Config::builder(endpoint).pool_size(1).build().unwrap());
+    look_up(&mut world);
+    world.pass(SECOND / 4);
+    assert_eq!(world.dials.len(), 2);
+    world
+}
+
+fn look_up(world: &mut World) {
+    for conn in std::mem::take(&mut world.lookups) {
+        let addresses = vec![[10, 0, 0, 1].into(), [10, 0, 0, 2].into()];
+        world.client.handle_resolved(world.now, conn, Ok(addresses));
+    }
+    world.drain();
+}
+
+/// Two dials of one attempt are closed when its time is over, and the slot dials again: neither of them is still on its way.
+/// INV-20, RULE-125
+#[test]
+fn a_slot_dials_again_after_two_dials_that_nobody_answered() {
+    let mut world = behind_two_addresses();
+    world.pass(5 * SECOND);
+    assert_eq!(world.closed.len(), 2);
+    world.pass(SECOND);
+    look_up(&mut world);
+    world.answer_dials();
+    assert_eq!((world.client.stats().serving, &world.started), (1, &Some(Ok(()))));
+}
+
+/// One of two dials of an attempt is refused, the other one is still under way: nothing else is dialled for the slot meanwhile,
+/// though its connection does not answer. INV-20, RULE-125
+#[test]
+fn a_slot_has_one_attempt_at_a_time_though_one_of_its_dials_fails() {
+    let mut world = behind_two_addresses();
+    let (conn, address) = world.dials.remove(0);
+    world.connect(conn, address);
+    let request = world.send("lost");
+    world.client.cancel(world.now, request);
+    while world.lookups.is_empty() {
+        world.pass(SECOND / 10);
+    }
+    look_up(&mut world);
+    world.pass(SECOND / 4);
+    let (beside, _) = world.dials.pop().unwrap();
+    world.client.handle_connect_failed(world.now, beside, io::ErrorKind::ConnectionRefused);
+    world.drain();
+    world.pass(4 * SECOND);
+    assert_eq!((world.dials.len(), world.lookups.len()), (1, 0));
+    world.answer_dials();
+    assert_eq!(world.client.stats().serving, 1);
+}
