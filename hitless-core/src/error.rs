@@ -22,6 +22,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use resp3_codec::{DecodeErrorKind, Limit};
 use thiserror::Error;
 
 pub use self::handshake::{ErrorCode, HandshakeError, SetupCommand, Stage};
@@ -140,12 +141,29 @@ pub enum CloseCause {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Error)]
 #[non_exhaustive]
 pub enum ProtocolError {
-    /// The bytes are not RESP, or exceed a limit of the decoder.
-    #[error("the bytes received are not RESP or exceed a limit")]
+    /// The bytes are not RESP.
+    #[error("the bytes received are not RESP")]
     Malformed,
+    /// A reply exceeds one of the [`reply_limits`](crate::config::ConfigBuilder::reply_limits).
+    #[error("a reply exceeds a limit: {limit}, at most {allowed} (`reply_limits` sets it)")]
+    Limit {
+        /// Which limit.
+        limit: Limit,
+        /// Its setting.
+        allowed: u64,
+    },
     /// A reply arrived although no request was waiting for one.
     #[error("a reply without a request")]
     UnexpectedReply,
+}
+
+impl From<DecodeErrorKind> for ProtocolError {
+    fn from(kind: DecodeErrorKind) -> Self {
+        match kind {
+            DecodeErrorKind::Limit { limit, allowed } => Self::Limit { limit, allowed },
+            _ => Self::Malformed,
+        }
+    }
 }
 
 /// Why a dial did not yield a usable connection.

@@ -199,4 +199,4 @@ pub use connection::Connection;
 pub use coordinator::{Coordinator, Directive};
 pub use mode::Mode;
 pub use request::{Pipeline, Request};
-pub use resp3_codec::{Command, DecodeError, Decoder, Frame, Limits, ToArg, ToArgs, cmd};
+pub use resp3_codec::{Command, DecodeError, Decoder, Frame, Limit, Limits, ToArg, ToArgs, cmd};

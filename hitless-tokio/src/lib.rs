@@ -79,7 +79,7 @@ pub use hitless_core::review::{Handled, Ignored, Unreviewed, Verdict};
 pub use hitless_core::target_policy::{TargetPolicy, TargetVerdict};
 #[doc(no_inline)]
 pub use hitless_core::{Bytes, BytesMut};
-pub use hitless_core::{Command, Frame, Limits, ToArg, ToArgs, cmd};
+pub use hitless_core::{Command, Frame, Limit, Limits, ToArg, ToArgs, cmd};
 
 pub use self::net::Stream;
 pub use self::runtime::{Adapter, Timer};

@@ -79,7 +79,7 @@ pub enum DecodeErrorKind {
 }
 
 /// The limits of [`Limits`](crate::Limits), as named in an error.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Error)]
 #[non_exhaustive]
 pub enum Limit {
     /// [`Limits::depth`](crate::Limits::depth).

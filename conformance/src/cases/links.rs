@@ -3,7 +3,7 @@
 use hitless_core::error::{CloseCause, Delivery, ProtocolError, RequestError};
 use hitless_core::event::Event;
 use hitless_core::request::{Pipeline, Request};
-use resp3_codec::{Frame, Limits, cmd};
+use resp3_codec::{Frame, Limit, Limits, cmd};
 
 use crate::server::{CloseHow, Fault, Rule};
 use crate::testbed::{SECOND, Testbed, get, incr, millis, set};
@@ -136,7 +136,7 @@ pub fn a_reply_beyond_the_limits(host: &dyn Host) {
     bed.call(set("small", "v"));
     bed.call(set("large", &"x".repeat(2048)));
     let (large, small) = (bed.send(get("large")), bed.send(get("small")));
-    let cause = CloseCause::Protocol(ProtocolError::Malformed);
+    let cause = CloseCause::Protocol(ProtocolError::Limit { limit: Limit::BulkBytes, allowed: 1024 });
     assert_eq!(bed.error(large), RequestError::ConnectionLost { cause, delivery: Delivery::Unknown });
     assert_eq!(bed.reply(small), Frame::bulk("v"));
     assert_eq!(bed.arrivals("GET large").len(), 1);

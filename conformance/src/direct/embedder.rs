@@ -16,7 +16,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use hitless_core::client::{Action, Client};
 use hitless_core::config::Config;
-use hitless_core::error::{CloseCause, ConnectError, ProtocolError, SystemError};
+use hitless_core::error::{CloseCause, ConnectError, SystemError};
 use hitless_core::event::Event;
 use hitless_core::ids::{ConnId, RequestId};
 use hitless_core::request::Outcome;
@@ -108,19 +108,18 @@ impl Embedder {
         let broken = loop {
             match link.decoder.poll_frame() {
                 Ok(Some(frame)) => frames.push(frame),
-                Ok(None) => break false,
-                Err(_) => break true,
+                Ok(None) => break None,
+                Err(error) => break Some(CloseCause::Protocol(error.kind().into())),
             }
         };
         if wire.has_ended(now, conn) {
             self.client.handle_ending(conn);
         }
         self.client.handle_frames(now, conn, frames);
-        if broken {
+        if let Some(cause) = broken {
             // Nothing that follows can be read: this side closes.
             self.links.remove(&conn);
             wire.hang_up(now, conn);
-            let cause = CloseCause::Protocol(ProtocolError::Malformed);
             self.client.handle_closed(now, conn, cause);
         }
     }

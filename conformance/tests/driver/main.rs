@@ -22,7 +22,7 @@ use hitless_core::error::{CloseCause, ConnectError, Delivery, ProtocolError, Req
 use hitless_core::event::{Event, Ignored};
 use hitless_core::mode::Mode;
 use hitless_core::request::{Pipeline, Replay, Request, SendError};
-use resp3_codec::{Frame, Limits, cmd};
+use resp3_codec::{Frame, Limit, Limits, cmd};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -422,11 +422,11 @@ fn a_reply_beyond_the_configured_limits_ends_the_connection() {
     fixture.say((nested(8) + &nested(9)).as_bytes());
     let [within, beyond] = replies.map(|reply| fixture.block_on(reply));
     assert!(within.is_ok(), "{within:?}");
-    let Err(RequestError::ConnectionLost { cause: CloseCause::Protocol(ProtocolError::Malformed), .. }) =
-        beyond
-    else {
+    let exceeded = ProtocolError::Limit { limit: Limit::Depth, allowed: 8 };
+    let Err(RequestError::ConnectionLost { cause: CloseCause::Protocol(cause), .. }) = beyond else {
         panic!("{beyond:?}")
     };
+    assert_eq!(cause, exceeded);
 }
 
 /// RULE-31

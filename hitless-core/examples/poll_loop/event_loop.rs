@@ -8,7 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use hitless_core::endpoint::Peer;
-use hitless_core::error::{CloseCause, ConnectError, ProtocolError, SystemError};
+use hitless_core::error::{CloseCause, ConnectError, SystemError};
 use hitless_core::event::Event;
 use hitless_core::ids::{ConnId, RequestId};
 use hitless_core::request::Outcome;
@@ -222,8 +222,8 @@ impl EventLoop {
             match link.decoder.poll_frame() {
                 Ok(Some(frame)) => frames.push(frame),
                 Ok(None) => break,
-                Err(_) => {
-                    broken = Some(CloseCause::Protocol(ProtocolError::Malformed));
+                Err(error) => {
+                    broken = Some(CloseCause::Protocol(error.kind().into()));
                     break;
                 }
             }

@@ -12,7 +12,7 @@ use super::shared::Shared;
 use super::signals::{CLOSE, WRITE};
 use super::state::ConnTask;
 use super::traits::{Runtime, Stream};
-use crate::error::{CloseCause, ProtocolError};
+use crate::error::CloseCause;
 use crate::write_buffer::WriteBuffer;
 
 /// How often one poll writes and reads before other tasks run. Only long values take so many turns: otherwise the task
@@ -259,7 +259,7 @@ impl<R: Runtime, S: Stream> IoTask<R, S> {
                     self.frames.push(frame.compact());
                 }
                 Ok(Some(frame)) => self.frames.push(frame),
-                Err(_) => return Err(CloseCause::Protocol(ProtocolError::Malformed)),
+                Err(error) => return Err(CloseCause::Protocol(error.kind().into())),
             }
         }
         self.undecoded = true;

@@ -10,7 +10,7 @@ use crate::hitless::{
     Config, ConfigBuilder, ConfigError, ConnId, ConnectError, Connector, CoordinatorStats, Credentials,
     Delivery, Endpoint, EndpointError, EndpointPreference, EndpointType, Error, ErrorCode, Event, Events,
     Frame, Handled, HandoffCapacity, HandshakeError, HookContext, HookFailures, HookId, HookResult, Host,
-    Ignored, Level, LogLine, LoggingHook, MetricsHook, Missed, Mode, Notification, NotificationHook,
+    Ignored, Level, Limit, LogLine, LoggingHook, MetricsHook, Missed, Mode, Notification, NotificationHook,
     Observed, Observer, Outcome, Peer, Pipeline, ProtocolError, Push, Pushes, Refusal, RefusedCommand,
     Replay, Replies, Reply, ReplyError, Request, RequestError, RequestId, Resolver, Runtime, Secret,
     SendError, ServerError, SetupCommand, Stage, Stats, Stream, SystemError, Target, TargetPolicy,
@@ -78,6 +78,7 @@ fn errors_can_be_named() {
     let _: fn(SystemError) -> ConnectError = ConnectError::Connect;
     let _: fn(SetupCommand) -> Stage = Stage::Setup;
     let _: fn(ProtocolError) -> CloseCause = CloseCause::Protocol;
+    let _: fn(Limit, u64) -> ProtocolError = |limit, allowed| ProtocolError::Limit { limit, allowed };
     let _: fn(&RequestError) -> Delivery = RequestError::delivery;
 }
 
