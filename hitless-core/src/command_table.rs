@@ -15,8 +15,7 @@ pub(crate) enum Verdict {
     Refused { command: &'static str, instead: &'static str },
 }
 
-const LEASE: &str =
-    "it needs a connection of its own, which this version does not lend yet; use another client for it";
+const LEASE: &str = "it needs a connection of its own, which this version does not lend yet; use another library for it, such as redis-rs";
 const WATCH: &str =
     "it needs a connection of its own, which this version does not lend yet; use a script (EVAL) instead";
 const BATCH: &str = "use an atomic pipeline, which sends MULTI .. EXEC as one batch";
@@ -33,7 +32,7 @@ const OPT_IN: &str =
     "the client sends it; set `maintenance` when the client is built (`Builder::maintenance`)";
 const RESET: &str = "the connection belongs to everybody; build another client for other settings";
 const BLOCKING: &str = "it would block everybody's commands and needs a connection of its own, which this version does not \
-                        lend yet; use a form that does not block, such as LPOP for BLPOP, or another client for it";
+                        lend yet; use a form that does not block, such as LPOP for BLPOP, or another library for it, such as redis-rs";
 
 /// No command name is longer than this, so a longer one is in no table.
 const LONGEST: usize = 20;
@@ -110,9 +109,16 @@ fn by_name(name: &[u8], command: &Command) -> Verdict {
         b"PUNSUBSCRIBE" => refused("PUNSUBSCRIBE", LEASE),
         b"SSUBSCRIBE" => refused("SSUBSCRIBE", LEASE),
         b"SUNSUBSCRIBE" => refused("SUNSUBSCRIBE", LEASE),
+        // Some of its forms have no reply: every later one would be taken for that of the request before.
+        b"REPLCONF" => refused("REPLCONF", "it belongs to replication"),
+        b"SCRIPT" if has_subcommand(command, b"DEBUG") => refused("SCRIPT DEBUG", "use `redis-cli --ldb`"),
         b"CLIENT" => client_subcommand(command),
         _ => Verdict::MayWrite,
     }
+}
+
+fn has_subcommand(command: &Command, name: &[u8]) -> bool {
+    command.iter().nth(1).is_some_and(|word| word.eq_ignore_ascii_case(name))
 }
 
 fn client_subcommand(command: &Command) -> Verdict {
@@ -238,7 +244,9 @@ mod tests {
             (cmd("READONLY"), "`Builder::setup`"),
             (cmd("CLIENT").arg("MAINT_NOTIFICATIONS").arg("ON"), "`Builder::maintenance`"),
             (cmd("BLPOP").arg("q").arg(0), "LPOP"),
-            (cmd("SUBSCRIBE").arg("c"), "another client"),
+            (cmd("SUBSCRIBE").arg("c"), "another library"),
+            (cmd("REPLCONF").args(["ACK", "1"]), "replication"),
+            (cmd("script").args(["Debug", "YES"]), "redis-cli --ldb"),
             (cmd("WATCH").arg("k"), "EVAL"),
             (cmd("MULTI"), "atomic pipeline"),
         ] {

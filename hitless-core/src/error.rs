@@ -187,6 +187,9 @@ pub enum ConnectError {
     /// The link ended during the handshake.
     #[error("the link ended during the handshake: {0}{hint}", hint = hint(.0))]
     LostInHandshake(CloseCause),
+    /// The link ended right behind the handshake, before it had answered anything.
+    #[error("the link ended right behind the handshake: {0}")]
+    LostBehindHandshake(CloseCause),
     /// The circuit breaker of the target is open, so it was not dialled.
     #[error("the circuit breaker of the target is open")]
     CircuitOpen,
@@ -263,6 +266,7 @@ impl ConnectError {
             | Self::Connect(_)
             | Self::TimedOut(_)
             | Self::LostInHandshake(_)
+            | Self::LostBehindHandshake(_)
             | Self::CircuitOpen
             | Self::Retiring
             | Self::Released => true,

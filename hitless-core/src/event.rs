@@ -38,7 +38,7 @@ pub enum Event {
         /// Why.
         cause: CloseCause,
     },
-    /// A connection owes a reply, and nothing came for three timeouts. It gets no more requests; another one is opened in
+    /// A connection owes a reply, and nothing came for the `dead_link_timeout`. It gets no more requests; another one is opened in
     /// its place.
     ConnectionSilent {
         /// Which.

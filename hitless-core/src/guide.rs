@@ -344,7 +344,7 @@
 //! | the server closed the stream | [`ByServer`] |
 //! | reading or writing failed | [`Io`] |
 //! | bytes were not RESP, or a reply had no request | [`Protocol`] |
-//! | it owes a reply, and no byte came for three timeouts | [`Silent`]: close the socket and report it as any other end; or keep it for those who wait: [`handle_silent`], and [`hand_over`] when the connection that you open is ready |
+//! | it owes a reply, and no byte came for the `dead_link_timeout` | [`Silent`]: close the socket and report it as any other end; or keep it for those who wait: [`handle_silent`], and [`hand_over`] when the connection that you open is ready |
 //!
 //! The cause is for errors and events; it changes no decision. The other causes are those that `Close` has.
 //!

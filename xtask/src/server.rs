@@ -15,6 +15,6 @@ pub(crate) struct Args {
 
 /// Builds the server and becomes it.
 pub(crate) fn run(args: &Args) -> ExitCode {
-    let server = Cmd::cargo().args_of("run --quiet --release -p hitless-conformance --bin hitless-server --");
+    let server = Cmd::cargo().args_of("run --release -p hitless-conformance --bin hitless-server --");
     server.args(&args.arguments).run_instead_of_us()
 }

@@ -34,7 +34,7 @@ pub(super) enum Load {
 /// What is known of the bytes on their way, in either direction.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Traffic {
-    /// The bytes taken last; none of them is left once the next are asked for.
+    /// The bytes taken last. When more is asked for they count no more: they were written, or they were few.
     writing: usize,
     /// The last reads, so many, have completed no reply.
     reads: u32,
@@ -50,7 +50,7 @@ impl Traffic {
         }
     }
 
-    /// The owner of the client has taken so many bytes to write, and has written those that it took before.
+    /// The owner of the client has taken so many bytes to write.
     pub(super) fn note_taken(&mut self, bytes: usize) {
         self.writing = bytes;
     }

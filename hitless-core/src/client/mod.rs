@@ -50,11 +50,8 @@ use crate::coordinator::{Coordinator, CoordinatorStats};
 use crate::endpoint::Peer;
 use crate::error::{CloseCause, ConnectError, SystemError};
 use crate::ids::ConnId;
-use crate::timer::earliest;
+use crate::timer::{STOPPED, earliest};
 use crate::write_buffer::WriteBuffer;
-
-/// A timeout that is told so late was told by a process that had been stopped: nobody has read meanwhile.
-const STOPPED: Duration = Duration::from_millis(250);
 
 /// A client without sockets, clock or tasks: tell it the facts, obey its [`Action`]s.
 #[derive(Debug)]

@@ -58,7 +58,7 @@ impl Client {
             Owner::Slot(slot) => {
                 // Once may be chance: the next attempt is awaited.
                 let is_down = self.pool.has_failed(slot) && !self.pool.is_connected();
-                self.outage.note_failure(ConnectError::LostInHandshake(cause), is_down);
+                self.outage.note_failure(ConnectError::LostBehindHandshake(cause), is_down);
                 let gives_up = self.pool.note_failure(slot, Redial::AfterPause);
                 if gives_up && self.lifecycle.is_starting() {
                     self.give_up_start(now, Redial::AfterPause);

@@ -56,6 +56,15 @@ impl Client {
         Ok(id)
     }
 
+    /// The error of a request that found no connection, or no room, for as long as it may take.
+    #[must_use]
+    pub fn too_late(&self, after: Duration, delivery: Delivery) -> RequestError {
+        match self.outage.cause() {
+            Some(cause) => self.no_connection(cause, after, delivery),
+            None => RequestError::TimedOut { after, delivery },
+        }
+    }
+
     /// The longest that `request` may take, if it is without a connection: its own timeout, or the client's, which windows
     /// relax. `None` is for ever.
     #[must_use]
@@ -192,10 +201,7 @@ impl Client {
         for accepted in self.requests.take_due_parked(now) {
             let (after, delivery) = (accepted.timeout(), accepted.delivery());
             self.emit(Event::RequestTimedOut { conn: None });
-            let error = match self.outage.cause() {
-                Some(cause) => self.no_connection(cause, after, delivery),
-                None => RequestError::TimedOut { after, delivery },
-            };
+            let error = self.too_late(after, delivery);
             self.complete(accepted.id, Err(error));
         }
         self.requests.settle_timeout(self.links.poll_timeout());

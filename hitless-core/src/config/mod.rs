@@ -338,7 +338,7 @@ impl ConfigBuilder {
     ///
     /// Requests gather on one of them, because those that travel together cost less. The others take over while that one
     /// has much to send, is in the middle of a long reply, or does not answer. So more connections cost sockets and a
-    /// little memory on both sides and are no slower; with one, every request waits for a large value or for a link
+    /// little memory on both sides, and little speed; with one, every request waits for a large value or for a link
     /// that has stalled.
     pub fn pool_size(mut self, size: u32) -> Self {
         self.pool_size = size;
@@ -501,7 +501,7 @@ pub enum ConfigError {
     Scheme,
     /// The URL asks for TLS.
     #[error(
-        "TLS (rediss://, valkeys://) is not built yet: use redis:// or valkey:// inside a trusted network"
+        "this version has no TLS (rediss://, valkeys://), which is not built yet: use redis:// or valkey:// inside a trusted network"
     )]
     TlsNotBuilt,
     /// The URL has a parameter of this name, which cannot be a part of a password.

@@ -1,8 +1,9 @@
 //! Servers that were demoted without a word: connections leave them quietly, through a fresh lookup of the name.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::moves::{Departure, Destination, MoveKey};
+use super::withdrawn::TIME_TO_LEAVE;
 use super::{Coordinator, Directive};
 use crate::endpoint::Peer;
 use crate::error::Refusal;
@@ -10,9 +11,6 @@ use crate::event::Event;
 use crate::ids::ConnId;
 use crate::notification::{MoveTarget, Seq};
 use crate::timer::after;
-
-/// How long a try to leave a demoted server may take.
-const TIME_TO_LEAVE: Duration = Duration::from_secs(20);
 
 impl Coordinator {
     /// The server of `conn` has refused to run something ([`Refusal::of_error`]). Inside a window that is expected, and nothing
@@ -45,7 +43,7 @@ impl Coordinator {
         }
     }
 
-    /// The lookup `conn` has failed: the next refusal begins another one.
+    /// The lookup `conn` has failed: a later refusal begins another one, at its pace.
     pub(super) fn on_lookup_failed(&mut self, conn: ConnId) {
         if self.demotions.end_lookup(conn) {
             self.demotions.take_suspects();

@@ -261,7 +261,7 @@ impl Coordinator {
             (lost.peer().clone(), lost.is_serving(), lost.awaits_switch_from());
         if let Some(from) = predecessor {
             self.forget(conn, cause);
-            return self.retry_for(now, from, ConnectError::LostInHandshake(cause));
+            return self.retry_for(now, from, ConnectError::LostBehindHandshake(cause));
         }
         if !is_serving {
             self.forget(conn, cause);

@@ -11,7 +11,7 @@ use crate::notification::{MoveTarget, NotificationKind, Seq};
 use crate::timer::after;
 
 /// How long connections have to leave an address that was withdrawn. It was seen to be closed after 35 s.
-const TIME_TO_LEAVE: Duration = Duration::from_secs(20);
+pub(super) const TIME_TO_LEAVE: Duration = Duration::from_secs(20);
 
 impl Coordinator {
     /// A completion has closed a window of ours: is everything that we are connected to still advertised?

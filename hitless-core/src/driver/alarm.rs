@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-/// A timer that rings so late was not held up by the work of others alone.
-const LATE: Duration = Duration::from_millis(10);
+use crate::timer::STOPPED;
+
 /// How long the sockets are given to be read. The system tells of them as soon as the process runs again.
 const READING: Duration = Duration::from_millis(20);
 /// How often they are given more time, as long as something comes.
@@ -38,7 +38,7 @@ impl Alarm {
     pub(super) fn ring(&mut self, now: Instant, at: Instant, read: u64) -> bool {
         let before = self.late.take().filter(|late| late.at == at);
         let times = match before {
-            None if now.saturating_duration_since(at) < LATE => return true,
+            None if now.saturating_duration_since(at) < STOPPED => return true,
             None => 0,
             Some(late) if late.read == read || late.times == MOST => return true,
             Some(late) => late.times,
@@ -60,7 +60,7 @@ mod tests {
         let now = epoch();
         let mut alarm = Alarm::default();
         assert_eq!(alarm.rings_at(now), now);
-        assert!(alarm.ring(now + LATE / 2, now, 7));
+        assert!(alarm.ring(now + STOPPED / 2, now, 7));
     }
 
     /// RULE-144

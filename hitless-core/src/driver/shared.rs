@@ -21,7 +21,7 @@ use super::waiter::{Latch, Waiter};
 use crate::client::Stats;
 use crate::config::{Config, WhenFull};
 use crate::endpoint::Peer;
-use crate::error::{CloseCause, ConnectError, Delivery, RequestError, SystemError};
+use crate::error::{CloseCause, ConnectError, Delivery, SystemError};
 use crate::event::{Event, Level};
 use crate::ids::{ConnId, RequestId, ReviewId};
 use crate::request::{Outcome, Request, SendError};
@@ -138,8 +138,7 @@ impl<R: Runtime> Shared<R> {
             let limit = state.machine.time_limit(now, &request);
             let deadline = limit.map(|limit| after(since, limit));
             if let Some(limit) = limit.filter(|_| deadline.is_some_and(|at| at <= now)) {
-                let delivery = Delivery::NotSent;
-                return Err(Refusal::TimedOut(RequestError::TimedOut { after: limit, delivery }));
+                return Err(Refusal::TimedOut(state.machine.too_late(limit, Delivery::NotSent)));
             }
             let sent = match state.queue.is_next(turn.position, state.machine.room()) {
                 true => state.send(now, since, request, &waiter),

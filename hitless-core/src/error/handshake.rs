@@ -186,6 +186,7 @@ fn hint(stage: Stage, code: &ErrorCode) -> &'static str {
         (_, "NOAUTH") => ": it asks for a password, and none is configured",
         (_, "WRONGPASS") => ": user or password is wrong",
         (_, "NOPERM") => ": the user may not run it",
+        (_, "DENIED") => ": it is in protected mode and takes local clients only; set a password on it",
         (Stage::Auth, "ERR") => ": is the password right, and does the server have one?",
         (Stage::Select, _) => ": does the database exist?",
         _ => "",

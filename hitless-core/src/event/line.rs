@@ -165,7 +165,7 @@ impl Line<'_> {
             Event::FellBack { peer, code, recheck_at } => {
                 write!(f, "{peer} did not take the usual handshake")?;
                 code.as_ref().map_or(Ok(()), |code| write!(f, " ({code})"))?;
-                f.write_str(" and is spoken to in RESP2")?;
+                f.write_str(" and is asked for less: RESP2, or no CLIENT")?;
                 self.time(f, "asked again", *recheck_at)
             }
             Event::RequestTimedOut { conn: Some(conn) } => write!(f, "a request on {conn} timed out"),

@@ -41,7 +41,7 @@ fn a_start_gives_up_where_connections_are_closed_behind_the_handshake() {
     let Some(Err(ConnectError::GaveUp { attempts: 4, last, .. })) = &world.started else {
         panic!("{:?}", world.started)
     };
-    assert_eq!(**last, ConnectError::LostInHandshake(CloseCause::ByServer));
+    assert_eq!(**last, ConnectError::LostBehindHandshake(CloseCause::ByServer));
     assert!(world.client.is_terminated());
 }
 

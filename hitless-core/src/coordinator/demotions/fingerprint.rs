@@ -12,9 +12,9 @@ impl Demotions {
 
 impl Fingerprint for Demotions {
     fn fingerprint<H: Hasher>(&self, digest: &mut Digest<'_, H>) {
-        let Self { rng: _, pace, suspects, lookup } = self;
-        digest.each(pace, |digest, Pace { pause, until, refused_at }| {
-            digest.value(pause);
+        let Self { rng: _, paces, suspects, lookup } = self;
+        digest.each(paces, |digest, (refusal, Pace { pause, until, refused_at })| {
+            digest.value(&(refusal, pause));
             digest.deadline(*until);
             digest.instant(*refused_at);
         });

@@ -21,13 +21,14 @@ const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 const PAUSE_JITTER_PERCENT: u32 = 25;
 
-/// The refusals that are to be followed up, and the pace at which that is done. All addresses share it: a server that a try has
-/// led to is at another one.
+/// The refusals that are to be followed up, and the pace at which that is done. All addresses share it, since a server that a try
+/// has led to is at another one; but each kind of refusal has its own, since a server that loads for long says nothing of one that
+/// was demoted.
 #[derive(Debug)]
 #[cfg_attr(feature = "explore", derive(Clone))]
 pub(super) struct Demotions {
     rng: Rng,
-    pace: Option<Pace>,
+    paces: BTreeMap<Refusal, Pace>,
     /// By the address that connections are connected to. No more of them than there are connections.
     suspects: BTreeMap<Peer, Suspect>,
     /// The lookup that is not answered yet.
@@ -37,7 +38,7 @@ pub(super) struct Demotions {
 #[derive(Clone, Copy, Debug)]
 struct Pace {
     pause: Duration,
-    /// Until then refusals are only noted.
+    /// Until then refusals are not followed up.
     until: Instant,
     refused_at: Instant,
 }
@@ -52,7 +53,7 @@ pub(super) struct Suspect {
 
 impl Demotions {
     pub(super) const fn new(rng: Rng) -> Self {
-        Self { rng, pace: None, suspects: BTreeMap::new(), lookup: None }
+        Self { rng, paces: BTreeMap::new(), suspects: BTreeMap::new(), lookup: None }
     }
 
     /// The server at `peer`, which was dialled as `address`, has refused something. True if it is to be found out now where the
@@ -64,7 +65,7 @@ impl Demotions {
         address: &Peer,
         refusal: Refusal,
     ) -> bool {
-        let is_news = self.pace(now);
+        let is_news = self.pace(now, refusal);
         if is_news || self.lookup.is_some() {
             let suspect = Suspect { address: address.clone(), refusal };
             let known = self.suspects.entry(peer.clone()).or_insert(suspect);
@@ -93,18 +94,19 @@ impl Demotions {
         std::mem::take(&mut self.suspects)
     }
 
-    /// Whether a refusal at `now` is followed up; if so, the next ones wait.
-    fn pace(&mut self, now: Instant) -> bool {
-        self.pace.take_if(|pace| now >= after(pace.refused_at, LONGEST_PAUSE));
-        if let Some(pace) = self.pace.as_mut() {
+    /// Whether a refusal at `now` is followed up; if so, the next ones of its kind wait.
+    fn pace(&mut self, now: Instant, refusal: Refusal) -> bool {
+        self.paces.retain(|_, pace| now < after(pace.refused_at, LONGEST_PAUSE));
+        let pace = self.paces.get_mut(&refusal);
+        let pause = pace.as_ref().map_or(FIRST_PAUSE, |pace| (pace.pause * 2).min(LONGEST_PAUSE));
+        if let Some(pace) = pace {
             pace.refused_at = pace.refused_at.max(now);
             if now < pace.until {
                 return false;
             }
         }
-        let pause = self.pace.map_or(FIRST_PAUSE, |pace| (pace.pause * 2).min(LONGEST_PAUSE));
         let until = after(now, self.rng.jitter(pause, PAUSE_JITTER_PERCENT));
-        self.pace = Some(Pace { pause, until, refused_at: now });
+        self.paces.insert(refusal, Pace { pause, until, refused_at: now });
         true
     }
 }

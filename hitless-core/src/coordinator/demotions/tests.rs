@@ -54,6 +54,19 @@ fn one_lookup_is_for_all() {
     assert!(suspects[&peer(1)].was_dialled_at(&peer(9)));
     assert!(demotions.take_suspects().is_empty());
     // Between two tries nothing is kept.
-    assert!(!demotions.handle_refusal(epoch() + 9 * SECOND, &peer(1), &peer(1), Refusal::ReadOnly));
+    assert!(!demotions.handle_refusal(epoch() + 9 * SECOND, &peer(1), &peer(1), Refusal::Loading));
     assert!(demotions.take_suspects().is_empty());
+}
+
+/// A server that loads for long says nothing of one that was demoted: that one is left at once. RULE-153
+#[test]
+fn each_kind_of_refusal_has_a_pace_of_its_own() {
+    let mut demotions = demotions();
+    let mut now = epoch();
+    for _ in 0..60 {
+        demotions.handle_refusal(now, &peer(1), &peer(1), Refusal::Loading);
+        demotions.take_suspects();
+        now += SECOND;
+    }
+    assert!(demotions.handle_refusal(now, &peer(2), &peer(2), Refusal::ReadOnly));
 }
