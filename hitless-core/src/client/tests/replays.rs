@@ -161,3 +161,30 @@ fn a_cut_over_frees_the_link_of_a_replay() {
     world.answer(conn);
     assert_eq!((world.reply_of(slow), world.reply_of(behind)), ("slow", "behind"));
 }
+
+/// What comes back unsent from the link that is kept for a replay goes out before what came later and waits. INV-02, RULE-103
+#[test]
+fn who_comes_back_is_ahead_of_who_waits() {
+    let mut world = World::started(1);
+    let old = world.conns()[0];
+    read(&mut world, "read");
+    world.push(old, &["MOVING", "1", "60", "127.0.0.1:2"]);
+    world.answer_dials();
+    let new = world.conns().into_iter().find(|conn| *conn != old).unwrap();
+    let accept = |world: &mut World, word: &'static str| {
+        let request = Request::raw(word.into(), NonZeroU32::MIN).replay(Replay::IfUnsent);
+        world.client.send(world.now, request).unwrap();
+    };
+    accept(&mut world, "older\n");
+    world.client.handle_closed(world.now, old, CloseCause::ByServer);
+    accept(&mut world, "younger\n");
+    assert_eq!(world.client.stats().parked, 2, "the replay, and who came behind it");
+    world.close(new);
+    assert_eq!(world.client.stats().parked, 3);
+    world.pass(SECOND / 10);
+    world.answer_dials();
+    let conn = world.conns()[0];
+    assert_eq!(carried(&world, conn), ["older", "younger"]);
+    world.answer(conn);
+    assert_eq!(carried(&world, conn), ["read"]);
+}
