@@ -51,8 +51,9 @@ struct Slot {
     active: Option<ConnId>,
     /// Since when `active` serves.
     since: Option<Instant>,
-    /// The connection that is being opened: the first one, the next one after a loss, or the successor in a handoff.
-    next: Option<ConnId>,
+    /// What is being opened: the first connection, the next one after a loss, or the successor in a handoff. Where a name has
+    /// several addresses, two dials may be under way for one connection.
+    opening: BTreeSet<ConnId>,
     /// When to dial for the slot again.
     retry_at: Option<Instant>,
     failures: u32,
@@ -93,7 +94,7 @@ impl Pool {
 
     /// `conn` is being opened for `slot`.
     pub(super) fn assign(&mut self, slot: usize, conn: ConnId) {
-        self.slots[slot].next = Some(conn);
+        self.slots[slot].opening.insert(conn);
     }
 
     /// `conn` serves `slot` from now on. Its failures are not forgotten yet: there are servers that close behind the
@@ -106,14 +107,15 @@ impl Pool {
         });
         let promoted = &mut self.slots[slot];
         promoted.since = Some(now);
-        promoted.next.take_if(|next| *next == conn);
+        promoted.opening.remove(&conn);
         if self.standstill.take().is_some() {
             self.end_standstill(now);
         }
     }
 
-    /// The active connection of `slot` is about to leave it. If it has answered a request, or has lived for a while, the
-    /// failures before it are forgotten. False if it was good for nothing.
+    /// The active connection of `slot` is about to leave it. If it has answered a request, or has lived for long, the failures
+    /// before it are forgotten; the pauses stay as long as they are unless it has lived for a while, too. False if it was good
+    /// for nothing.
     pub(super) fn note_service(
         &mut self,
         now: Instant,
@@ -129,6 +131,8 @@ impl Pool {
         let has_served = has_answered || lived >= Reconnect::TRUSTED_AFTER;
         if has_served {
             slot.failures = 0;
+        }
+        if has_served && lived >= Reconnect::PROVEN_AFTER {
             slot.reconnect.reset();
         }
         has_served
@@ -142,7 +146,7 @@ impl Pool {
                 (slot.is_silent, slot.is_reserved) = (false, false);
             });
         }
-        self.slots[slot].next.take_if(|next| *next == conn);
+        self.slots[slot].opening.remove(&conn);
     }
 
     /// `conn` does not answer. True if it is the one that serves `slot`: it gets no new requests from now on.
@@ -159,7 +163,7 @@ impl Pool {
         if self.silent == 0 {
             return None;
         }
-        let is_stuck = |slot: &Slot| slot.is_silent && slot.next.is_none() && slot.retry_at.is_none();
+        let is_stuck = |slot: &Slot| slot.is_silent && slot.opening.is_empty() && slot.retry_at.is_none();
         self.slots.iter().position(is_stuck)
     }
 
@@ -242,7 +246,7 @@ impl Pool {
     /// How often the slot was dialled for that has failed most often, a dial that is under way included.
     pub(super) fn attempts(&self) -> u32 {
         let empty = self.slots.iter().filter(|slot| slot.active.is_none());
-        empty.map(|slot| slot.failures + u32::from(slot.next.is_some())).max().unwrap_or(0)
+        empty.map(|slot| slot.failures + u32::from(!slot.opening.is_empty())).max().unwrap_or(0)
     }
 
     /// A slot to dial for now. To be called until there is none.
@@ -343,7 +347,7 @@ impl Pool {
 impl Slot {
     /// It has no connection that answers, and none is on its way.
     fn is_empty(&self) -> bool {
-        self.answering().is_none() && self.next.is_none()
+        self.answering().is_none() && self.opening.is_empty()
     }
 
     /// The connection that takes any request.

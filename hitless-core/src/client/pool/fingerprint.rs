@@ -15,11 +15,12 @@ impl Pool {
             digest.part(pauses);
         });
         digest.each(slots, |digest, slot| {
-            let Slot { active, since, next, retry_at, failures, reconnect, is_silent, is_reserved } = slot;
+            let Slot { active, since, opening, retry_at, failures, reconnect, is_silent, is_reserved } = slot;
             digest.part(active);
             digest.value(&(is_silent, is_reserved));
+            digest.deadline_if_any(since.map(|since| since + Reconnect::PROVEN_AFTER));
             digest.deadline_if_any(since.map(|since| since + Reconnect::TRUSTED_AFTER));
-            digest.part(next);
+            digest.part(opening);
             digest.deadline_if_any(*retry_at);
             digest.part(reconnect);
             if is_starting {

@@ -45,8 +45,8 @@ fn a_start_gives_up_where_connections_are_closed_behind_the_handshake() {
     assert!(world.client.is_terminated());
 }
 
-/// In a running client the pauses grow, so that a pool of ten dials a few times a second in the long run. One reply without an error
-/// makes up for all of that; an error does not. RULE-127
+/// In a running client the pauses grow, so that a pool of ten dials a few times a second in the long run. A connection that
+/// has lived for two seconds makes up for all of that if it has answered without an error. RULE-127
 #[test]
 fn a_server_that_closes_behind_the_handshake_is_dialled_ever_more_seldom() {
     let mut world = World::started(10);
@@ -72,9 +72,61 @@ fn a_server_that_closes_behind_the_handshake_is_dialled_ever_more_seldom() {
             world.pending.remove(&conn);
             world.client.handle_frames(world.now, conn, [reply.clone()]);
             world.drain();
+        }
+        world.pass(2 * SECOND);
+        for conn in world.conns() {
             world.close(conn);
         }
         world.pass(SECOND / 20);
         assert_eq!(world.dials.len() == 10, pause_is_short, "{reply:?}");
     }
+}
+
+/// A server that answers one request on each connection and closes it is dialled ever more seldom, too: a reply alone makes up
+/// for nothing. RULE-127, RULE-161
+#[test]
+fn a_server_that_answers_once_and_closes_is_dialled_ever_more_seldom() {
+    let mut world = World::started(1);
+    let end = world.now + 10 * SECOND;
+    let mut dials = 0;
+    loop {
+        for conn in world.conns() {
+            world.send_as("request", Replay::Never);
+            world.answer(conn);
+            world.close(conn);
+        }
+        if !world.next_timeout(end) {
+            break;
+        }
+        dials += world.dials.len();
+        world.answer_dials();
+    }
+    assert!((10..=20).contains(&dials), "{dials} dials in ten seconds");
+}
+
+/// Where two addresses of a name are dialled for one slot and neither answers in time, the slot is dialled for again. RULE-163
+#[test]
+fn a_slot_is_dialled_for_again_when_two_dials_time_out() {
+    let endpoint = Endpoint::parse("name", 6379).unwrap();
+    let mut world = World::of(Config::builder(endpoint).pool_size(1).build().unwrap());
+    let look_up = |world: &mut World| {
+        for conn in std::mem::take(&mut world.lookups) {
+            let addresses = [1, 2].map(|nth| [10, 0, 0, nth].into());
+            world.client.handle_resolved(world.now, conn, Ok(addresses.into()));
+        }
+        world.drain();
+    };
+    look_up(&mut world);
+    world.answer_dials();
+    world.close(world.conns()[0]);
+    world.pass(SECOND / 20);
+    look_up(&mut world);
+    world.pass(SECOND / 2);
+    assert_eq!(world.dials.len(), 2, "one beside the other");
+
+    world.pass(10 * SECOND);
+    assert!(world.dials.is_empty(), "the time of the attempt is over");
+    look_up(&mut world);
+    world.answer_dials();
+    assert_eq!(world.client.stats().serving, 1);
 }

@@ -458,11 +458,12 @@ impl Attempts {
         }
         self.course.forget(conn);
         let dialled = phase.dial().cloned();
-        self.steps.push_back(Step::Ended { conn, purpose, end, dialled, must_close });
+        // First: when the owner is told of the end, nothing is under way any more, and it may open another connection.
         if let Phase::Dialing { beside: Some((beside, _)), .. } = phase {
             self.course.forget_beside(beside);
             self.steps.push_back(Step::Left { conn: beside, to: None, failed: None, must_close: true });
         }
+        self.steps.push_back(Step::Ended { conn, purpose, end, dialled, must_close });
     }
 }
 
