@@ -141,8 +141,9 @@ fn scouts_go_first(record: &Record<'_>) {
             Event::MoveSuperseded { source, .. } => dialing.retain(|_, (_, of)| of != source),
             Event::ConnectionReady { conn, peer, .. } => {
                 peers.insert(*conn, peer.clone());
-                // Its worker is free, although the cut-over is not told yet.
-                dialing.retain(|_, (to, of)| to != conn || !arrived.contains(of));
+                // It has arrived and its worker is free, although the cut-over is not told yet.
+                arrived.extend(dialing.values().filter(|(to, _)| to == conn).map(|(_, of)| of.clone()));
+                dialing.retain(|_, (to, _)| to != conn);
             }
             Event::HandoffDialing { from, to, .. } => {
                 let Some(source) = peers.get(from) else { continue };
@@ -154,10 +155,6 @@ fn scouts_go_first(record: &Record<'_>) {
             }
             Event::HandoffFailed { from, .. } | Event::ConnectionClosed { conn: from, .. } => {
                 dialing.remove(from);
-            }
-            Event::CutOver { from, .. } => {
-                dialing.remove(from);
-                arrived.extend(peers.get(from).cloned());
             }
             _ => {}
         }

@@ -91,6 +91,10 @@ impl Reconnect {
     /// A connection that has lived so long works, though nobody has used it: its failures may be
     /// [forgotten](Self::reset).
     pub const TRUSTED_AFTER: Duration = Duration::from_secs(10);
+    /// A connection that has answered a request and has lived so long works: its failures may be [forgotten](Self::reset). As
+    /// long as the longest pause, so that a server which answers once and closes is not dialled more often than one which is
+    /// down.
+    pub const PROVEN_AFTER: Duration = Self::CAP;
 
     /// No failure yet.
     #[must_use]
@@ -115,8 +119,9 @@ impl Reconnect {
         shortened(longest, rng)
     }
 
-    /// Forgets the failures: when a connection has answered a request, or is lost after it has lived for
-    /// [`TRUSTED_AFTER`](Self::TRUSTED_AFTER). A handshake alone is no reason: there are servers that close behind it.
+    /// Forgets the failures: when a connection is lost that has answered a request and has lived for
+    /// [`PROVEN_AFTER`](Self::PROVEN_AFTER), or one that has lived for [`TRUSTED_AFTER`](Self::TRUSTED_AFTER). A handshake or a
+    /// reply alone is no reason: there are servers that close behind it.
     pub fn reset(&mut self) {
         *self = Self::new();
     }

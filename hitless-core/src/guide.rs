@@ -312,8 +312,9 @@
 //! is said of connections that you hold.
 //!
 //! So you open a slot again after each `Failed` and after each `Lost` with `Missing`, and never otherwise.
-//! [`Reconnect`] says how long to pause; reset it when a connection has answered a request, or is lost after it has served
-//! for [a while](crate::guide::Reconnect::TRUSTED_AFTER).
+//! [`Reconnect`] says how long to pause; reset it when a connection is lost that has answered a request and has lived for
+//! [two seconds](crate::guide::Reconnect::PROVEN_AFTER), or one that has lived for
+//! [ten](crate::guide::Reconnect::TRUSTED_AFTER).
 //!
 //! Close the socket when you report its end, but keep the slot of an id until [`poll_directive`] has returned `None` after that
 //! report, or until `Close` names it: `Lost` and `Failed` may still ask for the slot. If an id is named by `Lost` or `Failed`

@@ -143,15 +143,6 @@ fault_kinds! {
     ImpatientCallers: Stays, Gentle;
 }
 
-/// What is not drawn: the client cannot bear it yet. Each with what is missing.
-const NOT_YET: &[(FaultKind, &str)] = &[
-    (
-        FaultKind::AddressSwallows,
-        "a slot stays empty where dials time out and links are lost: seeds 183, 1015",
-    ),
-    (FaultKind::ShortLives, "one node is dialled more than 20 times for each slot in ten seconds: seed 1086"),
-];
-
 /// What users of other clients have met. Drawn apart from the other faults, one or two in a run.
 const UNKIND: &[FaultKind] = &[
     ProcessStops,
@@ -185,11 +176,6 @@ impl FaultKind {
     /// Whether it is there to the end of the run.
     pub(super) fn stays(self) -> bool {
         self.course() == Course::Stays
-    }
-
-    /// Whether plans have it.
-    pub(super) fn is_drawn(self) -> bool {
-        NOT_YET.iter().all(|(kind, _)| *kind != self)
     }
 
     /// Those that a run in this weather may meet: in gentle weather, what leaves the premise of INV-03 intact when it is
@@ -234,13 +220,11 @@ impl Fault {
         Self::of_kind(kind, rng, weather, endpoints)
     }
 
-    /// Draws one of those that users of other clients have met; none if that one is not to be drawn yet. So a plan does not
-    /// change when others are.
-    pub(super) fn draw_unkind(rng: &mut Rng, weather: Weather, endpoints: &[EndpointId]) -> Option<Self> {
+    /// Draws one of those that users of other clients have met.
+    pub(super) fn draw_unkind(rng: &mut Rng, weather: Weather, endpoints: &[EndpointId]) -> Self {
         let kinds: Vec<FaultKind> = UNKIND.iter().copied().filter(|kind| kind.fits(weather)).collect();
         let kind = *pick(rng, &kinds);
-        let fault = Self::of_kind(kind, rng, weather, endpoints);
-        kind.is_drawn().then_some(fault)
+        Self::of_kind(kind, rng, weather, endpoints)
     }
 
     fn of_kind(kind: FaultKind, rng: &mut Rng, weather: Weather, endpoints: &[EndpointId]) -> Self {

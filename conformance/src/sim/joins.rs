@@ -34,6 +34,8 @@ pub(super) fn check(evidence: &Evidence<'_>, requests: &BTreeMap<u64, Asked>) {
         let waits_since = carried.iter().filter(|(other, arrivals)| {
             arrivals.is_some_and(|arrivals| matches!(arrivals[..], [(_, only)] if only == *conn))
                 && is_surely_awaited(other)
+                // While the executor is busy a reply may have come that its caller has not looked at.
+                && history.hears(*conn, asked.entry, other.ended)
         });
         let Some(waits_since) = waits_since.map(|(other, _)| other.sent_at).min() else { continue };
         let silent_since =
@@ -117,6 +119,12 @@ impl History {
     /// When the connections were last others.
     fn changed(&self, entry: usize) -> Instant {
         self.serving.range(..entry).next_back().map_or(self.began_at, |(_, (_, at))| *at)
+    }
+
+    /// Whether the client reads from a connection between these entries.
+    fn hears(&self, conn: ServerConn, from: usize, to: usize) -> bool {
+        let reads = self.sockets.get(&conn).and_then(|socket| self.reads.get(socket));
+        from < to && reads.is_some_and(|reads| reads.range(from..to).next().is_some())
     }
 
     /// When the client last read from a connection.

@@ -414,9 +414,8 @@ impl Drawing {
     fn unkindness(&mut self, rng: &mut Rng) {
         let most = if self.weather == Weather::Rough { 2 } else { rng.below(2) };
         for _ in 0..most {
-            let fault = Fault::draw_unkind(rng, self.weather, &self.endpoints);
+            let mut fault = Fault::draw_unkind(rng, self.weather, &self.endpoints);
             let at = up_to(rng, self.calm_at);
-            let Some(mut fault) = fault else { continue };
             match fault.kind {
                 // They take a level of depth.
                 FaultKind::Attributes if self.is_drawn(FaultKind::EdgeReplies) => {}

@@ -113,8 +113,9 @@ impl Pool {
         }
     }
 
-    /// The active connection of `slot` is about to leave it. If it has answered a request, or has lived for a while, the
-    /// failures before it are forgotten. False if it was good for nothing.
+    /// The active connection of `slot` is about to leave it. If it has answered a request, or has lived for long, the failures
+    /// before it are forgotten; the pauses stay as long as they are unless it has lived for a while, too. False if it was good
+    /// for nothing.
     pub(super) fn note_service(
         &mut self,
         now: Instant,
@@ -130,6 +131,8 @@ impl Pool {
         let has_served = has_answered || lived >= Reconnect::TRUSTED_AFTER;
         if has_served {
             slot.failures = 0;
+        }
+        if has_served && lived >= Reconnect::PROVEN_AFTER {
             slot.reconnect.reset();
         }
         has_served

@@ -19,6 +19,7 @@ impl Pool {
             digest.part(active);
             digest.value(&(is_silent, is_reserved));
             let since = since.filter(|_| active.is_some());
+            digest.deadline_if_any(since.map(|since| since + Reconnect::PROVEN_AFTER));
             digest.deadline_if_any(since.map(|since| since + Reconnect::TRUSTED_AFTER));
             digest.part(next);
             digest.deadline_if_any(*retry_at);

@@ -45,8 +45,8 @@ fn a_start_gives_up_where_connections_are_closed_behind_the_handshake() {
     assert!(world.client.is_terminated());
 }
 
-/// In a running client the pauses grow, so that a pool of ten dials a few times a second in the long run. One reply without an error
-/// makes up for all of that; an error does not. RULE-127
+/// In a running client the pauses grow, so that a pool of ten dials a few times a second in the long run. A connection that
+/// has lived for two seconds makes up for all of that if it has answered without an error. RULE-127
 #[test]
 fn a_server_that_closes_behind_the_handshake_is_dialled_ever_more_seldom() {
     let mut world = World::started(10);
@@ -72,6 +72,9 @@ fn a_server_that_closes_behind_the_handshake_is_dialled_ever_more_seldom() {
             world.pending.remove(&conn);
             world.client.handle_frames(world.now, conn, [reply.clone()]);
             world.drain();
+        }
+        world.pass(2 * SECOND);
+        for conn in world.conns() {
             world.close(conn);
         }
         world.pass(SECOND / 20);
