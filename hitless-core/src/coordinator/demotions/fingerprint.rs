@@ -1,8 +1,9 @@
 use std::hash::Hasher;
 
-use super::{Demotions, Pace};
+use super::{Demotions, LONGEST_PAUSE, Pace};
 use crate::fingerprint::{Digest, Fingerprint};
 use crate::rng::Rng;
+use crate::timer::after;
 
 impl Demotions {
     pub(in super::super) fn reseed(&mut self, seed: u64) {
@@ -13,10 +14,13 @@ impl Demotions {
 impl Fingerprint for Demotions {
     fn fingerprint<H: Hasher>(&self, digest: &mut Digest<'_, H>) {
         let Self { rng: _, pace, suspects, lookup } = self;
-        digest.each(pace, |digest, Pace { pause, until, refused_at }| {
+        let now = digest.now();
+        let remembered_until = |pace: &Pace| after(pace.refused_at, LONGEST_PAUSE);
+        let pace = pace.as_ref().filter(|pace| remembered_until(pace) > now);
+        digest.each(pace, |digest, pace @ Pace { pause, until, refused_at: _ }| {
             digest.value(pause);
             digest.deadline(*until);
-            digest.instant(*refused_at);
+            digest.deadline(remembered_until(pace));
         });
         digest.value(suspects);
         digest.part(lookup);
