@@ -132,6 +132,12 @@ fn scouts_go_first(record: &Record<'_>) {
     let mut arrived: BTreeSet<Peer> = BTreeSet::new();
     // By predecessor: the successor, and the source.
     let mut dialing: BTreeMap<ConnId, (ConnId, Peer)> = BTreeMap::new();
+    // An attempt that goes on to another address has another id by then.
+    let cut_over = |(_, event): &(_, Event)| match event {
+        Event::CutOver { from, to, .. } => Some((*to, *from)),
+        _ => None,
+    };
+    let replaced: BTreeMap<_, _> = record.events.iter().filter_map(cut_over).collect();
     for (_, event) in record.events {
         match event {
             Event::MoveStarted { source, .. } => {
@@ -142,8 +148,8 @@ fn scouts_go_first(record: &Record<'_>) {
             Event::ConnectionReady { conn, peer, .. } => {
                 peers.insert(*conn, peer.clone());
                 // It has arrived and its worker is free, although the cut-over is not told yet.
-                arrived.extend(dialing.values().filter(|(to, _)| to == conn).map(|(_, of)| of.clone()));
-                dialing.retain(|_, (to, _)| to != conn);
+                let handoff = replaced.get(conn).and_then(|from| dialing.remove(from));
+                arrived.extend(handoff.map(|(_, source)| source));
             }
             Event::HandoffDialing { from, to, .. } => {
                 let Some(source) = peers.get(from) else { continue };

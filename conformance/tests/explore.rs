@@ -21,13 +21,13 @@ fn no_interleaving_breaks_a_law() {
     }
 }
 
-/// The same scope has the same states, the whole of which fits into this test. INV-13
+/// The same scope has the same states, found by the same steps. INV-13
 #[test]
-fn a_scope_that_is_explored_to_its_end_has_the_same_states_each_time() {
+fn a_scope_has_the_same_states_each_time() {
     let scope = SCOPES.iter().find(|scope| scope.name() == "move");
-    let explored = || explore::explore(scope?, Limits { states: 2_000, ..LIMITS }, clock::now()).ok();
+    let explored = || explore::explore(scope?, LIMITS, clock::now()).ok();
     let report = explored();
-    assert!(report.is_some_and(|report| report.depth > 8 && report.steps > 2_000), "{report:?}");
+    assert!(report.is_some_and(|report| report.states >= LIMITS.states), "{report:?}");
     assert_eq!(report, explored());
 }
 

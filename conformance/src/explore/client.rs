@@ -13,7 +13,7 @@ use hitless_core::event::Event;
 use super::fact::Fact;
 use super::happening::PAUSE;
 use super::scope::{Budget, Scope};
-use super::search::{Model, Violation};
+use super::search::{Model, PATIENCE, Violation};
 use super::world::{FAR, OPT_IN, Retired, Socket, Stage, World};
 
 /// The jitter after each fact, the same in every state.
@@ -59,8 +59,10 @@ impl ClientModel {
         };
         model.obey()?;
         while scope.is_open && !model.is_started {
-            let Some(fact) = model.kind_fact(0) else { return Violation::of("the pool does not open") };
-            model.step(fact)?;
+            if model.elapsed() > PATIENCE {
+                return Violation::of("the pool does not open");
+            }
+            model.step(model.kind_fact(0).unwrap_or(Fact::TimePasses))?;
         }
         Ok(model)
     }
@@ -72,6 +74,7 @@ impl ClientModel {
             let conn = socket.conn;
             Some(match socket.stage {
                 Stage::Resolving => Fact::Resolved(conn, nth as u8),
+                Stage::Dialing if self.scope.is_dead(socket.peer.as_ref()) => return None,
                 Stage::Dialing => Fact::Connected(conn),
                 Stage::Greeting => Fact::Greeted(conn),
                 Stage::Settling => Fact::Settled(conn),
@@ -113,7 +116,7 @@ impl ClientModel {
                 facts.extend(fails.then_some(Fact::ResolveFailed(conn)));
             }
             Stage::Dialing => {
-                facts.push(Fact::Connected(conn));
+                facts.extend((!self.scope.is_dead(socket.peer.as_ref())).then_some(Fact::Connected(conn)));
                 facts.extend(fails.then_some(Fact::Refused(conn)));
             }
             Stage::Greeting => {

@@ -78,6 +78,7 @@ impl CoordinatorModel {
             let conn = socket.conn;
             Some(match socket.stage {
                 Stage::Resolving => Fact::Resolved(conn, nth as u8),
+                Stage::Dialing if self.scope.is_dead(socket.peer.as_ref()) => return None,
                 Stage::Dialing => Fact::Connected(conn),
                 Stage::Greeting | Stage::Settling => Fact::Greeted(conn),
                 Stage::Serving if socket.retired.is_some() => Fact::Drained(conn),
@@ -98,7 +99,7 @@ impl CoordinatorModel {
                 facts.extend(fails.then_some(Fact::ResolveFailed(conn)));
             }
             Stage::Dialing => {
-                facts.push(Fact::Connected(conn));
+                facts.extend((!self.scope.is_dead(socket.peer.as_ref())).then_some(Fact::Connected(conn)));
                 facts.extend(fails.then_some(Fact::Refused(conn)));
             }
             Stage::Greeting | Stage::Settling => {

@@ -1,11 +1,11 @@
 //! What is explored: which servers there are, what they may say, and how often what may happen.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use hitless_core::config::{Config, maintenance};
 use hitless_core::coordinator::Role;
-use hitless_core::endpoint::Endpoint;
+use hitless_core::endpoint::{Endpoint, Peer};
 use resp3_codec::Frame;
 
 use super::search::Limits;
@@ -69,6 +69,8 @@ pub struct Scope {
     pub(super) role: Role,
     /// What the name may resolve to.
     pub(super) answers: &'static [&'static [Server]],
+    /// This server swallows whatever is sent to it, also in a kind world.
+    pub(super) dead: Option<Server>,
     pub(super) pushes: &'static [Push],
     pub(super) budget: Budget,
     /// The pool is open, on server A; otherwise the exploration begins before the first dial.
@@ -145,6 +147,12 @@ impl Scope {
         self.limits
     }
 
+    /// Whether nothing ever comes back from `peer`.
+    pub(super) fn is_dead(&self, peer: Option<&Peer>) -> bool {
+        let dead = self.dead.map(|server| Peer::from(SocketAddr::new(server.ip(), PORT)));
+        dead.is_some() && dead.as_ref() == peer
+    }
+
     /// The nth of the answers that the name has.
     pub(super) fn addresses(&self, nth: u8) -> Vec<IpAddr> {
         self.answers[usize::from(nth)].iter().map(|server| server.ip()).collect()
@@ -166,6 +174,7 @@ const BASE: Scope = Scope {
     subject: Subject::Client,
     role: Role::Shared,
     answers: &[&[Server::A, Server::B]],
+    dead: None,
     pushes: &[],
     budget: NOTHING,
     is_open: true,
@@ -237,6 +246,31 @@ pub const SCOPES: &[Scope] = &[
         pushes: &[Push::Migrating(1), Push::Migrated(1), Push::FailingOver(2), Push::FailedOver(2)],
         budget: Budget { pushes: 3, writes: 1, reads: 1, cancels: 1, refusals: 1, pauses: 1, ..NOTHING },
         limits: Limits { states: 150_000, ..BASE.limits },
+        ..BASE
+    },
+    Scope {
+        name: "dead",
+        about: "one of the addresses of the name swallows what is dialled, and connections are lost or time out",
+        dead: Some(Server::B),
+        budget: Budget { faults: 1, closes: 2, ..NOTHING },
+        // There is always one more dial that nobody answers.
+        limits: Limits { depth: 60, states: 100_000, ..BASE.limits },
+        ..BASE
+    },
+    Scope {
+        name: "silent",
+        about: "connections do not answer, others take their places, and something fails",
+        budget: Budget { faults: 1, writes: 1, reads: 1, cancels: 1, ..NOTHING },
+        limits: Limits { states: 100_000, ..BASE.limits },
+        ..BASE
+    },
+    Scope {
+        name: "demotion",
+        about: "a server refuses a write without a word before, and the name leads elsewhere sooner or later, or not",
+        answers: &[&[Server::A], &[Server::B]],
+        pushes: &[Push::Moving(1, Some(Server::B))],
+        budget: Budget { pushes: 1, faults: 1, writes: 1, refusals: 1, ..NOTHING },
+        limits: Limits { states: 100_000, ..BASE.limits },
         ..BASE
     },
     Scope {

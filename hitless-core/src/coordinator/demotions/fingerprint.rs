@@ -1,8 +1,9 @@
 use std::hash::Hasher;
 
-use super::{Demotions, Pace};
+use super::{Demotions, LONGEST_PAUSE, Pace};
 use crate::fingerprint::{Digest, Fingerprint};
 use crate::rng::Rng;
+use crate::timer::after;
 
 impl Demotions {
     pub(in super::super) fn reseed(&mut self, seed: u64) {
@@ -13,10 +14,13 @@ impl Demotions {
 impl Fingerprint for Demotions {
     fn fingerprint<H: Hasher>(&self, digest: &mut Digest<'_, H>) {
         let Self { rng: _, paces, suspects, lookup } = self;
-        digest.each(paces, |digest, (refusal, Pace { pause, until, refused_at })| {
+        let now = digest.now();
+        let remembered_until = |pace: &Pace| after(pace.refused_at, LONGEST_PAUSE);
+        let paces = paces.iter().filter(|(_, pace)| remembered_until(pace) > now);
+        digest.each(paces, |digest, (refusal, pace @ Pace { pause, until, refused_at: _ })| {
             digest.value(&(refusal, pause));
             digest.deadline(*until);
-            digest.instant(*refused_at);
+            digest.deadline(remembered_until(pace));
         });
         digest.value(suspects);
         digest.part(lookup);
