@@ -93,7 +93,7 @@ impl Client {
             let delivery = accepted.delivery();
             return self.complete(accepted.id, Err(RequestError::ShutDown { delivery }));
         }
-        if accepted.delivery() == Delivery::Unknown {
+        if accepted.was_lost() {
             // Whatever took its connection away may do so again.
             return self.wait(accepted, Requests::wait_alone);
         }

@@ -395,7 +395,7 @@ impl Connection {
                 let in_window = self.relaxed.is_some() || outlived_window;
                 let event = if in_window && may_run_later(&accepted, &replies) {
                     if !replies.iter().all(did_not_run) {
-                        accepted.lose_reply();
+                        accepted.note_partly_run();
                     }
                     ConnectionEvent::Deferred { accepted, replies }
                 } else {
