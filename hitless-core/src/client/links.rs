@@ -150,9 +150,9 @@ impl Links {
 
     /// How busy `conn` is, if a connection cannot have more than `limit` requests.
     pub(super) fn load(&self, now: Instant, conn: ConnId, limit: usize) -> Load {
-        let Some(link) = self.live.get(conn) else { return Load::Heavy };
-        let Some(connection) = &link.connection else { return Load::Heavy };
-        link.traffic.load(now, connection, limit.min(self.long_replies.company(now)))
+        let Some(link) = self.live.get(conn) else { return Load::Full };
+        let Some(connection) = &link.connection else { return Load::Full };
+        link.traffic.load(now, connection, limit, self.long_replies.company(now))
     }
 
     pub(super) fn connection(&self, conn: ConnId) -> Option<&Connection> {

@@ -304,9 +304,18 @@ impl Pool {
         }
         let slots = self.slots.len();
         let turns = (1..=slots).map(|ahead| (self.current + ahead) % slots);
-        let serving = turns.filter_map(|slot| Some((slot, self.slots[slot].serving()?)));
         // The first of those that are loaded least.
-        serving.min_by_key(|(_, conn)| load(*conn))
+        let mut least: Option<(Load, (usize, ConnId))> = None;
+        for (slot, conn) in turns.filter_map(|slot| Some((slot, self.slots[slot].serving()?))) {
+            let load = load(conn);
+            if load == Load::Light {
+                return Some((slot, conn));
+            }
+            if least.is_none_or(|(least, _)| load < least) {
+                least = Some((load, (slot, conn)));
+            }
+        }
+        least.map(|(_, route)| route)
     }
 
     /// Changes which connection `slot` has, or what that takes.
