@@ -190,12 +190,12 @@ impl Links {
         (place..self.live.places()).find_map(|place| Some((self.live.key_at(place)?, place + 1)))
     }
 
-    /// Nobody could have read for a while.
-    pub(super) fn forget_silence(&mut self, now: Instant) {
+    /// Nobody could have read for so long.
+    pub(super) fn forget_silence(&mut self, now: Instant, late: Duration) {
         let mut place = 0;
         while let Some((conn, next)) = self.next_from(place) {
             place = next;
-            self.connection_mut(conn).into_iter().for_each(|connection| connection.forget_silence(now));
+            self.connection_mut(conn).into_iter().for_each(|connection| connection.forget_silence(now, late));
         }
     }
 

@@ -173,9 +173,9 @@ impl Connection {
         }
     }
 
-    /// Nobody could have read for a while: the silence of that time says nothing of the link.
-    pub(crate) fn forget_silence(&mut self, now: Instant) {
-        self.silence.begin_anew(now);
+    /// Nobody could have read for so long before `now`: the silence of that time says nothing of the link.
+    pub(crate) fn forget_silence(&mut self, now: Instant, late: Duration) {
+        self.silence.leave_out(now, late);
     }
 
     /// Opts in by `command`, on a connection whose handshake did not. The command waits until no request is under way:
