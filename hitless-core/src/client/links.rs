@@ -150,9 +150,9 @@ impl Links {
 
     /// How busy `conn` is, if a connection cannot have more than `limit` requests.
     pub(super) fn load(&self, now: Instant, conn: ConnId, limit: usize) -> Load {
-        let Some(link) = self.live.get(conn) else { return Load::Heavy };
-        let Some(connection) = &link.connection else { return Load::Heavy };
-        link.traffic.load(now, connection, limit.min(self.long_replies.company(now)))
+        let Some(link) = self.live.get(conn) else { return Load::Full };
+        let Some(connection) = &link.connection else { return Load::Full };
+        link.traffic.load(now, connection, limit, self.long_replies.company(now))
     }
 
     pub(super) fn connection(&self, conn: ConnId) -> Option<&Connection> {
@@ -190,12 +190,12 @@ impl Links {
         (place..self.live.places()).find_map(|place| Some((self.live.key_at(place)?, place + 1)))
     }
 
-    /// Nobody could have read for a while.
-    pub(super) fn forget_silence(&mut self, now: Instant) {
+    /// Nobody could have read for so long.
+    pub(super) fn forget_silence(&mut self, now: Instant, late: Duration) {
         let mut place = 0;
         while let Some((conn, next)) = self.next_from(place) {
             place = next;
-            self.connection_mut(conn).into_iter().for_each(|connection| connection.forget_silence(now));
+            self.connection_mut(conn).into_iter().for_each(|connection| connection.forget_silence(now, late));
         }
     }
 

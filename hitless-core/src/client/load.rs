@@ -29,6 +29,8 @@ pub(super) enum Load {
     Light,
     /// A request would wait for something that is no small request.
     Heavy,
+    /// It takes no request.
+    Full,
 }
 
 /// What is known of the bytes on their way, in either direction.
@@ -71,11 +73,15 @@ impl Traffic {
         self.reads >= READS
     }
 
-    /// How busy `connection` is, which cannot have more than `limit` requests.
-    pub(super) fn load(&self, now: Instant, connection: &Connection, limit: usize) -> Load {
+    /// How busy `connection` is, which cannot have more than `limit` requests, and has `company` of them at most while it is not
+    /// busy.
+    pub(super) fn load(&self, now: Instant, connection: &Connection, limit: usize, company: usize) -> Load {
         let requests = connection.requests();
+        if requests >= limit {
+            return Load::Full;
+        }
         let pauses = requests > 0 && self.waits_since.is_some_and(|since| now >= since + PAUSE);
-        let is_busy = requests >= limit
+        let is_busy = requests >= company
             || self.is_in_long_reply()
             || self.writing + connection.unsent_bytes() > BYTES
             || connection.awaited() > REPLIES

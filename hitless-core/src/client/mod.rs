@@ -33,7 +33,7 @@ mod tests;
 use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use resp3_codec::Frame;
 
@@ -149,7 +149,11 @@ impl Client {
     pub fn handle_received(&mut self, conn: ConnId) {
         let now = self.now;
         self.links.note_part(now, conn);
-        self.note_received(now, conn);
+        if let Some(connection) = self.links.connection_mut(conn) {
+            // When that was is not known: silence is counted from the next instant that is.
+            connection.handle_received();
+            self.drain_events(now, conn);
+        }
         self.settle(now);
     }
 
@@ -180,11 +184,13 @@ impl Client {
     /// Time has passed. Calling it too early does nothing.
     ///
     /// Hand in what has arrived first, above all when the call comes late because the process was stopped: a reply that
-    /// lies in a socket is no timeout. How long links were silent meanwhile does not count.
+    /// lies in a socket is no timeout. How long links were silent from the time at which it was due does
+    /// not count.
     pub fn handle_timeout(&mut self, now: Instant) {
         self.now = now;
-        if self.deadline().is_some_and(|at| now.saturating_duration_since(at) >= STOPPED) {
-            self.links.forget_silence(now);
+        let late = self.deadline().map_or(Duration::ZERO, |at| now.saturating_duration_since(at));
+        if late >= STOPPED {
+            self.links.forget_silence(now, late);
         }
         self.coordinator.handle_timeout(now);
         self.end_start(now);

@@ -73,6 +73,9 @@ impl Client {
         let present = match owner {
             Owner::Slot(slot) => self.pool.active(slot),
         };
+        match owner {
+            Owner::Slot(_) => self.pool.note_accepted(now),
+        }
         match present {
             None => self.promote(now, conn, owner),
             Some((silent, false)) => self.coordinator.hand_over(now, silent, conn),
@@ -114,11 +117,12 @@ impl Client {
     }
 
     /// `conn` was silent, and has come back.
-    pub(super) fn resume(&mut self, conn: ConnId, owner: Owner) {
+    pub(super) fn resume(&mut self, now: Instant, conn: ConnId, owner: Owner) {
         let resumes = match owner {
-            Owner::Slot(slot) => self.pool.resume(slot, conn),
+            Owner::Slot(slot) => self.pool.resume(now, slot, conn),
         };
         if resumes {
+            self.outage.end();
             self.unpark();
         }
     }
@@ -169,7 +173,7 @@ impl Client {
 
     /// Says `Started` when every slot has its connection.
     pub(super) fn report_start(&mut self) {
-        if self.pool.is_open() && self.lifecycle.finish_start() {
+        if self.lifecycle.is_starting() && self.pool.is_open() && self.lifecycle.finish_start() {
             self.actions.push_back(Action::Started(Ok(())));
         }
     }

@@ -108,6 +108,11 @@ impl Pool {
         let promoted = &mut self.slots[slot];
         promoted.since = Some(now);
         promoted.next.retain(|next| *next != conn);
+        self.note_accepted(now);
+    }
+
+    /// The server has accepted a connection, whatever becomes of it: the settings are right.
+    pub(super) fn note_accepted(&mut self, now: Instant) {
         if self.standstill.take().is_some() {
             self.end_standstill(now);
         }
@@ -153,27 +158,33 @@ impl Pool {
     pub(super) fn rest(&mut self, slot: usize, conn: ConnId) -> bool {
         let rests = self.slots[slot].answering() == Some(conn);
         if rests {
-            self.change(slot, |slot| slot.is_silent = true);
+            // Requests that travel alone need one that answers.
+            self.change(slot, |slot| (slot.is_silent, slot.is_reserved) = (true, false));
         }
         rests
     }
 
-    /// A slot whose connection does not answer, and for which nothing is dialled nor will be.
+    /// A slot whose connection does not answer, for which nothing is dialled nor will be, and which waits for no other slot.
     pub(super) fn find_silent(&self) -> Option<usize> {
         if self.silent == 0 {
             return None;
         }
+        let waits = |at: usize| self.standstill.as_ref().is_some_and(|standstill| standstill.knocks != at);
         let is_stuck = |slot: &Slot| slot.is_silent && slot.next.is_empty() && slot.retry_at.is_none();
-        self.slots.iter().position(is_stuck)
+        (0..self.slots.len()).find(|at| is_stuck(&self.slots[*at]) && !waits(*at))
     }
 
-    /// `conn` answers again. True if `slot` has no other connection: `conn` serves it again.
-    pub(super) fn resume(&mut self, slot: usize, conn: ConnId) -> bool {
+    /// `conn` answers again. True if `slot` has no other connection: `conn` serves it again. A slot that has knocked for all knocks
+    /// no more.
+    pub(super) fn resume(&mut self, now: Instant, slot: usize, conn: ConnId) -> bool {
         let resumed = &self.slots[slot];
         let resumes = resumed.is_silent && resumed.active == Some(conn);
         if resumes {
             self.change(slot, |slot| slot.is_silent = false);
             self.schedule(slot, None);
+            if self.standstill.take_if(|standstill| standstill.knocks == slot).is_some() {
+                self.end_standstill(now);
+            }
         }
         resumes
     }
@@ -292,9 +303,9 @@ impl Pool {
         self.serving + self.reserved > 0
     }
 
-    /// Whether every slot has a connection that takes requests.
+    /// Whether every slot has a connection, whatever that takes.
     pub(super) fn is_open(&self) -> bool {
-        self.serving == self.slots.len()
+        self.slots.iter().all(|slot| slot.active.is_some())
     }
 
     fn find_route(&self, load: impl Fn(ConnId) -> Load) -> Option<(usize, ConnId)> {
@@ -307,9 +318,18 @@ impl Pool {
         }
         let slots = self.slots.len();
         let turns = (1..=slots).map(|ahead| (self.current + ahead) % slots);
-        let serving = turns.filter_map(|slot| Some((slot, self.slots[slot].serving()?)));
         // The first of those that are loaded least.
-        serving.min_by_key(|(_, conn)| load(*conn))
+        let mut least: Option<(Load, (usize, ConnId))> = None;
+        for (slot, conn) in turns.filter_map(|slot| Some((slot, self.slots[slot].serving()?))) {
+            let load = load(conn);
+            if load == Load::Light {
+                return Some((slot, conn));
+            }
+            if least.is_none_or(|(least, _)| load < least) {
+                least = Some((load, (slot, conn)));
+            }
+        }
+        least.map(|(_, route)| route)
     }
 
     /// Changes which connection `slot` has, or what that takes.
@@ -325,7 +345,7 @@ impl Pool {
         }
     }
 
-    /// The server takes connections again: the slots that have waited dial soon, but not all at the same time.
+    /// Nobody knocks any more: the slots that have waited dial soon, but not all at the same time.
     fn end_standstill(&mut self, now: Instant) {
         for slot in 0..self.slots.len() {
             if self.slots[slot].is_empty() && self.slots[slot].retry_at.is_none() {

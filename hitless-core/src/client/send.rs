@@ -102,7 +102,7 @@ impl Client {
             let delivery = accepted.delivery();
             return self.complete(accepted.id, Err(RequestError::ShutDown { delivery }));
         }
-        if accepted.delivery() == Delivery::Unknown {
+        if accepted.was_lost() {
             // Whatever took its connection away may do so again.
             return self.wait(accepted, Requests::wait_alone);
         }
@@ -219,8 +219,8 @@ impl Client {
         self.requests.wake_by(alarm);
     }
 
-    /// The connection that the next request goes to. A connection without room counts as busy, and if all are busy, the
-    /// turn passes on: the next request tries the next connection.
+    /// The connection that the next request goes to. A connection without room is the last choice, and if
+    /// all are busy, the turn passes on: the next request tries the next connection.
     fn route(&mut self) -> Option<ConnId> {
         let (links, now, limit) = (&self.links, self.now, self.config.requests_in_flight());
         self.pool.route(|conn| links.load(now, conn, limit))

@@ -162,7 +162,7 @@ impl Client {
                 self.links.owner(conn).into_iter().for_each(|owner| self.rest(now, conn, owner));
             }
             ConnectionEvent::Heard => {
-                self.links.owner(conn).into_iter().for_each(|owner| self.resume(conn, owner));
+                self.links.owner(conn).into_iter().for_each(|owner| self.resume(now, conn, owner));
             }
             ConnectionEvent::Drained => self.coordinator.handle_drained(now, conn),
             ConnectionEvent::Failed(cause) => {

@@ -465,6 +465,30 @@ fn a_pipeline_that_is_refused_is_sent_again() {
     }
 }
 
+/// No link was lost where all replies came: a pipeline that is refused in part again and again is sent again until its deadline, and
+/// travels with the others. RULE-55
+#[test]
+fn a_pipeline_that_is_refused_in_part_is_sent_again_until_its_deadline() {
+    let mut world = World::started(1);
+    let conn = world.conns()[0];
+    world.push(conn, &["FAILING_OVER", "1", "30"]);
+    let request = Request::raw("pipeline\n".into(), NonZeroU32::new(2).unwrap()).replay(Replay::Idempotent);
+    let id = world.client.send(world.now, request).unwrap();
+    world.drain();
+    for time in 0..6 {
+        assert_eq!(world.pending.remove(&conn).unwrap(), ["pipeline"], "time {time}");
+        let refusal = Frame::error("LOADING Redis is loading the dataset in memory");
+        world.client.handle_frames(world.now, conn, [Frame::Integer(1), refusal]);
+        world.drain();
+        world.pass(SECOND);
+    }
+    let beside = world.send("beside");
+    assert_eq!(world.pending.remove(&conn).unwrap(), ["pipeline", "beside"]);
+    world.client.handle_frames(world.now, conn, (1..=3).map(Frame::Integer));
+    world.drain();
+    assert!(world.done[&id].is_ok() && world.done[&beside].is_ok());
+}
+
 /// A batch is one unit: a refusal of it is its reply, even if it proves that nothing ran. RULE-56
 #[test]
 fn an_atomic_batch_that_is_refused_is_not_sent_again() {

@@ -78,7 +78,8 @@ impl Accepted {
         self.accepted_at
     }
 
-    /// Whether it may have run: `Unknown` once a connection that it was written to was lost.
+    /// Whether it may have run: `Unknown` once a connection that it was written to was lost, or the server has
+    /// refused a part of it.
     #[must_use]
     pub fn delivery(&self) -> Delivery {
         self.delivery
@@ -88,6 +89,16 @@ impl Accepted {
     pub fn lose_reply(&mut self) {
         self.delivery = Delivery::Unknown;
         self.losses = self.losses.saturating_add(1);
+    }
+
+    /// Some of its commands have run, and all replies came: no link was lost.
+    pub(super) fn note_partly_run(&mut self) {
+        self.delivery = Delivery::Unknown;
+    }
+
+    /// Whether a link that had carried it was lost: whatever has broken that one may break the next.
+    pub(crate) fn was_lost(&self) -> bool {
+        self.losses > 0
     }
 
     /// Whether it may be sent again after one more loss: its replay rule allows that, and it was not sent again twice.

@@ -173,9 +173,9 @@ impl Connection {
         }
     }
 
-    /// Nobody could have read for a while: the silence of that time says nothing of the link.
-    pub(crate) fn forget_silence(&mut self, now: Instant) {
-        self.silence.begin_anew(now);
+    /// Nobody could have read for so long before `now`: the silence of that time says nothing of the link.
+    pub(crate) fn forget_silence(&mut self, now: Instant, late: Duration) {
+        self.silence.leave_out(now, late);
     }
 
     /// Opts in by `command`, on a connection whose handshake did not. The command waits until no request is under way:
@@ -395,7 +395,7 @@ impl Connection {
                 let in_window = self.relaxed.is_some() || outlived_window;
                 let event = if in_window && may_run_later(&accepted, &replies) {
                     if !replies.iter().all(did_not_run) {
-                        accepted.lose_reply();
+                        accepted.note_partly_run();
                     }
                     ConnectionEvent::Deferred { accepted, replies }
                 } else {

@@ -48,10 +48,11 @@ impl Silence {
         self.granted = self.granted.max(self.in_window);
     }
 
-    /// Nobody could have read for a while: what was silent until now is not counted.
-    pub(super) fn begin_anew(&mut self, now: Instant) {
+    /// Nobody could have read for so long before `now`: that time does not count. What was silent before it does, or a loop that is
+    /// always late would never notice a dead link.
+    pub(super) fn leave_out(&mut self, now: Instant, late: Duration) {
         if let Some(since) = &mut self.since {
-            *since = now;
+            *since = after(*since, late).min(now);
         }
     }
 

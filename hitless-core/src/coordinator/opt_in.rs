@@ -17,7 +17,7 @@ impl Coordinator {
     /// like it. In mode `auto` the next dial does without, at once.
     pub fn handle_lost_at_opt_in(&mut self, now: Instant, conn: ConnId, cause: CloseCause) {
         let Some((target, probe)) = self.attempts.negotiation(conn) else { return };
-        let (address, probe) = (target.address.clone(), probe);
+        let address = target.address.clone();
         let retry = self.retry_with_less(&address, probe, TooMuch::LinkEnded);
         self.attempts.fail(now, conn, ConnectError::LostInHandshake(cause), retry);
         self.settle(now);

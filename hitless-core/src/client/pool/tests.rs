@@ -120,6 +120,79 @@ fn one_slot_knocks_for_all_while_nothing_can_change() {
     assert!(pool.poll_timeout().unwrap() - now <= Duration::from_secs(2));
 }
 
+/// While one slot knocks for all, one whose connection does not answer waits as those do that have none, whichever came first.
+/// RULE-128, INV-12
+#[test]
+fn a_silent_slot_waits_for_the_one_that_knocks() {
+    for is_silent_first in [false, true] {
+        let mut pool = Pool::new(2, 1);
+        (0..2).for_each(|slot| pool.promote(epoch(), slot, conn(slot as u32)));
+        pool.vacate(0, conn(0));
+        if is_silent_first {
+            pool.rest(1, conn(1));
+            pool.refill(epoch(), 1, Redial::AfterPause);
+        }
+        pool.refill(epoch(), 0, Redial::Hopeless);
+        pool.rest(1, conn(1));
+        assert_eq!(pool.find_silent(), None, "it waits");
+        let at = pool.poll_timeout().unwrap();
+        assert_eq!((pool.handle_timeout(at), pool.handle_timeout(at)), (Some(0), None));
+        pool.promote(at, 0, conn(2));
+        assert_eq!(pool.handle_timeout(at + Reconnect::CAP), Some(1), "it has waited for this");
+    }
+}
+
+/// The slot that knocks has its connection back: the others must not wait for it. RULE-128, INV-12
+#[test]
+fn nobody_waits_for_a_slot_that_answers_again() {
+    let mut pool = Pool::new(2, 1);
+    (0..2).for_each(|slot| pool.promote(epoch(), slot, conn(slot as u32)));
+    pool.rest(0, conn(0));
+    pool.refill(epoch(), 0, Redial::Hopeless);
+    assert!(pool.resume(epoch(), 0, conn(0)));
+    pool.vacate(1, conn(1));
+    pool.refill(epoch(), 1, Redial::AfterPause);
+    assert_eq!(pool.handle_timeout(epoch() + Reconnect::CAP), Some(1));
+}
+
+/// Another slot that answers again says nothing of the credentials: the slot that knocks goes on. RULE-128
+#[test]
+fn the_slot_that_knocks_goes_on_when_another_one_answers_again() {
+    let mut pool = Pool::new(3, 1);
+    (0..3).for_each(|slot| pool.promote(epoch(), slot, conn(slot as u32)));
+    (0..2).for_each(|slot| pool.vacate(slot, conn(slot as u32)));
+    pool.rest(2, conn(2));
+    pool.refill(epoch(), 0, Redial::Hopeless);
+    pool.refill(epoch(), 1, Redial::AfterPause);
+    assert!(pool.resume(epoch(), 2, conn(2)));
+    let due: Vec<_> = std::iter::from_fn(|| pool.handle_timeout(epoch() + Reconnect::CAP)).collect();
+    assert_eq!(due, [0]);
+}
+
+/// A start is over when each slot has its connection: whether it is kept for one request, or answers at this moment, is another
+/// question.
+#[test]
+fn a_pool_is_open_when_every_slot_has_a_connection() {
+    let mut pool = pool_of_three(0);
+    assert!(pool.reserve(|_| 0) && pool.rest(2, conn(2)));
+    assert_eq!((pool.serving(), pool.is_open()), (1, true));
+    pool.vacate(1, conn(1));
+    assert!(!pool.is_open());
+}
+
+/// A connection that does not answer is none that requests could have for themselves. RULE-145
+#[test]
+fn a_silent_connection_is_not_kept_for_requests_that_travel_alone() {
+    let mut pool = pool_of_three(0);
+    assert!(pool.reserve(|_| 0));
+    let kept = pool.find_reserved(|_| true).unwrap();
+    assert!(pool.rest(kept.index(), kept));
+    assert!(pool.reserve(|_| 0), "another one takes its place");
+    let others = (0..3).filter(|slot| conn(*slot) != kept);
+    others.for_each(|slot| assert!(pool.rest(slot as usize, conn(slot))));
+    assert!(!pool.is_connected());
+}
+
 #[test]
 fn a_stopped_pool_dials_for_no_slot() {
     let mut pool = Pool::new(2, 1);
@@ -148,7 +221,7 @@ enum Step {
 }
 
 fn step() -> impl Strategy<Value = Step> {
-    let loads = vec![Load::Light, Load::Heavy];
+    let loads = vec![Load::Light, Load::Heavy, Load::Full];
     let redials = vec![Redial::AtOnce, Redial::AfterPause, Redial::Hopeless];
     prop_oneof![
         2 => (0..SLOTS).prop_map(Step::Assign),
@@ -175,12 +248,16 @@ struct Naive {
     retry: Option<(Instant, Instant)>,
     is_silent: bool,
     is_reserved: bool,
-    is_heavy: bool,
+    load: Option<Load>,
 }
 
 impl Naive {
     fn answers(&self) -> bool {
         self.active.is_some() && !self.is_silent
+    }
+
+    fn load(&self) -> Load {
+        self.load.unwrap_or(Load::Light)
     }
 
     fn takes_requests(&self) -> bool {
@@ -190,22 +267,29 @@ impl Naive {
 
 /// Where the next request goes, said in the plainest way.
 fn naive_route(naive: &[Naive], current: usize) -> Option<usize> {
-    let is_light = |slot: usize| naive[slot].takes_requests() && !naive[slot].is_heavy;
-    if is_light(current) {
+    let is = |slot: usize, load: Load| naive[slot].takes_requests() && naive[slot].load() == load;
+    if is(current, Load::Light) {
         return Some(current);
     }
     let turns = [(current + 1) % SLOTS, (current + 2) % SLOTS, current];
-    let light = turns.into_iter().find(|slot| is_light(*slot));
-    light.or_else(|| turns.into_iter().find(|slot| naive[*slot].takes_requests()))
+    let of = |load: Load| turns.into_iter().find(|slot| is(*slot, load));
+    of(Load::Light).or_else(|| of(Load::Heavy)).or_else(|| of(Load::Full))
+}
+
+/// Nobody knocks any more: the slots that have waited are dialled for.
+fn rearm(naive: &mut [Naive], now: Instant) {
+    for idle in naive.iter_mut().filter(|it| !it.answers() && it.next.is_empty()) {
+        idle.retry.get_or_insert((now, now + Reconnect::CAP));
+    }
 }
 
 fn load_of(naive: &[Naive], conn: ConnId) -> Load {
     let slot = naive.iter().find(|slot| slot.active == Some(conn)).expect("only what serves is looked at");
-    if slot.is_heavy { Load::Heavy } else { Load::Light }
+    slot.load()
 }
 
 proptest! {
-    /// What serves, takes requests and is dialled for agrees with plain options. RULE-156, RULE-158
+    /// What serves, takes requests and is dialled for agrees with plain options. INV-12, RULE-156, RULE-158
     #[test]
     fn slots_agree_with_plain_options(steps in prop::collection::vec(step(), 0..60)) {
         let mut pool = Pool::new(SLOTS, SLOTS as u64);
@@ -221,14 +305,12 @@ proptest! {
                     naive[slot].next.push(fresh);
                 }
                 Step::Promote(slot) => {
-                    let Naive { mut next, is_heavy, .. } = naive[slot].clone();
+                    let Naive { mut next, load, .. } = naive[slot].clone();
                     let promoted = next.pop().unwrap_or(fresh);
                     pool.promote(now, slot, promoted);
-                    naive[slot] = Naive { active: Some(promoted), next, is_heavy, ..Naive::default() };
+                    naive[slot] = Naive { active: Some(promoted), next, load, ..Naive::default() };
                     if knocks.take().is_some() {
-                        for idle in naive.iter_mut().filter(|it| !it.answers() && it.next.is_empty()) {
-                            idle.retry.get_or_insert((now, now + Reconnect::CAP));
-                        }
+                        rearm(&mut naive, now);
                     }
                 }
                 Step::VacateActive(slot) => {
@@ -240,13 +322,19 @@ proptest! {
                     let rests = naive[slot].answers();
                     prop_assert_eq!(pool.rest(slot, naive[slot].active.unwrap_or(fresh)), rests);
                     prop_assert!(!pool.rest(slot, fresh), "it is another connection");
-                    naive[slot].is_silent |= rests;
+                    if rests {
+                        (naive[slot].is_silent, naive[slot].is_reserved) = (true, false);
+                    }
                 }
                 Step::Resume(slot) => {
                     let resumes = naive[slot].is_silent;
-                    prop_assert_eq!(pool.resume(slot, naive[slot].active.unwrap_or(fresh)), resumes);
+                    prop_assert_eq!(pool.resume(now, slot, naive[slot].active.unwrap_or(fresh)), resumes);
                     if resumes {
                         (naive[slot].is_silent, naive[slot].retry) = (false, None);
+                        if knocks == Some(slot) {
+                            knocks = None;
+                            rearm(&mut naive, now);
+                        }
                     }
                 }
                 Step::Reserve => {
@@ -292,7 +380,7 @@ proptest! {
                     let overdue = naive.iter().find(|slot| slot.retry.is_some_and(|(_, latest)| latest <= now));
                     prop_assert!(overdue.is_none(), "a slot is not dialled for in time");
                 }
-                Step::Load(slot, load) => naive[slot].is_heavy = load == Load::Heavy,
+                Step::Load(slot, load) => naive[slot].load = Some(load),
                 Step::Route => {
                     let expected = naive_route(&naive, current);
                     current = expected.unwrap_or(current);
@@ -301,14 +389,27 @@ proptest! {
                     prop_assert_eq!(pool.route(|conn| load_of(&naive, conn)), expected);
                 }
             }
-            let stuck = |slot: &Naive| slot.is_silent && slot.next.is_empty() && slot.retry.is_none();
-            prop_assert_eq!(pool.find_silent(), naive.iter().position(stuck));
+            let stuck = |(at, slot): &(usize, &Naive)| {
+                let waits = knocks.is_some_and(|knocks| knocks != *at);
+                slot.is_silent && slot.next.is_empty() && slot.retry.is_none() && !waits
+            };
+            prop_assert_eq!(pool.find_silent(), naive.iter().enumerate().find(stuck).map(|(at, _)| at));
+            // What the client does about silent slots comes to an end, and leaves none behind.
+            for _ in 0..SLOTS {
+                let Some(slot) = pool.find_silent() else { break };
+                prop_assert!(!pool.refill(now, slot, Redial::AfterPause));
+                naive[slot].retry = Some((now, now + Reconnect::CAP));
+            }
+            prop_assert_eq!(pool.find_silent(), None);
+            let knocker = knocks.map(|knocks| &naive[knocks]);
+            let knocker_waits = knocker.is_some_and(|it| it.retry.is_none() && it.next.is_empty() && it.active.is_some());
+            prop_assert!(!knocker_waits, "a slot that has a connection knocks");
             let reserved = naive.iter().find(|slot| slot.answers() && slot.is_reserved);
             prop_assert_eq!(pool.find_reserved(|_| true), reserved.and_then(|slot| slot.active));
             let taking = naive.iter().filter(|slot| slot.answers() && !slot.is_reserved);
             let active: Vec<ConnId> = taking.filter_map(|slot| slot.active).collect();
             prop_assert_eq!(pool.serving(), active.len());
-            prop_assert_eq!(pool.is_open(), active.len() == SLOTS);
+            prop_assert_eq!(pool.is_open(), naive.iter().all(|slot| slot.active.is_some()));
             prop_assert_eq!(pool.poll_timeout().is_some(), naive.iter().any(|slot| slot.retry.is_some()));
         }
     }
@@ -320,6 +421,28 @@ fn requests_take_turns_while_every_connection_is_busy() {
     let mut pool = pool_of_three(0);
     let turns: Vec<_> = (0..4).filter_map(|_| pool.route(|_| Load::Heavy)).collect();
     assert_eq!(turns, [1, 2, 0, 1].map(conn));
+}
+
+/// A connection without room comes behind those that are only busy. RULE-158
+#[test]
+fn a_full_connection_is_the_last_choice() {
+    let mut pool = pool_of_three(0);
+    let load = |it: ConnId| if it == conn(2) { Load::Heavy } else { Load::Full };
+    for _ in 0..3 {
+        assert_eq!(pool.route(load), Some(conn(2)));
+    }
+}
+
+/// Who leaves a busy connection looks no further than to the first one that is not.
+#[test]
+fn the_search_for_a_connection_ends_with_the_first_light_one() {
+    let mut pool = pool_of_three(0);
+    let looks = std::cell::Cell::new(0);
+    let load = |it: ConnId| {
+        looks.set(looks.get() + 1);
+        if it == conn(0) { Load::Heavy } else { Load::Light }
+    };
+    assert_eq!((pool.route(load), looks.get()), (Some(conn(1)), 2));
 }
 
 /// Many clients of one name, whose slots lead to the same addresses in the same order, do not all use the first one.

@@ -165,7 +165,72 @@ fn a_surplus_connection_takes_its_own_successor_along() {
     assert_eq!((known.connections.values().sum::<u32>(), known.dialing), (1, 0));
 }
 
-/// Links are not dead because the process was stopped. RULE-144
+/// The server may have refused the credentials meanwhile: a link that falls silent then is not dialled for until they are accepted,
+/// and the client does not hang. RULE-128, INV-12
+#[test]
+fn a_link_that_falls_silent_while_the_credentials_are_refused_waits() {
+    let (mut world, [dead, alive]) = silent();
+    world.close(alive);
+    while world.dials.is_empty() {
+        assert!(world.next_timeout(world.now + SECOND), "a dial is due");
+    }
+    let (conn, address) = world.dials.remove(0);
+    world.client.handle_connected(world.now, conn, address);
+    world.client.handle_frames(world.now, conn, [Frame::error("WRONGPASS")]);
+    world.drain();
+    world.pass(12 * SECOND);
+    assert_eq!((silences(&world), world.dials.len()), (1, 1), "one slot knocks");
+    world.answer_dials();
+    world.pass(3 * SECOND);
+    world.answer_dials();
+    assert_eq!((world.client.stats().serving, world.closed.contains(&dead)), (2, true));
+}
+
+/// A start does not wait for a link to answer that was ready before the others.
+#[test]
+fn a_start_is_over_though_a_link_has_fallen_silent() {
+    let mut world = World::with(|builder| builder.pool_size(2).connect_timeout(None));
+    let (conn, address) = world.dials.remove(0);
+    world.connect(conn, address);
+    let id = world.send("lost");
+    world.client.cancel(world.now, id);
+    world.pass(10 * SECOND);
+    assert_eq!((silences(&world), world.started.is_none()), (1, true));
+    let (conn, address) = world.dials.remove(0);
+    world.connect(conn, address);
+    assert_eq!((world.started, world.client.stats().serving), (Some(Ok(())), 1));
+}
+
+/// A loop may be late each time: what counts as a stop is that it is late, and not all that was silent before. RULE-140, RULE-144
+#[test]
+fn a_loop_that_is_always_late_notices_a_dead_link() {
+    let (mut world, _) = silent();
+    let end = world.now + 20 * SECOND;
+    while let Some(at) = world.client.poll_timeout().filter(|at| *at < end) {
+        world.now = world.now.max(at + SECOND * 3 / 10);
+        world.client.handle_timeout(world.now);
+        world.obey();
+    }
+    assert_eq!(silences(&world), 1);
+}
+
+/// Bytes that come at an instant that nobody tells are counted from the next one that is known, not from the last. RULE-140
+#[test]
+fn bytes_of_an_unknown_instant_are_no_silence() {
+    let mut world = World::with(|builder| builder.pool_size(1).command_timeout(None));
+    world.answer_dials();
+    let conn = world.conns()[0];
+    world.send("script");
+    world.now += 9 * SECOND;
+    world.client.handle_received(conn);
+    world.drain();
+    world.pass(9 * SECOND);
+    assert_eq!(silences(&world), 0);
+    world.pass(11 * SECOND);
+    assert_eq!(silences(&world), 1, "a dead link is still noticed");
+}
+
+/// Links are not dead because the process was stopped; the time before that counts. RULE-144
 #[test]
 fn the_silence_of_a_stopped_process_does_not_count() {
     let mut world = World::started(1);
@@ -176,7 +241,7 @@ fn the_silence_of_a_stopped_process_does_not_count() {
     world.client.handle_timeout(world.now);
     world.drain();
     assert_eq!(silences(&world), 0);
-    world.pass(8 * SECOND);
+    world.pass(5 * SECOND);
     assert_eq!(silences(&world), 0);
     world.pass(2 * SECOND);
     assert_eq!(silences(&world), 1);

@@ -79,6 +79,27 @@ fn bytes_that_are_not_sent_after_all_do_not_count() {
     assert_eq!(load(&world, busy), Load::Light, "it has timed out");
 }
 
+/// Of two busy connections one is full: requests go to the other one as long as that has room, and none is given back. RULE-158
+#[test]
+fn no_request_is_given_back_while_a_connection_has_room() {
+    let mut world = World::with(|builder| builder.pool_size(2).requests_in_flight(4));
+    world.answer_dials();
+    let send = |world: &mut World| {
+        let id = world.client.send(world.now, raw("abandoned\n", 1))?;
+        world.drain();
+        world.client.cancel(world.now, id);
+        Ok::<_, SendError>(())
+    };
+    (0..4).for_each(|_| send(&mut world).unwrap());
+    world.send("slow");
+    world.now += 2 * PAUSE;
+    for room in [3, 2, 1] {
+        assert_eq!(world.client.room(), room);
+        send(&mut world).unwrap();
+    }
+    assert!(matches!(send(&mut world), Err(SendError::Full(_))));
+}
+
 /// RULE-157
 #[test]
 fn nobody_joins_a_connection_in_the_middle_of_a_long_reply() {

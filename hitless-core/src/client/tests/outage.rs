@@ -155,6 +155,48 @@ fn requests_fail_at_once_where_that_is_wanted() {
     assert_eq!(world.reply_of(served), "served");
 }
 
+/// A link that was silent and answers again ends an outage as a new one does: the first attempt after the next loss is awaited.
+/// RULE-133
+#[test]
+fn an_outage_ends_when_a_silent_link_answers_again() {
+    let mut world = World::with(|builder| builder.pool_size(1).when_disconnected(WhenDisconnected::Fail));
+    world.answer_dials();
+    let conn = world.conns()[0];
+    let slow = world.send("slow");
+    world.client.cancel(world.now, slow);
+    world.pass(9 * SECOND + SECOND / 10);
+    refuse_next(&mut world);
+    world.answer(conn);
+    world.send("served");
+    world.answer(conn);
+    world.close(conn);
+    let request = world.send("x");
+    assert_eq!((world.client.stats().parked, world.done.contains_key(&request)), (1, false));
+}
+
+/// A connection that nobody needs any more shows that the credentials are accepted again as any other one does: all slots dial that
+/// have waited. RULE-128
+#[test]
+fn a_surplus_connection_shows_that_the_credentials_are_accepted() {
+    let mut world = World::with(|builder| builder.pool_size(3));
+    world.answer_dials();
+    let slow = world.send("slow");
+    world.client.cancel(world.now, slow);
+    world.pass(9 * SECOND + SECOND / 10);
+    let silent = *world.pending.first_key_value().unwrap().0;
+    let (late, address) = world.dials.remove(0);
+    for conn in world.conns().into_iter().filter(|conn| ![silent, late].contains(conn)) {
+        world.close(conn);
+    }
+    refuse_credentials(&mut world);
+    world.answer(silent);
+    world.dials.clear();
+    world.connect(late, address);
+    assert!(world.closed.contains(&late), "nobody needs it");
+    world.pass(3 * SECOND);
+    assert_eq!(world.dials.len(), 2, "one that has knocked, and one that has waited");
+}
+
 /// What may have run says so. RULE-133
 #[test]
 fn a_replayed_request_that_fails_at_once_may_have_run() {

@@ -75,6 +75,32 @@ fn a_replay_has_a_link_for_itself() {
     assert_eq!(carried(&world, lane), ["write"], "the link is free again");
 }
 
+/// The link that is kept for replays falls silent: another one is kept for those that come. RULE-145, RULE-140
+#[test]
+fn a_silent_link_does_not_hold_replays_up() {
+    let mut world = World::started(2);
+    read(&mut world, "stuck");
+    world.close(carrier(&world, "stuck"));
+    let lane = carrier(&world, "stuck");
+    while world.dials.is_empty() {
+        assert!(world.next_timeout(world.now + SECOND), "a dial is due");
+    }
+    world.answer_dials();
+    world.pass(9 * SECOND + SECOND / 5);
+    assert_eq!(world.client.stats().serving, 1, "the lane is silent");
+    world.dials.clear();
+    let read = read(&mut world, "read");
+    world.close(carrier(&world, "read"));
+    while world.dials.is_empty() {
+        assert!(world.next_timeout(world.now + SECOND), "a dial is due");
+    }
+    world.answer_dials();
+    let conn = carrier(&world, "read");
+    assert_ne!(conn, lane);
+    world.answer(conn);
+    assert_eq!(world.reply_of(read), "read");
+}
+
 /// With one connection everybody waits behind a replay, within the limit of requests that wait, and goes on in order. RULE-145,
 /// RULE-103
 #[test]

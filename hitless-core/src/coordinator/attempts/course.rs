@@ -124,15 +124,17 @@ impl Attempts {
     ) {
         let Some(attempt) = self.live.get_mut(&conn) else { return };
         let purpose = attempt.purpose.clone();
-        self.steps.push_back(Step::Dial { conn: next, dial: dial.clone(), purpose, after: Some(conn) });
+        let step = Step::Dial { conn: next, dial: dial.clone(), purpose, after: Some(conn) };
         match (how, &mut attempt.phase) {
             (Next::Beside, Phase::Dialing { beside, .. }) => {
+                self.steps.push_back(step);
                 *beside = Some((next, dial));
                 self.course.beside.insert(next, conn);
                 self.be_patient(now, conn);
             }
             (Next::Beside, _) => {}
             (Next::Instead { must_close }, phase) => {
+                self.steps.push_back(step);
                 let failed = phase.dial().cloned();
                 *phase = Phase::Dialing { dial, beside: None };
                 self.rename(conn, next);
