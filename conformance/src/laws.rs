@@ -14,7 +14,7 @@ use crate::testbed::{Operation, Testbed};
 
 /// Checks every law. The client has been shut down.
 pub(crate) fn check(bed: &mut Testbed) {
-    let record = Record { config: bed.config(), events: bed.timed_events(), slack: bed.slack() };
+    let record = Record { config: bed.config(), events: bed.timed_events(), slack: bed.slack(), stops: &[] };
     record.check();
     old_connections_get_nothing_new(bed);
 }
@@ -27,6 +27,14 @@ pub(crate) struct Record<'a> {
     pub(crate) events: &'a [(Instant, Event)],
     /// By how much things may be late.
     pub(crate) slack: Duration,
+    /// When the process did not run, and for how long.
+    pub(crate) stops: &'a [(Instant, Duration)],
+}
+
+/// How much of the time from `from` to `to` the process did not run, at most.
+pub(crate) fn stopped(stops: &[(Instant, Duration)], from: Instant, to: Instant) -> Duration {
+    let parts = stops.iter().map(|(at, time)| to.min(*at + *time).saturating_duration_since(from.max(*at)));
+    parts.sum()
 }
 
 impl Record<'_> {
@@ -77,7 +85,7 @@ fn drains_end(record: &Record<'_>) {
                 if let Some(Some(deadline)) = draining.remove(conn) {
                     let late = at.saturating_duration_since(deadline);
                     assert!(
-                        late <= record.slack,
+                        late <= record.slack + stopped(record.stops, deadline, *at),
                         "INV-06: {conn} was closed {late:?} late\n{}",
                         record.history()
                     );
@@ -150,6 +158,11 @@ fn scouts_go_first(record: &Record<'_>) {
                 // It has arrived and its worker is free, although the cut-over is not told yet.
                 let handoff = replaced.get(conn).and_then(|from| dialing.remove(from));
                 arrived.extend(handoff.map(|(_, source)| source));
+            }
+            // Its successor was dialled before this move, or for another reason.
+            Event::CutOver { from, .. } => {
+                dialing.remove(from);
+                arrived.extend(peers.get(from).cloned());
             }
             Event::HandoffDialing { from, to, .. } => {
                 let Some(source) = peers.get(from) else { continue };

@@ -15,7 +15,7 @@ use super::faults::{FaultKind, GENTLE_PAUSE, Weather};
 use super::joins;
 use super::plan::Plan;
 use super::trace::{RequestKind, What};
-use crate::laws::Record;
+use crate::laws::{Record, stopped};
 use crate::server::{EndpointId, Event as ServerEvent, Ledger, Request};
 
 /// By how much things may be late: a timer rings late, and then a busy executor looks at it late.
@@ -41,18 +41,18 @@ pub(super) fn check(evidence: &Evidence<'_>) {
             _ => None,
         })
         .collect();
-    let slack = SLACK + stopped(evidence.entries);
-    Record { config: evidence.config, events: &events, slack }.check();
+    let stops = stops(evidence.entries);
+    Record { config: evidence.config, events: &events, slack: SLACK, stops: &stops }.check();
     let requests = requests(evidence.entries);
     each_ends_once(&requests);
     at_most_once(evidence, &requests);
     replays_are_few(evidence, &requests);
     dials_are_few(evidence);
-    silent_links_are_left(evidence);
+    silent_links_are_left(evidence, &stops);
     nothing_goes_astray(evidence, &requests);
     joins::check(evidence, &requests);
     if evidence.plan.weather == Weather::Gentle {
-        nobody_notices(evidence, &requests);
+        nobody_notices(evidence, &requests, &stops);
     }
 }
 
@@ -203,44 +203,38 @@ fn service(entries: &[(Instant, What)]) -> BTreeMap<Peer, Vec<Spell>> {
 /// Nothing fails, and nobody waits longer than the network makes everybody wait. INV-03
 ///
 /// Where the process was stopped, what was not yet written may be overdue afterwards. Beside a request that kills the link
-/// that carries it fails what had been written to that link when it came for the first time, and nothing else: RULE-165
-fn nobody_notices(evidence: &Evidence<'_>, requests: &BTreeMap<u64, Asked>) {
+/// that carries it fails what had been written to that link when it came for the first time, and nothing else; others may
+/// wait, and fail without having been sent: RULE-165
+fn nobody_notices(evidence: &Evidence<'_>, requests: &BTreeMap<u64, Asked>, stops: &[(Instant, Duration)]) {
     // A few round trips of the slowest ways there are, and a pause or two in between.
-    let poisoned = first_poisonings(evidence, requests);
-    let stopped = stopped(evidence.entries);
-    let longest = Duration::from_millis(400) + 4 * GENTLE_PAUSE + stopped;
+    let longest = Duration::from_millis(400) + 4 * GENTLE_PAUSE;
+    let first = first_poisonings(evidence, requests);
+    // Where its links were killed, a node that retires may refuse others: there may be none for a while.
+    let is_beside = |to: Instant| first.iter().any(|came| *came <= to);
     for (number, asked) in requests {
-        let (kind, fate) = (asked.kind, asked.fate);
+        let (kind, fate, sent_at) = (asked.kind, asked.fate, asked.sent_at);
         match fate {
             Fate::Answered(at) => {
-                let took = at.saturating_duration_since(asked.sent_at);
-                // Where every link is killed while its node retires, there may be none for a while.
-                let is_served = took <= longest || !poisoned.is_empty();
+                let took = at.saturating_duration_since(sent_at);
+                let is_served = took <= longest + stopped(stops, sent_at, at) || is_beside(at);
                 assert!(is_served, "INV-03: request {number} ({kind:?}) took {took:?}");
             }
             Fate::Cancelled => {}
-            Fate::NotSent(_) if !stopped.is_zero() || !poisoned.is_empty() => {}
+            Fate::NotSent(at) if !stopped(stops, sent_at, at).is_zero() || is_beside(at) => {}
             Fate::Unknown(_) | Fate::NotSent(_) if kind == RequestKind::Poison => {}
-            Fate::Unknown(at) if !poisoned.is_empty() => {
-                let beside = |came: &Instant| asked.sent_at <= *came + GENTLE_PAUSE && *came <= at;
-                assert!(
-                    poisoned.iter().any(beside),
-                    "RULE-165: request {number} ({kind:?}) failed: {fate:?}"
-                );
+            Fate::Unknown(at) if !first.is_empty() => {
+                let beside = |came: &Instant| sent_at <= *came + GENTLE_PAUSE && *came <= at;
+                assert!(first.iter().any(beside), "RULE-165: request {number} ({kind:?}) failed: {fate:?}");
             }
             Fate::Pending | Fate::Refused | Fate::NotSent(_) | Fate::Unknown(_) => {
                 panic!("INV-03: request {number} ({kind:?}) failed: {fate:?}");
             }
         }
     }
-    if !poisoned.is_empty() {
-        return;
+    for (at, what) in evidence.entries {
+        let What::Event(event @ Event::MoveFinished { stayed: 1.., .. }) = what else { continue };
+        assert!(is_beside(*at), "INV-03: connections were left behind: {event:?}");
     }
-    let stayed = evidence.entries.iter().find_map(|(_, what)| match what {
-        What::Event(event @ Event::MoveFinished { stayed: 1.., .. }) => Some(event),
-        _ => None,
-    });
-    assert!(stayed.is_none(), "INV-03: connections were left behind: {stayed:?}");
 }
 
 /// When each request that kills its link arrived for the first time.
@@ -257,15 +251,15 @@ fn first_poisonings(evidence: &Evidence<'_>, requests: &BTreeMap<u64, Asked>) ->
     first.into_values().collect()
 }
 
-/// How long the process was kept from running, altogether.
-fn stopped(entries: &[(Instant, What)]) -> Duration {
-    let stops = entries.iter().filter_map(|(_, what)| match what {
+/// When the process was kept from running, and for how long.
+fn stops(entries: &[(Instant, What)]) -> Vec<(Instant, Duration)> {
+    let stop = |(at, what): &(Instant, What)| match what {
         What::Fault(fault) if matches!(fault.kind, FaultKind::ProcessStops | FaultKind::ClockJumps) => {
-            Some(fault.delay)
+            Some((*at, fault.delay))
         }
         _ => None,
-    });
-    stops.sum()
+    };
+    entries.iter().filter_map(stop).collect()
 }
 
 /// A request that only reads runs three times at most, and once if its reply came and cannot be read. Others: INV-05. RULE-162
@@ -319,10 +313,9 @@ fn dials_are_few(evidence: &Evidence<'_>) {
 
 /// A link on which nothing comes back is left: three timeouts after something was written to it another one is dialled, and
 /// when there is one, nothing is written to it any more. RULE-164
-fn silent_links_are_left(evidence: &Evidence<'_>) {
+fn silent_links_are_left(evidence: &Evidence<'_>, stops: &[(Instant, Duration)]) {
     let timeout = evidence.config.command_timeout().unwrap_or(Duration::from_secs(10));
     let timeout = timeout.max(evidence.config.maintenance().relaxed_timeout());
-    let slack = SLACK + stopped(evidence.entries);
     for (entry, (_, what)) in evidence.entries.iter().enumerate() {
         let What::Silenced(socket) = what else { continue };
         let rest = evidence.entries[entry..].iter();
@@ -331,12 +324,14 @@ fn silent_links_are_left(evidence: &Evidence<'_>) {
             match what {
                 What::Wrote(to, _) if to == socket => {
                     let known_at = *known_at.get_or_insert(*at + 3 * timeout);
-                    let may_stay = *at <= known_at + slack || dialled;
+                    // The silence of a process that was stopped does not count: RULE-144
+                    let known_at = known_at + stopped(stops, known_at - 3 * timeout, *at);
+                    let may_stay = dialled || *at <= known_at + SLACK;
                     assert!(
                         may_stay,
                         "RULE-164: {socket:?} has been silent for long, and nothing is dialled"
                     );
-                    let is_left = replaced_at.is_none_or(|replaced_at| *at <= replaced_at + slack);
+                    let is_left = replaced_at.is_none_or(|it| *at <= it + SLACK + stopped(stops, it, *at));
                     assert!(is_left, "RULE-164: {socket:?} has been silent for long, and is written to");
                 }
                 What::Dialled(..) => dialled |= known_at.is_some(),
