@@ -149,9 +149,9 @@ fn nobody_waits_for_a_slot_that_answers_again() {
     (0..2).for_each(|slot| pool.promote(epoch(), slot, conn(slot as u32)));
     pool.rest(0, conn(0));
     pool.refill(epoch(), 0, Redial::Hopeless);
-    assert!(pool.resume(epoch(), 0, conn(0)));
     pool.vacate(1, conn(1));
     pool.refill(epoch(), 1, Redial::AfterPause);
+    assert!(pool.resume(epoch(), 0, conn(0)));
     assert_eq!(pool.handle_timeout(epoch() + Reconnect::CAP), Some(1));
 }
 
