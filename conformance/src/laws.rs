@@ -151,6 +151,10 @@ fn scouts_go_first(record: &Record<'_>) {
                 let handoff = replaced.get(conn).and_then(|from| dialing.remove(from));
                 arrived.extend(handoff.map(|(_, source)| source));
             }
+            // By another address than the first of its attempt.
+            Event::CutOver { from, .. } => {
+                arrived.extend(dialing.remove(from).map(|(_, of)| of));
+            }
             Event::HandoffDialing { from, to, .. } => {
                 let Some(source) = peers.get(from) else { continue };
                 let others = dialing.values().filter(|(_, other)| other == source).count();
