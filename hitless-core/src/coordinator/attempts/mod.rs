@@ -304,6 +304,11 @@ impl Attempts {
     ) {
         let Some(attempt) = self.live.get_mut(&conn) else { return };
         let Phase::Resolving { host, port, of } = &attempt.phase else { return };
+        let is_overdue = attempt.until.is_some_and(|until| until <= now);
+        if is_overdue && matches!(attempt.purpose, Purpose::Replace { .. }) {
+            // The process was stopped meanwhile. The limit is within the time of the move, and it is the limit's turn.
+            return;
+        }
         let targets = answer.map(|addresses| {
             let target = |ip| Target::new(SocketAddr::new(ip, *port).into(), Some(Arc::clone(host)));
             addresses.into_iter().map(target).collect()

@@ -93,6 +93,25 @@ fn negotiating() -> Attempts {
 
 // ---- one attempt ----
 
+/// A process that was stopped hears of a lookup when the time of its handoff is over: nothing is dialled any more. One that opens a
+/// connection is dialled all the same, until its limit is told. INV-07
+#[test]
+fn a_handoff_whose_lookup_comes_late_is_not_dialled() {
+    let late = start() + SECOND;
+    for (purpose, said_then) in
+        [(replacing(2), vec![]), (Purpose::Open(Role::Shared), vec!["c1.0 resolved 1"])]
+    {
+        let mut attempts = attempts();
+        attempts.begin(start(), conn(1), purpose, Some(SECOND));
+        attempts.resolve(conn(1), Arc::from("name"), 7, Named::Configured);
+        said(&mut attempts);
+        attempts.handle_resolved(late, conn(1), Ok(vec![[10, 0, 0, 1].into()]));
+        assert_eq!(said(&mut attempts), said_then);
+        attempts.handle_timeout(late);
+        assert!(!attempts.contains(conn(1)), "its limit is over");
+    }
+}
+
 #[test]
 fn an_attempt_is_looked_up_dialled_and_negotiated() {
     let now = start() + SECOND;
