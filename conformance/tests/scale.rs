@@ -1,5 +1,5 @@
 //! A very large pool that is told to move in one second: nobody dials beside the workers, everybody is moved inside the
-//! window, nothing fails, and an event costs no more than in a small pool.
+//! window, and nothing fails. What an event costs is for `cargo xtask bench handoff`: no test compares times.
 //!
 //! # What a handoff may cost
 //! A worker makes one handoff at a time, from its dial to the end of its handshake, and what it takes is all but the time of
@@ -14,7 +14,6 @@
 
 use std::time::{Duration, Instant};
 
-use hitless_conformance::clock;
 use hitless_conformance::direct::Direct;
 use hitless_conformance::server::{Moving, Target};
 use hitless_conformance::testbed::{Testbed, maintenance};
@@ -59,17 +58,15 @@ impl Dials {
     }
 }
 
-/// Tells so many connections to move at once; returns what a step of client, network and server costs meanwhile.
-fn all_move(connections: u32, workers: u32) -> Duration {
+/// Tells so many connections to move at once.
+fn all_move(connections: u32, workers: u32) {
     let mut bed = Testbed::new(&Direct::with_hop(HOP));
     let settings = bed.settings().pool_size(connections).connect_timeout(None);
     bed.connect_with(settings.maintenance(maintenance(|settings| settings.max_workers(workers))));
     bed.start_load(12);
     let (a, b, announced_at) = (bed.a, bed.b, bed.now());
     bed.server(|server, now| server.moving(now, a, Moving::new(Target::Endpoint(b), WINDOW)));
-    let began = clock::now();
     bed.run_for(WINDOW + Duration::from_secs(1));
-    let cost = clock::now() - began;
     let mut dials = Dials::default();
     let events = bed.timed_events().iter().filter(|(at, _)| *at >= announced_at);
     events.for_each(|(at, event)| dials.note(*at, event));
@@ -84,8 +81,6 @@ fn all_move(connections: u32, workers: u32) -> Duration {
     assert!(took < WINDOW, "INV-03: all have moved inside the window: {took:?}");
     assert_eq!(bed.connections(a).len(), 0);
     assert_eq!(bed.connections(b).len(), connections as usize);
-    let steps = bed.load().completed() + bed.timed_events().len();
-    cost / u32::try_from(steps).expect("fewer than 2^32 steps")
 }
 
 /// The announcement, the scout alone, and then as many at a time as there are workers.
@@ -106,14 +101,4 @@ fn a_large_pool_moves_inside_its_window() {
 #[test]
 fn ten_thousand_connections_move_inside_their_window() {
     all_move(10_000, 10);
-}
-
-/// What an event costs with ten thousand connections is what it costs in a small pool.
-#[test]
-#[ignore = "it compares times, which whatever else runs on the machine changes: run it on a quiet one, with --release"]
-fn ten_thousand_connections_move_at_the_cost_of_a_thousand() {
-    let small = all_move(1000, 10);
-    let large = all_move(10_000, 10);
-    println!("a step takes {small:?} with 1 000 connections, {large:?} with 10 000");
-    assert!(large < small * 2, "the cost of an event grows with the pool: {small:?}, {large:?}");
 }

@@ -234,6 +234,9 @@ fn announce<B: Backend + Send + 'static>(
         ["moving", from, to, time] => {
             let (from, time) = (endpoint(endpoints, from)?, span(time)?);
             let moving = match to {
+                same if endpoint(endpoints, same) == Ok(from) => {
+                    return Err("FROM and TO are the same".into());
+                }
                 "null" => Moving::new(Target::Null, time).retiring(Retires::Never),
                 to => Moving::new(Target::Endpoint(endpoint(endpoints, to)?), time),
             };

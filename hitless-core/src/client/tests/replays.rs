@@ -12,6 +12,17 @@ fn carrier(world: &World, word: &str) -> ConnId {
     *world.pending.iter().find(carries).expect("it is written").0
 }
 
+/// A client with one connection, whose link was lost under `word`, and the new link that carries it again.
+fn replayed(word: &str) -> (World, ConnId, RequestId) {
+    let mut world = World::started(1);
+    let id = read(&mut world, word);
+    world.close(world.conns()[0]);
+    world.pass(SECOND / 10);
+    world.answer_dials();
+    let conn = world.conns()[0];
+    (world, conn, id)
+}
+
 fn carried(world: &World, conn: ConnId) -> Vec<Bytes> {
     world.pending.get(&conn).cloned().unwrap_or_default()
 }
@@ -131,12 +142,7 @@ fn with_one_connection_everybody_waits_behind_a_replay() {
 /// A replay whose time is over leaves its place to its reply: nobody joins the link before that has come. RULE-145
 #[test]
 fn a_replay_that_times_out_keeps_its_link() {
-    let mut world = World::started(1);
-    let slow = read(&mut world, "slow");
-    world.close(world.conns()[0]);
-    world.pass(SECOND / 10);
-    world.answer_dials();
-    let conn = world.conns()[0];
+    let (mut world, conn, slow) = replayed("slow");
     world.pass(3 * SECOND);
     assert_eq!(world.failure_of(slow).delivery(), Delivery::Unknown);
     let behind = world.send("behind");
@@ -172,12 +178,7 @@ fn a_replay_that_waits_ends() {
 /// The link of a replay is moved away: what was written is awaited there, and its successor is for everybody. RULE-145
 #[test]
 fn a_cut_over_frees_the_link_of_a_replay() {
-    let mut world = World::started(1);
-    let slow = read(&mut world, "slow");
-    world.close(world.conns()[0]);
-    world.pass(SECOND / 10);
-    world.answer_dials();
-    let conn = world.conns()[0];
+    let (mut world, conn, slow) = replayed("slow");
     let behind = world.send("behind");
     world.push(conn, &["MOVING", "1", "15", "127.0.0.1:2"]);
     world.answer_dials();
