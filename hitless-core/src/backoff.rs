@@ -222,7 +222,7 @@ mod tests {
         assert!(reconnect.next(&mut rng) <= Duration::from_millis(50));
     }
 
-    /// Where nobody can do anything but the operator, the pauses grow further, and no two clients are in step. RULE-129
+    /// Where only the operator can help, the pauses grow further, and no two clients are in step. RULE-129
     #[test]
     fn hopeless_pauses_grow_further() {
         let mut rng = Rng::new(5);

@@ -190,7 +190,7 @@ impl Links {
         (place..self.live.places()).find_map(|place| Some((self.live.key_at(place)?, place + 1)))
     }
 
-    /// Nobody could have read for so long.
+    /// The process could not read for `late` before `now`.
     pub(super) fn forget_silence(&mut self, now: Instant, late: Duration) {
         let mut place = 0;
         while let Some((conn, next)) = self.next_from(place) {

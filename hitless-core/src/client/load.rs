@@ -11,8 +11,8 @@ use crate::connection::Connection;
 pub(super) const BYTES: usize = 64 * 1024;
 /// A connection that awaits more replies than this is busy. So many requests make large batches on any connection.
 pub(super) const REPLIES: usize = 1024;
-/// The same for requests of any kind while long replies come: nobody knows which request calls for the next one, and who
-/// has joined it waits.
+/// The same for requests of any kind while long replies come: any request may call for the next one, and
+/// those that have joined it wait.
 pub(super) const COMPANY: usize = 8;
 /// How long after a long reply the next one is expected.
 const LONG_REPLIES: Duration = Duration::from_secs(1);

@@ -38,7 +38,7 @@ impl Client {
         }
     }
 
-    /// The pool cannot be opened. What does not change by itself is told as it is.
+    /// The pool cannot be opened. An error that no retry can change is reported as it is.
     pub(super) fn give_up_start(&mut self, now: Instant, redial: Redial) {
         let took = self.lifecycle.starting_for(now);
         let last = self.outage.last_failure().cloned().unwrap_or(ConnectError::TimedOut(took));

@@ -15,7 +15,7 @@ use crate::windows::effective_timeout;
 const FIRST_DEFERRAL: Duration = Duration::from_millis(20);
 const LONGEST_DEFERRAL: Duration = Duration::from_secs(1);
 
-/// How often a request that may run twice is sent again: what has broken two links more would break every other one.
+/// How often a request that may run twice is sent again: one that has broken three links would break every other one.
 const REPLAYS: u32 = 2;
 
 /// An accepted request with its deadline. It may wait, be written, and come back to wait again. It cannot be in two

@@ -173,7 +173,7 @@ impl Connection {
         }
     }
 
-    /// Nobody could have read for so long before `now`: the silence of that time says nothing of the link.
+    /// The process could not read for `late` before `now`: the silence of that time says nothing of the link.
     pub(crate) fn forget_silence(&mut self, now: Instant, late: Duration) {
         self.silence.leave_out(now, late);
     }

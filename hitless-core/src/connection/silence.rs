@@ -48,8 +48,8 @@ impl Silence {
         self.granted = self.granted.max(self.in_window);
     }
 
-    /// Nobody could have read for so long before `now`: that time does not count. What was silent before it does, or a loop that is
-    /// always late would never notice a dead link.
+    /// The process could not read for `late` before `now`, and that time does not count as silence. The silence before it
+    /// counts: otherwise a loop that is always late would never notice a dead link.
     pub(super) fn leave_out(&mut self, now: Instant, late: Duration) {
         if let Some(since) = &mut self.since {
             *since = after(*since, late).min(now);

@@ -433,7 +433,7 @@ fn a_full_connection_is_the_last_choice() {
     }
 }
 
-/// Who leaves a busy connection looks no further than to the first one that is not.
+/// A request that leaves a busy connection takes the first one that is not busy.
 #[test]
 fn the_search_for_a_connection_ends_with_the_first_light_one() {
     let mut pool = pool_of_three(0);

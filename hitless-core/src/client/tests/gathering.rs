@@ -125,7 +125,7 @@ fn a_short_reply_in_two_pieces_changes_nothing() {
     assert_eq!(next(&mut world), conn);
 }
 
-/// Who brings the next long reply is not known before it comes, so that few wait for it. RULE-157
+/// Any request may call for the next long reply, so few requests join each other while long replies come. RULE-157
 #[test]
 fn few_join_each_other_while_long_replies_come() {
     let mut world = World::started(3);
