@@ -505,7 +505,10 @@ impl Model {
                 let answer = if is_known { Ok(vec![]) } else { Err(io::ErrorKind::NotFound.into()) };
                 let of = nth(at);
                 attempts.handle_resolved(now, of, answer);
+                let is_late =
+                    |it: &Known| it.replaces.is_some() && it.until.is_some_and(|until| until <= self.now);
                 match is_known {
+                    _ if self.live.get(at).is_some_and(is_late) => {}
                     true => self.enter(at, Some(State::Resolving), State::Undecided),
                     false => self.end(false, |it| it.conn == of && it.state == State::Resolving),
                 }
