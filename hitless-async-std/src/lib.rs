@@ -43,8 +43,16 @@
 //! ```
 //!
 //! Everything is decided in `hitless-core`: this crate brings async-std's sockets, clock and tasks to its
-//! [driver]. async-std itself is no longer developed; the crate serves applications that are built
-//! on it.
+//! [driver].
+//!
+//! # async-std is discontinued
+//!
+//! async-std has had no maintainers since March 2025, and `cargo audit` reports it as unmaintained
+//! ([RUSTSEC-2025-0052](https://rustsec.org/advisories/RUSTSEC-2025-0052)). Its authors recommend smol. For an application that is
+//! built on it this means: no fault in async-std will be mended, and an audit needs an exception for the advisory. This crate is
+//! kept, with all of its tests, until the end of 2027, or until async-std has a vulnerability, whichever is earlier. New
+//! applications take `hitless-tokio`. For smol there is an adapter in the repository (`conformance/smol`), which passes the same
+//! suite; it is an example to copy, and not published.
 
 mod net;
 mod runtime;
