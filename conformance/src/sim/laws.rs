@@ -16,7 +16,7 @@ use super::joins;
 use super::plan::Plan;
 use super::trace::{RequestKind, What};
 use crate::laws::{Record, stopped};
-use crate::server::{EndpointId, Event as ServerEvent, Ledger, Request};
+use crate::server::{EndpointId, Event as ServerEvent, Ledger, Request, ServerConn};
 
 /// By how much things may be late: a timer rings late, and then a busy executor looks at it late.
 const SLACK: Duration = Duration::from_millis(1500);
@@ -262,10 +262,14 @@ fn stops(entries: &[(Instant, What)]) -> Vec<(Instant, Duration)> {
     entries.iter().filter_map(stop).collect()
 }
 
-/// A request that only reads runs three times at most, and once if its reply came and cannot be read. Others: INV-05. RULE-162
+/// A request that only reads runs three times at most. One whose reply cannot be read is not sent again when that has come: it
+/// comes a second time only if another request of the kind had killed the link before. Others: INV-05. RULE-162
 fn replays_are_few(evidence: &Evidence<'_>, requests: &BTreeMap<u64, Asked>) {
     let mut arrivals: BTreeMap<u64, usize> = BTreeMap::new();
     let mut runs: BTreeMap<u64, usize> = BTreeMap::new();
+    // What has killed each link, and who came behind it.
+    let mut killed: BTreeMap<ServerConn, u64> = BTreeMap::new();
+    let mut excused: BTreeMap<u64, usize> = BTreeMap::new();
     for entry in evidence.ledger.entries() {
         let (request, counts) = match &entry.event {
             ServerEvent::Received(request) => (request, &mut arrivals),
@@ -277,9 +281,14 @@ fn replays_are_few(evidence: &Evidence<'_>, requests: &BTreeMap<u64, Asked>) {
             let poison = edges::POISONS
                 .iter()
                 .find(|(end, _)| request.key().is_some_and(|key| key.ends_with(end.as_bytes())));
+            if let (Some(_), Some(conn), ServerEvent::Received(_)) = (poison, entry.conn, &entry.event) {
+                let killer = *killed.entry(conn).or_insert(number);
+                *excused.entry(number).or_default() += usize::from(killer != number);
+            }
             // In rough weather its link may be lost before the reply comes that cannot be read.
             let gentle = evidence.plan.weather == Weather::Gentle;
-            let most = poison.filter(|_| gentle).map_or(3, |(_, most)| *most);
+            let excused = excused.get(&number).copied().unwrap_or(0);
+            let most = poison.filter(|_| gentle).map_or(3, |(_, most)| (*most + excused).min(3));
             let arrived = arrivals.get(&number).copied().unwrap_or(0);
             let ran = runs.get(&number).copied().unwrap_or(0);
             let kind = requests.get(&number).map(|asked| asked.kind);

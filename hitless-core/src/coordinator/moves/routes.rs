@@ -68,11 +68,29 @@ impl Moves {
             return Route::OneOf(targets);
         };
         let kept: Vec<Target> = targets.into_iter().filter(|target| !self.retires(&target.address)).collect();
+        let onward = self.route_onward(&retired);
         let Some(a_move) = self.live.get_mut(&retired.address) else { return Route::OneOf(kept) };
         if !is_connected_to(&retired.address) {
-            return a_move.route_after_close(conn, retired, kept, is_dialing);
+            return a_move.route_after_close(conn, retired, onward, kept, is_dialing);
         }
-        if kept.is_empty() { a_move.route_to_target(retired) } else { Route::OneOf(kept) }
+        if kept.is_empty() { onward } else { Route::OneOf(kept) }
+    }
+
+    /// Where a new connection goes instead of `source`: where its move leads, and if that address is being retired as well, where
+    /// that one's move leads, and so on. `source` itself if the server named no target.
+    fn route_onward(&self, source: &Target) -> Route {
+        let mut onward = Route::OneOf(vec![source.clone()]);
+        let mut retiring = self.live.get(&source.address);
+        // Moves may lead round in a ring.
+        for _ in 0..self.live.len() {
+            let Some(a_move) = retiring else { break };
+            match a_move.route(0) {
+                Route::Configured => break,
+                route => onward = route,
+            }
+            retiring = a_move.leads_to().and_then(|address| self.live.get(&address));
+        }
+        onward
     }
 
     /// `conn`, which the owner has opened, could not be established. `counts`: the next attempt is to go elsewhere.
@@ -107,14 +125,6 @@ impl Move {
         }
     }
 
-    /// Where a new connection goes instead of `source`; `source` itself if the server named no target.
-    fn route_to_target(&self, source: Target) -> Route {
-        match self.route(0) {
-            Route::Configured => Route::OneOf(vec![source]),
-            elsewhere => elsewhere,
-        }
-    }
-
     /// The last connection to `source` is lost, and names may follow seconds later: the target is tried, then the name's
     /// other addresses, all in one attempt, then the same address, which may lead to the new node by now, and so on; the next
     /// place when one has failed.
@@ -122,6 +132,7 @@ impl Move {
         &mut self,
         conn: ConnId,
         source: Target,
+        target: Route,
         others: Vec<Target>,
         is_dialing: impl Fn(ConnId) -> bool,
     ) -> Route {
@@ -129,7 +140,7 @@ impl Move {
             self.after_close.decided_by = Some(conn);
         }
         match self.after_close.turn % (2 + usize::from(!others.is_empty())) {
-            0 => self.route_to_target(source),
+            0 => target,
             1 if !others.is_empty() => Route::OneOf(others),
             _ => Route::OneOf(vec![source]),
         }

@@ -497,3 +497,49 @@ proptest! {
         prop_assert_eq!((stats.dialing, stats.handoffs_working), (0, 0));
     }
 }
+
+/// Every server hangs up as soon as the handshake has asked for something; how many handshakes begin in `time`. A failed dial that
+/// the owner has opened is opened again, after a pause where there is to be one.
+fn hang_up(world: &mut World, time: Duration) -> usize {
+    const PAUSE: Duration = Duration::from_secs(1);
+    let end = world.now + time;
+    let mut handshakes = 0;
+    loop {
+        world.look_up(2);
+        while let Some((conn, address, _)) = world.dials.first().cloned() {
+            world.connect(&address);
+            handshakes += 1;
+            world.coordinator.handle_lost_at_opt_in(world.now, conn, CloseCause::ByServer);
+            world.drain();
+            assert!(handshakes < 1_000, "it is dialled in a ring");
+            world.look_up(2);
+        }
+        let opens = std::mem::take(&mut world.failed);
+        for redial in &opens {
+            if *redial != Redial::AtOnce {
+                world.pass(PAUSE);
+            }
+            world.coordinator.open(world.now, Role::Shared);
+            world.drain();
+        }
+        if world.now >= end || (opens.is_empty() && !world.next_timeout(end)) {
+            return handshakes;
+        }
+    }
+}
+
+/// All addresses of a name hang up in the handshake, whatever it asks for. Each of them is dialled again at once with less, but
+/// only once: then the pauses count, be it for a slot or for a handoff. RULE-166
+#[test]
+fn a_name_whose_addresses_all_hang_up_is_not_dialled_in_a_ring() {
+    let (mut world, _) = World::opening(2);
+    let handshakes = hang_up(&mut world, 10 * SECOND);
+    assert!((10..=30).contains(&handshakes), "{handshakes} for a slot");
+
+    let mut world = World::new("127.0.0.1:1", 1);
+    let conn = world.connected(1)[0];
+    let target = MoveTarget::Endpoint(Endpoint::parse("name", 6379).unwrap());
+    world.notify(conn, &Notification::Moving { seq: Seq(1), grace: 10 * SECOND, target });
+    let handshakes = hang_up(&mut world, 9 * SECOND);
+    assert!((4..=20).contains(&handshakes), "{handshakes} for a handoff");
+}
