@@ -167,9 +167,14 @@ impl Moves {
         handoff.failed += 1;
         let attempt = handoff.failed;
         let retry_at = a_move.schedule.retry_at(now, attempt, &mut self.rng);
+        handoff.retry_at = retry_at;
+        let watches_name = handoff.watches_name;
         self.emit(Event::HandoffFailed { from, error, attempt, retry_at });
         match retry_at {
-            Some(at) => self.wait(source, from, at),
+            Some(at) => {
+                let at = if watches_name { at.min(self.next_lookup(now)) } else { at };
+                self.wait(source, from, at);
+            }
             None => self.stay_put(now, source, from),
         }
     }
