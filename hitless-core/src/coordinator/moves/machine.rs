@@ -328,6 +328,11 @@ impl Moves {
         self.live.get(source).filter(|a_move| a_move.is_announced()).map(|a_move| &a_move.key)
     }
 
+    /// Whether a move that the server has announced leads to `peer`.
+    pub(in super::super) fn announces(&self, peer: &Peer) -> bool {
+        self.live.values().any(|a_move| a_move.is_announced() && a_move.leads_to().as_ref() == Some(peer))
+    }
+
     /// The connection that is ready in the place of `from`, which is connected to `source`, if the owner has not switched yet.
     pub(in super::super) fn awaited_switch(&self, source: &Peer, from: ConnId) -> Option<ConnId> {
         self.live.get(source)?.awaited_switch(from)
