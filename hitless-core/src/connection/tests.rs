@@ -428,6 +428,25 @@ fn what_counts_as_silence() {
     assert_eq!(patience(|builder| builder, Some(SECOND)), Some(9 * SECOND), "a window shortens nothing");
 }
 
+/// What comes without being asked for ends the silence as a reply does: the link works, and the reply is late. RULE-141
+#[test]
+fn a_push_is_a_sign_of_life() {
+    let now = epoch();
+    let mut connection = ready();
+    let forever = Accepted::new(now, RequestId::from_parts(1, 0), request("a", 1), None, None);
+    connection.enqueue(forever).unwrap();
+    transmit(&mut connection);
+    connection.note_time(now);
+    connection.handle_timeout(now + 8 * SECOND);
+    connection.handle_frame(Frame::Push(vec![Frame::bulk("invalidate"), Frame::Null]));
+    assert_eq!(said(&mut connection), ["push"]);
+    connection.note_time(now + 8 * SECOND);
+    connection.handle_timeout(now + 16 * SECOND);
+    assert!(said(&mut connection).is_empty() && connection.is_serving());
+    connection.handle_timeout(now + 17 * SECOND);
+    assert_eq!(said(&mut connection), ["Silent"]);
+}
+
 /// A dead link that drains is kept for those who still wait, and not for replies that nobody wants. RULE-142
 #[test]
 fn a_dead_link_drains_while_somebody_waits() {

@@ -145,10 +145,14 @@ impl Coordinator {
     }
 
     /// Dials `targets`, beginning with another one each time, until one is connected. If a handshake with one of them has asked
-    /// for too much, that one goes first and asks for less, to learn whether that was the cause.
+    /// for too much, that one goes first and asks for less, to learn whether that was the cause. Those that are being retired go
+    /// last.
     fn dial_one_of(&mut self, now: Instant, conn: ConnId, targets: &[Target]) {
         let mut untried = self.attempts.in_turn(now, targets);
-        untried.make_contiguous().sort_by_key(|target| !self.knowledge.is_suspect(&target.address));
+        let last = |target: &Target| self.moves.retires(&target.address);
+        untried
+            .make_contiguous()
+            .sort_by_key(|target| (last(target), !self.knowledge.is_suspect(&target.address)));
         match untried.pop_front() {
             Some(target) => {
                 let probe = self.knowledge.probe(now, &target.address);
@@ -203,6 +207,9 @@ impl Coordinator {
                 self.relax_attempt(now, conn);
                 let until = self.attempts.until(conn);
                 let mut replaces = after;
+                if let Purpose::Replace { source, .. } = &purpose {
+                    self.moves.handle_dialled(now, source, target.address.clone());
+                }
                 if let (Purpose::Replace { from, number, .. }, None) = (purpose, after) {
                     replaces = Some(from);
                     let (address, attempt) = (target.address.clone(), number);

@@ -33,7 +33,7 @@ impl Coordinator {
     }
 
     /// The lookup after a completion is answered: addresses in use that have left the answer are left quietly, if there is
-    /// another one to go to.
+    /// another one to go to, unless a MOVING that is in force leads to them: names follow moves late.
     pub(super) fn on_advertised(&mut self, now: Instant, answer: &[Peer]) {
         let Some(seq) = self.advertised.checks_for() else { return };
         let withdrawn = self.note_advertised(answer);
@@ -41,7 +41,7 @@ impl Coordinator {
             return;
         }
         for peer in withdrawn {
-            if self.moves.retires(&peer) {
+            if self.moves.retires(&peer) || self.moves.announces(&peer) {
                 continue;
             }
             self.emit(Event::AddressWithdrawn { peer: peer.clone() });

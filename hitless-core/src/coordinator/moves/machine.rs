@@ -167,9 +167,14 @@ impl Moves {
         handoff.failed += 1;
         let attempt = handoff.failed;
         let retry_at = a_move.schedule.retry_at(now, attempt, &mut self.rng);
+        handoff.retry_at = retry_at;
+        let watches_name = handoff.watches_name;
         self.emit(Event::HandoffFailed { from, error, attempt, retry_at });
         match retry_at {
-            Some(at) => self.wait(source, from, at),
+            Some(at) => {
+                let at = if watches_name { at.min(self.next_lookup(now)) } else { at };
+                self.wait(source, from, at);
+            }
             None => self.stay_put(now, source, from),
         }
     }
@@ -321,6 +326,11 @@ impl Moves {
     /// The move that retires `source`, if the server has announced it.
     pub(in super::super) fn announced(&self, source: &Peer) -> Option<&MoveKey> {
         self.live.get(source).filter(|a_move| a_move.is_announced()).map(|a_move| &a_move.key)
+    }
+
+    /// Whether a move that the server has announced leads to `peer`.
+    pub(in super::super) fn announces(&self, peer: &Peer) -> bool {
+        self.live.values().any(|a_move| a_move.is_announced() && a_move.leads_to().as_ref() == Some(peer))
     }
 
     /// The connection that is ready in the place of `from`, which is connected to `source`, if the owner has not switched yet.

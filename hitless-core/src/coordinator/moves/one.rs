@@ -6,10 +6,15 @@ use std::time::Instant;
 use super::{AfterClose, Departure, Destination, Handoff, Move, MoveKey, Scout, Stage};
 use crate::backoff::HandoffSchedule;
 use crate::config::maintenance;
+use crate::dedup::Remembered;
 use crate::endpoint::{Peer, Target};
 use crate::event::Event;
 use crate::ids::ConnId;
 use crate::notification::{MoveTarget, Notification};
+
+/// Addresses that a move remembers to have dialled: as many as are tried of one name.
+const DIALLED: usize = 64;
+
 impl MoveKey {
     /// The move that `notification` announces to the connections to `source`, if it is a MOVING.
     pub(in super::super) fn of(source: &Peer, notification: &Notification) -> Option<Self> {
@@ -58,6 +63,12 @@ impl Destination {
     }
 }
 
+impl Handoff {
+    fn new() -> Self {
+        Self { failed: 0, retry_at: None, watches_name: false, stage: Stage::BehindScout }
+    }
+}
+
 impl Move {
     pub(super) fn new(
         now: Instant,
@@ -91,6 +102,7 @@ impl Move {
             stayed: 0,
             is_reported: false,
             chance_taken: false,
+            dialled: Remembered::new(DIALLED),
             relapses: 0,
             is_given_up: false,
             after_close: AfterClose::default(),
@@ -108,7 +120,7 @@ impl Move {
             self.staying.insert(conn);
             return false;
         }
-        self.handoffs.insert(conn, Handoff { failed: 0, stage: Stage::BehindScout });
+        self.handoffs.insert(conn, Handoff::new());
         true
     }
 

@@ -31,6 +31,10 @@ pub(in super::super) enum Route {
 impl Moves {
     /// The configured name leads to `targets`: where is the handoff of `from` to go? If nowhere yet, it waits, and that
     /// was no attempt.
+    ///
+    /// While a retiring address is among them DNS has not followed, and what was dialled beside it in vain may have nothing to do
+    /// with the move. It is dialled again when a retry is due, but the name goes on being watched, and the last attempt is
+    /// kept for another answer or for the last chance.
     pub(in super::super) fn route_handoff(
         &mut self,
         now: Instant,
@@ -38,20 +42,40 @@ impl Moves {
         from: ConnId,
         targets: Vec<Target>,
     ) -> Route {
-        let fresh: Vec<Target> =
-            targets.iter().filter(|target| !self.retires(&target.address)).cloned().collect();
-        if !fresh.is_empty() {
+        let (retiring, fresh): (Vec<Target>, Vec<Target>) =
+            targets.into_iter().partition(|target| self.retires(&target.address));
+        let retries = self.config.maintenance().max_handoff_retries();
+        let Some(a_move) = self.live.get_mut(source) else { return Route::elsewhere(fresh) };
+        let waits = !retiring.is_empty() && a_move.has_dialled_in_vain(now, from, &fresh, retries);
+        let mut retry_at = None;
+        if let Some(handoff) = a_move.handoffs.get_mut(&from) {
+            handoff.watches_name = !retiring.is_empty();
+            retry_at = handoff.retry_at;
+        }
+        if !fresh.is_empty() && !waits {
             return Route::OneOf(fresh);
         }
-        let Some(a_move) = self.live.get_mut(source) else { return Route::Nowhere };
         let last_chance = a_move.last_chance();
         if now >= last_chance && !a_move.chance_taken {
             a_move.chance_taken = true;
-            return Route::SourceAgain(targets);
+            return Route::SourceAgain([fresh, retiring].concat());
         }
-        let at = after(now, self.rng.jitter(LOOKUP_INTERVAL, LOOKUP_JITTER_PERCENT));
-        self.wait(source, from, if now < last_chance { at.min(last_chance) } else { at });
+        let due = [Some(last_chance), retry_at].into_iter().flatten().filter(|at| now < *at);
+        let at = due.fold(self.next_lookup(now), Instant::min);
+        self.wait(source, from, at);
         Route::Nowhere
+    }
+
+    /// When a name is looked up again that has not led elsewhere.
+    pub(super) fn next_lookup(&mut self, now: Instant) -> Instant {
+        after(now, self.rng.jitter(LOOKUP_INTERVAL, LOOKUP_JITTER_PERCENT))
+    }
+
+    /// An attempt of the move away from `source` dials `address`.
+    pub(in super::super) fn handle_dialled(&mut self, now: Instant, source: &Peer, address: Peer) {
+        if let Some(a_move) = self.live.get_mut(source) {
+            a_move.dialled.insert(now, address, a_move.deadline);
+        }
     }
 
     /// The configured endpoint leads to `targets`: where is `conn` to go, which the owner opens? To one that no move
@@ -111,7 +135,24 @@ impl Moves {
     }
 }
 
+impl Route {
+    /// To one of these, or nowhere if there are none.
+    fn elsewhere(targets: Vec<Target>) -> Self {
+        if targets.is_empty() { Self::Nowhere } else { Self::OneOf(targets) }
+    }
+}
+
 impl Move {
+    /// Whether each of `targets` was dialled for this move, which has arrived nowhere, and is not to be dialled again for
+    /// `from`: not yet, or not in the last of so many retries.
+    fn has_dialled_in_vain(&self, now: Instant, from: ConnId, targets: &[Target], retries: u32) -> bool {
+        let Some(handoff) = self.handoffs.get(&from).filter(|_| self.landed().is_none()) else {
+            return false;
+        };
+        let is_due = handoff.failed < retries && handoff.retry_at.is_none_or(|at| at <= now);
+        !is_due && targets.iter().all(|target| self.dialled.contains(now, &target.address))
+    }
+
     /// Where a handoff goes of which so many attempts have failed: where the scout has arrived, and if that does not work any
     /// more, wherever the target leads.
     pub(super) fn route(&self, failed: u32) -> Route {

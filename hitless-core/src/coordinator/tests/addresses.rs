@@ -336,6 +336,74 @@ fn a_name_that_is_watched_leads_to_the_address_that_answers() {
     }
 }
 
+impl World {
+    /// A connection to address 1, which is to leave within ten seconds and is not told where to, at the half of that time.
+    fn leaving_for_nowhere(retries: u32) -> Self {
+        let mut world = Self::with("name", 1, maintenance::Config::builder().max_handoff_retries(retries));
+        let conn = world.coordinator.open(world.now, Role::Shared);
+        world.drain();
+        world.look_up(1);
+        world.answer_dials();
+        let target = MoveTarget::SameName;
+        world.notify(conn, &Notification::Moving { seq: Seq(1), grace: 10 * SECOND, target });
+        world.pass(5 * SECOND);
+        world
+    }
+
+    /// Lets time pass to `end` while names lead to addresses 1 to `count`, and those that are dialled refuse. Returns what was
+    /// dialled.
+    fn refuse_until(&mut self, end: Instant, count: u8) -> Vec<Peer> {
+        let mut refused_at = Vec::new();
+        loop {
+            self.look_up(count);
+            while let Some(address) = self.dialled().pop() {
+                self.fail_dial(&address, refused());
+                refused_at.push(address);
+            }
+            if self.lookups.is_empty() && !self.next_timeout(end) {
+                self.now = end;
+                return refused_at;
+            }
+        }
+    }
+}
+
+/// Beside the retiring address the name leads to one where nobody is. That is dialled as often as retries are due, but once less,
+/// and the name goes on being watched: the new address is dialled as soon as it is there. RULE-168
+#[test]
+fn an_address_that_leads_nowhere_does_not_take_the_last_attempt() {
+    for retries in [1, 3] {
+        let mut world = World::leaving_for_nowhere(retries);
+        let half = world.now;
+        assert_eq!(world.refuse_until(half + 2 * SECOND, 2)[0], address(2), "{retries}");
+        assert!(world.events.iter().all(|event| !matches!(event, Event::MoveFinished { .. })));
+        world.pass(SECOND * 3 / 4);
+        world.look_up(3);
+        while !world.dialled().contains(&address(3)) {
+            let dialled = world.dialled()[0].clone();
+            world.fail_dial(&dialled, refused());
+        }
+        assert_eq!(world.answer_dials(), 1);
+        assert_eq!(world.cut_over.len(), 1, "{retries}");
+    }
+}
+
+/// The name leads to a virtual address and to one where nobody is, and never changes: the address itself is dialled late, once,
+/// behind the other. RULE-79, RULE-168
+#[test]
+fn beside_an_address_that_leads_nowhere_a_virtual_one_has_its_last_chance() {
+    for retries in [1, 3] {
+        let mut world = World::leaving_for_nowhere(retries);
+        let half = world.now;
+        let dialled = world.refuse_until(half + 5 * SECOND, 2);
+        let at_the_source = dialled.iter().filter(|at| **at == address(1)).count();
+        assert_eq!((at_the_source, dialled.last()), (1, Some(&address(1))), "{retries}: {dialled:?}");
+        assert!(dialled.len() <= 2 + retries as usize, "{dialled:?}");
+        let stayed = world.events.iter().any(|event| matches!(event, Event::MoveFinished { stayed: 1, .. }));
+        assert!(stayed, "the connection stays");
+    }
+}
+
 #[derive(Clone, Debug)]
 enum Step {
     Open,
