@@ -60,7 +60,7 @@ impl World {
 }
 
 /// The connections to a server that refuses writes, loads or has lost its master leave it for the address that the name leads
-/// to by now: a scout first, while the old ones serve. The move ends with the last of them, and relaxes nothing. RULE-153
+/// to by now: a scout first, while the old ones serve. The move ends with the last of them, and relaxes nothing. RULE-153, RULE-177
 #[test]
 fn a_demoted_server_is_left_for_the_address_of_the_name() {
     for refusal in [Refusal::ReadOnly, Refusal::Loading, Refusal::MasterDown] {
@@ -76,6 +76,7 @@ fn a_demoted_server_is_left_for_the_address_of_the_name() {
         assert!(conns.iter().all(|conn| world.coordinator.conns.is_serving(*conn)));
         assert_eq!(world.arrive(&[2]), 3);
         assert_eq!(world.cut_over.len(), 3);
+        assert_eq!(world.causes(), [MoveCause::Demoted; 2], "its begin and its end");
         for (_, to) in world.cut_over.clone() {
             assert_eq!(world.coordinator.peer(to), Some(&at(2)));
             assert_eq!(world.coordinator.relaxed(world.now, Some(to)), None, "nobody has announced anything");
