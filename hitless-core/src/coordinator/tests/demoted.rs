@@ -208,6 +208,19 @@ fn a_server_that_was_demoted_and_promoted_is_taken_again() {
     assert_eq!(world.coordinator.peer(back), Some(&at(1)));
 }
 
+/// The name is looked up for a completion and because of a refusal at the same time: one lookup is for both. RULE-40, RULE-153
+#[test]
+fn one_lookup_answers_all_that_ask() {
+    let (mut world, conns) = World::by_name(2, maintenance::Config::builder());
+    world.notify(conns[0], &opener(1));
+    world.notify(conns[0], &completion(2));
+    assert_eq!(world.lookups.len(), 1);
+    world.refuse(conns[0], Refusal::ReadOnly);
+    assert_eq!(world.lookups.len(), 1, "the answer is on its way");
+    world.answer_lookups(&[1, 2]);
+    assert_eq!(world.demoted(), [(at(1), Refusal::ReadOnly)]);
+}
+
 /// When the last connection is gone, what its lookup was for is gone as well. INV-15
 #[test]
 fn no_lookup_outlives_the_last_connection() {
