@@ -202,7 +202,8 @@ pub enum ConnectError {
     /// The client was shut down first.
     #[error("the client was shut down")]
     ShutDown,
-    /// The pool could not be opened: the client has stopped trying.
+    /// The pool could not be opened: the client has stopped trying, at once where another attempt cannot help.
+    /// [`last`](Self::last) is the reason, to be matched on.
     #[error(
         "cannot open the connections{}: {last} (given up after {:.1}, attempts: {attempts})",
         to_server(.endpoint, .last),

@@ -110,6 +110,7 @@ fn a_start_that_is_given_up_waits_for_nothing() {
     assert!(world.client.is_terminated());
 }
 
+/// A refusal that no other attempt can change ends the start, and the error names the server. RULE-176
 #[test]
 fn refused_credentials_end_the_start_at_once() {
     let mut world = World::new(1);
@@ -119,7 +120,10 @@ fn refused_credentials_end_the_start_at_once() {
     let refusal = Frame::Error(Bytes::from_static(b"WRONGPASS invalid username-password pair"));
     world.client.handle_frames(world.now, conn, [refusal]);
     world.drain();
-    assert!(matches!(world.started, Some(Err(ConnectError::Handshake(_)))), "{:?}", world.started);
+    let error = world.started.take().unwrap().unwrap_err();
+    assert!(matches!(error.last(), ConnectError::Handshake(_)) && !error.is_transient(), "{error:?}");
+    let text = error.to_string();
+    assert!(text.contains("connections to 127.0.0.1:") && text.contains("attempts: 1"), "{text}");
 }
 
 /// The switch is atomic: the old node answers the requests that were written, and the new one gets the others, in
