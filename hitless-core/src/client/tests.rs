@@ -282,6 +282,25 @@ fn a_cancelled_request_never_completes() {
     assert_eq!(world.client.stats().requests, 0);
 }
 
+/// Requests that were written, and that were cancelled or have timed out since, are a figure until their replies are in; they are not
+/// among those that are under way. RULE-178
+#[test]
+fn requests_that_nobody_waits_for_are_a_figure() {
+    let mut world = World::with(|builder| builder.pool_size(1).command_timeout(Some(SECOND)));
+    world.answer_dials();
+    let conn = world.conns()[0];
+    let cancelled = world.send("cancelled");
+    let timed_out = world.send("late");
+    world.client.cancel(world.now, cancelled);
+    let figures = |world: &World| (world.client.stats().requests, world.client.stats().abandoned);
+    assert_eq!(figures(&world), (1, 1));
+    world.pass(2 * SECOND);
+    assert!(matches!(world.failure_of(timed_out), RequestError::TimedOut { .. }));
+    assert_eq!(figures(&world), (0, 2));
+    world.answer(conn);
+    assert_eq!(figures(&world), (0, 0));
+}
+
 /// A shutdown lets requests finish, then leaves nothing. INV-15, PITFALL-13
 #[test]
 fn a_shutdown_finishes_what_was_accepted() {
