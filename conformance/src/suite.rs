@@ -255,6 +255,7 @@ macro_rules! for_each_case {
             }
             dials {
                 one_address_of_two_answers,
+                two_addresses_of_three_say_nothing,
                 a_move_to_a_name_with_a_dead_address,
                 a_move_by_name_past_a_dead_address,
                 a_server_that_closes_behind_the_handshake,

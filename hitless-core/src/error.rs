@@ -88,8 +88,10 @@ pub enum RequestError {
         /// Whether it may have run.
         delivery: Delivery,
     },
-    /// The client was shut down first.
-    #[error("the client was shut down (delivery: {delivery})")]
+    /// The client was shut down first, or the runtime on which it was opened was dropped.
+    #[error(
+        "the client was shut down, or the runtime that it was opened on was dropped (delivery: {delivery})"
+    )]
     ShutDown {
         /// Whether it may have run.
         delivery: Delivery,
@@ -202,7 +204,8 @@ pub enum ConnectError {
     /// The client was shut down first.
     #[error("the client was shut down")]
     ShutDown,
-    /// The pool could not be opened: the client has stopped trying.
+    /// The pool could not be opened: the client has stopped trying, at once where another attempt cannot help.
+    /// [`last`](Self::last) is the reason, to be matched on.
     #[error(
         "cannot open the connections{}: {last} (given up after {:.1}, attempts: {attempts})",
         to_server(.endpoint, .last),

@@ -179,6 +179,11 @@ impl Links {
         self.live.iter().map(|(conn, _)| conn)
     }
 
+    /// Requests that were written, and that nobody waits for any more.
+    pub(super) fn abandoned(&self) -> usize {
+        self.live.iter().filter_map(|(_, link)| link.connection.as_ref()).map(Connection::abandoned).sum()
+    }
+
     /// The connections on which nobody waits for a reply that may still come.
     pub(super) fn idle(&self) -> impl Iterator<Item = ConnId> {
         let is_idle = |link: &Link| link.connection.as_ref().is_none_or(Connection::is_idle);

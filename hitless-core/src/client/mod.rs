@@ -243,6 +243,7 @@ impl Client {
             serving: self.pool.serving(),
             requests: self.requests.len(),
             parked: self.requests.parked(),
+            abandoned: self.links.abandoned(),
         }
     }
 
@@ -286,4 +287,8 @@ pub struct Stats {
     pub requests: usize,
     /// Those of them that wait for a connection.
     pub parked: usize,
+    /// Requests that were written, and that nobody waits for any more, because they were cancelled or have timed out. They are not
+    /// among [`requests`](Self::requests), but count for `requests_in_flight` on their connection until their replies are in.
+    /// Many of them say that a server is slow, or a link dead.
+    pub abandoned: usize,
 }

@@ -61,7 +61,7 @@ impl Client {
                 self.outage.note_failure(ConnectError::LostBehindHandshake(cause), is_down);
                 let gives_up = self.pool.note_failure(slot, Redial::AfterPause);
                 if gives_up && self.lifecycle.is_starting() {
-                    self.give_up_start(now, Redial::AfterPause);
+                    self.give_up_start(now);
                 }
             }
         }
@@ -157,7 +157,7 @@ impl Client {
             Owner::Slot(slot) => {
                 let is_hopeless = self.pool.note_failure(slot, redial);
                 if is_hopeless && self.lifecycle.is_starting() {
-                    return self.give_up_start(now, redial);
+                    return self.give_up_start(now);
                 }
             }
         }

@@ -3,7 +3,6 @@
 use std::time::Instant;
 
 use super::{Action, Client};
-use crate::coordinator::Redial;
 use crate::error::{CloseCause, ConnectError};
 use crate::event::Event;
 use crate::ids::ConnId;
@@ -34,21 +33,16 @@ impl Client {
     /// Gives the start up when its time is over.
     pub(super) fn end_start(&mut self, now: Instant) {
         if self.lifecycle.is_start_overdue(now) {
-            self.give_up_start(now, Redial::AfterPause);
+            self.give_up_start(now);
         }
     }
 
-    /// The pool cannot be opened. An error that no retry can change is reported as it is.
-    pub(super) fn give_up_start(&mut self, now: Instant, redial: Redial) {
+    /// The pool cannot be opened: the error names the server, whatever the reason is.
+    pub(super) fn give_up_start(&mut self, now: Instant) {
         let took = self.lifecycle.starting_for(now);
         let last = self.outage.last_failure().cloned().unwrap_or(ConnectError::TimedOut(took));
-        let error = match redial {
-            Redial::Hopeless => last,
-            Redial::AtOnce | Redial::AfterPause => {
-                let (endpoint, attempts) = (self.config.endpoint().clone(), self.pool.attempts());
-                ConnectError::GaveUp { endpoint, attempts, took, last: last.into() }
-            }
-        };
+        let (endpoint, attempts) = (self.config.endpoint().clone(), self.pool.attempts());
+        let error = ConnectError::GaveUp { endpoint, attempts, took, last: last.into() };
         self.begin_shutdown(now, error);
     }
 

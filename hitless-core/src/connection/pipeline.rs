@@ -300,6 +300,11 @@ impl Pipeline {
         self.unsent.len() + self.written.len()
     }
 
+    /// Requests that were written and that nobody waits for any more.
+    pub(super) fn abandoned(&self) -> usize {
+        self.written.iter().filter(|written| written.accepted.is_none() && !written.own).count()
+    }
+
     /// How many frames are worth handing in at a time. A request with many replies is answered by the last of them, so
     /// that few requests make few parts.
     pub(super) fn batch(&self) -> usize {

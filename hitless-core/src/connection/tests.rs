@@ -129,6 +129,28 @@ fn a_cancelled_request_keeps_its_place() {
     assert_eq!(said(&mut connection), ["2=20", "4=40"]);
 }
 
+/// A request that was written, and that nobody waits for any more, is counted until its last reply is in. One that was not written is
+/// gone, and what the connection sends by itself is no request. RULE-178
+#[test]
+fn what_nobody_waits_for_is_counted_until_it_is_answered() {
+    let now = epoch();
+    let mut connection = ready();
+    connection.opt_in(resp3_codec::cmd("ASK"));
+    transmit(&mut connection);
+    let written = enqueue(&mut connection, now, 1, request("a", 2));
+    transmit(&mut connection);
+    let unsent = enqueue(&mut connection, now, 2, request("b", 1));
+    assert_eq!((connection.requests(), connection.abandoned()), (3, 0));
+    connection.cancel(written);
+    connection.cancel(unsent);
+    assert_eq!((connection.requests(), connection.abandoned()), (2, 1));
+    connection.handle_frame(Frame::simple("OK"));
+    connection.handle_frame(Frame::Integer(1));
+    assert_eq!(connection.abandoned(), 1, "one reply is to come");
+    connection.handle_frame(Frame::Integer(2));
+    assert_eq!((connection.requests(), connection.abandoned()), (0, 0));
+}
+
 /// Every refusal in reply to a request is told, also of one that nobody waits for and of one that is sent again; what the server
 /// says to the connection's own questions is not one. RULE-153
 #[test]

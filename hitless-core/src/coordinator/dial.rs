@@ -87,13 +87,16 @@ impl Coordinator {
         }
     }
 
-    /// Begins to look the configured name up, for its addresses alone.
-    pub(super) fn begin_lookup(&mut self, now: Instant) -> ConnId {
+    /// Begins to look the configured name up, for its addresses alone, unless that is being done: one answer is for all that ask.
+    pub(super) fn begin_lookup(&mut self, now: Instant) {
+        if self.lookup.is_some() {
+            return;
+        }
         let conn = self.ids.insert(());
         let limit = self.config.connect_timeout().unwrap_or(LOOKUP_LIMIT);
         self.attempts.begin(now, conn, Purpose::Advertised, Some(limit));
+        self.lookup = Some(conn);
         self.follow(now, conn, Route::Configured);
-        conn
     }
 
     /// Lets the attempt `conn` go where `route` says.
@@ -195,7 +198,7 @@ impl Coordinator {
                 self.attempts.forget(now, conn);
                 let answer: Vec<_> = targets.into_iter().map(|target| target.address).collect();
                 self.on_advertised(now, &answer);
-                self.on_refusals_looked_up(now, conn, &answer);
+                self.leave_suspects(now, &answer);
             }
             Step::Resolved { conn, targets, .. } => {
                 let answer: Vec<_> = targets.iter().map(|target| target.address.clone()).collect();
@@ -237,8 +240,9 @@ impl Coordinator {
         self.ids.remove(conn);
         self.vacate(conn);
         if purpose == Purpose::Advertised {
-            self.advertised.end_lookup(conn);
-            self.on_lookup_failed(conn);
+            self.lookup = None;
+            // Where it has failed, a later refusal begins another one, at its pace.
+            self.demotions.take_suspects();
         } else if let Some((error, retry)) = failure {
             self.note_failed(dialled);
             self.on_failed(now, conn, purpose, error, retry);

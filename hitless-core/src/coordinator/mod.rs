@@ -90,6 +90,8 @@ pub struct Coordinator {
     knowledge: Knowledge,
     advertised: Advertised,
     demotions: Demotions,
+    /// The lookup of the configured name that serves no dial and is not answered yet.
+    lookup: Option<ConnId>,
     directives: VecDeque<Directive>,
 }
 
@@ -107,6 +109,7 @@ impl Coordinator {
             knowledge: Knowledge::new(Arc::clone(&config)),
             advertised: Advertised::new(seed.rotate_left(32)),
             demotions: Demotions::new(Rng::new(seed.rotate_left(16))),
+            lookup: None,
             directives: VecDeque::new(),
             config,
         }

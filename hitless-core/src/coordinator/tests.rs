@@ -17,7 +17,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::config::maintenance;
 use crate::endpoint::Endpoint;
-use crate::event::Ignored;
+use crate::event::{Ignored, MoveCause};
 use crate::handshake::{ErrorCode, Probe};
 use crate::ids::ReviewId;
 use crate::mode::Support;
@@ -63,6 +63,15 @@ struct World {
 }
 
 impl World {
+    /// What the moves followed from that have begun or ended.
+    fn causes(&self) -> Vec<MoveCause> {
+        let cause = |event: &Event| match event {
+            Event::MoveStarted { cause, .. } | Event::MoveFinished { cause, .. } => Some(*cause),
+            _ => None,
+        };
+        self.events.iter().filter_map(cause).collect()
+    }
+
     fn new(endpoint: &str, pool: u32) -> Self {
         Self::with(endpoint, pool, maintenance::Config::builder())
     }

@@ -27,8 +27,7 @@ impl Coordinator {
     /// Looks the configured name up if that is due.
     pub(super) fn look_up_advertised(&mut self, now: Instant) {
         if self.advertised.handle_timeout(now) && self.conns.len() > 0 {
-            let lookup = self.begin_lookup(now);
-            self.advertised.begin_lookup(lookup);
+            self.begin_lookup(now);
         }
     }
 
@@ -54,8 +53,7 @@ impl Coordinator {
 
     /// A lookup that serves no dial, when there is no connection left whose address could be good or not.
     pub(super) fn idle_lookup(&self) -> Option<ConnId> {
-        let lookup = self.advertised.lookup().or_else(|| self.demotions.lookup());
-        lookup.filter(|_| self.conns.len() == 0)
+        self.lookup.filter(|_| self.conns.len() == 0)
     }
 
     /// Remembers an answer of the configured name. Returns the addresses in use that have left it.

@@ -52,8 +52,8 @@ impl Moves {
             self.reinstate(&source, &address, key.seq);
         }
         let endpoint = target.as_ref().and_then(MoveTarget::endpoint).cloned();
-        let (seq, deadline) = (key.seq, departure.deadline());
-        self.emit(Event::MoveStarted { source: source.clone(), target: endpoint, seq, deadline });
+        let (seq, cause, deadline) = (key.seq, departure.cause(), departure.deadline());
+        self.emit(Event::MoveStarted { source: source.clone(), target: endpoint, seq, cause, deadline });
         let maintenance = self.config.maintenance();
         if let Departure::Announced { .. } = departure {
             let until = after(deadline, maintenance.window_cap());
@@ -402,8 +402,9 @@ impl Moves {
 
     /// A newer move takes the place of the one that retires `source`: what that has begun is undone.
     fn supersede(&mut self, source: &Peer) {
-        let Some(seq) = self.seq(source) else { return };
-        self.emit(Event::MoveSuperseded { source: source.clone(), seq });
+        let Some(Move { key, departure, .. }) = self.live.get(source) else { return };
+        let (seq, cause) = (key.seq, departure.cause());
+        self.emit(Event::MoveSuperseded { source: source.clone(), seq, cause });
         self.end(source);
     }
 

@@ -8,7 +8,7 @@ use crate::backoff::HandoffSchedule;
 use crate::config::maintenance;
 use crate::dedup::Remembered;
 use crate::endpoint::{Peer, Target};
-use crate::event::Event;
+use crate::event::{Event, MoveCause};
 use crate::ids::ConnId;
 use crate::notification::{MoveTarget, Notification};
 
@@ -29,6 +29,14 @@ impl Departure {
             Self::Announced { deadline, .. } | Self::Quiet { deadline } | Self::Demoted { deadline, .. } => {
                 deadline
             }
+        }
+    }
+
+    pub(super) fn cause(self) -> MoveCause {
+        match self {
+            Self::Announced { .. } => MoveCause::Announced,
+            Self::Quiet { .. } => MoveCause::Withdrawn,
+            Self::Demoted { .. } => MoveCause::Demoted,
         }
     }
 
@@ -169,6 +177,7 @@ impl Move {
         Some(Event::MoveFinished {
             source: self.key.source.clone(),
             seq: self.key.seq,
+            cause: self.departure.cause(),
             moved: self.moved,
             stayed: self.stayed,
             took: now.saturating_duration_since(self.started_at),

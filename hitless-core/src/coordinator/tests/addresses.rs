@@ -188,13 +188,72 @@ fn a_failed_handshake_goes_on_to_the_next_address_unless_it_was_the_credentials(
     }
 }
 
-/// Where a server accepts and says nothing, the time of the attempt is lost; the next attempts go elsewhere first, whoever's turn
+/// A handshake that is not answered has its share of the attempt's time: what is left, divided by the addresses that are left. The
+/// last one has all the rest. One attempt so gets past as many silent servers as there are. RULE-175
+#[test]
+fn a_server_that_accepts_and_says_nothing_costs_its_share_of_the_time() {
+    let (mut world, first) = World::opening(3);
+    world.connect(&address(1));
+    world.pass(5 * SECOND / 3 - MILLI);
+    assert_eq!((world.dialled(), world.closed.len()), (vec![], 0));
+    world.pass(MILLI);
+    assert_eq!((world.dialled(), &world.closed), (vec![address(2)], &vec![(first, CloseCause::ByClient)]));
+    world.connect(&address(2));
+    world.pass(5 * SECOND / 3 + MILLI);
+    assert_eq!((world.dialled(), world.closed.len()), (vec![address(3)], 2));
+    let last = world.connect(&address(3));
+    world.pass(5 * SECOND / 3 - 3 * MILLI);
+    assert!(world.failed.is_empty() && world.closed.len() == 2);
+    world.coordinator.handle_ready(world.now, last, OptIn::Accepted);
+    world.drain();
+    assert_eq!(world.coordinator.stats().connections, BTreeMap::from([(address(3), 1)]));
+    assert_eq!((world.dialing(), world.coordinator.poll_timeout()), (0, None));
+}
+
+/// No share is less than a second, nor more than the attempt has; where a server was silent, the next one that cannot be reached is
+/// the reason that is told. RULE-175
+#[test]
+fn a_handshake_has_a_second_at_least() {
+    let (mut world, _) = World::opening(9);
+    world.connect(&address(1));
+    world.pass(SECOND - MILLI);
+    assert_eq!(world.dialled(), []);
+    world.pass(MILLI);
+    for nth in 2..=9 {
+        world.fail_dial(&address(nth), refused());
+    }
+    assert_eq!(world.failed, [Redial::AfterPause]);
+    let told = world.events.iter().any(|event| match event {
+        Event::ConnectFailed { error, .. } => matches!(error, ConnectError::Connect(_)),
+        _ => false,
+    });
+    assert!(told, "{:?}", world.events);
+}
+
+/// An address that was slower to connect is not lost: where the faster one says nothing, it is dialled again. RULE-175
+#[test]
+fn the_slower_of_two_addresses_is_tried_where_the_faster_one_is_silent() {
+    for fastest in [1, 2] {
+        let (mut world, _) = World::opening(2);
+        world.pass(250 * MILLI);
+        let silent = world.connect(&address(fastest));
+        world.closed.clear();
+        world.pass(3 * SECOND);
+        assert_eq!((world.dialled(), world.closed.len()), (vec![address(3 - fastest)], 1));
+        assert_eq!(world.closed[0].0, silent);
+        world.answer_dials();
+        assert_eq!(world.coordinator.stats().connections, BTreeMap::from([(address(3 - fastest), 1)]));
+    }
+}
+
+/// Where a server accepts and says nothing, its share of the time is lost; the next attempts go elsewhere first, whoever's turn
 /// it is, for half a minute. RULE-126
 #[test]
 fn an_address_that_got_nowhere_comes_last() {
     let (mut world, _) = World::opening(2);
     world.connect(&address(1));
-    world.pass(5 * SECOND);
+    world.pass(5 * SECOND / 2);
+    world.fail_dial(&address(2), refused());
     assert_eq!((world.failed.len(), world.closed.len()), (1, 1));
     let first_of_next = |world: &mut World| {
         let conn = world.coordinator.open(world.now, Role::Shared);

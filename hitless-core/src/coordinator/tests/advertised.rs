@@ -45,7 +45,7 @@ impl World {
 }
 
 /// One of two proxies is taken out of service with a MIGRATING and a MIGRATED alone. Its connections leave for the other, one
-/// behind the other; those of the other stay. INV-03, RULE-40
+/// behind the other; those of the other stay. INV-03, RULE-40, RULE-177
 #[test]
 fn connections_leave_an_address_that_is_no_longer_advertised() {
     for kind in [completion(2), Notification::FailedOver { seq: Seq(2), shards: Default::default() }] {
@@ -68,6 +68,7 @@ fn connections_leave_an_address_that_is_no_longer_advertised() {
             }
         }
         assert_eq!(world.cut_over.len(), 2);
+        assert_eq!(world.causes(), [MoveCause::Withdrawn; 2], "its begin and its end");
         assert!(world.cut_over.iter().all(|(_, to)| world.coordinator.peer(*to) == Some(&at(2))));
         assert_eq!(
             world.coordinator.relaxed(world.now, Some(conns[1])),

@@ -539,7 +539,7 @@ impl Model {
         };
         match event {
             Event::NotificationIgnored { reason, .. } => self.said.push(format!("ignored: {reason:?}")),
-            Event::MoveSuperseded { source, seq } => {
+            Event::MoveSuperseded { source, seq, .. } => {
                 self.said.push(format!("superseded: {} {}", port(&source), seq.0))
             }
             Event::MoveStarted { source, target: Some(target), seq, .. } => {
