@@ -176,6 +176,16 @@ impl fmt::Debug for Request {
 
 /// Several commands sent as one unit: wholly on one connection, in order, in one piece.
 ///
+/// ```
+/// use hitless_core::cmd;
+/// use hitless_core::request::Pipeline;
+///
+/// let gets: Pipeline = ["a", "b"].map(|key| cmd("GET").arg(key)).into();
+/// let mut atomic = Pipeline::atomic().command(cmd("INCR").arg("visits"));
+/// atomic.extend((0..3).map(|day| cmd("DEL").arg(("visits", day))));
+/// assert_eq!((gets.len(), atomic.len()), (2, 4));
+/// ```
+///
 /// `Debug` shows how many bytes it has and not what they are: the arguments of commands may be secrets.
 #[derive(Clone)]
 pub struct Pipeline {
@@ -212,16 +222,20 @@ impl Pipeline {
     /// Appends a command. A command that a shared connection cannot carry is reported when the pipeline is sent.
     #[must_use]
     pub fn command(mut self, command: Command) -> Self {
-        match Replay::of(&command) {
+        self.push(&command);
+        self
+    }
+
+    fn push(&mut self, command: &Command) {
+        match Replay::of(command) {
             Ok(replay) => self.read_only &= replay == Replay::Idempotent,
             Err(refused) => {
                 self.refused.get_or_insert(refused);
             }
         }
-        self.has_script |= command_table::is_script(&command);
+        self.has_script |= command_table::is_script(command);
         command.encode(&mut self.buffer);
         self.commands += 1;
-        self
     }
 
     /// The number of commands, MULTI and EXEC not counted.
@@ -266,6 +280,20 @@ impl FromIterator<Command> for Pipeline {
     /// A pipeline, not atomic, of these commands.
     fn from_iter<I: IntoIterator<Item = Command>>(commands: I) -> Self {
         commands.into_iter().fold(Self::new(), Self::command)
+    }
+}
+
+impl Extend<Command> for Pipeline {
+    /// Appends these commands; the pipeline stays atomic if it is.
+    fn extend<I: IntoIterator<Item = Command>>(&mut self, commands: I) {
+        commands.into_iter().for_each(|command| self.push(&command));
+    }
+}
+
+impl From<Vec<Command>> for Pipeline {
+    /// A pipeline, not atomic, of these commands.
+    fn from(commands: Vec<Command>) -> Self {
+        commands.into_iter().collect()
     }
 }
 
@@ -317,8 +345,11 @@ pub enum SendError {
         /// Why the last attempt to connect has failed.
         cause: Arc<ConnectError>,
     },
-    /// The client is shutting down.
-    #[error("the client is shutting down")]
+    /// The client shuts down, or has done so, because somebody asked for it or because the runtime on which it was opened has been
+    /// dropped. It accepts nothing more.
+    #[error(
+        "the client is shut down: `shutdown` was called, or the runtime that it was opened on was dropped; open another one"
+    )]
     ShuttingDown(Request),
 }
 
@@ -355,6 +386,29 @@ mod tests {
             format!("{:?} {pipeline:?} {request:?} {:?}", command(), SendError::Full(request.clone()));
         assert!(shown.contains("SET") && shown.contains("commands: 1"), "{shown}");
         assert!(!shown.contains("token") && !shown.contains("hunter2"), "{shown}");
+    }
+
+    /// However a pipeline comes by its commands, it is the same: what is read alone may run twice, what is refused is refused.
+    #[test]
+    fn a_pipeline_is_made_of_whatever_holds_commands() {
+        let gets = || vec![cmd("GET").arg("a"), cmd("GET").arg("b")];
+        let one_by_one = gets().into_iter().fold(Pipeline::new(), Pipeline::command);
+        let expected = one_by_one.into_request().unwrap().unwrap();
+        let mut extended = Pipeline::new();
+        extended.extend(gets());
+        let [first, second] = <[Command; 2]>::try_from(gets()).unwrap();
+        for pipeline in [extended, Pipeline::from(gets()), Pipeline::from([first, second])] {
+            let request = pipeline.into_request().unwrap().unwrap();
+            assert_eq!(request.payload(), expected.payload());
+            assert_eq!((request.replies, request.replay), (expected.replies, Replay::Idempotent));
+        }
+        let mut atomic = Pipeline::atomic();
+        atomic.extend(gets());
+        assert!(atomic.is_atomic());
+        assert_eq!(atomic.into_request().unwrap().unwrap().replies().get(), 4);
+        let mut refused = Pipeline::new();
+        refused.extend([cmd("SELECT").arg(1)]);
+        assert!(refused.into_request().is_err());
     }
 
     #[test]
