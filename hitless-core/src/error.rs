@@ -88,8 +88,10 @@ pub enum RequestError {
         /// Whether it may have run.
         delivery: Delivery,
     },
-    /// The client was shut down first.
-    #[error("the client was shut down (delivery: {delivery})")]
+    /// The client was shut down first, or the runtime on which it was opened was dropped.
+    #[error(
+        "the client was shut down, or the runtime that it was opened on was dropped (delivery: {delivery})"
+    )]
     ShutDown {
         /// Whether it may have run.
         delivery: Delivery,

@@ -190,13 +190,15 @@ impl Default for ConfigBuilder {
 }
 
 impl ConfigBuilder {
-    /// Whether to opt in, and what a refusal means. Default: [`Mode::Auto`].
+    /// Whether to opt in, and what a refusal means. Default: [`Mode::Auto`]. [`Mode::Enabled`] costs the connection where a server has
+    /// no notifications, and [`Mode::Disabled`] costs the moves: connections are lost when a node goes.
     pub fn mode(mut self, mode: Mode) -> Self {
         self.mode = mode;
         self
     }
 
-    /// Which kind of endpoint MOVING should name. Default: automatic, from TLS and the connected address.
+    /// Which kind of endpoint MOVING should name. Default: automatic, from TLS and the connected address. A kind that cannot be reached
+    /// from here costs each move its dials.
     pub fn endpoint_type(mut self, preference: EndpointPreference) -> Self {
         self.endpoint_type = preference;
         self
@@ -217,13 +219,15 @@ impl ConfigBuilder {
     }
 
     /// The command timeout inside a window, unless the configured one is longer. Default: 10 s. It also caps windows,
-    /// at three times its length beyond the announced time.
+    /// at three times its length beyond the announced time. Longer rides out longer pauses of a server, and tells callers later of one
+    /// that does not come back.
     pub fn relaxed_timeout(mut self, timeout: Duration) -> Self {
         self.relaxed_timeout = timeout;
         self
     }
 
-    /// For how long a connection is relaxed after its handoff. Default: twice the relaxed timeout; zero: not at all.
+    /// For how long a connection is relaxed after its handoff. Default: twice the relaxed timeout; zero: not at all. Longer tells callers
+    /// later that a new node is slow; shorter fails what a node answers late that has just begun.
     pub fn post_handoff_relaxed_duration(mut self, duration: Duration) -> Self {
         self.post_handoff_relaxed_duration = Some(duration);
         self
@@ -244,7 +248,8 @@ impl ConfigBuilder {
         self
     }
 
-    /// Handoffs that wait for a worker. Unset: ten times the workers; never more than the pool has connections.
+    /// How many handoffs wait for a worker, at least 1. Default: ten times the workers; never more than the pool has connections.
+    /// Connections beyond it serve on, and are taken when there is room: more of them change the order alone.
     pub fn handoff_queue_size(mut self, size: u32) -> Self {
         self.handoff_queue_size = Some(size);
         self
@@ -268,7 +273,8 @@ impl ConfigBuilder {
         self
     }
 
-    /// Who judges the endpoint that a MOVING names before it is dialled: NAT, allow-lists. Default: nobody.
+    /// Who judges the endpoint that a MOVING names before it is dialled: NAT, allow-lists. Default: nobody. It is asked under the lock of the
+    /// client, once for each move, and has to answer at once.
     pub fn target_policy(mut self, policy: Arc<dyn TargetPolicy>) -> Self {
         self.target_policy = Policy::new(policy);
         self

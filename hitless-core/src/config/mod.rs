@@ -286,7 +286,8 @@ impl ConfigBuilder {
     /// `unix:///path/to/socket` (also `unix:/path`, `redis+unix://` and `valkey+unix://`), with the query parameters
     /// `protocol=2|3|resp2|resp3`, `db=n`, `user=`, `pass=`, `client_name=`, `client_info=true|false` and
     /// `when_disconnected=wait|fail`. `valkey://` is `redis://`. A scheme has no
-    /// case, and white space around the URL is ignored. User and password are percent-decoded.
+    /// case, and white space around the URL is ignored. User and password are percent-decoded. What stands there twice has to be the
+    /// same, so `/1?db=2` is an error. A URL names one server or one name: no list, no Sentinel, and nothing behind a `#`.
     ///
     /// # Errors
     /// [`ConfigError`] names the part of the URL that is wrong, and repeats nothing that could be a secret.
@@ -294,19 +295,22 @@ impl ConfigBuilder {
         url::parse(url)
     }
 
-    /// User and password. `None` as user is the default user. Default: no authentication.
+    /// User and password. `None` as user is the default user. Default: no authentication. They go over the wire as they are, unless the
+    /// connection is encrypted.
     pub fn credentials(mut self, user: Option<&str>, password: &str) -> Self {
         self.credentials = Some(Credentials { user: user.map(Arc::from), password: Secret::from(password) });
         self
     }
 
-    /// The database that every connection selects. Default: 0.
+    /// The number of the database that every connection selects. Default: 0. Another one costs nothing: SELECT travels with the
+    /// handshake.
     pub fn database(mut self, database: u32) -> Self {
         self.database = database;
         self
     }
 
-    /// The name that every connection gives itself. No white space. Default: none.
+    /// The name that every connection gives itself, which CLIENT LIST shows. No white space. Default: none. It costs nothing: it travels
+    /// with the handshake.
     pub fn client_name(mut self, name: &str) -> Self {
         self.client_name = Some(Arc::from(name));
         self
@@ -328,7 +332,8 @@ impl ConfigBuilder {
         self
     }
 
-    /// The dialect. Default: [`Protocol::Resp3`].
+    /// The dialect. Default: [`Protocol::Resp3`], which falls back where a server has none. RESP2 gives the maintenance notifications
+    /// up, and spares a proxy a HELLO that it does not know.
     pub fn protocol(mut self, protocol: Protocol) -> Self {
         self.protocol = protocol;
         self
@@ -359,7 +364,8 @@ impl ConfigBuilder {
     }
 
     /// The longest that a command may take from its acceptance. Default: 3 s; `None` is for ever. Maintenance windows
-    /// relax it.
+    /// relax it. Less tells callers sooner that a server is slow, and gives up what would have been answered; without one, callers wait
+    /// until their connection is lost or [`dead_link_timeout`](Self::dead_link_timeout) is over.
     pub fn command_timeout(mut self, timeout: Option<Duration>) -> Self {
         self.command_timeout = timeout;
         self
@@ -374,20 +380,22 @@ impl ConfigBuilder {
         self
     }
 
-    /// Requests that may wait while there is no connection, at least 1. Default: 10 000. To have none wait, see
-    /// [`when_disconnected`](Self::when_disconnected).
+    /// How many requests may wait while there is no connection, at least 1. Default: 10 000. More of them bridge longer absences under
+    /// load, and take the memory of their bytes. To have none wait, see [`when_disconnected`](Self::when_disconnected).
     pub fn parked_requests(mut self, limit: usize) -> Self {
         self.parked_requests = limit;
         self
     }
 
-    /// Requests that may be under way, parked ones included. Default: 100 000.
+    /// How many requests may be under way, parked ones included, at least 1. Default: 100 000. It bounds the memory that requests and
+    /// replies take when callers are faster than the server; fewer give callers the word sooner.
     pub fn requests_in_flight(mut self, limit: usize) -> Self {
         self.requests_in_flight = limit;
         self
     }
 
-    /// What becomes of a call when as many requests as configured are under way or parked. Default: [`WhenFull::Fail`].
+    /// What becomes of a call when as many requests as configured are under way or parked. Default: [`WhenFull::Fail`]. Waiting slows
+    /// callers down to the pace of the server, and costs them their timeout where that has stopped.
     pub fn when_full(mut self, when_full: WhenFull) -> Self {
         self.when_full = when_full;
         self
@@ -408,13 +416,15 @@ impl ConfigBuilder {
         self
     }
 
-    /// Events that a slow observer may leave unread before it misses some. Default: 1024.
+    /// How many events a slow observer may leave unread before it misses some, at least 1. Default: 1024. More take the memory of the
+    /// events as long as an observer lags.
     pub fn event_capacity(mut self, capacity: usize) -> Self {
         self.event_capacity = capacity;
         self
     }
 
-    /// How the client takes part in maintenance. Default: [`maintenance::Config::default`].
+    /// How the client takes part in maintenance. Default: [`maintenance::Config::default`]. It costs a server without notifications one
+    /// refused command for each connection, in the same round trip as the handshake.
     pub fn maintenance(mut self, config: maintenance::Config) -> Self {
         self.maintenance = config;
         self

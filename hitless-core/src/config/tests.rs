@@ -126,3 +126,27 @@ fn setup_commands_leave_the_connection_usable() {
         assert!(error.to_string().contains(": "), "{error}");
     }
 }
+
+/// Who sets something finds its default beside it, wherever settings are made. RULE-98
+#[test]
+fn the_documentation_of_each_setting_says_its_default() {
+    let builders =
+        [include_str!("mod.rs"), include_str!("maintenance.rs"), include_str!("../driver/builder.rs")];
+    for builder in builders {
+        let mut told = String::new();
+        let mut settings = 0;
+        for line in builder.lines().map(str::trim) {
+            if let Some(sentence) = line.strip_prefix("///") {
+                told.push_str(sentence);
+            } else if let Some(setting) = line.strip_prefix("pub fn ") {
+                let is_setting = setting.contains("(self,") || setting.contains("(mut self,");
+                assert!(!is_setting || told.contains("Default: "), "{setting}{told}");
+                settings += usize::from(is_setting);
+                told.clear();
+            } else if !line.starts_with("#[") {
+                told.clear();
+            }
+        }
+        assert!(settings > 10, "{settings}");
+    }
+}

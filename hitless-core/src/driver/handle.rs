@@ -30,6 +30,12 @@ use crate::request::{Pipeline, Replies, Request, SendError};
 /// is awaited before the next one begins is answered before it; calls that are not awaited may overtake each other,
 /// because the pool has several connections: they usually travel on the same one, but nothing promises that. A
 /// [`Pipeline`] is one unit on one connection.
+///
+/// # The runtime
+/// The tasks of a client live on the runtime on which it was opened; its handles may be used anywhere. When that runtime is dropped the
+/// client is shut down: whatever waits ends in [`RequestError::ShutDown`](crate::error::RequestError::ShutDown), or in
+/// [`ConnectError::TaskEnded`](crate::error::ConnectError::TaskEnded) while the pool is being opened, and later calls in
+/// [`SendError::ShuttingDown`]. A client does not come back from that: open another one.
 pub struct Client<R: Runtime> {
     handle: Arc<Handle<R>>,
 }
@@ -55,6 +61,9 @@ impl<R: Runtime + Resolver + Connector + Default> Client<R> {
     /// [`Error::Config`] if the URL does not parse; [`Error::Connect`] if the pool cannot be opened, after twice the
     /// connect timeout (10 s) at the latest. See [`Builder::connect`].
     ///
+    /// # Panics
+    /// As [`Builder::connect`] does: with tokio outside of a runtime.
+    ///
     /// # Cancel safety
     /// Dropping the future closes what was opened.
     pub async fn connect(url: &str) -> Result<Self, Error> {
@@ -68,6 +77,9 @@ impl<R: Runtime> Client<R> {
     ///
     /// # Errors
     /// [`Error::Connect`] if the pool cannot be opened.
+    ///
+    /// # Panics
+    /// As [`Builder::connect`] does: where [`Runtime::spawn`] panics.
     ///
     /// # Cancel safety
     /// Dropping the future closes what was opened.
