@@ -1,12 +1,14 @@
 //! `cargo xtask test-all`: everything that must pass before a change goes in.
 //!
-//! The steps share one target directory and one profile. Their order puts what fails fast first, and packages and features are
-//! named so that a step finds as much as possible already built by the one before it.
+//! The steps share one target directory and one profile; the simulation alone is optimized, because it runs thousands of
+//! seeds. Their order puts what fails fast first, and packages and features are named so that a step finds as much as possible
+//! already built by the one before it.
 
 use std::time::{Duration, Instant};
 
 use crate::redis_server;
 use crate::shell::Cmd;
+use crate::sim;
 use crate::summary::Summary;
 use crate::tidy::{self, manifest};
 use crate::workspace;
@@ -43,6 +45,7 @@ pub(crate) fn run(args: &Args) -> Result<Summary, String> {
     let skipped = report.step("tests", || {
         Cmd::cargo().args_of("test --no-fail-fast --all-features").args_of(MEMBERS).run_tests()
     });
+    report.step("simulation", || sim::run(&sim::Args::ci()));
     test_combinations(&mut report)?;
     real_server(&mut report, args, skipped.skipped);
     report.print();

@@ -422,8 +422,6 @@ impl Drawing {
                 FaultKind::EdgeReplies if self.is_drawn(FaultKind::Attributes) => {}
                 // Without a name there is one address, and no other place to go to than home.
                 FaultKind::AddressRefuses | FaultKind::AddressSwallows if !self.by_name => {}
-                // While the name leads nowhere else the attempts of such a move are spent on the address where nobody is.
-                FaultKind::AddressRefuses | FaultKind::AddressSwallows if self.needs_the_name() => {}
                 FaultKind::Demotion => {
                     let first = usize::from(!self.by_name);
                     fault.endpoint = Some(*pick(rng, &self.endpoints[first..]));
@@ -456,15 +454,6 @@ impl Drawing {
             self.fault(at - SECOND / 5, Fault { kind, endpoint: None, lasts: SECOND / 4, delay });
             self.fault(at, Fault { delay: up_to(rng, 2 * stop.delay), ..stop });
         }
-    }
-
-    /// Whether a gentle move has no target but what the name leads to.
-    fn needs_the_name(&self) -> bool {
-        let by_name = |(_, step): &(Duration, Step)| match step {
-            Step::Maintain(Maintenance::Moving(moving)) => !matches!(moving.to, Where::Endpoint(_)),
-            _ => false,
-        };
-        self.weather == Weather::Gentle && self.steps.iter().any(by_name)
     }
 
     fn is_drawn(&self, kind: FaultKind) -> bool {

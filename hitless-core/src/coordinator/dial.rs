@@ -148,14 +148,15 @@ impl Coordinator {
     }
 
     /// Dials `targets`, beginning with another one each time, until one is connected. If a handshake with one of them has asked
-    /// for too much, that one goes first and asks for less, to learn whether that was the cause. Those that are being retired go
-    /// last.
+    /// for too much, that one goes first and asks for less, to learn whether that was the cause. Those that are being retired
+    /// come behind the others, but for shunned ones.
     fn dial_one_of(&mut self, now: Instant, conn: ConnId, targets: &[Target]) {
         let mut untried = self.attempts.in_turn(now, targets);
-        let last = |target: &Target| self.moves.retires(&target.address);
-        untried
-            .make_contiguous()
-            .sort_by_key(|target| (last(target), !self.knowledge.is_suspect(&target.address)));
+        let order = |Target { address, .. }: &Target| {
+            let is_suspect = self.knowledge.is_suspect(address);
+            (!is_suspect, self.attempts.is_shunned(now, address), self.moves.retires(address))
+        };
+        untried.make_contiguous().sort_by_key(order);
         match untried.pop_front() {
             Some(target) => {
                 let probe = self.knowledge.probe(now, &target.address);

@@ -102,6 +102,11 @@ impl Attempts {
         order
     }
 
+    /// Whether an attempt got no further at `address` a moment ago.
+    pub(in super::super) fn is_shunned(&self, now: Instant, address: &Peer) -> bool {
+        self.course.shunned.contains(now, address)
+    }
+
     /// Dials, and goes on to the `untried` addresses if nothing comes of it.
     pub(in super::super) fn dial(
         &mut self,

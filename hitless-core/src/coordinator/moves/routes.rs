@@ -33,8 +33,8 @@ impl Moves {
     /// was no attempt.
     ///
     /// While a retiring address is among them DNS has not followed, and what was dialled beside it in vain may have nothing to do
-    /// with the move. It is dialled again when a retry is due, but the name goes on being watched, and the last attempt is
-    /// kept for another answer or for the last chance.
+    /// with the move. It is dialled again when a retry is due, but the name goes on being watched, the last chance has its time,
+    /// and the last attempt is kept for another answer.
     pub(in super::super) fn route_handoff(
         &mut self,
         now: Instant,
@@ -46,19 +46,21 @@ impl Moves {
             targets.into_iter().partition(|target| self.retires(&target.address));
         let retries = self.config.maintenance().max_handoff_retries();
         let Some(a_move) = self.live.get_mut(source) else { return Route::elsewhere(fresh) };
-        let waits = !retiring.is_empty() && a_move.has_dialled_in_vain(now, from, &fresh, retries);
-        let mut retry_at = None;
+        let in_vain = !retiring.is_empty() && a_move.has_dialled_in_vain(now, &fresh);
+        let (mut is_due, mut retry_at) = (true, None);
         if let Some(handoff) = a_move.handoffs.get_mut(&from) {
             handoff.watches_name = !retiring.is_empty();
             retry_at = handoff.retry_at;
-        }
-        if !fresh.is_empty() && !waits {
-            return Route::OneOf(fresh);
+            is_due = handoff.failed < retries && retry_at.is_none_or(|at| at <= now);
         }
         let last_chance = a_move.last_chance();
-        if now >= last_chance && !a_move.chance_taken {
+        let has_chance = (fresh.is_empty() || in_vain) && now >= last_chance && !a_move.chance_taken;
+        if has_chance {
             a_move.chance_taken = true;
             return Route::SourceAgain([fresh, retiring].concat());
+        }
+        if !fresh.is_empty() && (is_due || !in_vain) {
+            return Route::OneOf(fresh);
         }
         let due = [Some(last_chance), retry_at].into_iter().flatten().filter(|at| now < *at);
         let at = due.fold(self.next_lookup(now), Instant::min);
@@ -143,14 +145,9 @@ impl Route {
 }
 
 impl Move {
-    /// Whether each of `targets` was dialled for this move, which has arrived nowhere, and is not to be dialled again for
-    /// `from`: not yet, or not in the last of so many retries.
-    fn has_dialled_in_vain(&self, now: Instant, from: ConnId, targets: &[Target], retries: u32) -> bool {
-        let Some(handoff) = self.handoffs.get(&from).filter(|_| self.landed().is_none()) else {
-            return false;
-        };
-        let is_due = handoff.failed < retries && handoff.retry_at.is_none_or(|at| at <= now);
-        !is_due && targets.iter().all(|target| self.dialled.contains(now, &target.address))
+    /// Whether each of `targets` was dialled for this move, which has arrived nowhere.
+    fn has_dialled_in_vain(&self, now: Instant, targets: &[Target]) -> bool {
+        self.landed().is_none() && targets.iter().all(|target| self.dialled.contains(now, &target.address))
     }
 
     /// Where a handoff goes of which so many attempts have failed: where the scout has arrived, and if that does not work any
