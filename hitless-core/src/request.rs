@@ -92,6 +92,18 @@ pub struct Request {
     pub(crate) has_script: bool,
 }
 
+/// How much a request has to be sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Size {
+    /// One write carries it, and others with it.
+    Small,
+    /// One write does not carry it: it has more than [`LARGE`] bytes.
+    Large,
+}
+
+/// As many bytes as one write takes.
+pub(crate) const LARGE: usize = 64 * 1024;
+
 impl Request {
     /// One command.
     ///
@@ -147,6 +159,10 @@ impl Request {
     #[must_use]
     pub fn payload(&self) -> &Bytes {
         &self.payload
+    }
+
+    pub(crate) fn size(&self) -> Size {
+        if self.payload.len() > LARGE { Size::Large } else { Size::Small }
     }
 
     /// The number of replies it calls for.

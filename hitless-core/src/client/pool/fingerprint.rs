@@ -7,9 +7,9 @@ use crate::fingerprint::Digest;
 impl Pool {
     /// How often a slot failed matters to a client that has not been up; later only whether it has.
     pub(in crate::client) fn fingerprint<H: Hasher>(&self, is_starting: bool, digest: &mut Digest<'_, H>) {
-        let Self { slots, serving: _, reserved: _, silent: _, retries: _, standstill, current, rng: _ } =
+        let Self { slots, serving: _, reserved: _, silent: _, retries: _, standstill, small, large, rng: _ } =
             self;
-        digest.value(current);
+        digest.value(&(small, large));
         digest.each(standstill, |digest, Standstill { knocks, pauses }| {
             digest.value(knocks);
             digest.part(pauses);
