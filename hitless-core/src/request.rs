@@ -112,7 +112,8 @@ impl Request {
     /// SUBSCRIBE, BLPOP, ...): it says what to use instead.
     pub fn command(command: Command) -> Result<Self, RefusedCommand> {
         let replay = Replay::of(&command)?;
-        let has_script = command_table::is_script(&command);
+        // No script is a read: this spares reads a look at the name.
+        let has_script = replay != Replay::Idempotent && command_table::is_script(&command);
         Ok(Self {
             payload: command.into_bytes(),
             replies: NonZeroU32::MIN,
