@@ -229,6 +229,7 @@ macro_rules! for_each_case {
                 parked_requests,
                 limit_of_requests_in_flight,
                 requests_gather,
+                small_requests_do_not_join_a_large_one,
                 nobody_joins_a_silent_link,
                 only_reads_are_repeated,
                 arguments_decide_what_is_a_read,

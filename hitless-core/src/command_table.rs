@@ -51,7 +51,8 @@ pub(crate) fn verdict(command: &Command) -> Verdict {
 
 /// Whether `command` runs a script or a function that may write. What it answers is what its author chose, also behind a write.
 pub(crate) fn is_script(command: &Command) -> bool {
-    [&b"EVAL"[..], b"EVALSHA", b"FCALL"].iter().any(|name| command.name().eq_ignore_ascii_case(name))
+    let name = command.name();
+    [&b"EVAL"[..], b"EVALSHA", b"FCALL"].iter().any(|script| name.eq_ignore_ascii_case(script))
 }
 
 /// Why a connection cannot run `command` before it serves, with its name: settings of the connection it can, but for those

@@ -92,6 +92,18 @@ pub struct Request {
     pub(crate) has_script: bool,
 }
 
+/// How much a request has to be sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Size {
+    /// One write carries it, and others with it.
+    Small,
+    /// One write does not carry it: it has more than [`LARGE`] bytes.
+    Large,
+}
+
+/// As many bytes as one write takes.
+pub(crate) const LARGE: usize = 64 * 1024;
+
 impl Request {
     /// One command.
     ///
@@ -100,7 +112,8 @@ impl Request {
     /// SUBSCRIBE, BLPOP, ...): it says what to use instead.
     pub fn command(command: Command) -> Result<Self, RefusedCommand> {
         let replay = Replay::of(&command)?;
-        let has_script = command_table::is_script(&command);
+        // No script is a read: this spares reads a look at the name.
+        let has_script = replay != Replay::Idempotent && command_table::is_script(&command);
         Ok(Self {
             payload: command.into_bytes(),
             replies: NonZeroU32::MIN,
@@ -147,6 +160,10 @@ impl Request {
     #[must_use]
     pub fn payload(&self) -> &Bytes {
         &self.payload
+    }
+
+    pub(crate) fn size(&self) -> Size {
+        if self.payload.len() > LARGE { Size::Large } else { Size::Small }
     }
 
     /// The number of replies it calls for.

@@ -225,6 +225,29 @@ pub fn nobody_joins_a_silent_link(host: &dyn Host) {
     bed.finish();
 }
 
+/// A large value that is on its way holds up no small request, also after it was written: its server may take it slowly. RULE-170
+pub fn small_requests_do_not_join_a_large_one(host: &dyn Host) {
+    let mut bed = Testbed::new(host);
+    let settings = bed.settings().pool_size(3).command_timeout(Some(SECOND * 30));
+    bed.connect_with(settings);
+    bed.call(set("k", "v"));
+    let (_, slow) = bed.arrivals("SET")[0];
+    bed.server(|server, now| server.stall(now, slow, now + SECOND * 2));
+    let since = bed.now();
+    let large = bed.send(set("large", &"x".repeat(100 * 1024)));
+    bed.run_for(millis(5));
+    for turn in 1..=5 {
+        assert_eq!(bed.call(incr("n")), Frame::Integer(turn));
+    }
+    assert!(
+        bed.outcome(large).is_none() && bed.now() < since + SECOND * 2,
+        "it is not answered all the time"
+    );
+    assert!(bed.arrivals("INCR").iter().all(|(_, conn)| *conn != slow));
+    assert_eq!(bed.reply(large), Frame::simple("OK"));
+    bed.finish();
+}
+
 /// The connection is lost after the command ran and before its reply: a write fails and says that it may have run, a
 /// read is done again, and what the caller calls idempotent as well. PITFALL-25, INV-05, RULE-86, RULE-87
 pub fn only_reads_are_repeated(host: &dyn Host) {

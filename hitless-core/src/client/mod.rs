@@ -131,7 +131,7 @@ impl Client {
         let mut frames = frames.into_iter().peekable();
         match frames.peek() {
             Some(_) => self.links.note_frames(now, conn),
-            None => self.links.note_part(now, conn),
+            None => self.links.note_part(conn),
         }
         for frame in frames {
             let Some(connection) = self.links.connection_mut(conn) else { break };
@@ -148,7 +148,7 @@ impl Client {
     /// without a frame says the same, and when.
     pub fn handle_received(&mut self, conn: ConnId) {
         let now = self.now;
-        self.links.note_part(now, conn);
+        self.links.note_part(conn);
         if let Some(connection) = self.links.connection_mut(conn) {
             // When that was is not known: silence is counted from the next instant that is.
             connection.handle_received();

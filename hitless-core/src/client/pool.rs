@@ -12,6 +12,7 @@ use super::load::Load;
 use crate::backoff::Reconnect;
 use crate::coordinator::Redial;
 use crate::ids::ConnId;
+use crate::request::Size;
 use crate::rng::Rng;
 use crate::timer::{after, earliest};
 
@@ -39,8 +40,10 @@ pub(super) struct Pool {
     standstill: Option<Standstill>,
     /// When a slot was last told to wait for longer than its own pause, because enough others dial.
     crowded_at: Option<Instant>,
-    /// The slot that requests gather on.
-    current: usize,
+    /// The slot that small requests gather on.
+    small: usize,
+    /// The slot that large requests gather on.
+    large: usize,
     rng: Rng,
 }
 
@@ -76,7 +79,7 @@ impl Pool {
         // Not the coordinator's sequence: the two must not move in step.
         let rng = Rng::new(seed ^ 0x9e37_79b9_7f4a_7c15);
         // The clients of one name do not all begin with the first of its addresses.
-        let current = seed.checked_rem(size as u64).unwrap_or(0) as usize;
+        let first = seed.checked_rem(size as u64).unwrap_or(0) as usize;
         Self {
             slots,
             serving: 0,
@@ -85,17 +88,21 @@ impl Pool {
             retries: BTreeSet::new(),
             standstill: None,
             crowded_at: None,
-            current,
+            small: first,
+            large: first,
             rng,
         }
     }
 
-    /// The connection that takes the next request: the same as before while that is lightly loaded, for requests that
-    /// travel together cost less. Otherwise requests gather on the next connection that is; while none is, the slots
-    /// take turns.
-    pub(super) fn route(&mut self, load: impl Fn(ConnId) -> Load) -> Option<ConnId> {
-        let (current, conn) = self.find_route(load)?;
-        self.current = current;
+    /// The connection that takes the next request of this size: the same as for the last one while that is lightly loaded,
+    /// for requests that travel together cost less. Otherwise requests gather on the next connection that is; while none
+    /// is, the slots take turns. `load` is that for a request of this size.
+    pub(super) fn route(&mut self, size: Size, load: impl Fn(ConnId) -> Load) -> Option<ConnId> {
+        let (slot, conn) = self.find_route(size, load)?;
+        match size {
+            Size::Small => self.small = slot,
+            Size::Large => self.large = slot,
+        }
         Some(conn)
     }
 
@@ -291,8 +298,8 @@ impl Pool {
     }
 
     /// What [`route`](Self::route) would return.
-    pub(super) fn next_route(&self, load: impl Fn(ConnId) -> Load) -> Option<ConnId> {
-        self.find_route(load).map(|(_, conn)| conn)
+    pub(super) fn next_route(&self, size: Size, load: impl Fn(ConnId) -> Load) -> Option<ConnId> {
+        self.find_route(size, load).map(|(_, conn)| conn)
     }
 
     /// The connection of `slot`, and whether it answers.
@@ -320,16 +327,20 @@ impl Pool {
         self.slots.iter().all(|slot| slot.active.is_some())
     }
 
-    fn find_route(&self, load: impl Fn(ConnId) -> Load) -> Option<(usize, ConnId)> {
+    fn find_route(&self, size: Size, load: impl Fn(ConnId) -> Load) -> Option<(usize, ConnId)> {
         if self.serving == 0 {
             return None;
         }
-        let current = self.slots[self.current].serving();
-        if let Some(conn) = current.filter(|conn| load(*conn) == Load::Light) {
-            return Some((self.current, conn));
+        let current = match size {
+            Size::Small => self.small,
+            Size::Large => self.large,
+        };
+        let serving = self.slots[current].serving();
+        if let Some(conn) = serving.filter(|conn| load(*conn) == Load::Light) {
+            return Some((current, conn));
         }
         let slots = self.slots.len();
-        let turns = (1..=slots).map(|ahead| (self.current + ahead) % slots);
+        let turns = (1..=slots).map(|ahead| (current + ahead) % slots);
         // The first of those that are loaded least.
         let mut least: Option<(Load, (usize, ConnId))> = None;
         for (slot, conn) in turns.filter_map(|slot| Some((slot, self.slots[slot].serving()?))) {

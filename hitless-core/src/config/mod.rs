@@ -341,10 +341,10 @@ impl ConfigBuilder {
 
     /// Shared connections, opened when the client connects: 1 to 10 000. Default: 10.
     ///
-    /// Requests gather on one of them, because those that travel together cost less. The others take over while that one
-    /// has much to send, is in the middle of a long reply, or does not answer. So more connections cost sockets and a
-    /// little memory on both sides, and little speed; with one, every request waits for a large value or for a link
-    /// that has stalled.
+    /// Requests gather on one of them, because those that travel together cost less, and requests of more than 64 KiB on
+    /// another one. Others take over while one has much to send, is in the middle of a long reply, or does not answer. So
+    /// more connections cost sockets and a little memory on both sides, and little speed; with one, every request waits
+    /// for a large value or for a link that has stalled.
     pub fn pool_size(mut self, size: u32) -> Self {
         self.pool_size = size;
         self

@@ -346,6 +346,11 @@ impl Connection {
         self.pipeline.unsent_bytes()
     }
 
+    /// True if a large request is here, waiting or written.
+    pub(crate) fn has_large(&self) -> bool {
+        self.pipeline.has_large()
+    }
+
     /// Replies that are still to come for what was written.
     #[must_use]
     pub fn awaited(&self) -> usize {

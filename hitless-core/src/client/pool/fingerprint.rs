@@ -15,10 +15,11 @@ impl Pool {
             retries: _,
             standstill,
             crowded_at,
-            current,
+            small,
+            large,
             rng: _,
         } = self;
-        digest.value(current);
+        digest.value(&(small, large));
         digest.each(standstill, |digest, Standstill { knocks, pauses }| {
             digest.value(knocks);
             digest.part(pauses);
