@@ -84,6 +84,16 @@ impl<R: Runtime, N: Resolver + Connector> Builder<R, N> {
         self.with(|settings| settings.pool_size(size))
     }
 
+    /// Connections that are lent to one caller each, apart from the pool: 1 to 10 000.
+    pub fn max_dedicated(self, limit: u32) -> Self {
+        self.with(|settings| settings.max_dedicated(limit))
+    }
+
+    /// The longest that a caller waits for a lease; `None` is for ever.
+    pub fn lease_timeout(self, timeout: impl Into<Option<Duration>>) -> Self {
+        self.with(|settings| settings.lease_timeout(timeout.into()))
+    }
+
     /// The longest that one attempt to get a connection may take, handshake included; `None` is for ever.
     /// [`connect`](Self::connect) takes at most twice as long in total.
     pub fn connect_timeout(self, timeout: impl Into<Option<Duration>>) -> Self {
