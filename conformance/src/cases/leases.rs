@@ -4,7 +4,7 @@ use hitless_core::error::{CloseCause, Delivery, LeaseError, RequestError};
 use hitless_core::request::{Pipeline, Request, SendError};
 use resp3_codec::{Command, Frame, cmd};
 
-use crate::server::{CloseHow, ServerConn};
+use crate::server::{CloseHow, Closes, Moving, ServerConn, Target};
 use crate::testbed::{SECOND, Testbed, get, incr, millis, set};
 use crate::world::{Holder, Host};
 
@@ -188,7 +188,9 @@ pub fn the_deadline_ends_a_lease(host: &dyn Host) {
     bed.call_on(held, cmd("WATCH").arg("k"));
     bed.call_on(held, cmd("MULTI"));
     assert_eq!(bed.call_on(held, set("k", "v")), Frame::simple("QUEUED"));
-    bed.moving(bed.a, bed.b, 2);
+    // The old node would serve longer: the client itself keeps the deadline.
+    let leaving = |to| Moving::new(Target::Endpoint(to), SECOND * 2).closing(Closes::Nobody);
+    bed.announce(bed.a, leaving(bed.b));
     assert_eq!(bed.lease_lost(held), CloseCause::MoveDeadline);
     let request = Request::leased(cmd("EXEC")).expect("a command for a lease");
     let refused = bed.try_send_on(held, request).expect_err("the connection is gone");
@@ -200,7 +202,7 @@ pub fn the_deadline_ends_a_lease(host: &dyn Host) {
     let slow = Request::leased(cmd("BLPOP").arg("q").arg(0)).expect("for a lease").timeout(SECOND * 60);
     let slow = bed.try_send_on(second, slow).expect("the client accepts it");
     bed.run_until_soon("it arrives", |bed| bed.arrivals("BLPOP").len() == 1);
-    bed.moving(bed.b, bed.c, 2);
+    bed.announce(bed.b, leaving(bed.c));
     assert_eq!(bed.error(slow), RequestError::MoveDeadline { delivery: Delivery::Unknown });
     bed.return_lease(second);
     bed.finish();
