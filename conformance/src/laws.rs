@@ -160,7 +160,10 @@ fn scouts_go_first(record: &Record<'_>) {
             Event::ConnectionReady { conn, peer, .. } => {
                 peers.insert(*conn, peer.clone());
                 // It has arrived and its worker is free, although the cut-over is not told yet.
-                let handoff = replaced.get(conn).and_then(|from| dialing.remove(from));
+                // The owner of a connection that is lent may never switch: then there is no cut-over.
+                let dialled = dialing.iter().find(|(_, (to, _))| to == conn).map(|(from, _)| *from);
+                let from = replaced.get(conn).copied().or(dialled);
+                let handoff = from.and_then(|from| dialing.remove(&from));
                 arrived.extend(handoff.map(|(_, source)| source));
             }
             // Its successor was dialled before this move, or for another reason.

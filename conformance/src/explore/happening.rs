@@ -65,6 +65,25 @@ impl ClientModel {
                 self.budget.reads -= 1;
                 self.send(true)?;
             }
+            Fact::Wish | Fact::SendOn(_) | Fact::Return(_) => self.happen_to_leases(fact)?,
+            Fact::Cancel(nth) => {
+                self.budget.cancels -= 1;
+                let Entry { id, .. } = self.world.ledger.remove(usize::from(nth));
+                self.client.cancel(self.now, id);
+            }
+            Fact::Shutdown => {
+                self.budget.shutdowns -= 1;
+                self.takes_requests = false;
+                self.client.shutdown(self.now, self.now + GRACE);
+            }
+            // The client sees to these itself.
+            Fact::Open | Fact::Drained(_) | Fact::Switched(_) => {}
+        }
+        Ok(())
+    }
+
+    fn happen_to_leases(&mut self, fact: Fact) -> Result<(), Violation> {
+        match fact {
             Fact::Wish => {
                 self.budget.leases -= 1;
                 let Ok(lease) = self.client.lease(self.now) else {
@@ -80,18 +99,7 @@ impl ClientModel {
                 let Holder { lease, .. } = self.world.holders.remove(usize::from(nth));
                 self.client.return_lease(self.now, lease);
             }
-            Fact::Cancel(nth) => {
-                self.budget.cancels -= 1;
-                let Entry { id, .. } = self.world.ledger.remove(usize::from(nth));
-                self.client.cancel(self.now, id);
-            }
-            Fact::Shutdown => {
-                self.budget.shutdowns -= 1;
-                self.takes_requests = false;
-                self.client.shutdown(self.now, self.now + GRACE);
-            }
-            // The client sees to these itself.
-            Fact::Open | Fact::Drained(_) | Fact::Switched(_) => {}
+            _ => {}
         }
         Ok(())
     }
