@@ -247,6 +247,22 @@ macro_rules! for_each_case {
                 everybody_waits_behind_a_replay,
                 ;
             }
+            leases {
+                one_caller_alone,
+                what_the_next_caller_finds,
+                given_up_requests_close_the_connection,
+                in_the_order_of_arrival,
+                waiting_has_an_end,
+                idle_connections_move,
+                a_watch_outlasts_the_announcement,
+                the_deadline_ends_a_lease,
+                a_lost_connection_is_a_lost_lease,
+                a_watched_key_is_changed,
+                wait_stands_behind_its_writes,
+                a_silent_link_is_a_lost_lease,
+                shutdown_with_leases_out,
+                ;
+            }
             proxies {
                 the_same_ids,
                 answers_change,

@@ -13,6 +13,7 @@
 //! | [`Builder`] | the settings of a client, before it connects |
 //! | [`cmd`] | begins a command: its name, then [`arg`](Command::arg) for each argument |
 //! | [`Pipeline`] | several commands as one unit, a transaction if it is [atomic](Pipeline::atomic) |
+//! | [`Lease`] | a connection that one caller has for itself; [`Client::transaction`] uses one for optimistic locking |
 //! | [`Request`] | a command or a pipeline with a timeout or a replay rule of its own |
 //! | [`Frame`] | a reply. The error reply of a command in a pipeline is one too: [`check`](CheckReplies::check) finds the first |
 //! | [`Error`] | why there is no reply, and whether the request may have run ([`delivery`](Error::delivery)) |
@@ -64,18 +65,18 @@ pub use hitless_core::config::{
 };
 pub use hitless_core::coordinator::CoordinatorStats;
 pub use hitless_core::driver::{
-    self, CheckReplies, Connector, Error, Events, HookContext, HookFailures, HookId, HookResult, LogLine,
-    LoggingHook, MetricsHook, Missed, NotificationHook, Observed, Observer, Push, Pushes, ReplyError,
-    Resolver, Runtime, ServerError,
+    self, CheckReplies, Connector, Error, Events, HookContext, HookFailures, HookId, HookResult, LeaseNotice,
+    LogLine, LoggingHook, MetricsHook, Missed, NotificationHook, Observed, Observer, Push, Pushes,
+    ReplyError, Resolver, Runtime, ServerError,
 };
 pub use hitless_core::endpoint::{Endpoint, EndpointError, Host, Peer, Target};
 pub use hitless_core::endpoint_type::{EndpointPreference, EndpointType, UnknownEndpointType};
 pub use hitless_core::error::{
-    CloseCause, ConnectError, Delivery, ErrorCode, HandshakeError, ProtocolError, Refusal, RequestError,
-    SetupCommand, Stage, SystemError,
+    CloseCause, ConnectError, Delivery, ErrorCode, HandshakeError, LeaseError, ProtocolError, Refusal,
+    RequestError, SetupCommand, Stage, SystemError,
 };
 pub use hitless_core::event::{self, Event};
-pub use hitless_core::ids::{ConnId, RequestId};
+pub use hitless_core::ids::{ConnId, LeaseId, RequestId};
 pub use hitless_core::maintenance::{self, BreakerConfig, Level};
 pub use hitless_core::mode::{Mode, UnknownMode};
 pub use hitless_core::notification::{self, Notification};
@@ -107,3 +108,7 @@ pub type Builder = driver::Builder<Adapter>;
 
 /// The replies to a request that was accepted, once they are there: a future. Dropping it cancels the request.
 pub type Reply = driver::Reply<Adapter>;
+
+/// A connection that one caller has for itself, from [`Client::lease`] until its last clone is dropped: for WATCH .. EXEC, WAIT, commands that
+/// block, and whatever needs a connection of its own.
+pub type Lease = driver::Lease<Adapter>;

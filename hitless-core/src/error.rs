@@ -6,6 +6,7 @@
 //! | [`SendError`](crate::request::SendError) | the caller | the call; the request is given back |
 //! | [`RefusedCommand`](crate::request::RefusedCommand) | the caller | the call |
 //! | [`RequestError`] | nobody | one request; says what happened to it |
+//! | [`LeaseError`] | the caller, or nobody | the wish for a lease |
 //! | [`ConnectError`] | the network, the server or the credentials | one attempt |
 //! | [`HandshakeError`] | the server or the credentials | one attempt |
 //! | [`ProtocolError`] | the server | the connection |
@@ -110,6 +111,34 @@ impl RequestError {
             | Self::ShutDown { delivery } => *delivery,
         }
     }
+}
+
+/// Why there is no lease.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum LeaseError {
+    /// Every connection that may be lent was lent, until the time was over.
+    #[error("no connection was returned within {}: as many are lent as `max_dedicated` allows", Span(*.after))]
+    TimedOut {
+        /// How long the caller waited.
+        after: Duration,
+    },
+    /// A connection had to be opened, and the last attempt to do so has failed.
+    #[error("no connection for a lease{}{}: {cause}", to_server(.endpoint, .cause), within(*.after))]
+    NoConnection {
+        /// The configured server.
+        endpoint: Endpoint,
+        /// Why the last attempt failed.
+        cause: Arc<ConnectError>,
+        /// How long the caller waited.
+        after: Duration,
+    },
+    /// As many callers wait for a lease as `parked_requests` allows.
+    #[error("too many callers wait for a lease: return leases sooner, or raise `max_dedicated`")]
+    Full,
+    /// The client shuts down.
+    #[error("the client was shut down")]
+    ShutDown,
 }
 
 /// Why a connection ended.

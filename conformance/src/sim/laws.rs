@@ -37,6 +37,13 @@ pub(super) struct Evidence<'a> {
     pub(super) keys: &'a [Keys],
 }
 
+impl Evidence<'_> {
+    /// Connections that may be open beside the pool.
+    fn dedicated(&self) -> u32 {
+        if self.plan.has_holders() { self.config.max_dedicated() } else { 0 }
+    }
+}
+
 /// Checks every law.
 pub(super) fn check(evidence: &Evidence<'_>) {
     let events: Vec<(Instant, Event)> = evidence
@@ -48,7 +55,8 @@ pub(super) fn check(evidence: &Evidence<'_>) {
         })
         .collect();
     let stops = stops(evidence.entries);
-    Record { config: evidence.config, events: &events, slack: SLACK, stops: &stops }.check();
+    let dedicated = evidence.dedicated();
+    Record { config: evidence.config, events: &events, slack: SLACK, stops: &stops, dedicated }.check();
     let requests = requests(evidence.entries);
     each_ends_once(&requests);
     at_most_once(evidence, &requests);
@@ -56,7 +64,10 @@ pub(super) fn check(evidence: &Evidence<'_>) {
     dials_are_few(evidence);
     silent_links_are_left(evidence, &stops);
     nothing_goes_astray(evidence, &requests);
-    joins::check(evidence, &requests);
+    if !evidence.plan.has_holders() {
+        // Events do not tell which connections are of the pool.
+        joins::check(evidence, &requests);
+    }
     if evidence.plan.weather == Weather::Gentle {
         nobody_notices(evidence, &requests, &stops);
     }
@@ -324,7 +335,7 @@ fn dials_are_few(evidence: &Evidence<'_>) {
     const SPAN: Duration = Duration::from_secs(10);
     /// For each slot in ten seconds.
     const MOST: usize = 20;
-    let most = MOST * evidence.config.pool_size() as usize;
+    let most = MOST * (evidence.config.pool_size() + evidence.dedicated()) as usize;
     let mut dials: BTreeMap<Peer, Vec<Instant>> = BTreeMap::new();
     for (at, what) in evidence.entries {
         if let What::Dialled(_, target) = what {

@@ -3,6 +3,7 @@
 mod client;
 mod control;
 mod hooks;
+mod leases;
 mod load;
 mod time;
 
@@ -46,6 +47,8 @@ pub struct Testbed {
     /// A third one.
     pub c: EndpointId,
     config: Option<Config>,
+    /// Somebody has wanted a lease.
+    lends: bool,
     load: Option<Load>,
 }
 
@@ -93,7 +96,7 @@ impl Builder<'_> {
         let mut address = None;
         world.with_server(&mut |server, _| address = Some(server.address(a).ip()));
         world.set_name(NAME, address.into_iter().collect());
-        Testbed { world, a, b, c, config: None, load: None }
+        Testbed { world, a, b, c, config: None, lends: false, load: None }
     }
 }
 

@@ -4,6 +4,7 @@
 
 mod flush;
 mod hooks;
+mod leases;
 mod room;
 
 use std::future::Future;

@@ -9,7 +9,7 @@ use crate::connection::{Accepted, Connection};
 use crate::error::{ConnectError, Delivery, RequestError};
 use crate::event::Event;
 use crate::ids::{ConnId, RequestId};
-use crate::request::{Outcome, Replies, Request, SendError, Size, Timeout};
+use crate::request::{Class, Outcome, Replies, Request, SendError, Size, Timeout};
 use crate::windows::effective_timeout;
 
 /// Places to keep when there is no request; each connection adds an eighth as many.
@@ -39,6 +39,9 @@ impl Client {
         self.now = now;
         if !self.lifecycle.is_open() {
             return Err(SendError::ShuttingDown(request));
+        }
+        if request.class == Class::Leased {
+            return Err(SendError::NeedsLease(request));
         }
         let route = self.route(request.size());
         if self.room_by(route) == 0 {
@@ -91,6 +94,7 @@ impl Client {
             && let Some(connection) = self.links.connection_mut(conn)
         {
             connection.cancel(ticket);
+            self.note_cancelled(conn, request);
             self.drain_events(now, conn);
         }
         self.settle(now);

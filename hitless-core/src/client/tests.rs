@@ -1,6 +1,7 @@
 mod dead;
 mod dials;
 mod gathering;
+mod leases;
 mod model;
 mod modes;
 mod outage;

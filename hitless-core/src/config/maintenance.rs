@@ -99,14 +99,14 @@ impl Config {
         self.relaxed_timeout.saturating_mul(3)
     }
 
-    /// Workers and queue for a pool of `pool_size`: the only place where "unset" is given a meaning.
-    pub(super) fn capacity(&self, pool_size: u32) -> HandoffCapacity {
+    /// Workers and queue for a pool of `pool_size` and the connections beside it: the only place where "unset" is given a meaning.
+    pub(super) fn capacity(&self, pool_size: u32, max_dedicated: u32) -> HandoffCapacity {
         let workers = match self.max_workers {
             None => (pool_size / 3).clamp(1, 10),
             Some(workers) => workers.max(10),
         };
         let queue = self.handoff_queue_size.unwrap_or_else(|| workers.saturating_mul(10));
-        HandoffCapacity { workers, queue: queue.min(pool_size).max(1) }
+        HandoffCapacity { workers, queue: queue.min(pool_size.saturating_add(max_dedicated)).max(1) }
     }
 }
 
@@ -248,7 +248,7 @@ impl ConfigBuilder {
         self
     }
 
-    /// How many handoffs wait for a worker, at least 1. Default: ten times the workers; never more than the pool has connections.
+    /// How many handoffs wait for a worker, at least 1. Default: ten times the workers; never more than `pool_size` and `max_dedicated` together.
     /// Connections beyond it serve on, and are taken when there is room: more of them change the order alone.
     pub fn handoff_queue_size(mut self, size: u32) -> Self {
         self.handoff_queue_size = Some(size);

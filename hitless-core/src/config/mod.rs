@@ -156,6 +156,18 @@ impl Config {
         self.settings.pool_size
     }
 
+    /// Connections that one caller may have for itself, apart from the pool.
+    #[must_use]
+    pub fn max_dedicated(&self) -> u32 {
+        self.settings.max_dedicated
+    }
+
+    /// The longest that a caller waits for a lease; `None` is for ever.
+    #[must_use]
+    pub fn lease_timeout(&self) -> Option<Duration> {
+        self.settings.lease_timeout.unwrap_or(self.settings.connect_timeout)
+    }
+
     /// The longest that a dial may take, handshake included; `None` is for ever.
     #[must_use]
     pub fn connect_timeout(&self) -> Option<Duration> {
@@ -244,6 +256,9 @@ pub struct ConfigBuilder {
     setup: Vec<Command>,
     protocol: Protocol,
     pool_size: u32,
+    max_dedicated: u32,
+    /// `None` follows the connect timeout.
+    lease_timeout: Option<Option<Duration>>,
     connect_timeout: Option<Duration>,
     command_timeout: Option<Duration>,
     /// `None` follows the command timeout.
@@ -269,6 +284,8 @@ impl ConfigBuilder {
             setup: Vec::new(),
             protocol: Protocol::default(),
             pool_size: 10,
+            max_dedicated: 100,
+            lease_timeout: None,
             connect_timeout: Some(Duration::from_secs(5)),
             command_timeout: Some(Duration::from_secs(3)),
             dead_link_timeout: None,
@@ -350,6 +367,22 @@ impl ConfigBuilder {
         self
     }
 
+    /// Connections that are lent to one caller each ([leases](crate::client::Client::lease)), apart from the pool: 1 to 10 000. Default:
+    /// 100. None is open before it is needed, and one that nobody has used for a minute is closed. More allow more leases
+    /// at the same time, and cost sockets on both sides; with fewer, callers wait for each other.
+    pub fn max_dedicated(mut self, limit: u32) -> Self {
+        self.max_dedicated = limit;
+        self
+    }
+
+    /// The longest that a caller waits for a lease: for a connection that another caller returns, or for one to be opened. Default: the
+    /// connect timeout (5 s); `None` is for ever. Maintenance windows relax it. Less fails sooner where leases are short; more is for
+    /// those that are held for long.
+    pub fn lease_timeout(mut self, timeout: Option<Duration>) -> Self {
+        self.lease_timeout = Some(timeout);
+        self
+    }
+
     /// The longest that one attempt to get a connection may take, from the lookup of the name to the end of the handshake,
     /// whatever number of addresses the name has. Default: 5 s; `None` is for ever. While a maintenance window covers the
     /// server it is the relaxed timeout, if that is longer. Less notices sooner that nobody answers, and gives up servers that
@@ -380,8 +413,9 @@ impl ConfigBuilder {
         self
     }
 
-    /// How many requests may wait while there is no connection, at least 1. Default: 10 000. More of them bridge longer absences under
-    /// load, and take the memory of their bytes. To have none wait, see [`when_disconnected`](Self::when_disconnected).
+    /// How many requests may wait while there is no connection, at least 1; as many callers may wait for a lease. Default: 10 000. More of them
+    /// bridge longer absences under load, and take the memory of their bytes. To have none wait, see
+    /// [`when_disconnected`](Self::when_disconnected).
     pub fn parked_requests(mut self, limit: usize) -> Self {
         self.parked_requests = limit;
         self
@@ -441,6 +475,8 @@ impl ConfigBuilder {
         };
         let (pool, parked) = (self.pool_size as usize, self.parked_requests);
         check("pool_size", (1..=MAX_POOL_SIZE).contains(&pool), pool, POOL_SIZE_RANGE)?;
+        let dedicated = self.max_dedicated as usize;
+        check("max_dedicated", (1..=MAX_POOL_SIZE).contains(&dedicated), dedicated, "from 1 to 10000")?;
         check("parked_requests", parked > 0, parked, PARKED_RANGE)?;
         for (setting, value) in
             [("requests_in_flight", self.requests_in_flight), ("event_capacity", self.event_capacity)]
@@ -451,6 +487,7 @@ impl ConfigBuilder {
             ("connect_timeout", self.connect_timeout),
             ("command_timeout", self.command_timeout),
             ("dead_link_timeout", self.dead_link_timeout.flatten()),
+            ("lease_timeout", self.lease_timeout.flatten()),
         ] {
             if value.is_some_and(|value| value.is_zero()) {
                 let range = "more than 0, or None for ever";
@@ -469,7 +506,7 @@ impl ConfigBuilder {
                 return Err(ConfigError::Setup { command, problem });
             }
         }
-        let capacity = self.maintenance.capacity(self.pool_size);
+        let capacity = self.maintenance.capacity(self.pool_size, self.max_dedicated);
         Ok(Config { settings: self, capacity })
     }
 }

@@ -242,6 +242,11 @@ impl Coordinator {
         self.conns.get(conn).map(conns::Conn::peer).or_else(|| self.attempts.peer(conn))
     }
 
+    /// When the address of `conn` retires, if a move says so: its deadline.
+    pub(crate) fn retires_at(&self, now: Instant, conn: ConnId) -> Option<Instant> {
+        self.moves.retires_at(now, self.conns.get(conn)?.peer())
+    }
+
     /// Hands on what the machines say until all of them are quiet.
     fn settle(&mut self, now: Instant) {
         loop {

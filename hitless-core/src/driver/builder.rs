@@ -95,6 +95,18 @@ impl<R: Runtime, N: Resolver + Connector> Builder<R, N> {
         self.with(|settings| settings.pool_size(size))
     }
 
+    /// How many connections are lent to one caller each, apart from the pool: 1 to 10 000. Default: 100, opened as they are needed. See
+    /// [`ConfigBuilder::max_dedicated`].
+    pub fn max_dedicated(self, limit: u32) -> Self {
+        self.with(|settings| settings.max_dedicated(limit))
+    }
+
+    /// The longest that a caller waits for a lease; `None` is for ever, and zero an error. Default: the connect timeout. See
+    /// [`ConfigBuilder::lease_timeout`].
+    pub fn lease_timeout(self, timeout: impl Into<Option<Duration>>) -> Self {
+        self.with(|settings| settings.lease_timeout(timeout.into()))
+    }
+
     /// The longest that one attempt to get a connection may take, handshake included; `None` is for ever, and zero an error.
     /// Default: 5 s. [`connect`](Self::connect) takes at most twice as long in total.
     pub fn connect_timeout(self, timeout: impl Into<Option<Duration>>) -> Self {

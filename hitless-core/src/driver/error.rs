@@ -6,7 +6,7 @@ use resp3_codec::Frame;
 use thiserror::Error as ThisError;
 
 use crate::config::ConfigError;
-use crate::error::{ConnectError, Delivery, RequestError};
+use crate::error::{ConnectError, Delivery, LeaseError, RequestError};
 use crate::request::{RefusedCommand, Replies, SendError};
 
 /// Characters of a server's error that `Debug` shows.
@@ -27,6 +27,9 @@ pub enum Error {
     /// The command would break the shared connection for the other callers; it was not sent.
     #[error(transparent)]
     Refused(#[from] RefusedCommand),
+    /// There is no lease.
+    #[error(transparent)]
+    Lease(#[from] LeaseError),
     /// The client did not accept the request, which it gives back.
     #[error(transparent)]
     Send(#[from] SendError),
@@ -42,6 +45,12 @@ pub enum Error {
     /// The server discarded an atomic pipeline: nothing of it ran.
     #[error("the server discarded the transaction: {0}")]
     Discarded(ServerError),
+    /// A watched key was changed by another client, so the transaction did not run: `tries` times in a row.
+    #[error("a watched key was changed, so the transaction did not run (tries: {tries})")]
+    Conflict {
+        /// How often it was tried.
+        tries: u32,
+    },
     /// The server refused MULTI and so may have run the commands after it one by one.
     #[error("the server refused MULTI: {0} (delivery: {delivery})", delivery = Delivery::Unknown)]
     NotAtomic(ServerError),
@@ -52,10 +61,12 @@ impl Error {
     #[must_use]
     pub fn delivery(&self) -> Option<Delivery> {
         match self {
-            Self::Config(_) | Self::Connect(_) | Self::Refused(_) | Self::Send(_) => Some(Delivery::NotSent),
+            Self::Config(_) | Self::Connect(_) | Self::Refused(_) | Self::Lease(_) | Self::Send(_) => {
+                Some(Delivery::NotSent)
+            }
             Self::Request(error) => Some(error.delivery()),
             Self::NotAtomic(_) => Some(Delivery::Unknown),
-            Self::Server(_) | Self::Reply(_) | Self::Discarded(_) => None,
+            Self::Server(_) | Self::Reply(_) | Self::Discarded(_) | Self::Conflict { .. } => None,
         }
     }
 }

@@ -110,7 +110,7 @@ impl<R: Runtime> Client<R> {
     /// Sends one command and waits for its reply.
     ///
     /// # Errors
-    /// [`Error::Refused`] for a command that does not belong on a shared connection, [`Error::Send`] if the client does
+    /// [`Error::Refused`] for a command that does not belong on a shared connection (a [`lease`](Self::lease) takes most of them), [`Error::Send`] if the client does
     /// not accept it now (see [`WhenFull`]), [`Error::Request`] if no reply came, [`Error::Server`] if the reply is an
     /// error.
     ///
@@ -155,7 +155,7 @@ impl<R: Runtime> Client<R> {
     pub async fn request(&self, request: Request) -> Result<Replies, Error> {
         let reply = match self.shared().when_full {
             WhenFull::Fail => self.send(request)?,
-            WhenFull::Wait => room::send(self, request).await?,
+            WhenFull::Wait => room::send(self, request, None).await?,
         };
         Ok(reply.await?)
     }
@@ -166,11 +166,12 @@ impl<R: Runtime> Client<R> {
     /// [`SendError`] gives the request back.
     pub fn send(&self, request: Request) -> Result<Reply<R>, SendError> {
         let (id, waiter) = self.shared().send(request)?;
-        Ok(Reply::new(self.clone(), waiter, id))
+        Ok(Reply::new(self.clone(), waiter, id, None))
     }
 
     /// Finishes what is under way, for at most `grace`, then closes everything. The future is ready when no socket,
-    /// timer or task of the client is left. The client accepts no request meanwhile.
+    /// timer or task of the client is left. The client accepts no request meanwhile but on leases that are out, and waits for
+    /// these to be returned.
     ///
     /// # Cancel safety
     /// Dropping the future does not stop the shutdown. Several may wait for it.
@@ -239,13 +240,13 @@ impl<R: Runtime> Drop for Handle<R> {
 }
 
 /// The only reply of one command.
-fn only(mut replies: Replies) -> Frame {
+pub(super) fn only(mut replies: Replies) -> Frame {
     // The machine completes a request with as many replies as it calls for.
     replies.pop().unwrap_or(Frame::Null)
 }
 
 /// The elements of EXEC's reply, out of the replies to MULTI, to each command, and to EXEC.
-fn executed(mut replies: Replies) -> Result<Vec<Frame>, Error> {
+pub(super) fn executed(mut replies: Replies) -> Result<Vec<Frame>, Error> {
     if let Some(refusal) = replies.first().and_then(ServerError::from_frame) {
         return Err(Error::NotAtomic(refusal));
     }

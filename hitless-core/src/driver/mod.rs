@@ -33,6 +33,7 @@ mod guard;
 mod handle;
 mod hooks;
 mod io_task;
+mod lease;
 mod observer;
 mod reply;
 mod room;
@@ -50,6 +51,7 @@ pub use self::hooks::{
     HOOK_LIMIT, HookContext, HookFailures, HookId, HookResult, LogLine, LoggingHook, MetricsHook,
     NotificationHook, Observed,
 };
+pub use self::lease::{Lease, LeaseNotice};
 pub use self::observer::{Events, Missed, Observer, Push, Pushes};
 pub use self::reply::Reply;
 pub use self::traits::{

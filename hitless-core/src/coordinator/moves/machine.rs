@@ -83,14 +83,18 @@ impl Moves {
 
     /// A connection became ready at `peer`, which a move may be retiring: then it moves, too.
     pub(in super::super) fn handle_joined(&mut self, now: Instant, conn: ConnId, peer: &Peer) {
-        // Where the scout landed at the very address (a virtual one), a connection that arrives there has arrived.
-        let moves_on = |a_move: &Move| {
-            now < a_move.deadline && a_move.landed().is_none_or(|landed| landed.address != *peer)
-        };
-        if self.live.get(peer).is_some_and(moves_on) {
+        if self.retires_at(now, peer).is_some() {
             self.enrol(conn, peer);
             self.report_if_vetoed(now, peer);
         }
+    }
+
+    /// The deadline of the move by which `peer` is being retired. Where the scout landed at the very address (a virtual one), a
+    /// connection that arrives there has arrived.
+    pub(in super::super) fn retires_at(&self, now: Instant, peer: &Peer) -> Option<Instant> {
+        let a_move = self.live.get(peer)?;
+        let moves_on = now < a_move.deadline && a_move.landed().is_none_or(|landed| landed.address != *peer);
+        moves_on.then_some(a_move.deadline)
     }
 
     /// The attempt for `from` has led to `landed` and is ready. The handoff is done unless the owner has a say: then it
