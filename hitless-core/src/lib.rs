@@ -188,6 +188,7 @@ pub mod target_policy;
 #[cfg(test)]
 mod tests;
 mod timer;
+mod value;
 mod windows;
 pub mod write_buffer;
 
@@ -200,3 +201,4 @@ pub use coordinator::{Coordinator, Directive};
 pub use mode::Mode;
 pub use request::{Pipeline, Request};
 pub use resp3_codec::{Command, DecodeError, Decoder, Frame, Limit, Limits, ToArg, ToArgs, cmd};
+pub use value::{FromFrame, ValueError};

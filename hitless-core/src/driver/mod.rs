@@ -44,7 +44,7 @@ mod traits;
 mod waiter;
 
 pub use self::builder::Builder;
-pub use self::error::{CheckReplies, Error, ReplyError, ServerError};
+pub use self::error::{CheckReplies, Error, ReplyError};
 pub use self::handle::Client;
 pub use self::hooks::{
     HOOK_LIMIT, HookContext, HookFailures, HookId, HookResult, LogLine, LoggingHook, MetricsHook,
@@ -56,3 +56,4 @@ pub use self::traits::{
     Connector, KEEPALIVE, KEEPALIVE_INTERVAL, KEEPALIVE_RETRIES, Resolver, Runtime, Stream, Timer,
     USER_TIMEOUT,
 };
+pub use crate::error::ServerError;
