@@ -43,6 +43,13 @@
 //! # }
 //! ```
 //!
+//! # With the `redis` crate
+//!
+//! With the feature `redis-rs` a [`Client`] is a connection of the `redis` crate (`redis::aio::ConnectionLike`), whatever minor of its version 1 the
+//! application has: `redis::AsyncCommands`, `cmd`, `pipe`, `Script` and the scan iterators run on it, and
+//! `Delivery::of_redis_error` says whether a command that failed may have run. The `redis` crate brings tokio along as a library, because its asynchronous part does not compile
+//! without a runtime; nothing of it is started.
+//!
 //! Everything is decided in `hitless-core`: this crate brings async-std's sockets, clock and tasks to its
 //! [driver]. async-std itself is no longer developed; the crate serves applications that are built
 //! on it.

@@ -153,6 +153,7 @@
 //! |---|---|
 //! | `driver` | the asynchronous driver, written once over five small traits, without a runtime of its own |
 //! | `tracing` | with `driver`: every [event] that matters enough as an event of the `tracing` crate |
+//! | `redis-rs` | with `driver`: `redis::aio::ConnectionLike` for the client, so that the commands, pipelines, scripts and iterators of the `redis` crate run on it |
 //! | `explore` | for model checking alone: machines can be cloned, and their states compared |
 
 mod backoff;

@@ -43,6 +43,12 @@
 //! # }
 //! ```
 //!
+//! # With the `redis` crate
+//!
+//! With the feature `redis-rs` a [`Client`] is a connection of the `redis` crate (`redis::aio::ConnectionLike`), whatever minor of its version 1 the
+//! application has: `redis::AsyncCommands`, `cmd`, `pipe`, `Script` and the scan iterators run on it, and
+//! `Delivery::of_redis_error` says whether a command that failed may have run.
+//!
 //! Everything is decided in `hitless-core`: this crate brings tokio's sockets, clock and tasks to its
 //! [driver]. `Client::connect` and `Builder::connect` must be awaited inside a tokio runtime with
 //! its I/O and time drivers enabled. When that runtime is dropped, the client is shut down.

@@ -4,6 +4,7 @@
 
 mod flush;
 mod hooks;
+mod redis_rs;
 mod room;
 
 use std::future::Future;

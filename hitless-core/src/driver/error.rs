@@ -116,7 +116,7 @@ pub trait CheckReplies: Sized {
     where
         Self: IntoIterator<Item = Frame>,
     {
-        read(self.into_iter().collect())
+        value_of(self.into_iter().collect())
     }
 }
 
@@ -133,7 +133,7 @@ impl CheckReplies for Replies {
 }
 
 /// Replies are read as the elements of an array are.
-fn read<T: FromFrame>(replies: Vec<Frame>) -> Result<T, Error> {
+fn value_of<T: FromFrame>(replies: Vec<Frame>) -> Result<T, Error> {
     let errors: Vec<ReplyError> = errors(&replies).collect();
     match T::from_frame(Frame::Array(replies)) {
         Ok(value) => Ok(value),

@@ -34,6 +34,8 @@ mod handle;
 mod hooks;
 mod io_task;
 mod observer;
+#[cfg(feature = "redis-rs")]
+mod redis_rs;
 mod reply;
 mod room;
 mod shared;
