@@ -221,6 +221,7 @@ macro_rules! for_each_case {
             }
             requests {
                 every_kind_of_reply,
+                replies_are_values,
                 refused_commands,
                 pipelines_are_one_unit,
                 transactions_during_a_move,

@@ -15,6 +15,7 @@
 //! | [`Pipeline`] | several commands as one unit, a transaction if it is [atomic](Pipeline::atomic) |
 //! | [`Lease`] | a connection that one caller has for itself; [`Client::transaction`] uses one for optimistic locking |
 //! | [`Request`] | a command or a pipeline with a timeout or a replay rule of its own |
+//! | [`FromFrame`] | what [`Client::query`] makes of a reply: strings, numbers, lists, maps, tuples, and types of your own |
 //! | [`Frame`] | a reply. The error reply of a command in a pipeline is one too: [`check`](CheckReplies::check) finds the first |
 //! | [`Error`] | why there is no reply, and whether the request may have run ([`delivery`](Error::delivery)) |
 //! | [`Event`] | what happens to the client, from [`Builder::events`] or [`Client::events`] |
@@ -35,13 +36,20 @@
 //!     .await?;
 //!
 //! client.call(cmd("SET").arg("greeting").arg("hello")).await?;
-//! let greeting = client.call(cmd("GET").arg("greeting")).await?;
-//! assert_eq!(greeting.as_str(), Some("hello"));
+//! let greeting: Option<String> = client.query(cmd("GET").arg("greeting")).await?;
+//! assert_eq!(greeting.as_deref(), Some("hello"));
 //!
 //! client.shutdown(Duration::from_secs(5)).await;
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! # With the `redis` crate
+//!
+//! With the feature `redis-rs` a [`Client`] is a connection of the `redis` crate (`redis::aio::ConnectionLike`), whatever minor of its version 1 the
+//! application has: `redis::AsyncCommands`, `cmd`, `pipe`, `Script` and the scan iterators run on it, and
+//! `Delivery::of_redis_error` says whether a command that failed may have run. The `redis` crate brings tokio along as a library, because its asynchronous part does not compile
+//! without a runtime; nothing of it is started.
 //!
 //! Everything is decided in `hitless-core`: this crate brings async-std's sockets, clock and tasks to its
 //! [driver].
@@ -88,7 +96,7 @@ pub use hitless_core::review::{Handled, Ignored, Unreviewed, Verdict};
 pub use hitless_core::target_policy::{TargetPolicy, TargetVerdict};
 #[doc(no_inline)]
 pub use hitless_core::{Bytes, BytesMut};
-pub use hitless_core::{Command, Frame, Limit, Limits, ToArg, ToArgs, cmd};
+pub use hitless_core::{Command, Frame, FromFrame, Limit, Limits, ToArg, ToArgs, ValueError, cmd};
 
 pub use self::net::Stream;
 pub use self::runtime::{Adapter, Timer};
@@ -97,8 +105,8 @@ pub use self::runtime::{Adapter, Timer};
 /// anybody notice.
 ///
 /// [`connect`](Client::connect) opens one with the default settings, [`builder`](Client::builder) with your own.
-/// [`call`](Client::call) sends a command and waits for its reply, [`pipeline`](Client::pipeline) does so with several,
-/// [`send`](Client::send) does not wait. A clone is another handle to the same pool, and cheap; when the last handle and the
+/// [`query`](Client::query) sends a command and makes a value of its reply, [`call`](Client::call) leaves the reply as it is,
+/// [`query_pipeline`](Client::query_pipeline) and [`pipeline`](Client::pipeline) do so with several, [`send`](Client::send) does not wait. A clone is another handle to the same pool, and cheap; when the last handle and the
 /// last [`Reply`] are gone, the client shuts down at once.
 pub type Client = driver::Client<Adapter>;
 

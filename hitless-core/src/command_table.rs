@@ -7,6 +7,25 @@
 
 use resp3_codec::Command;
 
+/// What the table looks at: the words of a command, however they are held.
+pub(crate) trait Words {
+    /// The name.
+    fn name(&self) -> &[u8];
+
+    /// The name and the arguments.
+    fn words(&self) -> impl Iterator<Item = &[u8]>;
+}
+
+impl Words for Command {
+    fn name(&self) -> &[u8] {
+        Self::name(self)
+    }
+
+    fn words(&self) -> impl Iterator<Item = &[u8]> {
+        self.iter()
+    }
+}
+
 /// What the table says of one command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
@@ -63,7 +82,7 @@ pub(crate) enum OnLease {
 /// No command name is longer than this, so a longer one is in no table.
 const LONGEST: usize = 20;
 
-pub(crate) fn verdict(command: &Command) -> Verdict {
+pub(crate) fn verdict(command: &impl Words) -> Verdict {
     let name = command.name();
     if name.len() > LONGEST {
         return Verdict::MayWrite;
@@ -77,7 +96,7 @@ pub(crate) fn verdict(command: &Command) -> Verdict {
 
 /// What `command` does on a lease. Source: the commands that change `client` structures in Redis 7 (multi.c, db.c, networking.c,
 /// tracking.c, cluster.c); everything else leaves the connection as it is.
-pub(crate) fn on_lease(command: &Command) -> OnLease {
+pub(crate) fn on_lease(command: &impl Words) -> OnLease {
     match verdict(command) {
         Verdict::ReadOnly | Verdict::MayWrite => OnLease::Plain,
         Verdict::Refused { command, instead } => match command {
@@ -111,9 +130,8 @@ pub(crate) fn on_lease(command: &Command) -> OnLease {
 }
 
 /// Whether `command` runs a script or a function that may write. What it answers is what its author chose, also behind a write.
-pub(crate) fn is_script(command: &Command) -> bool {
-    let name = command.name();
-    [&b"EVAL"[..], b"EVALSHA", b"FCALL"].iter().any(|script| name.eq_ignore_ascii_case(script))
+pub(crate) fn is_script(command: &impl Words) -> bool {
+    [&b"EVAL"[..], b"EVALSHA", b"FCALL"].iter().any(|name| command.name().eq_ignore_ascii_case(name))
 }
 
 /// Why a connection cannot run `command` before it serves, with its name: settings of the connection it can, but for those
@@ -129,7 +147,7 @@ pub(crate) fn unfit_for_setup(command: &Command) -> Option<(&'static str, &'stat
     }
 }
 
-fn by_name(name: &[u8], command: &Command) -> Verdict {
+fn by_name(name: &[u8], command: &impl Words) -> Verdict {
     if is_read_only(name) {
         return Verdict::ReadOnly;
     }
@@ -179,13 +197,13 @@ fn by_name(name: &[u8], command: &Command) -> Verdict {
     }
 }
 
-fn has_subcommand(command: &Command, name: &[u8]) -> bool {
-    command.iter().nth(1).is_some_and(|word| word.eq_ignore_ascii_case(name))
+fn has_subcommand(command: &impl Words, name: &[u8]) -> bool {
+    command.words().nth(1).is_some_and(|word| word.eq_ignore_ascii_case(name))
 }
 
-fn client_subcommand(command: &Command) -> Verdict {
+fn client_subcommand(command: &impl Words) -> Verdict {
     let refused = |command, instead| Verdict::Refused { command, instead };
-    let Some(subcommand) = command.iter().nth(1) else { return Verdict::MayWrite };
+    let Some(subcommand) = command.words().nth(1) else { return Verdict::MayWrite };
     match subcommand.to_ascii_uppercase().as_slice() {
         b"REPLY" => refused("CLIENT REPLY", "replies are what requests are matched by"),
         b"TRACKING" => refused("CLIENT TRACKING", SETUP),
@@ -200,8 +218,8 @@ fn client_subcommand(command: &Command) -> Verdict {
 
 /// Whether an XREAD or XREADGROUP has the option BLOCK. Options stand before STREAMS. What follows that are keys and ids, and
 /// what follows an option is its value: a stream, a group or a consumer may be called `block`.
-fn blocks(command: &Command) -> bool {
-    let mut arguments = command.iter().skip(1);
+fn blocks(command: &impl Words) -> bool {
+    let mut arguments = command.words().skip(1);
     while let Some(argument) = arguments.next() {
         let values = match argument.to_ascii_uppercase().as_slice() {
             b"BLOCK" => return true,

@@ -11,9 +11,12 @@
 //! | [`HandshakeError`] | the server or the credentials | one attempt |
 //! | [`ProtocolError`] | the server | the connection |
 //! | [`NotificationError`](crate::notification::NotificationError) | the server | nothing |
+//! | [`ServerError`] | the caller or the server | one request; the server has answered |
+//! | [`ValueError`](crate::ValueError) | the caller | one conversion; the server has answered |
 
 mod handshake;
 mod refusal;
+mod server;
 mod system;
 #[cfg(test)]
 mod tests;
@@ -28,6 +31,7 @@ use thiserror::Error;
 
 pub use self::handshake::{ErrorCode, HandshakeError, SetupCommand, Stage};
 pub use self::refusal::Refusal;
+pub use self::server::ServerError;
 pub use self::system::SystemError;
 use crate::endpoint::Endpoint;
 use crate::timer::Span;

@@ -153,6 +153,7 @@
 //! |---|---|
 //! | `driver` | the asynchronous driver, written once over five small traits, without a runtime of its own |
 //! | `tracing` | with `driver`: every [event] that matters enough as an event of the `tracing` crate |
+//! | `redis-rs` | with `driver`: `redis::aio::ConnectionLike` for the client, so that the commands, pipelines, scripts and iterators of the `redis` crate run on it |
 //! | `explore` | for model checking alone: machines can be cloned, and their states compared |
 
 mod backoff;
@@ -188,6 +189,7 @@ pub mod target_policy;
 #[cfg(test)]
 mod tests;
 mod timer;
+mod value;
 mod windows;
 pub mod write_buffer;
 
@@ -200,3 +202,4 @@ pub use coordinator::{Coordinator, Directive};
 pub use mode::Mode;
 pub use request::{Pipeline, Request};
 pub use resp3_codec::{Command, DecodeError, Decoder, Frame, Limit, Limits, ToArg, ToArgs, cmd};
+pub use value::{FromFrame, ValueError};

@@ -1,5 +1,7 @@
 //! What callers ask for: requests, their classes, and what may be done with them when something breaks.
 
+mod packed;
+
 use std::fmt;
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -10,7 +12,8 @@ use resp3_codec::{Command, Frame, cmd};
 use smallvec::SmallVec;
 use thiserror::Error;
 
-use crate::command_table::{self, OnLease, StateChange, Verdict};
+pub use self::packed::PackedError;
+use crate::command_table::{self, OnLease, StateChange, Verdict, Words};
 use crate::endpoint::Endpoint;
 use crate::error::{CloseCause, ConnectError, RequestError, to_server};
 
@@ -62,6 +65,10 @@ impl Replay {
     /// # Errors
     /// [`RefusedCommand`] for a command that a shared connection cannot carry; it says what to use instead.
     pub fn of(command: &Command) -> Result<Self, RefusedCommand> {
+        Self::of_words(command)
+    }
+
+    fn of_words(command: &impl Words) -> Result<Self, RefusedCommand> {
         match command_table::verdict(command) {
             Verdict::ReadOnly => Ok(Self::Idempotent),
             Verdict::MayWrite => Ok(Self::IfUnsent),

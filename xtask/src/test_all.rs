@@ -27,6 +27,9 @@ const MEMBERS: &str = "--workspace --exclude hitless-bench";
 /// The adapters, which must also build with no more features than they ask for themselves.
 const ADAPTERS: &[&str] = &["hitless-tokio", "hitless-async-std"];
 
+/// The features with which each adapter is linted alone, besides none.
+const ADAPTER_FEATURES: &[&str] = &["redis-rs"];
+
 /// Runs all steps, a failed one does not stop the others.
 pub(crate) fn run(args: &Args) -> Result<Summary, String> {
     let mut report = Report::default();
@@ -61,6 +64,10 @@ fn lint_combinations(report: &mut Report) -> Result<(), String> {
     for adapter in ADAPTERS {
         let target = format!("-p {adapter} --no-default-features --lib");
         report.step(format!("clippy, {adapter} alone"), || check(clippy(&target).args(DENY)));
+        for features in ADAPTER_FEATURES {
+            let target = format!("{target} --features {features}");
+            report.step(format!("clippy, {adapter}, {features}"), || check(clippy(&target).args(DENY)));
+        }
     }
     Ok(())
 }

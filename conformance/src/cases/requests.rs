@@ -1,8 +1,12 @@
 //! Requests and replies: order, units, timeouts, limits, and what is done again.
 
+use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 
-use hitless_core::error::{CloseCause, Delivery, RequestError};
+use hitless_core::FromFrame as _;
+use hitless_core::config::Protocol;
+use hitless_core::driver::{CheckReplies as _, Error};
+use hitless_core::error::{CloseCause, Delivery, RequestError, ServerError};
 use hitless_core::event::Event;
 use hitless_core::request::{Pipeline, Replay, Request, SendError};
 use resp3_codec::{Frame, cmd};
@@ -35,6 +39,47 @@ pub fn every_kind_of_reply(host: &dyn Host) {
         assert!(reply.is_error() && reply.as_str().is_some_and(|text| text.starts_with(code)), "{reply:?}");
     }
     bed.finish();
+}
+
+/// Replies are values of Rust, the same whether the server speaks RESP3 or RESP2: of single commands, of a pipeline, and of a
+/// transaction, one of whose commands may have failed. RULE-190, RULE-191
+pub fn replies_are_values(host: &dyn Host) {
+    for protocol in [Protocol::Resp3, Protocol::Resp2] {
+        let mut bed = Testbed::new(host);
+        let settings = bed.settings().pool_size(1).protocol(protocol);
+        bed.connect_with(settings);
+        assert_eq!(bool::from_frame(bed.call(set("k", "17"))), Ok(true));
+        assert_eq!(u8::from_frame(bed.call(get("k"))), Ok(17));
+        assert_eq!(Option::<String>::from_frame(bed.call(get("none"))), Ok(None));
+        bed.call(cmd("RPUSH").arg("list").arg("1").arg("x").arg("2").arg("y"));
+        let list = bed.call(cmd("LRANGE").arg("list").arg(0).arg(-1));
+        assert_eq!(Vec::from_frame(list.clone()), Ok(vec![(1, "x".to_owned()), (2, "y".to_owned())]));
+        assert_eq!(
+            BTreeMap::from_frame(list.clone()),
+            Ok(BTreeMap::from([(1, 'x'.to_string()), (2, 'y'.to_string())]))
+        );
+        let error = Vec::<u64>::from_frame(list).expect_err("two of them are no numbers");
+        assert!(error.to_string().ends_with(r#"got Bulk("x")"#), "{error}");
+        // What CLIENT INFO answers is a verbatim string in RESP3, and what HELLO answers a map.
+        let info = String::from_frame(bed.call(cmd("CLIENT").arg("INFO")));
+        assert!(info.is_ok_and(|info| info.starts_with("id=")));
+
+        let commands = || [incr("n"), get("k"), cmd("MGET").arg("k").arg("none")];
+        let (count, text, both): (u64, String, (u8, Option<u8>)) =
+            bed.pipeline(Pipeline::from(commands())).read().expect("three values");
+        assert_eq!((count, text.as_str(), both), (1, "17", (17, None)));
+        let error = bed.pipeline(Pipeline::from([incr("n"), incr("list")])).read::<(u64, u64)>();
+        assert!(matches!(&error, Err(Error::Reply(reply)) if reply.index == 1), "{error:?}");
+
+        let replies =
+            bed.pipeline([incr("n"), incr("list")].into_iter().fold(Pipeline::atomic(), Pipeline::command));
+        type Executed = (String, String, String, (u64, Result<u64, ServerError>));
+        let (.., (count, wrong)) = replies.clone().read::<Executed>().expect("EXEC has two elements");
+        assert_eq!((count, wrong.expect_err("it is a list").code()), (3, "WRONGTYPE"));
+        let error = replies.read::<(String, String, String, (u64, u64))>();
+        assert!(matches!(&error, Err(Error::Server(error)) if error.code() == "WRONGTYPE"), "{error:?}");
+        bed.finish();
+    }
 }
 
 /// What would break the shared connection for everybody else is refused before it is sent, and says what to do instead.

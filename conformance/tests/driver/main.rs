@@ -5,6 +5,7 @@
 mod flush;
 mod hooks;
 mod leases;
+mod redis_rs;
 mod room;
 
 use std::future::Future;

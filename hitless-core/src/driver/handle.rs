@@ -7,7 +7,7 @@ use std::time::Duration;
 use resp3_codec::{Command, Frame};
 
 use super::builder::Builder;
-use super::error::{Error, ServerError};
+use super::error::{CheckReplies as _, Error};
 use super::hooks::{ErasedHook, HookFailures, HookId, NotificationHook};
 use super::observer::{Broadcast, Events, Pushes};
 use super::reply::Reply;
@@ -17,8 +17,10 @@ use super::supervisor;
 use super::traits::{Connector, Resolver, Runtime};
 use crate::client::Stats;
 use crate::config::{Config, WhenFull};
+use crate::error::ServerError;
 use crate::event::Event;
 use crate::request::{Pipeline, Replies, Request, SendError};
+use crate::value::FromFrame;
 
 /// A pool of connections to one Redis endpoint that follows the server's maintenance unnoticed by its callers.
 ///
@@ -125,6 +127,30 @@ impl<R: Runtime> Client<R> {
         }
     }
 
+    /// Sends one command and makes a value of its reply. [`FromFrame`] says of which replies which values are made.
+    ///
+    /// # Errors
+    /// Those of [`call`](Self::call), and [`Error::Value`] if the reply is something else. The command has run then.
+    ///
+    /// # Cancel safety
+    /// That of [`call`](Self::call).
+    pub async fn query<T: FromFrame>(&self, command: Command) -> Result<T, Error> {
+        Ok(T::from_frame(self.call(command).await?)?)
+    }
+
+    /// Sends several commands as one unit and makes a value of their replies: a tuple with one element for each command, or a
+    /// `Vec` if all replies are of one type. Where single commands may fail, ask for a `Result<T, ServerError>` in their place.
+    ///
+    /// # Errors
+    /// Those of [`pipeline`](Self::pipeline), and those of [`read`](super::CheckReplies::read). The commands have run in the
+    /// latter case.
+    ///
+    /// # Cancel safety
+    /// That of [`pipeline`](Self::pipeline).
+    pub async fn query_pipeline<T: FromFrame>(&self, pipeline: impl Into<Pipeline>) -> Result<T, Error> {
+        self.pipeline(pipeline).await?.read()
+    }
+
     /// Sends several commands as one unit and waits for all their replies, which are returned in order. The error
     /// replies of single commands are among them, as frames; [`check`](super::CheckReplies::check) finds the first.
     ///
@@ -153,11 +179,15 @@ impl<R: Runtime> Client<R> {
     /// # Cancel safety
     /// Like dropping a [`Reply`].
     pub async fn request(&self, request: Request) -> Result<Replies, Error> {
-        let reply = match self.shared().when_full {
-            WhenFull::Fail => self.send(request)?,
-            WhenFull::Wait => room::send(self, request, None).await?,
-        };
-        Ok(reply.await?)
+        Ok(self.accept(request).await?.await?)
+    }
+
+    /// Sends `request` when there is room for it, as configured.
+    pub(super) async fn accept(&self, request: Request) -> Result<Reply<R>, Error> {
+        match self.shared().when_full {
+            WhenFull::Fail => Ok(self.send(request)?),
+            WhenFull::Wait => room::send(self, request, None).await,
+        }
     }
 
     /// Sends `request` without waiting, not even for room. The returned future waits for the replies.

@@ -35,6 +35,8 @@ mod hooks;
 mod io_task;
 mod lease;
 mod observer;
+#[cfg(feature = "redis-rs")]
+mod redis_rs;
 mod reply;
 mod room;
 mod shared;
@@ -45,7 +47,7 @@ mod traits;
 mod waiter;
 
 pub use self::builder::Builder;
-pub use self::error::{CheckReplies, Error, ReplyError, ServerError};
+pub use self::error::{CheckReplies, Error, ReplyError};
 pub use self::handle::Client;
 pub use self::hooks::{
     HOOK_LIMIT, HookContext, HookFailures, HookId, HookResult, LogLine, LoggingHook, MetricsHook,
@@ -58,3 +60,4 @@ pub use self::traits::{
     Connector, KEEPALIVE, KEEPALIVE_INTERVAL, KEEPALIVE_RETRIES, Resolver, Runtime, Stream, Timer,
     USER_TIMEOUT,
 };
+pub use crate::error::ServerError;

@@ -44,6 +44,12 @@ impl<R: Runtime> Reply<R> {
     pub fn id(&self) -> RequestId {
         self.request
     }
+
+    /// Nobody waits for the replies, and yet the request is not cancelled.
+    #[cfg(feature = "redis-rs")]
+    pub(super) fn detach(mut self) {
+        self.done = true;
+    }
 }
 
 impl<R: Runtime> Future for Reply<R> {

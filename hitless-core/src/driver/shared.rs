@@ -51,6 +51,8 @@ pub(super) struct Shared<R> {
     pub(super) when_full: WhenFull,
     pub(super) log_level: Level,
     pub(super) reply_limits: Limits,
+    #[cfg(feature = "redis-rs")]
+    pub(super) database: u32,
     tasks: AtomicUsize,
     state: Mutex<State>,
 }
@@ -89,6 +91,8 @@ impl<R: Runtime> Shared<R> {
         let when_full = config.when_full();
         let (pool_size, log_level) = (config.pool_size(), config.maintenance().log_level());
         let reply_limits = config.reply_limits();
+        #[cfg(feature = "redis-rs")]
+        let database = config.database();
         let signals = (Arc::clone(&supervisor), Arc::clone(&hook_signals));
         let state = State::new(now, seed, config, events, signals, Arc::clone(&started));
         let shared = Arc::new(Self {
@@ -103,6 +107,8 @@ impl<R: Runtime> Shared<R> {
             when_full,
             log_level,
             reply_limits,
+            #[cfg(feature = "redis-rs")]
+            database,
             tasks: AtomicUsize::new(0),
             state: Mutex::new(state),
         });

@@ -10,12 +10,13 @@ use resp3_codec::{Command, Frame};
 
 pub use self::terms::LeaseNotice;
 pub(super) use self::terms::Terms;
-use super::error::{Error, ServerError};
+use super::error::Error;
 use super::handle::{Client, executed, only};
 use super::reply::Reply;
 use super::room;
 use super::traits::Runtime;
 use crate::config::WhenFull;
+use crate::error::ServerError;
 use crate::ids::LeaseId;
 use crate::request::{Pipeline, Replies, Request, SendError};
 
@@ -114,12 +115,16 @@ impl<R: Runtime> Lease<R> {
     /// # Cancel safety
     /// That of [`call`](Self::call).
     pub async fn request(&self, request: Request) -> Result<Replies, Error> {
+        Ok(self.accept(request).await?.await?)
+    }
+
+    /// Sends `request` when there is room for it, as configured.
+    pub(super) async fn accept(&self, request: Request) -> Result<Reply<R>, Error> {
         let client = &self.held.client;
-        let reply = match client.shared().when_full {
-            WhenFull::Fail => self.send(request)?,
-            WhenFull::Wait => room::send(client, request, Some(self)).await?,
-        };
-        Ok(reply.await?)
+        match client.shared().when_full {
+            WhenFull::Fail => Ok(self.send(request)?),
+            WhenFull::Wait => room::send(client, request, Some(self)).await,
+        }
     }
 
     /// Sends `request` without waiting, not even for room. The returned future waits for the replies, and keeps the lease.
