@@ -27,6 +27,9 @@ const UNNOTICED: Duration = Duration::from_millis(10);
 /// From when a process runs again until it has read and obeyed everything.
 const RUNS_AGAIN: Duration = Duration::from_millis(100);
 
+/// The last second of a move is kept free of attempts, and those that end just before it are the last.
+const LAST_TRIES: Duration = Duration::from_millis(1100);
+
 /// All that is known of a run.
 pub(super) struct Evidence<'a> {
     pub(super) plan: &'a Plan,
@@ -224,6 +227,9 @@ fn service(entries: &[(Instant, What)]) -> BTreeMap<Peer, Vec<Spell>> {
 
 /// Nothing fails, and nobody waits longer than the network makes everybody wait. INV-03
 ///
+/// A connection that is opened when a move has taken all others away, and has no time for another attempt left, stays where it
+/// is: it serves nobody from before.
+///
 /// Where the process was stopped, what was not yet written may be overdue afterwards; if it runs again within a few milliseconds
 /// of a deadline, nothing tells it that it was stopped; and if it runs again when the time for the last attempt of a
 /// move is over, it says at once that connections stay. Beside a request that kills the link
@@ -258,10 +264,27 @@ fn nobody_notices(evidence: &Evidence<'_>, requests: &BTreeMap<u64, Asked>, stop
             }
         }
     }
+    nobody_is_left_behind(evidence, |at| is_beside(at) || !stopped(stops, at - RUNS_AGAIN, at).is_zero());
+}
+
+/// The part of [`nobody_notices`] about moves, but for what happens when `is_excused` says so.
+fn nobody_is_left_behind(evidence: &Evidence<'_>, is_excused: impl Fn(Instant) -> bool) {
+    // By source: when the latest move is over, and whether all who were there have left.
+    let mut moves: BTreeMap<&Peer, (Instant, bool)> = BTreeMap::new();
     for (at, what) in evidence.entries {
-        let What::Event(event @ Event::MoveFinished { stayed: 1.., .. }) = what else { continue };
-        let has_just_run_again = !stopped(stops, *at - RUNS_AGAIN, *at).is_zero();
-        assert!(is_beside(*at) || has_just_run_again, "INV-03: connections were left behind: {event:?}");
+        match what {
+            What::Event(Event::MoveStarted { source, deadline, .. }) => {
+                moves.insert(source, (*deadline, false));
+            }
+            What::Event(event @ Event::MoveFinished { source, stayed, .. }) => {
+                let Some((deadline, have_left)) = moves.get_mut(source) else { continue };
+                let came_late = *have_left && deadline.saturating_duration_since(*at) <= LAST_TRIES;
+                let may_stay = *stayed == 0 || came_late || is_excused(*at);
+                assert!(may_stay, "INV-03: connections were left behind: {event:?}");
+                *have_left |= *stayed == 0;
+            }
+            _ => {}
+        }
     }
 }
 
@@ -372,6 +395,8 @@ fn silent_links_are_left(evidence: &Evidence<'_>, stops: &[(Instant, Duration)])
                     assert!(is_left, "RULE-164: {socket:?} has been silent for long, and is written to");
                 }
                 What::Dialled(..) => dialled |= known_at.is_some(),
+                // One that is ready may be for a holder.
+                What::Event(Event::ConnectionReady { .. }) if evidence.plan.has_holders() => {}
                 What::Event(Event::ConnectionReady { .. })
                     if known_at.is_some_and(|known_at| known_at < *at) =>
                 {
