@@ -87,6 +87,10 @@ pub enum Timeout {
     Explicit(Duration),
 }
 
+/// What the commands of a request change on their connection, each with the place of its reply. One pointer, because most requests change
+/// nothing, and all of them are moved about.
+pub(crate) type Changes = Arc<Vec<(u32, StateChange)>>;
+
 /// One unit of work: bytes that are written together to one connection, and the number of replies they call for.
 ///
 /// `Debug` shows how many bytes it has and not what they are: the arguments of commands may be secrets.
@@ -100,7 +104,7 @@ pub struct Request {
     /// A script is among its commands: it may answer anything after it has written.
     pub(crate) has_script: bool,
     /// What its commands change on their connection, each with the place of its reply.
-    pub(crate) changes: Option<Arc<[(u32, StateChange)]>>,
+    pub(crate) changes: Option<Changes>,
     /// Nobody has looked at its commands.
     pub(crate) is_unchecked: bool,
 }
@@ -147,7 +151,7 @@ impl Request {
     pub fn leased(command: Command) -> Result<Self, RefusedCommand> {
         let changes = match command_table::on_lease(&command) {
             OnLease::Plain => None,
-            OnLease::Changes(change) => Some(Arc::from([(0, change)])),
+            OnLease::Changes(change) => Some(Arc::new(vec![(0, change)])),
             OnLease::Refused { command, instead } => return Err(RefusedCommand { command, instead }),
         };
         let request = Self::raw(command.into_bytes(), NonZeroU32::MIN).for_lease();
@@ -360,7 +364,7 @@ impl Pipeline {
         }
         self.refused = None;
         let Some(request) = self.into_request()? else { return Ok(None) };
-        let changes = (!changes.is_empty()).then(|| Arc::from(changes));
+        let changes = (!changes.is_empty()).then(|| Arc::new(changes));
         Ok(Some(Request { changes, ..request.for_lease() }))
     }
 

@@ -192,10 +192,9 @@ impl Client {
         self.leases.note_failure(now, error, redial);
         let is_expected = self.coordinator.relaxed(now, None).is_some();
         let fails = self.config.when_disconnected() == WhenDisconnected::Fail && !is_expected;
-        if redial == Redial::Hopeless || (fails && redial != Redial::AtOnce) {
-            if let Some((lease, after)) = self.leases.refuse_first(now) {
-                self.refuse_lease(lease, after);
-            }
+        let gives_up = redial == Redial::Hopeless || (fails && redial != Redial::AtOnce);
+        if let Some((lease, after)) = gives_up.then(|| self.leases.refuse_first(now)).flatten() {
+            self.refuse_lease(lease, after);
         }
     }
 

@@ -21,7 +21,7 @@ fn transactions_of_many_tasks() {
     block_on(async {
         let client =
             Client::builder(&url(&server)).unwrap().pool_size(1).max_dedicated(4).connect().await.unwrap();
-        let (done, all_done) = std::sync::mpsc::channel();
+        let (done, all_done) = std::sync::mpsc::channel::<()>();
         for _ in 0..8 {
             let (client, done) = (client.clone(), done.clone());
             spawn(async move {

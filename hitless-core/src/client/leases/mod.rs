@@ -12,11 +12,10 @@ use std::time::{Duration, Instant};
 use self::seats::Seats;
 use self::session::Session;
 use crate::backoff::Reconnect;
-use crate::command_table::StateChange;
 use crate::coordinator::Redial;
 use crate::error::{CloseCause, ConnectError};
 use crate::ids::{Arena, ConnId, LeaseId, RequestId};
-use crate::request::{Outcome, Request};
+use crate::request::{Changes, Outcome, Request};
 use crate::rng::Rng;
 use crate::timer::{after, earliest};
 
@@ -52,7 +51,7 @@ enum Lease {
 #[derive(Clone, Debug)]
 struct UnderWay {
     request: RequestId,
-    changes: Arc<[(u32, StateChange)]>,
+    changes: Changes,
 }
 
 /// What there is behind the id of a lease.
@@ -358,7 +357,7 @@ impl Leases {
     }
 }
 
-fn take(under_way: &mut VecDeque<UnderWay>, id: RequestId) -> Option<Arc<[(u32, StateChange)]>> {
+fn take(under_way: &mut VecDeque<UnderWay>, id: RequestId) -> Option<Changes> {
     let at = under_way.iter().position(|it| it.request == id)?;
     Some(under_way.remove(at)?.changes)
 }

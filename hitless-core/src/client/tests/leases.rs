@@ -58,7 +58,7 @@ fn moving(world: &World, wanted: LeaseId) -> Vec<Instant> {
 fn ask(world: &mut World, lease: LeaseId, word: &str, change: Option<StateChange>) -> RequestId {
     let mut request = Request::raw(Bytes::from(format!("{word}\n")), NonZeroU32::MIN);
     request.is_unchecked = false;
-    request.changes = change.map(|change| [(0, change)].into());
+    request.changes = change.map(|change| vec![(0, change)].into());
     let id = world.client.send_on(world.now, lease, request).unwrap();
     world.drain();
     id
