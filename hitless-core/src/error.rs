@@ -7,10 +7,12 @@
 //! | [`RefusedCommand`](crate::request::RefusedCommand) | the caller | the call |
 //! | [`RequestError`] | nobody | one request; says what happened to it |
 //! | [`ConnectError`] | the network, the server or the credentials | one attempt |
+//! | [`CredentialsError`] | whoever provides the credentials | one attempt |
 //! | [`HandshakeError`] | the server or the credentials | one attempt |
 //! | [`ProtocolError`] | the server | the connection |
 //! | [`NotificationError`](crate::notification::NotificationError) | the server | nothing |
 
+mod credentials;
 mod handshake;
 mod refusal;
 mod system;
@@ -25,6 +27,7 @@ use std::time::Duration;
 use resp3_codec::{DecodeErrorKind, Limit};
 use thiserror::Error;
 
+pub use self::credentials::CredentialsError;
 pub use self::handshake::{ErrorCode, HandshakeError, SetupCommand, Stage};
 pub use self::refusal::Refusal;
 pub use self::system::SystemError;
@@ -178,6 +181,9 @@ pub enum ConnectError {
     /// The socket could not be connected.
     #[error("cannot connect{place}: {0}", place = to(.0.place()))]
     Connect(SystemError),
+    /// There are no credentials to connect with, so nothing was connected.
+    #[error(transparent)]
+    Credentials(#[from] CredentialsError),
     /// The attempt took longer than it may.
     #[error("connecting took longer than {}", Span(*.0))]
     TimedOut(Duration),
@@ -264,6 +270,7 @@ impl ConnectError {
             Self::ShutDown | Self::TaskEnded => false,
             Self::Resolve(_)
             | Self::Connect(_)
+            | Self::Credentials(_)
             | Self::TimedOut(_)
             | Self::LostInHandshake(_)
             | Self::LostBehindHandshake(_)

@@ -34,6 +34,7 @@ impl Fingerprint for Client {
             requests,
             lifecycle,
             outage,
+            keyring,
             actions,
             surplus: _,
             now: _,
@@ -44,6 +45,7 @@ impl Fingerprint for Client {
         digest.part(requests);
         digest.part(lifecycle);
         digest.part(outage);
+        digest.part(keyring);
         digest.value(&actions.len());
     }
 }

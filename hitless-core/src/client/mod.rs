@@ -4,17 +4,19 @@
 //! that can lead to a decision ends in `settle`, which obeys the coordinator until it is quiet. What the owner of the
 //! client has to do is then in one ordered queue, [`poll_action`](Client::poll_action).
 //!
-//! Inside, five machines with private state know nothing of each other: the links (one for each connection), the pool
-//! (which connection serves which slot), the requests (where each is), the lifecycle and the outage (why there is no
-//! connection). Each link belongs to an owner.
+//! Inside, six machines with private state know nothing of each other: the links (one for each connection), the pool
+//! (which connection serves which slot), the requests (where each is), the lifecycle, the outage (why there is no
+//! connection) and the keyring (who has which credentials). Each link belongs to an owner.
 //!
 //! # State by state
 //!
 #![doc = include_str!("../../docs/client.md")]
 
 mod action;
+mod credentials;
 #[cfg(feature = "explore")]
 mod fingerprint;
+mod keyring;
 mod lifecycle;
 mod links;
 mod load;
@@ -38,6 +40,7 @@ use std::time::{Duration, Instant};
 use resp3_codec::Frame;
 
 pub use self::action::{Action, Review};
+use self::keyring::Keyring;
 use self::lifecycle::Lifecycle;
 use self::links::Links;
 use self::outage::Outage;
@@ -64,6 +67,7 @@ pub struct Client {
     requests: Requests,
     lifecycle: Lifecycle,
     outage: Outage,
+    keyring: Keyring,
     actions: VecDeque<Action>,
     /// Connections that are ready and not needed; empty between facts.
     surplus: Vec<ConnId>,
@@ -85,6 +89,7 @@ impl Client {
             requests: Requests::new(limits),
             lifecycle: Lifecycle::new(now, config.start_timeout()),
             outage: Outage::new(config.when_disconnected()),
+            keyring: Keyring::new(&config, seed),
             actions: VecDeque::new(),
             surplus: Vec::new(),
             config,
@@ -110,9 +115,14 @@ impl Client {
 
     /// The stream of `conn` is connected to `peer`.
     pub fn handle_connected(&mut self, now: Instant, conn: ConnId, peer: Peer) {
-        if !self.links.connect(&self.config, conn, &peer) {
+        if self.keyring.is_waiting(conn) {
             return;
         }
+        let credentials = self.keyring.credentials(conn, self.config.credentials());
+        if !self.links.connect(&self.config, conn, &peer, credentials.clone()) {
+            return;
+        }
+        self.keyring.note_connected(conn, credentials);
         self.coordinator.handle_connected(now, conn, peer);
         self.flush(conn);
         self.settle(now);
@@ -193,6 +203,7 @@ impl Client {
             self.links.forget_silence(now, late);
         }
         self.coordinator.handle_timeout(now);
+        self.time_out_credentials(now);
         self.end_start(now);
         self.reopen_due(now);
         self.time_out_requests(now);
@@ -262,6 +273,7 @@ impl Client {
             self.pool.poll_timeout(),
             self.requests.poll_timeout(),
             self.lifecycle.poll_timeout(),
+            self.keyring.poll_timeout(),
         ])
     }
 

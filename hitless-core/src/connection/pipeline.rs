@@ -58,8 +58,15 @@ struct Written {
     accepted: Option<Accepted>,
     left: u32,
     replies: Replies,
-    /// The connection itself has sent it.
-    own: bool,
+    /// What it is, if the connection itself has sent it.
+    own: Option<Own>,
+}
+
+/// What a connection sends of itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Own {
+    OptIn,
+    Auth,
 }
 
 /// What one reply did.
@@ -72,7 +79,7 @@ pub(super) enum Matched {
     /// The last reply of a request. `outlived_window`: a window closed while the request was under way.
     Complete { accepted: Accepted, replies: Replies, outlived_window: bool },
     /// The reply to what the connection itself has sent.
-    Own(Frame),
+    Own(Own, Frame),
 }
 
 #[derive(Debug)]
@@ -132,7 +139,7 @@ impl Pipeline {
                 accepted: Some(accepted),
                 left,
                 replies: Replies::new(),
-                own: false,
+                own: None,
             });
             any = true;
         }
@@ -140,20 +147,20 @@ impl Pipeline {
     }
 
     /// The connection itself has written something that has one reply.
-    pub(super) fn expect_own(&mut self) {
+    pub(super) fn expect_own(&mut self, own: Own) {
         let ticket = Ticket(self.next_ticket);
         self.next_ticket += 1;
         let replies = Replies::new();
-        self.written.push_back(Written { ticket, accepted: None, left: 1, replies, own: true });
+        self.written.push_back(Written { ticket, accepted: None, left: 1, replies, own: Some(own) });
         self.awaited += 1;
     }
 
     pub(super) fn reply(&mut self, frame: Frame) -> Matched {
         let Some(front) = self.written.front_mut() else { return Matched::Stray };
         self.awaited -= 1;
-        if front.own {
+        if let Some(own) = front.own {
             self.written.pop_front();
-            return Matched::Own(frame);
+            return Matched::Own(own, frame);
         }
         front.left -= 1;
         if front.accepted.is_some() {
