@@ -6,7 +6,7 @@ mod fingerprint;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use crate::backoff::Reconnect;
@@ -19,6 +19,8 @@ use crate::timer::after;
 
 /// How long an answer may take where a dial has no limit.
 const LIMIT: Duration = Duration::from_secs(5);
+/// Of the credentials that came last so many are known again where an error repeats them.
+const KNOWN: usize = 8;
 /// How often new credentials are asked for at most, whatever is said to have changed.
 const PACE: Duration = Duration::from_secs(1);
 
@@ -34,6 +36,8 @@ pub(super) struct Keyring {
     due: BTreeSet<(Instant, ConnId)>,
     /// What took the place of what connections were opened with, once something has.
     newest: Option<Credentials>,
+    /// Those that came last, each once.
+    known: VecDeque<Credentials>,
     /// How often that was.
     changes: u64,
     renewal: Renewal,
@@ -88,6 +92,7 @@ impl Keyring {
             holders: BTreeMap::new(),
             due: BTreeSet::new(),
             newest: None,
+            known: VecDeque::new(),
             changes: 0,
             renewal: Renewal::Idle,
             asked_at: None,
@@ -114,6 +119,7 @@ impl Keyring {
         credentials: Credentials,
     ) -> Option<(Target, Option<Instant>)> {
         let Waiting { target, until, changes, .. } = self.end_wait(conn)?;
+        self.remember(&credentials);
         let newest = self.newest.clone().filter(|_| changes < self.changes);
         self.holders.insert(conn, Holder::Has(Some(newest.unwrap_or(credentials))));
         Some((target, until))
@@ -175,6 +181,7 @@ impl Keyring {
         self.pauses.reset();
         self.changes += 1;
         self.newest = Some(credentials.clone());
+        self.remember(credentials);
         let mut changed = Vec::new();
         for (conn, holder) in &mut self.holders {
             if let Holder::Has(has) = holder
@@ -208,7 +215,7 @@ impl Keyring {
             Holder::Has(credentials) => credentials.as_ref(),
             Holder::Waits(_) => None,
         });
-        held.chain(&self.newest).fold(error, |error, known| error.without(known.password.expose()))
+        held.chain(&self.known).fold(error, |error, known| error.without(known.password.expose()))
     }
 
     /// What the handshake of `conn` authenticates with, if it was not `configured` for all.
@@ -240,6 +247,13 @@ impl Keyring {
             Renewal::Asked { until } => Some(until),
         };
         self.due.first().map(|(due, _)| *due).into_iter().chain(renewal).min()
+    }
+
+    fn remember(&mut self, credentials: &Credentials) {
+        if !self.known.contains(credentials) {
+            self.known.truncate(KNOWN - 1);
+            self.known.push_front(credentials.clone());
+        }
     }
 
     fn end_wait(&mut self, conn: ConnId) -> Option<Waiting> {

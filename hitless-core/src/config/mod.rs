@@ -378,7 +378,7 @@ impl ConfigBuilder {
     }
 
     /// The longest that one attempt to get a connection may take, from the lookup of the name to the end of the handshake,
-    /// whatever number of addresses the name has. Default: 5 s; `None` is for ever. While a maintenance window covers the
+    /// whatever number of addresses the name has. A credentials provider may take half of it. Default: 5 s; `None` is for ever. While a maintenance window covers the
     /// server it is the relaxed timeout, if that is longer. Less notices sooner that nobody answers, and gives up servers that
     /// are slow to greet.
     ///

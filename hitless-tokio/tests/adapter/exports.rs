@@ -140,6 +140,8 @@ fn a_provider_of_ones_own_can_be_written() {
         }
     }
 
+    let builder = Client::builder("redis://10.0.0.1:6379").unwrap().credentials_provider(Fixed);
+    assert!(format!("{builder:?}").contains("asks_a_provider: true"), "{builder:?}");
     let _: fn(Builder, Fixed) -> Builder = Builder::credentials_provider;
     let _: fn(Builder, std::sync::Arc<dyn CredentialsProvider>) -> Builder = Builder::credentials_provider;
     let _: fn(CredentialsError) -> ConnectError = ConnectError::Credentials;

@@ -6,9 +6,20 @@ use crate::timer::after;
 
 impl Fingerprint for Keyring {
     fn fingerprint<H: Hasher>(&self, digest: &mut Digest<'_, H>) {
-        // Which dials are due follows from the holders.
-        let Self { asks: _, limit: _, holders, due: _, newest, changes, renewal, asked_at, pauses, rng: _ } =
-            self;
+        // Which dials are due follows from the holders; what is known says what is left out of a text.
+        let Self {
+            asks: _,
+            limit: _,
+            holders,
+            due: _,
+            newest,
+            known: _,
+            changes,
+            renewal,
+            asked_at,
+            pauses,
+            rng: _,
+        } = self;
         digest.value(&newest.is_some());
         digest.each(holders, |digest, (conn, holder)| {
             digest.part(conn);

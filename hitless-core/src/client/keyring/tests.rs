@@ -132,3 +132,17 @@ fn nothing_of_what_is_held_is_shown() {
         assert_eq!(keyring.without_secrets(error), CredentialsError::Failed { words: None });
     }
 }
+
+/// Those that came last are known again although nobody holds them; no more of them than there is use for. RULE-224, INV-14
+#[test]
+fn the_last_few_are_known_again() {
+    let mut keyring = keyring();
+    for number in 0..100 {
+        keyring.renew(&credentials(&format!("token-{number:04}")));
+    }
+    let shows =
+        |number| keyring.without_secrets(CredentialsError::failed(format!("token-{number:04} has expired")));
+    assert!((92..100).all(|number| shows(number) == CredentialsError::Failed { words: None }));
+    assert_ne!(shows(91), CredentialsError::Failed { words: None });
+    assert_eq!(keyring.known.len(), 8);
+}

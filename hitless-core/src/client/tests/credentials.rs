@@ -25,6 +25,7 @@ fn asked(world: &mut World) -> (Vec<ConnId>, bool) {
         match action {
             Action::Credentials { conn } => asked.0.push(conn),
             Action::NewCredentials => asked.1 = true,
+            Action::Terminated => {}
             other => panic!("{other:?}"),
         }
     }
@@ -147,6 +148,23 @@ fn a_dial_does_not_wait_for_ever() {
     world.client.handle_credentials(world.now, waiting[0], Ok(key("late")));
     world.obey();
     assert!(world.dials.is_empty());
+}
+
+/// Where there are no credentials there are none for the next address either: the attempt has failed. RULE-220
+#[test]
+fn another_address_has_no_other_credentials() {
+    let named = Config::builder(Endpoint::parse("db.example", 6379).unwrap()).pool_size(1);
+    let mut world = World::with(|_| named.ask_for_credentials());
+    let addresses = [1, 2].map(|last| std::net::IpAddr::from([127, 0, 0, last]));
+    let conn = world.lookups.remove(0);
+    world.client.handle_resolved(world.now, conn, Ok(addresses.to_vec()));
+    world.obey();
+    let (waiting, _) = asked(&mut world);
+    assert_eq!(waiting.len(), 1);
+    world.client.handle_credentials(world.now, waiting[0], Err(failed("down")));
+    world.obey();
+    assert!(asked(&mut world).0.is_empty() && world.lookups.is_empty(), "there is a pause");
+    assert!(matches!(world.events[..], [Event::ConnectFailed { error: ConnectError::Credentials(_), .. }]));
 }
 
 /// In a running client the connections that serve go on; one slot asks for all that have none, after pauses that grow.
@@ -315,4 +333,138 @@ fn the_machine_shows_nothing_of_what_it_was_given() {
     world.drain();
     assert!(!format!("{:?}", world.client).contains("s3cret"), "{:?}", world.client);
     assert!(!format!("{:?}", world.events).contains("s3cret"));
+}
+
+/// What may happen to a client that asks.
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    Answer,
+    Fail,
+    Connect,
+    Close(usize),
+    Changed,
+    Renew,
+    FailRenewal,
+    Time,
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let step = prop_oneof![
+        3 => Just(Step::Answer),
+        1 => Just(Step::Fail),
+        3 => Just(Step::Connect),
+        1 => (0..4usize).prop_map(Step::Close),
+        1 => Just(Step::Changed),
+        2 => Just(Step::Renew),
+        1 => Just(Step::FailRenewal),
+        2 => Just(Step::Time),
+    ];
+    prop::collection::vec(step, 0..60)
+}
+
+/// A server that takes every password, and credentials that are numbered in the order in which they were asked for.
+struct Numbered {
+    world: World,
+    next: usize,
+    waiting: Vec<(ConnId, usize)>,
+    /// The number of the password that each connection has told the server last.
+    told: BTreeMap<ConnId, usize>,
+    renewed: usize,
+}
+
+impl Numbered {
+    fn happen(&mut self, step: Step) {
+        let world = &mut self.world;
+        let now = world.now;
+        match step {
+            Step::Answer if !self.waiting.is_empty() => {
+                let (conn, number) = self.waiting.remove(0);
+                world.client.handle_credentials(now, conn, Ok(key(&format!("key-{number:06}"))));
+                world.client.handle_credentials(now, conn, Ok(key("an answer too many")));
+            }
+            Step::Fail if !self.waiting.is_empty() => {
+                let (conn, _) = self.waiting.remove(0);
+                world.client.handle_credentials(now, conn, Err(failed("down")));
+            }
+            Step::Connect if !world.dials.is_empty() => {
+                let (conn, address) = world.dials.remove(0);
+                world.client.handle_connected(now, conn, address);
+                self.write(conn);
+                self.world.client.handle_frames(now, conn, accepted_handshake());
+            }
+            Step::Close(nth) => {
+                if let Some(conn) =
+                    world.conns().get(nth).copied().filter(|conn| self.told.contains_key(conn))
+                {
+                    world.client.handle_closed(now, conn, CloseCause::ByServer);
+                }
+            }
+            Step::Changed => world.client.handle_credentials_changed(now),
+            Step::Renew => {
+                self.renewed = self.next;
+                self.next += 1;
+                let credentials = key(&format!("key-{:06}", self.renewed));
+                world.client.handle_new_credentials(now, Ok(credentials));
+            }
+            Step::FailRenewal => world.client.handle_new_credentials(now, Err(failed("down"))),
+            Step::Time => {
+                world.next_timeout(now + 10 * SECOND);
+            }
+            Step::Answer | Step::Fail | Step::Connect => {}
+        }
+        self.settle();
+    }
+
+    /// Everything is written and answered.
+    fn settle(&mut self) {
+        self.world.obey();
+        while let Some(conn) = self.world.flushes.first().copied() {
+            let auths = self.write(conn);
+            let replies = std::iter::repeat_n(Frame::simple("OK"), auths);
+            self.world.client.handle_frames(self.world.now, conn, replies);
+            self.world.obey();
+        }
+        for conn in asked(&mut self.world).0 {
+            self.waiting.push((conn, self.next));
+            self.next += 1;
+        }
+        let closed = std::mem::take(&mut self.world.closed);
+        self.waiting.retain(|(conn, _)| !closed.contains(conn));
+    }
+
+    /// How many AUTH were written.
+    fn write(&mut self, conn: ConnId) -> usize {
+        let bytes = written(&mut self.world, conn);
+        let text = String::from_utf8_lossy(&bytes);
+        if let Some((_, number)) = text.rsplit_once("key-") {
+            self.told.insert(conn, number[..6].parse().unwrap());
+        }
+        text.matches("*2\r\n$4\r\nAUTH").count()
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+    /// Whatever happens in whatever order: no connection that serves is left with what was asked for before the last change, and
+    /// nothing is left behind the end. RULE-221, INV-11, INV-15
+    #[test]
+    fn every_connection_ends_up_with_the_newest(steps in steps()) {
+        let mut clients = Numbered {
+            world: asks(3), next: 1, waiting: Vec::new(), told: BTreeMap::new(), renewed: 0,
+        };
+        clients.settle();
+        for step in steps {
+            clients.happen(step);
+            let serving = clients.world.client.stats().serving;
+            let conns = clients.world.conns().into_iter();
+            let ready: Vec<usize> = conns.filter_map(|conn| clients.told.get(&conn).copied()).collect();
+            prop_assert!(ready.len() >= serving);
+            prop_assert!(ready.iter().all(|number| *number >= clients.renewed), "{ready:?} {}", clients.renewed);
+        }
+        let now = clients.world.now;
+        clients.world.client.shutdown(now, now);
+        clients.settle();
+        prop_assert!(clients.world.client.is_terminated());
+        prop_assert_eq!(clients.world.client.poll_timeout(), None);
+    }
 }
