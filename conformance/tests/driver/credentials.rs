@@ -44,6 +44,7 @@ fn key(_: u32) -> ProviderFuture<'static, Answer> {
 }
 
 async fn panics() -> Answer {
+    ready(()).await;
     panic!("of the test: in the future")
 }
 

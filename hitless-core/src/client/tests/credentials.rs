@@ -155,7 +155,7 @@ fn a_dial_does_not_wait_for_ever() {
 fn another_address_has_no_other_credentials() {
     let named = Config::builder(Endpoint::parse("db.example", 6379).unwrap()).pool_size(1);
     let mut world = World::with(|_| named.ask_for_credentials());
-    let addresses = [1, 2].map(|last| std::net::IpAddr::from([127, 0, 0, last]));
+    let addresses = [1, 2].map(|last| IpAddr::from([127, 0, 0, last]));
     let conn = world.lookups.remove(0);
     world.client.handle_resolved(world.now, conn, Ok(addresses.to_vec()));
     world.obey();
