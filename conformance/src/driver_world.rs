@@ -24,6 +24,7 @@ use crate::net::names::{Named, Names};
 use crate::net::{self, tcp::TcpServer};
 use crate::server::Server;
 use crate::session::Session;
+use crate::vault::Vault;
 use crate::world::{Finished, Holder, Host, LeaseState, Reviewer, Setup, Ticket, World};
 
 /// The longest that the case's thread sleeps: it may be waiting for something at the server, which wakes nobody.
@@ -150,6 +151,11 @@ impl<A: Adapter> World for DriverWorld<A> {
 
     fn review_by(&mut self, reviewer: Reviewer) -> Result<(), &'static str> {
         self.session.reviewer = Some(reviewer);
+        Ok(())
+    }
+
+    fn ask(&mut self, vault: &Arc<Vault>) -> Result<(), &'static str> {
+        self.session.vault = Some(Arc::clone(vault));
         Ok(())
     }
 

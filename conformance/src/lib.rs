@@ -15,6 +15,7 @@
 //! | [`driver_world`] | runs them over the driver on a runtime, with real sockets |
 //! | [`contract`] | what the driver relies on in a runtime |
 //! | [`mod@explore`] | every interleaving of what can happen to the bare machine, at small scope |
+//! | [`vault`] | credentials that a case replaces under its client |
 //! | [`sim`] | the driver in deterministic simulation, under faults |
 
 pub mod cases;
@@ -31,4 +32,5 @@ mod session;
 pub mod sim;
 pub mod suite;
 pub mod testbed;
+pub mod vault;
 pub mod world;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
@@ -18,6 +19,7 @@ use hitless_core::request::{Request, SendError};
 use resp3_codec::Frame;
 
 use crate::hooked::with_hooks;
+use crate::vault::Vault;
 use crate::world::{Finished, Holder, LeaseState, Reviewer, Ticket};
 
 /// Events that may be unread: a world may look late, where a real application's observer is expected to keep up.
@@ -26,6 +28,7 @@ const UNREAD: usize = 100_000;
 pub(crate) struct Session<R: Runtime> {
     client: Option<Client<R>>,
     pub(crate) reviewer: Option<Reviewer>,
+    pub(crate) vault: Option<Arc<Vault>>,
     pub(crate) metrics: MetricsHook,
     replies: BTreeMap<Ticket, Reply<R>>,
     finished: BTreeMap<Ticket, Finished>,
@@ -63,6 +66,7 @@ impl<R: Runtime> Session<R> {
         Self {
             client: None,
             reviewer: None,
+            vault: None,
             metrics: MetricsHook::new(),
             replies: BTreeMap::new(),
             finished: BTreeMap::new(),
@@ -85,6 +89,10 @@ impl<R: Runtime> Session<R> {
         assert!(self.client.is_none(), "a world has one client");
         let builder = Builder::from_settings(runtime, network, settings.event_capacity(UNREAD));
         let builder = with_hooks(builder, self.reviewer.take(), &self.metrics);
+        let builder = match self.vault.take() {
+            Some(vault) => builder.credentials_provider(vault),
+            None => builder,
+        };
         self.event_stream = Some(builder.events());
         builder
     }

@@ -282,6 +282,18 @@ macro_rules! for_each_case {
                 a_slow_handshake_inside_a_window,
                 ;
             }
+            credentials {
+                rotation_under_load,
+                no_transaction_is_cut_in_two,
+                a_provider_that_fails_once,
+                a_start_without_credentials,
+                a_provider_that_hangs,
+                wrong_credentials_after_a_rotation,
+                a_renewal_that_fails,
+                a_handoff_during_a_rotation,
+                nothing_is_shown,
+                ;
+            }
             failover {
                 refusals_are_not_seen,
                 without_a_warning_the_refusal_is_the_reply,

@@ -19,6 +19,7 @@ use hitless_core::review::Verdict;
 use resp3_codec::Frame;
 
 use crate::server::Server;
+use crate::vault::Vault;
 
 /// One client and one server, driven by the thread of the case.
 ///
@@ -97,6 +98,15 @@ pub trait World {
     fn review_by(&mut self, reviewer: Reviewer) -> Result<(), &'static str> {
         let _ = reviewer;
         Err("nobody reviews notifications here")
+    }
+
+    /// Has the client that is to be opened ask `vault` for its credentials.
+    ///
+    /// # Errors
+    /// The reason why this world cannot do that.
+    fn ask(&mut self, vault: &Arc<Vault>) -> Result<(), &'static str> {
+        let _ = vault;
+        Err("nobody asks for credentials here")
     }
 
     /// The client's figures: what an embedder would count, or what the driver's hook says. To be asked for only where

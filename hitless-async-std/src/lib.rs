@@ -73,15 +73,15 @@ pub use hitless_core::config::{
 };
 pub use hitless_core::coordinator::CoordinatorStats;
 pub use hitless_core::driver::{
-    self, CheckReplies, Connector, Error, Events, HookContext, HookFailures, HookId, HookResult, LeaseNotice,
-    LogLine, LoggingHook, MetricsHook, Missed, NotificationHook, Observed, Observer, Push, Pushes,
-    ReplyError, Resolver, Runtime, ServerError,
+    self, CheckReplies, Connector, CredentialsProvider, Error, Events, HookContext, HookFailures, HookId,
+    HookResult, LeaseNotice, LogLine, LoggingHook, MetricsHook, Missed, NotificationHook, Observed, Observer,
+    ProviderError, ProviderFuture, Push, Pushes, ReplyError, Resolver, Runtime, ServerError,
 };
 pub use hitless_core::endpoint::{Endpoint, EndpointError, Host, Peer, Target};
 pub use hitless_core::endpoint_type::{EndpointPreference, EndpointType, UnknownEndpointType};
 pub use hitless_core::error::{
-    CloseCause, ConnectError, Delivery, ErrorCode, HandshakeError, LeaseError, ProtocolError, Refusal,
-    RequestError, SetupCommand, Stage, SystemError,
+    CloseCause, ConnectError, CredentialsError, Delivery, ErrorCode, HandshakeError, LeaseError,
+    ProtocolError, Refusal, RequestError, SetupCommand, Stage, SystemError,
 };
 pub use hitless_core::event::{self, Event};
 pub use hitless_core::ids::{ConnId, LeaseId, RequestId};

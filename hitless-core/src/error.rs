@@ -8,12 +8,14 @@
 //! | [`RequestError`] | nobody | one request; says what happened to it |
 //! | [`LeaseError`] | the caller, or nobody | the wish for a lease |
 //! | [`ConnectError`] | the network, the server or the credentials | one attempt |
+//! | [`CredentialsError`] | whoever provides the credentials | one attempt |
 //! | [`HandshakeError`] | the server or the credentials | one attempt |
 //! | [`ProtocolError`] | the server | the connection |
 //! | [`NotificationError`](crate::notification::NotificationError) | the server | nothing |
 //! | [`ServerError`] | the caller or the server | one request; the server has answered |
 //! | [`ValueError`](crate::ValueError) | the caller | one conversion; the server has answered |
 
+mod credentials;
 mod handshake;
 mod refusal;
 mod server;
@@ -29,6 +31,7 @@ use std::time::Duration;
 use resp3_codec::{DecodeErrorKind, Limit};
 use thiserror::Error;
 
+pub use self::credentials::CredentialsError;
 pub use self::handshake::{ErrorCode, HandshakeError, SetupCommand, Stage};
 pub use self::refusal::Refusal;
 pub use self::server::ServerError;
@@ -213,6 +216,9 @@ pub enum ConnectError {
     /// The socket could not be connected.
     #[error("cannot connect{place}: {0}", place = to(.0.place()))]
     Connect(SystemError),
+    /// There are no credentials to connect with, so nothing was connected.
+    #[error(transparent)]
+    Credentials(#[from] CredentialsError),
     /// The attempt took longer than it may.
     #[error("connecting took longer than {}", Span(*.0))]
     TimedOut(Duration),
@@ -300,6 +306,7 @@ impl ConnectError {
             Self::ShutDown | Self::TaskEnded => false,
             Self::Resolve(_)
             | Self::Connect(_)
+            | Self::Credentials(_)
             | Self::TimedOut(_)
             | Self::LostInHandshake(_)
             | Self::LostBehindHandshake(_)

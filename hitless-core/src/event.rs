@@ -8,7 +8,7 @@ mod line;
 use std::time::{Duration, Instant};
 
 use crate::endpoint::{Endpoint, Peer};
-use crate::error::{CloseCause, ConnectError, ErrorCode, Refusal};
+use crate::error::{CloseCause, ConnectError, CredentialsError, ErrorCode, Refusal};
 use crate::ids::ConnId;
 use crate::notification::{NotificationError, NotificationKind, Seq};
 
@@ -45,6 +45,31 @@ pub enum Event {
         conn: ConnId,
         /// Its address.
         peer: Peer,
+    },
+    /// A connection has authenticated with the credentials that took the place of those it was opened with.
+    Reauthenticated {
+        /// Which.
+        conn: ConnId,
+        /// Its address.
+        peer: Peer,
+    },
+    /// The server has refused the credentials that took the place of those that a connection was opened with. The connection
+    /// goes on with those until the server closes it; it tries again when the credentials change again.
+    ReauthenticationRefused {
+        /// Which.
+        conn: ConnId,
+        /// The address of the server.
+        peer: Peer,
+        /// The code of its error.
+        code: ErrorCode,
+    },
+    /// The credentials have changed, or are about to expire, and the provider has not given others. Connections go on with those
+    /// that they have.
+    CredentialsFailed {
+        /// Why.
+        error: CredentialsError,
+        /// When the client asks again.
+        retry_at: Instant,
     },
     /// A dial that belongs to no handoff failed.
     ConnectFailed {

@@ -25,7 +25,7 @@ use resp3_codec::{Command, Frame, cmd};
 
 pub use self::opt_in::{OptIn, Probe, opt_in_command};
 use self::refusal::{HelloRefusal, field, refusal};
-use crate::config::{Config, Protocol};
+use crate::config::{Config, Credentials, Protocol};
 use crate::endpoint::Peer;
 pub use crate::error::{ErrorCode, HandshakeError, SetupCommand, Stage};
 use crate::mode::Mode;
@@ -73,6 +73,7 @@ pub(crate) enum Progress {
 #[derive(Clone, Debug)]
 pub(crate) struct Handshake {
     config: Arc<Config>,
+    credentials: Option<Credentials>,
     expected: VecDeque<Step>,
     resp3: Option<Resp3>,
     client_id: Option<i64>,
@@ -80,10 +81,17 @@ pub(crate) struct Handshake {
 }
 
 impl Handshake {
-    /// Appends write 1 to `buffer`.
-    pub(crate) fn begin(config: &Arc<Config>, probe: Probe, peer: &Peer, buffer: &mut BytesMut) -> Self {
+    /// Appends write 1 to `buffer`, which authenticates with `credentials`, if any.
+    pub(crate) fn begin(
+        config: &Arc<Config>,
+        credentials: Option<Credentials>,
+        probe: Probe,
+        peer: &Peer,
+        buffer: &mut BytesMut,
+    ) -> Self {
         let mut handshake = Self {
             config: Arc::clone(config),
+            credentials,
             expected: VecDeque::with_capacity(5),
             resp3: None,
             client_id: None,
@@ -139,7 +147,7 @@ impl Handshake {
 
     fn write_resp3(&mut self, probe: Probe, peer: &Peer, buffer: &mut BytesMut) {
         let mut hello = cmd("HELLO").arg(3);
-        if let Some(credentials) = self.config.credentials() {
+        if let Some(credentials) = &self.credentials {
             let user = credentials.user.as_deref().unwrap_or("default");
             hello = hello.arg("AUTH").arg(user).arg(credentials.password.expose());
         }
@@ -168,12 +176,8 @@ impl Handshake {
         let is_bare = probe == Probe::Bare;
         let must_answer = is_bare || (probe == Probe::Resp2 && self.config.protocol() == Protocol::Resp3);
         let tells_library = self.config.client_info() && !is_bare;
-        if let Some(credentials) = self.config.credentials() {
-            let mut auth = cmd("AUTH");
-            if let Some(user) = credentials.user.as_deref() {
-                auth = auth.arg(user);
-            }
-            auth.arg(credentials.password.expose()).encode(buffer);
+        if let Some(credentials) = &self.credentials {
+            auth(credentials).encode(buffer);
             self.expected.push_back(Step::Auth);
         }
         self.write_select(buffer);
@@ -216,7 +220,7 @@ impl Handshake {
     /// `Write` if the server speaks RESP2 only.
     fn judge_hello(&mut self, reply: &Frame) -> Result<Progress, HandshakeError> {
         if let Some(text) = reply.as_error() {
-            let code = match HelloRefusal::of(text, self.config.credentials().is_some()) {
+            let code = match HelloRefusal::of(text, self.credentials.is_some()) {
                 HelloRefusal::NoResp3(code) => code,
                 HelloRefusal::Unclear(code) => return Err(HandshakeError::HelloRefused { code: Some(code) }),
                 HelloRefusal::Other(error) => return Err(error),
@@ -253,7 +257,7 @@ impl Handshake {
 
     fn accept(&self, stage: Stage, reply: &Frame) -> Result<(), HandshakeError> {
         match reply.as_error() {
-            Some(text) => Err(refusal(stage, text, self.config.credentials().is_some())),
+            Some(text) => Err(refusal(stage, text, self.credentials.is_some())),
             None => Ok(()),
         }
     }
@@ -265,6 +269,21 @@ impl Handshake {
             _ => self.accept(Stage::Ping, reply),
         }
     }
+}
+
+/// The command that authenticates a connection of its own, in either dialect.
+pub(crate) fn auth(credentials: &Credentials) -> Command {
+    let auth = cmd("AUTH");
+    let auth = match credentials.user.as_deref() {
+        Some(user) => auth.arg(user),
+        None => auth,
+    };
+    auth.arg(credentials.password.expose())
+}
+
+/// What the server says to AUTH: the code of its error alone, for it may repeat what it was told.
+pub(crate) fn judge_auth(reply: &Frame) -> Result<(), ErrorCode> {
+    reply.as_error().map_or(Ok(()), |text| Err(ErrorCode::of(text)))
 }
 
 /// The opt-in of a connection to `peer`.

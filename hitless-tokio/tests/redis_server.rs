@@ -3,10 +3,12 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::path::Path;
+use std::sync::Arc;
 
 use hitless_conformance::net::redis_process::RedisProcess;
+use hitless_conformance::vault::Vault;
 use hitless_tokio::{
-    Builder, Client, ConnectError, Delivery, Error, Event, Frame, Mode, Pipeline, cmd, maintenance,
+    Builder, Client, ConnectError, Delivery, Error, Event, Frame, Mode, Pipeline, Protocol, cmd, maintenance,
 };
 
 fn start(options: &[&str]) -> RedisProcess {
@@ -70,6 +72,47 @@ async fn credentials_are_checked_and_never_shown() {
     assert!(shown.contains("WRONGPASS") || shown.contains("WrongPass"), "{shown}");
     assert!(!shown.contains("wrong-word"), "{shown}");
     assert_eq!(error.delivery(), Some(Delivery::NotSent));
+}
+
+/// A real server takes AUTH between two requests, keeps the connection when it refuses one, and has dials use the new password.
+/// RULE-221, RULE-222
+#[tokio::test]
+#[ignore = "needs a redis-server: cargo xtask test-all runs them"]
+async fn passwords_are_rotated_under_the_client() {
+    for protocol in [Protocol::Resp3, Protocol::Resp2] {
+        let server = start(&["--requirepass", "old"]);
+        let vault = Arc::new(Vault::new(None, "old"));
+        let builder =
+            builder(&server, Mode::Disabled).protocol(protocol).credentials_provider(Arc::clone(&vault));
+        let mut events = builder.events();
+        let client = builder.connect().await.unwrap();
+        let config = || cmd("CONFIG").args(["SET", "requirepass", "new"]);
+        client.call(config()).await.unwrap();
+        for (password, is_right) in [("wrong", false), ("new", true)] {
+            vault.rotate(password);
+            let mut answers = 0;
+            while answers < 3 {
+                client.call(cmd("INCR").arg("n")).await.unwrap();
+                match events.next().await.unwrap().unwrap() {
+                    Event::Reauthenticated { .. } if is_right => answers += 1,
+                    Event::ReauthenticationRefused { code, .. } if !is_right => {
+                        assert_eq!(code.as_str(), "WRONGPASS");
+                        answers += 1;
+                    }
+                    Event::ConnectionReady { .. } | Event::OptInRefused { .. } => {}
+                    other => panic!("{other:?}"),
+                }
+            }
+        }
+        let kill = cmd("CLIENT").args(["KILL", "TYPE", "normal", "SKIPME", "yes"]);
+        client.call(kill).await.unwrap();
+        let mut ready = 0;
+        while ready < 2 {
+            ready +=
+                usize::from(matches!(events.next().await.unwrap().unwrap(), Event::ConnectionReady { .. }));
+        }
+        assert_eq!(client.stats().serving, 3);
+    }
 }
 
 /// A script nests its reply, writes a long error, and divides zero by zero: these are replies, and the only connection goes

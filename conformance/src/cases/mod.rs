@@ -9,6 +9,7 @@ use crate::testbed::Testbed;
 
 pub mod attributes;
 pub mod chaos;
+pub mod credentials;
 pub mod demotions;
 pub mod dials;
 pub mod failover;
@@ -33,6 +34,7 @@ pub(crate) mod source {
 
     pub(crate) const attributes: &str = include_str!("attributes.rs");
     pub(crate) const chaos: &str = include_str!("chaos.rs");
+    pub(crate) const credentials: &str = include_str!("credentials.rs");
     pub(crate) const demotions: &str = include_str!("demotions.rs");
     pub(crate) const dials: &str = include_str!("dials.rs");
     pub(crate) const failover: &str = include_str!("failover.rs");

@@ -16,7 +16,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use hitless_core::client::{Action, Client};
 use hitless_core::config::Config;
-use hitless_core::error::{CloseCause, ConnectError, SystemError};
+use hitless_core::error::{CloseCause, ConnectError, CredentialsError, SystemError};
 use hitless_core::event::Event;
 use hitless_core::ids::{ConnId, LeaseId, RequestId};
 use hitless_core::request::Outcome;
@@ -25,6 +25,7 @@ use hitless_core::write_buffer::WriteBuffer;
 use resp3_codec::{Decoder, Frame, Limits};
 
 use super::wire::{Arrival, Wire};
+use crate::vault::Vault;
 use crate::world::{LeaseState, Reviewer};
 
 /// A client, its connections, and what came of it.
@@ -44,6 +45,11 @@ pub(super) struct Embedder {
     /// What was said of each lease.
     pub(super) leases: BTreeMap<LeaseId, LeaseState>,
     reviewer: Option<Opinion>,
+    vault: Option<Arc<Vault>>,
+    /// Dials that wait for their credentials.
+    keyless: Vec<ConnId>,
+    /// The client wants new credentials.
+    wants_new: bool,
 }
 
 /// What the case has to say of notifications.
@@ -65,7 +71,13 @@ struct Link {
 }
 
 impl Embedder {
-    pub(super) fn new(now: Instant, config: Config, seed: u64, reviewer: Option<Opinion>) -> Self {
+    pub(super) fn new(
+        now: Instant,
+        config: Config,
+        seed: u64,
+        reviewer: Option<Opinion>,
+        vault: Option<Arc<Vault>>,
+    ) -> Self {
         let reply_limits = config.reply_limits();
         let mut client = Client::new(now, Arc::new(config), seed);
         client.review_notifications(reviewer.as_ref().map(|_| REVIEW_LIMIT));
@@ -73,6 +85,9 @@ impl Embedder {
             client,
             reply_limits,
             reviewer,
+            vault,
+            keyless: Vec::new(),
+            wants_new: false,
             links: BTreeMap::new(),
             blocked: false,
             retired: BTreeSet::new(),
@@ -101,6 +116,27 @@ impl Embedder {
                 self.client.handle_closed(now, conn, cause);
             }
         }
+    }
+
+    /// Hands in what the case has put into its vault: one fact. False if there is none.
+    pub(super) fn look_into_the_vault(&mut self, now: Instant) -> bool {
+        let Some(vault) = &self.vault else { return false };
+        if vault.take_change() {
+            self.client.handle_credentials_changed(now);
+            return true;
+        }
+        if !self.wants_new && self.keyless.is_empty() {
+            return false;
+        }
+        let Some(answer) = vault.answer() else { return false };
+        let answer = answer.map_err(CredentialsError::failed);
+        if std::mem::take(&mut self.wants_new) {
+            self.client.handle_new_credentials(now, answer);
+        } else {
+            let conn = self.keyless.remove(0);
+            self.client.handle_credentials(now, conn, answer);
+        }
+        true
     }
 
     fn hear_bytes(&mut self, now: Instant, conn: ConnId, bytes: &[u8], wire: &mut Wire) {
@@ -139,6 +175,14 @@ impl Embedder {
                     }
                 }
                 Action::Resolve { conn, host } => wire.resolve(now, conn, &host),
+                Action::Credentials { conn } => {
+                    self.keyless.push(conn);
+                    self.vault.iter().for_each(|vault| vault.ask());
+                }
+                Action::NewCredentials => {
+                    self.wants_new = true;
+                    self.vault.iter().for_each(|vault| vault.ask());
+                }
                 // The client watches the time of its dials itself.
                 Action::Connect { conn, target, until: _ } => wire.dial(now, conn, target.address),
                 Action::Flush { conn } => {
@@ -149,6 +193,7 @@ impl Embedder {
                 }
                 Action::Close { conn, cause: _ } => {
                     self.links.remove(&conn);
+                    self.keyless.retain(|keyless| *keyless != conn);
                     wire.hang_up(now, conn);
                 }
                 Action::Complete { request, outcome } => self.completed.push((request, outcome)),

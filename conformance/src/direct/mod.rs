@@ -12,7 +12,7 @@ use std::io::{self, Write as _};
 use std::net::{IpAddr, SocketAddr};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use hitless_core::client::Stats;
@@ -27,6 +27,7 @@ use self::embedder::{Embedder, Opinion};
 use self::wire::Wire;
 use crate::clock;
 use crate::server::{Server, ServerMachine};
+use crate::vault::Vault;
 use crate::world::{Finished, Holder, Host, Layout, LeaseState, Reviewer, Setup, Ticket, World};
 
 /// Seeds that each case runs with.
@@ -104,6 +105,7 @@ struct DirectWorld {
     wire: Wire,
     embedder: Option<Embedder>,
     reviewer: Option<Opinion>,
+    vault: Option<Arc<Vault>>,
     next_ticket: u64,
     tickets: BTreeMap<RequestId, Ticket>,
     finished: BTreeMap<Ticket, Finished>,
@@ -121,6 +123,7 @@ impl DirectWorld {
             wire: Wire::new(setup.server, seed, host.hop),
             embedder: None,
             reviewer: None,
+            vault: None,
             next_ticket: 0,
             tickets: BTreeMap::new(),
             finished: BTreeMap::new(),
@@ -134,6 +137,9 @@ impl DirectWorld {
         self.wire.drain_server(self.now);
         let Some(embedder) = &mut self.embedder else { return };
         embedder.obey(self.now, &mut self.wire);
+        while embedder.look_into_the_vault(self.now) {
+            embedder.obey(self.now, &mut self.wire);
+        }
         for (request, outcome) in embedder.completed.drain(..) {
             // A completion that was not expected has no ticket. INV-01
             let ticket = self.tickets.remove(&request).expect("an accepted request completes once");
@@ -195,8 +201,10 @@ impl World for DirectWorld {
 
     fn connect(&mut self, settings: ConfigBuilder) -> Result<(), ConnectError> {
         assert!(self.embedder.is_none(), "a world has one client");
+        let vault = self.vault.take();
+        let settings = if vault.is_some() { settings.ask_for_credentials() } else { settings };
         let config = settings.build().expect("the settings of a case fit together");
-        self.embedder = Some(Embedder::new(self.now, config, self.seed, self.reviewer.take()));
+        self.embedder = Some(Embedder::new(self.now, config, self.seed, self.reviewer.take(), vault));
         self.settle();
         let started = |world: &Self| world.embedder.as_ref().and_then(|embedder| embedder.started.clone());
         self.step_while(|world| started(world).is_none());
@@ -267,7 +275,16 @@ impl World for DirectWorld {
         Ok(())
     }
 
+    fn ask(&mut self, vault: &Arc<Vault>) -> Result<(), &'static str> {
+        self.vault = Some(Arc::clone(vault));
+        Ok(())
+    }
+
     fn step(&mut self, until: Instant) {
+        if self.embedder.as_mut().is_some_and(|embedder| embedder.look_into_the_vault(self.now)) {
+            // What the case has put there takes no time.
+            return self.settle();
+        }
         let client = self.embedder.as_ref().and_then(|embedder| embedder.client.poll_timeout());
         let next = client.into_iter().chain(self.wire.poll_timeout()).min();
         self.now = next.unwrap_or(until).min(until).max(self.now);

@@ -108,6 +108,13 @@ impl Server<Dataset> {
     }
 }
 
+impl Server<Dataset> {
+    /// Replaces the password of an account, or adds the account. Connections stay who they are.
+    pub fn set_password(&mut self, user: &str, password: &str) {
+        self.backend.set_password(user, password);
+    }
+}
+
 impl<B: Backend> Server<B> {
     /// A server whose requests are executed by `backend`.
     #[must_use]

@@ -3,6 +3,7 @@
 use std::io::{self, Write as _};
 use std::net::IpAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::Arc;
 use std::task::Waker;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -25,6 +26,7 @@ use crate::clock;
 use crate::direct::assign_addresses;
 use crate::server::Server;
 use crate::session::Session;
+use crate::vault::Vault;
 use crate::world::{Finished, Holder, Host, LeaseState, Reviewer, Setup, Ticket, World};
 
 /// Seeds that each case runs with.
@@ -164,6 +166,11 @@ impl World for SimWorld {
 
     fn review_by(&mut self, reviewer: Reviewer) -> Result<(), &'static str> {
         self.session.reviewer = Some(reviewer);
+        Ok(())
+    }
+
+    fn ask(&mut self, vault: &Arc<Vault>) -> Result<(), &'static str> {
+        self.session.vault = Some(Arc::clone(vault));
         Ok(())
     }
 

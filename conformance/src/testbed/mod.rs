@@ -2,6 +2,7 @@
 
 mod client;
 mod control;
+mod credentials;
 mod hooks;
 mod leases;
 mod load;

@@ -26,6 +26,19 @@ pub enum Action {
         /// The name.
         host: Arc<str>,
     },
+    /// Ask for the credentials that the handshake of `conn` is to have and report with
+    /// [`Client::handle_credentials`](super::Client::handle_credentials); only then follows `Connect`. The client says this
+    /// only where the configuration [asks](crate::config::ConfigBuilder::ask_for_credentials), and says `Close` if the answer
+    /// takes more than half of the time that the dial has, or 5 s where it has all the time.
+    Credentials {
+        /// The connection that will be dialled.
+        conn: ConnId,
+    },
+    /// Ask for the credentials that hold from now on and report with
+    /// [`Client::handle_new_credentials`](super::Client::handle_new_credentials). The client says this after
+    /// [`Client::handle_credentials_changed`](super::Client::handle_credentials_changed), and again if the answer is an error
+    /// or takes more than half of the connect timeout: then the question before is void.
+    NewCredentials,
     /// Connect a stream to `target` and report with [`Client::handle_connected`](super::Client::handle_connected) or
     /// [`Client::handle_connect_failed`](super::Client::handle_connect_failed). Where a name has several addresses the client
     /// says this of each that it tries, two at a time at most, each time under an id of its own.

@@ -36,6 +36,7 @@ impl Fingerprint for Client {
             lifecycle,
             outage,
             leases,
+            keyring,
             actions,
             surplus: _,
             now: _,
@@ -47,6 +48,7 @@ impl Fingerprint for Client {
         digest.part(lifecycle);
         digest.part(outage);
         digest.part(leases);
+        digest.part(keyring);
         digest.value(&actions.len());
     }
 }

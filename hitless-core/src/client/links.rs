@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::load::{Load, Traffic};
 use super::owner::Owner;
-use crate::config::Config;
+use crate::config::{Config, Credentials};
 use crate::connection::{Accepted, Connection, Ticket};
 use crate::endpoint::Peer;
 use crate::handshake::Probe;
@@ -60,12 +60,18 @@ impl Links {
         }
     }
 
-    /// The socket of `conn` is connected to `peer`. False if no socket of `conn` is awaited.
-    pub(super) fn connect(&mut self, config: &Arc<Config>, conn: ConnId, peer: &Peer) -> bool {
+    /// The socket of `conn` is connected to `peer`, and its handshake has `credentials`. False if no socket of `conn` is awaited.
+    pub(super) fn connect(
+        &mut self,
+        config: &Arc<Config>,
+        conn: ConnId,
+        peer: &Peer,
+        credentials: Option<Credentials>,
+    ) -> bool {
         let Some(link) = self.live.get_mut(conn).filter(|link| link.connection.is_none()) else {
             return false;
         };
-        link.connection = Some(Connection::new(config, link.probe, peer));
+        link.connection = Some(Connection::with_credentials(config, credentials, link.probe, peer));
         true
     }
 
@@ -223,12 +229,12 @@ mod tests {
     fn a_link_connects_once_and_only_while_it_is_known() {
         let (config, peer) = config_and_peer();
         let mut links = Links::new();
-        assert!(!links.connect(&config, CONN, &peer));
+        assert!(!links.connect(&config, CONN, &peer, None));
         links.insert(CONN, Owner::Slot(3));
-        assert!(links.connect(&config, CONN, &peer));
-        assert!(!links.connect(&config, CONN, &peer));
+        assert!(links.connect(&config, CONN, &peer, None));
+        assert!(!links.connect(&config, CONN, &peer, None));
         assert!(links.remove(CONN).is_some_and(|(owner, _)| owner == Owner::Slot(3)));
-        assert!(!links.connect(&config, CONN, &peer));
+        assert!(!links.connect(&config, CONN, &peer, None));
     }
 
     #[test]
@@ -237,7 +243,7 @@ mod tests {
         let mut links = Links::new();
         links.insert(CONN, Owner::Slot(0));
         assert!(!links.begin_flush(CONN), "it is not connected");
-        links.connect(&config, CONN, &peer);
+        links.connect(&config, CONN, &peer, None);
         assert!(links.begin_flush(CONN), "the handshake waits");
         assert!(!links.begin_flush(CONN));
         assert!(links.poll_transmit(crate::timer::epoch(), CONN, &mut WriteBuffer::new()));

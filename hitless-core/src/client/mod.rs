@@ -4,17 +4,20 @@
 //! that can lead to a decision ends in `settle`, which obeys the coordinator until it is quiet. What the owner of the
 //! client has to do is then in one ordered queue, [`poll_action`](Client::poll_action).
 //!
-//! Inside, six machines with private state know nothing of each other: the links (one for each connection), the pool
+//! Inside, seven machines with private state know nothing of each other: the links (one for each connection), the pool
 //! (which connection serves which slot), the leases (which connection is lent to whom, and who waits for one), the
-//! requests (where each is), the lifecycle and the outage (why there is no connection). Each link belongs to an owner.
+//! requests (where each is), the lifecycle, the outage (why there is no connection) and the keyring (who has which
+//! credentials). Each link belongs to an owner.
 //!
 //! # State by state
 //!
 #![doc = include_str!("../../docs/client.md")]
 
 mod action;
+mod credentials;
 #[cfg(feature = "explore")]
 mod fingerprint;
+mod keyring;
 mod leases;
 mod lending;
 mod lifecycle;
@@ -40,6 +43,7 @@ use std::time::{Duration, Instant};
 use resp3_codec::Frame;
 
 pub use self::action::{Action, Review};
+use self::keyring::Keyring;
 use self::leases::Leases;
 use self::lifecycle::Lifecycle;
 use self::links::Links;
@@ -68,6 +72,7 @@ pub struct Client {
     lifecycle: Lifecycle,
     outage: Outage,
     leases: Leases,
+    keyring: Keyring,
     actions: VecDeque<Action>,
     /// Connections that are ready and not needed; empty between facts.
     surplus: Vec<ConnId>,
@@ -90,6 +95,7 @@ impl Client {
             lifecycle: Lifecycle::new(now, config.start_timeout()),
             outage: Outage::new(config.when_disconnected()),
             leases: Leases::new(config.max_dedicated() as usize, config.parked_requests(), seed),
+            keyring: Keyring::new(&config, seed),
             actions: VecDeque::new(),
             surplus: Vec::new(),
             config,
@@ -115,9 +121,14 @@ impl Client {
 
     /// The stream of `conn` is connected to `peer`.
     pub fn handle_connected(&mut self, now: Instant, conn: ConnId, peer: Peer) {
-        if !self.links.connect(&self.config, conn, &peer) {
+        if self.keyring.is_waiting(conn) {
             return;
         }
+        let credentials = self.keyring.credentials(conn, self.config.credentials());
+        if !self.links.connect(&self.config, conn, &peer, credentials.clone()) {
+            return;
+        }
+        self.keyring.note_connected(conn, credentials);
         self.coordinator.handle_connected(now, conn, peer);
         self.flush(conn);
         self.settle(now);
@@ -198,6 +209,7 @@ impl Client {
             self.links.forget_silence(now, late);
         }
         self.coordinator.handle_timeout(now);
+        self.time_out_credentials(now);
         self.end_start(now);
         self.reopen_due(now);
         self.time_out_requests(now);
@@ -273,6 +285,7 @@ impl Client {
             self.requests.poll_timeout(),
             self.lifecycle.poll_timeout(),
             self.leases.poll_timeout(),
+            self.keyring.poll_timeout(),
         ])
     }
 

@@ -20,6 +20,7 @@ impl Client {
     pub(super) fn settle(&mut self, now: Instant) {
         self.now = now;
         self.obey_all(now);
+        self.ask_for_new_credentials(now);
         self.release_surplus(now);
         self.renew(now);
         self.replay();
@@ -110,6 +111,7 @@ impl Client {
 
     /// Forgets `conn`, which its owner leaves. Returns the owner, and the protocol if the socket was connected.
     fn forget(&mut self, conn: ConnId) -> Option<(Owner, Option<Connection>)> {
+        self.keyring.forget(conn);
         let (owner, connection) = self.links.remove(conn)?;
         self.vacate(conn, owner);
         Some((owner, connection))
@@ -150,6 +152,7 @@ impl Client {
             ConnectionEvent::Deferred { accepted, replies } => self.defer(now, accepted, replies),
             ConnectionEvent::Refused(refusal) => self.coordinator.handle_refusal(now, conn, refusal),
             ConnectionEvent::OptedIn(opt_in) => self.coordinator.handle_opt_in(now, conn, opt_in),
+            ConnectionEvent::Authenticated(answer) => self.on_authenticated(conn, answer),
             ConnectionEvent::Ready(negotiated) => {
                 self.links.set_client_id(conn, negotiated.client_id);
                 self.coordinator.handle_ready(now, conn, negotiated.opt_in);
@@ -185,7 +188,7 @@ impl Client {
             Directive::Resolve { conn, host } => self.actions.push_back(Action::Resolve { conn, host }),
             Directive::Dial { conn, target, probe, until, replaces } => {
                 if self.note_dial(conn, probe, replaces) {
-                    self.actions.push_back(Action::Connect { conn, target, until });
+                    self.dial(now, conn, target, until);
                 } else {
                     self.coordinator.release(now, conn);
                 }

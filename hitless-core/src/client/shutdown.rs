@@ -22,6 +22,7 @@ impl Client {
             return;
         }
         self.pool.stop_retrying();
+        self.keyring.stop();
         if is_starting {
             self.actions.push_back(Action::Started(Err(start)));
         }

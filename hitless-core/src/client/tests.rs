@@ -1,3 +1,4 @@
+mod credentials;
 mod dead;
 mod dials;
 mod gathering;

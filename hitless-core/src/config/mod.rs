@@ -80,13 +80,27 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// User and password.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// User and password. `Debug` shows neither.
+#[derive(Clone, PartialEq, Eq)]
 pub struct Credentials {
     /// The ACL user; `None` is the default user.
     pub user: Option<Arc<str>>,
     /// The password.
     pub password: Secret,
+}
+
+impl Credentials {
+    /// User and password. `None` as user is the default user.
+    #[must_use]
+    pub fn new(user: Option<&str>, password: impl Into<Secret>) -> Self {
+        Self { user: user.map(Arc::from), password: password.into() }
+    }
+}
+
+impl fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Credentials(..)")
+    }
 }
 
 /// Everything a client needs to know. Only [`ConfigBuilder::build`] makes one, so it is always valid.
@@ -114,10 +128,16 @@ impl Config {
         false
     }
 
-    /// User and password, if any.
+    /// User and password, if any are set.
     #[must_use]
     pub fn credentials(&self) -> Option<&Credentials> {
         self.settings.credentials.as_ref()
+    }
+
+    /// Whether the client asks for the credentials of each dial.
+    #[must_use]
+    pub fn asks_for_credentials(&self) -> bool {
+        self.settings.asks_for_credentials
     }
 
     /// The database that every connection selects.
@@ -250,6 +270,7 @@ impl Config {
 pub struct ConfigBuilder {
     endpoint: Endpoint,
     credentials: Option<Credentials>,
+    asks_for_credentials: bool,
     database: u32,
     client_name: Option<Arc<str>>,
     client_info: bool,
@@ -278,6 +299,7 @@ impl ConfigBuilder {
         Self {
             endpoint,
             credentials: None,
+            asks_for_credentials: false,
             database: 0,
             client_name: None,
             client_info: true,
@@ -312,10 +334,20 @@ impl ConfigBuilder {
         url::parse(url)
     }
 
-    /// User and password. `None` as user is the default user. Default: no authentication. They go over the wire as they are, unless the
+    /// User and password, the same for every connection. `None` as user is the default user. Default: no authentication. They go over the wire as they are, unless the
     /// connection is encrypted.
     pub fn credentials(mut self, user: Option<&str>, password: &str) -> Self {
-        self.credentials = Some(Credentials { user: user.map(Arc::from), password: Secret::from(password) });
+        self.credentials = Some(Credentials::new(user, password));
+        self.asks_for_credentials = false;
+        self
+    }
+
+    /// Has the client ask for the credentials of each dial, and takes back those that were set. An event loop of your own
+    /// then answers [`Action::Credentials`](crate::client::Action::Credentials); with the driver, use `credentials_provider` of
+    /// its builder instead. Default: it asks for none. It costs one answer for each dial.
+    pub fn ask_for_credentials(mut self) -> Self {
+        self.credentials = None;
+        self.asks_for_credentials = true;
         self
     }
 
@@ -384,7 +416,7 @@ impl ConfigBuilder {
     }
 
     /// The longest that one attempt to get a connection may take, from the lookup of the name to the end of the handshake,
-    /// whatever number of addresses the name has. Default: 5 s; `None` is for ever. While a maintenance window covers the
+    /// whatever number of addresses the name has. A credentials provider may take half of it. Default: 5 s; `None` is for ever. While a maintenance window covers the
     /// server it is the relaxed timeout, if that is longer. Less notices sooner that nobody answers, and gives up servers that
     /// are slow to greet.
     ///

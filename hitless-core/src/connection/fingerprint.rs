@@ -6,14 +6,31 @@ use crate::fingerprint::{Digest, Fingerprint};
 
 impl Fingerprint for Connection {
     fn fingerprint<H: Hasher>(&self, digest: &mut Digest<'_, H>) {
-        let Self { phase, handshake_bytes, resp3, opt_in, pipeline, relaxed, silence, has_answered, events } =
-            self;
+        let Self {
+            phase,
+            handshake_bytes,
+            resp3,
+            opt_in,
+            auth,
+            pipeline,
+            relaxed,
+            silence,
+            has_answered,
+            events,
+        } = self;
         digest.value(&(std::mem::discriminant(phase), has_answered));
         match phase {
             Phase::Negotiating(handshake) => digest.part(handshake),
             Phase::Ready | Phase::Draining | Phase::Closed => {}
         }
-        digest.value(&(handshake_bytes.len(), resp3.is_some(), opt_in.is_some(), relaxed, events.len()));
+        digest.value(&(
+            handshake_bytes.len(),
+            resp3.is_some(),
+            opt_in.is_some(),
+            auth.is_some(),
+            relaxed,
+            events.len(),
+        ));
         digest.part(pipeline);
         let Silence { patience: _, granted, in_window: _, since, is_dead } = silence;
         digest.value(is_dead);

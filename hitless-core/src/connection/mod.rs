@@ -25,12 +25,14 @@ use resp3_codec::{Command, Frame};
 
 pub use self::accepted::Accepted;
 pub use self::pipeline::Ticket;
-use self::pipeline::{Matched, Pipeline};
+use self::pipeline::{Matched, Own, Pipeline};
 use self::silence::Silence;
-use crate::config::Config;
+use crate::config::{Config, Credentials};
 use crate::endpoint::Peer;
-use crate::error::{CloseCause, Delivery, HandshakeError, ProtocolError, Refusal, RequestError};
-use crate::handshake::{Handshake, Negotiated, OptIn, Probe, Progress, Resp3, judge_opt_in};
+use crate::error::{CloseCause, Delivery, ErrorCode, HandshakeError, ProtocolError, Refusal, RequestError};
+use crate::handshake::{
+    self, Handshake, Negotiated, OptIn, Probe, Progress, Resp3, judge_auth, judge_opt_in,
+};
 use crate::ids::RequestId;
 use crate::notification::{Notification, NotificationError};
 use crate::request::{Class, Outcome, Replay, Replies};
@@ -70,6 +72,9 @@ pub enum ConnectionEvent {
     Refused(Refusal),
     /// The answer to an opt-in after the handshake.
     OptedIn(OptIn),
+    /// The answer to [`Connection::authenticate`]: `Ok`, or the code of the server's error. After an error the connection is
+    /// what it was before.
+    Authenticated(Result<(), ErrorCode>),
     /// The server announces maintenance.
     Notified {
         /// What it announces.
@@ -109,6 +114,8 @@ pub struct Connection {
     resp3: Option<Resp3>,
     /// The opt-in, until no request is under way.
     opt_in: Option<Bytes>,
+    /// AUTH with other credentials, until it is written.
+    auth: Option<Bytes>,
     pipeline: Pipeline,
     relaxed: Option<Duration>,
     silence: Silence,
@@ -121,13 +128,25 @@ impl Connection {
     /// A connection whose socket was just connected to `peer`; the handshake waits to be written.
     #[must_use]
     pub fn new(config: &Arc<Config>, probe: Probe, peer: &Peer) -> Self {
+        Self::with_credentials(config, config.credentials().cloned(), probe, peer)
+    }
+
+    /// The same, whose handshake authenticates with `credentials` instead of those of the configuration.
+    #[must_use]
+    pub fn with_credentials(
+        config: &Arc<Config>,
+        credentials: Option<Credentials>,
+        probe: Probe,
+        peer: &Peer,
+    ) -> Self {
         let mut handshake_bytes = BytesMut::new();
-        let handshake = Handshake::begin(config, probe, peer, &mut handshake_bytes);
+        let handshake = Handshake::begin(config, credentials, probe, peer, &mut handshake_bytes);
         Self {
             phase: Phase::Negotiating(handshake),
             handshake_bytes,
             resp3: None,
             opt_in: None,
+            auth: None,
             pipeline: Pipeline::new(),
             relaxed: None,
             silence: Silence::new(config.dead_link_timeout()),
@@ -186,6 +205,18 @@ impl Connection {
         }
     }
 
+    /// Authenticates with other credentials, once the handshake is done: AUTH is written between two requests, none of which is
+    /// cut in two, and [`Authenticated`](ConnectionEvent::Authenticated) is the answer. Does nothing on a connection that drains
+    /// or has ended. A call before the last one was written takes its place.
+    pub fn authenticate(&mut self, credentials: &Credentials) {
+        match self.phase {
+            Phase::Negotiating(_) | Phase::Ready => {
+                self.auth = Some(handshake::auth(credentials).into_bytes());
+            }
+            Phase::Draining | Phase::Closed => {}
+        }
+    }
+
     /// A frame was received.
     pub fn handle_frame(&mut self, frame: Frame) {
         self.handle_received();
@@ -212,7 +243,7 @@ impl Connection {
         }
         self.phase = Phase::Closed;
         self.handshake_bytes.clear();
-        self.opt_in = None;
+        (self.opt_in, self.auth) = (None, None);
         // Only the reply to the oldest request can be what we could not read: no other link would bring a better one.
         let is_ours = matches!(cause, CloseCause::Protocol(_));
         if let Some(mut accepted) = is_ours.then(|| self.pipeline.take_oldest()).flatten() {
@@ -261,7 +292,7 @@ impl Connection {
             return;
         }
         self.phase = Phase::Draining;
-        self.opt_in = None;
+        (self.opt_in, self.auth) = (None, None);
         self.return_unsent();
         self.settle_drain();
         self.give_up_if_dead();
@@ -274,9 +305,15 @@ impl Connection {
             buffer.push(&self.handshake_bytes.split().freeze());
             return true;
         }
+        // Each request is whole: those before are written, and the others are not begun.
+        if let Some(command) = self.auth.take_if(|_| matches!(self.phase, Phase::Ready)) {
+            buffer.push(&command);
+            self.pipeline.expect_own(Own::Auth);
+            return true;
+        }
         if let Some(command) = self.opt_in.take_if(|_| self.pipeline.len() == 0) {
             buffer.push(&command);
-            self.pipeline.expect_own();
+            self.pipeline.expect_own(Own::OptIn);
             return true;
         }
         match self.phase {
@@ -308,7 +345,8 @@ impl Connection {
     #[must_use]
     pub fn has_unsent(&self) -> bool {
         let opts_in = self.opt_in.is_some() && self.pipeline.len() == 0;
-        !self.handshake_bytes.is_empty() || self.pipeline.has_unsent() || opts_in
+        let authenticates = self.auth.is_some() && matches!(self.phase, Phase::Ready);
+        !self.handshake_bytes.is_empty() || self.pipeline.has_unsent() || opts_in || authenticates
     }
 
     /// True if the opt-in was written and not yet answered: if the link dies now, the opt-in may be why.
@@ -416,9 +454,13 @@ impl Connection {
                 self.events.extend(refusal.map(ConnectionEvent::Refused));
                 self.settle_drain();
             }
-            Matched::Own(reply) => {
-                let opt_in = self.resp3.map(|proof| judge_opt_in(proof, &reply));
-                self.events.extend(opt_in.map(ConnectionEvent::OptedIn));
+            Matched::Own(own, reply) => {
+                self.events.extend(match own {
+                    Own::OptIn => {
+                        self.resp3.map(|proof| ConnectionEvent::OptedIn(judge_opt_in(proof, &reply)))
+                    }
+                    Own::Auth => Some(ConnectionEvent::Authenticated(judge_auth(&reply))),
+                });
                 self.settle_drain();
             }
             Matched::Nothing => {
@@ -483,6 +525,7 @@ impl fmt::Debug for Connection {
             .field("phase", &self.phase)
             .field("handshake_bytes", &self.handshake_bytes.len())
             .field("opt_in", &self.opt_in)
+            .field("authenticates", &self.auth.is_some())
             .field("pipeline", &self.pipeline)
             .field("relaxed", &self.relaxed)
             .field("silence", &self.silence)

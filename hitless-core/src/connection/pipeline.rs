@@ -62,9 +62,16 @@ struct Written {
     accepted: Option<Accepted>,
     left: u32,
     replies: Replies,
-    /// The connection itself has sent it.
-    own: bool,
     is_large: bool,
+    /// What it is, if the connection itself has sent it.
+    own: Option<Own>,
+}
+
+/// What a connection sends of itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Own {
+    OptIn,
+    Auth,
 }
 
 /// What one reply did.
@@ -77,7 +84,7 @@ pub(super) enum Matched {
     /// The last reply of a request. `outlived_window`: a window closed while the request was under way.
     Complete { accepted: Accepted, replies: Replies, outlived_window: bool },
     /// The reply to what the connection itself has sent.
-    Own(Frame),
+    Own(Own, Frame),
 }
 
 #[derive(Debug)]
@@ -144,7 +151,7 @@ impl Pipeline {
                 accepted: Some(accepted),
                 left,
                 replies: Replies::new(),
-                own: false,
+                own: None,
                 is_large,
             });
             any = true;
@@ -153,11 +160,11 @@ impl Pipeline {
     }
 
     /// The connection itself has written something that has one reply.
-    pub(super) fn expect_own(&mut self) {
+    pub(super) fn expect_own(&mut self, own: Own) {
         let ticket = Ticket(self.next_ticket);
         self.next_ticket += 1;
         let replies = Replies::new();
-        let written = Written { ticket, accepted: None, left: 1, replies, own: true, is_large: false };
+        let written = Written { ticket, accepted: None, left: 1, replies, own: Some(own), is_large: false };
         self.written.push_back(written);
         self.awaited += 1;
     }
@@ -165,9 +172,9 @@ impl Pipeline {
     pub(super) fn reply(&mut self, frame: Frame) -> Matched {
         let Some(front) = self.written.front_mut() else { return Matched::Stray };
         self.awaited -= 1;
-        if front.own {
+        if let Some(own) = front.own {
             self.written.pop_front();
-            return Matched::Own(frame);
+            return Matched::Own(own, frame);
         }
         front.left -= 1;
         if front.accepted.is_some() {
@@ -326,7 +333,7 @@ impl Pipeline {
 
     /// Requests that were written and that nobody waits for any more.
     pub(super) fn abandoned(&self) -> usize {
-        self.written.iter().filter(|written| written.accepted.is_none() && !written.own).count()
+        self.written.iter().filter(|written| written.accepted.is_none() && written.own.is_none()).count()
     }
 
     /// How many frames are worth handing in at a time. A request with many replies is answered by the last of them, so

@@ -187,6 +187,42 @@ fn refusals_are_told_whoever_has_asked() {
     assert_eq!(count(&mut connection), 0, "of the opt-in");
 }
 
+/// AUTH goes behind what was written and before what was not, without waiting for a pause: a connection that is always busy gets
+/// it, too. RULE-221
+#[test]
+fn auth_goes_between_two_requests() {
+    let now = epoch();
+    let mut connection = ready();
+    enqueue(&mut connection, now, 1, request("a", 2));
+    assert_eq!(transmit(&mut connection), b"a");
+    enqueue(&mut connection, now, 2, request("b", 1));
+    connection.authenticate(&Credentials::new(Some("ann"), "first"));
+    connection.authenticate(&Credentials::new(Some("ann"), "second"));
+    let auth = resp3_codec::cmd("AUTH").arg("ann").arg("second").into_bytes();
+    assert_eq!(transmit(&mut connection), [&auth[..], b"b"].concat());
+    for frame in [Frame::Integer(10), Frame::Integer(11), Frame::simple("OK"), Frame::Integer(20)] {
+        connection.handle_frame(frame);
+    }
+    assert_eq!(said(&mut connection), ["1=10,11", "Authenticated(Ok(()))", "2=20"]);
+    assert!(!connection.has_unsent());
+}
+
+/// A link that dies at AUTH is like any other: what was behind it may have run, and AUTH itself ends with the link. RULE-222
+#[test]
+fn auth_ends_with_its_connection() {
+    let now = epoch();
+    let mut connection = ready();
+    connection.authenticate(&Credentials::new(None, "secret"));
+    assert!(connection.has_unsent());
+    assert!(!format!("{connection:?}").contains("secret"), "{connection:?}");
+    transmit(&mut connection);
+    enqueue(&mut connection, now, 1, request("a", 1));
+    connection.handle_closed(CloseCause::ByServer);
+    assert_eq!(said(&mut connection), ["1<NotSent"]);
+    connection.authenticate(&Credentials::new(None, "other"));
+    assert!(!connection.has_unsent() && transmit(&mut connection).is_empty());
+}
+
 #[test]
 fn a_timeout_says_whether_the_request_may_have_run() {
     let now = epoch();

@@ -1,10 +1,12 @@
 //! From a URL to a client.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use resp3_codec::{Command, Limits};
 
+use super::credentials::{CredentialsProvider, Provider};
 use super::error::Error;
 use super::handle::Client;
 use super::hooks::{Hooks, NotificationHook};
@@ -18,7 +20,6 @@ use crate::event::Event;
 /// Nothing has to be set: the defaults are right for an application that sets nothing. No method fails; what does not fit is told by
 /// [`connect`](Self::connect), as [`Error::Config`], which names the setting. What more or less of a setting costs, [`ConfigBuilder`]
 /// says under the same name.
-#[derive(Debug)]
 #[must_use]
 pub struct Builder<R, N = R> {
     runtime: R,
@@ -26,6 +27,7 @@ pub struct Builder<R, N = R> {
     settings: ConfigBuilder,
     events: Arc<Broadcast<Event>>,
     hooks: Hooks,
+    provider: Provider,
 }
 
 impl<R: Runtime, N: Resolver + Connector> Builder<R, N> {
@@ -41,20 +43,29 @@ impl<R: Runtime, N: Resolver + Connector> Builder<R, N> {
     pub fn from_settings(runtime: R, network: N, settings: ConfigBuilder) -> Self {
         // The capacity is set when the settings are complete.
         let events = Arc::new(Broadcast::new(0));
-        Self { runtime, network, settings, events, hooks: Hooks::default() }
+        Self { runtime, network, settings, events, hooks: Hooks::default(), provider: None }
     }
 
     /// Opens connections through `network` instead, such as a tunnel or a resolver of your own. Default: the adapter's sockets and the
     /// system's resolver.
     pub fn network<M: Resolver + Connector>(self, network: M) -> Builder<R, M> {
-        let Self { runtime, settings, events, hooks, .. } = self;
-        Builder { runtime, network, settings, events, hooks }
+        let Self { runtime, settings, events, hooks, provider, .. } = self;
+        Builder { runtime, network, settings, events, hooks, provider }
     }
 
-    /// User and password. `None` as user is the default user. Default: those of the URL, or no authentication. A server that refuses
+    /// User and password, the same for every connection. `None` as user is the default user. Default: those of the URL, or no authentication. A server that refuses
     /// them ends [`connect`](Self::connect) at once.
-    pub fn credentials(self, user: Option<&str>, password: &str) -> Self {
+    pub fn credentials(mut self, user: Option<&str>, password: &str) -> Self {
+        self.provider = None;
         self.with(|settings| settings.credentials(user, password))
+    }
+
+    /// Asks `provider` for user and password: before each dial, and for all connections whenever they have changed. It takes
+    /// the place of those in the URL. Default: none. See [`CredentialsProvider`] for the time that it has, for what becomes of
+    /// its errors, and for tokens of Entra ID and AWS IAM.
+    pub fn credentials_provider(mut self, provider: impl CredentialsProvider) -> Self {
+        self.provider = Some(Arc::new(provider));
+        self.with(ConfigBuilder::ask_for_credentials)
     }
 
     /// The number of the database that every connection selects. Default: that of the URL, or 0. One that the server has not ends
@@ -194,11 +205,27 @@ impl<R: Runtime, N: Resolver + Connector> Builder<R, N> {
     /// Dropping the future closes what was opened.
     pub async fn connect(self) -> Result<Client<R>, Error> {
         let config = self.settings.build()?;
-        Client::open_observed(self.runtime, self.network, config, self.events, self.hooks.0).await
+        Client::open_observed(self.runtime, self.network, config, self.events, self.hooks.0, self.provider)
+            .await
     }
 
     fn with(mut self, change: impl FnOnce(ConfigBuilder) -> ConfigBuilder) -> Self {
         self.settings = change(self.settings);
         self
+    }
+}
+
+/// Shows that there is a credentials provider, and not what it holds.
+impl<R: fmt::Debug, N: fmt::Debug> fmt::Debug for Builder<R, N> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { runtime, network, settings, events, hooks, provider } = self;
+        f.debug_struct("Builder")
+            .field("runtime", runtime)
+            .field("network", network)
+            .field("settings", settings)
+            .field("events", events)
+            .field("hooks", hooks)
+            .field("asks_a_provider", &provider.is_some())
+            .finish()
     }
 }

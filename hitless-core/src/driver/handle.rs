@@ -7,6 +7,7 @@ use std::time::Duration;
 use resp3_codec::{Command, Frame};
 
 use super::builder::Builder;
+use super::credentials::Provider;
 use super::error::{CheckReplies as _, Error};
 use super::hooks::{ErasedHook, HookFailures, HookId, NotificationHook};
 use super::observer::{Broadcast, Events, Pushes};
@@ -91,7 +92,7 @@ impl<R: Runtime> Client<R> {
         config: Config,
     ) -> Result<Self, Error> {
         let events = Arc::new(Broadcast::new(config.event_capacity()));
-        Self::open_observed(runtime, network, config, events, Vec::new()).await
+        Self::open_observed(runtime, network, config, events, Vec::new(), None).await
     }
 
     pub(super) async fn open_observed<N: Resolver + Connector>(
@@ -100,11 +101,12 @@ impl<R: Runtime> Client<R> {
         config: Config,
         events: Arc<Broadcast<Event>>,
         hooks: Vec<Arc<dyn ErasedHook>>,
+        provider: Provider,
     ) -> Result<Self, Error> {
         let client =
             Self { handle: Arc::new(Handle { shared: Shared::new(runtime, config, events, hooks) }) };
         let shared = client.shared();
-        supervisor::spawn(shared, network);
+        supervisor::spawn(shared, network, provider);
         std::future::poll_fn(|cx| shared.started.poll(cx)).await?;
         Ok(client)
     }

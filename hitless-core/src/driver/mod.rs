@@ -15,7 +15,8 @@
 //! | task | how many | ends |
 //! |---|---|---|
 //! | supervisor | one per client: keeps the alarm clock, starts the others | when the client has terminated |
-//! | dial | one per name that is looked up | with the answer |
+//! | dial | one per name that is looked up, and per question for the credentials of a dial | with the answer |
+//! | renewal | one per client that has a credentials provider: waits for them to change | when the client has terminated |
 //! | hooks | one per client that has any: runs them | when the client has terminated |
 //! | connection | one per connection: connects, then reads, decodes and writes | with the connection |
 //!
@@ -26,6 +27,7 @@
 
 mod alarm;
 mod builder;
+mod credentials;
 mod dial;
 mod effects;
 mod error;
@@ -47,6 +49,7 @@ mod traits;
 mod waiter;
 
 pub use self::builder::Builder;
+pub use self::credentials::{CredentialsProvider, ProviderError, ProviderFuture};
 pub use self::error::{CheckReplies, Error, ReplyError};
 pub use self::handle::Client;
 pub use self::hooks::{

@@ -20,9 +20,9 @@ use super::state::{ConnTask, DialOrder, State};
 use super::traits::Runtime;
 use super::waiter::{Latch, Waiter};
 use crate::client::Stats;
-use crate::config::{Config, WhenFull};
+use crate::config::{Config, Credentials, WhenFull};
 use crate::endpoint::Peer;
-use crate::error::{CloseCause, ConnectError, Delivery, LeaseError, SystemError};
+use crate::error::{CloseCause, ConnectError, CredentialsError, Delivery, LeaseError, SystemError};
 use crate::event::{Event, Level};
 use crate::ids::{ConnId, LeaseId, RequestId, ReviewId};
 use crate::request::{Outcome, Request, SendError};
@@ -68,6 +68,8 @@ pub(super) struct Transmitted {
 /// What the supervisor has to do.
 pub(super) struct Work {
     pub(super) orders: Vec<DialOrder>,
+    /// Dials whose credentials are to be asked for.
+    pub(super) asks: Vec<ConnTask>,
     pub(super) alarm: Option<Instant>,
     /// How many batches of frames were read so far.
     pub(super) read: u64,
@@ -279,6 +281,26 @@ impl<R: Runtime> Shared<R> {
         });
     }
 
+    pub(super) fn handle_credentials(&self, task: &ConnTask, answer: Result<Credentials, CredentialsError>) {
+        self.enter(&mut Effects::default(), |state, now| {
+            state.forget_task(task);
+            state.machine.handle_credentials(now, task.conn, answer);
+        });
+    }
+
+    pub(super) fn handle_credentials_changed(&self) {
+        self.enter(&mut Effects::default(), |state, now| state.machine.handle_credentials_changed(now));
+    }
+
+    pub(super) fn handle_new_credentials(&self, answer: Result<Credentials, CredentialsError>) {
+        self.enter(&mut Effects::default(), |state, now| state.machine.handle_new_credentials(now, answer));
+    }
+
+    /// What wakes the task that asks for new credentials.
+    pub(super) fn renewal_signals(&self) -> Arc<Signals> {
+        Arc::clone(&self.lock().renewal)
+    }
+
     pub(super) fn handle_connect_failed(&self, task: &ConnTask, error: &io::Error) {
         let error = SystemError::from(error);
         self.enter(&mut Effects::default(), |state, now| {
@@ -333,6 +355,7 @@ impl<R: Runtime> Shared<R> {
     pub(super) fn take_work(&self) -> Work {
         self.enter_unsettled(|state, _| Work {
             orders: std::mem::take(&mut state.orders),
+            asks: std::mem::take(&mut state.asks),
             alarm: state.alarm,
             read: state.read,
             terminated: state.terminated,

@@ -62,10 +62,15 @@ impl Signals {
 
     /// The result of `future`, or `None`, with `future` dropped, as soon as [`CLOSE`] is up.
     pub(super) async fn unless_closed<F: Future>(&self, future: F) -> Option<F::Output> {
+        self.unless_up(CLOSE, future).await
+    }
+
+    /// The result of `future`, or `None`, with `future` dropped, as soon as one of `flags` is up.
+    pub(super) async fn unless_up<F: Future>(&self, flags: u8, future: F) -> Option<F::Output> {
         let mut future = pin!(future);
         std::future::poll_fn(|cx| {
             self.register(cx.waker());
-            if self.is_up(CLOSE) {
+            if self.is_up(flags) {
                 return Poll::Ready(None);
             }
             future.as_mut().poll(cx).map(Some)

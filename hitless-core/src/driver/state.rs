@@ -53,6 +53,10 @@ pub(super) struct State {
     /// Callers that wait for room.
     pub(super) queue: room::Queue,
     pub(super) orders: Vec<DialOrder>,
+    /// Dials whose credentials are to be asked for.
+    pub(super) asks: Vec<ConnTask>,
+    /// Wakes the task that asks for new credentials.
+    pub(super) renewal: Arc<Signals>,
     /// When the supervisor's timer rings; never later than the machine's own deadline.
     pub(super) alarm: Option<Instant>,
     /// How many batches of frames were read so far.
@@ -98,6 +102,8 @@ impl State {
             leases: IdMap::new(),
             queue: room::Queue::default(),
             orders: Vec::new(),
+            asks: Vec::new(),
+            renewal: Arc::default(),
             alarm: None,
             read: 0,
             terminated: false,
@@ -214,6 +220,11 @@ impl State {
                 }
             }
             Action::Resolve { conn, host } => self.order(conn, DialStep::Resolve(host), effects),
+            Action::Credentials { conn } => {
+                let task = self.begin_task(conn, effects);
+                self.asks.push(task);
+            }
+            Action::NewCredentials => effects.signals.push((Arc::clone(&self.renewal), signals::WORK)),
             // The machine watches the time of a dial itself, and says `Close`.
             Action::Connect { conn, target, until: _ } => {
                 self.order(conn, DialStep::Connect(target), effects)
@@ -259,10 +270,16 @@ impl State {
     }
 
     fn order(&mut self, conn: ConnId, step: DialStep, effects: &mut Effects) {
+        let task = self.begin_task(conn, effects);
+        self.orders.push(DialOrder { task, step });
+    }
+
+    /// Work for a task of `conn`, which the supervisor is to start.
+    fn begin_task(&mut self, conn: ConnId, effects: &mut Effects) -> ConnTask {
         let signals = Arc::new(Signals::default());
         self.tasks.insert(conn, Arc::clone(&signals));
-        self.orders.push(DialOrder { task: ConnTask { conn, signals }, step });
         effects.signals.push((Arc::clone(&self.supervisor), signals::WORK));
+        ConnTask { conn, signals }
     }
 
     fn on_review(&mut self, review: Box<Review>, effects: &mut Effects) {
@@ -284,6 +301,7 @@ impl State {
         self.events.close(&mut effects.wakers);
         self.pushes.close(&mut effects.wakers);
         self.queue.notify(usize::MAX, effects);
+        effects.signals.push((Arc::clone(&self.renewal), signals::CLOSE));
         effects.signals.push((Arc::clone(&self.supervisor), signals::WORK));
     }
 }

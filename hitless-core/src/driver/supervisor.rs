@@ -5,6 +5,7 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use super::alarm::Alarm;
+use super::credentials::{self, Provider};
 use super::dial;
 use super::guard::{TaskGuard, Unfinished};
 use super::hooks;
@@ -16,8 +17,13 @@ use super::traits::{Connector, Resolver, Runtime, Timer};
 const ALARMS_PER_POLL: usize = 16;
 
 /// Starts the supervisor of a new client.
-pub(super) fn spawn<R: Runtime, N: Resolver + Connector>(shared: &Arc<Shared<R>>, network: N) {
+pub(super) fn spawn<R: Runtime, N: Resolver + Connector>(
+    shared: &Arc<Shared<R>>,
+    network: N,
+    provider: Provider,
+) {
     let guard = TaskGuard::new(shared, &shared.supervisor, Unfinished::Driver);
+    credentials::spawn_renewal(shared, provider.clone());
     let runtime = shared.runtime.clone();
     shared.runtime.spawn(async move {
         let mut supervisor = Supervisor {
@@ -25,6 +31,7 @@ pub(super) fn spawn<R: Runtime, N: Resolver + Connector>(shared: &Arc<Shared<R>>
             armed: None,
             alarm: Alarm::default(),
             network: Arc::new(network),
+            provider,
             guard,
         };
         std::future::poll_fn(|cx| supervisor.poll(cx)).await;
@@ -38,13 +45,14 @@ struct Supervisor<R: Runtime, N> {
     armed: Option<Instant>,
     alarm: Alarm,
     network: Arc<N>,
+    provider: Provider,
     // The last field, so that it is dropped when nothing of the task is left.
     guard: TaskGuard<R>,
 }
 
 impl<R: Runtime, N: Resolver + Connector> Supervisor<R, N> {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let Self { timer, armed, alarm, network, guard } = self;
+        let Self { timer, armed, alarm, network, provider, guard } = self;
         let shared = guard.shared();
         shared.supervisor.register(cx.waker());
         for _ in 0..ALARMS_PER_POLL {
@@ -55,6 +63,9 @@ impl<R: Runtime, N: Resolver + Connector> Supervisor<R, N> {
             }
             if let Some(events) = work.hooks {
                 hooks::task::spawn(shared, events);
+            }
+            for task in work.asks {
+                credentials::spawn_ask(shared, provider, task);
             }
             for order in work.orders {
                 dial::spawn(shared, network, order);

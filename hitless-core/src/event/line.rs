@@ -18,6 +18,9 @@ impl Event {
             Self::ConnectionReady { .. } => "connection.ready",
             Self::ConnectionClosed { .. } => "connection.closed",
             Self::ConnectionSilent { .. } => "connection.silent",
+            Self::Reauthenticated { .. } => "connection.reauthenticated",
+            Self::ReauthenticationRefused { .. } => "connection.reauthentication_refused",
+            Self::CredentialsFailed { .. } => "credentials.failed",
             Self::ConnectFailed { .. } => "connection.failed",
             Self::OptInRefused { .. } => "negotiation.refused",
             Self::FellBack { .. } => "negotiation.reduced",
@@ -54,6 +57,8 @@ impl Event {
         match self {
             Self::DrainDeadline { .. } => Level::Error,
             Self::ConnectionSilent { .. }
+            | Self::ReauthenticationRefused { .. }
+            | Self::CredentialsFailed { .. }
             | Self::ConnectFailed { .. }
             | Self::FellBack { .. }
             | Self::Demoted { .. }
@@ -82,6 +87,7 @@ impl Event {
             // A refused opt-in is ordinary: servers without the feature refuse it, and the client works all the same.
             Self::OptInRefused { .. }
             | Self::OptedIn { .. }
+            | Self::Reauthenticated { .. }
             | Self::ConnectionReady { .. }
             | Self::NotificationIgnored { .. }
             | Self::HandoffDialing { .. }
@@ -116,6 +122,9 @@ impl fmt::Display for Line<'_> {
             Event::ConnectionReady { .. }
             | Event::ConnectionClosed { .. }
             | Event::ConnectionSilent { .. }
+            | Event::Reauthenticated { .. }
+            | Event::ReauthenticationRefused { .. }
+            | Event::CredentialsFailed { .. }
             | Event::ConnectFailed { .. }
             | Event::OptInRefused { .. }
             | Event::FellBack { .. }
@@ -156,6 +165,17 @@ impl Line<'_> {
             Event::ConnectionClosed { conn, peer, cause } => write!(f, "{conn} at {peer} has ended: {cause}"),
             Event::ConnectionSilent { conn, peer } => {
                 write!(f, "{conn} at {peer} does not answer: another connection is opened in its place")
+            }
+            Event::Reauthenticated { conn, peer } => write!(f, "{conn} at {peer} has the new credentials"),
+            Event::ReauthenticationRefused { conn, peer, code } => {
+                write!(
+                    f,
+                    "{peer} refused the new credentials of {conn} with {code}; it goes on with the old ones"
+                )
+            }
+            Event::CredentialsFailed { error, retry_at } => {
+                write!(f, "there are no new credentials: {error}")?;
+                self.time(f, "asked again", *retry_at)
             }
             Event::ConnectFailed { conn, error } => write!(f, "{conn} could not be opened: {error}"),
             Event::OptedIn { conn, peer } => write!(f, "{conn} at {peer} is told of maintenance from now on"),

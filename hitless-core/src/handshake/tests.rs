@@ -23,7 +23,8 @@ fn config(mode: Mode) -> Arc<Config> {
 fn begin(mode: Mode, probe: Probe) -> (Handshake, BytesMut) {
     let mut buffer = BytesMut::new();
     let peer = Peer::from(std::net::SocketAddr::from(([127, 0, 0, 1], 6379)));
-    let handshake = Handshake::begin(&config(mode), probe, &peer, &mut buffer);
+    let config = config(mode);
+    let handshake = Handshake::begin(&config, config.credentials().cloned(), probe, &peer, &mut buffer);
     (handshake, buffer)
 }
 
@@ -82,7 +83,8 @@ fn setup_commands_are_run_before_the_connection_serves() {
     let setup = ["CLIENT TRACKING ON", "READONLY"];
 
     let mut buffer = BytesMut::new();
-    let mut handshake = Handshake::begin(&config, Probe::OptIn, &peer, &mut buffer);
+    let mut handshake =
+        Handshake::begin(&config, config.credentials().cloned(), Probe::OptIn, &peer, &mut buffer);
     assert_eq!(commands(&mut buffer).len(), 4);
     assert_eq!(feed(&mut handshake, &mut buffer, &[hello()]), Ok(Progress::Write));
     assert_eq!(commands(&mut buffer), setup);
@@ -97,7 +99,8 @@ fn setup_commands_are_run_before_the_connection_serves() {
         HandshakeError::Refused { stage: Stage::Setup(SetupCommand::new(2, b"READONLY")), code }
     );
 
-    let mut handshake = Handshake::begin(&config, Probe::OptIn, &peer, &mut buffer);
+    let mut handshake =
+        Handshake::begin(&config, config.credentials().cloned(), Probe::OptIn, &peer, &mut buffer);
     commands(&mut buffer);
     feed(&mut handshake, &mut buffer, &[error("NOPROTO")]).unwrap();
     assert_eq!(commands(&mut buffer)[..2], setup);
@@ -292,7 +295,8 @@ fn words_about_the_password_are_no_reason_for_resp2() {
     let config = Arc::new(Config::builder(Endpoint::parse("127.0.0.1", 6379).unwrap()).build().unwrap());
     let peer = Peer::from(std::net::SocketAddr::from(([127, 0, 0, 1], 6379)));
     for (probe, stage) in [(Probe::OptIn, Stage::Hello), (Probe::Bare, Stage::Ping)] {
-        let mut handshake = Handshake::begin(&config, probe, &peer, &mut buffer);
+        let mut handshake =
+            Handshake::begin(&config, config.credentials().cloned(), probe, &peer, &mut buffer);
         let refused = feed(&mut handshake, &mut buffer, &[noauth()]).unwrap_err();
         assert_eq!(refused, HandshakeError::Refused { stage, code: ErrorCode::of(b"NOAUTH") });
         assert!(!refused.is_transient() && refused.to_string().contains("none is configured"), "{refused}");
@@ -335,7 +339,8 @@ fn client_info_can_be_switched_off() {
         (Protocol::Resp2, Probe::Resp2, "PING", [Frame::simple("PONG")]),
     ] {
         let config = Config::builder(endpoint.clone()).protocol(protocol).client_info(false).build().unwrap();
-        let mut handshake = Handshake::begin(&Arc::new(config), probe, &peer, &mut buffer);
+        let credentials = config.credentials().cloned();
+        let mut handshake = Handshake::begin(&Arc::new(config), credentials, probe, &peer, &mut buffer);
         assert_eq!(commands(&mut buffer), [expected]);
         assert!(matches!(feed(&mut handshake, &mut buffer, &replies), Ok(Progress::Done(_))));
     }

@@ -93,6 +93,9 @@ impl Metrics {
             | Event::WindowClosed { .. }
             | Event::MoveSuperseded { .. }
             | Event::ConnectionSilent { .. }
+            | Event::Reauthenticated { .. }
+            | Event::ReauthenticationRefused { .. }
+            | Event::CredentialsFailed { .. }
             | Event::Terminated => {}
         }
     }

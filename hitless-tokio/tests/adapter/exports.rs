@@ -8,11 +8,12 @@ use std::task::{Context, Poll};
 use crate::hitless::{
     Adapter, BreakerConfig, Builder, Bytes, BytesMut, CheckReplies, Class, Client, CloseCause, Command,
     Config, ConfigBuilder, ConfigError, ConnId, ConnectError, Connector, CoordinatorStats, Credentials,
-    Delivery, Endpoint, EndpointError, EndpointPreference, EndpointType, Error, ErrorCode, Event, Events,
-    Frame, FromFrame, Handled, HandoffCapacity, HandshakeError, HookContext, HookFailures, HookId,
-    HookResult, Host, Ignored, Lease, LeaseError, LeaseId, LeaseNotice, Level, Limit, LogLine, LoggingHook,
-    MetricsHook, Missed, Mode, Notification, NotificationHook, Observed, Observer, Outcome, Peer, Pipeline,
-    ProtocolError, Push, Pushes, Refusal, RefusedCommand, Replay, Replies, Reply, ReplyError, Request,
+    CredentialsError, CredentialsProvider, Delivery, Endpoint, EndpointError, EndpointPreference,
+    EndpointType, Error, ErrorCode, Event, Events, Frame, FromFrame, Handled, HandoffCapacity,
+    HandshakeError, HookContext, HookFailures, HookId, HookResult, Host, Ignored, Lease, LeaseError, LeaseId,
+    LeaseNotice, Level, Limit, LogLine, LoggingHook, MetricsHook, Missed, Mode, Notification,
+    NotificationHook, Observed, Observer, Outcome, Peer, Pipeline, ProtocolError, ProviderError,
+    ProviderFuture, Push, Pushes, Refusal, RefusedCommand, Replay, Replies, Reply, ReplyError, Request,
     RequestError, RequestId, Resolver, Runtime, Secret, SendError, ServerError, SetupCommand, Stage, Stats,
     Stream, SystemError, Target, TargetPolicy, TargetVerdict, Timer, ToArg, ToArgs, UnknownEndpointType,
     UnknownMode, Unreviewed, ValueError, Verdict, WhenDisconnected, WhenFull, cmd, driver, event,
@@ -132,6 +133,23 @@ fn hooks_and_policies_of_ones_own_can_be_written() {
     let _: LoggingHook<fn(LogLine)> = LoggingHook::new(drop);
     let policy = |_: &Endpoint, _: &Peer| TargetVerdict::Allow;
     let _: &dyn TargetPolicy = &policy;
+}
+
+#[test]
+fn a_provider_of_ones_own_can_be_written() {
+    struct Fixed;
+
+    impl CredentialsProvider for Fixed {
+        fn credentials(&self) -> ProviderFuture<'_, Result<Credentials, ProviderError>> {
+            Box::pin(async { Ok(Credentials::new(Some("user"), "password")) })
+        }
+    }
+
+    let builder = Client::builder("redis://10.0.0.1:6379").unwrap().credentials_provider(Fixed);
+    assert!(format!("{builder:?}").contains("asks_a_provider: true"), "{builder:?}");
+    let _: fn(Builder, Fixed) -> Builder = Builder::credentials_provider;
+    let _: fn(Builder, std::sync::Arc<dyn CredentialsProvider>) -> Builder = Builder::credentials_provider;
+    let _: fn(CredentialsError) -> ConnectError = ConnectError::Credentials;
 }
 
 #[test]

@@ -80,6 +80,12 @@ impl Dataset {
         list.map(|list| list.iter().cloned().collect()).unwrap_or_default()
     }
 
+    /// Replaces the password of an account, or adds the account. What it may not run stays as it is.
+    pub(super) fn set_password(&mut self, user: &str, password: &str) {
+        let user = self.users.entry(user.to_owned()).or_insert_with(|| User::open(user));
+        user.password = Some(password.to_owned());
+    }
+
     /// Who a connection is before it has said so: the account `default` when it needs no password.
     fn anonymous(&self) -> Option<String> {
         self.users.get("default").filter(|user| user.password.is_none()).map(|user| user.name.clone())

@@ -260,6 +260,13 @@ impl Leases {
         session.note_unknown();
     }
 
+    /// `conn` has credentials that hold no more: nobody gets it after its holder.
+    pub(super) fn note_stale(&mut self, seat: usize, conn: ConnId) {
+        if let Some((session, _)) = self.session(seat, conn) {
+            session.note_unknown();
+        }
+    }
+
     /// The connection of a lease is gone, or of no use any more. Returns the lease, if there was one.
     pub(super) fn lose(&mut self, seat: usize, conn: ConnId, cause: CloseCause) -> Option<LeaseId> {
         let lease = self.seats.lose(seat, conn)?;

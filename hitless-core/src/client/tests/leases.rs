@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::command_table::StateChange;
-use crate::config::WhenDisconnected;
+use crate::config::{Credentials, WhenDisconnected};
 use crate::error::LeaseError;
 use crate::ids::LeaseId;
 
@@ -484,4 +484,27 @@ fn a_request_of_a_lease_needs_one() {
     give_back(&mut world, over);
     assert!(matches!(world.client.send_on(world.now, over, watch()), Err(SendError::LeaseLost { .. })));
     assert_eq!(world.client.stats().requests, 0);
+}
+
+/// New credentials are told to connections that nobody has. A holder may be inside a transaction, so that nothing comes between the
+/// requests of a lease; its connection is closed when it is returned. INV-18, RULE-203
+#[test]
+fn new_credentials_leave_a_lent_connection_alone() {
+    let mut world = lender(2);
+    let [held, idle] = [lease(&mut world), lease(&mut world)];
+    let mine = answered(&mut world, held, "MULTI", Some(StateChange::Multi));
+    let theirs = answered(&mut world, idle, "GET", None);
+    give_back(&mut world, idle);
+    world.client.handle_new_credentials(world.now, Ok(Credentials::new(None, "new")));
+    let mut written = |conn| {
+        let mut bytes = WriteBuffer::new();
+        world.client.poll_transmit(conn, &mut bytes);
+        bytes.len()
+    };
+    assert_eq!(written(mine), 0, "the transaction goes on");
+    assert_ne!(written(theirs), 0, "AUTH");
+    world.drain();
+    answered(&mut world, held, "EXEC", Some(StateChange::Exec));
+    give_back(&mut world, held);
+    assert!(!world.conns().contains(&mine) && world.conns().contains(&theirs));
 }

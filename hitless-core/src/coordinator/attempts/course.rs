@@ -321,7 +321,7 @@ impl Attempts {
 fn is_of_the_address(error: &ConnectError) -> bool {
     match error {
         ConnectError::Handshake(HandshakeError::Refused { .. }) => error.is_transient(),
-        ConnectError::ShutDown => false,
+        ConnectError::Credentials(_) | ConnectError::ShutDown => false,
         _ => true,
     }
 }

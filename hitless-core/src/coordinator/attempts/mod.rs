@@ -519,9 +519,11 @@ impl End {
         match self {
             Self::Ready(_) => AttemptEnd::Success,
             Self::Cancelled | Self::Failed { retry: Retry::AtOnce, .. } => AttemptEnd::Cancelled,
-            // A target that refuses the opt-in is alive.
+            // A target that refuses the opt-in is alive, and one that was not even dialled is what it was.
             Self::Failed {
-                error: ConnectError::Handshake(HandshakeError::MaintenanceRefused { .. }),
+                error:
+                    ConnectError::Handshake(HandshakeError::MaintenanceRefused { .. })
+                    | ConnectError::Credentials(_),
                 ..
             } => AttemptEnd::Cancelled,
             Self::Failed { .. } => AttemptEnd::Failure,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::endpoint::{Endpoint, Peer};
-use crate::error::{ConnectError, ErrorCode, HandshakeError, Refusal};
+use crate::error::{ConnectError, CredentialsError, ErrorCode, HandshakeError, Refusal};
 use crate::ids::ConnId;
 use crate::notification::{NotificationError, NotificationKind, Problem, Seq};
 use crate::review::{Ignored, Unreviewed};
@@ -56,6 +56,9 @@ fn samples(now: Instant) -> Vec<Event> {
         Event::OptedIn { conn, peer: peer() },
         Event::AddressWithdrawn { peer: peer() },
         Event::ConnectionSilent { conn, peer: peer() },
+        Event::Reauthenticated { conn, peer: peer() },
+        Event::ReauthenticationRefused { conn, peer: peer(), code },
+        Event::CredentialsFailed { error: CredentialsError::failed("no token\nyet"), retry_at: until },
         Event::Terminated,
     ]
 }
@@ -92,6 +95,9 @@ fn number(event: &Event) -> usize {
         Event::FellBack { .. } => 26,
         Event::ConnectionSilent { .. } => 27,
         Event::Demoted { .. } => 28,
+        Event::Reauthenticated { .. } => 29,
+        Event::ReauthenticationRefused { .. } => 30,
+        Event::CredentialsFailed { .. } => 31,
     }
 }
 
@@ -101,7 +107,7 @@ fn every_event_is_one_line_without_secrets() {
     let now = epoch();
     let samples = samples(now);
     let numbers: BTreeSet<usize> = samples.iter().map(number).collect();
-    assert!(numbers.iter().copied().eq(0..29), "a variant has no sample: {numbers:?}");
+    assert!(numbers.iter().copied().eq(0..32), "a variant has no sample: {numbers:?}");
     for event in samples {
         for text in [event.to_string(), event.line(now).to_string(), format!("{event:?}")] {
             assert!(!text.is_empty() && !text.contains('\n'), "{}: {text:?}", event.name());
