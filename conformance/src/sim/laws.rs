@@ -27,6 +27,9 @@ const UNNOTICED: Duration = Duration::from_millis(10);
 /// From when a process runs again until it has read and obeyed everything.
 const RUNS_AGAIN: Duration = Duration::from_millis(100);
 
+/// From when a move is given up to the end of the last of its connections.
+const LONGEST_MOVE: Duration = Duration::from_secs(10);
+
 /// The last second of a move is kept free of attempts, and those that end just before it are the last.
 const LAST_TRIES: Duration = Duration::from_millis(1100);
 
@@ -240,6 +243,16 @@ fn nobody_notices(evidence: &Evidence<'_>, requests: &BTreeMap<u64, Asked>, stop
     let longest = Duration::from_millis(400) + 4 * GENTLE_PAUSE;
     let first = first_poisonings(evidence, requests);
     // Where its links were killed, a node that retires may refuse others: there may be none for a while.
+    // When a process that was stopped for too long ran again and gave a move up: what it left behind is closed.
+    let left_behind: Vec<Instant> = evidence
+        .entries
+        .iter()
+        .filter(|(at, what)| {
+            matches!(what, What::Event(Event::MoveFinished { stayed: 1.., .. }))
+                && !stopped(stops, *at - RUNS_AGAIN, *at).is_zero()
+        })
+        .map(|(at, _)| *at)
+        .collect();
     let is_beside = |to: Instant| first.iter().any(|came| *came <= to);
     for (number, asked) in requests {
         let (kind, fate, sent_at) = (asked.kind, asked.fate, asked.sent_at);
@@ -254,6 +267,8 @@ fn nobody_notices(evidence: &Evidence<'_>, requests: &BTreeMap<u64, Asked>, stop
                 if asked.overdue.is_some_and(|overdue| overdue < UNNOTICED)
                     && !stopped(stops, at - 2 * UNNOTICED, at).is_zero() => {}
             Fate::NotSent(at) if !stopped(stops, sent_at, at).is_zero() || is_beside(at) => {}
+            Fate::Unknown(at) if left_behind.iter().any(|left| *left <= at && at <= *left + LONGEST_MOVE) => {
+            }
             Fate::Unknown(_) | Fate::NotSent(_) if kind == RequestKind::Poison => {}
             Fate::Unknown(at) if !first.is_empty() => {
                 let beside = |came: &Instant| sent_at <= *came + GENTLE_PAUSE && *came <= at;
