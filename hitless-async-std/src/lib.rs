@@ -42,6 +42,12 @@
 //! # }
 //! ```
 //!
+//! # TLS
+//!
+//! With the feature `tls`, `rediss://` (`valkeys://`) encrypts every connection. A server is believed if the authorities of the system
+//! vouch for it; `Builder::tls` takes a `Tls` with authorities of your own and a certificate to show. Over TLS connections follow a
+//! move to a named host only in the domain of the configured name, or in those of [`Builder::target_domain`].
+//!
 //! Everything is decided in `hitless-core`: this crate brings async-std's sockets, clock and tasks to its
 //! [driver]. async-std itself is no longer developed; the crate serves applications that are built
 //! on it.
@@ -54,6 +60,8 @@ pub use hitless_core::config::{
     Config, ConfigBuilder, ConfigError, Credentials, HandoffCapacity, Protocol, Secret, WhenDisconnected,
     WhenFull,
 };
+#[cfg(feature = "tls")]
+pub use hitless_core::config::{Tls, TlsBuilder};
 pub use hitless_core::coordinator::CoordinatorStats;
 pub use hitless_core::driver::{
     self, CheckReplies, Connector, Error, Events, HookContext, HookFailures, HookId, HookResult, LogLine,
@@ -64,7 +72,7 @@ pub use hitless_core::endpoint::{Endpoint, EndpointError, Host, Peer, Target};
 pub use hitless_core::endpoint_type::{EndpointPreference, EndpointType, UnknownEndpointType};
 pub use hitless_core::error::{
     CloseCause, ConnectError, Delivery, ErrorCode, HandshakeError, ProtocolError, Refusal, RequestError,
-    SetupCommand, Stage, SystemError,
+    SetupCommand, Stage, SystemError, TlsFault,
 };
 pub use hitless_core::event::{self, Event};
 pub use hitless_core::ids::{ConnId, RequestId};
@@ -76,6 +84,9 @@ pub use hitless_core::request::{
     Class, Outcome, Pipeline, RefusedCommand, Replay, Replies, Request, SendError, Timeout,
 };
 pub use hitless_core::review::{Handled, Ignored, Unreviewed, Verdict};
+#[cfg(feature = "tls")]
+#[doc(no_inline)]
+pub use hitless_core::rustls;
 pub use hitless_core::target_policy::{TargetPolicy, TargetVerdict};
 #[doc(no_inline)]
 pub use hitless_core::{Bytes, BytesMut};

@@ -58,6 +58,8 @@ fn lint_combinations(report: &mut Report) -> Result<(), String> {
     for adapter in ADAPTERS {
         let target = format!("-p {adapter} --no-default-features --lib");
         report.step(format!("clippy, {adapter} alone"), || check(clippy(&target).args(DENY)));
+        let target = format!("-p {adapter} --no-default-features --features tls --lib");
+        report.step(format!("clippy, {adapter} with tls"), || check(clippy(&target).args(DENY)));
     }
     Ok(())
 }

@@ -87,6 +87,8 @@ impl<R: Runtime> Client<R> {
         events: Arc<Broadcast<Event>>,
         hooks: Vec<Arc<dyn ErasedHook>>,
     ) -> Result<Self, Error> {
+        #[cfg(feature = "tls")]
+        let network = super::tls::Secured::new(network, &config, || runtime.system_roots())?;
         let client =
             Self { handle: Arc::new(Handle { shared: Shared::new(runtime, config, events, hooks) }) };
         let shared = client.shared();

@@ -14,7 +14,7 @@ use crate::hitless::{
     Observed, Observer, Outcome, Peer, Pipeline, ProtocolError, Push, Pushes, Refusal, RefusedCommand,
     Replay, Replies, Reply, ReplyError, Request, RequestError, RequestId, Resolver, Runtime, Secret,
     SendError, ServerError, SetupCommand, Stage, Stats, Stream, SystemError, Target, TargetPolicy,
-    TargetVerdict, Timer, ToArg, ToArgs, UnknownEndpointType, UnknownMode, Unreviewed, Verdict,
+    TargetVerdict, Timer, TlsFault, ToArg, ToArgs, UnknownEndpointType, UnknownMode, Unreviewed, Verdict,
     WhenDisconnected, WhenFull, cmd, driver, event, maintenance, notification, observe,
 };
 
@@ -37,6 +37,17 @@ fn the_settings_can_be_named() {
     let _: fn(&str) -> Result<Mode, UnknownMode> = str::parse;
     let _: fn(&str) -> Result<EndpointType, UnknownEndpointType> = str::parse;
     let _: fn(&Endpoint) -> Option<&Host> = Endpoint::host;
+}
+
+#[cfg(feature = "tls")]
+#[test]
+fn the_settings_of_tls_can_be_named() {
+    use crate::hitless::{Tls, TlsBuilder, rustls};
+
+    let _: fn() -> TlsBuilder = Tls::builder;
+    let _: fn(TlsBuilder) -> Result<Tls, ConfigError> = TlsBuilder::build;
+    let _: fn(std::sync::Arc<rustls::ClientConfig>) -> Tls = Tls::from_rustls;
+    let _: fn(Builder, Tls) -> Builder = Builder::tls;
 }
 
 #[test]
@@ -80,6 +91,7 @@ fn errors_can_be_named() {
     let _: fn(ProtocolError) -> CloseCause = CloseCause::Protocol;
     let _: fn(Limit, u64) -> ProtocolError = |limit, allowed| ProtocolError::Limit { limit, allowed };
     let _: fn(&RequestError) -> Delivery = RequestError::delivery;
+    let _: fn(TlsFault) -> CloseCause = CloseCause::Tls;
 }
 
 #[test]
