@@ -316,7 +316,7 @@ fn a_handshake_that_is_given_up_leaves_nothing() {
         });
         std::future::poll_fn(|cx| {
             let _ = connecting.as_mut().map(|connecting| connecting.as_mut().poll(cx));
-            std::task::Poll::Ready(())
+            Poll::Ready(())
         })
         .await;
         let mut stream = hello.join().unwrap();
