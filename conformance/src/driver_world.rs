@@ -24,7 +24,7 @@ use crate::net::names::{Named, Names};
 use crate::net::{self, tcp::TcpServer};
 use crate::server::Server;
 use crate::session::Session;
-use crate::world::{Finished, Host, Reviewer, Setup, Ticket, World};
+use crate::world::{Finished, Holder, Host, LeaseState, Reviewer, Setup, Ticket, World};
 
 /// The longest that the case's thread sleeps: it may be waiting for something at the server, which wakes nobody.
 const TICK: Duration = Duration::from_millis(1);
@@ -130,6 +130,22 @@ impl<A: Adapter> World for DriverWorld<A> {
 
     fn cancel(&mut self, ticket: Ticket) {
         self.session.cancel(ticket);
+    }
+
+    fn lease(&mut self) -> Result<Holder, &'static str> {
+        Ok(self.session.lease(&self.waker))
+    }
+
+    fn lease_state(&mut self, holder: Holder) -> LeaseState {
+        self.session.lease_state(holder, &self.waker)
+    }
+
+    fn send_on(&mut self, holder: Holder, request: Request) -> Result<Ticket, SendError> {
+        self.session.send_on(holder, request)
+    }
+
+    fn return_lease(&mut self, holder: Holder) {
+        self.session.return_lease(holder);
     }
 
     fn review_by(&mut self, reviewer: Reviewer) -> Result<(), &'static str> {

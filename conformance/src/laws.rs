@@ -14,7 +14,9 @@ use crate::testbed::{Operation, Testbed};
 
 /// Checks every law. The client has been shut down.
 pub(crate) fn check(bed: &mut Testbed) {
-    let record = Record { config: bed.config(), events: bed.timed_events(), slack: bed.slack(), stops: &[] };
+    let dedicated = bed.dedicated();
+    let (config, events) = (bed.config(), bed.timed_events());
+    let record = Record { config, events, slack: bed.slack(), stops: &[], dedicated };
     record.check();
     old_connections_get_nothing_new(bed);
 }
@@ -29,6 +31,8 @@ pub(crate) struct Record<'a> {
     pub(crate) slack: Duration,
     /// When the process did not run, and for how long.
     pub(crate) stops: &'a [(Instant, Duration)],
+    /// Connections that may be open beside the pool.
+    pub(crate) dedicated: u32,
 }
 
 /// How much of the time from `from` to `to` the process did not run, at most.
@@ -156,7 +160,10 @@ fn scouts_go_first(record: &Record<'_>) {
             Event::ConnectionReady { conn, peer, .. } => {
                 peers.insert(*conn, peer.clone());
                 // It has arrived and its worker is free, although the cut-over is not told yet.
-                let handoff = replaced.get(conn).and_then(|from| dialing.remove(from));
+                // The owner of a connection that is lent may never switch: then there is no cut-over.
+                let dialled = dialing.iter().find(|(_, (to, _))| to == conn).map(|(from, _)| *from);
+                let from = replaced.get(conn).copied().or(dialled);
+                let handoff = from.and_then(|from| dialing.remove(&from));
                 arrived.extend(handoff.map(|(_, source)| source));
             }
             // Its successor was dialled before this move, or for another reason.
@@ -187,7 +194,7 @@ fn sockets_are_bounded(record: &Record<'_>) {
     /// By how much the half of the time may come before that of what is left when the move begins: a review was waited
     /// for, and a short move keeps a part of its budget.
     const EARLIER: Duration = Duration::from_millis(650);
-    let most = 2 * record.config.pool_size() as usize;
+    let most = 2 * (record.config.pool_size() + record.dedicated) as usize;
     let mut established: BTreeMap<ConnId, Peer> = BTreeMap::new();
     let mut half_times: BTreeMap<Peer, Instant> = BTreeMap::new();
     let mut last = None;

@@ -1,7 +1,7 @@
 //! A client of the driver, and everything that it has said so far: what the worlds on runtimes have in common.
 
 use std::collections::BTreeMap;
-use std::future::Future as _;
+use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
@@ -9,15 +9,16 @@ use std::time::Instant;
 use hitless_core::client::Stats;
 use hitless_core::config::ConfigBuilder;
 use hitless_core::driver::{
-    Builder, Client, Connector, Error, Events, MetricsHook, Pushes, Reply, Resolver, Runtime,
+    Builder, Client, Connector, Error, Events, Lease, LeaseNotice, MetricsHook, Pushes, Reply, Resolver,
+    Runtime,
 };
-use hitless_core::error::ConnectError;
+use hitless_core::error::{ConnectError, LeaseError};
 use hitless_core::event::Event;
 use hitless_core::request::{Request, SendError};
 use resp3_codec::Frame;
 
 use crate::hooked::with_hooks;
-use crate::world::{Finished, Reviewer, Ticket};
+use crate::world::{Finished, Holder, LeaseState, Reviewer, Ticket};
 
 /// Events that may be unread: a world may look late, where a real application's observer is expected to keep up.
 const UNREAD: usize = 100_000;
@@ -29,10 +30,32 @@ pub(crate) struct Session<R: Runtime> {
     replies: BTreeMap<Ticket, Reply<R>>,
     finished: BTreeMap<Ticket, Finished>,
     next_ticket: u64,
+    leases: BTreeMap<Holder, Wish<R>>,
     event_stream: Option<Events>,
     events: Vec<(Instant, Event)>,
     push_stream: Option<Pushes>,
     pushes: Vec<Vec<Frame>>,
+}
+
+/// The wish for a lease, and what has become of it.
+enum Wish<R: Runtime> {
+    Waits(Pin<Box<dyn Future<Output = Result<Lease<R>, Error>>>>),
+    Has(Lease<R>),
+    Failed(LeaseError),
+}
+
+impl<R: Runtime> Wish<R> {
+    fn poll(&mut self, cx: &mut Context<'_>) {
+        if let Self::Waits(future) = self
+            && let Poll::Ready(result) = future.as_mut().poll(cx)
+        {
+            *self = match result {
+                Ok(lease) => Self::Has(lease),
+                Err(Error::Lease(error)) => Self::Failed(error),
+                Err(error) => panic!("a lease, or why there is none: {error}"),
+            };
+        }
+    }
 }
 
 impl<R: Runtime> Session<R> {
@@ -44,6 +67,7 @@ impl<R: Runtime> Session<R> {
             replies: BTreeMap::new(),
             finished: BTreeMap::new(),
             next_ticket: 0,
+            leases: BTreeMap::new(),
             event_stream: None,
             events: Vec::new(),
             push_stream: None,
@@ -94,6 +118,7 @@ impl<R: Runtime> Session<R> {
                 false
             }
         });
+        self.leases.values_mut().for_each(|wish| wish.poll(&mut cx));
         if let Some(stream) = &mut self.event_stream {
             while let Poll::Ready(Some(event)) = stream.poll_next(&mut cx) {
                 self.events.push((now, event.expect("no event is missed")));
@@ -113,6 +138,50 @@ impl<R: Runtime> Session<R> {
         self.next_ticket += 1;
         self.replies.insert(ticket, reply);
         Ok(ticket)
+    }
+
+    /// Wants a lease; `waker` is woken when there is more to know.
+    pub(crate) fn lease(&mut self, waker: &Waker) -> Holder {
+        let client = self.client.clone().expect("connect first");
+        let holder = Holder(self.next_ticket);
+        self.next_ticket += 1;
+        let mut wish = Wish::Waits(Box::pin(async move { client.lease().await }));
+        // The place in the queue is that of the first poll.
+        wish.poll(&mut Context::from_waker(waker));
+        self.leases.insert(holder, wish);
+        holder
+    }
+
+    pub(crate) fn lease_state(&mut self, holder: Holder, waker: &Waker) -> LeaseState {
+        let wish = self.leases.get_mut(&holder).expect("it is not returned");
+        wish.poll(&mut Context::from_waker(waker));
+        let mut state = LeaseState::default();
+        match wish {
+            Wish::Waits(_) => {}
+            Wish::Failed(error) => state.outcome = Some(Err(error.clone())),
+            Wish::Has(lease) => {
+                state.outcome = Some(Ok(()));
+                match lease.notice() {
+                    Some(LeaseNotice::Moving { deadline }) => state.moving = Some(deadline),
+                    Some(LeaseNotice::Lost { cause }) => state.lost = Some(cause),
+                    Some(_) | None => {}
+                }
+            }
+        }
+        state
+    }
+
+    pub(crate) fn send_on(&mut self, holder: Holder, request: Request) -> Result<Ticket, SendError> {
+        let Some(Wish::Has(lease)) = self.leases.get(&holder) else { panic!("it was granted") };
+        let reply = lease.send(request)?;
+        let ticket = Ticket(self.next_ticket);
+        self.next_ticket += 1;
+        self.replies.insert(ticket, reply);
+        Ok(ticket)
+    }
+
+    pub(crate) fn return_lease(&mut self, holder: Holder) {
+        self.leases.remove(&holder);
     }
 
     pub(crate) fn finished(&self, ticket: Ticket) -> Option<&Finished> {

@@ -229,6 +229,7 @@ macro_rules! for_each_case {
             }
             requests {
                 every_kind_of_reply,
+                replies_are_values,
                 refused_commands,
                 pipelines_are_one_unit,
                 transactions_during_a_move,
@@ -237,6 +238,7 @@ macro_rules! for_each_case {
                 parked_requests,
                 limit_of_requests_in_flight,
                 requests_gather,
+                small_requests_do_not_join_a_large_one,
                 nobody_joins_a_silent_link,
                 only_reads_are_repeated,
                 arguments_decide_what_is_a_read,
@@ -254,6 +256,22 @@ macro_rules! for_each_case {
                 everybody_waits_behind_a_replay,
                 ;
             }
+            leases {
+                one_caller_alone,
+                what_the_next_caller_finds,
+                given_up_requests_close_the_connection,
+                in_the_order_of_arrival,
+                waiting_has_an_end,
+                idle_connections_move,
+                a_watch_outlasts_the_announcement,
+                the_deadline_ends_a_lease,
+                a_lost_connection_is_a_lost_lease,
+                a_watched_key_is_changed,
+                wait_stands_behind_its_writes,
+                a_silent_link_is_a_lost_lease,
+                shutdown_with_leases_out,
+                ;
+            }
             proxies {
                 the_same_ids,
                 answers_change,
@@ -263,6 +281,7 @@ macro_rules! for_each_case {
             }
             dials {
                 one_address_of_two_answers,
+                two_addresses_of_three_say_nothing,
                 a_move_to_a_name_with_a_dead_address,
                 a_move_by_name_past_a_dead_address,
                 a_server_that_closes_behind_the_handshake,

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use hitless_core::client::Stats;
 use hitless_core::config::ConfigBuilder;
-use hitless_core::error::ConnectError;
+use hitless_core::error::{CloseCause, ConnectError, LeaseError};
 use hitless_core::event::Event;
 use hitless_core::notification::Notification;
 use hitless_core::observe::{HookFailures, Metrics, MetricsSnapshot};
@@ -61,6 +61,34 @@ pub trait World {
 
     /// Gives up on a request: it will never be finished.
     fn cancel(&mut self, ticket: Ticket);
+
+    /// Wants a connection for one caller: what becomes of it is [`lease_state`](Self::lease_state).
+    ///
+    /// # Errors
+    /// The reason why this world cannot do that.
+    fn lease(&mut self) -> Result<Holder, &'static str> {
+        Err("nobody lends connections here")
+    }
+
+    /// What has become of a lease so far.
+    fn lease_state(&mut self, holder: Holder) -> LeaseState {
+        let _ = holder;
+        LeaseState::default()
+    }
+
+    /// Sends a request on the connection of a lease that was granted.
+    ///
+    /// # Errors
+    /// The client does not accept it, and gives it back.
+    fn send_on(&mut self, holder: Holder, request: Request) -> Result<Ticket, SendError> {
+        let _ = holder;
+        self.send(request)
+    }
+
+    /// Returns a lease, or gives it up that is awaited. Its requests must have ended, or be cancelled.
+    fn return_lease(&mut self, holder: Holder) {
+        let _ = holder;
+    }
 
     /// Has every notification judged by `reviewer`, from the beginning of the client that is to be opened.
     ///
@@ -121,6 +149,21 @@ impl Ticket {
     pub const fn new(number: u64) -> Self {
         Self(number)
     }
+}
+
+/// Somebody who has a lease, or wants one, in the eyes of a case.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Holder(pub(crate) u64);
+
+/// What has become of a lease.
+#[derive(Clone, Debug, Default)]
+pub struct LeaseState {
+    /// Whether the connection is there, or why there is none; `None` while it is awaited.
+    pub outcome: Option<Result<(), LeaseError>>,
+    /// The deadline of the move that was told last.
+    pub moving: Option<Instant>,
+    /// Why the connection is gone.
+    pub lost: Option<CloseCause>,
 }
 
 /// How a request ended.

@@ -3,7 +3,7 @@
 mod server_client;
 
 use std::io::{BufRead as _, BufReader, Write as _};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
@@ -89,6 +89,37 @@ fn a_move_is_commanded_from_standard_input() {
     other.expect_end();
     program.command("quit");
     assert!(program.child.wait().expect("it is ours").success());
+}
+
+/// A node that has been left has nobody to tell of another move. RULE-160
+#[test]
+fn a_retired_endpoint_announces_no_move() {
+    let mut program = Program::start(&[]);
+    let [from, _] = [program.address(), program.address()];
+    let mut client = TestClient::dial(from);
+    client.opt_in();
+    program.command("moving 0 1 1");
+    assert_eq!(program.line(), "sent with id 1");
+    client.frame();
+    client.expect_end();
+    program.command("moving 0 1 1");
+    assert_eq!(program.line(), "nobody is at endpoint 0, which refuses dials: restore it first; try help");
+    program.command("restore 0");
+    program.command("moving 0 1 1");
+    let told = program.line();
+    assert!(told.starts_with("sent with id "), "{told}");
+}
+
+/// Somebody else has the port: the error says which one. RULE-160
+#[test]
+fn a_port_in_use_is_named() {
+    let taken = TcpListener::bind(("127.0.0.1", 0)).expect("the system picks a free one");
+    let taken = (taken.local_addr().expect("it is bound").to_string(), taken);
+    let mut server = Command::new(env!("CARGO_BIN_EXE_hitless-server"));
+    let output = server.args(["--listen", &taken.0, "--for", "60"]).output().expect("it runs");
+    let text = String::from_utf8(output.stderr).expect("text");
+    assert!(!output.status.success());
+    assert!(text.contains(&format!("cannot listen at {}: ", taken.0)), "{text}");
 }
 
 /// Whoever starts it without a standard input, as a service of a test run is started, finds it serving until its time is

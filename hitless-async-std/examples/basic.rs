@@ -32,8 +32,13 @@ async fn run() -> Result<(), Error> {
 
     // One command. An error says whether the command may have run.
     client.call(cmd("SET").arg("greeting").arg("hello").arg("EX").arg(60)).await?;
-    let greeting = client.call(cmd("GET").arg("greeting")).await?;
-    println!("greeting: {:?}", greeting.as_str());
+    let greeting: Option<String> = client.query(cmd("GET").arg("greeting")).await?;
+    println!("greeting: {greeting:?}");
+
+    // Several as a tuple of values.
+    let (length, seconds): (u64, i64) =
+        client.query_pipeline([cmd("STRLEN").arg("greeting"), cmd("TTL").arg("greeting")]).await?;
+    println!("{length} bytes for {seconds} seconds");
 
     // Several commands as one unit. The reply of each is there, errors among them.
     let pipeline = Pipeline::new().command(cmd("STRLEN").arg("greeting")).command(cmd("TTL").arg("greeting"));

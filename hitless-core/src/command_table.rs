@@ -7,6 +7,25 @@
 
 use resp3_codec::Command;
 
+/// What the table looks at: the words of a command, however they are held.
+pub(crate) trait Words {
+    /// The name.
+    fn name(&self) -> &[u8];
+
+    /// The name and the arguments.
+    fn words(&self) -> impl Iterator<Item = &[u8]>;
+}
+
+impl Words for Command {
+    fn name(&self) -> &[u8] {
+        Self::name(self)
+    }
+
+    fn words(&self) -> impl Iterator<Item = &[u8]> {
+        self.iter()
+    }
+}
+
 /// What the table says of one command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
@@ -15,14 +34,15 @@ pub(crate) enum Verdict {
     Refused { command: &'static str, instead: &'static str },
 }
 
-const LEASE: &str = "it needs a connection of its own, which this version does not lend yet; use another library for it, such as redis-rs";
-const WATCH: &str =
-    "it needs a connection of its own, which this version does not lend yet; use a script (EVAL) instead";
-const BATCH: &str = "use an atomic pipeline, which sends MULTI .. EXEC as one batch";
-const DATABASE: &str =
-    "set `database` when the client is built (`Builder::database`), for all of its connections";
-const CREDENTIALS: &str =
-    "set `credentials` when the client is built (`Builder::credentials`), for all of its connections";
+const LEASE: &str = "it needs a connection of its own: `client.lease()` lends one";
+const WAIT: &str = "it answers for the writes of its own connection: end a pipeline of writes with it, or send it on the connection \
+                    that wrote, which `client.lease()` lends";
+const ELSEWHERE: &str = "this version has nothing for it yet; use another library for it, such as redis-rs";
+const WATCH: &str = "use `client.transaction`, which watches keys and runs a batch, or `client.lease()` for a connection of its own";
+const BATCH: &str = "use an atomic pipeline, which sends MULTI .. EXEC as one batch, `client.transaction`, or `client.lease()` for a \
+                     connection of its own";
+const DATABASE: &str = "set `database` when the client is built (`Builder::database`), for all of its connections, or use `client.lease()`";
+const CREDENTIALS: &str = "set `credentials` when the client is built (`Builder::credentials`), for all of its connections, or use `client.lease()`";
 const HELLO: &str =
     "the client sends it; set `protocol`, `credentials` and `client_name` when the client is built";
 const NAME: &str = "set `client_name` when the client is built (`Builder::client_name`)";
@@ -30,14 +50,39 @@ const SETUP: &str =
     "have every connection run it: give it to `setup` when the client is built (`Builder::setup`)";
 const OPT_IN: &str =
     "the client sends it; set `maintenance` when the client is built (`Builder::maintenance`)";
-const RESET: &str = "the connection belongs to everybody; build another client for other settings";
-const BLOCKING: &str = "it would block everybody's commands and needs a connection of its own, which this version does not \
-                        lend yet; use a form that does not block, such as LPOP for BLPOP, or another library for it, such as redis-rs";
+const RESET: &str =
+    "the connection belongs to everybody; build another client for other settings, or use `client.lease()`";
+const BLOCKING: &str = "it would block everybody's commands: `client.lease()` lends a connection of its own, or use a form that does \
+                        not block, such as LPOP for BLPOP";
+
+/// What a command changes on the connection that runs it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum StateChange {
+    Watch,
+    Unwatch,
+    Multi,
+    Exec,
+    Discard,
+    /// What the next user of the connection relies on: its database, user, dialect, name or another setting.
+    Setting,
+}
+
+/// What the table says of one command on a connection that one caller has for itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum OnLease {
+    Plain,
+    Changes(StateChange),
+    /// It has no reply by which it could be matched, or what follows belongs to no request.
+    Refused {
+        command: &'static str,
+        instead: &'static str,
+    },
+}
 
 /// No command name is longer than this, so a longer one is in no table.
 const LONGEST: usize = 20;
 
-pub(crate) fn verdict(command: &Command) -> Verdict {
+pub(crate) fn verdict(command: &impl Words) -> Verdict {
     let name = command.name();
     if name.len() > LONGEST {
         return Verdict::MayWrite;
@@ -49,8 +94,43 @@ pub(crate) fn verdict(command: &Command) -> Verdict {
     by_name(upper, command)
 }
 
+/// What `command` does on a lease. Source: the commands that change `client` structures in Redis 7 (multi.c, db.c, networking.c,
+/// tracking.c, cluster.c); everything else leaves the connection as it is.
+pub(crate) fn on_lease(command: &impl Words) -> OnLease {
+    match verdict(command) {
+        Verdict::ReadOnly | Verdict::MayWrite => OnLease::Plain,
+        Verdict::Refused { command, instead } => match command {
+            "WATCH" => OnLease::Changes(StateChange::Watch),
+            "UNWATCH" => OnLease::Changes(StateChange::Unwatch),
+            "MULTI" => OnLease::Changes(StateChange::Multi),
+            "EXEC" => OnLease::Changes(StateChange::Exec),
+            "DISCARD" => OnLease::Changes(StateChange::Discard),
+            // RESET takes away what the handshake has set: the database, the user, the dialect and the name.
+            "SELECT" | "AUTH" | "HELLO" | "RESET" | "READONLY" | "READWRITE" | "ASKING"
+            | "CLIENT TRACKING" | "CLIENT CACHING" | "CLIENT SETNAME" | "CLIENT NO-EVICT"
+            | "CLIENT NO-TOUCH" => OnLease::Changes(StateChange::Setting),
+            "CLIENT REPLY"
+            | "CLIENT MAINT_NOTIFICATIONS"
+            | "QUIT"
+            | "REPLCONF"
+            | "SCRIPT DEBUG"
+            | "MONITOR"
+            | "SYNC"
+            | "PSYNC"
+            | "SUBSCRIBE"
+            | "UNSUBSCRIBE"
+            | "PSUBSCRIBE"
+            | "PUNSUBSCRIBE"
+            | "SSUBSCRIBE"
+            | "SUNSUBSCRIBE" => OnLease::Refused { command, instead },
+            // WAIT, WAITAOF, and those that block: nobody else waits.
+            _ => OnLease::Plain,
+        },
+    }
+}
+
 /// Whether `command` runs a script or a function that may write. What it answers is what its author chose, also behind a write.
-pub(crate) fn is_script(command: &Command) -> bool {
+pub(crate) fn is_script(command: &impl Words) -> bool {
     [&b"EVAL"[..], b"EVALSHA", b"FCALL"].iter().any(|name| command.name().eq_ignore_ascii_case(name))
 }
 
@@ -67,7 +147,7 @@ pub(crate) fn unfit_for_setup(command: &Command) -> Option<(&'static str, &'stat
     }
 }
 
-fn by_name(name: &[u8], command: &Command) -> Verdict {
+fn by_name(name: &[u8], command: &impl Words) -> Verdict {
     if is_read_only(name) {
         return Verdict::ReadOnly;
     }
@@ -85,8 +165,8 @@ fn by_name(name: &[u8], command: &Command) -> Verdict {
         b"BZPOPMAX" => refused("BZPOPMAX", BLOCKING),
         b"BZMPOP" => refused("BZMPOP", BLOCKING),
         // WAIT answers for the writes of its own connection only: elsewhere it would be a false promise.
-        b"WAIT" => refused("WAIT", LEASE),
-        b"WAITAOF" => refused("WAITAOF", LEASE),
+        b"WAIT" => refused("WAIT", WAIT),
+        b"WAITAOF" => refused("WAITAOF", WAIT),
         b"WATCH" => refused("WATCH", WATCH),
         b"UNWATCH" => refused("UNWATCH", WATCH),
         b"MULTI" => refused("MULTI", BATCH),
@@ -99,16 +179,16 @@ fn by_name(name: &[u8], command: &Command) -> Verdict {
         b"READWRITE" => refused("READWRITE", SETUP),
         b"RESET" => refused("RESET", RESET),
         b"ASKING" => refused("ASKING", "cluster redirections are not followed by this client"),
-        b"QUIT" => refused("QUIT", "shut the client down instead"),
-        b"MONITOR" => refused("MONITOR", LEASE),
-        b"SYNC" => refused("SYNC", LEASE),
-        b"PSYNC" => refused("PSYNC", LEASE),
-        b"SUBSCRIBE" => refused("SUBSCRIBE", LEASE),
-        b"UNSUBSCRIBE" => refused("UNSUBSCRIBE", LEASE),
-        b"PSUBSCRIBE" => refused("PSUBSCRIBE", LEASE),
-        b"PUNSUBSCRIBE" => refused("PUNSUBSCRIBE", LEASE),
-        b"SSUBSCRIBE" => refused("SSUBSCRIBE", LEASE),
-        b"SUNSUBSCRIBE" => refused("SUNSUBSCRIBE", LEASE),
+        b"QUIT" => refused("QUIT", "shut the client down instead; a lease is given back by dropping it"),
+        b"MONITOR" => refused("MONITOR", ELSEWHERE),
+        b"SYNC" => refused("SYNC", ELSEWHERE),
+        b"PSYNC" => refused("PSYNC", ELSEWHERE),
+        b"SUBSCRIBE" => refused("SUBSCRIBE", ELSEWHERE),
+        b"UNSUBSCRIBE" => refused("UNSUBSCRIBE", ELSEWHERE),
+        b"PSUBSCRIBE" => refused("PSUBSCRIBE", ELSEWHERE),
+        b"PUNSUBSCRIBE" => refused("PUNSUBSCRIBE", ELSEWHERE),
+        b"SSUBSCRIBE" => refused("SSUBSCRIBE", ELSEWHERE),
+        b"SUNSUBSCRIBE" => refused("SUNSUBSCRIBE", ELSEWHERE),
         // Some of its forms have no reply: every later one would be taken for that of the request before.
         b"REPLCONF" => refused("REPLCONF", "it belongs to replication"),
         b"SCRIPT" if has_subcommand(command, b"DEBUG") => refused("SCRIPT DEBUG", "use `redis-cli --ldb`"),
@@ -117,13 +197,13 @@ fn by_name(name: &[u8], command: &Command) -> Verdict {
     }
 }
 
-fn has_subcommand(command: &Command, name: &[u8]) -> bool {
-    command.iter().nth(1).is_some_and(|word| word.eq_ignore_ascii_case(name))
+fn has_subcommand(command: &impl Words, name: &[u8]) -> bool {
+    command.words().nth(1).is_some_and(|word| word.eq_ignore_ascii_case(name))
 }
 
-fn client_subcommand(command: &Command) -> Verdict {
+fn client_subcommand(command: &impl Words) -> Verdict {
     let refused = |command, instead| Verdict::Refused { command, instead };
-    let Some(subcommand) = command.iter().nth(1) else { return Verdict::MayWrite };
+    let Some(subcommand) = command.words().nth(1) else { return Verdict::MayWrite };
     match subcommand.to_ascii_uppercase().as_slice() {
         b"REPLY" => refused("CLIENT REPLY", "replies are what requests are matched by"),
         b"TRACKING" => refused("CLIENT TRACKING", SETUP),
@@ -138,8 +218,8 @@ fn client_subcommand(command: &Command) -> Verdict {
 
 /// Whether an XREAD or XREADGROUP has the option BLOCK. Options stand before STREAMS. What follows that are keys and ids, and
 /// what follows an option is its value: a stream, a group or a consumer may be called `block`.
-fn blocks(command: &Command) -> bool {
-    let mut arguments = command.iter().skip(1);
+fn blocks(command: &impl Words) -> bool {
+    let mut arguments = command.words().skip(1);
     while let Some(argument) = arguments.next() {
         let values = match argument.to_ascii_uppercase().as_slice() {
             b"BLOCK" => return true,
@@ -245,14 +325,77 @@ mod tests {
             (cmd("CLIENT").arg("MAINT_NOTIFICATIONS").arg("ON"), "`Builder::maintenance`"),
             (cmd("BLPOP").arg("q").arg(0), "LPOP"),
             (cmd("SUBSCRIBE").arg("c"), "another library"),
+            (cmd("BLPOP").arg("q").arg(0), "`client.lease()`"),
+            (cmd("WAIT").arg(1).arg(0), "`client.lease()`"),
+            (cmd("SELECT").arg(1), "`client.lease()`"),
+            (cmd("MULTI"), "`client.transaction`"),
             (cmd("REPLCONF").args(["ACK", "1"]), "replication"),
             (cmd("script").args(["Debug", "YES"]), "redis-cli --ldb"),
-            (cmd("WATCH").arg("k"), "EVAL"),
+            (cmd("WATCH").arg("k"), "`client.transaction`"),
             (cmd("MULTI"), "atomic pipeline"),
         ] {
             let Verdict::Refused { instead, .. } = verdict(&command) else { panic!("{command:?}") };
             assert!(instead.contains(help), "{command:?}: {instead}");
         }
+    }
+
+    /// Each command that a shared connection cannot carry is allowed on a lease, allowed and recorded, or refused there, too: what
+    /// has no reply of its own would shift every later one. RULE-203
+    #[test]
+    fn a_lease_records_what_changes_its_connection() {
+        use StateChange::{Discard, Exec, Multi, Setting, Unwatch, Watch};
+        for (words, change) in [
+            ("WATCH k", Watch),
+            ("unwatch", Unwatch),
+            ("MULTI", Multi),
+            ("EXEC", Exec),
+            ("DISCARD", Discard),
+            ("SELECT 1", Setting),
+            ("AUTH p", Setting),
+            ("HELLO 2", Setting),
+            ("RESET", Setting),
+            ("READONLY", Setting),
+            ("READWRITE", Setting),
+            ("ASKING", Setting),
+            ("client tracking on", Setting),
+            ("CLIENT CACHING yes", Setting),
+            ("CLIENT SETNAME x", Setting),
+            ("CLIENT NO-EVICT on", Setting),
+            ("CLIENT NO-TOUCH on", Setting),
+        ] {
+            assert_eq!(on_lease(&of_words(words)), OnLease::Changes(change), "{words}");
+        }
+        for words in [
+            "GET k",
+            "SET k v",
+            "BLPOP q 0",
+            "XREAD BLOCK 0 STREAMS s $",
+            "BZMPOP 1 1 z MIN",
+            "WAIT 1 0",
+            "WAITAOF 1 0 0",
+            "CLIENT ID",
+        ] {
+            assert_eq!(on_lease(&of_words(words)), OnLease::Plain, "{words}");
+        }
+        for words in [
+            "SUBSCRIBE c",
+            "PSUBSCRIBE c",
+            "SSUBSCRIBE c",
+            "MONITOR",
+            "SYNC",
+            "QUIT",
+            "CLIENT REPLY OFF",
+            "CLIENT MAINT_NOTIFICATIONS ON",
+            "REPLCONF ACK 1",
+            "SCRIPT DEBUG YES",
+        ] {
+            assert!(matches!(on_lease(&of_words(words)), OnLease::Refused { .. }), "{words}");
+        }
+    }
+
+    fn of_words(words: &str) -> Command {
+        let mut words = words.split(' ');
+        cmd(words.next().unwrap()).args(words)
     }
 
     /// A key, a value, a group or an id may be called like an option, a subcommand or a command: only what stands in the place

@@ -6,13 +6,17 @@
 //! | [`SendError`](crate::request::SendError) | the caller | the call; the request is given back |
 //! | [`RefusedCommand`](crate::request::RefusedCommand) | the caller | the call |
 //! | [`RequestError`] | nobody | one request; says what happened to it |
+//! | [`LeaseError`] | the caller, or nobody | the wish for a lease |
 //! | [`ConnectError`] | the network, the server or the credentials | one attempt |
 //! | [`HandshakeError`] | the server or the credentials | one attempt |
 //! | [`ProtocolError`] | the server | the connection |
 //! | [`NotificationError`](crate::notification::NotificationError) | the server | nothing |
+//! | [`ServerError`] | the caller or the server | one request; the server has answered |
+//! | [`ValueError`](crate::ValueError) | the caller | one conversion; the server has answered |
 
 mod handshake;
 mod refusal;
+mod server;
 mod system;
 #[cfg(test)]
 mod tests;
@@ -28,6 +32,7 @@ use thiserror::Error;
 
 pub use self::handshake::{ErrorCode, HandshakeError, SetupCommand, Stage};
 pub use self::refusal::Refusal;
+pub use self::server::ServerError;
 pub use self::system::SystemError;
 pub use self::tls::TlsFault;
 use crate::endpoint::Endpoint;
@@ -90,8 +95,10 @@ pub enum RequestError {
         /// Whether it may have run.
         delivery: Delivery,
     },
-    /// The client was shut down first.
-    #[error("the client was shut down (delivery: {delivery})")]
+    /// The client was shut down first, or the runtime on which it was opened was dropped.
+    #[error(
+        "the client was shut down, or the runtime that it was opened on was dropped (delivery: {delivery})"
+    )]
     ShutDown {
         /// Whether it may have run.
         delivery: Delivery,
@@ -110,6 +117,34 @@ impl RequestError {
             | Self::ShutDown { delivery } => *delivery,
         }
     }
+}
+
+/// Why there is no lease.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum LeaseError {
+    /// Every connection that may be lent was lent, until the time was over.
+    #[error("no connection was returned within {}: as many are lent as `max_dedicated` allows", Span(*.after))]
+    TimedOut {
+        /// How long the caller waited.
+        after: Duration,
+    },
+    /// A connection had to be opened, and the last attempt to do so has failed.
+    #[error("no connection for a lease{}{}: {cause}", to_server(.endpoint, .cause), within(*.after))]
+    NoConnection {
+        /// The configured server.
+        endpoint: Endpoint,
+        /// Why the last attempt failed.
+        cause: Arc<ConnectError>,
+        /// How long the caller waited.
+        after: Duration,
+    },
+    /// As many callers wait for a lease as `parked_requests` allows.
+    #[error("too many callers wait for a lease: return leases sooner, or raise `max_dedicated`")]
+    Full,
+    /// The client shuts down.
+    #[error("the client was shut down")]
+    ShutDown,
 }
 
 /// Why a connection ended.
@@ -215,7 +250,8 @@ pub enum ConnectError {
     /// The client was shut down first.
     #[error("the client was shut down")]
     ShutDown,
-    /// The pool could not be opened: the client has stopped trying.
+    /// The pool could not be opened: the client has stopped trying, at once where another attempt cannot help.
+    /// [`last`](Self::last) is the reason, to be matched on.
     #[error(
         "cannot open the connections{}: {last} (given up after {:.1}, attempts: {attempts})",
         to_server(.endpoint, .last),

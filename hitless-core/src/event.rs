@@ -209,29 +209,35 @@ pub enum Event {
         /// targets forbids (see [`TargetVetoed`](Self::TargetVetoed) and [`TargetRefused`](Self::TargetRefused)).
         target: Option<Endpoint>,
         /// The id of the MOVING; of the completion, after [`AddressWithdrawn`](Self::AddressWithdrawn); 0 after
-        /// [`Demoted`](Self::Demoted).
+        /// [`Demoted`](Self::Demoted), and no id of any notification then.
         seq: Seq,
-        /// When the server will close what is left; after [`Demoted`](Self::Demoted), how long the client tries.
+        /// What it follows from.
+        cause: MoveCause,
+        /// When the server will close what is left; in a quiet move, when the client stops trying.
         deadline: Instant,
     },
     /// A newer MOVING took the place of this move.
     MoveSuperseded {
         /// The address that is being retired.
         source: Peer,
-        /// The id of the move that gave way.
+        /// The id of the move that gave way, as in [`MoveStarted`](Self::MoveStarted).
         seq: Seq,
+        /// What that followed from.
+        cause: MoveCause,
     },
     /// No connection of this move is waiting or dialling any more.
     MoveFinished {
         /// The address that is being retired.
         source: Peer,
-        /// The id of the MOVING.
+        /// The id of the move, as in [`MoveStarted`](Self::MoveStarted).
         seq: Seq,
+        /// What it followed from.
+        cause: MoveCause,
         /// Connections that were handed over.
         moved: u32,
         /// Connections that were left where they are, until the server closes them.
         stayed: u32,
-        /// Since the MOVING.
+        /// Since the move began.
         took: Duration,
     },
     /// A handoff dials.
@@ -284,6 +290,19 @@ pub enum Event {
     },
     /// The machine has no connection left and will not open another.
     Terminated,
+}
+
+/// What a move follows from. Only the first one is announced; the others are quiet moves, which have no window, and for which the
+/// server closes nothing that anybody knows of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum MoveCause {
+    /// A MOVING.
+    Announced,
+    /// The address has left the answers of the name: [`Event::AddressWithdrawn`].
+    Withdrawn,
+    /// The server at the address refuses commands: [`Event::Demoted`].
+    Demoted,
 }
 
 /// Whose timeouts a window relaxes.

@@ -68,6 +68,12 @@ id!(
     "v"
 );
 
+id!(
+    /// One lease, from the wish for it until it is returned.
+    LeaseId,
+    "l"
+);
+
 /// What [`Arena`] needs of an identifier.
 pub(crate) trait Id: Copy {
     fn new(index: u32, generation: u32) -> Self;

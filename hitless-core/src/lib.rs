@@ -154,6 +154,7 @@
 //! | `driver` | the asynchronous driver, written once over five small traits, without a runtime of its own |
 //! | `tls` | with `driver`: encrypted connections, by rustls with ring's cryptography |
 //! | `tracing` | with `driver`: every [event] that matters enough as an event of the `tracing` crate |
+//! | `redis-rs` | with `driver`: `redis::aio::ConnectionLike` for the client, so that the commands, pipelines, scripts and iterators of the `redis` crate run on it |
 //! | `explore` | for model checking alone: machines can be cloned, and their states compared |
 
 mod backoff;
@@ -189,6 +190,7 @@ pub mod target_policy;
 #[cfg(test)]
 mod tests;
 mod timer;
+mod value;
 mod windows;
 pub mod write_buffer;
 
@@ -204,3 +206,4 @@ pub use resp3_codec::{Command, DecodeError, Decoder, Frame, Limit, Limits, ToArg
 #[cfg(feature = "tls")]
 #[doc(no_inline)]
 pub use rustls;
+pub use value::{FromFrame, ValueError};

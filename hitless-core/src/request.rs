@@ -1,5 +1,7 @@
 //! What callers ask for: requests, their classes, and what may be done with them when something breaks.
 
+mod packed;
+
 use std::fmt;
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -10,9 +12,10 @@ use resp3_codec::{Command, Frame, cmd};
 use smallvec::SmallVec;
 use thiserror::Error;
 
-use crate::command_table::{self, Verdict};
+pub use self::packed::PackedError;
+use crate::command_table::{self, OnLease, StateChange, Verdict, Words};
 use crate::endpoint::Endpoint;
-use crate::error::{ConnectError, RequestError, to_server};
+use crate::error::{CloseCause, ConnectError, RequestError, to_server};
 
 /// The replies of one request, in order; inline for the usual one.
 ///
@@ -30,6 +33,8 @@ pub enum Class {
     Shared,
     /// MULTI .. EXEC as one batch of n + 2 replies: wholly on one connection, never repeated in part.
     Atomic,
+    /// On the connection of a lease and on no other one; never sent again, whatever was refused or lost.
+    Leased,
 }
 
 /// May a request be written a second time when its connection is lost before the reply?
@@ -60,6 +65,10 @@ impl Replay {
     /// # Errors
     /// [`RefusedCommand`] for a command that a shared connection cannot carry; it says what to use instead.
     pub fn of(command: &Command) -> Result<Self, RefusedCommand> {
+        Self::of_words(command)
+    }
+
+    fn of_words(command: &impl Words) -> Result<Self, RefusedCommand> {
         match command_table::verdict(command) {
             Verdict::ReadOnly => Ok(Self::Idempotent),
             Verdict::MayWrite => Ok(Self::IfUnsent),
@@ -78,6 +87,10 @@ pub enum Timeout {
     Explicit(Duration),
 }
 
+/// What the commands of a request change on their connection, each with the place of its reply. One pointer, because most requests change
+/// nothing, and all of them are moved about.
+pub(crate) type Changes = Arc<Vec<(u32, StateChange)>>;
+
 /// One unit of work: bytes that are written together to one connection, and the number of replies they call for.
 ///
 /// `Debug` shows how many bytes it has and not what they are: the arguments of commands may be secrets.
@@ -90,7 +103,23 @@ pub struct Request {
     pub(crate) timeout: Timeout,
     /// A script is among its commands: it may answer anything after it has written.
     pub(crate) has_script: bool,
+    /// What its commands change on their connection, each with the place of its reply.
+    pub(crate) changes: Option<Changes>,
+    /// Nobody has looked at its commands.
+    pub(crate) is_unchecked: bool,
 }
+
+/// How much a request has to be sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Size {
+    /// One write carries it, and others with it.
+    Small,
+    /// One write does not carry it: it has more than [`LARGE`] bytes.
+    Large,
+}
+
+/// As many bytes as one write takes.
+pub(crate) const LARGE: usize = 64 * 1024;
 
 impl Request {
     /// One command.
@@ -100,7 +129,8 @@ impl Request {
     /// SUBSCRIBE, BLPOP, ...): it says what to use instead.
     pub fn command(command: Command) -> Result<Self, RefusedCommand> {
         let replay = Replay::of(&command)?;
-        let has_script = command_table::is_script(&command);
+        // No script is a read: this spares reads a look at the name.
+        let has_script = replay != Replay::Idempotent && command_table::is_script(&command);
         Ok(Self {
             payload: command.into_bytes(),
             replies: NonZeroU32::MIN,
@@ -108,10 +138,28 @@ impl Request {
             replay,
             timeout: Timeout::Configured,
             has_script,
+            changes: None,
+            is_unchecked: false,
         })
     }
 
-    /// Bytes that the caller encoded, calling for `replies` replies. Nothing is checked; replayed only if unsent.
+    /// One command for a [lease](crate::client::Client::lease), where what changes the state of the connection is allowed:
+    /// WATCH, MULTI, SELECT and others. It cannot be sent on shared connections, and is never sent again.
+    ///
+    /// # Errors
+    /// [`RefusedCommand`] for commands whose replies could not be told from others (SUBSCRIBE, MONITOR, CLIENT REPLY, ...).
+    pub fn leased(command: Command) -> Result<Self, RefusedCommand> {
+        let changes = match command_table::on_lease(&command) {
+            OnLease::Plain => None,
+            OnLease::Changes(change) => Some(Arc::new(vec![(0, change)])),
+            OnLease::Refused { command, instead } => return Err(RefusedCommand { command, instead }),
+        };
+        let request = Self::raw(command.into_bytes(), NonZeroU32::MIN).for_lease();
+        Ok(Self { changes, is_unchecked: false, ..request })
+    }
+
+    /// Bytes that the caller encoded, calling for `replies` replies. Nothing is checked; replayed only if unsent. A lease that
+    /// carries it is closed when it is returned, since nobody knows what it has changed.
     #[must_use]
     pub fn raw(payload: Bytes, replies: NonZeroU32) -> Self {
         Self {
@@ -121,6 +169,8 @@ impl Request {
             replay: Replay::IfUnsent,
             timeout: Timeout::Configured,
             has_script: false,
+            changes: None,
+            is_unchecked: true,
         }
     }
 
@@ -132,21 +182,30 @@ impl Request {
     }
 
     /// Says what may be done when its connection is lost. A request of class [`Class::Atomic`] is never replayed once
-    /// it is written, whatever is said here.
+    /// it is written, one of class [`Class::Leased`] never, whatever is said here.
     #[must_use]
     pub fn replay(mut self, replay: Replay) -> Self {
-        self.replay = if self.class == Class::Atomic && replay == Replay::Idempotent {
-            Replay::IfUnsent
-        } else {
-            replay
+        self.replay = match (self.class, replay) {
+            (Class::Leased, _) => Replay::Never,
+            (Class::Atomic, Replay::Idempotent) => Replay::IfUnsent,
+            (Class::Atomic | Class::Shared, replay) => replay,
         };
         self
+    }
+
+    /// The same request, for a lease.
+    pub(crate) fn for_lease(self) -> Self {
+        Self { class: Class::Leased, replay: Replay::Never, ..self }
     }
 
     /// What is written for it: its commands, encoded.
     #[must_use]
     pub fn payload(&self) -> &Bytes {
         &self.payload
+    }
+
+    pub(crate) fn size(&self) -> Size {
+        if self.payload.len() > LARGE { Size::Large } else { Size::Small }
     }
 
     /// The number of replies it calls for.
@@ -176,6 +235,16 @@ impl fmt::Debug for Request {
 
 /// Several commands sent as one unit: wholly on one connection, in order, in one piece.
 ///
+/// ```
+/// use hitless_core::cmd;
+/// use hitless_core::request::Pipeline;
+///
+/// let gets: Pipeline = ["a", "b"].map(|key| cmd("GET").arg(key)).into();
+/// let mut atomic = Pipeline::atomic().command(cmd("INCR").arg("visits"));
+/// atomic.extend((0..3).map(|day| cmd("DEL").arg(("visits", day))));
+/// assert_eq!((gets.len(), atomic.len()), (2, 4));
+/// ```
+///
 /// `Debug` shows how many bytes it has and not what they are: the arguments of commands may be secrets.
 #[derive(Clone)]
 pub struct Pipeline {
@@ -185,6 +254,11 @@ pub struct Pipeline {
     read_only: bool,
     has_script: bool,
     refused: Option<RefusedCommand>,
+    refused_on_lease: Option<RefusedCommand>,
+    /// What the commands change on their connection, by their places.
+    changes: Vec<(u32, StateChange)>,
+    /// The last command waits for replicas.
+    waits: Option<&'static str>,
 }
 
 impl Pipeline {
@@ -198,6 +272,9 @@ impl Pipeline {
             read_only: true,
             has_script: false,
             refused: None,
+            refused_on_lease: None,
+            changes: Vec::new(),
+            waits: None,
         }
     }
 
@@ -209,19 +286,28 @@ impl Pipeline {
         pipeline
     }
 
-    /// Appends a command. A command that a shared connection cannot carry is reported when the pipeline is sent.
+    /// Appends a command. A command that the connection cannot carry, shared or lent, is reported when the pipeline is sent.
+    ///
+    /// WAIT and WAITAOF may stand at the end of a pipeline that is not atomic, behind at least one other command: they wait for the
+    /// writes before them. They hold up whatever else travels on that connection; on a lease that is nobody.
     #[must_use]
     pub fn command(mut self, command: Command) -> Self {
-        match Replay::of(&command) {
-            Ok(replay) => self.read_only &= replay == Replay::Idempotent,
-            Err(refused) => {
-                self.refused.get_or_insert(refused);
+        self.push(&command);
+        self
+    }
+
+    fn push(&mut self, command: &Command) {
+        self.note_shared(command);
+        match command_table::on_lease(command) {
+            OnLease::Plain => {}
+            OnLease::Changes(change) => self.changes.push((self.commands + u32::from(self.atomic), change)),
+            OnLease::Refused { command, instead } => {
+                self.refused_on_lease.get_or_insert(RefusedCommand { command, instead });
             }
         }
-        self.has_script |= command_table::is_script(&command);
+        self.has_script |= command_table::is_script(command);
         command.encode(&mut self.buffer);
         self.commands += 1;
-        self
     }
 
     /// The number of commands, MULTI and EXEC not counted.
@@ -258,7 +344,62 @@ impl Pipeline {
         let class = if self.atomic { Class::Atomic } else { Class::Shared };
         let replay = if self.read_only && !self.atomic { Replay::Idempotent } else { Replay::IfUnsent };
         let (payload, has_script) = (self.buffer.freeze(), self.has_script);
-        Ok(Some(Request { payload, replies, class, replay, timeout: Timeout::Configured, has_script }))
+        let (changes, is_unchecked) = (None, false);
+        let timeout = Timeout::Configured;
+        Ok(Some(Request { payload, replies, class, replay, timeout, has_script, changes, is_unchecked }))
+    }
+
+    /// Turns it into one request for a [lease](crate::client::Client::lease); `None` if it is empty.
+    ///
+    /// # Errors
+    /// [`RefusedCommand`] for the first command whose replies could not be told from others.
+    pub fn into_leased_request(mut self) -> Result<Option<Request>, RefusedCommand> {
+        if let Some(refused) = self.refused_on_lease {
+            return Err(refused);
+        }
+        let mut changes = std::mem::take(&mut self.changes);
+        if self.atomic {
+            changes.insert(0, (0, StateChange::Multi));
+            changes.push((self.commands + 1, StateChange::Exec));
+        }
+        self.refused = None;
+        let Some(request) = self.into_request()? else { return Ok(None) };
+        let changes = (!changes.is_empty()).then(|| Arc::new(changes));
+        Ok(Some(Request { changes, ..request.for_lease() }))
+    }
+
+    /// The same commands as one transaction.
+    #[cfg(feature = "driver")]
+    pub(crate) fn into_atomic(self) -> Self {
+        if self.atomic {
+            return self;
+        }
+        let mut atomic = Self { buffer: BytesMut::new(), atomic: true, ..self };
+        cmd("MULTI").encode(&mut atomic.buffer);
+        atomic.buffer.extend_from_slice(&self.buffer);
+        atomic.changes.iter_mut().for_each(|(place, _)| *place += 1);
+        atomic
+    }
+
+    /// What `command` means for a shared connection.
+    fn note_shared(&mut self, command: &Command) {
+        let behind = self.waits.take();
+        match Replay::of(command) {
+            Ok(replay) => self.read_only &= replay == Replay::Idempotent,
+            Err(refused) => {
+                let waits = matches!(refused.command, "WAIT" | "WAITAOF");
+                self.read_only = false;
+                if waits && !self.atomic && self.commands > 0 {
+                    self.waits = Some(refused.command);
+                    return;
+                }
+                self.refused.get_or_insert(refused);
+            }
+        }
+        if let Some(command) = behind {
+            let instead = "nothing but another one may follow it in a pipeline, or `client.lease()` lends a connection of its own";
+            self.refused.get_or_insert(RefusedCommand { command, instead });
+        }
     }
 }
 
@@ -266,6 +407,20 @@ impl FromIterator<Command> for Pipeline {
     /// A pipeline, not atomic, of these commands.
     fn from_iter<I: IntoIterator<Item = Command>>(commands: I) -> Self {
         commands.into_iter().fold(Self::new(), Self::command)
+    }
+}
+
+impl Extend<Command> for Pipeline {
+    /// Appends these commands; the pipeline stays atomic if it is.
+    fn extend<I: IntoIterator<Item = Command>>(&mut self, commands: I) {
+        commands.into_iter().for_each(|command| self.push(&command));
+    }
+}
+
+impl From<Vec<Command>> for Pipeline {
+    /// A pipeline, not atomic, of these commands.
+    fn from(commands: Vec<Command>) -> Self {
+        commands.into_iter().collect()
     }
 }
 
@@ -317,8 +472,23 @@ pub enum SendError {
         /// Why the last attempt to connect has failed.
         cause: Arc<ConnectError>,
     },
-    /// The client is shutting down.
-    #[error("the client is shutting down")]
+    /// The connection of the lease is gone, and with it what was watched or set there. A transaction whose EXEC was not sent has not
+    /// run.
+    #[error("the connection of the lease is gone, so nothing was executed: {cause}")]
+    LeaseLost {
+        /// The request.
+        request: Request,
+        /// Why the connection ended.
+        cause: CloseCause,
+    },
+    /// The request was made for a lease, and this is the shared client.
+    #[error("the request was made for a lease: send it on one (`client.lease()`)")]
+    NeedsLease(Request),
+    /// The client shuts down, or has done so, because somebody asked for it or because the runtime on which it was opened has been
+    /// dropped. It accepts nothing more.
+    #[error(
+        "the client is shut down: `shutdown` was called, or the runtime that it was opened on was dropped; open another one"
+    )]
     ShuttingDown(Request),
 }
 
@@ -327,7 +497,11 @@ impl SendError {
     #[must_use]
     pub fn into_request(self) -> Request {
         match self {
-            Self::Full(request) | Self::NoConnection { request, .. } | Self::ShuttingDown(request) => request,
+            Self::Full(request)
+            | Self::NoConnection { request, .. }
+            | Self::LeaseLost { request, .. }
+            | Self::NeedsLease(request)
+            | Self::ShuttingDown(request) => request,
         }
     }
 }
@@ -355,6 +529,29 @@ mod tests {
             format!("{:?} {pipeline:?} {request:?} {:?}", command(), SendError::Full(request.clone()));
         assert!(shown.contains("SET") && shown.contains("commands: 1"), "{shown}");
         assert!(!shown.contains("token") && !shown.contains("hunter2"), "{shown}");
+    }
+
+    /// However a pipeline comes by its commands, it is the same: what is read alone may run twice, what is refused is refused.
+    #[test]
+    fn a_pipeline_is_made_of_whatever_holds_commands() {
+        let gets = || vec![cmd("GET").arg("a"), cmd("GET").arg("b")];
+        let one_by_one = gets().into_iter().fold(Pipeline::new(), Pipeline::command);
+        let expected = one_by_one.into_request().unwrap().unwrap();
+        let mut extended = Pipeline::new();
+        extended.extend(gets());
+        let [first, second] = <[Command; 2]>::try_from(gets()).unwrap();
+        for pipeline in [extended, Pipeline::from(gets()), Pipeline::from([first, second])] {
+            let request = pipeline.into_request().unwrap().unwrap();
+            assert_eq!(request.payload(), expected.payload());
+            assert_eq!((request.replies, request.replay), (expected.replies, Replay::Idempotent));
+        }
+        let mut atomic = Pipeline::atomic();
+        atomic.extend(gets());
+        assert!(atomic.is_atomic());
+        assert_eq!(atomic.into_request().unwrap().unwrap().replies().get(), 4);
+        let mut refused = Pipeline::new();
+        refused.extend([cmd("SELECT").arg(1)]);
+        assert!(refused.into_request().is_err());
     }
 
     #[test]

@@ -13,7 +13,9 @@
 //! | [`Builder`] | the settings of a client, before it connects |
 //! | [`cmd`] | begins a command: its name, then [`arg`](Command::arg) for each argument |
 //! | [`Pipeline`] | several commands as one unit, a transaction if it is [atomic](Pipeline::atomic) |
+//! | [`Lease`] | a connection that one caller has for itself; [`Client::transaction`] uses one for optimistic locking |
 //! | [`Request`] | a command or a pipeline with a timeout or a replay rule of its own |
+//! | [`FromFrame`] | what [`Client::query`] makes of a reply: strings, numbers, lists, maps, tuples, and types of your own |
 //! | [`Frame`] | a reply. The error reply of a command in a pipeline is one too: [`check`](CheckReplies::check) finds the first |
 //! | [`Error`] | why there is no reply, and whether the request may have run ([`delivery`](Error::delivery)) |
 //! | [`Event`] | what happens to the client, from [`Builder::events`] or [`Client::events`] |
@@ -34,8 +36,8 @@
 //!     .await?;
 //!
 //! client.call(cmd("SET").arg("greeting").arg("hello")).await?;
-//! let greeting = client.call(cmd("GET").arg("greeting")).await?;
-//! assert_eq!(greeting.as_str(), Some("hello"));
+//! let greeting: Option<String> = client.query(cmd("GET").arg("greeting")).await?;
+//! assert_eq!(greeting.as_deref(), Some("hello"));
 //!
 //! client.shutdown(Duration::from_secs(5)).await;
 //! # Ok(())
@@ -47,6 +49,12 @@
 //! With the feature `tls`, `rediss://` (`valkeys://`) encrypts every connection. A server is believed if the authorities of the system
 //! vouch for it; `Builder::tls` takes a `Tls` with authorities of your own and a certificate to show. Over TLS connections follow a
 //! move to a named host only in the domain of the configured name, or in those of [`Builder::target_domain`].
+//!
+//! # With the `redis` crate
+//!
+//! With the feature `redis-rs` a [`Client`] is a connection of the `redis` crate (`redis::aio::ConnectionLike`), whatever minor of its version 1 the
+//! application has: `redis::AsyncCommands`, `cmd`, `pipe`, `Script` and the scan iterators run on it, and
+//! `Delivery::of_redis_error` says whether a command that failed may have run.
 //!
 //! Everything is decided in `hitless-core`: this crate brings tokio's sockets, clock and tasks to its
 //! [driver]. `Client::connect` and `Builder::connect` must be awaited inside a tokio runtime with
@@ -64,18 +72,18 @@ pub use hitless_core::config::{
 pub use hitless_core::config::{Tls, TlsBuilder};
 pub use hitless_core::coordinator::CoordinatorStats;
 pub use hitless_core::driver::{
-    self, CheckReplies, Connector, Error, Events, HookContext, HookFailures, HookId, HookResult, LogLine,
-    LoggingHook, MetricsHook, Missed, NotificationHook, Observed, Observer, Push, Pushes, ReplyError,
-    Resolver, Runtime, ServerError,
+    self, CheckReplies, Connector, Error, Events, HookContext, HookFailures, HookId, HookResult, LeaseNotice,
+    LogLine, LoggingHook, MetricsHook, Missed, NotificationHook, Observed, Observer, Push, Pushes,
+    ReplyError, Resolver, Runtime, ServerError,
 };
 pub use hitless_core::endpoint::{Endpoint, EndpointError, Host, Peer, Target};
 pub use hitless_core::endpoint_type::{EndpointPreference, EndpointType, UnknownEndpointType};
 pub use hitless_core::error::{
-    CloseCause, ConnectError, Delivery, ErrorCode, HandshakeError, ProtocolError, Refusal, RequestError,
-    SetupCommand, Stage, SystemError, TlsFault,
+    CloseCause, ConnectError, Delivery, ErrorCode, HandshakeError, LeaseError, ProtocolError, Refusal,
+    RequestError, SetupCommand, Stage, SystemError, TlsFault,
 };
 pub use hitless_core::event::{self, Event};
-pub use hitless_core::ids::{ConnId, RequestId};
+pub use hitless_core::ids::{ConnId, LeaseId, RequestId};
 pub use hitless_core::maintenance::{self, BreakerConfig, Level};
 pub use hitless_core::mode::{Mode, UnknownMode};
 pub use hitless_core::notification::{self, Notification};
@@ -90,7 +98,7 @@ pub use hitless_core::rustls;
 pub use hitless_core::target_policy::{TargetPolicy, TargetVerdict};
 #[doc(no_inline)]
 pub use hitless_core::{Bytes, BytesMut};
-pub use hitless_core::{Command, Frame, Limit, Limits, ToArg, ToArgs, cmd};
+pub use hitless_core::{Command, Frame, FromFrame, Limit, Limits, ToArg, ToArgs, ValueError, cmd};
 
 pub use self::net::Stream;
 pub use self::runtime::{Adapter, Timer};
@@ -99,8 +107,8 @@ pub use self::runtime::{Adapter, Timer};
 /// anybody notice.
 ///
 /// [`connect`](Client::connect) opens one with the default settings, [`builder`](Client::builder) with your own.
-/// [`call`](Client::call) sends a command and waits for its reply, [`pipeline`](Client::pipeline) does so with several,
-/// [`send`](Client::send) does not wait. A clone is another handle to the same pool, and cheap; when the last handle and the
+/// [`query`](Client::query) sends a command and makes a value of its reply, [`call`](Client::call) leaves the reply as it is,
+/// [`query_pipeline`](Client::query_pipeline) and [`pipeline`](Client::pipeline) do so with several, [`send`](Client::send) does not wait. A clone is another handle to the same pool, and cheap; when the last handle and the
 /// last [`Reply`] are gone, the client shuts down at once.
 pub type Client = driver::Client<Adapter>;
 
@@ -110,3 +118,7 @@ pub type Builder = driver::Builder<Adapter>;
 
 /// The replies to a request that was accepted, once they are there: a future. Dropping it cancels the request.
 pub type Reply = driver::Reply<Adapter>;
+
+/// A connection that one caller has for itself, from [`Client::lease`] until its last clone is dropped: for WATCH .. EXEC, WAIT, commands that
+/// block, and whatever needs a connection of its own.
+pub type Lease = driver::Lease<Adapter>;

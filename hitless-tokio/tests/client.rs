@@ -57,6 +57,19 @@ fn dropping_the_runtime_answers_everybody() {
     assert!(matches!(error.delivery(), Some(Delivery::NotSent | Delivery::Unknown)));
 }
 
+/// A client outlives its runtime as a handle alone: who calls it reads what has happened. RULE-138
+#[test]
+fn a_client_whose_runtime_was_dropped_says_so() {
+    let server = adapter::serve();
+    let running = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let client = running.block_on(Client::connect(&adapter::url(&server))).unwrap();
+    drop(running);
+    let error = block_on(client.call(cmd("GET").arg("k"))).unwrap_err();
+    assert!(matches!(error, Error::Send(_)), "{error:?}");
+    assert!(error.to_string().contains("the runtime that it was opened on was dropped"), "{error}");
+    assert_eq!(error.delivery(), Some(Delivery::NotSent));
+}
+
 /// What somebody reads who has forgotten a part of the runtime. RULE-138
 #[test]
 fn a_runtime_that_lacks_something_says_what() {

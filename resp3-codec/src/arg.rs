@@ -25,6 +25,11 @@ use crate::encode::{decimal_digits, float};
 /// let get = cmd("GET").arg(UserKey(7));
 /// assert_eq!(get.iter().last(), Some(&b"user:7"[..]));
 /// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no argument of a command",
+    note = "the elements of a list are arguments each: write `.args(list)`",
+    note = "for a type of your own implement `ToArg`"
+)]
 pub trait ToArg {
     /// Calls `write` with the bytes that go over the wire, once.
     fn with_bytes<R>(&self, write: impl FnOnce(&[u8]) -> R) -> R;
@@ -39,7 +44,11 @@ impl<T: ToArg + ?Sized> ToArg for &T {
 /// What [`Command::arg`](crate::Command::arg) takes: one argument, or an `Option` or a tuple of them.
 ///
 /// `None` is no argument, and a tuple is one for each of its parts. Implement [`ToArg`] for a type of your own, and not
-/// this. Lists are for [`Command::args`](crate::Command::args), because a list of bytes is one argument.
+/// this.
+///
+/// A list is for [`Command::args`](crate::Command::args), an argument for each of its elements; `arg` does not take it, unlike that of
+/// redis-rs. A list of bytes is one argument, a string, so the number of arguments would depend on the type of the elements: of
+/// `[7_u16, 8]` there would be two, and of `[7_u8, 8]` one. What is written says which is meant.
 ///
 /// ```
 /// use resp3_codec::cmd;
@@ -49,7 +58,21 @@ impl<T: ToArg + ?Sized> ToArg for &T {
 /// assert_eq!(set.len(), 5);
 /// let hset = cmd("HSET").arg("h").args([("name", "ann"), ("city", "rome")]);
 /// assert_eq!(hset.len(), 6);
+/// let keys = vec!["a", "b"];
+/// assert_eq!(cmd("DEL").args(&keys).len(), 3);
+/// assert_eq!(cmd("SET").arg("k").arg([7_u8, 8]).len(), 3);
 /// ```
+///
+/// ```compile_fail
+/// let keys = vec!["a", "b"];
+/// resp3_codec::cmd("DEL").arg(keys);
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is neither an argument of a command nor an `Option` or a tuple of arguments",
+    label = "no argument",
+    note = "the elements of a list are arguments each: write `.args(list)`",
+    note = "for a type of your own implement `ToArg`"
+)]
 pub trait ToArgs {
     /// Calls `write` with the bytes of each argument.
     fn for_each(&self, write: &mut impl FnMut(&[u8]));

@@ -38,13 +38,14 @@ pub struct Command {
 }
 
 impl Command {
-    /// Adds an argument, or as many as there are in an `Option` or a tuple.
+    /// Adds an argument, or as many as there are in an `Option` or a tuple. A list is for [`args`](Self::args); a list of bytes is one
+    /// argument.
     pub fn arg(mut self, arg: impl ToArgs) -> Self {
         arg.for_each(&mut |bytes| self.push(bytes));
         self
     }
 
-    /// Adds the argument or the arguments of each item.
+    /// Adds the argument or the arguments of each item: of a slice, a `Vec`, a map, or whatever else is iterated over.
     pub fn args<A: ToArgs>(self, args: impl IntoIterator<Item = A>) -> Self {
         args.into_iter().fold(self, Self::arg)
     }

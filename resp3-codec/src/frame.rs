@@ -186,10 +186,51 @@ impl Frame {
         }
     }
 
-    /// The pairs of a map.
+    /// The pairs of a map, which only a server that speaks RESP3 sends. [`Frame::pairs`] reads what others send in its place as well.
     pub fn as_map(&self) -> Option<&[(Self, Self)]> {
         match self.value() {
             Self::Map(pairs) => Some(pairs),
+            _ => None,
+        }
+    }
+
+    /// The pairs of what stands for a map: a map, an array of an even number of elements (HGETALL in RESP2), or an array of arrays of
+    /// two (ZRANGE WITHSCORES in RESP3, XREAD in RESP2). `None` for everything else. That an array is meant to be pairs only the caller
+    /// knows: any list of even length reads as some.
+    ///
+    /// ```
+    /// use resp3_codec::Frame;
+    ///
+    /// let [name, ann] = [Frame::bulk("name"), Frame::bulk("ann")];
+    /// let resp2 = Frame::Array(vec![name.clone(), ann.clone()]);
+    /// let resp3 = Frame::Map(vec![(name.clone(), ann.clone())]);
+    /// for reply in [resp2, resp3] {
+    ///     let pairs: Vec<_> = reply.pairs().into_iter().flatten().collect();
+    ///     assert_eq!(pairs, [(&name, &ann)]);
+    /// }
+    /// ```
+    pub fn pairs(&self) -> Option<impl Iterator<Item = (&Self, &Self)>> {
+        let (pairs, items): (&[(Self, Self)], &[Self]) = match self.value() {
+            Self::Map(pairs) => (pairs, &[]),
+            Self::Array(items) => (&[], items),
+            _ => return None,
+        };
+        let nested = || items.iter().filter_map(Self::as_pair);
+        let is_nested = nested().count() == items.len();
+        let flat = if is_nested { &[] } else { items };
+        let pairs = pairs
+            .iter()
+            .map(|(key, value)| (key, value))
+            .chain(flat.chunks_exact(2).map(|pair| (&pair[0], &pair[1])));
+        flat.len().is_multiple_of(2).then(|| pairs.chain(nested().filter(move |_| is_nested)))
+    }
+
+    fn as_pair(&self) -> Option<(&Self, &Self)> {
+        match self.value() {
+            Self::Array(items) => match &items[..] {
+                [key, value] => Some((key, value)),
+                _ => None,
+            },
             _ => None,
         }
     }

@@ -409,3 +409,30 @@ fn accessors_read_what_a_frame_is() {
         assert_eq!(frame.into_array().map_or(0, |items| items.len()), elements);
     }
 }
+
+/// What is a map in RESP3 is a list in RESP2, and some lists of pairs are the other way round: all read as the same pairs. What cannot be
+/// pairs is none.
+#[test]
+fn pairs_are_read_from_whatever_stands_for_a_map() {
+    let bulk = |text: &'static str| Frame::bulk(text);
+    let pair = |key, value| Frame::Array(vec![bulk(key), bulk(value)]);
+    let map = Frame::Map(vec![(bulk("a"), bulk("1")), (bulk("b"), bulk("2"))]);
+    let flat = Frame::Array(["a", "1", "b", "2"].map(bulk).into());
+    let nested = Frame::Array(vec![pair("a", "1"), pair("b", "2")]);
+    let attributed = Frame::Attribute { attributes: vec![], value: Box::new(flat.clone()) };
+    for frame in [map, flat, nested, attributed] {
+        let pairs: Vec<_> =
+            frame.pairs().unwrap().map(|(key, value)| (key.as_str(), value.as_int())).collect();
+        assert_eq!(pairs, [(Some("a"), Some(1)), (Some("b"), Some(2))], "{frame:?}");
+    }
+    // One pair of lists is not two pairs of strings.
+    let lists = Frame::Array(vec![bulk("a"), pair("1", "2")]);
+    assert_eq!(lists.pairs().unwrap().collect::<Vec<_>>(), [(&bulk("a"), &pair("1", "2"))]);
+    for empty in [Frame::Map(vec![]), Frame::Array(vec![])] {
+        assert_eq!(empty.pairs().unwrap().count(), 0);
+    }
+    let odd = Frame::Array(["a", "1", "b"].map(bulk).into());
+    for other in [odd, Frame::Null, bulk("a"), Frame::Set(vec![bulk("a"), bulk("b")])] {
+        assert!(other.pairs().is_none(), "{other:?}");
+    }
+}

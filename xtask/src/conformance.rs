@@ -34,6 +34,8 @@ pub(crate) enum Adapter {
     Tokio,
     /// The driver on async-std.
     AsyncStd,
+    /// The driver on smol, by an adapter that is an example.
+    Smol,
     /// The coordinator alone, behind redis-rs's connections: the cases that concern it.
     RedisRs,
 }
@@ -46,6 +48,7 @@ impl Adapter {
             Self::Sim => ("hitless-conformance", "sim"),
             Self::Tokio => ("hitless-tokio", "conformance"),
             Self::AsyncStd => ("hitless-async-std", "conformance"),
+            Self::Smol => ("hitless-smol", "conformance"),
             Self::RedisRs => ("hitless-embed", "conformance"),
         }
     }
@@ -116,7 +119,7 @@ mod tests {
         let case = Case { id: "a::b".to_owned(), virtual_only: None };
         assert_eq!(
             line(&case, Adapter::value_variants()).unwrap(),
-            "a::b: direct, sim, tokio, async-std, redis-rs"
+            "a::b: direct, sim, tokio, async-std, smol, redis-rs"
         );
         let slow = Case { virtual_only: Some("slow".to_owned()), ..case };
         assert_eq!(

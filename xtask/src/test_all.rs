@@ -1,12 +1,14 @@
 //! `cargo xtask test-all`: everything that must pass before a change goes in.
 //!
-//! The steps share one target directory and one profile. Their order puts what fails fast first, and packages and features are
-//! named so that a step finds as much as possible already built by the one before it.
+//! The steps share one target directory and one profile; the simulation alone is optimized, because it runs thousands of
+//! seeds. Their order puts what fails fast first, and packages and features are named so that a step finds as much as possible
+//! already built by the one before it.
 
 use std::time::{Duration, Instant};
 
 use crate::redis_server;
 use crate::shell::Cmd;
+use crate::sim;
 use crate::summary::Summary;
 use crate::tidy::{self, manifest};
 use crate::workspace;
@@ -24,6 +26,9 @@ const MEMBERS: &str = "--workspace --exclude hitless-bench";
 
 /// The adapters, which must also build with no more features than they ask for themselves.
 const ADAPTERS: &[&str] = &["hitless-tokio", "hitless-async-std"];
+
+/// The features with which each adapter is linted alone, besides none.
+const ADAPTER_FEATURES: &[&str] = &["tls", "redis-rs", "redis-rs,tls"];
 
 /// Runs all steps, a failed one does not stop the others.
 pub(crate) fn run(args: &Args) -> Result<Summary, String> {
@@ -43,6 +48,7 @@ pub(crate) fn run(args: &Args) -> Result<Summary, String> {
     let skipped = report.step("tests", || {
         Cmd::cargo().args_of("test --no-fail-fast --all-features").args_of(MEMBERS).run_tests()
     });
+    report.step("simulation", || sim::run(&sim::Args::ci()));
     test_combinations(&mut report)?;
     real_server(&mut report, args, skipped.skipped);
     report.print();
@@ -58,8 +64,10 @@ fn lint_combinations(report: &mut Report) -> Result<(), String> {
     for adapter in ADAPTERS {
         let target = format!("-p {adapter} --no-default-features --lib");
         report.step(format!("clippy, {adapter} alone"), || check(clippy(&target).args(DENY)));
-        let target = format!("-p {adapter} --no-default-features --features tls --lib");
-        report.step(format!("clippy, {adapter} with tls"), || check(clippy(&target).args(DENY)));
+        for features in ADAPTER_FEATURES {
+            let target = format!("{target} --features {features}");
+            report.step(format!("clippy, {adapter}, {features}"), || check(clippy(&target).args(DENY)));
+        }
     }
     Ok(())
 }

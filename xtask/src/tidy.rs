@@ -71,6 +71,7 @@ struct Rule {
 
 const RULES: &[Rule] = &[
     Rule { name: "R1-dependencies", check: layers::dependencies },
+    Rule { name: "R1-async-std", check: layers::discontinued },
     Rule { name: "R1-names", check: |files| each(files, layers::names) },
     Rule { name: "R1-modules", check: modules::layers },
     Rule { name: "R2-clock", check: |files| each(files, determinism::clock) },

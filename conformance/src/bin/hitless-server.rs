@@ -12,8 +12,8 @@ use clap::Parser;
 use hitless_conformance::clock;
 use hitless_conformance::net::tcp::TcpServer;
 use hitless_conformance::server::{
-    Backend, CloseHow, Condition, Detail, EndpointId, EndpointSpec, Fault, Moving, Notice, Retires, Rule,
-    Server, ServerConfig, Target, Upstream,
+    Backend, CloseHow, Condition, Detail, EndpointId, EndpointSpec, Fault, Listening, Moving, Notice,
+    Retires, Rule, Server, ServerConfig, ServerMachine as _, Target, Upstream,
 };
 use resp3_codec::Frame;
 
@@ -240,7 +240,14 @@ fn announce<B: Backend + Send + 'static>(
                 "null" => Moving::new(Target::Null, time).retiring(Retires::Never),
                 to => Moving::new(Target::Endpoint(endpoint(endpoints, to)?), time),
             };
-            server.with(|server, now| server.moving(now, from, moving))
+            let seq = server.with(|server, now| {
+                let is_left = server.listening(now, from) == Listening::Refusing;
+                let has_nobody = is_left && server.connections(from).is_empty();
+                (!has_nobody).then(|| server.moving(now, from, moving))
+            });
+            seq.ok_or_else(|| {
+                format!("nobody is at endpoint {}, which refuses dials: restore it first", words[1])
+            })?
         }
         ["migrating", time] => {
             let notice = Notice::new(span(time)?);

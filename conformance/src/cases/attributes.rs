@@ -40,7 +40,7 @@ pub fn in_the_handshake(host: &dyn Host) {
     let settings = bed.settings().pool_size(1).database(99);
     let error = bed.try_connect(settings).expect_err("there are 16 databases, and no other one is served");
     let is_select =
-        matches!(error, ConnectError::Handshake(HandshakeError::Refused { stage: Stage::Select, .. }));
+        matches!(error.last(), ConnectError::Handshake(HandshakeError::Refused { stage: Stage::Select, .. }));
     assert!(is_select, "{error:?}");
     bed.finish();
 }

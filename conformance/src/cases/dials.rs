@@ -52,6 +52,22 @@ pub fn one_address_of_two_answers(host: &dyn Host) {
     }
 }
 
+/// Of three addresses two accept and say nothing: each costs its share of the time, and one attempt gets to the third. RULE-175
+pub fn two_addresses_of_three_say_nothing(host: &dyn Host) {
+    let mut bed = Testbed::builder(host).layout(Layout::Hosts).build();
+    bed.set_name(NAME, &[bed.a, bed.b, bed.c]);
+    let (silent, well) = ([bed.a, bed.b], bed.c);
+    for endpoint in silent {
+        afflict(&mut bed, endpoint, Trouble::SaysNothing);
+    }
+    let settings = bed.settings_by_name().pool_size(1).connect_timeout(Some(SECOND * 4));
+    bed.connect_with(settings);
+    assert_eq!(bed.connections(well).len(), 1, "{}", bed.history());
+    assert_eq!(bed.count(|event| matches!(event, Event::ConnectFailed { .. })), 0, "{}", bed.history());
+    bed.call(set("k", "v"));
+    bed.finish();
+}
+
 /// A MOVING to a name of which one address is of no use: each handoff is one attempt, and all arrive at the other address.
 /// INV-03, RULE-124
 pub fn a_move_to_a_name_with_a_dead_address(host: &dyn Host) {

@@ -14,6 +14,7 @@ pub mod dials;
 pub mod failover;
 pub mod handshake;
 pub mod hooks;
+pub mod leases;
 pub mod links;
 pub mod measured;
 pub mod moving;
@@ -38,6 +39,7 @@ pub(crate) mod source {
     pub(crate) const failover: &str = include_str!("failover.rs");
     pub(crate) const handshake: &str = include_str!("handshake.rs");
     pub(crate) const hooks: &str = include_str!("hooks.rs");
+    pub(crate) const leases: &str = include_str!("leases.rs");
     pub(crate) const links: &str = include_str!("links.rs");
     pub(crate) const measured: &str = include_str!("measured.rs");
     pub(crate) const moving: &str = include_str!("moving.rs");

@@ -1,8 +1,12 @@
 //! Requests and replies: order, units, timeouts, limits, and what is done again.
 
+use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 
-use hitless_core::error::{CloseCause, Delivery, RequestError};
+use hitless_core::FromFrame as _;
+use hitless_core::config::Protocol;
+use hitless_core::driver::{CheckReplies as _, Error};
+use hitless_core::error::{CloseCause, Delivery, RequestError, ServerError};
 use hitless_core::event::Event;
 use hitless_core::request::{Pipeline, Replay, Request, SendError};
 use resp3_codec::{Frame, cmd};
@@ -37,6 +41,47 @@ pub fn every_kind_of_reply(host: &dyn Host) {
     bed.finish();
 }
 
+/// Replies are values of Rust, the same whether the server speaks RESP3 or RESP2: of single commands, of a pipeline, and of a
+/// transaction, one of whose commands may have failed. RULE-190, RULE-191
+pub fn replies_are_values(host: &dyn Host) {
+    for protocol in [Protocol::Resp3, Protocol::Resp2] {
+        let mut bed = Testbed::new(host);
+        let settings = bed.settings().pool_size(1).protocol(protocol);
+        bed.connect_with(settings);
+        assert_eq!(bool::from_frame(bed.call(set("k", "17"))), Ok(true));
+        assert_eq!(u8::from_frame(bed.call(get("k"))), Ok(17));
+        assert_eq!(Option::<String>::from_frame(bed.call(get("none"))), Ok(None));
+        bed.call(cmd("RPUSH").arg("list").arg("1").arg("x").arg("2").arg("y"));
+        let list = bed.call(cmd("LRANGE").arg("list").arg(0).arg(-1));
+        assert_eq!(Vec::from_frame(list.clone()), Ok(vec![(1, "x".to_owned()), (2, "y".to_owned())]));
+        assert_eq!(
+            BTreeMap::from_frame(list.clone()),
+            Ok(BTreeMap::from([(1, 'x'.to_string()), (2, 'y'.to_string())]))
+        );
+        let error = Vec::<u64>::from_frame(list).expect_err("two of them are no numbers");
+        assert!(error.to_string().ends_with(r#"got Bulk("x")"#), "{error}");
+        // What CLIENT INFO answers is a verbatim string in RESP3, and what HELLO answers a map.
+        let info = String::from_frame(bed.call(cmd("CLIENT").arg("INFO")));
+        assert!(info.is_ok_and(|info| info.starts_with("id=")));
+
+        let commands = || [incr("n"), get("k"), cmd("MGET").arg("k").arg("none")];
+        let (count, text, both): (u64, String, (u8, Option<u8>)) =
+            bed.pipeline(Pipeline::from(commands())).read().expect("three values");
+        assert_eq!((count, text.as_str(), both), (1, "17", (17, None)));
+        let error = bed.pipeline(Pipeline::from([incr("n"), incr("list")])).read::<(u64, u64)>();
+        assert!(matches!(&error, Err(Error::Reply(reply)) if reply.index == 1), "{error:?}");
+
+        let replies =
+            bed.pipeline([incr("n"), incr("list")].into_iter().fold(Pipeline::atomic(), Pipeline::command));
+        type Executed = (String, String, String, (u64, Result<u64, ServerError>));
+        let (.., (count, wrong)) = replies.clone().read::<Executed>().expect("EXEC has two elements");
+        assert_eq!((count, wrong.expect_err("it is a list").code()), (3, "WRONGTYPE"));
+        let error = replies.read::<(String, String, String, (u64, u64))>();
+        assert!(matches!(&error, Err(Error::Server(error)) if error.code() == "WRONGTYPE"), "{error:?}");
+        bed.finish();
+    }
+}
+
 /// What would break the shared connection for everybody else is refused before it is sent, and says what to do instead.
 /// PITFALL-38, RULE-93
 pub fn refused_commands(host: &dyn Host) {
@@ -47,7 +92,8 @@ pub fn refused_commands(host: &dyn Host) {
     for name in names.split_whitespace() {
         let refused = Request::command(cmd(name).arg("x")).expect_err(name);
         assert!(!refused.instead.is_empty(), "{name}");
-        let pipeline = Pipeline::new().command(get("k")).command(cmd(name).arg("x"));
+        // In the middle: WAIT may stand at the end.
+        let pipeline = Pipeline::new().command(get("k")).command(cmd(name).arg("x")).command(get("k"));
         assert!(pipeline.into_request().is_err(), "{name}");
     }
     for (command, argument) in
@@ -222,6 +268,29 @@ pub fn nobody_joins_a_silent_link(host: &dyn Host) {
     assert!(bed.outcome(held_up).is_none() && bed.now() < since + SECOND * 2, "it is silent all the time");
     assert!(bed.arrivals("INCR").iter().all(|(_, conn)| *conn != silent));
     assert_eq!(bed.reply(held_up), Frame::bulk("v"));
+    bed.finish();
+}
+
+/// A large value that is on its way holds up no small request, also after it was written: its server may take it slowly. RULE-170
+pub fn small_requests_do_not_join_a_large_one(host: &dyn Host) {
+    let mut bed = Testbed::new(host);
+    let settings = bed.settings().pool_size(3).command_timeout(Some(SECOND * 30));
+    bed.connect_with(settings);
+    bed.call(set("k", "v"));
+    let (_, slow) = bed.arrivals("SET")[0];
+    bed.server(|server, now| server.stall(now, slow, now + SECOND * 2));
+    let since = bed.now();
+    let large = bed.send(set("large", &"x".repeat(100 * 1024)));
+    bed.run_for(millis(5));
+    for turn in 1..=5 {
+        assert_eq!(bed.call(incr("n")), Frame::Integer(turn));
+    }
+    assert!(
+        bed.outcome(large).is_none() && bed.now() < since + SECOND * 2,
+        "it is not answered all the time"
+    );
+    assert!(bed.arrivals("INCR").iter().all(|(_, conn)| *conn != slow));
+    assert_eq!(bed.reply(large), Frame::simple("OK"));
     bed.finish();
 }
 

@@ -18,14 +18,14 @@ use hitless_core::client::{Action, Client};
 use hitless_core::config::Config;
 use hitless_core::error::{CloseCause, ConnectError, SystemError};
 use hitless_core::event::Event;
-use hitless_core::ids::{ConnId, RequestId};
+use hitless_core::ids::{ConnId, LeaseId, RequestId};
 use hitless_core::request::Outcome;
 use hitless_core::review::REVIEW_LIMIT;
 use hitless_core::write_buffer::WriteBuffer;
 use resp3_codec::{Decoder, Frame, Limits};
 
 use super::wire::{Arrival, Wire};
-use crate::world::Reviewer;
+use crate::world::{LeaseState, Reviewer};
 
 /// A client, its connections, and what came of it.
 #[derive(Debug)]
@@ -41,6 +41,8 @@ pub(super) struct Embedder {
     pub(super) completed: Vec<(RequestId, Outcome)>,
     pub(super) events: Vec<(Instant, Event)>,
     pub(super) pushes: Vec<Vec<Frame>>,
+    /// What was said of each lease.
+    pub(super) leases: BTreeMap<LeaseId, LeaseState>,
     reviewer: Option<Opinion>,
 }
 
@@ -78,6 +80,7 @@ impl Embedder {
             completed: Vec::new(),
             events: Vec::new(),
             pushes: Vec::new(),
+            leases: BTreeMap::new(),
         }
     }
 
@@ -151,6 +154,15 @@ impl Embedder {
                 Action::Complete { request, outcome } => self.completed.push((request, outcome)),
                 Action::Started(result) => self.started = Some(result),
                 Action::Push { conn: _, elements } => self.pushes.push(elements),
+                Action::Leased { lease, outcome } => {
+                    self.leases.entry(lease).or_default().outcome = Some(outcome);
+                }
+                Action::LeaseMoving { lease, deadline } => {
+                    self.leases.entry(lease).or_default().moving = Some(deadline);
+                }
+                Action::LeaseLost { lease, cause } => {
+                    self.leases.entry(lease).or_default().lost = Some(cause);
+                }
                 Action::Emit(event) => {
                     if let Event::CutOver { from, .. } = event {
                         self.retired.insert(from);
@@ -195,6 +207,7 @@ impl Embedder {
         assert_eq!(self.client.poll_timeout(), None, "a timer is left");
         let stats = self.client.stats();
         assert_eq!((stats.serving, stats.requests, stats.parked), (0, 0, 0), "{stats:?}");
+        assert_eq!((stats.dedicated, stats.leased, stats.waiting_for_lease), (0, 0, 0), "{stats:?}");
         let coordinator = stats.coordinator;
         assert!(coordinator.connections.is_empty() && coordinator.dialing == 0, "{coordinator:?}");
     }

@@ -17,9 +17,9 @@ use std::time::{Duration, Instant};
 
 use hitless_core::client::Stats;
 use hitless_core::config::ConfigBuilder;
-use hitless_core::error::ConnectError;
+use hitless_core::error::{ConnectError, LeaseError};
 use hitless_core::event::Event;
-use hitless_core::ids::RequestId;
+use hitless_core::ids::{LeaseId, RequestId};
 use hitless_core::request::{Request, SendError};
 use resp3_codec::Frame;
 
@@ -27,7 +27,7 @@ use self::embedder::{Embedder, Opinion};
 use self::wire::Wire;
 use crate::clock;
 use crate::server::{Server, ServerMachine};
-use crate::world::{Finished, Host, Layout, Reviewer, Setup, Ticket, World};
+use crate::world::{Finished, Holder, Host, Layout, LeaseState, Reviewer, Setup, Ticket, World};
 
 /// Seeds that each case runs with.
 const SEEDS: u64 = 4;
@@ -108,6 +108,7 @@ struct DirectWorld {
     next_ticket: u64,
     tickets: BTreeMap<RequestId, Ticket>,
     finished: BTreeMap<Ticket, Finished>,
+    holders: BTreeMap<Holder, Result<LeaseId, LeaseError>>,
     trace: Option<Trace>,
 }
 
@@ -124,6 +125,7 @@ impl DirectWorld {
             next_ticket: 0,
             tickets: BTreeMap::new(),
             finished: BTreeMap::new(),
+            holders: BTreeMap::new(),
             trace: host.trace.clone(),
         }
     }
@@ -221,6 +223,42 @@ impl World for DirectWorld {
         if let (Some(id), Some(embedder)) = (found, &mut self.embedder) {
             self.tickets.remove(&id);
             embedder.client.cancel(self.now, id);
+            self.settle();
+        }
+    }
+
+    fn lease(&mut self) -> Result<Holder, &'static str> {
+        let holder = Holder(self.next_ticket);
+        self.next_ticket += 1;
+        let embedder = self.embedder.as_mut().expect("connect first");
+        let lease = embedder.client.lease(self.now);
+        self.holders.insert(holder, lease);
+        self.settle();
+        Ok(holder)
+    }
+
+    fn lease_state(&mut self, holder: Holder) -> LeaseState {
+        match (&self.holders[&holder], &self.embedder) {
+            (Err(error), _) => LeaseState { outcome: Some(Err(error.clone())), ..LeaseState::default() },
+            (Ok(lease), Some(embedder)) => embedder.leases.get(lease).cloned().unwrap_or_default(),
+            (Ok(_), None) => LeaseState::default(),
+        }
+    }
+
+    fn send_on(&mut self, holder: Holder, request: Request) -> Result<Ticket, SendError> {
+        let lease = self.holders[&holder].clone().expect("it was granted");
+        let embedder = self.embedder.as_mut().expect("connect first");
+        let id = embedder.client.send_on(self.now, lease, request)?;
+        let ticket = Ticket(self.next_ticket);
+        self.next_ticket += 1;
+        self.tickets.insert(id, ticket);
+        self.settle();
+        Ok(ticket)
+    }
+
+    fn return_lease(&mut self, holder: Holder) {
+        if let (Some(Ok(lease)), Some(embedder)) = (self.holders.remove(&holder), &mut self.embedder) {
+            embedder.client.return_lease(self.now, lease);
             self.settle();
         }
     }

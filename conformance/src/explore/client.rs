@@ -9,12 +9,13 @@ use hitless_core::Frame;
 use hitless_core::client::{Action, Client, Stats};
 use hitless_core::config::Config;
 use hitless_core::event::Event;
+use hitless_core::ids::LeaseId;
 
 use super::fact::Fact;
 use super::happening::PAUSE;
 use super::scope::{Budget, Scope};
 use super::search::{Model, PATIENCE, Violation};
-use super::world::{FAR, OPT_IN, Retired, Socket, Stage, World};
+use super::world::{FAR, Holding, OPT_IN, Retired, Socket, Stage, World};
 
 /// The jitter after each fact, the same in every state.
 pub(super) const SEED: u64 = 1;
@@ -70,7 +71,7 @@ impl ClientModel {
     /// What a kind world does next, until there is nothing left for it to do at this instant. The name has the nth of its
     /// answers.
     pub(super) fn kind_fact(&self, nth: usize) -> Option<Fact> {
-        self.world.sockets.iter().find_map(|socket| {
+        let fact = self.world.sockets.iter().find_map(|socket| {
             let conn = socket.conn;
             Some(match socket.stage {
                 Stage::Resolving => Fact::Resolved(conn, nth as u8),
@@ -83,7 +84,11 @@ impl ClientModel {
                 Stage::Serving if socket.flush => Fact::Written(conn),
                 Stage::Serving => return None,
             })
-        })
+        });
+        // Whoever has a lease returns it.
+        let holders = &self.world.holders;
+        let done = || holders.iter().position(|holder| holder.stage != Holding::Waits);
+        fact.or_else(|| done().map(|nth| Fact::Return(nth as u8)))
     }
 
     /// The answer by which the name leads to all servers.
@@ -182,6 +187,12 @@ impl ClientModel {
                     }
                 }
                 Action::Complete { request, outcome } => self.judge(request, &outcome)?,
+                Action::Leased { lease, outcome } => self.lent(lease, outcome.is_ok())?,
+                Action::LeaseLost { lease, cause: _ } => {
+                    let mut holders = self.world.holders.iter_mut();
+                    holders.find(|it| it.lease == lease).into_iter().for_each(|it| it.stage = Holding::Lost);
+                }
+                Action::LeaseMoving { .. } => {}
                 Action::Started(_) if self.is_started => return Violation::of("the start was told twice"),
                 Action::Started(result) => {
                     self.is_started = true;
@@ -191,6 +202,23 @@ impl ClientModel {
                 Action::Emit(event) => self.observe(event),
                 other => return Violation::of(format!("an action without a reason: {other:?}")),
             }
+        }
+        Ok(())
+    }
+
+    /// The wish for a lease has ended.
+    fn lent(&mut self, lease: LeaseId, is_granted: bool) -> Result<(), Violation> {
+        let holders = &mut self.world.holders;
+        let Some(at) = holders.iter().position(|it| it.lease == lease && it.stage == Holding::Waits) else {
+            return Violation::of("RULE-201: a lease that nobody waits for");
+        };
+        if holders[..at].iter().any(|earlier| earlier.stage == Holding::Waits) {
+            return Violation::of("RULE-201: somebody else has waited longer for a lease");
+        }
+        if is_granted {
+            holders[at].stage = Holding::Has;
+        } else {
+            holders.remove(at);
         }
         Ok(())
     }
@@ -247,6 +275,14 @@ impl Model for ClientModel {
         if self.takes_requests {
             facts.extend((self.budget.writes > 0).then_some(Fact::SendWrite));
             facts.extend((self.budget.reads > 0).then_some(Fact::SendRead));
+        }
+        if self.takes_requests {
+            facts.extend((self.budget.leases > 0).then_some(Fact::Wish));
+        }
+        for (nth, holder) in (0..).zip(&self.world.holders) {
+            facts.push(Fact::Return(nth));
+            let may_send = holder.stage == Holding::Has && self.budget.held > 0;
+            facts.extend(may_send.then_some(Fact::SendOn(nth)));
         }
         if self.budget.cancels > 0 {
             facts.extend((0..self.world.ledger.len()).map(|nth| Fact::Cancel(nth as u8)));

@@ -43,6 +43,12 @@ pub(super) enum Fact {
     Switched(ConnId),
     SendWrite,
     SendRead,
+    /// Somebody wants a lease.
+    Wish,
+    /// The nth of those who have one sends a request there, which may leave anything behind.
+    SendOn(u8),
+    /// The nth of those who have a lease, or want one, returns it.
+    Return(u8),
     /// The caller of the nth request under way gives up.
     Cancel(u8),
     Shutdown,
@@ -72,6 +78,9 @@ impl fmt::Display for Fact {
             Self::Switched(conn) => write!(f, "{conn}: its owner has switched"),
             Self::SendWrite => write!(f, "a request, not to be repeated"),
             Self::SendRead => write!(f, "a request that may be repeated"),
+            Self::Wish => write!(f, "a lease is wanted"),
+            Self::SendOn(nth) => write!(f, "holder {nth} sends a request on its lease"),
+            Self::Return(nth) => write!(f, "holder {nth} returns its lease"),
             Self::Cancel(nth) => write!(f, "request {nth} of those under way is cancelled"),
             Self::Shutdown => write!(f, "shutdown, with 5 s to finish"),
         }

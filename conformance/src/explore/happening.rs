@@ -14,7 +14,7 @@ use resp3_codec::Frame;
 use super::client::ClientModel;
 use super::fact::Fact;
 use super::search::Violation;
-use super::world::{Entry, FIRST, OPT_IN, Stage, World};
+use super::world::{Entry, FIRST, Holder, Holding, OPT_IN, Stage, World};
 
 /// What a shutdown leaves to what is under way.
 const GRACE: Duration = Duration::from_secs(5);
@@ -65,6 +65,7 @@ impl ClientModel {
                 self.budget.reads -= 1;
                 self.send(true)?;
             }
+            Fact::Wish | Fact::SendOn(_) | Fact::Return(_) => self.happen_to_leases(fact)?,
             Fact::Cancel(nth) => {
                 self.budget.cancels -= 1;
                 let Entry { id, .. } = self.world.ledger.remove(usize::from(nth));
@@ -77,6 +78,28 @@ impl ClientModel {
             }
             // The client sees to these itself.
             Fact::Open | Fact::Drained(_) | Fact::Switched(_) => {}
+        }
+        Ok(())
+    }
+
+    fn happen_to_leases(&mut self, fact: Fact) -> Result<(), Violation> {
+        match fact {
+            Fact::Wish => {
+                self.budget.leases -= 1;
+                let Ok(lease) = self.client.lease(self.now) else {
+                    return Violation::of("RULE-201: nobody may wait for a lease");
+                };
+                self.world.holders.push(Holder { lease, stage: Holding::Waits, conn: None });
+            }
+            Fact::SendOn(nth) => {
+                self.budget.held -= 1;
+                self.send_on(nth)?;
+            }
+            Fact::Return(nth) => {
+                let Holder { lease, .. } = self.world.holders.remove(usize::from(nth));
+                self.client.return_lease(self.now, lease);
+            }
+            _ => {}
         }
         Ok(())
     }
@@ -155,8 +178,22 @@ impl ClientModel {
         let Ok(id) = self.client.send(self.now, request) else {
             return Violation::of("INV-01: a request was not accepted");
         };
-        let entry = Entry { id, number, is_repeatable, was_written: false, was_refused: false };
-        self.world.accept(entry);
+        let (was_written, was_refused) = (false, false);
+        self.world.accept(Entry { id, number, is_repeatable, was_written, was_refused, lease: None });
+        Ok(())
+    }
+
+    fn send_on(&mut self, nth: u8) -> Result<(), Violation> {
+        let lease = self.world.holders[usize::from(nth)].lease;
+        let number = FIRST + self.sent;
+        self.sent += 1;
+        let request = Request::raw(Bytes::copy_from_slice(&[number]), NonZeroU32::MIN);
+        let Ok(id) = self.client.send_on(self.now, lease, request) else {
+            return Violation::of("RULE-200: a request was not accepted on a lease");
+        };
+        let (is_repeatable, was_written, was_refused) = (false, false, false);
+        let lease = Some(lease);
+        self.world.accept(Entry { id, number, is_repeatable, was_written, was_refused, lease });
         Ok(())
     }
 
@@ -164,7 +201,7 @@ impl ClientModel {
     pub(super) fn write(&mut self, conn: ConnId) -> Result<(), Violation> {
         let mut buffer = WriteBuffer::new();
         while self.client.poll_transmit(conn, &mut buffer) {}
-        let World { sockets, ledger, .. } = &mut self.world;
+        let World { sockets, ledger, holders, .. } = &mut self.world;
         let Some(socket) = sockets.iter_mut().find(|socket| socket.conn == conn) else { return Ok(()) };
         socket.flush = false;
         if socket.stage == Stage::Greeting {
@@ -184,6 +221,10 @@ impl ClientModel {
             }
             if entry.was_written && !entry.was_refused && !entry.is_repeatable {
                 return Violation::of("INV-05: a request that may have run is written again");
+            }
+            let holder = holders.iter_mut().find(|holder| Some(holder.lease) == entry.lease);
+            if holder.is_some_and(|holder| *holder.conn.get_or_insert(conn) != conn) {
+                return Violation::of("INV-18: a lease has two connections");
             }
             entry.was_written = true;
             entry.was_refused = false;

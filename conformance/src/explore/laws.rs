@@ -7,9 +7,9 @@ use resp3_codec::Frame;
 
 use super::client::ClientModel;
 use super::fact::Fact;
-use super::scope::POOL;
+use super::scope::{LENT, POOL};
 use super::search::{MOST_FACTS, Model as _, PATIENCE, Violation};
-use super::world::Stage;
+use super::world::{Holding, Stage};
 
 impl ClientModel {
     /// The laws, after `fact`.
@@ -35,8 +35,14 @@ impl ClientModel {
         if !(open - lookups..=open).contains(&known) {
             return Violation::of(format!("INV-20: there are {open} sockets and dials, {known} are known"));
         }
-        if self.world.count() > 2 * POOL {
-            return Violation::of(format!("INV-20: {} sockets for {POOL} slots", self.world.count()));
+        let places = POOL + if self.scope.budget.leases > 0 { LENT } else { 0 };
+        if self.world.count() > 2 * places {
+            return Violation::of(format!("INV-20: {} sockets for {places} places", self.world.count()));
+        }
+        let holders = self.world.holders.iter();
+        let has = holders.filter(|holder| holder.stage == Holding::Has).count();
+        if has > LENT || has != stats.leased {
+            return Violation::of(format!("RULE-200: {has} have a lease, {} are lent", stats.leased));
         }
         for socket in &self.world.sockets {
             if socket.retired.is_some_and(|retired| retired.until < self.now) {
@@ -124,6 +130,7 @@ impl ClientModel {
         let stats = self.stats();
         let of = &stats.coordinator;
         let idle = stats.requests + of.windows + of.moves + of.dialing + of.handoffs_queued;
-        stats.serving == POOL && self.world.sockets.len() == POOL && idle + of.handoffs_working == 0
+        let is_whole = stats.serving == POOL && self.world.sockets.len() == POOL + stats.dedicated;
+        is_whole && self.world.holders.is_empty() && idle + of.handoffs_working == 0
     }
 }

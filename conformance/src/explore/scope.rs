@@ -14,6 +14,8 @@ use super::search::Limits;
 const PORT: u16 = 6379;
 /// Connections of the pool.
 pub(super) const POOL: usize = 2;
+/// Connections that may be lent.
+pub(super) const LENT: usize = 1;
 /// How often a handoff is tried again: once shows all that more would.
 const RETRIES: u32 = 1;
 /// The configured name.
@@ -36,6 +38,10 @@ pub(super) struct Budget {
     pub(super) refusals: u8,
     pub(super) pauses: u8,
     pub(super) shutdowns: u8,
+    /// Leases that are wanted.
+    pub(super) leases: u8,
+    /// Requests on them.
+    pub(super) held: u8,
 }
 
 /// Nothing happens but what must.
@@ -50,6 +56,8 @@ const NOTHING: Budget = Budget {
     refusals: 0,
     pauses: 0,
     shutdowns: 0,
+    leases: 0,
+    held: 0,
 };
 
 /// Which machine is explored.
@@ -162,7 +170,11 @@ impl Scope {
         let endpoint = Endpoint::parse(NAME, PORT).expect("a name and a port");
         let maintenance = maintenance::Config::builder().max_handoff_retries(RETRIES).build();
         let maintenance = maintenance.expect("retries within the range");
-        let config = Config::builder(endpoint).pool_size(POOL as u32).maintenance(maintenance).build();
+        let config = Config::builder(endpoint)
+            .pool_size(POOL as u32)
+            .max_dedicated(LENT as u32)
+            .maintenance(maintenance)
+            .build();
         Arc::new(config.expect("two connections"))
     }
 }
@@ -292,6 +304,15 @@ pub const SCOPES: &[Scope] = &[
         pushes: &[Push::Moving(1, Some(Server::B)), Push::Moving(2, Some(Server::C))],
         budget: Budget { pushes: 2, faults: 1, closes: 1, ..NOTHING },
         limits: Limits { states: 250_000, ..BASE.limits },
+        ..BASE
+    },
+    Scope {
+        name: "leases",
+        about: "a connection is lent to one caller and then to another, as it was or not, while its address retires or it is lost",
+        answers: &[&[Server::A]],
+        pushes: &[Push::Moving(1, Some(Server::B))],
+        budget: Budget { pushes: 1, closes: 1, leases: 2, held: 1, ..NOTHING },
+        limits: Limits { states: 150_000, ..BASE.limits },
         ..BASE
     },
     Scope {

@@ -4,7 +4,7 @@ use std::hash::{Hash, Hasher};
 use std::time::{Duration, Instant};
 
 use hitless_core::endpoint::Peer;
-use hitless_core::ids::{ConnId, RequestId};
+use hitless_core::ids::{ConnId, LeaseId, RequestId};
 
 /// How far a connection is, as the world sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -67,6 +67,24 @@ pub(super) struct Entry {
     pub(super) was_written: bool,
     /// The last time it was written the server proved that it did not run.
     pub(super) was_refused: bool,
+    /// The lease that it was sent on.
+    pub(super) lease: Option<LeaseId>,
+}
+
+/// Somebody who wants a lease, or has one.
+#[derive(Clone, Debug)]
+pub(super) struct Holder {
+    pub(super) lease: LeaseId,
+    pub(super) stage: Holding,
+    /// Where its requests are written.
+    pub(super) conn: Option<ConnId>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Holding {
+    Waits,
+    Has,
+    Lost,
 }
 
 /// The tables, each in the order of its ids.
@@ -76,6 +94,8 @@ pub(super) struct World {
     pub(super) ledger: Vec<Entry>,
     /// The deadlines of moves, by the address that they retire.
     pub(super) deadlines: Vec<(Peer, Instant)>,
+    /// In the order in which they came.
+    pub(super) holders: Vec<Holder>,
 }
 
 impl Socket {
@@ -178,7 +198,11 @@ impl World {
 
     /// Takes in the tables, relative to `now`: places for ids, and for numbers of requests.
     pub(super) fn fingerprint(&self, now: Instant, hasher: &mut impl Hasher) {
-        let Self { sockets, ledger, deadlines } = self;
+        let Self { sockets, ledger, deadlines, holders } = self;
+        for Holder { lease, stage, conn } in holders {
+            (lease.index(), stage).hash(hasher);
+            conn.and_then(|conn| self.socket(conn)).map(|socket| socket.conn.index()).hash(hasher);
+        }
         sockets.len().hash(hasher);
         for socket in sockets {
             let Socket {
@@ -208,8 +232,9 @@ impl World {
             }
         }
         ledger.len().hash(hasher);
-        for Entry { id, number: _, is_repeatable, was_written, was_refused } in ledger {
+        for Entry { id, number: _, is_repeatable, was_written, was_refused, lease } in ledger {
             (id.index(), is_repeatable, was_written, was_refused).hash(hasher);
+            lease.map(LeaseId::index).hash(hasher);
         }
         for (source, deadline) in deadlines.iter().filter(|(_, deadline)| *deadline > now) {
             (source, deadline.saturating_duration_since(now)).hash(hasher);

@@ -34,10 +34,13 @@ enum Group {
     Ignored,
     /// How requests end.
     Request,
+    /// How those end who want a lease or a transaction.
+    Lease,
 }
 
 /// What a range of seeds must reach.
 const EXPECTED: &[(Group, &[&str])] = &[
+    (Group::Lease, &["done", "not done"]),
     (
         Group::Action,
         &["Resolve", "Connect", "Flush", "Close", "Complete", "Started", "Push", "Emit", "Terminated"],
@@ -166,6 +169,9 @@ impl Coverage {
                 What::Replied { .. } => coverage.count(Group::Request, "answered"),
                 What::Cancelled { .. } => coverage.count(Group::Request, "cancelled"),
                 What::Refused { .. } => coverage.count(Group::Request, "refused"),
+                What::Held { ran, .. } => {
+                    coverage.count(Group::Lease, if *ran { "done" } else { "not done" })
+                }
                 What::Silenced(_) => coverage.count(Group::Connection, "serving -> says nothing"),
                 What::Failed { error, .. } => coverage.count_error(error),
                 _ => {}

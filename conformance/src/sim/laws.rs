@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use hitless_core::config::Config;
 use hitless_core::endpoint::Peer;
-use hitless_core::error::Delivery;
+use hitless_core::error::{Delivery, RequestError};
 use hitless_core::event::Event;
 use hitless_core::ids::ConnId;
 
@@ -16,10 +16,19 @@ use super::joins;
 use super::plan::Plan;
 use super::trace::{RequestKind, What};
 use crate::laws::{Record, stopped};
-use crate::server::{EndpointId, Event as ServerEvent, Ledger, Request};
+use crate::server::{EndpointId, Event as ServerEvent, Ledger, Request, ServerConn};
 
 /// By how much things may be late: a timer rings late, and then a busy executor looks at it late.
 const SLACK: Duration = Duration::from_millis(1500);
+
+/// A process that was stopped cannot tell from an alarm that is no later than this. What the client takes for lateness, and by
+/// how much the executor is late in gentle weather.
+const UNNOTICED: Duration = Duration::from_millis(10);
+/// From when a process runs again until it has read and obeyed everything.
+const RUNS_AGAIN: Duration = Duration::from_millis(100);
+
+/// The last second of a move is kept free of attempts, and those that end just before it are the last.
+const LAST_TRIES: Duration = Duration::from_millis(1100);
 
 /// All that is known of a run.
 pub(super) struct Evidence<'a> {
@@ -29,6 +38,13 @@ pub(super) struct Evidence<'a> {
     pub(super) ledger: &'a Ledger,
     pub(super) peers: BTreeMap<EndpointId, Peer>,
     pub(super) keys: &'a [Keys],
+}
+
+impl Evidence<'_> {
+    /// Connections that may be open beside the pool.
+    fn dedicated(&self) -> u32 {
+        if self.plan.has_holders() { self.config.max_dedicated() } else { 0 }
+    }
 }
 
 /// Checks every law.
@@ -42,7 +58,8 @@ pub(super) fn check(evidence: &Evidence<'_>) {
         })
         .collect();
     let stops = stops(evidence.entries);
-    Record { config: evidence.config, events: &events, slack: SLACK, stops: &stops }.check();
+    let dedicated = evidence.dedicated();
+    Record { config: evidence.config, events: &events, slack: SLACK, stops: &stops, dedicated }.check();
     let requests = requests(evidence.entries);
     each_ends_once(&requests);
     at_most_once(evidence, &requests);
@@ -50,7 +67,10 @@ pub(super) fn check(evidence: &Evidence<'_>) {
     dials_are_few(evidence);
     silent_links_are_left(evidence, &stops);
     nothing_goes_astray(evidence, &requests);
-    joins::check(evidence, &requests);
+    if !evidence.plan.has_holders() {
+        // Events do not tell which connections are of the pool.
+        joins::check(evidence, &requests);
+    }
     if evidence.plan.weather == Weather::Gentle {
         nobody_notices(evidence, &requests, &stops);
     }
@@ -63,6 +83,8 @@ pub(super) struct Asked {
     /// Its place in the trace.
     pub(super) entry: usize,
     ends: usize,
+    /// For how long it was overdue when it was said to have timed out.
+    overdue: Option<Duration>,
     /// The place of its end in the trace.
     pub(super) ended: usize,
     pub(super) fate: Fate,
@@ -87,7 +109,7 @@ fn requests(entries: &[(Instant, What)]) -> BTreeMap<u64, Asked> {
         let (number, fate) = match what {
             What::Sent { request, kind, .. } if *kind != RequestKind::Probe => {
                 let (ends, ended, fate) = (0, usize::MAX, Fate::Pending);
-                let asked = Asked { kind: *kind, sent_at: *at, entry, ends, ended, fate };
+                let asked = Asked { kind: *kind, sent_at: *at, entry, ends, overdue: None, ended, fate };
                 requests.insert(*request, asked);
                 continue;
             }
@@ -102,6 +124,9 @@ fn requests(entries: &[(Instant, What)]) -> BTreeMap<u64, Asked> {
             _ => continue,
         };
         if let Some(asked) = requests.get_mut(number) {
+            if let What::Failed { error: RequestError::TimedOut { after, .. }, .. } = what {
+                asked.overdue = Some(at.saturating_duration_since(asked.sent_at + *after));
+            }
             asked.fate = fate;
             asked.ended = entry;
             asked.ends += 1;
@@ -202,7 +227,12 @@ fn service(entries: &[(Instant, What)]) -> BTreeMap<Peer, Vec<Spell>> {
 
 /// Nothing fails, and nobody waits longer than the network makes everybody wait. INV-03
 ///
-/// Where the process was stopped, what was not yet written may be overdue afterwards. Beside a request that kills the link
+/// A connection that is opened when a move has taken all others away, and has no time for another attempt left, stays where it
+/// is: it serves nobody from before.
+///
+/// Where the process was stopped, what was not yet written may be overdue afterwards; if it runs again within a few milliseconds
+/// of a deadline, nothing tells it that it was stopped; and if it runs again when the time for the last attempt of a
+/// move is over, it says at once that connections stay. Beside a request that kills the link
 /// that carries it fails what had been written to that link when it came for the first time, and nothing else; others may
 /// wait, and fail without having been sent: RULE-165
 fn nobody_notices(evidence: &Evidence<'_>, requests: &BTreeMap<u64, Asked>, stops: &[(Instant, Duration)]) {
@@ -220,6 +250,9 @@ fn nobody_notices(evidence: &Evidence<'_>, requests: &BTreeMap<u64, Asked>, stop
                 assert!(is_served, "INV-03: request {number} ({kind:?}) took {took:?}");
             }
             Fate::Cancelled => {}
+            Fate::Unknown(at)
+                if asked.overdue.is_some_and(|overdue| overdue < UNNOTICED)
+                    && !stopped(stops, at - 2 * UNNOTICED, at).is_zero() => {}
             Fate::NotSent(at) if !stopped(stops, sent_at, at).is_zero() || is_beside(at) => {}
             Fate::Unknown(_) | Fate::NotSent(_) if kind == RequestKind::Poison => {}
             Fate::Unknown(at) if !first.is_empty() => {
@@ -231,9 +264,27 @@ fn nobody_notices(evidence: &Evidence<'_>, requests: &BTreeMap<u64, Asked>, stop
             }
         }
     }
+    nobody_is_left_behind(evidence, |at| is_beside(at) || !stopped(stops, at - RUNS_AGAIN, at).is_zero());
+}
+
+/// The part of [`nobody_notices`] about moves, but for what happens when `is_excused` says so.
+fn nobody_is_left_behind(evidence: &Evidence<'_>, is_excused: impl Fn(Instant) -> bool) {
+    // By source: when the latest move is over, and whether all who were there have left.
+    let mut moves: BTreeMap<&Peer, (Instant, bool)> = BTreeMap::new();
     for (at, what) in evidence.entries {
-        let What::Event(event @ Event::MoveFinished { stayed: 1.., .. }) = what else { continue };
-        assert!(is_beside(*at), "INV-03: connections were left behind: {event:?}");
+        match what {
+            What::Event(Event::MoveStarted { source, deadline, .. }) => {
+                moves.insert(source, (*deadline, false));
+            }
+            What::Event(event @ Event::MoveFinished { source, stayed, .. }) => {
+                let Some((deadline, have_left)) = moves.get_mut(source) else { continue };
+                let came_late = *have_left && deadline.saturating_duration_since(*at) <= LAST_TRIES;
+                let may_stay = *stayed == 0 || came_late || is_excused(*at);
+                assert!(may_stay, "INV-03: connections were left behind: {event:?}");
+                *have_left |= *stayed == 0;
+            }
+            _ => {}
+        }
     }
 }
 
@@ -262,10 +313,14 @@ fn stops(entries: &[(Instant, What)]) -> Vec<(Instant, Duration)> {
     entries.iter().filter_map(stop).collect()
 }
 
-/// A request that only reads runs three times at most, and once if its reply came and cannot be read. Others: INV-05. RULE-162
+/// A request that only reads runs three times at most. One whose reply cannot be read is not sent again when that has come: it
+/// comes a second time only if another request of the kind had killed the link before. Others: INV-05. RULE-162
 fn replays_are_few(evidence: &Evidence<'_>, requests: &BTreeMap<u64, Asked>) {
     let mut arrivals: BTreeMap<u64, usize> = BTreeMap::new();
     let mut runs: BTreeMap<u64, usize> = BTreeMap::new();
+    // What has killed each link, and who came behind it.
+    let mut killed: BTreeMap<ServerConn, u64> = BTreeMap::new();
+    let mut excused: BTreeMap<u64, usize> = BTreeMap::new();
     for entry in evidence.ledger.entries() {
         let (request, counts) = match &entry.event {
             ServerEvent::Received(request) => (request, &mut arrivals),
@@ -277,9 +332,14 @@ fn replays_are_few(evidence: &Evidence<'_>, requests: &BTreeMap<u64, Asked>) {
             let poison = edges::POISONS
                 .iter()
                 .find(|(end, _)| request.key().is_some_and(|key| key.ends_with(end.as_bytes())));
+            if let (Some(_), Some(conn), ServerEvent::Received(_)) = (poison, entry.conn, &entry.event) {
+                let killer = *killed.entry(conn).or_insert(number);
+                *excused.entry(number).or_default() += usize::from(killer != number);
+            }
             // In rough weather its link may be lost before the reply comes that cannot be read.
             let gentle = evidence.plan.weather == Weather::Gentle;
-            let most = poison.filter(|_| gentle).map_or(3, |(_, most)| *most);
+            let excused = excused.get(&number).copied().unwrap_or(0);
+            let most = poison.filter(|_| gentle).map_or(3, |(_, most)| (*most + excused).min(3));
             let arrived = arrivals.get(&number).copied().unwrap_or(0);
             let ran = runs.get(&number).copied().unwrap_or(0);
             let kind = requests.get(&number).map(|asked| asked.kind);
@@ -298,7 +358,7 @@ fn dials_are_few(evidence: &Evidence<'_>) {
     const SPAN: Duration = Duration::from_secs(10);
     /// For each slot in ten seconds.
     const MOST: usize = 20;
-    let most = MOST * evidence.config.pool_size() as usize;
+    let most = MOST * (evidence.config.pool_size() + evidence.dedicated()) as usize;
     let mut dials: BTreeMap<Peer, Vec<Instant>> = BTreeMap::new();
     for (at, what) in evidence.entries {
         if let What::Dialled(_, target) = what {
@@ -335,6 +395,8 @@ fn silent_links_are_left(evidence: &Evidence<'_>, stops: &[(Instant, Duration)])
                     assert!(is_left, "RULE-164: {socket:?} has been silent for long, and is written to");
                 }
                 What::Dialled(..) => dialled |= known_at.is_some(),
+                // One that is ready may be for a holder.
+                What::Event(Event::ConnectionReady { .. }) if evidence.plan.has_holders() => {}
                 What::Event(Event::ConnectionReady { .. })
                     if known_at.is_some_and(|known_at| known_at < *at) =>
                 {

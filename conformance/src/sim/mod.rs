@@ -17,6 +17,7 @@
 //! | `edges` | replies at the limits and beyond, and the words of refusals |
 //! | `opinions` | a hook and a policy that have a say in what notifications do |
 //! | `caller` | tasks that send requests, and know what each reply must be |
+//! | `holder` | tasks that hold leases and run transactions |
 //! | `scenario` | the course of a run |
 //! | `laws` | what must hold of it |
 //! | `joins` | the law of which connections requests join |
@@ -29,6 +30,7 @@ mod coverage;
 mod edges;
 mod faults;
 mod fixture;
+mod holder;
 mod joins;
 mod laws;
 mod network;

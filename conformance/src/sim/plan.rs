@@ -27,6 +27,8 @@ pub(super) struct Plan {
     pub(super) pool_size: u32,
     /// Tasks that send requests.
     pub(super) tasks: usize,
+    /// Tasks that hold leases, and what each draws from.
+    pub(super) holders: Vec<u64>,
     /// Requests that they send together, at least.
     pub(super) requests: usize,
     /// What happens, by the time since the pool was open.
@@ -144,10 +146,16 @@ impl Plan {
         };
         let tasks = 4 + rng.below(7) as usize;
         let requests = 200 + rng.below(120) as usize;
+        // By another seed, so that the rest of the plan does not change with it.
+        let holding = &mut Rng::new(seed ^ 0x1ea5_e1ea_5e1e_a5e1);
+        let holders = if holding.below(2) == 0 { 0 } else { 1 + holding.below(4) };
+        let holders = (0..holders).map(|_| holding.next_u64()).collect();
+        let settings = settings.max_dedicated(1 + holding.below(3) as u32);
         let mut plan = Self {
             weather,
             pool_size,
             tasks,
+            holders,
             requests,
             steps,
             calm_at,
@@ -160,6 +168,11 @@ impl Plan {
             plan.settings = plan.settings.reply_limits(edges::limits());
         }
         (plan, server)
+    }
+
+    /// Whether anybody holds leases.
+    pub(super) fn has_holders(&self) -> bool {
+        !self.holders.is_empty()
     }
 
     /// Whether such a fault is part of it.
@@ -422,8 +435,6 @@ impl Drawing {
                 FaultKind::EdgeReplies if self.is_drawn(FaultKind::Attributes) => {}
                 // Without a name there is one address, and no other place to go to than home.
                 FaultKind::AddressRefuses | FaultKind::AddressSwallows if !self.by_name => {}
-                // While the name leads nowhere else the attempts of such a move are spent on the address where nobody is.
-                FaultKind::AddressRefuses | FaultKind::AddressSwallows if self.needs_the_name() => {}
                 FaultKind::Demotion => {
                     let first = usize::from(!self.by_name);
                     fault.endpoint = Some(*pick(rng, &self.endpoints[first..]));
@@ -456,15 +467,6 @@ impl Drawing {
             self.fault(at - SECOND / 5, Fault { kind, endpoint: None, lasts: SECOND / 4, delay });
             self.fault(at, Fault { delay: up_to(rng, 2 * stop.delay), ..stop });
         }
-    }
-
-    /// Whether a gentle move has no target but what the name leads to.
-    fn needs_the_name(&self) -> bool {
-        let by_name = |(_, step): &(Duration, Step)| match step {
-            Step::Maintain(Maintenance::Moving(moving)) => !matches!(moving.to, Where::Endpoint(_)),
-            _ => false,
-        };
-        self.weather == Weather::Gentle && self.steps.iter().any(by_name)
     }
 
     fn is_drawn(&self, kind: FaultKind) -> bool {

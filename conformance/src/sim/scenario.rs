@@ -13,6 +13,7 @@ use hitless_core::guide::Rng;
 use resp3_codec::cmd;
 
 use super::caller::{Caller, Habits, Keys, single, token};
+use super::holder::{self, Holder, Tally};
 use super::laws::{self, Evidence};
 use super::lock;
 use super::network::Network;
@@ -62,12 +63,12 @@ impl Scenario {
     /// If a law is broken.
     pub(super) fn run(mut self) {
         let client = self.open();
-        let keys = self.chaos(&client);
+        let (keys, tallies) = self.chaos(&client);
         self.write(&client);
         self.probe(&client);
         self.end(client);
         self.leave_nothing();
-        self.judge(&keys);
+        self.judge(&keys, &tallies);
     }
 
     fn open(&mut self) -> Client<Executor> {
@@ -95,7 +96,7 @@ impl Scenario {
 
     /// Lets the load run, and everything happen that the plan has; then waits until everybody has an answer and the
     /// pool is whole.
-    fn chaos(&mut self, client: &Client<Executor>) -> Vec<Keys> {
+    fn chaos(&mut self, client: &Client<Executor>) -> (Vec<Keys>, Vec<Tally>) {
         let start = self.sim.executor.now();
         let calm_at = start + self.plan.calm_at;
         let steps = std::mem::take(&mut self.plan.steps);
@@ -105,13 +106,37 @@ impl Scenario {
         self.sim.network.set_calm_at(calm_at);
         let callers: Vec<Slot<Keys>> =
             (0..self.plan.tasks).map(|number| self.start_caller(client, number, calm_at)).collect();
+        let holders: Vec<Slot<Tally>> =
+            (0..self.plan.holders.len()).map(|number| self.start_holder(client, number, calm_at)).collect();
         let limit = self.plan.calm_at + RECOVERY;
         self.sim.run_until("everybody has an answer", limit, |sim| {
-            sim.calm_at.is_none() && callers.iter().all(|caller| lock(caller).is_some())
+            let holders_are_done = holders.iter().all(|holder| lock(holder).is_some());
+            sim.calm_at.is_none() && holders_are_done && callers.iter().all(|caller| lock(caller).is_some())
         });
+        let stats = client.stats();
+        assert_eq!(
+            (stats.leased, stats.waiting_for_lease),
+            (0, 0),
+            "RULE-200: everything is returned: {stats:?}"
+        );
         let size = self.plan.pool_size as usize;
         self.sim.run_until("the pool is whole", RECOVERY, |_| client.stats().serving == size);
-        callers.iter().filter_map(|caller| lock(caller).take()).collect()
+        let tallies = holders.iter().filter_map(|holder| lock(holder).take()).collect();
+        (callers.iter().filter_map(|caller| lock(caller).take()).collect(), tallies)
+    }
+
+    fn start_holder(&mut self, client: &Client<Executor>, number: usize, until: Instant) -> Slot<Tally> {
+        let holder = Holder {
+            executor: self.sim.executor.clone(),
+            client: client.clone(),
+            trace: self.sim.trace.clone(),
+            // Not from the sequence of the callers, so that they do the same whether there are holders or not.
+            rng: Rng::new(self.plan.holders[number]),
+            number,
+            until,
+            think: self.plan.calm_at / 40,
+        };
+        self.sim.start(holder.run())
     }
 
     fn start_caller(&mut self, client: &Client<Executor>, number: usize, until: Instant) -> Slot<Keys> {
@@ -229,7 +254,7 @@ impl Scenario {
         assert_eq!(at_server, 0, "INV-15: connections at the server");
     }
 
-    fn judge(&self, keys: &[Keys]) {
+    fn judge(&self, keys: &[Keys], tallies: &[Tally]) {
         let entries = self.sim.trace.entries();
         let config = self.plan.settings.clone().build().expect("the client was opened with them");
         self.sim.network.with_server(|server, _| {
@@ -243,6 +268,7 @@ impl Scenario {
                 peers,
                 keys,
             });
+            holder::check(server.ledger(), tallies);
         });
     }
 }

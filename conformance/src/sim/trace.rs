@@ -61,6 +61,8 @@ pub(super) enum What {
     Failed { task: usize, request: u64, error: RequestError },
     /// A task gave up on a request.
     Cancelled { task: usize, request: u64 },
+    /// A task has had a lease, or wanted one; `ran` if all that it wanted was done.
+    Held { task: usize, ran: bool },
     /// A task has done its part.
     TaskDone(usize),
     /// The pool is open.

@@ -25,7 +25,7 @@ use crate::clock;
 use crate::direct::assign_addresses;
 use crate::server::Server;
 use crate::session::Session;
-use crate::world::{Finished, Host, Reviewer, Setup, Ticket, World};
+use crate::world::{Finished, Holder, Host, LeaseState, Reviewer, Setup, Ticket, World};
 
 /// Seeds that each case runs with.
 const SEEDS: u64 = 4;
@@ -145,6 +145,22 @@ impl World for SimWorld {
 
     fn cancel(&mut self, ticket: Ticket) {
         self.session.cancel(ticket);
+    }
+
+    fn lease(&mut self) -> Result<Holder, &'static str> {
+        Ok(self.session.lease(Waker::noop()))
+    }
+
+    fn lease_state(&mut self, holder: Holder) -> LeaseState {
+        self.session.lease_state(holder, Waker::noop())
+    }
+
+    fn send_on(&mut self, holder: Holder, request: Request) -> Result<Ticket, SendError> {
+        self.session.send_on(holder, request)
+    }
+
+    fn return_lease(&mut self, holder: Holder) {
+        self.session.return_lease(holder);
     }
 
     fn review_by(&mut self, reviewer: Reviewer) -> Result<(), &'static str> {

@@ -80,6 +80,12 @@ impl Testbed {
         });
     }
 
+    /// Waits until the client has no connection to `a` any more.
+    pub fn run_until_all_gone_from_a(&mut self) {
+        let a = self.a;
+        self.run_until_soon("no connection is left at the old endpoint", |bed| bed.connections(a).is_empty());
+    }
+
     /// The requests that arrived on a connection, in words.
     pub fn requests_on(&mut self, conn: ServerConn) -> Vec<String> {
         self.server(|server, _| {

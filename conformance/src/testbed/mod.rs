@@ -3,6 +3,7 @@
 mod client;
 mod control;
 mod hooks;
+mod leases;
 mod load;
 mod time;
 #[cfg(feature = "tls")]
@@ -48,6 +49,8 @@ pub struct Testbed {
     /// A third one.
     pub c: EndpointId,
     config: Option<Config>,
+    /// Somebody has wanted a lease.
+    lends: bool,
     load: Option<Load>,
     #[cfg(feature = "tls")]
     tls: Option<hitless_core::config::Tls>,
@@ -117,6 +120,7 @@ impl Builder<'_> {
             b,
             c,
             config: None,
+            lends: false,
             load: None,
             #[cfg(feature = "tls")]
             tls,

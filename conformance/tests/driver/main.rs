@@ -4,6 +4,8 @@
 
 mod flush;
 mod hooks;
+mod leases;
+mod redis_rs;
 mod room;
 
 use std::future::Future;

@@ -6,9 +6,9 @@ use std::time::Instant;
 use resp3_codec::Frame;
 
 use crate::endpoint::{Peer, Target};
-use crate::error::{CloseCause, ConnectError};
+use crate::error::{CloseCause, ConnectError, LeaseError};
 use crate::event::Event;
-use crate::ids::{ConnId, RequestId, ReviewId};
+use crate::ids::{ConnId, LeaseId, RequestId, ReviewId};
 use crate::notification::Notification;
 use crate::request::Outcome;
 use crate::review::Handled;
@@ -76,6 +76,28 @@ pub enum Action {
         review: ReviewId,
         /// What became of the notification.
         handled: Handled,
+    },
+    /// A wish for a lease has ended: the holder has the connection, or it gets none. The client says this once for each.
+    Leased {
+        /// The lease.
+        lease: LeaseId,
+        /// Why it gets none; that lease is over.
+        outcome: Result<(), LeaseError>,
+    },
+    /// The server wants the connection of a lease to be given up: return the lease before `deadline`. The connection serves until then
+    /// and may be closed then, whatever its holder does there. A newer move, with another deadline, may follow.
+    LeaseMoving {
+        /// The lease.
+        lease: LeaseId,
+        /// The deadline of the move.
+        deadline: Instant,
+    },
+    /// The connection of a lease is gone, and what was not answered fails. Return the lease, and ask for another one if it is needed.
+    LeaseLost {
+        /// The lease.
+        lease: LeaseId,
+        /// Why the connection ended.
+        cause: CloseCause,
     },
     /// Something to observe.
     Emit(Event),

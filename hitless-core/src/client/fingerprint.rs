@@ -21,6 +21,7 @@ impl Client {
     pub fn reseed(&mut self, seed: u64) {
         self.coordinator.reseed(seed);
         self.pool.reseed(seed);
+        self.leases.reseed(seed);
     }
 }
 
@@ -34,6 +35,7 @@ impl Fingerprint for Client {
             requests,
             lifecycle,
             outage,
+            leases,
             actions,
             surplus: _,
             now: _,
@@ -44,6 +46,7 @@ impl Fingerprint for Client {
         digest.part(requests);
         digest.part(lifecycle);
         digest.part(outage);
+        digest.part(leases);
         digest.value(&actions.len());
     }
 }

@@ -6,13 +6,14 @@ mod fingerprint;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::load::{Load, LongReplies, Traffic};
+use super::load::{Load, Traffic};
 use super::owner::Owner;
 use crate::config::Config;
 use crate::connection::{Accepted, Connection, Ticket};
 use crate::endpoint::Peer;
 use crate::handshake::Probe;
 use crate::ids::{ConnId, IdMap};
+use crate::request::Size;
 use crate::timer::earliest;
 use crate::write_buffer::WriteBuffer;
 
@@ -21,7 +22,6 @@ use crate::write_buffer::WriteBuffer;
 #[cfg_attr(feature = "explore", derive(Clone))]
 pub(super) struct Links {
     live: IdMap<ConnId, Link>,
-    long_replies: LongReplies,
 }
 
 /// One connection of one owner. It outlives the socket: when that is lost, the coordinator still decides what follows it.
@@ -41,7 +41,7 @@ struct Link {
 
 impl Links {
     pub(super) fn new() -> Self {
-        Self { live: IdMap::new(), long_replies: LongReplies::default() }
+        Self { live: IdMap::new() }
     }
 
     /// `conn` is being opened for `owner`.
@@ -117,19 +117,15 @@ impl Links {
 
     /// Frames of `conn` were received.
     pub(super) fn note_frames(&mut self, now: Instant, conn: ConnId) {
-        let Some(link) = self.live.get_mut(conn) else { return };
-        if link.traffic.is_in_long_reply() {
-            self.long_replies.note(now);
+        if let Some(link) = self.live.get_mut(conn) {
+            link.traffic.note_frames(now);
         }
-        link.traffic.note_frames(now);
     }
 
     /// A part of a frame of `conn` was received.
-    pub(super) fn note_part(&mut self, now: Instant, conn: ConnId) {
-        let Some(link) = self.live.get_mut(conn) else { return };
-        link.traffic.note_part();
-        if link.traffic.is_in_long_reply() {
-            self.long_replies.note(now);
+    pub(super) fn note_part(&mut self, conn: ConnId) {
+        if let Some(link) = self.live.get_mut(conn) {
+            link.traffic.note_part();
         }
     }
 
@@ -148,11 +144,11 @@ impl Links {
         self.live.get_mut(conn)?.connection.as_mut()
     }
 
-    /// How busy `conn` is, if a connection cannot have more than `limit` requests.
-    pub(super) fn load(&self, now: Instant, conn: ConnId, limit: usize) -> Load {
+    /// How busy `conn` is for a request of this size, if a connection cannot have more than `limit` requests.
+    pub(super) fn load(&self, now: Instant, conn: ConnId, limit: usize, size: Size) -> Load {
         let Some(link) = self.live.get(conn) else { return Load::Full };
         let Some(connection) = &link.connection else { return Load::Full };
-        link.traffic.load(now, connection, limit, self.long_replies.company(now))
+        link.traffic.load(now, connection, limit, size)
     }
 
     pub(super) fn connection(&self, conn: ConnId) -> Option<&Connection> {
@@ -177,6 +173,11 @@ impl Links {
 
     pub(super) fn ids(&self) -> impl Iterator<Item = ConnId> {
         self.live.iter().map(|(conn, _)| conn)
+    }
+
+    /// Requests that were written, and that nobody waits for any more.
+    pub(super) fn abandoned(&self) -> usize {
+        self.live.iter().filter_map(|(_, link)| link.connection.as_ref()).map(Connection::abandoned).sum()
     }
 
     /// The connections on which nobody waits for a reply that may still come.

@@ -6,16 +6,12 @@ mod fingerprint;
 use std::time::{Duration, Instant};
 
 use crate::connection::Connection;
+use crate::request::{LARGE, Size};
 
 /// A connection with more bytes to send than this is busy: as many as one write takes.
-pub(super) const BYTES: usize = 64 * 1024;
+pub(super) const BYTES: usize = LARGE;
 /// A connection that awaits more replies than this is busy. So many requests make large batches on any connection.
 pub(super) const REPLIES: usize = 1024;
-/// The same for requests of any kind while long replies come: any request may call for the next one, and
-/// those that have joined it wait.
-pub(super) const COMPANY: usize = 8;
-/// How long after a long reply the next one is expected.
-const LONG_REPLIES: Duration = Duration::from_secs(1);
 /// A reply that so many reads in a row have not completed is a long one: a short one may come in two pieces.
 pub(super) const READS: u32 = 4;
 /// A connection on which no reply has come for so long, although one is awaited, is busy. Replies of a distant server
@@ -27,7 +23,7 @@ pub(super) const PAUSE: Duration = Duration::from_millis(10);
 pub(super) enum Load {
     /// A request may join those that are there: its reply comes about as early as on a connection without requests.
     Light,
-    /// A request would wait for something that is no small request.
+    /// A request would wait for something that is no small request, or a large one would make small ones wait.
     Heavy,
     /// It takes no request.
     Full,
@@ -68,44 +64,19 @@ impl Traffic {
         self.reads = self.reads.saturating_add(1);
     }
 
-    /// Whether a long reply is arriving.
-    pub(super) fn is_in_long_reply(&self) -> bool {
-        self.reads >= READS
-    }
-
-    /// How busy `connection` is, which cannot have more than `limit` requests, and has `company` of them at most while it is not
-    /// busy.
-    pub(super) fn load(&self, now: Instant, connection: &Connection, limit: usize, company: usize) -> Load {
+    /// How busy `connection` is for a request of this size. It cannot have more than `limit` requests.
+    pub(super) fn load(&self, now: Instant, connection: &Connection, limit: usize, size: Size) -> Load {
         let requests = connection.requests();
         if requests >= limit {
             return Load::Full;
         }
         let pauses = requests > 0 && self.waits_since.is_some_and(|since| now >= since + PAUSE);
-        let is_busy = requests >= company
-            || self.is_in_long_reply()
-            || self.writing + connection.unsent_bytes() > BYTES
-            || connection.awaited() > REPLIES
-            || pauses;
+        let is_taken = match size {
+            Size::Small => connection.has_large() || self.writing + connection.unsent_bytes() > BYTES,
+            // Those that are there wait for a large request anyway.
+            Size::Large => requests > 0 && !connection.has_large(),
+        };
+        let is_busy = is_taken || self.reads >= READS || connection.awaited() > REPLIES || pauses;
         if is_busy { Load::Heavy } else { Load::Light }
-    }
-}
-
-/// Whether long replies come these days, on any connection.
-#[derive(Clone, Debug, Default)]
-pub(super) struct LongReplies {
-    /// When a part of one came last.
-    came_at: Option<Instant>,
-}
-
-impl LongReplies {
-    /// A part of a long reply was received.
-    pub(super) fn note(&mut self, now: Instant) {
-        self.came_at = Some(now);
-    }
-
-    /// How many requests a connection may have for another one to join it.
-    pub(super) fn company(&self, now: Instant) -> usize {
-        let come = self.came_at.is_some_and(|at| now < at + LONG_REPLIES);
-        if come { COMPANY } else { usize::MAX }
     }
 }

@@ -4,9 +4,9 @@
 //! that can lead to a decision ends in `settle`, which obeys the coordinator until it is quiet. What the owner of the
 //! client has to do is then in one ordered queue, [`poll_action`](Client::poll_action).
 //!
-//! Inside, five machines with private state know nothing of each other: the links (one for each connection), the pool
-//! (which connection serves which slot), the requests (where each is), the lifecycle and the outage (why there is no
-//! connection). Each link belongs to an owner.
+//! Inside, six machines with private state know nothing of each other: the links (one for each connection), the pool
+//! (which connection serves which slot), the leases (which connection is lent to whom, and who waits for one), the
+//! requests (where each is), the lifecycle and the outage (why there is no connection). Each link belongs to an owner.
 //!
 //! # State by state
 //!
@@ -15,6 +15,8 @@
 mod action;
 #[cfg(feature = "explore")]
 mod fingerprint;
+mod leases;
+mod lending;
 mod lifecycle;
 mod links;
 mod load;
@@ -38,6 +40,7 @@ use std::time::{Duration, Instant};
 use resp3_codec::Frame;
 
 pub use self::action::{Action, Review};
+use self::leases::Leases;
 use self::lifecycle::Lifecycle;
 use self::links::Links;
 use self::outage::Outage;
@@ -64,6 +67,7 @@ pub struct Client {
     requests: Requests,
     lifecycle: Lifecycle,
     outage: Outage,
+    leases: Leases,
     actions: VecDeque<Action>,
     /// Connections that are ready and not needed; empty between facts.
     surplus: Vec<ConnId>,
@@ -85,6 +89,7 @@ impl Client {
             requests: Requests::new(limits),
             lifecycle: Lifecycle::new(now, config.start_timeout()),
             outage: Outage::new(config.when_disconnected()),
+            leases: Leases::new(config.max_dedicated() as usize, config.parked_requests(), seed),
             actions: VecDeque::new(),
             surplus: Vec::new(),
             config,
@@ -131,7 +136,7 @@ impl Client {
         let mut frames = frames.into_iter().peekable();
         match frames.peek() {
             Some(_) => self.links.note_frames(now, conn),
-            None => self.links.note_part(now, conn),
+            None => self.links.note_part(conn),
         }
         for frame in frames {
             let Some(connection) = self.links.connection_mut(conn) else { break };
@@ -148,7 +153,7 @@ impl Client {
     /// without a frame says the same, and when.
     pub fn handle_received(&mut self, conn: ConnId) {
         let now = self.now;
-        self.links.note_part(now, conn);
+        self.links.note_part(conn);
         if let Some(connection) = self.links.connection_mut(conn) {
             // When that was is not known: silence is counted from the next instant that is.
             connection.handle_received();
@@ -196,6 +201,7 @@ impl Client {
         self.end_start(now);
         self.reopen_due(now);
         self.time_out_requests(now);
+        self.time_out_leases(now);
         self.settle(now);
     }
 
@@ -243,6 +249,10 @@ impl Client {
             serving: self.pool.serving(),
             requests: self.requests.len(),
             parked: self.requests.parked(),
+            abandoned: self.links.abandoned(),
+            dedicated: self.leases.dedicated(),
+            leased: self.leases.lent().count(),
+            waiting_for_lease: self.leases.waiting(),
         }
     }
 
@@ -262,6 +272,7 @@ impl Client {
             self.pool.poll_timeout(),
             self.requests.poll_timeout(),
             self.lifecycle.poll_timeout(),
+            self.leases.poll_timeout(),
         ])
     }
 
@@ -286,4 +297,14 @@ pub struct Stats {
     pub requests: usize,
     /// Those of them that wait for a connection.
     pub parked: usize,
+    /// Requests that were written, and that nobody waits for any more, because they were cancelled or have timed out. They are not
+    /// among [`requests`](Self::requests), but count for `requests_in_flight` on their connection until their replies are in.
+    /// Many of them say that a server is slow, or a link dead.
+    pub abandoned: usize,
+    /// Connections apart from the pool, each for one caller; those that are being opened included.
+    pub dedicated: usize,
+    /// Those of them that somebody has.
+    pub leased: usize,
+    /// Callers that wait for one.
+    pub waiting_for_lease: usize,
 }

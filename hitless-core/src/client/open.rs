@@ -39,9 +39,12 @@ impl Client {
     /// `conn` is ready: its owner uses it from now on.
     pub(super) fn promote(&mut self, now: Instant, conn: ConnId, owner: Owner) {
         match owner {
-            Owner::Slot(slot) => self.pool.promote(now, slot, conn),
+            Owner::Slot(slot) => {
+                self.pool.promote(now, slot, conn);
+                self.outage.end();
+            }
+            Owner::Seat(seat) => self.leases.promote(now, seat, conn),
         }
-        self.outage.end();
     }
 
     /// `owner` is about to lose `conn`, or to leave it for another one. False if it has been of no use.
@@ -49,6 +52,7 @@ impl Client {
         let has_answered = self.links.connection(conn).is_some_and(Connection::has_answered);
         match owner {
             Owner::Slot(slot) => self.pool.note_service(now, slot, conn, has_answered),
+            Owner::Seat(seat) => self.leases.note_service(now, seat, conn, has_answered),
         }
     }
 
@@ -61,8 +65,12 @@ impl Client {
                 self.outage.note_failure(ConnectError::LostBehindHandshake(cause), is_down);
                 let gives_up = self.pool.note_failure(slot, Redial::AfterPause);
                 if gives_up && self.lifecycle.is_starting() {
-                    self.give_up_start(now, Redial::AfterPause);
+                    self.give_up_start(now);
                 }
+            }
+            Owner::Seat(_) => {
+                let error = ConnectError::LostBehindHandshake(cause);
+                self.leases.note_failure(now, error, Redial::AfterPause);
             }
         }
     }
@@ -71,11 +79,12 @@ impl Client {
     /// another one serves, it is not needed.
     pub(super) fn fill(&mut self, now: Instant, conn: ConnId, owner: Owner) -> bool {
         let present = match owner {
-            Owner::Slot(slot) => self.pool.active(slot),
+            Owner::Slot(slot) => {
+                self.pool.note_accepted(now);
+                self.pool.active(slot)
+            }
+            Owner::Seat(seat) => self.leases.active(seat).map(|conn| (conn, true)),
         };
-        match owner {
-            Owner::Slot(_) => self.pool.note_accepted(now),
-        }
         match present {
             None => self.promote(now, conn, owner),
             Some((silent, false)) => self.coordinator.hand_over(now, silent, conn),
@@ -84,13 +93,12 @@ impl Client {
         present.is_none()
     }
 
-    /// `conn`, which owes a reply, is silent: `owner` gives it nothing more, and wants another connection.
+    /// `conn`, which owes a reply, is silent: `owner` gives it nothing more, and a slot wants another connection.
     pub(super) fn rest(&mut self, now: Instant, conn: ConnId, owner: Owner) {
-        let rests = match owner {
-            Owner::Slot(slot) => self.pool.rest(slot, conn),
-        };
-        if rests {
-            self.coordinator.handle_silent(now, conn);
+        match owner {
+            Owner::Slot(slot) if self.pool.rest(slot, conn) => self.coordinator.handle_silent(now, conn),
+            Owner::Slot(_) => {}
+            Owner::Seat(seat) => self.retire(now, seat, conn),
         }
     }
 
@@ -112,6 +120,7 @@ impl Client {
     pub(super) fn third(&self, owner: Owner, from: ConnId, to: ConnId) -> Option<ConnId> {
         let present = match owner {
             Owner::Slot(slot) => self.pool.active(slot),
+            Owner::Seat(seat) => self.leases.active(seat).map(|conn| (conn, true)),
         };
         present.map(|(conn, _)| conn).filter(|conn| *conn != from && *conn != to)
     }
@@ -120,6 +129,8 @@ impl Client {
     pub(super) fn resume(&mut self, now: Instant, conn: ConnId, owner: Owner) {
         let resumes = match owner {
             Owner::Slot(slot) => self.pool.resume(now, slot, conn),
+            // Its lease is lost already.
+            Owner::Seat(_) => false,
         };
         if resumes {
             self.outage.end();
@@ -131,6 +142,7 @@ impl Client {
     pub(super) fn vacate(&mut self, conn: ConnId, owner: Owner) {
         match owner {
             Owner::Slot(slot) => self.pool.vacate(slot, conn),
+            Owner::Seat(seat) => self.leases.vacate(seat, conn),
         }
     }
 
@@ -145,24 +157,55 @@ impl Client {
                     self.open(now, owner);
                 }
             }
+            // One is opened when somebody waits for it: `lend`.
+            Owner::Seat(_) => {}
         }
     }
 
     /// A connection of `owner` could not be opened.
     pub(super) fn open_failed(&mut self, now: Instant, owner: Owner, error: ConnectError, redial: Redial) {
-        if redial != Redial::AtOnce {
-            self.outage.note_failure(error, !self.pool.is_connected());
-        }
         match owner {
             Owner::Slot(slot) => {
+                if redial != Redial::AtOnce {
+                    self.outage.note_failure(error, !self.pool.is_connected());
+                }
                 let is_hopeless = self.pool.note_failure(slot, redial);
                 if is_hopeless && self.lifecycle.is_starting() {
-                    return self.give_up_start(now, redial);
+                    return self.give_up_start(now);
                 }
+                self.refill(now, owner, redial);
+                self.refuse_parked(now);
             }
+            Owner::Seat(_) => self.lease_dial_failed(now, error, redial),
         }
-        self.refill(now, owner, redial);
-        self.refuse_parked(now);
+    }
+
+    /// `owner` is asked to switch from `conn` to its successor, which is ready.
+    pub(super) fn switch(&mut self, now: Instant, conn: ConnId) {
+        let may_switch = match self.links.owner(conn) {
+            // Pipelined requests move one by one, so that every moment is a good one to switch.
+            Some(Owner::Slot(_)) | None => true,
+            Some(Owner::Seat(seat)) => self.leases.may_switch(seat, conn),
+        };
+        if may_switch {
+            self.coordinator.handle_switched(now, conn);
+        }
+    }
+
+    /// `conn`, the connection of its owner, is gone for this reason.
+    pub(super) fn end_lease(&mut self, conn: ConnId, cause: CloseCause) {
+        match self.links.owner(conn) {
+            Some(Owner::Seat(seat)) => self.lose_lease(seat, conn, cause),
+            Some(Owner::Slot(_)) | None => {}
+        }
+    }
+
+    /// `to`, which was ready to take the place of a connection, is all that its owner has from now on.
+    pub(super) fn take_over(&mut self, now: Instant, to: ConnId) {
+        if let Some(owner) = self.links.owner(to) {
+            self.promote(now, to, owner);
+            self.retime_one(now, to);
+        }
     }
 
     pub(super) fn reopen_due(&mut self, now: Instant) {
@@ -181,6 +224,7 @@ impl Client {
     fn link(&mut self, conn: ConnId, owner: Owner) {
         match owner {
             Owner::Slot(slot) => self.pool.assign(slot, conn),
+            Owner::Seat(seat) => self.leases.assign(seat, conn),
         }
         self.links.insert(conn, owner);
     }

@@ -8,6 +8,8 @@ use crate::coordinator::Role;
 /// | owner | role | switches to a successor |
 /// |---|---|---|
 /// | slot of the pool | shared | at once: requests move one by one |
+/// | seat, idle | held | at once: nobody has it |
+/// | seat, lent | held | when the lease is returned |
 ///
 /// Each part of the client that has to treat owners differently matches on this type exhaustively, so that an owner of
 /// another kind cannot be left out.
@@ -15,6 +17,8 @@ use crate::coordinator::Role;
 pub(super) enum Owner {
     /// The slot of the pool that has this number.
     Slot(usize),
+    /// The seat that has this number: the room for one dedicated connection.
+    Seat(usize),
 }
 
 impl Owner {
@@ -22,6 +26,7 @@ impl Owner {
     pub(super) fn role(self) -> Role {
         match self {
             Self::Slot(_) => Role::Shared,
+            Self::Seat(_) => Role::Held,
         }
     }
 }

@@ -12,11 +12,16 @@ use super::load::Load;
 use crate::backoff::Reconnect;
 use crate::coordinator::Redial;
 use crate::ids::ConnId;
+use crate::request::Size;
 use crate::rng::Rng;
-use crate::timer::after;
+use crate::timer::{after, earliest};
 
 /// A client whose pool has never been open gives up after this many failed dials of one slot.
 const START_ATTEMPTS: u32 = 4;
+
+/// So many slots dial after pauses of their own; those beyond them dial more seldom, so that all of those together dial as often as
+/// so many.
+const KNOCKING: usize = 4;
 
 /// All slots, by their numbers.
 #[derive(Debug)]
@@ -33,8 +38,12 @@ pub(super) struct Pool {
     retries: BTreeSet<(Instant, usize)>,
     /// The server refuses what only a change of settings can mend.
     standstill: Option<Standstill>,
-    /// The slot that requests gather on.
-    current: usize,
+    /// When a slot was last told to wait for longer than its own pause, because enough others dial.
+    crowded_at: Option<Instant>,
+    /// The slot that small requests gather on.
+    small: usize,
+    /// The slot that large requests gather on.
+    large: usize,
     rng: Rng,
 }
 
@@ -70,7 +79,7 @@ impl Pool {
         // Not the coordinator's sequence: the two must not move in step.
         let rng = Rng::new(seed ^ 0x9e37_79b9_7f4a_7c15);
         // The clients of one name do not all begin with the first of its addresses.
-        let current = seed.checked_rem(size as u64).unwrap_or(0) as usize;
+        let first = seed.checked_rem(size as u64).unwrap_or(0) as usize;
         Self {
             slots,
             serving: 0,
@@ -78,17 +87,22 @@ impl Pool {
             silent: 0,
             retries: BTreeSet::new(),
             standstill: None,
-            current,
+            crowded_at: None,
+            small: first,
+            large: first,
             rng,
         }
     }
 
-    /// The connection that takes the next request: the same as before while that is lightly loaded, for requests that
-    /// travel together cost less. Otherwise requests gather on the next connection that is; while none is, the slots
-    /// take turns.
-    pub(super) fn route(&mut self, load: impl Fn(ConnId) -> Load) -> Option<ConnId> {
-        let (current, conn) = self.find_route(load)?;
-        self.current = current;
+    /// The connection that takes the next request of this size: the same as for the last one while that is lightly loaded,
+    /// for requests that travel together cost less. Otherwise requests gather on the next connection that is; while none
+    /// is, the slots take turns. `load` is that for a request of this size.
+    pub(super) fn route(&mut self, size: Size, load: impl Fn(ConnId) -> Load) -> Option<ConnId> {
+        let (slot, conn) = self.find_route(size, load)?;
+        match size {
+            Size::Small => self.small = slot,
+            Size::Large => self.large = slot,
+        }
         Some(conn)
     }
 
@@ -234,7 +248,8 @@ impl Pool {
         let pause = match &mut self.standstill {
             Some(standstill) if standstill.knocks != slot => return false,
             Some(standstill) if redial == Redial::Hopeless => standstill.pauses.next_hopeless(&mut self.rng),
-            Some(_) | None => self.slots[slot].reconnect.next(&mut self.rng),
+            Some(_) => self.slots[slot].reconnect.next(&mut self.rng),
+            None => self.next_pause(now, slot),
         };
         self.schedule(slot, Some(after(now, pause)));
         false
@@ -262,6 +277,9 @@ impl Pool {
 
     /// A slot to dial for now. To be called until there is none.
     pub(super) fn handle_timeout(&mut self, now: Instant) -> Option<usize> {
+        if self.lasting_at().is_some_and(|at| at <= now) {
+            self.end_crowd(now);
+        }
         let (_, slot) = self.retries.first().copied().filter(|(at, _)| *at <= now)?;
         self.schedule(slot, None);
         Some(slot)
@@ -269,18 +287,19 @@ impl Pool {
 
     /// Dials for no slot any more.
     pub(super) fn stop_retrying(&mut self) {
+        self.crowded_at = None;
         for (_, slot) in std::mem::take(&mut self.retries) {
             self.slots[slot].retry_at = None;
         }
     }
 
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
-        self.retries.first().map(|(at, _)| *at)
+        earliest([self.retries.first().map(|(at, _)| *at), self.lasting_at()])
     }
 
     /// What [`route`](Self::route) would return.
-    pub(super) fn next_route(&self, load: impl Fn(ConnId) -> Load) -> Option<ConnId> {
-        self.find_route(load).map(|(_, conn)| conn)
+    pub(super) fn next_route(&self, size: Size, load: impl Fn(ConnId) -> Load) -> Option<ConnId> {
+        self.find_route(size, load).map(|(_, conn)| conn)
     }
 
     /// The connection of `slot`, and whether it answers.
@@ -308,16 +327,20 @@ impl Pool {
         self.slots.iter().all(|slot| slot.active.is_some())
     }
 
-    fn find_route(&self, load: impl Fn(ConnId) -> Load) -> Option<(usize, ConnId)> {
+    fn find_route(&self, size: Size, load: impl Fn(ConnId) -> Load) -> Option<(usize, ConnId)> {
         if self.serving == 0 {
             return None;
         }
-        let current = self.slots[self.current].serving();
-        if let Some(conn) = current.filter(|conn| load(*conn) == Load::Light) {
-            return Some((self.current, conn));
+        let current = match size {
+            Size::Small => self.small,
+            Size::Large => self.large,
+        };
+        let serving = self.slots[current].serving();
+        if let Some(conn) = serving.filter(|conn| load(*conn) == Load::Light) {
+            return Some((current, conn));
         }
         let slots = self.slots.len();
-        let turns = (1..=slots).map(|ahead| (self.current + ahead) % slots);
+        let turns = (1..=slots).map(|ahead| (current + ahead) % slots);
         // The first of those that are loaded least.
         let mut least: Option<(Load, (usize, ConnId))> = None;
         for (slot, conn) in turns.filter_map(|slot| Some((slot, self.slots[slot].serving()?))) {
@@ -345,6 +368,42 @@ impl Pool {
         }
     }
 
+    /// How long `slot` waits after one more failure. A first loss is made good soon, whatever the others do.
+    fn next_pause(&mut self, now: Instant, slot: usize) -> Duration {
+        let pause = self.slots[slot].reconnect.next(&mut self.rng);
+        if pause <= Reconnect::FIRST {
+            return pause;
+        }
+        let soon = after(now, Reconnect::CAP);
+        let others = self.slots.iter().enumerate().filter(|(at, other)| *at != slot && other.is_wanting());
+        let (wanting, knocking) = others.fold((1_usize, 0_usize), |(wanting, knocking), (_, other)| {
+            (wanting + 1, knocking + usize::from(other.retry_at.is_none_or(|at| at <= soon)))
+        });
+        if knocking < KNOCKING {
+            return pause;
+        }
+        self.crowded_at = Some(now);
+        pause * u32::try_from(wanting.div_ceil(KNOCKING)).unwrap_or(u32::MAX)
+    }
+
+    /// When a connection has lasted that was opened after the last failure among many: then all may dial again.
+    fn lasting_at(&self) -> Option<Instant> {
+        let crowded_at = self.crowded_at?;
+        let answering = self.slots.iter().filter(|slot| slot.answering().is_some());
+        let opened = answering.filter_map(|slot| slot.since.filter(|since| *since >= crowded_at));
+        opened.min().map(|since| after(since, Reconnect::PROVEN_AFTER))
+    }
+
+    /// Those that wait for longer than their own pauses dial soon, but not all at the same time.
+    fn end_crowd(&mut self, now: Instant) {
+        self.crowded_at = None;
+        let late = self.retries.split_off(&(after(now, Reconnect::CAP), 0));
+        for (_, slot) in late {
+            let pause = self.slots[slot].reconnect.next(&mut self.rng);
+            self.schedule(slot, Some(after(now, pause)));
+        }
+    }
+
     /// Nobody knocks any more: the slots that have waited dial soon, but not all at the same time.
     fn end_standstill(&mut self, now: Instant) {
         for slot in 0..self.slots.len() {
@@ -368,6 +427,11 @@ impl Slot {
     /// It has no connection that answers, and none is on its way.
     fn is_empty(&self) -> bool {
         self.answering().is_none() && self.next.is_empty()
+    }
+
+    /// It has no connection that answers, and is dialled for or will be.
+    fn is_wanting(&self) -> bool {
+        self.answering().is_none() && (!self.next.is_empty() || self.retry_at.is_some())
     }
 
     /// The connection that takes any request.

@@ -9,7 +9,7 @@ use crate::connection::{Accepted, Connection};
 use crate::error::{ConnectError, Delivery, RequestError};
 use crate::event::Event;
 use crate::ids::{ConnId, RequestId};
-use crate::request::{Outcome, Replies, Request, SendError, Timeout};
+use crate::request::{Class, Outcome, Replies, Request, SendError, Size, Timeout};
 use crate::windows::effective_timeout;
 
 /// Places to keep when there is no request; each connection adds an eighth as many.
@@ -40,7 +40,10 @@ impl Client {
         if !self.lifecycle.is_open() {
             return Err(SendError::ShuttingDown(request));
         }
-        let route = self.route();
+        if request.class == Class::Leased {
+            return Err(SendError::NeedsLease(request));
+        }
+        let route = self.route(request.size());
         if self.room_by(route) == 0 {
             return Err(match self.outage.cause() {
                 Some(cause) if route.is_none() => {
@@ -77,12 +80,12 @@ impl Client {
         }
     }
 
-    /// How many more requests the client accepts now, if all went to the connection that the next one goes to. 0 means
+    /// How many more requests the client accepts now, if all went to the connection that the next small one goes to. 0 means
     /// that [`send`](Self::send) would return `Full`. There is no limit once the client shuts down: waiting for room is
     /// useless then.
     #[must_use]
     pub fn room(&self) -> usize {
-        if self.lifecycle.is_open() { self.room_by(self.next_route()) } else { usize::MAX }
+        if self.lifecycle.is_open() { self.room_by(self.next_route(Size::Small)) } else { usize::MAX }
     }
 
     /// Cancels a request: no completion follows. If it was written, the client swallows its replies when they come.
@@ -91,6 +94,7 @@ impl Client {
             && let Some(connection) = self.links.connection_mut(conn)
         {
             connection.cancel(ticket);
+            self.note_cancelled(conn, request);
             self.drain_events(now, conn);
         }
         self.settle(now);
@@ -106,7 +110,7 @@ impl Client {
             // Whatever took its connection away may do so again.
             return self.wait(accepted, Requests::wait_alone);
         }
-        let route = successor.or_else(|| self.route());
+        let route = successor.or_else(|| self.route(accepted.request.size()));
         self.place(accepted, route);
     }
 
@@ -219,17 +223,17 @@ impl Client {
         self.requests.wake_by(alarm);
     }
 
-    /// The connection that the next request goes to. A connection without room is the last choice, and if
+    /// The connection that the next request of this size goes to. A connection without room is the last choice, and if
     /// all are busy, the turn passes on: the next request tries the next connection.
-    fn route(&mut self) -> Option<ConnId> {
+    fn route(&mut self, size: Size) -> Option<ConnId> {
         let (links, now, limit) = (&self.links, self.now, self.config.requests_in_flight());
-        self.pool.route(|conn| links.load(now, conn, limit))
+        self.pool.route(size, |conn| links.load(now, conn, limit, size))
     }
 
     /// What [`route`](Self::route) would return.
-    fn next_route(&self) -> Option<ConnId> {
+    fn next_route(&self, size: Size) -> Option<ConnId> {
         let limit = self.config.requests_in_flight();
-        self.pool.next_route(|conn| self.links.load(self.now, conn, limit))
+        self.pool.next_route(size, |conn| self.links.load(self.now, conn, limit, size))
     }
 
     /// How many more requests are accepted if the next one goes by `route`.

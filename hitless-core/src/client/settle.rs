@@ -13,6 +13,7 @@ use crate::error::{CloseCause, ConnectError, RequestError};
 use crate::event::{Event, WindowScope};
 use crate::handshake;
 use crate::ids::ConnId;
+use crate::request::Class;
 
 impl Client {
     /// Obeys the coordinator until it is quiet, then takes the steps of a start or a shutdown that are due.
@@ -22,6 +23,7 @@ impl Client {
         self.release_surplus(now);
         self.renew(now);
         self.replay();
+        self.lend(now);
         self.end_grace(now);
         self.close_what_is_idle(now);
         self.report_start();
@@ -50,6 +52,7 @@ impl Client {
         let has_served = self.note_service(now, conn, owner);
         let connection = self.links.take_connection(conn);
         let at_opt_in = connection.as_ref().is_some_and(Connection::awaits_opt_in);
+        self.end_lease(conn, cause);
         // Its owner leaves it first, so that nothing is routed back to it.
         self.vacate(conn, owner);
         if !has_served {
@@ -82,6 +85,7 @@ impl Client {
 
     /// Closes `conn` from this side.
     pub(super) fn close(&mut self, now: Instant, conn: ConnId, cause: CloseCause) {
+        self.end_lease(conn, cause);
         if let Some((_, connection)) = self.forget(conn) {
             self.end_requests(now, conn, connection, cause);
         }
@@ -136,7 +140,11 @@ impl Client {
                 if matches!(outcome, Err(RequestError::TimedOut { .. })) {
                     self.emit(Event::RequestTimedOut { conn: Some(conn) });
                 }
+                self.note_outcome(conn, id, &outcome);
                 self.complete(id, outcome);
+            }
+            ConnectionEvent::Returned { accepted } if accepted.request.class == Class::Leased => {
+                self.fail_on_lease(accepted);
             }
             ConnectionEvent::Returned { accepted } => self.place_again(accepted, successor),
             ConnectionEvent::Deferred { accepted, replies } => self.defer(now, accepted, replies),
@@ -164,7 +172,7 @@ impl Client {
             ConnectionEvent::Heard => {
                 self.links.owner(conn).into_iter().for_each(|owner| self.resume(now, conn, owner));
             }
-            ConnectionEvent::Drained => self.coordinator.handle_drained(now, conn),
+            ConnectionEvent::Drained => self.on_drained(now, conn),
             ConnectionEvent::Failed(cause) => {
                 self.actions.push_back(Action::Close { conn, cause });
                 self.lose(now, conn, cause);
@@ -184,11 +192,14 @@ impl Client {
             }
             Directive::Serve { conn } => self.serve(now, conn),
             Directive::CutOver { from, to } => self.cut_over(now, from, to),
-            // Pipelined requests move one by one, so that every moment is a good one to switch.
-            Directive::Successor { from, .. } => self.coordinator.handle_switched(now, from),
+            Directive::Successor { from, .. } => self.switch(now, from),
             Directive::Lost { conn, replacement } => {
-                if let (Some(owner), Replacement::Missing) = (self.links.owner(conn), replacement) {
-                    self.refill(now, owner, Redial::AfterPause);
+                // Where the connection was closed by the other side, that was said before.
+                self.end_lease(conn, CloseCause::MoveDeadline);
+                match (self.links.owner(conn), replacement) {
+                    (Some(owner), Replacement::Missing) => self.refill(now, owner, Redial::AfterPause),
+                    (_, Replacement::Ready(to)) => self.take_over(now, to),
+                    (_, Replacement::Missing | Replacement::Dialing(_)) => {}
                 }
             }
             // `CutOver` has begun the drain, and the coordinator watches its deadline.
@@ -207,7 +218,12 @@ impl Client {
             Directive::Reviewed { review, handled } => {
                 self.actions.push_back(Action::Reviewed { review, handled })
             }
-            Directive::Emit(event) => self.emit(event),
+            Directive::Emit(event) => {
+                if let Event::MoveStarted { source, deadline, .. } = &event {
+                    self.tell_holders(source, *deadline);
+                }
+                self.emit(event);
+            }
         }
     }
 
@@ -264,10 +280,11 @@ impl Client {
         }
         if let Some(relaxed) = self.coordinator.relaxed(now, None) {
             self.requests.relax_parked(relaxed);
+            self.leases.relax(relaxed);
         }
     }
 
-    fn retime_one(&mut self, now: Instant, conn: ConnId) {
+    pub(super) fn retime_one(&mut self, now: Instant, conn: ConnId) {
         self.links.retime(conn, self.coordinator.relaxed(now, Some(conn)));
     }
 }

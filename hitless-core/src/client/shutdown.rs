@@ -3,21 +3,20 @@
 use std::time::Instant;
 
 use super::{Action, Client};
-use crate::coordinator::Redial;
 use crate::error::{CloseCause, ConnectError};
 use crate::event::Event;
 use crate::ids::ConnId;
 
 impl Client {
-    /// Accepts no more requests, lets the accepted ones finish until `until`, closes every connection and says
+    /// Accepts no more requests but those on leases that are out, lets the accepted ones finish until `until`, closes every connection and says
     /// [`Action::Terminated`]. A second call can only bring the end nearer.
     pub fn shutdown(&mut self, now: Instant, until: Instant) {
-        self.begin_shutdown(until, ConnectError::ShutDown);
+        self.begin_shutdown(now, until, ConnectError::ShutDown);
         self.settle(now);
     }
 
     /// Lets the accepted requests finish until `until`. If the pool has not been open, `start` is the error of the start.
-    pub(super) fn begin_shutdown(&mut self, until: Instant, start: ConnectError) {
+    pub(super) fn begin_shutdown(&mut self, now: Instant, until: Instant, start: ConnectError) {
         let is_starting = self.lifecycle.is_starting();
         if !self.lifecycle.begin_shutdown(until) {
             return;
@@ -28,28 +27,24 @@ impl Client {
         }
         self.complete_deferred();
         self.give_up_replays();
+        self.refuse_all_leases(now);
         self.unpark();
     }
 
     /// Gives the start up when its time is over.
     pub(super) fn end_start(&mut self, now: Instant) {
         if self.lifecycle.is_start_overdue(now) {
-            self.give_up_start(now, Redial::AfterPause);
+            self.give_up_start(now);
         }
     }
 
-    /// The pool cannot be opened. An error that no retry can change is reported as it is.
-    pub(super) fn give_up_start(&mut self, now: Instant, redial: Redial) {
+    /// The pool cannot be opened: the error names the server, whatever the reason is.
+    pub(super) fn give_up_start(&mut self, now: Instant) {
         let took = self.lifecycle.starting_for(now);
         let last = self.outage.last_failure().cloned().unwrap_or(ConnectError::TimedOut(took));
-        let error = match redial {
-            Redial::Hopeless => last,
-            Redial::AtOnce | Redial::AfterPause => {
-                let (endpoint, attempts) = (self.config.endpoint().clone(), self.pool.attempts());
-                ConnectError::GaveUp { endpoint, attempts, took, last: last.into() }
-            }
-        };
-        self.begin_shutdown(now, error);
+        let (endpoint, attempts) = (self.config.endpoint().clone(), self.pool.attempts());
+        let error = ConnectError::GaveUp { endpoint, attempts, took, last: last.into() };
+        self.begin_shutdown(now, now, error);
     }
 
     /// When the grace is over, closes every connection: what is not answered fails.
@@ -62,12 +57,12 @@ impl Client {
         }
     }
 
-    /// While the client shuts down, closes the connections that have answered everything.
+    /// While the client shuts down, closes the connections that have answered everything and that nobody has for himself.
     pub(super) fn close_what_is_idle(&mut self, now: Instant) {
         if !self.lifecycle.is_shutting_down() {
             return;
         }
-        let idle: Vec<ConnId> = self.links.idle().collect();
+        let idle: Vec<ConnId> = self.links.idle().filter(|conn| !self.is_lent(*conn)).collect();
         for conn in idle {
             self.release(now, conn, CloseCause::ShutDown);
         }

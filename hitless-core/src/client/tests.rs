@@ -1,6 +1,7 @@
 mod dead;
 mod dials;
 mod gathering;
+mod leases;
 mod model;
 mod modes;
 mod outage;
@@ -110,6 +111,7 @@ fn a_start_that_is_given_up_waits_for_nothing() {
     assert!(world.client.is_terminated());
 }
 
+/// A refusal that no other attempt can change ends the start, and the error names the server. RULE-176
 #[test]
 fn refused_credentials_end_the_start_at_once() {
     let mut world = World::new(1);
@@ -119,7 +121,10 @@ fn refused_credentials_end_the_start_at_once() {
     let refusal = Frame::Error(Bytes::from_static(b"WRONGPASS invalid username-password pair"));
     world.client.handle_frames(world.now, conn, [refusal]);
     world.drain();
-    assert!(matches!(world.started, Some(Err(ConnectError::Handshake(_)))), "{:?}", world.started);
+    let error = world.started.take().unwrap().unwrap_err();
+    assert!(matches!(error.last(), ConnectError::Handshake(_)) && !error.is_transient(), "{error:?}");
+    let text = error.to_string();
+    assert!(text.contains("connections to 127.0.0.1:") && text.contains("attempts: 1"), "{text}");
 }
 
 /// The switch is atomic: the old node answers the requests that were written, and the new one gets the others, in
@@ -276,6 +281,25 @@ fn a_cancelled_request_never_completes() {
     assert_eq!(world.reply_of(other), "other");
     world.client.cancel(world.now, other);
     assert_eq!(world.client.stats().requests, 0);
+}
+
+/// Requests that were written, and that were cancelled or have timed out since, are a figure until their replies are in; they are not
+/// among those that are under way. RULE-178
+#[test]
+fn requests_that_nobody_waits_for_are_a_figure() {
+    let mut world = World::with(|builder| builder.pool_size(1).command_timeout(Some(SECOND)));
+    world.answer_dials();
+    let conn = world.conns()[0];
+    let cancelled = world.send("cancelled");
+    let timed_out = world.send("late");
+    world.client.cancel(world.now, cancelled);
+    let figures = |world: &World| (world.client.stats().requests, world.client.stats().abandoned);
+    assert_eq!(figures(&world), (1, 1));
+    world.pass(2 * SECOND);
+    assert!(matches!(world.failure_of(timed_out), RequestError::TimedOut { .. }));
+    assert_eq!(figures(&world), (0, 2));
+    world.answer(conn);
+    assert_eq!(figures(&world), (0, 0));
 }
 
 /// A shutdown lets requests finish, then leaves nothing. INV-15, PITFALL-13

@@ -99,14 +99,14 @@ impl Config {
         self.relaxed_timeout.saturating_mul(3)
     }
 
-    /// Workers and queue for a pool of `pool_size`: the only place where "unset" is given a meaning.
-    pub(super) fn capacity(&self, pool_size: u32) -> HandoffCapacity {
+    /// Workers and queue for a pool of `pool_size` and the connections beside it: the only place where "unset" is given a meaning.
+    pub(super) fn capacity(&self, pool_size: u32, max_dedicated: u32) -> HandoffCapacity {
         let workers = match self.max_workers {
             None => (pool_size / 3).clamp(1, 10),
             Some(workers) => workers.max(10),
         };
         let queue = self.handoff_queue_size.unwrap_or_else(|| workers.saturating_mul(10));
-        HandoffCapacity { workers, queue: queue.min(pool_size).max(1) }
+        HandoffCapacity { workers, queue: queue.min(pool_size.saturating_add(max_dedicated)).max(1) }
     }
 }
 
@@ -190,13 +190,15 @@ impl Default for ConfigBuilder {
 }
 
 impl ConfigBuilder {
-    /// Whether to opt in, and what a refusal means. Default: [`Mode::Auto`].
+    /// Whether to opt in, and what a refusal means. Default: [`Mode::Auto`]. [`Mode::Enabled`] costs the connection where a server has
+    /// no notifications, and [`Mode::Disabled`] costs the moves: connections are lost when a node goes.
     pub fn mode(mut self, mode: Mode) -> Self {
         self.mode = mode;
         self
     }
 
-    /// Which kind of endpoint MOVING should name. Default: automatic, from TLS and the connected address.
+    /// Which kind of endpoint MOVING should name. Default: automatic, from TLS and the connected address. A kind that cannot be reached
+    /// from here costs each move its dials.
     pub fn endpoint_type(mut self, preference: EndpointPreference) -> Self {
         self.endpoint_type = preference;
         self
@@ -217,13 +219,15 @@ impl ConfigBuilder {
     }
 
     /// The command timeout inside a window, unless the configured one is longer. Default: 10 s. It also caps windows,
-    /// at three times its length beyond the announced time.
+    /// at three times its length beyond the announced time. Longer rides out longer pauses of a server, and tells callers later of one
+    /// that does not come back.
     pub fn relaxed_timeout(mut self, timeout: Duration) -> Self {
         self.relaxed_timeout = timeout;
         self
     }
 
-    /// For how long a connection is relaxed after its handoff. Default: twice the relaxed timeout; zero: not at all.
+    /// For how long a connection is relaxed after its handoff. Default: twice the relaxed timeout; zero: not at all. Longer tells callers
+    /// later that a new node is slow; shorter fails what a node answers late that has just begun.
     pub fn post_handoff_relaxed_duration(mut self, duration: Duration) -> Self {
         self.post_handoff_relaxed_duration = Some(duration);
         self
@@ -244,7 +248,8 @@ impl ConfigBuilder {
         self
     }
 
-    /// Handoffs that wait for a worker. Unset: ten times the workers; never more than the pool has connections.
+    /// How many handoffs wait for a worker, at least 1. Default: ten times the workers; never more than `pool_size` and `max_dedicated` together.
+    /// Connections beyond it serve on, and are taken when there is room: more of them change the order alone.
     pub fn handoff_queue_size(mut self, size: u32) -> Self {
         self.handoff_queue_size = Some(size);
         self
@@ -268,7 +273,8 @@ impl ConfigBuilder {
         self
     }
 
-    /// Who judges the endpoint that a MOVING names before it is dialled: NAT, allow-lists. Default: nobody.
+    /// Who judges the endpoint that a MOVING names before it is dialled: NAT, allow-lists. Default: nobody. It is asked under the lock of the
+    /// client, once for each move, and has to answer at once.
     pub fn target_policy(mut self, policy: Arc<dyn TargetPolicy>) -> Self {
         self.target_policy = Policy::new(policy);
         self

@@ -1,5 +1,6 @@
 //! Configuration: a builder that checks, and a value that cannot be invalid.
 
+mod error;
 pub mod maintenance;
 #[cfg(feature = "tls")]
 mod tls;
@@ -10,13 +11,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use resp3_codec::{Command, Limits};
-use thiserror::Error;
 
+pub use self::error::ConfigError;
 pub use self::maintenance::HandoffCapacity;
 #[cfg(feature = "tls")]
 pub use self::tls::{Tls, TlsBuilder};
 use crate::command_table;
-use crate::endpoint::{Endpoint, EndpointError, Host, lies_in, server_name, shares_domain};
+use crate::endpoint::{Endpoint, Host, lies_in, server_name, shares_domain};
 use crate::mode::Mode;
 
 /// Connections of the largest pool. Servers accept 10 000 clients by default.
@@ -199,6 +200,18 @@ impl Config {
         self.settings.pool_size
     }
 
+    /// Connections that one caller may have for itself, apart from the pool.
+    #[must_use]
+    pub fn max_dedicated(&self) -> u32 {
+        self.settings.max_dedicated
+    }
+
+    /// The longest that a caller waits for a lease; `None` is for ever.
+    #[must_use]
+    pub fn lease_timeout(&self) -> Option<Duration> {
+        self.settings.lease_timeout.unwrap_or(self.settings.connect_timeout)
+    }
+
     /// The longest that a dial may take, handshake included; `None` is for ever.
     #[must_use]
     pub fn connect_timeout(&self) -> Option<Duration> {
@@ -287,6 +300,9 @@ pub struct ConfigBuilder {
     setup: Vec<Command>,
     protocol: Protocol,
     pool_size: u32,
+    max_dedicated: u32,
+    /// `None` follows the connect timeout.
+    lease_timeout: Option<Option<Duration>>,
     connect_timeout: Option<Duration>,
     command_timeout: Option<Duration>,
     /// `None` follows the command timeout.
@@ -318,6 +334,8 @@ impl ConfigBuilder {
             setup: Vec::new(),
             protocol: Protocol::default(),
             pool_size: 10,
+            max_dedicated: 100,
+            lease_timeout: None,
             connect_timeout: Some(Duration::from_secs(5)),
             command_timeout: Some(Duration::from_secs(3)),
             dead_link_timeout: None,
@@ -340,7 +358,8 @@ impl ConfigBuilder {
     /// `unix:///path/to/socket` (also `unix:/path`, `redis+unix://` and `valkey+unix://`), with the query parameters
     /// `protocol=2|3|resp2|resp3`, `db=n`, `user=`, `pass=`, `client_name=`, `client_info=true|false` and
     /// `when_disconnected=wait|fail`. `valkey://` is `redis://`. A scheme has no
-    /// case, and white space around the URL is ignored. User and password are percent-decoded.
+    /// case, and white space around the URL is ignored. User and password are percent-decoded. What stands there twice has to be the
+    /// same, so `/1?db=2` is an error. A URL names one server or one name: no list, no Sentinel, and nothing behind a `#`.
     ///
     /// # Errors
     /// [`ConfigError`] names the part of the URL that is wrong, and repeats nothing that could be a secret.
@@ -348,19 +367,22 @@ impl ConfigBuilder {
         url::parse(url)
     }
 
-    /// User and password. `None` as user is the default user. Default: no authentication.
+    /// User and password. `None` as user is the default user. Default: no authentication. They go over the wire as they are, unless the
+    /// connection is encrypted.
     pub fn credentials(mut self, user: Option<&str>, password: &str) -> Self {
         self.credentials = Some(Credentials { user: user.map(Arc::from), password: Secret::from(password) });
         self
     }
 
-    /// The database that every connection selects. Default: 0.
+    /// The number of the database that every connection selects. Default: 0. Another one costs nothing: SELECT travels with the
+    /// handshake.
     pub fn database(mut self, database: u32) -> Self {
         self.database = database;
         self
     }
 
-    /// The name that every connection gives itself. No white space. Default: none.
+    /// The name that every connection gives itself, which CLIENT LIST shows. No white space. Default: none. It costs nothing: it travels
+    /// with the handshake.
     pub fn client_name(mut self, name: &str) -> Self {
         self.client_name = Some(Arc::from(name));
         self
@@ -382,7 +404,8 @@ impl ConfigBuilder {
         self
     }
 
-    /// The dialect. Default: [`Protocol::Resp3`].
+    /// The dialect. Default: [`Protocol::Resp3`], which falls back where a server has none. RESP2 gives the maintenance notifications
+    /// up, and spares a proxy a HELLO that it does not know.
     pub fn protocol(mut self, protocol: Protocol) -> Self {
         self.protocol = protocol;
         self
@@ -390,12 +413,28 @@ impl ConfigBuilder {
 
     /// Shared connections, opened when the client connects: 1 to 10 000. Default: 10.
     ///
-    /// Requests gather on one of them, because those that travel together cost less. The others take over while that one
-    /// has much to send, is in the middle of a long reply, or does not answer. So more connections cost sockets and a
-    /// little memory on both sides, and little speed; with one, every request waits for a large value or for a link
-    /// that has stalled.
+    /// Requests gather on one of them, because those that travel together cost less, and requests of more than 64 KiB on
+    /// another one. Others take over while one has much to send, is in the middle of a long reply, or does not answer. So
+    /// more connections cost sockets and a little memory on both sides, and little speed; with one, every request waits
+    /// for a large value or for a link that has stalled.
     pub fn pool_size(mut self, size: u32) -> Self {
         self.pool_size = size;
+        self
+    }
+
+    /// Connections that are lent to one caller each ([leases](crate::client::Client::lease)), apart from the pool: 1 to 10 000. Default:
+    /// 100. None is open before it is needed, and one that nobody has used for a minute is closed. More allow more leases
+    /// at the same time, and cost sockets on both sides; with fewer, callers wait for each other.
+    pub fn max_dedicated(mut self, limit: u32) -> Self {
+        self.max_dedicated = limit;
+        self
+    }
+
+    /// The longest that a caller waits for a lease: for a connection that another caller returns, or for one to be opened. Default: the
+    /// connect timeout (5 s); `None` is for ever. Maintenance windows relax it. Less fails sooner where leases are short; more is for
+    /// those that are held for long.
+    pub fn lease_timeout(mut self, timeout: Option<Duration>) -> Self {
+        self.lease_timeout = Some(timeout);
         self
     }
 
@@ -413,7 +452,8 @@ impl ConfigBuilder {
     }
 
     /// The longest that a command may take from its acceptance. Default: 3 s; `None` is for ever. Maintenance windows
-    /// relax it.
+    /// relax it. Less tells callers sooner that a server is slow, and gives up what would have been answered; without one, callers wait
+    /// until their connection is lost or [`dead_link_timeout`](Self::dead_link_timeout) is over.
     pub fn command_timeout(mut self, timeout: Option<Duration>) -> Self {
         self.command_timeout = timeout;
         self
@@ -428,20 +468,23 @@ impl ConfigBuilder {
         self
     }
 
-    /// Requests that may wait while there is no connection, at least 1. Default: 10 000. To have none wait, see
+    /// How many requests may wait while there is no connection, at least 1; as many callers may wait for a lease. Default: 10 000. More of them
+    /// bridge longer absences under load, and take the memory of their bytes. To have none wait, see
     /// [`when_disconnected`](Self::when_disconnected).
     pub fn parked_requests(mut self, limit: usize) -> Self {
         self.parked_requests = limit;
         self
     }
 
-    /// Requests that may be under way, parked ones included. Default: 100 000.
+    /// How many requests may be under way, parked ones included, at least 1. Default: 100 000. It bounds the memory that requests and
+    /// replies take when callers are faster than the server; fewer give callers the word sooner.
     pub fn requests_in_flight(mut self, limit: usize) -> Self {
         self.requests_in_flight = limit;
         self
     }
 
-    /// What becomes of a call when as many requests as configured are under way or parked. Default: [`WhenFull::Fail`].
+    /// What becomes of a call when as many requests as configured are under way or parked. Default: [`WhenFull::Fail`]. Waiting slows
+    /// callers down to the pace of the server, and costs them their timeout where that has stopped.
     pub fn when_full(mut self, when_full: WhenFull) -> Self {
         self.when_full = when_full;
         self
@@ -462,13 +505,15 @@ impl ConfigBuilder {
         self
     }
 
-    /// Events that a slow observer may leave unread before it misses some. Default: 1024.
+    /// How many events a slow observer may leave unread before it misses some, at least 1. Default: 1024. More take the memory of the
+    /// events as long as an observer lags.
     pub fn event_capacity(mut self, capacity: usize) -> Self {
         self.event_capacity = capacity;
         self
     }
 
-    /// How the client takes part in maintenance. Default: [`maintenance::Config::default`].
+    /// How the client takes part in maintenance. Default: [`maintenance::Config::default`]. It costs a server without notifications one
+    /// refused command for each connection, in the same round trip as the handshake.
     pub fn maintenance(mut self, config: maintenance::Config) -> Self {
         self.maintenance = config;
         self
@@ -532,6 +577,8 @@ impl ConfigBuilder {
         };
         let (pool, parked) = (self.pool_size as usize, self.parked_requests);
         check("pool_size", (1..=MAX_POOL_SIZE).contains(&pool), pool, POOL_SIZE_RANGE)?;
+        let dedicated = self.max_dedicated as usize;
+        check("max_dedicated", (1..=MAX_POOL_SIZE).contains(&dedicated), dedicated, "from 1 to 10000")?;
         check("parked_requests", parked > 0, parked, PARKED_RANGE)?;
         for (setting, value) in
             [("requests_in_flight", self.requests_in_flight), ("event_capacity", self.event_capacity)]
@@ -542,6 +589,7 @@ impl ConfigBuilder {
             ("connect_timeout", self.connect_timeout),
             ("command_timeout", self.command_timeout),
             ("dead_link_timeout", self.dead_link_timeout.flatten()),
+            ("lease_timeout", self.lease_timeout.flatten()),
         ] {
             if value.is_some_and(|value| value.is_zero()) {
                 let range = "more than 0, or None for ever";
@@ -561,7 +609,7 @@ impl ConfigBuilder {
             }
         }
         self.check_names()?;
-        let capacity = self.maintenance.capacity(self.pool_size);
+        let capacity = self.maintenance.capacity(self.pool_size, self.max_dedicated);
         Ok(Config { settings: self, capacity })
     }
 
@@ -592,79 +640,6 @@ impl ConfigBuilder {
 /// Without the dots around it that some write.
 fn domain(name: &str) -> Arc<str> {
     Arc::from(name.trim_matches('.'))
-}
-
-/// A setting that cannot work.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[non_exhaustive]
-pub enum ConfigError {
-    /// A value outside its range.
-    #[error("{setting} is {value}, but must be {range}")]
-    OutOfRange {
-        /// The setting.
-        setting: &'static str,
-        /// What it may be.
-        range: &'static str,
-        /// What it was.
-        value: String,
-    },
-    /// Maintenance notifications are RESP3 pushes.
-    #[error("mode `enabled` needs RESP3, but `protocol` is RESP2: use RESP3, or mode `auto` or `disabled`")]
-    EnabledNeedsResp3,
-    /// Redis accepts printable characters without blanks only.
-    #[error("client_name must consist of printable ASCII characters without blanks")]
-    ClientName,
-    /// A setup command that would break the connection that runs it.
-    #[error("{command} is no setup command: {problem}")]
-    Setup {
-        /// The command.
-        command: &'static str,
-        /// Why, and what to use instead.
-        problem: &'static str,
-    },
-    /// The URL does not begin with a scheme that this client speaks. What stands in its place may be a secret, and is not
-    /// repeated.
-    #[error(
-        "the URL has no scheme that is known: write redis://user:password@host:port or unix:///path/to/socket \
-         (also valkey://, redis+unix:// or valkey+unix://)"
-    )]
-    Scheme,
-    /// The URL asks for TLS, and the crate was built without it.
-    #[error(
-        "TLS (rediss://, valkeys://) needs the feature `tls`: write features = [\"tls\"] at this crate in Cargo.toml, or use redis:// or valkey:// inside a trusted network"
-    )]
-    TlsNotBuilt,
-    /// A setting of TLS that cannot work. Nothing of certificates and keys is repeated.
-    #[error("{setting} is not valid: {problem}")]
-    Tls {
-        /// The setting.
-        setting: &'static str,
-        /// What is wrong with it.
-        problem: String,
-    },
-    /// The URL has a parameter of this name, which cannot be a part of a password.
-    #[error(
-        "the URL has an unknown parameter, {0:?}: known are protocol, db, user, pass, client_name, client_info and when_disconnected"
-    )]
-    Parameter(String),
-    /// A part of the URL does not parse.
-    #[error("the {part} of the URL is not valid: {problem}")]
-    Url {
-        /// Which part.
-        part: &'static str,
-        /// What is wrong with it.
-        problem: &'static str,
-    },
-    /// The address in the URL does not parse.
-    #[error("the address of the URL is not valid: {0}")]
-    Endpoint(EndpointError),
-}
-
-// Not derived: it would make the error its own source, whose text it has already.
-impl From<EndpointError> for ConfigError {
-    fn from(error: EndpointError) -> Self {
-        Self::Endpoint(error)
-    }
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ fn builder() -> ConfigBuilder {
 /// The formulas of the original documentation: unset is not zero. RULE-94, RULE-95
 #[test]
 fn workers_and_queue_follow_the_documented_formulas() {
-    let capacity = |pool: u32, workers: Option<u32>, queue: Option<u32>| {
+    let capacity = |pool: u32, dedicated: u32, workers: Option<u32>, queue: Option<u32>| {
         let mut maintenance = maintenance::Config::builder();
         if let Some(workers) = workers {
             maintenance = maintenance.max_workers(workers);
@@ -20,18 +20,20 @@ fn workers_and_queue_follow_the_documented_formulas() {
         if let Some(queue) = queue {
             maintenance = maintenance.handoff_queue_size(queue);
         }
-        let config = builder().pool_size(pool).maintenance(maintenance.build().unwrap()).build().unwrap();
+        let builder = builder().pool_size(pool).max_dedicated(dedicated);
+        let config = builder.maintenance(maintenance.build().unwrap()).build().unwrap();
         (config.handoff_capacity().workers(), config.handoff_capacity().queue())
     };
-    assert_eq!(capacity(10, None, None), (3, 10));
-    assert_eq!(capacity(1, None, None), (1, 1));
-    assert_eq!(capacity(2, None, None), (1, 2));
-    assert_eq!(capacity(100, None, None), (10, 100));
-    assert_eq!(capacity(1000, None, None), (10, 100));
-    assert_eq!(capacity(1000, Some(5), None), (10, 100));
-    assert_eq!(capacity(1000, Some(15), None), (15, 150));
-    assert_eq!(capacity(1000, Some(15), Some(7)), (15, 7));
-    assert_eq!(capacity(3, Some(15), Some(7)), (15, 3));
+    assert_eq!(capacity(10, 100, None, None), (3, 30));
+    assert_eq!(capacity(10, 1, None, None), (3, 11));
+    assert_eq!(capacity(1, 1, None, None), (1, 2));
+    assert_eq!(capacity(2, 1, None, None), (1, 3));
+    assert_eq!(capacity(100, 100, None, None), (10, 100));
+    assert_eq!(capacity(1000, 100, None, None), (10, 100));
+    assert_eq!(capacity(1000, 100, Some(5), None), (10, 100));
+    assert_eq!(capacity(1000, 100, Some(15), None), (15, 150));
+    assert_eq!(capacity(1000, 100, Some(15), Some(7)), (15, 7));
+    assert_eq!(capacity(3, 2, Some(15), Some(7)), (15, 5));
 }
 
 /// RULE-99
@@ -56,6 +58,14 @@ fn settings_out_of_range_are_named() {
         assert!(text.starts_with(&format!("pool_size is {size}, but must be from 1 to 10000")), "{text}");
     }
     assert!(builder().pool_size(10_000).build().is_ok());
+    for limit in [0, 10_001] {
+        let text = builder().max_dedicated(limit).build().unwrap_err().to_string();
+        assert!(
+            text.starts_with(&format!("max_dedicated is {limit}, but must be from 1 to 10000")),
+            "{text}"
+        );
+    }
+    assert!(builder().lease_timeout(Some(Duration::ZERO)).build().is_err());
     let text = builder().parked_requests(0).build().unwrap_err().to_string();
     assert!(text.contains("parked_requests") && text.contains("`when_disconnected`"), "{text}");
     assert!(builder().command_timeout(Some(Duration::ZERO)).build().is_err());
@@ -81,7 +91,8 @@ fn debug_output_shows_no_password() {
 fn the_defaults_are_the_documented_ones() {
     let seconds = Duration::from_secs;
     let config = builder().build().unwrap();
-    assert_eq!(config.pool_size(), 10);
+    assert_eq!((config.pool_size(), config.max_dedicated()), (10, 100));
+    assert_eq!(config.lease_timeout(), config.connect_timeout());
     assert_eq!((config.connect_timeout(), config.command_timeout()), (Some(seconds(5)), Some(seconds(3))));
     assert_eq!((config.parked_requests(), config.event_capacity()), (10_000, 1_024));
     assert_eq!(config.reply_limits(), Limits::default());
@@ -143,4 +154,28 @@ fn names_of_tls_are_names() {
     let unix = || Config::builder(Endpoint::unix("/run/redis.sock")).encrypted(true);
     assert!(unix().build().unwrap_err().to_string().contains("server_name"));
     assert!(unix().server_name("redis.example.com").build().is_ok());
+}
+
+/// Who sets something finds its default beside it, wherever settings are made. RULE-98
+#[test]
+fn the_documentation_of_each_setting_says_its_default() {
+    let builders =
+        [include_str!("mod.rs"), include_str!("maintenance.rs"), include_str!("../driver/builder.rs")];
+    for builder in builders {
+        let mut told = String::new();
+        let mut settings = 0;
+        for line in builder.lines().map(str::trim) {
+            if let Some(sentence) = line.strip_prefix("///") {
+                told.push_str(sentence);
+            } else if let Some(setting) = line.strip_prefix("pub fn ") {
+                let is_setting = setting.contains("(self,") || setting.contains("(mut self,");
+                assert!(!is_setting || told.contains("Default: "), "{setting}{told}");
+                settings += usize::from(is_setting);
+                told.clear();
+            } else if !line.starts_with("#[") {
+                told.clear();
+            }
+        }
+        assert!(settings > 10, "{settings}");
+    }
 }

@@ -9,13 +9,19 @@ use crate::endpoint::Endpoint;
 const DEFAULT_PORT: u16 = 6379;
 const INSECURE: &str = "#insecure, which switches verification off, is not supported: to trust an authority of your own, leave \
                         it out and set `Tls::builder().roots(..)`; for tests there is `dangerous_accept_any_server()`";
+const FRAGMENT: &str = "a # ends a URL: leave out what begins there (#insecure is about TLS, which redis:// has not); \
+                        inside user and password, write # as %23";
+const TWO_PLACES: &str =
+    "the database stands behind the host and in db=, and they differ: write it in one place";
+const TWO_USERS: &str =
+    "user or password stand in front of the host and behind the ?, and differ: write them in one place";
 
 pub(super) fn parse(url: &str) -> Result<ConfigBuilder, ConfigError> {
     // What was read from a file ends with its line, and may begin with a byte order mark.
     let url = url.trim_matches(|char: char| char.is_whitespace() || char == '\u{feff}');
     let (scheme, rest) = url.split_once(':').ok_or(ConfigError::Scheme)?;
     let (place, query) = rest.split_once('?').unwrap_or((rest, ""));
-    let mut builder = match (scheme.to_ascii_lowercase().as_str(), place.strip_prefix("//")) {
+    let builder = match (scheme.to_ascii_lowercase().as_str(), place.strip_prefix("//")) {
         ("redis" | "valkey", Some(place)) => tcp(place, query)?,
         ("unix" | "redis+unix" | "valkey+unix", path) => unix(path.unwrap_or(place))?,
         ("rediss" | "valkeys", Some(_)) if url.ends_with("#insecure") => return Err(wrong("end", INSECURE)),
@@ -25,20 +31,59 @@ pub(super) fn parse(url: &str) -> Result<ConfigBuilder, ConfigError> {
             tcp(place, query)?.tls(super::Tls::default())
         }
         ("rediss" | "valkeys", Some(_)) => return Err(ConfigError::TlsNotBuilt),
-        _ => return Err(ConfigError::Scheme),
+        (scheme, slashes) => return Err(unknown(scheme, slashes.is_some())),
     };
+    let has_database = builder.endpoint.host().is_some()
+        && place.trim_end_matches('/').trim_start_matches('/').contains('/');
+    with_parameters(builder, query, has_database)
+}
+
+/// The error of a scheme, in small letters, that this client does not speak.
+fn unknown(scheme: &str, has_slashes: bool) -> ConfigError {
+    let problem = match (scheme, scheme.rsplit(['+', '-']).next(), has_slashes) {
+        ("redis" | "rediss" | "valkey" | "valkeys", _, false) => {
+            "two slashes follow it, as in redis://user:password@host:port"
+        }
+        (_, Some("sentinel"), true) => {
+            "no Sentinel is asked: write the server, or a name that leads to it, as in redis://host:port"
+        }
+        (_, Some("cluster"), true) => {
+            "this version has no cluster client: write one server, as in redis://host:port"
+        }
+        (_, Some("socket"), true) => "a unix socket is written as in unix:///path/to/socket",
+        _ => return ConfigError::Scheme,
+    };
+    wrong("scheme", problem)
+}
+
+/// `has_database`: the URL has one in front of its parameters.
+fn with_parameters(
+    mut builder: ConfigBuilder,
+    query: &str,
+    has_database: bool,
+) -> Result<ConfigBuilder, ConfigError> {
+    let (before, mut seen) =
+        ((has_database.then_some(builder.database), builder.credentials.clone()), Vec::new());
     let mut user = None;
     let mut has_password = false;
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
         let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+        if pair.ends_with("#insecure") || (pair.contains('#') && !matches!(key, "user" | "pass")) {
+            return Err(wrong("end", FRAGMENT));
+        }
+        if seen.iter().any(|(known, other)| *known == key && *other != value) {
+            return Err(wrong("query", "a parameter is there twice, and the values differ: write it once"));
+        }
+        seen.push((key, value));
         match key {
             "protocol" => builder.protocol = protocol(value)?,
             "db" => builder.database = database(value)?,
             "user" => user = Some(decode("user", value)?),
             "pass" => {
                 has_password = true;
-                builder.credentials =
-                    Some(Credentials { user: None, password: Secret::from(decode("password", value)?) });
+                let password = Secret::from(decode("password", value)?);
+                let user = builder.credentials.and_then(|before| before.user);
+                builder.credentials = Some(Credentials { user, password });
             }
             "client_info" => builder.client_info = truth("client_info", value)?,
             "client_name" => builder = builder.client_name(&decode("client_name", value)?),
@@ -58,7 +103,21 @@ pub(super) fn parse(url: &str) -> Result<ConfigBuilder, ConfigError> {
             None => return Err(wrong("query", "a user without a password: write user=..&pass=..")),
         }
     }
-    Ok(builder)
+    let (database, credentials) = before;
+    if database.is_some_and(|database| database != builder.database) {
+        return Err(wrong("database", TWO_PLACES));
+    }
+    match (credentials, &builder.credentials) {
+        (Some(before), Some(now)) if before.is_contradicted_by(now) => Err(wrong("query", TWO_USERS)),
+        _ => Ok(builder),
+    }
+}
+
+impl Credentials {
+    /// Whether a later part of the URL says something else.
+    fn is_contradicted_by(&self, later: &Self) -> bool {
+        self.password != later.password || (self.user.is_some() && self.user != later.user)
+    }
 }
 
 fn tcp(place: &str, query: &str) -> Result<ConfigBuilder, ConfigError> {
@@ -73,6 +132,13 @@ fn tcp(place: &str, query: &str) -> Result<ConfigBuilder, ConfigError> {
     let cut = |error| if query.contains('@') { wrong("address", problem) } else { error };
     if path.contains('@') {
         return Err(wrong("address", problem));
+    }
+    if address.contains('#') || path.contains('#') {
+        return Err(cut(wrong("end", FRAGMENT)));
+    }
+    if address.contains(',') {
+        let problem = "it is a list: write one server, or a name that leads to all of them";
+        return Err(cut(wrong("address", problem)));
     }
     if address.contains('%') {
         let problem =
@@ -100,6 +166,9 @@ fn unix(path: &str) -> Result<ConfigBuilder, ConfigError> {
             "a unix socket needs an absolute path, as in unix:///run/redis.sock"
         };
         return Err(wrong("path", problem));
+    }
+    if path.ends_with("#insecure") {
+        return Err(wrong("end", FRAGMENT));
     }
     let path = decode("path", path)?;
     Ok(ConfigBuilder::new(Endpoint::Unix(Arc::from(Path::new(&path)))))
@@ -225,6 +294,13 @@ mod tests {
         assert_eq!(parse("unix:/run/redis.sock?db=3\n").unwrap().build().unwrap().database(), 3);
         let config = parse("redis://:secret@h\n").unwrap().build().unwrap();
         assert_eq!(config.credentials().unwrap().password.expose(), "secret");
+        // What is said twice is said once.
+        let config = parse("redis://ann:x@h/3?db=3&user=ann&pass=x&db=3").unwrap().build().unwrap();
+        assert_eq!((config.database(), config.credentials().unwrap().user.as_deref()), (3, Some("ann")));
+        let config = parse("redis://:x@h?user=ann").unwrap().build().unwrap();
+        assert_eq!(config.credentials().unwrap().user.as_deref(), Some("ann"));
+        let config = parse("unix:///run/redis.sock?db=3&pass=a#b").unwrap().build().unwrap();
+        assert_eq!((config.database(), config.credentials().unwrap().password.expose()), (3, "a#b"));
     }
 
     /// Each error says what to write instead, and repeats nothing that could be a secret, wherever that stands. RULE-122
@@ -271,6 +347,29 @@ mod tests {
             ("redis://:secret@fe80::1%1", "a host name"),
             ("rediss://:secret@h#insecure", "`Tls::builder().roots(..)`"),
             ("VALKEYS://:secret@h/3#insecure\n", "dangerous_accept_any_server"),
+            ("redis:secret", "two slashes follow it, as in redis://user:password@host:port"),
+            ("redis:6379", "two slashes follow it"),
+            ("VALKEY:secret:6379", "two slashes follow it"),
+            ("redis+sentinel://:secret@h:26379/secret", "redis://host:port"),
+            ("redis-sentinel://secret@h", "no Sentinel is asked"),
+            ("rediss+sentinel://h", "no Sentinel is asked"),
+            ("redis+cluster://:secret@h", "no cluster client"),
+            ("redis-socket:///run/secret.sock", "unix:///path/to/socket"),
+            ("redis-sentinel:6379", "redis://user:password@host:port"),
+            ("redis://secret,h", "a name that leads to all of them"),
+            ("redis://:secret@a:1,b:2/0", "write one server"),
+            ("redis://h#insecure", "leave out what begins there"),
+            ("redis://:secret@h:6379/0#insecure", "leave out what begins there"),
+            ("redis://h?protocol=3#insecure", "leave out what begins there"),
+            ("redis://h?pass=secret#insecure", "leave out what begins there"),
+            ("redis://:sec#secret", "write # as %23"),
+            ("unix:///run/redis.sock#insecure", "leave out what begins there"),
+            ("redis://h/1?db=2", "behind the host and in db="),
+            ("redis://h/0?db=2", "write it in one place"),
+            ("redis://h?db=1&db=2", "write it once"),
+            ("redis://h?pass=secret&pass=secrets", "write it once"),
+            ("redis://:secret@h?pass=secrets", "in front of the host and behind the ?"),
+            ("redis://ann:secret@h?user=secret", "write them in one place"),
         ] {
             let error = parse(url).unwrap_err();
             assert!(error.to_string().contains(help), "{url}: {error}");

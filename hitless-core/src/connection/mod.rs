@@ -329,6 +329,12 @@ impl Connection {
         self.pipeline.len()
     }
 
+    /// Those of them that were written, and that nobody waits for any more: cancelled or timed out, their replies are still to come.
+    #[must_use]
+    pub fn abandoned(&self) -> usize {
+        self.pipeline.abandoned()
+    }
+
     /// True if nobody waits for anything that may still come.
     pub(crate) fn is_idle(&self) -> bool {
         self.pipeline.len() == 0 || (self.silence.is_dead && !self.pipeline.is_awaited())
@@ -338,6 +344,11 @@ impl Connection {
     #[must_use]
     pub fn unsent_bytes(&self) -> usize {
         self.pipeline.unsent_bytes()
+    }
+
+    /// True if a large request is here, waiting or written.
+    pub(crate) fn has_large(&self) -> bool {
+        self.pipeline.has_large()
     }
 
     /// Replies that are still to come for what was written.

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use resp3_codec::Frame;
 
 use super::accepted::Accepted;
-use crate::request::Replies;
+use crate::request::{LARGE, Replies, Size};
 use crate::timer::{after, earliest};
 use crate::write_buffer::WriteBuffer;
 
@@ -27,7 +27,7 @@ impl Ticket {
 }
 
 /// How many bytes one call appends at most; the last request may exceed it.
-const TAKE: usize = 64 * 1024;
+const TAKE: usize = LARGE;
 /// The awaited replies are handed in by so many parts: the client works on one part while the server works on the next.
 const PARTS: usize = 4;
 /// The fewest and the most replies in a batch. Each batch takes the lock of the client once, for as long as it lasts.
@@ -48,6 +48,10 @@ impl Unsent {
     fn bytes(&self) -> usize {
         self.accepted.request.payload.len()
     }
+
+    fn is_large(&self) -> bool {
+        self.accepted.request.size() == Size::Large
+    }
 }
 
 #[derive(Debug)]
@@ -60,6 +64,7 @@ struct Written {
     replies: Replies,
     /// The connection itself has sent it.
     own: bool,
+    is_large: bool,
 }
 
 /// What one reply did.
@@ -82,6 +87,8 @@ pub(super) struct Pipeline {
     /// The bytes of all that is unsent.
     unsent_bytes: usize,
     written: VecDeque<Written>,
+    /// Large requests here, unsent or written.
+    large: usize,
     /// Replies that are still to come.
     awaited: usize,
     next_ticket: u64,
@@ -99,6 +106,7 @@ impl Pipeline {
             unsent: VecDeque::new(),
             unsent_bytes: 0,
             written: VecDeque::new(),
+            large: 0,
             awaited: 0,
             next_ticket: 0,
             window_closed_before: Ticket(0),
@@ -112,8 +120,10 @@ impl Pipeline {
         self.next_ticket += 1;
         self.quiet_until = earliest([self.quiet_until, accepted.deadline()]);
         self.used_at = self.used_at.max(Some(accepted.accepted_at()));
-        self.unsent_bytes += accepted.request.payload.len();
-        self.unsent.push_back(Unsent { ticket, accepted });
+        let unsent = Unsent { ticket, accepted };
+        self.unsent_bytes += unsent.bytes();
+        self.large += usize::from(unsent.is_large());
+        self.unsent.push_back(unsent);
         ticket
     }
 
@@ -122,9 +132,11 @@ impl Pipeline {
         let limit = buffer.len() + TAKE;
         let mut any = false;
         while buffer.len() < limit {
-            let Some(Unsent { ticket, accepted }) = self.unsent.pop_front() else { break };
+            let Some(unsent) = self.unsent.pop_front() else { break };
+            self.unsent_bytes -= unsent.bytes();
+            let is_large = unsent.is_large();
+            let Unsent { ticket, accepted } = unsent;
             buffer.push(&accepted.request.payload);
-            self.unsent_bytes -= accepted.request.payload.len();
             let left = accepted.request.replies.get();
             self.awaited += left as usize;
             self.written.push_back(Written {
@@ -133,6 +145,7 @@ impl Pipeline {
                 left,
                 replies: Replies::new(),
                 own: false,
+                is_large,
             });
             any = true;
         }
@@ -144,7 +157,8 @@ impl Pipeline {
         let ticket = Ticket(self.next_ticket);
         self.next_ticket += 1;
         let replies = Replies::new();
-        self.written.push_back(Written { ticket, accepted: None, left: 1, replies, own: true });
+        let written = Written { ticket, accepted: None, left: 1, replies, own: true, is_large: false };
+        self.written.push_back(written);
         self.awaited += 1;
     }
 
@@ -162,6 +176,7 @@ impl Pipeline {
         if front.left > 0 {
             return Matched::Nothing;
         }
+        self.large -= usize::from(front.is_large);
         match self.written.pop_front() {
             Some(Written { ticket, accepted: Some(accepted), replies, .. }) => {
                 let outlived_window = ticket < self.window_closed_before;
@@ -176,6 +191,7 @@ impl Pipeline {
         if let Ok(at) = self.unsent.binary_search_by_key(&ticket, |unsent| unsent.ticket) {
             let cancelled = self.unsent.remove(at);
             self.unsent_bytes -= cancelled.as_ref().map_or(0, Unsent::bytes);
+            self.large -= usize::from(cancelled.as_ref().is_some_and(Unsent::is_large));
             return cancelled.is_some();
         }
         let Ok(at) = self.written.binary_search_by_key(&ticket, |written| written.ticket) else {
@@ -216,6 +232,7 @@ impl Pipeline {
             std::mem::take(&mut self.unsent).into_iter().partition(|unsent| unsent.accepted.is_due(now));
         self.unsent = waiting;
         self.unsent_bytes -= due.iter().map(Unsent::bytes).sum::<usize>();
+        self.large -= due.iter().filter(|unsent| unsent.is_large()).count();
         due.into_iter().map(|unsent| unsent.accepted).collect()
     }
 
@@ -254,6 +271,7 @@ impl Pipeline {
     /// Takes out everything that was not written, in order.
     pub(super) fn take_unsent(&mut self) -> impl Iterator<Item = Accepted> + use<> {
         self.unsent_bytes = 0;
+        self.large -= self.unsent.iter().filter(|unsent| unsent.is_large()).count();
         std::mem::take(&mut self.unsent).into_iter().map(|unsent| unsent.accepted)
     }
 
@@ -265,6 +283,7 @@ impl Pipeline {
     /// Takes out everything that was written, in order, but for what was cancelled or has timed out.
     pub(super) fn take_written(&mut self) -> impl Iterator<Item = Accepted> + use<> {
         self.awaited = 0;
+        self.large -= self.written.iter().filter(|written| written.is_large).count();
         std::mem::take(&mut self.written).into_iter().filter_map(|written| written.accepted)
     }
 
@@ -278,6 +297,11 @@ impl Pipeline {
 
     pub(super) fn unsent_bytes(&self) -> usize {
         self.unsent_bytes
+    }
+
+    /// True if a large request is here. One that was cancelled after it was written counts until its replies are in.
+    pub(super) fn has_large(&self) -> bool {
+        self.large > 0
     }
 
     /// Replies that are still to come.
@@ -298,6 +322,11 @@ impl Pipeline {
     /// Requests here. A cancelled one that was written counts until its replies are in.
     pub(super) fn len(&self) -> usize {
         self.unsent.len() + self.written.len()
+    }
+
+    /// Requests that were written and that nobody waits for any more.
+    pub(super) fn abandoned(&self) -> usize {
+        self.written.iter().filter(|written| written.accepted.is_none() && !written.own).count()
     }
 
     /// How many frames are worth handing in at a time. A request with many replies is answered by the last of them, so

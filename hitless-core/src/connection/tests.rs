@@ -129,6 +129,28 @@ fn a_cancelled_request_keeps_its_place() {
     assert_eq!(said(&mut connection), ["2=20", "4=40"]);
 }
 
+/// A request that was written, and that nobody waits for any more, is counted until its last reply is in. One that was not written is
+/// gone, and what the connection sends by itself is no request. RULE-178
+#[test]
+fn what_nobody_waits_for_is_counted_until_it_is_answered() {
+    let now = epoch();
+    let mut connection = ready();
+    connection.opt_in(resp3_codec::cmd("ASK"));
+    transmit(&mut connection);
+    let written = enqueue(&mut connection, now, 1, request("a", 2));
+    transmit(&mut connection);
+    let unsent = enqueue(&mut connection, now, 2, request("b", 1));
+    assert_eq!((connection.requests(), connection.abandoned()), (3, 0));
+    connection.cancel(written);
+    connection.cancel(unsent);
+    assert_eq!((connection.requests(), connection.abandoned()), (2, 1));
+    connection.handle_frame(Frame::simple("OK"));
+    connection.handle_frame(Frame::Integer(1));
+    assert_eq!(connection.abandoned(), 1, "one reply is to come");
+    connection.handle_frame(Frame::Integer(2));
+    assert_eq!((connection.requests(), connection.abandoned()), (0, 0));
+}
+
 /// Every refusal in reply to a request is told, also of one that nobody waits for and of one that is sent again; what the server
 /// says to the connection's own questions is not one. RULE-153
 #[test]
@@ -426,6 +448,25 @@ fn what_counts_as_silence() {
     assert_eq!(patience(|builder| builder.dead_link_timeout(None), Some(SECOND)), None);
     assert_eq!(patience(|builder| builder, Some(10 * SECOND)), Some(30 * SECOND));
     assert_eq!(patience(|builder| builder, Some(SECOND)), Some(9 * SECOND), "a window shortens nothing");
+}
+
+/// What comes without being asked for ends the silence as a reply does: the link works, and the reply is late. RULE-141
+#[test]
+fn a_push_is_a_sign_of_life() {
+    let now = epoch();
+    let mut connection = ready();
+    let forever = Accepted::new(now, RequestId::from_parts(1, 0), request("a", 1), None, None);
+    connection.enqueue(forever).unwrap();
+    transmit(&mut connection);
+    connection.note_time(now);
+    connection.handle_timeout(now + 8 * SECOND);
+    connection.handle_frame(Frame::Push(vec![Frame::bulk("invalidate"), Frame::Null]));
+    assert_eq!(said(&mut connection), ["push"]);
+    connection.note_time(now + 8 * SECOND);
+    connection.handle_timeout(now + 16 * SECOND);
+    assert!(said(&mut connection).is_empty() && connection.is_serving());
+    connection.handle_timeout(now + 17 * SECOND);
+    assert_eq!(said(&mut connection), ["Silent"]);
 }
 
 /// A dead link that drains is kept for those who still wait, and not for replies that nobody wants. RULE-142

@@ -27,31 +27,14 @@ impl Coordinator {
         if self.demotions.handle_refusal(now, &peer, &address, refusal) {
             match self.config.endpoint().peer() {
                 Some(only) => self.leave_suspects(now, &[only]),
-                None => {
-                    let lookup = self.begin_lookup(now);
-                    self.demotions.begin_lookup(lookup);
-                }
+                None => self.begin_lookup(now),
             }
         }
         self.settle(now);
     }
 
-    /// The lookup `conn` is answered. If it was begun because of refusals, connections leave what has refused.
-    pub(super) fn on_refusals_looked_up(&mut self, now: Instant, conn: ConnId, answer: &[Peer]) {
-        if self.demotions.end_lookup(conn) {
-            self.leave_suspects(now, answer);
-        }
-    }
-
-    /// The lookup `conn` has failed: a later refusal begins another one, at its pace.
-    pub(super) fn on_lookup_failed(&mut self, conn: ConnId) {
-        if self.demotions.end_lookup(conn) {
-            self.demotions.take_suspects();
-        }
-    }
-
-    /// The name leads to `answer`.
-    fn leave_suspects(&mut self, now: Instant, answer: &[Peer]) {
+    /// The name leads to `answer`: connections leave what has refused commands.
+    pub(super) fn leave_suspects(&mut self, now: Instant, answer: &[Peer]) {
         for (peer, suspect) in self.demotions.take_suspects() {
             let is_elsewhere = |address: &Peer| {
                 *address != peer && !suspect.was_dialled_at(address) && !self.moves.retires(address)

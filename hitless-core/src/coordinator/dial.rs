@@ -87,13 +87,16 @@ impl Coordinator {
         }
     }
 
-    /// Begins to look the configured name up, for its addresses alone.
-    pub(super) fn begin_lookup(&mut self, now: Instant) -> ConnId {
+    /// Begins to look the configured name up, for its addresses alone, unless that is being done: one answer is for all that ask.
+    pub(super) fn begin_lookup(&mut self, now: Instant) {
+        if self.lookup.is_some() {
+            return;
+        }
         let conn = self.ids.insert(());
         let limit = self.config.connect_timeout().unwrap_or(LOOKUP_LIMIT);
         self.attempts.begin(now, conn, Purpose::Advertised, Some(limit));
+        self.lookup = Some(conn);
         self.follow(now, conn, Route::Configured);
-        conn
     }
 
     /// Lets the attempt `conn` go where `route` says.
@@ -146,10 +149,15 @@ impl Coordinator {
     }
 
     /// Dials `targets`, beginning with another one each time, until one is connected. If a handshake with one of them has asked
-    /// for too much, that one goes first and asks for less, to learn whether that was the cause.
+    /// for too much, that one goes first and asks for less, to learn whether that was the cause. Those that are being retired
+    /// come behind the others, but for shunned ones.
     fn dial_one_of(&mut self, now: Instant, conn: ConnId, targets: &[Target]) {
         let mut untried = self.attempts.in_turn(now, targets);
-        untried.make_contiguous().sort_by_key(|target| !self.knowledge.is_suspect(&target.address));
+        let order = |Target { address, .. }: &Target| {
+            let is_suspect = self.knowledge.is_suspect(address);
+            (!is_suspect, self.attempts.is_shunned(now, address), self.moves.retires(address))
+        };
+        untried.make_contiguous().sort_by_key(order);
         match untried.pop_front() {
             Some(target) => {
                 let probe = self.knowledge.probe(now, &target.address);
@@ -192,7 +200,7 @@ impl Coordinator {
                 self.attempts.forget(now, conn);
                 let answer: Vec<_> = targets.into_iter().map(|target| target.address).collect();
                 self.on_advertised(now, &answer);
-                self.on_refusals_looked_up(now, conn, &answer);
+                self.leave_suspects(now, &answer);
             }
             Step::Resolved { conn, mut targets, .. } => {
                 let name = self.config.name_of(None);
@@ -206,6 +214,9 @@ impl Coordinator {
                 self.relax_attempt(now, conn);
                 let until = self.attempts.until(conn);
                 let mut replaces = after;
+                if let Purpose::Replace { source, .. } = &purpose {
+                    self.moves.handle_dialled(now, source, target.address.clone());
+                }
                 if let (Purpose::Replace { from, number, .. }, None) = (purpose, after) {
                     replaces = Some(from);
                     let (address, attempt) = (target.address.clone(), number);
@@ -233,8 +244,9 @@ impl Coordinator {
         self.ids.remove(conn);
         self.vacate(conn);
         if purpose == Purpose::Advertised {
-            self.advertised.end_lookup(conn);
-            self.on_lookup_failed(conn);
+            self.lookup = None;
+            // Where it has failed, a later refusal begins another one, at its pace.
+            self.demotions.take_suspects();
         } else if let Some((error, retry)) = failure {
             self.note_failed(dialled);
             self.on_failed(now, conn, purpose, error, retry);

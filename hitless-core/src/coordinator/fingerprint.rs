@@ -51,6 +51,7 @@ impl Fingerprint for Coordinator {
             knowledge,
             advertised,
             demotions,
+            lookup,
             directives,
         } = self;
         digest.part(conns);
@@ -61,6 +62,7 @@ impl Fingerprint for Coordinator {
         digest.part(knowledge);
         digest.part(advertised);
         digest.part(demotions);
+        digest.part(lookup);
         digest.value(&directives.len());
     }
 }

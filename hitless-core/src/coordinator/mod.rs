@@ -90,6 +90,8 @@ pub struct Coordinator {
     knowledge: Knowledge,
     advertised: Advertised,
     demotions: Demotions,
+    /// The lookup of the configured name that serves no dial and is not answered yet.
+    lookup: Option<ConnId>,
     directives: VecDeque<Directive>,
 }
 
@@ -107,6 +109,7 @@ impl Coordinator {
             knowledge: Knowledge::new(Arc::clone(&config)),
             advertised: Advertised::new(seed.rotate_left(32)),
             demotions: Demotions::new(Rng::new(seed.rotate_left(16))),
+            lookup: None,
             directives: VecDeque::new(),
             config,
         }
@@ -237,6 +240,11 @@ impl Coordinator {
     #[must_use]
     pub fn peer(&self, conn: ConnId) -> Option<&Peer> {
         self.conns.get(conn).map(conns::Conn::peer).or_else(|| self.attempts.peer(conn))
+    }
+
+    /// When the address of `conn` retires, if a move says so: its deadline.
+    pub(crate) fn retires_at(&self, now: Instant, conn: ConnId) -> Option<Instant> {
+        self.moves.retires_at(now, self.conns.get(conn)?.peer())
     }
 
     /// Hands on what the machines say until all of them are quiet.

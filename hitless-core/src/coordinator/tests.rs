@@ -17,7 +17,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::config::maintenance;
 use crate::endpoint::Endpoint;
-use crate::event::Ignored;
+use crate::event::{Ignored, MoveCause};
 use crate::handshake::{ErrorCode, Probe};
 use crate::ids::ReviewId;
 use crate::mode::Support;
@@ -63,6 +63,15 @@ struct World {
 }
 
 impl World {
+    /// What the moves followed from that have begun or ended.
+    fn causes(&self) -> Vec<MoveCause> {
+        let cause = |event: &Event| match event {
+            Event::MoveStarted { cause, .. } | Event::MoveFinished { cause, .. } => Some(*cause),
+            _ => None,
+        };
+        self.events.iter().filter_map(cause).collect()
+    }
+
     fn new(endpoint: &str, pool: u32) -> Self {
         Self::with(endpoint, pool, maintenance::Config::builder())
     }
@@ -728,6 +737,29 @@ fn after_the_close_every_place_that_may_serve_is_tried() {
     assert!(world.coordinator.relaxed(world.now, None).is_some(), "requests may wait");
     while world.next_timeout(world.now + 60 * SECOND) {}
     assert_eq!(world.coordinator.relaxed(world.now, None), None);
+}
+
+/// The target of a move is being retired as well: whoever opens a connection goes where that one's move leads, and not to an
+/// address that everybody leaves. RULE-76, RULE-77
+#[test]
+fn a_new_connection_follows_the_moves_of_retiring_targets() {
+    let mut world = World::new("127.0.0.1:1", 1);
+    let mut conn = world.connected(1)[0];
+    for (seq, to) in [(1, 2), (2, 3)] {
+        world.notify(conn, &moving(seq, 15 * SECOND, to));
+        world.answer_dials();
+        conn = world.cut_over.last().unwrap().1;
+        world.finish_drains();
+    }
+    assert_eq!(world.coordinator.peer(conn), Some(&peer(3)));
+    world.coordinator.handle_closed(world.now, conn, CloseCause::ByServer);
+    world.drain();
+    for place in [3, 1, 3] {
+        world.coordinator.open(world.now, Role::Shared);
+        world.drain();
+        assert_eq!(world.dials[0].1, peer(place));
+        world.refuse_dials();
+    }
 }
 
 /// A target that keeps failing is spared for a while, but for the last attempt of each move; then it is tried again by itself.

@@ -27,13 +27,12 @@ impl Coordinator {
     /// Looks the configured name up if that is due.
     pub(super) fn look_up_advertised(&mut self, now: Instant) {
         if self.advertised.handle_timeout(now) && self.conns.len() > 0 {
-            let lookup = self.begin_lookup(now);
-            self.advertised.begin_lookup(lookup);
+            self.begin_lookup(now);
         }
     }
 
     /// The lookup after a completion is answered: addresses in use that have left the answer are left quietly, if there is
-    /// another one to go to.
+    /// another one to go to, unless a MOVING that is in force leads to them: names follow moves late.
     pub(super) fn on_advertised(&mut self, now: Instant, answer: &[Peer]) {
         let Some(seq) = self.advertised.checks_for() else { return };
         let withdrawn = self.note_advertised(answer);
@@ -41,7 +40,7 @@ impl Coordinator {
             return;
         }
         for peer in withdrawn {
-            if self.moves.retires(&peer) {
+            if self.moves.retires(&peer) || self.moves.announces(&peer) {
                 continue;
             }
             self.emit(Event::AddressWithdrawn { peer: peer.clone() });
@@ -54,8 +53,7 @@ impl Coordinator {
 
     /// A lookup that serves no dial, when there is no connection left whose address could be good or not.
     pub(super) fn idle_lookup(&self) -> Option<ConnId> {
-        let lookup = self.advertised.lookup().or_else(|| self.demotions.lookup());
-        lookup.filter(|_| self.conns.len() == 0)
+        self.lookup.filter(|_| self.conns.len() == 0)
     }
 
     /// Remembers an answer of the configured name. Returns the addresses in use that have left it.

@@ -8,6 +8,9 @@ use crate::timer::STOPPED;
 const READING: Duration = Duration::from_millis(20);
 /// How often they are given more time, as long as something comes.
 const MOST: u32 = 8;
+/// An alarm that is so late may have come due at the end of a long stop. A busy process is as late, so the sockets are given a
+/// short time, once.
+const SLIGHTLY: Duration = Duration::from_millis(5);
 
 /// When the machine is told that time has passed.
 #[derive(Debug, Default)]
@@ -24,7 +27,9 @@ struct Late {
     until: Instant,
     /// How many batches had been read.
     read: u64,
-    times: u32,
+    /// How long the sockets are given if something comes, and how often.
+    reading: Duration,
+    left: u32,
 }
 
 impl Alarm {
@@ -36,14 +41,16 @@ impl Alarm {
     /// The timer for the deadline `at` rings `now`, and `read` batches were read so far. True if the machine is to be told;
     /// otherwise the timer is to be set anew.
     pub(super) fn ring(&mut self, now: Instant, at: Instant, read: u64) -> bool {
-        let before = self.late.take().filter(|late| late.at == at);
-        let times = match before {
-            None if now.saturating_duration_since(at) < STOPPED => return true,
-            None => 0,
-            Some(late) if late.read == read || late.times == MOST => return true,
-            Some(late) => late.times,
+        let (reading, left) = match self.late.take().filter(|late| late.at == at) {
+            None => match now.saturating_duration_since(at) {
+                late if late < SLIGHTLY => return true,
+                late if late < STOPPED => (SLIGHTLY, 1),
+                _ => (READING, MOST),
+            },
+            Some(late) if late.read == read || late.left == 0 => return true,
+            Some(late) => (late.reading, late.left),
         };
-        self.late = Some(Late { at, until: now + READING, read, times: times + 1 });
+        self.late = Some(Late { at, until: now + reading, read, reading, left: left - 1 });
         false
     }
 }
@@ -60,7 +67,21 @@ mod tests {
         let now = epoch();
         let mut alarm = Alarm::default();
         assert_eq!(alarm.rings_at(now), now);
-        assert!(alarm.ring(now + STOPPED / 2, now, 7));
+        assert!(alarm.ring(now + SLIGHTLY / 2, now, 7));
+    }
+
+    /// A long stop may end just behind the deadline: the alarm is hardly late, and the sockets are full. They are read first, but
+    /// a busy process waits no longer for that. RULE-144
+    #[test]
+    fn an_alarm_that_is_slightly_late_waits_once() {
+        for read in [7, 9] {
+            let at = epoch();
+            let mut alarm = Alarm::default();
+            let now = at + 62 * Duration::from_millis(1);
+            assert!(!alarm.ring(now, at, 7), "sockets are read first");
+            assert_eq!(alarm.rings_at(at), now + SLIGHTLY);
+            assert!(alarm.ring(now + SLIGHTLY, at, read));
+        }
     }
 
     /// RULE-144

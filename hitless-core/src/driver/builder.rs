@@ -13,8 +13,11 @@ use super::traits::{Connector, Resolver, Runtime};
 use crate::config::{ConfigBuilder, Protocol, WhenDisconnected, WhenFull, maintenance};
 use crate::event::Event;
 
-/// Collects the settings of a [`Client`] and opens it. For what each setting means and costs, and its default, see
-/// [`ConfigBuilder`].
+/// Collects the settings of a [`Client`] and opens it.
+///
+/// Nothing has to be set: the defaults are right for an application that sets nothing. No method fails; what does not fit is told by
+/// [`connect`](Self::connect), as [`Error::Config`], which names the setting. What more or less of a setting costs, [`ConfigBuilder`]
+/// says under the same name.
 #[derive(Debug)]
 #[must_use]
 pub struct Builder<R, N = R> {
@@ -41,123 +44,150 @@ impl<R: Runtime, N: Resolver + Connector> Builder<R, N> {
         Self { runtime, network, settings, events, hooks: Hooks::default() }
     }
 
-    /// Opens connections through `network` instead.
+    /// Opens connections through `network` instead, such as a tunnel or a resolver of your own. Default: the adapter's sockets and the
+    /// system's resolver.
     pub fn network<M: Resolver + Connector>(self, network: M) -> Builder<R, M> {
         let Self { runtime, settings, events, hooks, .. } = self;
         Builder { runtime, network, settings, events, hooks }
     }
 
-    /// User and password. `None` as user is the default user.
+    /// User and password. `None` as user is the default user. Default: those of the URL, or no authentication. A server that refuses
+    /// them ends [`connect`](Self::connect) at once.
     pub fn credentials(self, user: Option<&str>, password: &str) -> Self {
         self.with(|settings| settings.credentials(user, password))
     }
 
-    /// The database that every connection selects.
+    /// The number of the database that every connection selects. Default: that of the URL, or 0. One that the server has not ends
+    /// [`connect`](Self::connect) at once.
     pub fn database(self, database: u32) -> Self {
         self.with(|settings| settings.database(database))
     }
 
-    /// The name that every connection gives itself.
+    /// The name that every connection gives itself, which CLIENT LIST shows: printable ASCII without blanks, or
+    /// [`ConfigError::ClientName`](crate::config::ConfigError::ClientName). Default: none.
     pub fn client_name(self, name: &str) -> Self {
         self.with(|settings| settings.client_name(name))
     }
 
-    /// Whether every connection tells the server the name and the version of this library. See
+    /// Whether every connection tells the server the name and the version of this library (CLIENT SETINFO). Default: true. See
     /// [`ConfigBuilder::client_info`].
     pub fn client_info(self, told: bool) -> Self {
         self.with(|settings| settings.client_info(told))
     }
 
-    /// A command that every connection runs before it serves. To be called once for each. See
-    /// [`ConfigBuilder::setup`].
+    /// A command that every connection runs before it serves. To be called once for each. Default: none. One that would change what
+    /// the others rely on is [`ConfigError::Setup`](crate::config::ConfigError::Setup), and one that the server refuses an error of the
+    /// connection. See [`ConfigBuilder::setup`].
     pub fn setup(self, command: Command) -> Self {
         self.with(|settings| settings.setup(command))
     }
 
-    /// The dialect.
+    /// The dialect. Default: [`Protocol::Resp3`], which falls back to RESP2 with a server that has no RESP3. RESP2 has no maintenance
+    /// notifications: with the mode `enabled` it is
+    /// [`ConfigError::EnabledNeedsResp3`](crate::config::ConfigError::EnabledNeedsResp3).
     pub fn protocol(self, protocol: Protocol) -> Self {
         self.with(|settings| settings.protocol(protocol))
     }
 
-    /// Shared connections, opened when the client connects: 1 to 10 000.
+    /// How many shared connections there are, opened when the client connects: 1 to 10 000. Default: 10. One carries most loads; the
+    /// others take over while it is busy. See [`ConfigBuilder::pool_size`].
     pub fn pool_size(self, size: u32) -> Self {
         self.with(|settings| settings.pool_size(size))
     }
 
-    /// The longest that one attempt to get a connection may take, handshake included; `None` is for ever.
-    /// [`connect`](Self::connect) takes at most twice as long in total.
+    /// How many connections are lent to one caller each, apart from the pool: 1 to 10 000. Default: 100, opened as they are needed. See
+    /// [`ConfigBuilder::max_dedicated`].
+    pub fn max_dedicated(self, limit: u32) -> Self {
+        self.with(|settings| settings.max_dedicated(limit))
+    }
+
+    /// The longest that a caller waits for a lease; `None` is for ever, and zero an error. Default: the connect timeout. See
+    /// [`ConfigBuilder::lease_timeout`].
+    pub fn lease_timeout(self, timeout: impl Into<Option<Duration>>) -> Self {
+        self.with(|settings| settings.lease_timeout(timeout.into()))
+    }
+
+    /// The longest that one attempt to get a connection may take, handshake included; `None` is for ever, and zero an error.
+    /// Default: 5 s. [`connect`](Self::connect) takes at most twice as long in total.
     pub fn connect_timeout(self, timeout: impl Into<Option<Duration>>) -> Self {
         self.with(|settings| settings.connect_timeout(timeout.into()))
     }
 
-    /// The longest that a command may take from its acceptance; `None` is for ever.
+    /// The longest that a command may take from its acceptance; `None` is for ever, and zero an error. Default: 3 s, which windows of
+    /// maintenance relax. A request with a [timeout of its own](crate::request::Request::timeout) has that.
     pub fn command_timeout(self, timeout: impl Into<Option<Duration>>) -> Self {
         self.with(|settings| settings.command_timeout(timeout.into()))
     }
 
-    /// How long a link may owe a reply without a byte received before another one takes its place; `None` is for ever.
+    /// How long a link may owe a reply without a byte received before another one takes its place; `None` is for ever,
+    /// and zero an error. Default: three command timeouts, or 10 s without one.
     pub fn dead_link_timeout(self, timeout: impl Into<Option<Duration>>) -> Self {
         self.with(|settings| settings.dead_link_timeout(timeout.into()))
     }
 
-    /// Requests that may wait while there is no connection.
+    /// How many requests may wait while there is no connection, at least 1. Default: 10 000. Those beyond it are given back
+    /// ([`SendError::NoConnection`](crate::request::SendError::NoConnection)), or wait as [`when_full`](Self::when_full) says.
     pub fn parked_requests(self, limit: usize) -> Self {
         self.with(|settings| settings.parked_requests(limit))
     }
 
-    /// Requests that may be under way, parked ones included.
+    /// How many requests may be under way, those included that wait for a connection, at least 1. Default: 100 000. Those beyond it are
+    /// given back ([`SendError::Full`](crate::request::SendError::Full)), or wait as [`when_full`](Self::when_full) says.
     pub fn requests_in_flight(self, limit: usize) -> Self {
         self.with(|settings| settings.requests_in_flight(limit))
     }
 
-    /// Whether a call fails or waits when as many requests as configured are under way.
+    /// Whether a call fails or waits when as many requests as configured are under way. Default: [`WhenFull::Fail`].
     pub fn when_full(self, when_full: WhenFull) -> Self {
         self.with(|settings| settings.when_full(when_full))
     }
 
-    /// What becomes of a request while there is no connection: it waits, or it fails.
+    /// What becomes of a request while there is no connection: it waits, or it fails. Default: [`WhenDisconnected::Wait`].
     pub fn when_disconnected(self, when_disconnected: WhenDisconnected) -> Self {
         self.with(|settings| settings.when_disconnected(when_disconnected))
     }
 
-    /// What a server may send before its connection is given up.
+    /// What a server may send before its connection is given up, in bytes, elements and levels. Default: [`Limits::default`], which is
+    /// beyond what Redis sends.
     pub fn reply_limits(self, limits: Limits) -> Self {
         self.with(|settings| settings.reply_limits(limits))
     }
 
-    /// How many events and pushes a slow observer may leave unread before it misses some.
+    /// How many events and pushes a slow observer may leave unread before it misses some, and is told how many
+    /// ([`Missed`](super::Missed)); at least 1. Default: 1024.
     pub fn event_capacity(self, capacity: usize) -> Self {
         self.with(|settings| settings.event_capacity(capacity))
     }
 
-    /// How the client takes part in maintenance.
+    /// How the client takes part in maintenance. Default: [`maintenance::Config::default`], which asks for notifications and works
+    /// without where a server has none.
     pub fn maintenance(self, config: maintenance::Config) -> Self {
         self.with(|settings| settings.maintenance(config))
     }
 
-    /// Encrypts every connection. See [`ConfigBuilder::tls`].
+    /// Encrypts every connection. Default: none is, unless the URL begins with `rediss://` or `valkeys://`. See [`ConfigBuilder::tls`].
     #[cfg(feature = "tls")]
     pub fn tls(self, tls: crate::config::Tls) -> Self {
         self.with(|settings| settings.tls(tls))
     }
 
-    /// Says that the connector's streams are encrypted already. See [`ConfigBuilder::encrypted`].
+    /// Says that the connector's streams are encrypted already. Default: false. See [`ConfigBuilder::encrypted`].
     pub fn encrypted(self, encrypted: bool) -> Self {
         self.with(|settings| settings.encrypted(encrypted))
     }
 
-    /// The name by which servers are verified over TLS, where it is not the host that is dialled. See
-    /// [`ConfigBuilder::server_name`].
+    /// The name by which servers are verified over TLS, where it is not the host that is dialled. Default: the host
+    /// of the endpoint. See [`ConfigBuilder::server_name`].
     pub fn server_name(self, name: &str) -> Self {
         self.with(|settings| settings.server_name(name))
     }
 
-    /// Allows moves to hosts in `domain` over TLS. To be called once for each. See [`ConfigBuilder::target_domain`].
+    /// Allows moves to hosts in `domain` over TLS. To be called once for each. Default: none. See [`ConfigBuilder::target_domain`].
     pub fn target_domain(self, domain: &str) -> Self {
         self.with(|settings| settings.target_domain(domain))
     }
 
-    /// Adds a hook that sees everything from the first dial on. See [`Client::add_hook`].
+    /// Adds a hook that sees everything from the first dial on. Default: none. See [`Client::add_hook`].
     pub fn hook(mut self, hook: impl NotificationHook) -> Self {
         self.hooks.0.push(Arc::new(hook));
         self
@@ -177,6 +207,10 @@ impl<R: Runtime, N: Resolver + Connector> Builder<R, N> {
     /// # Errors
     /// [`Error::Config`] if the settings do not fit together; [`Error::Connect`] if the pool cannot be opened: it says
     /// how many attempts there were, how long they took, and why the last one failed.
+    ///
+    /// # Panics
+    /// When it is first polled where [`Runtime::spawn`] panics: with tokio outside of a runtime. A runtime that lacks I/O or timers is
+    /// an error instead ([`Error::Connect`]), whose text says so.
     ///
     /// # Cancel safety
     /// Dropping the future closes what was opened.

@@ -1,16 +1,12 @@
 //! The errors of calls.
 
-use std::fmt;
-
 use resp3_codec::Frame;
 use thiserror::Error as ThisError;
 
 use crate::config::ConfigError;
-use crate::error::{ConnectError, Delivery, RequestError};
+use crate::error::{ConnectError, Delivery, LeaseError, RequestError, ServerError};
 use crate::request::{RefusedCommand, Replies, SendError};
-
-/// Characters of a server's error that `Debug` shows.
-const DEBUG_CHARS: usize = 256;
+use crate::value::{FromFrame, ValueError};
 
 /// Why a call of the client has no result.
 ///
@@ -27,6 +23,9 @@ pub enum Error {
     /// The command would break the shared connection for the other callers; it was not sent.
     #[error(transparent)]
     Refused(#[from] RefusedCommand),
+    /// There is no lease.
+    #[error(transparent)]
+    Lease(#[from] LeaseError),
     /// The client did not accept the request, which it gives back.
     #[error(transparent)]
     Send(#[from] SendError),
@@ -39,9 +38,18 @@ pub enum Error {
     /// One of several replies is an error: [`CheckReplies::check`].
     #[error(transparent)]
     Reply(#[from] ReplyError),
+    /// The reply is not the value that was asked for.
+    #[error("the reply is not the value that was asked for: {0}")]
+    Value(ValueError),
     /// The server discarded an atomic pipeline: nothing of it ran.
     #[error("the server discarded the transaction: {0}")]
     Discarded(ServerError),
+    /// A watched key was changed by another client, so the transaction did not run: `tries` times in a row.
+    #[error("a watched key was changed, so the transaction did not run (tries: {tries})")]
+    Conflict {
+        /// How often it was tried.
+        tries: u32,
+    },
     /// The server refused MULTI and so may have run the commands after it one by one.
     #[error("the server refused MULTI: {0} (delivery: {delivery})", delivery = Delivery::Unknown)]
     NotAtomic(ServerError),
@@ -52,60 +60,26 @@ impl Error {
     #[must_use]
     pub fn delivery(&self) -> Option<Delivery> {
         match self {
-            Self::Config(_) | Self::Connect(_) | Self::Refused(_) | Self::Send(_) => Some(Delivery::NotSent),
+            Self::Config(_) | Self::Connect(_) | Self::Refused(_) | Self::Lease(_) | Self::Send(_) => {
+                Some(Delivery::NotSent)
+            }
             Self::Request(error) => Some(error.delivery()),
             Self::NotAtomic(_) => Some(Delivery::Unknown),
-            Self::Server(_) | Self::Reply(_) | Self::Discarded(_) => None,
+            Self::Server(_)
+            | Self::Reply(_)
+            | Self::Value(_)
+            | Self::Discarded(_)
+            | Self::Conflict { .. } => None,
         }
     }
 }
 
-/// An error reply of the server, such as `WRONGTYPE Operation against a key holding the wrong kind of value`.
-///
-/// `Display` shows the whole text. `Debug` shows up to 256 characters of it, escaped, because that is what `unwrap` and
-/// `main` print. Servers repeat arguments in some errors: if yours may be secrets, log [`code`](Self::code) alone.
-#[derive(Clone, PartialEq, Eq, Hash, ThisError)]
-#[error("{text}")]
-pub struct ServerError {
-    text: Box<str>,
-}
-
-impl ServerError {
-    /// The error that `frame` is; `None` if it is no error. An attribute around it is ignored.
-    #[must_use]
-    pub fn from_frame(frame: &Frame) -> Option<Self> {
-        match frame {
-            Frame::Error(text) | Frame::BlobError(text) => {
-                Some(Self { text: String::from_utf8_lossy(text).into() })
-            }
-            Frame::Attribute { value, .. } => Self::from_frame(value),
-            _ => None,
-        }
-    }
-
-    /// The error of an EXEC that was answered with nil, which does not say why.
-    pub(super) fn aborted() -> Self {
-        Self { text: "EXECABORT the transaction was not executed".into() }
-    }
-
-    /// Its first word: `ERR`, `WRONGTYPE`, `READONLY` and so on.
-    #[must_use]
-    pub fn code(&self) -> &str {
-        self.text.split(' ').next().unwrap_or_default()
-    }
-
-    /// What follows the code.
-    #[must_use]
-    pub fn message(&self) -> &str {
-        self.text.split_once(' ').map_or("", |(_, message)| message)
-    }
-}
-
-impl fmt::Debug for ServerError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.text.char_indices().nth(DEBUG_CHARS) {
-            Some((end, _)) => write!(f, "ServerError({:?}.. {} bytes)", &self.text[..end], self.text.len()),
-            None => write!(f, "ServerError({:?})", self.text),
+impl From<ValueError> for Error {
+    /// An error reply is [`Error::Server`], wherever it was found.
+    fn from(error: ValueError) -> Self {
+        match error {
+            ValueError::Server(error) => error.into(),
+            error => Self::Value(error),
         }
     }
 }
@@ -137,6 +111,28 @@ pub trait CheckReplies: Sized {
     /// # Errors
     /// The first that is one, with its place. What is inside a reply, such as an array, is not looked at.
     fn check(self) -> Result<Self, ReplyError>;
+
+    /// The replies as values: a tuple of as many, or a `Vec` if all of them are of one type.
+    ///
+    /// ```
+    /// use hitless_core::Frame;
+    /// use hitless_core::driver::{CheckReplies, Error};
+    ///
+    /// let replies = vec![Frame::Integer(3), Frame::bulk("hello")];
+    /// let (visits, greeting): (u64, String) = replies.read()?;
+    /// assert_eq!((visits, greeting.as_str()), (3, "hello"));
+    /// # Ok::<(), Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Reply`] for the first error reply, unless a `Result` or a [`Frame`] was asked for in its place;
+    /// [`Error::Server`] for an error inside a reply; [`Error::Value`] if a reply is something else than was asked for.
+    fn read<T: FromFrame>(self) -> Result<T, Error>
+    where
+        Self: IntoIterator<Item = Frame>,
+    {
+        value_of(self.into_iter().collect())
+    }
 }
 
 impl CheckReplies for Vec<Frame> {
@@ -151,9 +147,26 @@ impl CheckReplies for Replies {
     }
 }
 
+/// Replies are read as the elements of an array are.
+fn value_of<T: FromFrame>(replies: Vec<Frame>) -> Result<T, Error> {
+    let errors: Vec<ReplyError> = errors(&replies).collect();
+    match T::from_frame(Frame::Array(replies)) {
+        Ok(value) => Ok(value),
+        Err(ValueError::Server(error)) => match errors.into_iter().find(|reply| reply.error == error) {
+            Some(reply) => Err(reply.into()),
+            None => Err(error.into()),
+        },
+        Err(error) => Err(error.into()),
+    }
+}
+
 fn first_error(replies: &[Frame]) -> Option<ReplyError> {
-    let mut errors = replies.iter().map(ServerError::from_frame).enumerate();
-    errors.find_map(|(index, error)| Some(ReplyError { index, error: error? }))
+    errors(replies).next()
+}
+
+fn errors(replies: &[Frame]) -> impl Iterator<Item = ReplyError> {
+    let errors = replies.iter().map(ServerError::from_frame).enumerate();
+    errors.filter_map(|(index, error)| Some(ReplyError { index, error: error? }))
 }
 
 #[cfg(test)]
@@ -161,28 +174,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_server_error_has_a_code_and_a_message() {
-        let error = ServerError::from_frame(&Frame::error("WRONGTYPE wrong kind of value")).unwrap();
-        assert_eq!((error.code(), error.message()), ("WRONGTYPE", "wrong kind of value"));
-        assert_eq!(error.to_string(), "WRONGTYPE wrong kind of value");
-        let bare = ServerError::from_frame(&Frame::error("ERR")).unwrap();
-        assert_eq!((bare.code(), bare.message()), ("ERR", ""));
-        assert_eq!(ServerError::from_frame(&Frame::simple("OK")), None);
-    }
-
-    #[test]
-    fn debug_output_shows_the_message_escaped_and_cut() {
-        let error = ServerError::from_frame(&Frame::error("ERR unknown command 'X\n'")).unwrap();
-        assert_eq!(format!("{error:?}"), r#"ServerError("ERR unknown command 'X\n'")"#);
-        assert_eq!(
-            format!("{:?}", Error::from(error)),
-            r#"Server(ServerError("ERR unknown command 'X\n'"))"#
-        );
-
-        let whole = "é".repeat(256);
-        let shown = |text: String| format!("{:?}", ServerError::from_frame(&Frame::error(text)).unwrap());
-        assert_eq!(shown(whole.clone()), format!("ServerError({whole:?})"));
-        assert_eq!(shown(format!("{whole}!")), format!("ServerError({whole:?}.. 513 bytes)"));
+    fn debug_output_of_an_error_reply_shows_its_message() {
+        let error = ServerError::from_frame(&Frame::error("ERR unknown command 'X'")).unwrap();
+        assert_eq!(format!("{:?}", Error::from(error)), r#"Server(ServerError("ERR unknown command 'X'"))"#);
     }
 
     /// RULE-136
@@ -206,7 +200,36 @@ mod tests {
         let error = Error::from(RequestError::ShutDown { delivery: Delivery::Unknown });
         assert_eq!(error.delivery(), Some(Delivery::Unknown));
         assert!(error.to_string().contains("Unknown"), "{error}");
-        let refused = Error::NotAtomic(ServerError { text: "NOPERM no".into() });
+        let refused = Error::NotAtomic(ServerError::from_frame(&Frame::error("NOPERM no")).unwrap());
         assert!(refused.to_string().contains("Unknown"), "{refused}");
+    }
+
+    /// RULE-191
+    #[test]
+    fn replies_are_read_as_a_tuple() {
+        let replies = |frames: &[Frame]| frames.iter().cloned().collect::<Replies>();
+        let wrong = || Frame::error("WRONGTYPE no list");
+        let both = [Frame::Integer(3), Frame::bulk("x")];
+        assert_eq!(replies(&both).read::<(u64, String)>().unwrap(), (3, "x".to_owned()));
+        assert_eq!(both.to_vec().read::<Vec<String>>().unwrap(), ["3", "x"]);
+        let nothing: Vec<Frame> = Vec::new();
+        nothing.read::<()>().unwrap();
+
+        let error = replies(&[Frame::Integer(3), wrong()]).read::<(u64, String)>().unwrap_err();
+        assert!(matches!(&error, Error::Reply(reply) if reply.index == 1), "{error:?}");
+        let error = replies(&[Frame::Integer(3), wrong()]).read::<()>().unwrap_err();
+        assert!(matches!(&error, Error::Reply(reply) if reply.index == 1), "{error:?}");
+        let (first, second) =
+            replies(&[wrong(), Frame::Integer(3)]).read::<(Result<u8, ServerError>, u8)>().unwrap();
+        assert_eq!((first.unwrap_err().code(), second), ("WRONGTYPE", 3));
+
+        let inside = Frame::Array(vec![Frame::Integer(1), wrong()]);
+        let error = replies(&[Frame::Integer(3), inside]).read::<(u64, Vec<u64>)>().unwrap_err();
+        assert!(matches!(&error, Error::Server(_)), "{error:?}");
+        let error = replies(&both).read::<(u64, u64)>().unwrap_err();
+        assert!(matches!(&error, Error::Value(_)), "{error:?}");
+        assert_eq!(error.delivery(), None, "the server has answered");
+        let shown = error.to_string();
+        assert!(shown.contains("expected an integer from 0") && shown.contains(r#"Bulk("x")"#), "{shown}");
     }
 }

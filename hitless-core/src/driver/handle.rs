@@ -7,7 +7,7 @@ use std::time::Duration;
 use resp3_codec::{Command, Frame};
 
 use super::builder::Builder;
-use super::error::{Error, ServerError};
+use super::error::{CheckReplies as _, Error};
 use super::hooks::{ErasedHook, HookFailures, HookId, NotificationHook};
 use super::observer::{Broadcast, Events, Pushes};
 use super::reply::Reply;
@@ -17,8 +17,10 @@ use super::supervisor;
 use super::traits::{Connector, Resolver, Runtime};
 use crate::client::Stats;
 use crate::config::{Config, WhenFull};
+use crate::error::ServerError;
 use crate::event::Event;
 use crate::request::{Pipeline, Replies, Request, SendError};
+use crate::value::FromFrame;
 
 /// A pool of connections to one Redis endpoint that follows the server's maintenance unnoticed by its callers.
 ///
@@ -30,6 +32,12 @@ use crate::request::{Pipeline, Replies, Request, SendError};
 /// is awaited before the next one begins is answered before it; calls that are not awaited may overtake each other,
 /// because the pool has several connections: they usually travel on the same one, but nothing promises that. A
 /// [`Pipeline`] is one unit on one connection.
+///
+/// # The runtime
+/// The tasks of a client live on the runtime on which it was opened; its handles may be used anywhere. When that runtime is dropped the
+/// client is shut down: whatever waits ends in [`RequestError::ShutDown`](crate::error::RequestError::ShutDown), or in
+/// [`ConnectError::TaskEnded`](crate::error::ConnectError::TaskEnded) while the pool is being opened, and later calls in
+/// [`SendError::ShuttingDown`]. A client does not come back from that: open another one.
 pub struct Client<R: Runtime> {
     handle: Arc<Handle<R>>,
 }
@@ -55,6 +63,9 @@ impl<R: Runtime + Resolver + Connector + Default> Client<R> {
     /// [`Error::Config`] if the URL does not parse; [`Error::Connect`] if the pool cannot be opened, after twice the
     /// connect timeout (10 s) at the latest. See [`Builder::connect`].
     ///
+    /// # Panics
+    /// As [`Builder::connect`] does: with tokio outside of a runtime.
+    ///
     /// # Cancel safety
     /// Dropping the future closes what was opened.
     pub async fn connect(url: &str) -> Result<Self, Error> {
@@ -68,6 +79,9 @@ impl<R: Runtime> Client<R> {
     ///
     /// # Errors
     /// [`Error::Connect`] if the pool cannot be opened.
+    ///
+    /// # Panics
+    /// As [`Builder::connect`] does: where [`Runtime::spawn`] panics.
     ///
     /// # Cancel safety
     /// Dropping the future closes what was opened.
@@ -100,7 +114,7 @@ impl<R: Runtime> Client<R> {
     /// Sends one command and waits for its reply.
     ///
     /// # Errors
-    /// [`Error::Refused`] for a command that does not belong on a shared connection, [`Error::Send`] if the client does
+    /// [`Error::Refused`] for a command that does not belong on a shared connection (a [`lease`](Self::lease) takes most of them), [`Error::Send`] if the client does
     /// not accept it now (see [`WhenFull`]), [`Error::Request`] if no reply came, [`Error::Server`] if the reply is an
     /// error.
     ///
@@ -113,6 +127,30 @@ impl<R: Runtime> Client<R> {
             None => Ok(frame),
             Some(error) => Err(error.into()),
         }
+    }
+
+    /// Sends one command and makes a value of its reply. [`FromFrame`] says of which replies which values are made.
+    ///
+    /// # Errors
+    /// Those of [`call`](Self::call), and [`Error::Value`] if the reply is something else. The command has run then.
+    ///
+    /// # Cancel safety
+    /// That of [`call`](Self::call).
+    pub async fn query<T: FromFrame>(&self, command: Command) -> Result<T, Error> {
+        Ok(T::from_frame(self.call(command).await?)?)
+    }
+
+    /// Sends several commands as one unit and makes a value of their replies: a tuple with one element for each command, or a
+    /// `Vec` if all replies are of one type. Where single commands may fail, ask for a `Result<T, ServerError>` in their place.
+    ///
+    /// # Errors
+    /// Those of [`pipeline`](Self::pipeline), and those of [`read`](super::CheckReplies::read). The commands have run in the
+    /// latter case.
+    ///
+    /// # Cancel safety
+    /// That of [`pipeline`](Self::pipeline).
+    pub async fn query_pipeline<T: FromFrame>(&self, pipeline: impl Into<Pipeline>) -> Result<T, Error> {
+        self.pipeline(pipeline).await?.read()
     }
 
     /// Sends several commands as one unit and waits for all their replies, which are returned in order. The error
@@ -143,11 +181,15 @@ impl<R: Runtime> Client<R> {
     /// # Cancel safety
     /// Like dropping a [`Reply`].
     pub async fn request(&self, request: Request) -> Result<Replies, Error> {
-        let reply = match self.shared().when_full {
-            WhenFull::Fail => self.send(request)?,
-            WhenFull::Wait => room::send(self, request).await?,
-        };
-        Ok(reply.await?)
+        Ok(self.accept(request).await?.await?)
+    }
+
+    /// Sends `request` when there is room for it, as configured.
+    pub(super) async fn accept(&self, request: Request) -> Result<Reply<R>, Error> {
+        match self.shared().when_full {
+            WhenFull::Fail => Ok(self.send(request)?),
+            WhenFull::Wait => room::send(self, request, None).await,
+        }
     }
 
     /// Sends `request` without waiting, not even for room. The returned future waits for the replies.
@@ -156,11 +198,12 @@ impl<R: Runtime> Client<R> {
     /// [`SendError`] gives the request back.
     pub fn send(&self, request: Request) -> Result<Reply<R>, SendError> {
         let (id, waiter) = self.shared().send(request)?;
-        Ok(Reply::new(self.clone(), waiter, id))
+        Ok(Reply::new(self.clone(), waiter, id, None))
     }
 
     /// Finishes what is under way, for at most `grace`, then closes everything. The future is ready when no socket,
-    /// timer or task of the client is left. The client accepts no request meanwhile.
+    /// timer or task of the client is left. The client accepts no request meanwhile but on leases that are out, and waits for
+    /// these to be returned.
     ///
     /// # Cancel safety
     /// Dropping the future does not stop the shutdown. Several may wait for it.
@@ -229,13 +272,13 @@ impl<R: Runtime> Drop for Handle<R> {
 }
 
 /// The only reply of one command.
-fn only(mut replies: Replies) -> Frame {
+pub(super) fn only(mut replies: Replies) -> Frame {
     // The machine completes a request with as many replies as it calls for.
     replies.pop().unwrap_or(Frame::Null)
 }
 
 /// The elements of EXEC's reply, out of the replies to MULTI, to each command, and to EXEC.
-fn executed(mut replies: Replies) -> Result<Vec<Frame>, Error> {
+pub(super) fn executed(mut replies: Replies) -> Result<Vec<Frame>, Error> {
     if let Some(refusal) = replies.first().and_then(ServerError::from_frame) {
         return Err(Error::NotAtomic(refusal));
     }

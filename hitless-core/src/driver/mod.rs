@@ -33,7 +33,10 @@ mod guard;
 mod handle;
 mod hooks;
 mod io_task;
+mod lease;
 mod observer;
+#[cfg(feature = "redis-rs")]
+mod redis_rs;
 mod reply;
 mod room;
 mod shared;
@@ -46,15 +49,17 @@ mod traits;
 mod waiter;
 
 pub use self::builder::Builder;
-pub use self::error::{CheckReplies, Error, ReplyError, ServerError};
+pub use self::error::{CheckReplies, Error, ReplyError};
 pub use self::handle::Client;
 pub use self::hooks::{
     HOOK_LIMIT, HookContext, HookFailures, HookId, HookResult, LogLine, LoggingHook, MetricsHook,
     NotificationHook, Observed,
 };
+pub use self::lease::{Lease, LeaseNotice};
 pub use self::observer::{Events, Missed, Observer, Push, Pushes};
 pub use self::reply::Reply;
 pub use self::traits::{
     Connector, KEEPALIVE, KEEPALIVE_INTERVAL, KEEPALIVE_RETRIES, Resolver, Runtime, Stream, Timer,
     USER_TIMEOUT,
 };
+pub use crate::error::ServerError;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use super::handle::Client;
+use super::lease::Lease;
 use super::traits::Runtime;
 use super::waiter::Waiter;
 use crate::ids::RequestId;
@@ -24,17 +25,30 @@ pub struct Reply<R: Runtime> {
     waiter: Arc<Waiter<Outcome>>,
     request: RequestId,
     done: bool,
+    /// Keeps the connection that the request is on from going to somebody else.
+    _lease: Option<Lease<R>>,
 }
 
 impl<R: Runtime> Reply<R> {
-    pub(super) fn new(client: Client<R>, waiter: Arc<Waiter<Outcome>>, request: RequestId) -> Self {
-        Self { client, waiter, request, done: false }
+    pub(super) fn new(
+        client: Client<R>,
+        waiter: Arc<Waiter<Outcome>>,
+        request: RequestId,
+        lease: Option<Lease<R>>,
+    ) -> Self {
+        Self { client, waiter, request, done: false, _lease: lease }
     }
 
     /// The request's number in events and logs.
     #[must_use]
     pub fn id(&self) -> RequestId {
         self.request
+    }
+
+    /// Nobody waits for the replies, and yet the request is not cancelled.
+    #[cfg(feature = "redis-rs")]
+    pub(super) fn detach(mut self) {
+        self.done = true;
     }
 }
 

@@ -8,10 +8,12 @@ use std::time::Instant;
 use super::effects::Effects;
 use super::error::Error;
 use super::handle::Client;
+use super::lease::Lease;
 use super::reply::Reply;
 use super::shared::Shared;
 use super::traits::Runtime;
 use crate::error::RequestError;
+use crate::ids::LeaseId;
 use crate::request::{Request, SendError};
 use crate::timer::earliest;
 
@@ -38,6 +40,8 @@ pub(super) struct Turn {
     pub(super) position: Option<u64>,
     /// When it came: the time of its request counts from here.
     pub(super) since: Option<Instant>,
+    /// The lease that its request is for.
+    pub(super) lease: Option<LeaseId>,
 }
 
 /// Why a request was not accepted.
@@ -137,10 +141,15 @@ impl<R: Runtime> Drop for QueueGuard<'_, R> {
 ///
 /// # Cancel safety
 /// Until it is done the request was not accepted.
-pub(super) async fn send<R: Runtime>(client: &Client<R>, request: Request) -> Result<Reply<R>, Error> {
+pub(super) async fn send<R: Runtime>(
+    client: &Client<R>,
+    request: Request,
+    lease: Option<&Lease<R>>,
+) -> Result<Reply<R>, Error> {
     let shared: &Arc<Shared<R>> = client.shared();
-    let accepted = |(id, waiter)| Reply::new(client.clone(), waiter, id);
-    let mut guard = QueueGuard { shared, turn: Turn::default() };
+    let accepted = |(id, waiter)| Reply::new(client.clone(), waiter, id, lease.cloned());
+    let turn = Turn { lease: lease.map(Lease::id), ..Turn::default() };
+    let mut guard = QueueGuard { shared, turn };
     let mut request = match shared.send_in_turn(&mut guard.turn, request, None) {
         Err(Refusal::Send(SendError::Full(back))) => Some(back),
         done => return Ok(accepted(done?)),

@@ -12,6 +12,7 @@ use resp3_codec::{Frame, Limits};
 use super::effects::Effects;
 use super::hooks::task::{QueuedReview, review_limit};
 use super::hooks::{ErasedHook, HookFailures, HookId, Live, Observed, Registry};
+use super::lease::Terms;
 use super::observer::{Broadcast, Events, Pushes};
 use super::room::{Refusal, Turn};
 use super::signals::Signals;
@@ -21,9 +22,9 @@ use super::waiter::{Latch, Waiter};
 use crate::client::Stats;
 use crate::config::{Config, WhenFull};
 use crate::endpoint::Peer;
-use crate::error::{CloseCause, ConnectError, Delivery, SystemError};
+use crate::error::{CloseCause, ConnectError, Delivery, LeaseError, SystemError};
 use crate::event::{Event, Level};
-use crate::ids::{ConnId, RequestId, ReviewId};
+use crate::ids::{ConnId, LeaseId, RequestId, ReviewId};
 use crate::request::{Outcome, Request, SendError};
 use crate::review::Verdict;
 use crate::timer::after;
@@ -50,6 +51,8 @@ pub(super) struct Shared<R> {
     pub(super) when_full: WhenFull,
     pub(super) log_level: Level,
     pub(super) reply_limits: Limits,
+    #[cfg(feature = "redis-rs")]
+    pub(super) database: u32,
     tasks: AtomicUsize,
     state: Mutex<State>,
 }
@@ -88,6 +91,8 @@ impl<R: Runtime> Shared<R> {
         let when_full = config.when_full();
         let (pool_size, log_level) = (config.pool_size(), config.maintenance().log_level());
         let reply_limits = config.reply_limits();
+        #[cfg(feature = "redis-rs")]
+        let database = config.database();
         let signals = (Arc::clone(&supervisor), Arc::clone(&hook_signals));
         let state = State::new(now, seed, config, events, signals, Arc::clone(&started));
         let shared = Arc::new(Self {
@@ -102,6 +107,8 @@ impl<R: Runtime> Shared<R> {
             when_full,
             log_level,
             reply_limits,
+            #[cfg(feature = "redis-rs")]
+            database,
             tasks: AtomicUsize::new(0),
             state: Mutex::new(state),
         });
@@ -119,8 +126,33 @@ impl<R: Runtime> Shared<R> {
 
     pub(super) fn send(&self, request: Request) -> Result<(RequestId, Arc<Waiter<Outcome>>), SendError> {
         let waiter = Arc::new(Waiter::new());
-        let sent = self.enter(&mut Effects::default(), |state, now| state.send(now, now, request, &waiter));
+        let sent =
+            self.enter(&mut Effects::default(), |state, now| state.send(now, now, None, request, &waiter));
         sent.map(|id| (id, waiter))
+    }
+
+    /// [`send`](Self::send) on the connection of `lease`.
+    pub(super) fn send_on(
+        &self,
+        lease: LeaseId,
+        request: Request,
+    ) -> Result<(RequestId, Arc<Waiter<Outcome>>), SendError> {
+        let waiter = Arc::new(Waiter::new());
+        let mut effects = Effects::default();
+        let sent = self.enter(&mut effects, |state, now| state.send(now, now, Some(lease), request, &waiter));
+        sent.map(|id| (id, waiter))
+    }
+
+    /// Wants a connection for one caller.
+    pub(super) fn lease(&self) -> Result<(LeaseId, Arc<Terms>), LeaseError> {
+        let terms = Arc::new(Terms::new());
+        let lease = self.enter(&mut Effects::default(), |state, now| state.lease(now, &terms))?;
+        Ok((lease, terms))
+    }
+
+    /// The last handle of `lease` is gone.
+    pub(super) fn return_lease(&self, lease: LeaseId) {
+        self.enter(&mut Effects::default(), |state, now| state.return_lease(now, lease));
     }
 
     /// [`send`](Self::send) for callers that wait for room, in the order of their arrival. If it is not the caller's
@@ -140,8 +172,9 @@ impl<R: Runtime> Shared<R> {
             if let Some(limit) = limit.filter(|_| deadline.is_some_and(|at| at <= now)) {
                 return Err(Refusal::TimedOut(state.machine.too_late(limit, Delivery::NotSent)));
             }
-            let sent = match state.queue.is_next(turn.position, state.machine.room()) {
-                true => state.send(now, since, request, &waiter),
+            let room = turn.lease.map_or_else(|| state.machine.room(), |lease| state.machine.room_on(lease));
+            let sent = match state.queue.is_next(turn.position, room) {
+                true => state.send(now, since, turn.lease, request, &waiter),
                 false => Err(SendError::Full(request)),
             };
             // They wait for room whatever the reason is that there is none.

@@ -7,6 +7,7 @@ use resp3_codec::Frame;
 
 use super::effects::Effects;
 use super::hooks::task::QueuedReview;
+use super::lease::{LeaseNotice, Terms};
 use super::observer::{Broadcast, Events, Push};
 use super::room;
 use super::signals::{self, Signals};
@@ -14,9 +15,9 @@ use super::waiter::Waiter;
 use crate::client::{Action, Client as Machine, Review};
 use crate::config::Config;
 use crate::endpoint::Target;
-use crate::error::{ConnectError, Delivery, RequestError};
+use crate::error::{ConnectError, Delivery, LeaseError, RequestError};
 use crate::event::Event;
-use crate::ids::{ConnId, IdMap, RequestId, ReviewId};
+use crate::ids::{ConnId, IdMap, LeaseId, RequestId, ReviewId};
 use crate::observe::Metrics;
 use crate::request::{Outcome, Request, SendError};
 use crate::review::Handled;
@@ -47,6 +48,8 @@ pub(super) struct State {
     /// The latest time seen. Two threads may read the clock in one order and take the lock in the other.
     pub(super) latest: Instant,
     pub(super) waiters: IdMap<RequestId, Arc<Waiter<Outcome>>>,
+    /// What is told to those who have or want a lease.
+    leases: IdMap<LeaseId, Arc<Terms>>,
     /// Callers that wait for room.
     pub(super) queue: room::Queue,
     pub(super) orders: Vec<DialOrder>,
@@ -92,6 +95,7 @@ impl State {
             machine: Machine::new(now, Arc::new(config), seed),
             latest: now,
             waiters: IdMap::new(),
+            leases: IdMap::new(),
             queue: room::Queue::default(),
             orders: Vec::new(),
             alarm: None,
@@ -113,17 +117,35 @@ impl State {
         }
     }
 
-    /// Hands a request to the machine, whose time counts from `since`, and keeps `waiter` for its outcome.
+    /// Hands a request to the machine, whose time counts from `since`, and keeps `waiter` for its outcome. With a lease it goes to the
+    /// connection of that.
     pub(super) fn send(
         &mut self,
         now: Instant,
         since: Instant,
+        lease: Option<LeaseId>,
         request: Request,
         waiter: &Arc<Waiter<Outcome>>,
     ) -> Result<RequestId, SendError> {
-        let id = self.machine.send_since(now, since, request)?;
+        let id = match lease {
+            None => self.machine.send_since(now, since, request)?,
+            Some(lease) => self.machine.send_on_since(now, since, lease, request)?,
+        };
         self.waiters.insert(id, Arc::clone(waiter));
         Ok(id)
+    }
+
+    /// Wants a lease of the machine, and keeps `terms` for what becomes of it.
+    pub(super) fn lease(&mut self, now: Instant, terms: &Arc<Terms>) -> Result<LeaseId, LeaseError> {
+        let lease = self.machine.lease(now)?;
+        self.leases.insert(lease, Arc::clone(terms));
+        Ok(lease)
+    }
+
+    pub(super) fn return_lease(&mut self, now: Instant, lease: LeaseId) {
+        // The handle that is being dropped holds the terms too, so that nothing is freed under the lock.
+        self.leases.remove(lease);
+        self.machine.return_lease(now, lease);
     }
 
     /// Has the task of the hooks started, if it was not. It sees every event from now on.
@@ -216,8 +238,23 @@ impl State {
                 // owns a reference or two.
                 drop(self.events.publish(event, &mut effects.wakers));
             }
+            Action::Leased { lease, outcome } => {
+                effects.wakers.extend(self.leases.get(lease).and_then(|terms| terms.grant(outcome)));
+            }
+            Action::LeaseMoving { lease, deadline } => {
+                self.tell_holder(lease, LeaseNotice::Moving { deadline }, effects);
+            }
+            Action::LeaseLost { lease, cause } => {
+                self.tell_holder(lease, LeaseNotice::Lost { cause }, effects)
+            }
             Action::Started(result) => self.on_started(result, effects),
             Action::Terminated => self.on_terminated(effects),
+        }
+    }
+
+    fn tell_holder(&self, lease: LeaseId, notice: LeaseNotice, effects: &mut Effects) {
+        if let Some(terms) = self.leases.get(lease) {
+            effects.wakers.extend(terms.tell(notice));
         }
     }
 

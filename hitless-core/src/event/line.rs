@@ -3,9 +3,11 @@
 use std::fmt;
 use std::time::Instant;
 
-use super::{Event, WindowScope};
+use super::{Event, MoveCause, WindowScope};
+use crate::endpoint::Peer;
 use crate::error::CloseCause;
 use crate::level::Level;
+use crate::notification::Seq;
 use crate::timer::Span;
 
 impl Event {
@@ -221,21 +223,22 @@ impl Line<'_> {
                 let why = "is outside of the configured name's domain (`target_domain` allows others)";
                 write!(f, "move {seq} from {source}: {target} {why}")
             }
-            Event::MoveStarted { source, target, seq, deadline } => {
-                write!(f, "move {seq} from {source}")?;
+            Event::MoveStarted { source, target, seq, cause, deadline } => {
+                write!(f, "{}", Named { source, seq: *seq, cause: *cause })?;
                 target.as_ref().map_or(Ok(()), |target| write!(f, " to {target}"))?;
                 f.write_str(" begins")?;
-                self.time(f, "closed by the server", *deadline)
+                let what = match cause {
+                    MoveCause::Announced => "closed by the server",
+                    MoveCause::Withdrawn | MoveCause::Demoted => "given up",
+                };
+                self.time(f, what, *deadline)
             }
-            Event::MoveSuperseded { source, seq } => {
-                write!(f, "move {seq} from {source} gave way to a newer one")
+            Event::MoveSuperseded { source, seq, cause } => {
+                write!(f, "{} gave way to a newer one", Named { source, seq: *seq, cause: *cause })
             }
-            Event::MoveFinished { source, seq, moved, stayed, took } => {
-                write!(
-                    f,
-                    "move {seq} from {source} is done in {:.3}: {moved} moved, {stayed} stayed",
-                    Span(*took)
-                )
+            Event::MoveFinished { source, seq, cause, moved, stayed, took } => {
+                let (name, took) = (Named { source, seq: *seq, cause: *cause }, Span(*took));
+                write!(f, "{name} is done in {took:.3}: {moved} moved, {stayed} stayed")
             }
             Event::HandoffDialing { from, to, address, attempt } => {
                 write!(f, "{from} is to be replaced by {to} at {address}, attempt {attempt}")
@@ -271,6 +274,24 @@ impl Line<'_> {
         match self.now {
             Some(now) => write!(f, ", {what} in {:.1}", Span(at.saturating_duration_since(now))),
             None => Ok(()),
+        }
+    }
+}
+
+/// A move, as lines call it: by the id of its MOVING, or by why it began without one.
+struct Named<'a> {
+    source: &'a Peer,
+    seq: Seq,
+    cause: MoveCause,
+}
+
+impl fmt::Display for Named<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { source, seq, cause } = self;
+        match cause {
+            MoveCause::Announced => write!(f, "move {seq} from {source}"),
+            MoveCause::Withdrawn => write!(f, "quiet move from {source} (left the name's answers)"),
+            MoveCause::Demoted => write!(f, "quiet move from {source} (refuses commands)"),
         }
     }
 }

@@ -140,6 +140,7 @@ mod tests {
 
     use super::*;
     use crate::endpoint::Peer;
+    use crate::event::MoveCause;
     use crate::ids::ConnId;
     use crate::notification::{NotificationError, Problem, Seq};
 
@@ -175,7 +176,14 @@ mod tests {
         let took = Duration::from_secs(2);
         let events = [
             Event::CutOver { from: conn, to: conn, moved: 3 },
-            Event::MoveFinished { source, seq: Seq(1), moved: 1, stayed: 0, took },
+            Event::MoveFinished {
+                source,
+                seq: Seq(1),
+                cause: MoveCause::Announced,
+                moved: 1,
+                stayed: 0,
+                took,
+            },
             Event::Drained { conn, took },
             Event::RequestTimedOut { conn: None },
             Event::DrainDeadline { conn },

@@ -62,6 +62,8 @@ pub struct MetricsSnapshot {
     pub requests: u64,
     /// Those of them that wait for a connection.
     pub requests_parked: u64,
+    /// Requests that were written and that nobody waits for any more; see [`Stats::abandoned`].
+    pub requests_abandoned: u64,
 }
 
 impl MetricsSnapshot {
@@ -79,6 +81,7 @@ impl MetricsSnapshot {
         self.windows += coordinator.windows as u64;
         self.requests += stats.requests as u64;
         self.requests_parked += stats.parked as u64;
+        self.requests_abandoned += stats.abandoned as u64;
     }
 
     /// Every figure under its name, for an exporter. The names follow OpenTelemetry's conventions: dots between the
@@ -99,7 +102,7 @@ impl MetricsSnapshot {
     /// | `redis.client.connection.relaxed_timeout` | gauge: open windows | |
     /// | `redis.client.connection.count`, `redis.client.connection.dialing` | gauges | |
     /// | `redis.client.connection.opened`, `.closed`, `.errors` | counters | |
-    /// | `redis.client.request.active`, `redis.client.request.parked` | gauges | |
+    /// | `redis.client.request.active`, `redis.client.request.parked`, `redis.client.request.abandoned` | gauges | |
     /// | `redis.client.request.moved`, `redis.client.request.timeouts` | counters | |
     /// | `redis.client.hook.errors` | counter | `type`: `panic`, `timeout` |
     #[must_use]
@@ -162,6 +165,7 @@ impl MetricsSnapshot {
             ("redis.client.connection.dialing", self.connections_dialing),
             ("redis.client.request.active", self.requests),
             ("redis.client.request.parked", self.requests_parked),
+            ("redis.client.request.abandoned", self.requests_abandoned),
         ];
         samples.extend(each.map(|(name, value)| Sample::new(name, None, Value::Gauge(value))));
     }
@@ -236,7 +240,7 @@ mod tests {
         let mut snapshot = MetricsSnapshot::default();
         let mut metrics = Metrics::default();
         metrics.handoffs_tried = 2;
-        let stats = Stats { requests: 3, ..Stats::default() };
+        let stats = Stats { requests: 3, abandoned: 2, ..Stats::default() };
         let failures = HookFailures { panics: 1, timeouts: 0 };
         snapshot.add(&metrics, failures, &stats);
         snapshot.add(&metrics, failures, &Stats::default());
@@ -244,6 +248,7 @@ mod tests {
         for line in [
             "redis.client.connection.handoff.tried 4",
             "redis.client.request.active 3",
+            "redis.client.request.abandoned 2",
             "redis.client.hook.errors{type=\"panic\"} 2",
             "redis.client.maintenance.move.duration count=0 sum=0.000000",
         ] {

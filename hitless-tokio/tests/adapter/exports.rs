@@ -9,13 +9,14 @@ use crate::hitless::{
     Adapter, BreakerConfig, Builder, Bytes, BytesMut, CheckReplies, Class, Client, CloseCause, Command,
     Config, ConfigBuilder, ConfigError, ConnId, ConnectError, Connector, CoordinatorStats, Credentials,
     Delivery, Endpoint, EndpointError, EndpointPreference, EndpointType, Error, ErrorCode, Event, Events,
-    Frame, Handled, HandoffCapacity, HandshakeError, HookContext, HookFailures, HookId, HookResult, Host,
-    Ignored, Level, Limit, LogLine, LoggingHook, MetricsHook, Missed, Mode, Notification, NotificationHook,
-    Observed, Observer, Outcome, Peer, Pipeline, ProtocolError, Push, Pushes, Refusal, RefusedCommand,
-    Replay, Replies, Reply, ReplyError, Request, RequestError, RequestId, Resolver, Runtime, Secret,
-    SendError, ServerError, SetupCommand, Stage, Stats, Stream, SystemError, Target, TargetPolicy,
-    TargetVerdict, Timer, TlsFault, ToArg, ToArgs, UnknownEndpointType, UnknownMode, Unreviewed, Verdict,
-    WhenDisconnected, WhenFull, cmd, driver, event, maintenance, notification, observe,
+    Frame, FromFrame, Handled, HandoffCapacity, HandshakeError, HookContext, HookFailures, HookId,
+    HookResult, Host, Ignored, Lease, LeaseError, LeaseId, LeaseNotice, Level, Limit, LogLine, LoggingHook,
+    MetricsHook, Missed, Mode, Notification, NotificationHook, Observed, Observer, Outcome, Peer, Pipeline,
+    ProtocolError, Push, Pushes, Refusal, RefusedCommand, Replay, Replies, Reply, ReplyError, Request,
+    RequestError, RequestId, Resolver, Runtime, Secret, SendError, ServerError, SetupCommand, Stage, Stats,
+    Stream, SystemError, Target, TargetPolicy, TargetVerdict, Timer, TlsFault, ToArg, ToArgs,
+    UnknownEndpointType, UnknownMode, Unreviewed, ValueError, Verdict, WhenDisconnected, WhenFull, cmd,
+    driver, event, maintenance, notification, observe,
 };
 
 #[test]
@@ -66,6 +67,10 @@ fn requests_and_replies_can_be_named() {
     let _: fn(Pipeline) -> Result<Option<Request>, RefusedCommand> = Pipeline::into_request;
     let _: fn(&Client, Request) -> Result<Reply, SendError> = Client::send;
     let _: fn(&Reply) -> RequestId = Reply::id;
+    let _: fn(&Lease) -> LeaseId = Lease::id;
+    let _: fn(&Lease) -> Option<LeaseNotice> = Lease::notice;
+    let _: fn(LeaseError) -> Error = Error::Lease;
+    let _: fn(Frame) -> Result<u64, ValueError> = FromFrame::from_frame;
     let _: fn(Replies) -> Outcome = Ok;
     let _: fn(&Frame) -> Option<ServerError> = ServerError::from_frame;
     let _: fn(Replies) -> Result<Replies, ReplyError> = CheckReplies::check;

@@ -2,6 +2,7 @@
 
 mod addresses;
 mod exports;
+mod leases;
 mod newcomer;
 #[cfg(feature = "tls")]
 mod tls;

@@ -68,6 +68,24 @@ fn settings() -> Vec<Row> {
             of_url("rediss://:secret@h#insecure"),
             &["`Tls::builder().roots(..)`", "for tests", "dangerous_accept_any_server"],
         ),
+        row(
+            "a URL without slashes",
+            of_url("redis:localhost"),
+            &["two slashes", "redis://user:password@host:port"],
+        ),
+        row("Sentinel", of_url("redis+sentinel://h:26379/mymaster"), &["no Sentinel", "redis://host:port"]),
+        row(
+            "a list of hosts",
+            of_url("redis://a:6379,b:6379"),
+            &["address", "one server", "a name that leads to all"],
+        ),
+        row("#insecure", of_url("redis://:secret@h#insecure"), &["leave out what begins there", "%23"]),
+        row("two databases", of_url("redis://h/1?db=2"), &["database", "write it in one place"]),
+        row(
+            "two passwords",
+            of_url("redis://:secret@h?pass=secrets"),
+            &["password", "write them in one place"],
+        ),
         row("a pool of none", of(|it| it.pool_size(0)), &["pool_size is 0", "from 1 to 10000"]),
         row(
             "a pool of a million",
@@ -149,27 +167,41 @@ async fn credentials() -> Vec<Row> {
     let at = async |userinfo: &str| failure_at(&format!("redis://{userinfo}{address}")).await;
     let ann = client(&format!("redis://ann:right@{address}"), |it| it).await;
     vec![
-        row("a wrong password", at(":secret@").await, &["WRONGPASS", "user or password is wrong"]),
-        row("no password", at("").await, &["NOAUTH", "asks for a password, and none is configured"]),
+        row(
+            "a wrong password",
+            at(":secret@").await,
+            &["connections to 127.0.0.1:", "WRONGPASS", "user or password is wrong", "attempts: 1)"],
+        ),
+        row(
+            "no password",
+            at("").await,
+            &["connections to 127.0.0.1:", "NOAUTH", "asks for a password, and none is configured"],
+        ),
         row(
             "a user that does not exist",
             at("bob:secret@").await,
-            &["WRONGPASS", "user or password is wrong"],
+            &["connections to 127.0.0.1:", "WRONGPASS", "user or password is wrong"],
         ),
         row("a command without the right to it", call(&ann, cmd("GET").arg("k")).await, &["NOPERM", "get"]),
         row(
             "a database that does not exist",
             failure_at(&format!("redis://:right@{address}/99")).await,
-            &["SELECT", "does the database exist?"],
+            &["connections to 127.0.0.1:", "SELECT", "does the database exist?"],
         ),
     ]
 }
 
 /// Servers that are full, old, or gone later.
 async fn servers() -> Vec<Row> {
-    let full = serve();
-    let refusal = Frame::error("ERR max number of clients reached");
-    full.with(|server, _| server.add_rule(Rule::new(Fault::Refuse(refusal)).on("HELLO").always()));
+    let refusing = |text: &'static str| {
+        let server = serve();
+        let fault = Fault::Refuse(Frame::error(text));
+        server.with(|server, _| server.add_rule(Rule::new(fault).on("HELLO").always()));
+        server
+    };
+    let full = refusing("ERR max number of clients reached");
+    let loading = refusing("LOADING Redis is loading the dataset in memory");
+    let forbidden = refusing("NOPERM this user has no permissions to run the 'hello' command");
     let plain =
         serve_with(ServerConfig::default(), EndpointSpec::loopback().with_opt_in(OptIn::UnknownSubcommand));
     let enabled = builder(&url(&plain)).maintenance(mode(Mode::Enabled)).connect().await.unwrap_err();
@@ -183,9 +215,31 @@ async fn servers() -> Vec<Row> {
     let down: &[&str] =
         &["no connection", "cannot connect to 127.0.0.1:", "Connection refused", "(delivery: not sent)"];
     vec![
-        row("too many clients", failure_at(&url(&full)).await, &["maxclients", "`pool_size`", "attempts: 4"]),
-        row("notifications of open source Redis", enabled, &["Redis Software 8.0.2", "use mode `auto`"]),
-        row("a setup command that the server refuses", setup, &["setup command 1, CLIENT, with ERR"]),
+        row(
+            "too many clients",
+            failure_at(&url(&full)).await,
+            &["connections to 127.0.0.1:", "maxclients", "`pool_size`", "attempts: 4"],
+        ),
+        row(
+            "notifications of open source Redis",
+            enabled,
+            &["connections to 127.0.0.1:", "Redis Software 8.0.2", "use mode `auto`"],
+        ),
+        row(
+            "a setup command that the server refuses",
+            setup,
+            &["connections to 127.0.0.1:", "setup command 1, CLIENT, with ERR"],
+        ),
+        row(
+            "a server that reads its data",
+            failure_at(&url(&loading)).await,
+            &["connections to 127.0.0.1:", "LOADING", "attempts: 4"],
+        ),
+        row(
+            "a user without the right to connect",
+            failure_at(&url(&forbidden)).await,
+            &["connections to 127.0.0.1:", "NOPERM", "attempts: 1)"],
+        ),
         row("a server that is down later", unsent(&waits).await, down),
         row("a server that is down later, at once", unsent(&fails).await, down),
     ]

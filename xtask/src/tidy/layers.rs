@@ -67,6 +67,33 @@ fn layer_dependencies(layer: &Layer, file: &Source) -> Vec<Finding> {
     findings
 }
 
+/// async-std is no longer developed (RUSTSEC-2025-0052): which packages may depend on a crate that comes with it.
+const DISCONTINUED: [(&str, &[&str]); 2] =
+    [("async-std", &["hitless-async-std", "hitless-demo"]), ("hitless-async-std", &["hitless-demo"])];
+
+/// R1: nothing but the adapter for it, and the demo, brings async-std into a build. `Cargo.lock` has the whole tree.
+pub(super) fn discontinued(files: &[Source]) -> Vec<Finding> {
+    let Some(lock) = files.iter().find(|file| file.path == "Cargo.lock") else { return Vec::new() };
+    let mut findings = Vec::new();
+    let mut package = "";
+    for (index, line) in lock.text.lines().enumerate() {
+        if let Some(name) = line.strip_prefix("name = ") {
+            package = name.trim_matches('"');
+        }
+        // A dependency stands on a line of its own, followed by its version where there are several.
+        let Some(dependency) = line.strip_prefix(" \"").and_then(|rest| rest.split(['"', ' ']).next()) else {
+            continue;
+        };
+        let rule = DISCONTINUED.iter().find(|(name, _)| *name == dependency);
+        if rule.is_some_and(|(_, dependents)| !dependents.contains(&package)) {
+            let message =
+                format!("`{package}` brings in {dependency}, which is not developed any more: do without it");
+            findings.push(Finding::new(lock.path.as_str(), index + 1, message));
+        }
+    }
+    findings
+}
+
 /// R1: the codec and the core name no runtime, socket, thread, file or environment.
 pub(super) fn names(source: &Source) -> Vec<Finding> {
     if !is_in(source, &["resp3-codec/src/", "hitless-core/src/"]) {
@@ -112,7 +139,7 @@ pub(super) fn async_code(source: &Source) -> Vec<Finding> {
 
 /// R4: an adapter decides nothing, so it never looks inside an action, an event or a notification.
 pub(super) fn decisions(source: &Source) -> Vec<Finding> {
-    if !is_in(source, &["hitless-tokio/src/", "hitless-async-std/src/"]) {
+    if !is_in(source, &["hitless-tokio/src/", "hitless-async-std/src/", "conformance/smol/src/"]) {
         return Vec::new();
     }
     let mut findings = Vec::new();
@@ -158,6 +185,21 @@ mod tests {
         let optional = "[dependencies]\ntracing = { version = \"0.1\", optional = true }\n";
         assert!(dependencies(&[Source::new("hitless-core/Cargo.toml", optional)]).is_empty());
         assert_eq!(lines(dependencies(&[Source::new("resp3-codec/Cargo.toml", optional)])), [2]);
+    }
+
+    #[test]
+    fn what_brings_in_async_std_is_caught() {
+        let package = |name: &str, dependencies: &str| {
+            format!("[[package]]\nname = \"{name}\"\ndependencies = [\n{dependencies}]\n")
+        };
+        let lock = [
+            package("hitless-async-std", " \"async-std\",\n"),
+            package("hitless-demo", " \"async-std\",\n \"hitless-async-std\",\n"),
+            package("other", " \"bytes\",\n \"async-std 1.13.2\",\n"),
+            package("hitless-tokio", " \"hitless-async-std\",\n"),
+        ];
+        let lock = Source::new("Cargo.lock", lock.concat());
+        assert_eq!(lines(discontinued(&[lock])), [16, 21]);
     }
 
     #[test]

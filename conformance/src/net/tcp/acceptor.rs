@@ -37,8 +37,10 @@ struct Orders {
 
 /// Binds an endpoint; it listens at once.
 pub(super) fn bind(address: SocketAddr) -> io::Result<(Arc<Slot>, TcpListener, SocketAddr)> {
-    let socket = reserve(address)?;
-    socket.listen(BACKLOG)?;
+    let refused =
+        |error: io::Error| io::Error::new(error.kind(), format!("cannot listen at {address}: {error}"));
+    let socket = reserve(address).map_err(refused)?;
+    socket.listen(BACKLOG).map_err(refused)?;
     let listener = TcpListener::from(socket);
     let address = listener.local_addr()?;
     let orders = Orders {

@@ -100,5 +100,6 @@ static COMMANDS: &[Spec] = &[
     spec("dbsize", 1, Class::Read, admin::dbsize),
     spec("flushall", -1, Class::Write, admin::flushall),
     spec("flushdb", -1, Class::Write, admin::flushdb),
+    spec("wait", 3, Class::Control, admin::wait),
     spec("time", 1, Class::Control, admin::time),
 ];

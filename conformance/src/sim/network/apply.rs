@@ -327,9 +327,13 @@ impl State {
             .retiring(moving.retires)
             .closing_late_by(moving.late)
             .closing_by(moving.how);
-        if moving.told == Told::Some {
-            announced = announced.told_to(self.some_recipients(moving.source));
-        }
+        // What is repeated is said once: it goes on for no longer than the first time, and nobody who comes later hears of it.
+        let told = match (moving.told, seq) {
+            (Told::Some, _) => self.some_recipients(moving.source),
+            (Told::All, Some(_)) => Recipients::Only(self.server.connections(moving.source)),
+            (Told::All, None) => Recipients::All,
+        };
+        announced = announced.told_to(told);
         if let Some(seq) = seq {
             announced = announced.with_seq(seq);
         }

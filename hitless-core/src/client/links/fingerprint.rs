@@ -5,9 +5,8 @@ use crate::fingerprint::{Digest, Fingerprint};
 
 impl Fingerprint for Links {
     fn fingerprint<H: Hasher>(&self, digest: &mut Digest<'_, H>) {
-        let Self { live, long_replies } = self;
+        let Self { live } = self;
         digest.part(live);
-        digest.part(long_replies);
     }
 }
 

@@ -1,7 +1,7 @@
 use std::hash::Hasher;
 
-use super::{BYTES, LONG_REPLIES, LongReplies, PAUSE, READS, Traffic};
-use crate::fingerprint::{Digest, Fingerprint};
+use super::{BYTES, PAUSE, READS, Traffic};
+use crate::fingerprint::Digest;
 use crate::timer::after;
 
 impl Traffic {
@@ -11,12 +11,5 @@ impl Traffic {
         digest.value(&(*writing > BYTES, (*reads).min(READS)));
         let pauses_at = waits_since.filter(|_| awaits).map(|since| after(since, PAUSE));
         digest.deadline_if_any(pauses_at);
-    }
-}
-
-impl Fingerprint for LongReplies {
-    fn fingerprint<H: Hasher>(&self, digest: &mut Digest<'_, H>) {
-        let Self { came_at } = self;
-        digest.deadline_if_any(came_at.map(|at| after(at, LONG_REPLIES)));
     }
 }

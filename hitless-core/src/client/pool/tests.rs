@@ -217,7 +217,7 @@ enum Step {
     Pass(u64),
     /// The slot's connections are loaded like this from now on.
     Load(usize, Load),
-    Route,
+    Route(Size),
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -235,7 +235,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (0..SLOTS, prop::sample::select(redials)).prop_map(|(slot, redial)| Step::Refill(slot, redial)),
         1 => (0..5_000_u64).prop_map(Step::Pass),
         2 => (0..SLOTS, prop::sample::select(loads)).prop_map(|(slot, load)| Step::Load(slot, load)),
-        4 => Just(Step::Route),
+        4 => prop::sample::select(vec![Size::Small, Size::Large]).prop_map(Step::Route),
     ]
 }
 
@@ -289,14 +289,16 @@ fn load_of(naive: &[Naive], conn: ConnId) -> Load {
 }
 
 proptest! {
-    /// What serves, takes requests and is dialled for agrees with plain options. INV-12, RULE-156, RULE-158
+    /// What serves, takes requests and is dialled for agrees with plain options. INV-12, RULE-156, RULE-158,
+    /// RULE-170
     #[test]
     fn slots_agree_with_plain_options(steps in prop::collection::vec(step(), 0..60)) {
         let mut pool = Pool::new(SLOTS, SLOTS as u64);
         let mut naive = vec![Naive::default(); SLOTS];
         let mut now = epoch();
         let mut knocks = None;
-        let mut current = 0;
+        // By size.
+        let mut current = [0; 2];
         for (number, step) in steps.into_iter().enumerate() {
             let fresh = conn(number as u32);
             match step {
@@ -381,12 +383,13 @@ proptest! {
                     prop_assert!(overdue.is_none(), "a slot is not dialled for in time");
                 }
                 Step::Load(slot, load) => naive[slot].load = Some(load),
-                Step::Route => {
-                    let expected = naive_route(&naive, current);
-                    current = expected.unwrap_or(current);
+                Step::Route(size) => {
+                    let current = &mut current[size as usize];
+                    let expected = naive_route(&naive, *current);
+                    *current = expected.unwrap_or(*current);
                     let expected = expected.and_then(|slot| naive[slot].active);
-                    prop_assert_eq!(pool.next_route(|conn| load_of(&naive, conn)), expected);
-                    prop_assert_eq!(pool.route(|conn| load_of(&naive, conn)), expected);
+                    prop_assert_eq!(pool.next_route(size, |conn| load_of(&naive, conn)), expected);
+                    prop_assert_eq!(pool.route(size, |conn| load_of(&naive, conn)), expected);
                 }
             }
             let stuck = |(at, slot): &(usize, &Naive)| {
@@ -419,7 +422,7 @@ proptest! {
 #[test]
 fn requests_take_turns_while_every_connection_is_busy() {
     let mut pool = pool_of_three(0);
-    let turns: Vec<_> = (0..4).filter_map(|_| pool.route(|_| Load::Heavy)).collect();
+    let turns: Vec<_> = (0..4).filter_map(|_| pool.route(Size::Small, |_| Load::Heavy)).collect();
     assert_eq!(turns, [1, 2, 0, 1].map(conn));
 }
 
@@ -429,7 +432,7 @@ fn a_full_connection_is_the_last_choice() {
     let mut pool = pool_of_three(0);
     let load = |it: ConnId| if it == conn(2) { Load::Heavy } else { Load::Full };
     for _ in 0..3 {
-        assert_eq!(pool.route(load), Some(conn(2)));
+        assert_eq!(pool.route(Size::Small, load), Some(conn(2)));
     }
 }
 
@@ -442,13 +445,13 @@ fn the_search_for_a_connection_ends_with_the_first_light_one() {
         looks.set(looks.get() + 1);
         if it == conn(0) { Load::Heavy } else { Load::Light }
     };
-    assert_eq!((pool.route(load), looks.get()), (Some(conn(1)), 2));
+    assert_eq!((pool.route(Size::Small, load), looks.get()), (Some(conn(1)), 2));
 }
 
 /// Many clients of one name, whose slots lead to the same addresses in the same order, do not all use the first one.
 #[test]
 fn clients_begin_with_different_slots() {
-    let begun = [7, 8, 9].map(|seed| pool_of_three(seed).route(|_| Load::Light));
+    let begun = [7, 8, 9].map(|seed| pool_of_three(seed).route(Size::Small, |_| Load::Light));
     assert_eq!(begun, [1, 2, 0].map(|number| Some(conn(number))));
 }
 

@@ -1,14 +1,21 @@
 //! Which connection a request joins.
 
 use super::*;
-use crate::client::load::{BYTES, COMPANY, PAUSE, READS, REPLIES};
+use crate::client::load::{BYTES, PAUSE, READS, REPLIES};
+use crate::request::Size;
 
 fn raw(payload: impl Into<Bytes>, replies: usize) -> Request {
     Request::raw(payload.into(), NonZeroU32::new(replies as u32).unwrap())
 }
 
+/// The smallest that is one. It ends as requests end in this world.
 fn large() -> Request {
-    raw(vec![b'x'; BYTES + 1], 1)
+    raw([&[b'x'; BYTES][..], b"\n"].concat(), 1)
+}
+
+/// Two of them are more than one write takes.
+fn half() -> Request {
+    raw(vec![b'x'; BYTES / 2 + 1], 1)
 }
 
 /// The connection that the next request goes to. The request is cancelled before anybody writes it.
@@ -25,7 +32,24 @@ fn begin_long_reply(world: &mut World, conn: ConnId) {
 }
 
 fn load(world: &World, conn: ConnId) -> Load {
-    world.client.links.load(world.now, conn, usize::MAX)
+    load_for(world, conn, Size::Small)
+}
+
+fn load_for(world: &World, conn: ConnId, size: Size) -> Load {
+    world.client.links.load(world.now, conn, usize::MAX, size)
+}
+
+/// The connection that this request goes to.
+fn send(world: &mut World, request: Request) -> (RequestId, ConnId) {
+    let before: BTreeMap<_, _> = world
+        .conns()
+        .into_iter()
+        .map(|conn| (conn, world.client.links.connection(conn).unwrap().requests()))
+        .collect();
+    let id = world.client.send(world.now, request).unwrap();
+    let mut conns = world.conns().into_iter();
+    let conn = conns.find(|conn| world.client.links.connection(*conn).unwrap().requests() > before[conn]);
+    (id, conn.unwrap())
 }
 
 fn take(world: &mut World, conn: ConnId, buffer: &mut WriteBuffer) -> bool {
@@ -54,25 +78,93 @@ fn requests_gather_on_one_connection() {
 #[test]
 fn nobody_joins_a_connection_that_has_much_to_send() {
     let mut world = World::started(2);
-    let busy = next(&mut world);
+    let (_, busy) = send(&mut world, half());
+    assert_eq!(send(&mut world, half()).1, busy);
+    assert_ne!(next(&mut world), busy, "they are not taken");
     let mut buffer = WriteBuffer::new();
-    world.client.send(world.now, large()).unwrap();
-    assert_ne!(next(&mut world), busy, "it is not taken");
     assert!(take(&mut world, busy, &mut buffer));
-    assert_eq!(load(&world, busy), Load::Heavy, "it is being written");
+    assert_eq!(load(&world, busy), Load::Heavy, "they are being written");
     assert!(!take(&mut world, busy, &mut buffer));
-    assert_eq!(load(&world, busy), Load::Light, "it is written");
+    assert_eq!(load(&world, busy), Load::Light, "they are written");
+}
+
+/// A small request that joined a large one would wait for all its bytes, on a slow link for long after they were
+/// written. RULE-170
+#[test]
+fn no_small_request_joins_a_large_one_until_that_is_answered() {
+    let mut world = World::started(2);
+    let (_, busy) = send(&mut world, large());
+    let other = next(&mut world);
+    assert_ne!(other, busy, "it is not written");
+    world.drain();
+    assert_ne!(next(&mut world), busy, "it is not answered");
+    world.answer(busy);
+    assert_eq!(load(&world, busy), Load::Light);
+    assert_eq!(next(&mut world), other, "who has left does not come back for nothing");
+}
+
+/// Large requests gather as small ones do, where they stop nobody. The connection of a small request that is under way is not taken
+/// from it. RULE-170
+#[test]
+fn large_requests_gather_on_a_connection_of_their_own() {
+    let mut world = World::started(4);
+    world.send("small");
+    let small = *world.pending.first_key_value().unwrap().0;
+    let conns: BTreeSet<_> = (0..3).map(|_| send(&mut world, large()).1).collect();
+    assert_eq!(conns.len(), 1);
+    assert!(!conns.contains(&small));
+    assert_eq!(next(&mut world), small);
+}
+
+/// A link that does not answer stops those large requests that have joined it, and nobody who comes later. RULE-157, RULE-170
+#[test]
+fn large_requests_leave_a_silent_link() {
+    let mut world = World::started(3);
+    let (_, silent) = send(&mut world, large());
+    world.drain();
+    world.now += PAUSE;
+    assert_ne!(send(&mut world, large()).1, silent);
+}
+
+/// With one connection, or while all carry large requests, small ones are sent all the same. RULE-158, RULE-170
+#[test]
+fn small_requests_join_large_ones_when_there_is_no_other_connection() {
+    let mut world = World::started(1);
+    let (_, only) = send(&mut world, large());
+    assert_eq!(next(&mut world), only);
+}
+
+/// A large request that is over stops nobody, whatever its end: withdrawn before it was written, overdue then, or answered when
+/// nobody waited any more. RULE-170
+#[test]
+fn a_large_request_counts_until_its_end_whatever_that_is() {
+    let mut world = World::started(1);
+    let conn = world.conns()[0];
+    let (withdrawn, _) = send(&mut world, large());
+    world.client.cancel(world.now, withdrawn);
+    assert_eq!(load(&world, conn), Load::Light, "it was withdrawn");
+    send(&mut world, large().timeout(SECOND));
+    world.now += SECOND;
+    world.client.handle_timeout(world.now);
+    assert_eq!(load(&world, conn), Load::Light, "it has timed out");
+    let (abandoned, _) = send(&mut world, large());
+    world.drain();
+    world.client.cancel(world.now, abandoned);
+    assert_eq!(load(&world, conn), Load::Heavy, "its reply is still to come");
+    world.answer(conn);
+    assert_eq!(load(&world, conn), Load::Light);
+    assert_eq!(load_for(&world, conn, Size::Large), Load::Light);
 }
 
 /// Bytes do not count once they will not be sent, whatever the reason. RULE-157
 #[test]
 fn bytes_that_are_not_sent_after_all_do_not_count() {
     let mut world = World::started(2);
-    let busy = next(&mut world);
-    let cancelled = world.client.send(world.now, large()).unwrap();
+    let (_, busy) = send(&mut world, half().timeout(SECOND));
+    let (cancelled, _) = send(&mut world, half());
     world.client.cancel(world.now, cancelled);
     assert_eq!(next(&mut world), busy);
-    world.client.send(world.now, large().timeout(SECOND)).unwrap();
+    send(&mut world, half().timeout(SECOND));
     assert_ne!(next(&mut world), busy);
     world.now += SECOND;
     world.client.handle_timeout(world.now);
@@ -123,29 +215,6 @@ fn a_short_reply_in_two_pieces_changes_nothing() {
     let conn = *world.pending.first_key_value().unwrap().0;
     world.client.handle_received(conn);
     assert_eq!(next(&mut world), conn);
-}
-
-/// Any request may call for the next long reply, so few requests join each other while long replies come. RULE-157
-#[test]
-fn few_join_each_other_while_long_replies_come() {
-    let mut world = World::started(3);
-    world.send("long");
-    let conn = *world.pending.first_key_value().unwrap().0;
-    begin_long_reply(&mut world, conn);
-    world.answer(conn);
-    for number in 0..2 * COMPANY {
-        world.send(&number.to_string());
-    }
-    let loads: Vec<_> = world.pending.values().map(Vec::len).collect();
-    assert_eq!(loads, [COMPANY, COMPANY]);
-    let conns: Vec<_> = world.pending.keys().copied().collect();
-    conns.into_iter().for_each(|conn| world.answer(conn));
-    world.now += SECOND;
-    for number in 0..2 * COMPANY {
-        world.send(&number.to_string());
-    }
-    let loads: Vec<_> = world.pending.values().map(Vec::len).collect();
-    assert_eq!(loads, [2 * COMPANY], "the last long reply is a second ago");
 }
 
 /// RULE-157

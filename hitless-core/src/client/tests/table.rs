@@ -78,7 +78,9 @@ const FACTS: [(&str, Fact); 9] = [
             Ok(_) => "accepted",
             Err(SendError::Full(_)) => "given back (full)",
             Err(SendError::NoConnection { .. }) => "given back (no connection)",
-            Err(SendError::ShuttingDown(_)) => "given back",
+            Err(SendError::ShuttingDown(_) | SendError::NeedsLease(_) | SendError::LeaseLost { .. }) => {
+                "given back"
+            }
         })
     }),
     ("`cancel`", |world, request| {

@@ -6,11 +6,12 @@ use crate::fingerprint::{Digest, Fingerprint};
 impl Fingerprint for Pipeline {
     fn fingerprint<H: Hasher>(&self, digest: &mut Digest<'_, H>) {
         // Tickets ascend in both: their order says it all.
-        // How many replies are awaited is the sum of what is left of each.
+        // How many replies are awaited is the sum of what is left of each, and the large ones are counted.
         let Self {
             unsent,
             unsent_bytes: _,
             written,
+            large: _,
             awaited: _,
             next_ticket: _,
             window_closed_before,
@@ -18,8 +19,8 @@ impl Fingerprint for Pipeline {
             used_at: _,
         } = self;
         digest.each(unsent, |digest, Unsent { ticket: _, accepted }| digest.part(accepted));
-        digest.each(written, |digest, Written { ticket, accepted, left, replies, own }| {
-            digest.value(&(left, replies.len(), own, ticket < window_closed_before));
+        digest.each(written, |digest, Written { ticket, accepted, left, replies, own, is_large }| {
+            digest.value(&(left, replies.len(), own, is_large, ticket < window_closed_before));
             digest.part(accepted);
         });
         digest.deadline_if_any(*quiet_until);

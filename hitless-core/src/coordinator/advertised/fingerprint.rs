@@ -12,9 +12,8 @@ impl Advertised {
 
 impl Fingerprint for Advertised {
     fn fingerprint<H: Hasher>(&self, digest: &mut Digest<'_, H>) {
-        let Self { rng: _, seen, check, lookup } = self;
+        let Self { rng: _, seen, check } = self;
         digest.value(seen);
-        digest.part(lookup);
         digest.each(check, |digest, Check { seq, left, next_at }| {
             digest.value(&(seq, left));
             digest.deadline(*next_at);

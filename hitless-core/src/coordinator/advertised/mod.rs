@@ -10,7 +10,6 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use crate::endpoint::Peer;
-use crate::ids::ConnId;
 use crate::notification::Seq;
 use crate::rng::Rng;
 use crate::timer::after;
@@ -32,8 +31,6 @@ pub(super) struct Advertised {
     /// led, say nothing by their absence: names follow moves late.
     seen: BTreeSet<Peer>,
     check: Option<Check>,
-    /// The lookup that is not answered yet.
-    lookup: Option<ConnId>,
 }
 
 /// The lookups after a completion.
@@ -46,26 +43,11 @@ struct Check {
 
 impl Advertised {
     pub(super) fn new(seed: u64) -> Self {
-        Self { rng: Rng::new(seed), seen: BTreeSet::new(), check: None, lookup: None }
+        Self { rng: Rng::new(seed), seen: BTreeSet::new(), check: None }
     }
 
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
         self.check.as_ref().map(|check| check.next_at)
-    }
-
-    /// The lookup that is not answered yet.
-    pub(super) fn lookup(&self) -> Option<ConnId> {
-        self.lookup
-    }
-
-    /// The name is looked up under the id `conn`.
-    pub(super) fn begin_lookup(&mut self, conn: ConnId) {
-        self.lookup = Some(conn);
-    }
-
-    /// The lookup `conn` is answered, or given up.
-    pub(super) fn end_lookup(&mut self, conn: ConnId) {
-        self.lookup.take_if(|lookup| *lookup == conn);
     }
 
     /// A completion has closed a window: the name is looked up several times from now on.
@@ -73,7 +55,7 @@ impl Advertised {
         self.check = Some(Check { seq, left: LOOKUPS, next_at: now });
     }
 
-    /// Whether the name is to be looked up now. One lookup at a time is enough.
+    /// Whether the name is to be looked up now.
     pub(super) fn handle_timeout(&mut self, now: Instant) -> bool {
         let Some(check) = self.check.as_mut().filter(|check| check.next_at <= now) else { return false };
         let Some(left) = check.left.checked_sub(1) else {
@@ -82,7 +64,7 @@ impl Advertised {
         };
         check.left = left;
         check.next_at = after(now, self.rng.jitter(PAUSE, PAUSE_JITTER_PERCENT));
-        self.lookup.is_none()
+        true
     }
 
     /// The id of the completion that the lookups follow, if there was one.

@@ -36,21 +36,6 @@ fn a_check_looks_the_name_up_four_times() {
     assert_eq!(advertised.poll_timeout(), None);
 }
 
-/// One lookup at a time is enough, and only its own end makes room for another one.
-#[test]
-fn a_lookup_that_is_not_answered_delays_the_next() {
-    let now = epoch();
-    let mut advertised = Advertised::new(7);
-    let (lookup, other) = (ConnId::from_parts(1, 0), ConnId::from_parts(2, 0));
-    for is_answered in [false, true] {
-        advertised.begin_check(now, Seq(1));
-        advertised.lookup = Some(lookup);
-        advertised.end_lookup(if is_answered { lookup } else { other });
-        assert_eq!(advertised.handle_timeout(now), is_answered);
-        assert!(advertised.poll_timeout().is_some_and(|next| next > now));
-    }
-}
-
 /// An address in use that was in an earlier answer and is in this one no longer is withdrawn, until it is back or out of use. RULE-40
 #[test]
 fn an_address_that_leaves_the_answers_is_withdrawn() {

@@ -3,7 +3,8 @@
 //! ```text
 //! the dial fails, or 250 ms pass      the next address is dialled; no more than two at a time
 //! one of two is connected             it does the handshake, the other one is closed
-//! the handshake fails                 the next address is dialled, unless it was the credentials
+//! the handshake fails, or takes more  the next address is dialled, unless it was the credentials
+//! than its share of the time
 //! ```
 
 #[cfg(feature = "explore")]
@@ -24,6 +25,10 @@ use crate::timer::after;
 const PATIENCE: Duration = Duration::from_millis(250);
 /// How long two dials are given while others wait, where an attempt has no limit of which they could have a share.
 const PATIENCE_WITH_TWO: Duration = Duration::from_secs(1);
+/// The least that a handshake is given while other addresses wait.
+const HANDSHAKE: Duration = Duration::from_secs(1);
+/// How long a handshake is given while others wait, where an attempt has no limit of which it could have a share.
+const HANDSHAKE_WITHOUT_LIMIT: Duration = Duration::from_secs(5);
 /// Addresses of one name that are tried; nobody was seen to have more.
 const ADDRESSES: usize = 64;
 /// An address at which an attempt got no further comes last for so long.
@@ -97,6 +102,11 @@ impl Attempts {
         order
     }
 
+    /// Whether an attempt got no further at `address` a moment ago.
+    pub(in super::super) fn is_shunned(&self, now: Instant, address: &Peer) -> bool {
+        self.course.shunned.contains(now, address)
+    }
+
     /// Dials, and goes on to the `untried` addresses if nothing comes of it.
     pub(in super::super) fn dial(
         &mut self,
@@ -149,13 +159,19 @@ impl Attempts {
         let known_by = self.course.attempt_of(conn);
         let Some(attempt) = self.live.get_mut(&known_by) else { return };
         let Phase::Dialing { dial, beside } = &mut attempt.phase else { return };
-        let other = beside.take();
-        let loser = if known_by == conn { other.as_ref().map(|(loser, _)| *loser) } else { Some(known_by) };
-        let dial =
-            if known_by == conn { dial.clone() } else { other.map_or_else(|| dial.clone(), |(_, it)| it) };
+        let (mut dial, mut loser) = (dial.clone(), None);
+        if let Some((second, other)) = beside.take() {
+            let (id, lost) = if known_by == conn {
+                (second, other)
+            } else {
+                (known_by, std::mem::replace(&mut dial, other))
+            };
+            loser = Some(id);
+            // It was slower, which is not to say that it is worse: it comes last.
+            attempt.untried.push_back(lost.target);
+        }
         let is_retiring = attempt.avoid.as_ref() == Some(&peer);
         attempt.phase = Phase::Negotiating { dial, peer, is_ending: false };
-        self.course.patience.cancel(&known_by);
         if known_by != conn {
             self.course.forget_beside(conn);
             self.rename(known_by, conn);
@@ -165,6 +181,7 @@ impl Attempts {
             let to = (loser == known_by).then_some(conn);
             self.steps.push_back(Step::Left { conn: loser, to, failed: None, must_close: true });
         }
+        self.be_patient(now, conn);
         if is_retiring {
             self.fail_from_here(now, conn, ConnectError::Retiring);
         }
@@ -202,13 +219,17 @@ impl Attempts {
         self.end(now, known_by, End::Cancelled, known_by != conn);
     }
 
-    /// Attempts whose dials take long go on to their next addresses.
-    pub(super) fn dial_beside_slow_ones(&mut self, now: Instant) {
+    /// Attempts whose dial or handshake takes long go on to their next addresses.
+    pub(super) fn leave_slow_ones(&mut self, now: Instant) {
         while let Some(conn) = self.course.patience.fire(now) {
-            // There are two already: the older one gives way.
-            if !self.leave(now, conn, true) {
+            let Some(attempt) = self.live.get(&conn) else { continue };
+            if let Phase::Negotiating { .. } = attempt.phase {
+                let limit = attempt.limit.unwrap_or(HANDSHAKE_WITHOUT_LIMIT);
+                self.fail_from_here(now, conn, ConnectError::TimedOut(limit));
+            } else if !self.leave(now, conn, true) {
                 self.dial_beside(conn);
             }
+            // Otherwise there were two dials already, and the older one has given way.
         }
     }
 
@@ -226,7 +247,9 @@ impl Attempts {
         let Some(target) = next else {
             return self.end(now, conn, End::Failed { error, retry: Retry::Later }, must_close);
         };
-        if let Phase::Negotiating { .. } = attempt.phase {
+        if let (Phase::Negotiating { .. }, false) =
+            (&attempt.phase, matches!(error, ConnectError::TimedOut(_)))
+        {
             attempt.refusal = Some(error);
         }
         self.steps.push_back(Step::Next { conn, target, how: Next::Instead { must_close } });
@@ -275,21 +298,20 @@ impl Attempts {
     }
 
     /// Says when the attempt `conn` goes on to its next address though the last one has not failed: the first dial is alone for
-    /// a moment, and two of them have a share of the time that is left.
+    /// a moment, and two of them, or a handshake, have a share of the time that is left.
     fn be_patient(&mut self, now: Instant, conn: ConnId) {
         self.course.patience.cancel(&conn);
-        let Some(Attempt { phase: Phase::Dialing { beside, .. }, until, untried, .. }) = self.live.get(&conn)
-        else {
-            return;
-        };
+        let Some(Attempt { phase, until, untried, .. }) = self.live.get(&conn) else { return };
         let others = u32::try_from(untried.len()).unwrap_or(u32::MAX);
         if others == 0 {
             return;
         }
-        let share = until.map(|until| until.saturating_duration_since(now) / (others + 1));
-        let wait = match beside {
-            None => PATIENCE,
-            Some(_) => share.unwrap_or(PATIENCE_WITH_TWO).max(PATIENCE),
+        let share = until.map(|until| until.saturating_duration_since(now) / others.saturating_add(1));
+        let wait = match phase {
+            Phase::Undecided | Phase::Resolving { .. } => return,
+            Phase::Dialing { beside: None, .. } => PATIENCE,
+            Phase::Dialing { beside: Some(_), .. } => share.unwrap_or(PATIENCE_WITH_TWO).max(PATIENCE),
+            Phase::Negotiating { .. } => share.unwrap_or(HANDSHAKE_WITHOUT_LIMIT).max(HANDSHAKE),
         };
         self.course.patience.arm(conn, after(now, wait));
     }

@@ -375,7 +375,7 @@ impl Attempts {
             let error = ConnectError::TimedOut(attempt.limit.unwrap_or_default());
             self.end(now, conn, End::Failed { error, retry: Retry::Later }, true);
         }
-        self.dial_beside_slow_ones(now);
+        self.leave_slow_ones(now);
     }
 
     pub(super) fn poll_timeout(&self) -> Option<Instant> {

@@ -13,7 +13,7 @@ impl Demotions {
 
 impl Fingerprint for Demotions {
     fn fingerprint<H: Hasher>(&self, digest: &mut Digest<'_, H>) {
-        let Self { rng: _, paces, suspects, lookup } = self;
+        let Self { rng: _, paces, suspects } = self;
         let now = digest.now();
         let remembered_until = |pace: &Pace| after(pace.refused_at, LONGEST_PAUSE);
         let paces = paces.iter().filter(|(_, pace)| remembered_until(pace) > now);
@@ -23,6 +23,5 @@ impl Fingerprint for Demotions {
             digest.deadline(remembered_until(pace));
         });
         digest.value(suspects);
-        digest.part(lookup);
     }
 }

@@ -11,7 +11,6 @@ use std::time::{Duration, Instant};
 
 use crate::endpoint::Peer;
 use crate::error::Refusal;
-use crate::ids::ConnId;
 use crate::rng::Rng;
 use crate::timer::after;
 
@@ -31,8 +30,6 @@ pub(super) struct Demotions {
     paces: BTreeMap<Refusal, Pace>,
     /// By the address that connections are connected to. No more of them than there are connections.
     suspects: BTreeMap<Peer, Suspect>,
-    /// The lookup that is not answered yet.
-    lookup: Option<ConnId>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -53,11 +50,11 @@ pub(super) struct Suspect {
 
 impl Demotions {
     pub(super) const fn new(rng: Rng) -> Self {
-        Self { rng, paces: BTreeMap::new(), suspects: BTreeMap::new(), lookup: None }
+        Self { rng, paces: BTreeMap::new(), suspects: BTreeMap::new() }
     }
 
     /// The server at `peer`, which was dialled as `address`, has refused something. True if it is to be found out now where the
-    /// name leads.
+    /// name leads; until that is known, others that refuse are suspects as well, whatever their pace.
     pub(super) fn handle_refusal(
         &mut self,
         now: Instant,
@@ -66,30 +63,15 @@ impl Demotions {
         refusal: Refusal,
     ) -> bool {
         let is_news = self.pace(now, refusal);
-        if is_news || self.lookup.is_some() {
+        if is_news || !self.suspects.is_empty() {
             let suspect = Suspect { address: address.clone(), refusal };
             let known = self.suspects.entry(peer.clone()).or_insert(suspect);
             known.refusal = known.refusal.min(refusal);
         }
-        is_news && self.lookup.is_none()
+        is_news
     }
 
-    /// The lookup that is not answered yet.
-    pub(super) fn lookup(&self) -> Option<ConnId> {
-        self.lookup
-    }
-
-    /// The name is looked up under the id `conn`.
-    pub(super) fn begin_lookup(&mut self, conn: ConnId) {
-        self.lookup = Some(conn);
-    }
-
-    /// The lookup `conn` is answered, or given up. True if it was begun because of refusals.
-    pub(super) fn end_lookup(&mut self, conn: ConnId) -> bool {
-        self.lookup.take_if(|lookup| *lookup == conn).is_some()
-    }
-
-    /// Takes out the servers that are to be left if the name leads elsewhere.
+    /// Takes out the servers that are to be left if the name leads elsewhere, which is known now, or cannot be known.
     pub(super) fn take_suspects(&mut self) -> BTreeMap<Peer, Suspect> {
         std::mem::take(&mut self.suspects)
     }

@@ -7,9 +7,9 @@ use crate::mode::Support;
 impl Fingerprint for Knowledge {
     fn fingerprint<H: Hasher>(&self, digest: &mut Digest<'_, H>) {
         let Self { config: _, known, unnotified } = self;
-        digest.each(known, |digest, (peer, Known { support, trial, otherwise, has_worked })| {
+        digest.each(known, |digest, (peer, Known { support, trial, in_vain, otherwise, has_worked })| {
             let trial = trial.map(|Trial { probe, code: _ }| probe);
-            digest.value(&(peer, trial, otherwise, has_worked));
+            digest.value(&(peer, trial, in_vain, otherwise, has_worked));
             digest.part(support);
         });
         digest.each(unnotified, |digest, (peer, conns)| {

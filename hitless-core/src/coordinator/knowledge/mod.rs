@@ -34,6 +34,8 @@ struct Known {
     support: Support,
     /// What the next dial asks for, because the last one has failed over what it asked for. If it succeeds, that was why.
     trial: Option<Trial>,
+    /// A trial has failed as well, and no handshake has succeeded since: the next trials wait like any other dial.
+    in_vain: bool,
     /// What a dial asks for until the re-check of a refusal.
     otherwise: Probe,
     /// A handshake in the configured dialect has succeeded here: whatever goes wrong afterwards passes.
@@ -57,8 +59,13 @@ pub(super) enum TooMuch {
 }
 
 impl Known {
-    const NOTHING: Self =
-        Self { support: Support::Unknown, trial: None, otherwise: Probe::Skip, has_worked: false };
+    const NOTHING: Self = Self {
+        support: Support::Unknown,
+        trial: None,
+        in_vain: false,
+        otherwise: Probe::Skip,
+        has_worked: false,
+    };
 }
 
 impl Knowledge {
@@ -96,10 +103,11 @@ impl Knowledge {
         let most = self.most();
         let known = self.entry(peer);
         known.has_worked |= if most == Probe::Resp2 { probe == most } else { speaks_resp3 };
+        known.in_vain = false;
         let news = match opt_in {
             OptIn::Accepted => {
                 let otherwise = Probe::Skip;
-                *known = Known { support: Support::Active, trial: None, otherwise, has_worked: true };
+                *known = Known { support: Support::Active, otherwise, has_worked: true, ..Known::NOTHING };
                 return None;
             }
             OptIn::Refused(code) | OptIn::NoResp3(code) => self.learn_refusal(now, peer, Some(code)),
@@ -118,8 +126,9 @@ impl Knowledge {
         news
     }
 
-    /// A dial of `peer` that asked for `probe` has failed, perhaps because that was too much. True if the next one is to ask
-    /// for less, at once.
+    /// A dial of `peer` that asked for `probe` has failed, perhaps because that was too much: the next one asks for less. True if
+    /// it is to do so at once, which it is until less was asked for in vain: names whose addresses all hang up are not dialled in
+    /// a ring.
     pub(super) fn ask_for_less(&mut self, peer: &Peer, probe: Probe, why: TooMuch) -> bool {
         let most = self.most();
         if self.config.maintenance().mode() != Mode::Auto && most != Probe::Resp2 {
@@ -145,13 +154,13 @@ impl Knowledge {
             probe: before.map_or(less, |trial| trial.probe.max(less)),
             code: told.or_else(|| before?.code),
         });
-        true
+        !known.in_vain
     }
 
     /// A dial of `peer` that asked for `probe` has failed: if that was a trial, what was left out was not why.
     pub(super) fn handle_failed(&mut self, peer: &Peer, probe: Probe) {
         if let Some(known) = self.known.get_mut(peer) {
-            known.trial.take_if(|trial| trial.probe == probe);
+            known.in_vain |= known.trial.take_if(|trial| trial.probe == probe).is_some();
         }
     }
 

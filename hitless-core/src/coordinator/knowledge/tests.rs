@@ -80,6 +80,7 @@ fn a_suspicion_is_confirmed_by_a_handshake_without_the_opt_in() {
     assert_eq!(known.support(&peer(2)), Support::Unknown);
 }
 
+/// RULE-166
 #[test]
 fn a_suspicion_ends_without_effect_when_it_is_unfounded() {
     let now = epoch();
@@ -91,9 +92,28 @@ fn a_suspicion_ends_without_effect_when_it_is_unfounded() {
     assert!(known.is_suspect(&peer(1)), "that was the dial which led to it");
     known.handle_failed(&peer(1), Probe::Skip);
     assert_eq!((known.is_suspect(&peer(1)), known.probe(now, &peer(1))), (false, Probe::OptIn));
-    known.ask_for_less(&peer(1), Probe::OptIn, TooMuch::LinkEnded);
+    assert!(!known.ask_for_less(&peer(1), Probe::OptIn, TooMuch::LinkEnded), "not at once any more");
+    assert_eq!(known.probe(now, &peer(1)), Probe::Skip, "but in its turn");
     known.learn(now, conn(1), &peer(1), Probe::OptIn, OptIn::Accepted);
     assert_eq!((known.is_suspect(&peer(1)), known.support(&peer(1))), (false, Support::Active));
+    assert!(known.ask_for_less(&peer(1), Probe::OptIn, TooMuch::LinkEnded), "a success ends that");
+}
+
+/// Whatever kind of handshake succeeds, less is asked for at once again. RULE-166
+#[test]
+fn a_handshake_makes_up_for_trials_in_vain() {
+    let now = epoch();
+    for (probe, opt_in) in [
+        (Probe::OptIn, OptIn::Refused(code())),
+        (Probe::OptIn, OptIn::Unclear(code())),
+        (Probe::Skip, OptIn::NotAsked),
+    ] {
+        let mut known = auto();
+        assert!(known.ask_for_less(&peer(1), Probe::OptIn, TooMuch::LinkEnded));
+        known.handle_failed(&peer(1), Probe::Skip);
+        known.learn(now, conn(1), &peer(1), probe, opt_in);
+        assert!(known.ask_for_less(&peer(1), Probe::OptIn, TooMuch::LinkEnded), "{opt_in:?}");
+    }
 }
 
 /// Connections that were not heard ask again when others are accepted, except those that do not speak RESP3 at all. RULE-13, RULE-19

@@ -44,6 +44,7 @@ impl Fingerprint for Move {
             stayed: _,
             is_reported,
             chance_taken,
+            dialled,
             relapses,
             is_given_up,
             after_close: AfterClose { turn, decided_by },
@@ -72,14 +73,16 @@ impl Fingerprint for Move {
             digest.instant(*started_at);
             digest.instant(*deadline);
             digest.instant(schedule.budget_end());
+            digest.part(dialled);
         }
     }
 }
 
 impl Fingerprint for Handoff {
     fn fingerprint<H: Hasher>(&self, digest: &mut Digest<'_, H>) {
-        let Self { failed, stage } = self;
-        digest.value(&(failed, std::mem::discriminant(stage)));
+        let Self { failed, retry_at, watches_name, stage } = self;
+        digest.value(&(failed, watches_name, std::mem::discriminant(stage)));
+        digest.deadline_if_any(retry_at.filter(|_| *watches_name));
         match stage {
             Stage::AwaitsSwitch { to } => digest.part(to),
             Stage::BehindScout | Stage::Queued(_) | Stage::Dialing | Stage::Waiting | Stage::BehindDrain => {}

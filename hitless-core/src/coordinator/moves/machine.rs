@@ -52,8 +52,8 @@ impl Moves {
             self.reinstate(&source, &address, key.seq);
         }
         let endpoint = target.as_ref().and_then(MoveTarget::endpoint).cloned();
-        let (seq, deadline) = (key.seq, departure.deadline());
-        self.emit(Event::MoveStarted { source: source.clone(), target: endpoint, seq, deadline });
+        let (seq, cause, deadline) = (key.seq, departure.cause(), departure.deadline());
+        self.emit(Event::MoveStarted { source: source.clone(), target: endpoint, seq, cause, deadline });
         let maintenance = self.config.maintenance();
         if let Departure::Announced { .. } = departure {
             let until = after(deadline, maintenance.window_cap());
@@ -83,14 +83,18 @@ impl Moves {
 
     /// A connection became ready at `peer`, which a move may be retiring: then it moves, too.
     pub(in super::super) fn handle_joined(&mut self, now: Instant, conn: ConnId, peer: &Peer) {
-        // Where the scout landed at the very address (a virtual one), a connection that arrives there has arrived.
-        let moves_on = |a_move: &Move| {
-            now < a_move.deadline && a_move.landed().is_none_or(|landed| landed.address != *peer)
-        };
-        if self.live.get(peer).is_some_and(moves_on) {
+        if self.retires_at(now, peer).is_some() {
             self.enrol(conn, peer);
             self.report_if_vetoed(now, peer);
         }
+    }
+
+    /// The deadline of the move by which `peer` is being retired. Where the scout landed at the very address (a virtual one), a
+    /// connection that arrives there has arrived.
+    pub(in super::super) fn retires_at(&self, now: Instant, peer: &Peer) -> Option<Instant> {
+        let a_move = self.live.get(peer)?;
+        let moves_on = now < a_move.deadline && a_move.landed().is_none_or(|landed| landed.address != *peer);
+        moves_on.then_some(a_move.deadline)
     }
 
     /// The attempt for `from` has led to `landed` and is ready. The handoff is done unless the owner has a say: then it
@@ -167,9 +171,14 @@ impl Moves {
         handoff.failed += 1;
         let attempt = handoff.failed;
         let retry_at = a_move.schedule.retry_at(now, attempt, &mut self.rng);
+        handoff.retry_at = retry_at;
+        let watches_name = handoff.watches_name;
         self.emit(Event::HandoffFailed { from, error, attempt, retry_at });
         match retry_at {
-            Some(at) => self.wait(source, from, at),
+            Some(at) => {
+                let at = if watches_name { at.min(self.next_lookup(now)) } else { at };
+                self.wait(source, from, at);
+            }
             None => self.stay_put(now, source, from),
         }
     }
@@ -323,6 +332,11 @@ impl Moves {
         self.live.get(source).filter(|a_move| a_move.is_announced()).map(|a_move| &a_move.key)
     }
 
+    /// Whether a move that the server has announced leads to `peer`.
+    pub(in super::super) fn announces(&self, peer: &Peer) -> bool {
+        self.live.values().any(|a_move| a_move.is_announced() && a_move.leads_to().as_ref() == Some(peer))
+    }
+
     /// The connection that is ready in the place of `from`, which is connected to `source`, if the owner has not switched yet.
     pub(in super::super) fn awaited_switch(&self, source: &Peer, from: ConnId) -> Option<ConnId> {
         self.live.get(source)?.awaited_switch(from)
@@ -395,8 +409,9 @@ impl Moves {
 
     /// A newer move takes the place of the one that retires `source`: what that has begun is undone.
     fn supersede(&mut self, source: &Peer) {
-        let Some(seq) = self.seq(source) else { return };
-        self.emit(Event::MoveSuperseded { source: source.clone(), seq });
+        let Some(Move { key, departure, .. }) = self.live.get(source) else { return };
+        let (seq, cause) = (key.seq, departure.cause());
+        self.emit(Event::MoveSuperseded { source: source.clone(), seq, cause });
         self.end(source);
     }
 

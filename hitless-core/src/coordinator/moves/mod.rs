@@ -147,6 +147,8 @@ struct Move {
     is_reported: bool,
     /// The address itself was dialled once more, because the name did not change.
     chance_taken: bool,
+    /// The addresses that its attempts have dialled.
+    dialled: Remembered<Peer>,
     /// How often a target where connections had arrived has lost one: as failed attempts do, that puts the next ones off.
     relapses: u32,
     /// The target keeps losing connections: whoever is at the source by now stays there.
@@ -177,6 +179,10 @@ struct AfterClose {
 struct Handoff {
     /// Attempts that were made and count.
     failed: u32,
+    /// When the last of them is to be repeated.
+    retry_at: Option<Instant>,
+    /// The name led to a retiring address as well when it was last looked up: it may lead elsewhere before that.
+    watches_name: bool,
     stage: Stage,
 }
 

@@ -6,10 +6,15 @@ use std::time::Instant;
 use super::{AfterClose, Departure, Destination, Handoff, Move, MoveKey, Scout, Stage};
 use crate::backoff::HandoffSchedule;
 use crate::config::maintenance;
+use crate::dedup::Remembered;
 use crate::endpoint::{Peer, Target};
-use crate::event::Event;
+use crate::event::{Event, MoveCause};
 use crate::ids::ConnId;
 use crate::notification::{MoveTarget, Notification};
+
+/// Addresses that a move remembers to have dialled: as many as are tried of one name.
+const DIALLED: usize = 64;
+
 impl MoveKey {
     /// The move that `notification` announces to the connections to `source`, if it is a MOVING.
     pub(in super::super) fn of(source: &Peer, notification: &Notification) -> Option<Self> {
@@ -24,6 +29,14 @@ impl Departure {
             Self::Announced { deadline, .. } | Self::Quiet { deadline } | Self::Demoted { deadline, .. } => {
                 deadline
             }
+        }
+    }
+
+    pub(super) fn cause(self) -> MoveCause {
+        match self {
+            Self::Announced { .. } => MoveCause::Announced,
+            Self::Quiet { .. } => MoveCause::Withdrawn,
+            Self::Demoted { .. } => MoveCause::Demoted,
         }
     }
 
@@ -55,6 +68,12 @@ impl Destination {
     /// Whether the policy has made `source` itself of a target that was another one.
     pub(in super::super) fn leads_back_to(&self, source: &Peer) -> bool {
         matches!(self, Self::Rewritten { to, .. } if to.peer().as_ref() == Some(source))
+    }
+}
+
+impl Handoff {
+    fn new() -> Self {
+        Self { failed: 0, retry_at: None, watches_name: false, stage: Stage::BehindScout }
     }
 }
 
@@ -91,6 +110,7 @@ impl Move {
             stayed: 0,
             is_reported: false,
             chance_taken: false,
+            dialled: Remembered::new(DIALLED),
             relapses: 0,
             is_given_up: false,
             after_close: AfterClose::default(),
@@ -108,7 +128,7 @@ impl Move {
             self.staying.insert(conn);
             return false;
         }
-        self.handoffs.insert(conn, Handoff { failed: 0, stage: Stage::BehindScout });
+        self.handoffs.insert(conn, Handoff::new());
         true
     }
 
@@ -157,6 +177,7 @@ impl Move {
         Some(Event::MoveFinished {
             source: self.key.source.clone(),
             seq: self.key.seq,
+            cause: self.departure.cause(),
             moved: self.moved,
             stayed: self.stayed,
             took: now.saturating_duration_since(self.started_at),

@@ -31,6 +31,10 @@ pub(in super::super) enum Route {
 impl Moves {
     /// The configured name leads to `targets`: where is the handoff of `from` to go? If nowhere yet, it waits, and that
     /// was no attempt.
+    ///
+    /// While a retiring address is among them DNS has not followed, and what was dialled beside it in vain may have nothing to do
+    /// with the move. It is dialled again when a retry is due, but the name goes on being watched, the last chance has its time,
+    /// and the last attempt is kept for another answer.
     pub(in super::super) fn route_handoff(
         &mut self,
         now: Instant,
@@ -38,20 +42,42 @@ impl Moves {
         from: ConnId,
         targets: Vec<Target>,
     ) -> Route {
-        let fresh: Vec<Target> =
-            targets.iter().filter(|target| !self.retires(&target.address)).cloned().collect();
-        if !fresh.is_empty() {
+        let (retiring, fresh): (Vec<Target>, Vec<Target>) =
+            targets.into_iter().partition(|target| self.retires(&target.address));
+        let retries = self.config.maintenance().max_handoff_retries();
+        let Some(a_move) = self.live.get_mut(source) else { return Route::elsewhere(fresh) };
+        let in_vain = !retiring.is_empty() && a_move.has_dialled_in_vain(now, &fresh);
+        let (mut is_due, mut retry_at) = (true, None);
+        if let Some(handoff) = a_move.handoffs.get_mut(&from) {
+            handoff.watches_name = !retiring.is_empty();
+            retry_at = handoff.retry_at;
+            is_due = handoff.failed < retries && retry_at.is_none_or(|at| at <= now);
+        }
+        let last_chance = a_move.last_chance();
+        let has_chance = (fresh.is_empty() || in_vain) && now >= last_chance && !a_move.chance_taken;
+        if has_chance {
+            a_move.chance_taken = true;
+            return Route::SourceAgain([fresh, retiring].concat());
+        }
+        if !fresh.is_empty() && (is_due || !in_vain) {
             return Route::OneOf(fresh);
         }
-        let Some(a_move) = self.live.get_mut(source) else { return Route::Nowhere };
-        let last_chance = a_move.last_chance();
-        if now >= last_chance && !a_move.chance_taken {
-            a_move.chance_taken = true;
-            return Route::SourceAgain(targets);
-        }
-        let at = after(now, self.rng.jitter(LOOKUP_INTERVAL, LOOKUP_JITTER_PERCENT));
-        self.wait(source, from, if now < last_chance { at.min(last_chance) } else { at });
+        let due = [Some(last_chance), retry_at].into_iter().flatten().filter(|at| now < *at);
+        let at = due.fold(self.next_lookup(now), Instant::min);
+        self.wait(source, from, at);
         Route::Nowhere
+    }
+
+    /// When a name is looked up again that has not led elsewhere.
+    pub(super) fn next_lookup(&mut self, now: Instant) -> Instant {
+        after(now, self.rng.jitter(LOOKUP_INTERVAL, LOOKUP_JITTER_PERCENT))
+    }
+
+    /// An attempt of the move away from `source` dials `address`.
+    pub(in super::super) fn handle_dialled(&mut self, now: Instant, source: &Peer, address: Peer) {
+        if let Some(a_move) = self.live.get_mut(source) {
+            a_move.dialled.insert(now, address, a_move.deadline);
+        }
     }
 
     /// The configured endpoint leads to `targets`: where is `conn` to go, which the owner opens? To one that no move
@@ -68,11 +94,29 @@ impl Moves {
             return Route::OneOf(targets);
         };
         let kept: Vec<Target> = targets.into_iter().filter(|target| !self.retires(&target.address)).collect();
+        let onward = self.route_onward(&retired);
         let Some(a_move) = self.live.get_mut(&retired.address) else { return Route::OneOf(kept) };
         if !is_connected_to(&retired.address) {
-            return a_move.route_after_close(conn, retired, kept, is_dialing);
+            return a_move.route_after_close(conn, retired, onward, kept, is_dialing);
         }
-        if kept.is_empty() { a_move.route_to_target(retired) } else { Route::OneOf(kept) }
+        if kept.is_empty() { onward } else { Route::OneOf(kept) }
+    }
+
+    /// Where a new connection goes instead of `source`: where its move leads, and if that address is being retired as well, where
+    /// that one's move leads, and so on. `source` itself if the server named no target.
+    fn route_onward(&self, source: &Target) -> Route {
+        let mut onward = Route::OneOf(vec![source.clone()]);
+        let mut retiring = self.live.get(&source.address);
+        // Moves may lead round in a ring.
+        for _ in 0..self.live.len() {
+            let Some(a_move) = retiring else { break };
+            match a_move.route(0) {
+                Route::Configured => break,
+                route => onward = route,
+            }
+            retiring = a_move.leads_to().and_then(|address| self.live.get(&address));
+        }
+        onward
     }
 
     /// `conn`, which the owner has opened, could not be established. `counts`: the next attempt is to go elsewhere.
@@ -93,7 +137,19 @@ impl Moves {
     }
 }
 
+impl Route {
+    /// To one of these, or nowhere if there are none.
+    fn elsewhere(targets: Vec<Target>) -> Self {
+        if targets.is_empty() { Self::Nowhere } else { Self::OneOf(targets) }
+    }
+}
+
 impl Move {
+    /// Whether each of `targets` was dialled for this move, which has arrived nowhere.
+    fn has_dialled_in_vain(&self, now: Instant, targets: &[Target]) -> bool {
+        self.landed().is_none() && targets.iter().all(|target| self.dialled.contains(now, &target.address))
+    }
+
     /// Where a handoff goes of which so many attempts have failed: where the scout has arrived, and if that does not work any
     /// more, wherever the target leads.
     pub(super) fn route(&self, failed: u32) -> Route {
@@ -107,14 +163,6 @@ impl Move {
         }
     }
 
-    /// Where a new connection goes instead of `source`; `source` itself if the server named no target.
-    fn route_to_target(&self, source: Target) -> Route {
-        match self.route(0) {
-            Route::Configured => Route::OneOf(vec![source]),
-            elsewhere => elsewhere,
-        }
-    }
-
     /// The last connection to `source` is lost, and names may follow seconds later: the target is tried, then the name's
     /// other addresses, all in one attempt, then the same address, which may lead to the new node by now, and so on; the next
     /// place when one has failed.
@@ -122,6 +170,7 @@ impl Move {
         &mut self,
         conn: ConnId,
         source: Target,
+        target: Route,
         others: Vec<Target>,
         is_dialing: impl Fn(ConnId) -> bool,
     ) -> Route {
@@ -129,7 +178,7 @@ impl Move {
             self.after_close.decided_by = Some(conn);
         }
         match self.after_close.turn % (2 + usize::from(!others.is_empty())) {
-            0 => self.route_to_target(source),
+            0 => target,
             1 if !others.is_empty() => Route::OneOf(others),
             _ => Route::OneOf(vec![source]),
         }

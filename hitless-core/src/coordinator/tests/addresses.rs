@@ -188,13 +188,72 @@ fn a_failed_handshake_goes_on_to_the_next_address_unless_it_was_the_credentials(
     }
 }
 
-/// Where a server accepts and says nothing, the time of the attempt is lost; the next attempts go elsewhere first, whoever's turn
+/// A handshake that is not answered has its share of the attempt's time: what is left, divided by the addresses that are left. The
+/// last one has all the rest. One attempt so gets past as many silent servers as there are. RULE-175
+#[test]
+fn a_server_that_accepts_and_says_nothing_costs_its_share_of_the_time() {
+    let (mut world, first) = World::opening(3);
+    world.connect(&address(1));
+    world.pass(5 * SECOND / 3 - MILLI);
+    assert_eq!((world.dialled(), world.closed.len()), (vec![], 0));
+    world.pass(MILLI);
+    assert_eq!((world.dialled(), &world.closed), (vec![address(2)], &vec![(first, CloseCause::ByClient)]));
+    world.connect(&address(2));
+    world.pass(5 * SECOND / 3 + MILLI);
+    assert_eq!((world.dialled(), world.closed.len()), (vec![address(3)], 2));
+    let last = world.connect(&address(3));
+    world.pass(5 * SECOND / 3 - 3 * MILLI);
+    assert!(world.failed.is_empty() && world.closed.len() == 2);
+    world.coordinator.handle_ready(world.now, last, OptIn::Accepted);
+    world.drain();
+    assert_eq!(world.coordinator.stats().connections, BTreeMap::from([(address(3), 1)]));
+    assert_eq!((world.dialing(), world.coordinator.poll_timeout()), (0, None));
+}
+
+/// No share is less than a second, nor more than the attempt has; where a server was silent, the next one that cannot be reached is
+/// the reason that is told. RULE-175
+#[test]
+fn a_handshake_has_a_second_at_least() {
+    let (mut world, _) = World::opening(9);
+    world.connect(&address(1));
+    world.pass(SECOND - MILLI);
+    assert_eq!(world.dialled(), []);
+    world.pass(MILLI);
+    for nth in 2..=9 {
+        world.fail_dial(&address(nth), refused());
+    }
+    assert_eq!(world.failed, [Redial::AfterPause]);
+    let told = world.events.iter().any(|event| match event {
+        Event::ConnectFailed { error, .. } => matches!(error, ConnectError::Connect(_)),
+        _ => false,
+    });
+    assert!(told, "{:?}", world.events);
+}
+
+/// An address that was slower to connect is not lost: where the faster one says nothing, it is dialled again. RULE-175
+#[test]
+fn the_slower_of_two_addresses_is_tried_where_the_faster_one_is_silent() {
+    for fastest in [1, 2] {
+        let (mut world, _) = World::opening(2);
+        world.pass(250 * MILLI);
+        let silent = world.connect(&address(fastest));
+        world.closed.clear();
+        world.pass(3 * SECOND);
+        assert_eq!((world.dialled(), world.closed.len()), (vec![address(3 - fastest)], 1));
+        assert_eq!(world.closed[0].0, silent);
+        world.answer_dials();
+        assert_eq!(world.coordinator.stats().connections, BTreeMap::from([(address(3 - fastest), 1)]));
+    }
+}
+
+/// Where a server accepts and says nothing, its share of the time is lost; the next attempts go elsewhere first, whoever's turn
 /// it is, for half a minute. RULE-126
 #[test]
 fn an_address_that_got_nowhere_comes_last() {
     let (mut world, _) = World::opening(2);
     world.connect(&address(1));
-    world.pass(5 * SECOND);
+    world.pass(5 * SECOND / 2);
+    world.fail_dial(&address(2), refused());
     assert_eq!((world.failed.len(), world.closed.len()), (1, 1));
     let first_of_next = |world: &mut World| {
         let conn = world.coordinator.open(world.now, Role::Shared);
@@ -333,6 +392,76 @@ fn a_name_that_is_watched_leads_to_the_address_that_answers() {
         tried.sort();
         assert_eq!(tried, [address(2), address(3)], "lost: {is_lost}");
         assert_eq!(world.answer_dials(), 1);
+    }
+}
+
+impl World {
+    /// A connection to address 1, which is to leave within ten seconds and is not told where to, at the half of that time.
+    fn leaving_for_nowhere(retries: u32) -> Self {
+        let mut world = Self::with("name", 1, maintenance::Config::builder().max_handoff_retries(retries));
+        let conn = world.coordinator.open(world.now, Role::Shared);
+        world.drain();
+        world.look_up(1);
+        world.answer_dials();
+        let target = MoveTarget::SameName;
+        world.notify(conn, &Notification::Moving { seq: Seq(1), grace: 10 * SECOND, target });
+        world.pass(5 * SECOND);
+        world
+    }
+
+    /// Lets time pass to `end` while names lead to addresses 1 to `count`, and those that are dialled refuse. Returns what was
+    /// dialled.
+    fn refuse_until(&mut self, end: Instant, count: u8) -> Vec<Peer> {
+        let mut refused_at = Vec::new();
+        loop {
+            self.look_up(count);
+            while let Some(address) = self.dialled().pop() {
+                self.fail_dial(&address, refused());
+                refused_at.push(address);
+            }
+            if self.lookups.is_empty() && !self.next_timeout(end) {
+                self.now = end;
+                return refused_at;
+            }
+        }
+    }
+}
+
+/// Beside the retiring address the name leads to one where nobody is. That is dialled as often as retries are due, but once less,
+/// and the name goes on being watched: the new address is dialled as soon as it is there. RULE-168
+#[test]
+fn an_address_that_leads_nowhere_does_not_take_the_last_attempt() {
+    for retries in [1, 3] {
+        let mut world = World::leaving_for_nowhere(retries);
+        let half = world.now;
+        assert_eq!(world.refuse_until(half + 2 * SECOND, 2)[0], address(2), "{retries}");
+        assert!(world.events.iter().all(|event| !matches!(event, Event::MoveFinished { .. })));
+        world.pass(SECOND * 3 / 4);
+        world.look_up(3);
+        while !world.dialled().contains(&address(3)) {
+            let dialled = world.dialled()[0].clone();
+            world.fail_dial(&dialled, refused());
+        }
+        assert_eq!(world.answer_dials(), 1);
+        assert_eq!(world.cut_over.len(), 1, "{retries}");
+    }
+}
+
+/// The name leads to a virtual address and to one where nobody is, and never changes: the address itself is dialled late, once,
+/// behind the other. RULE-79, RULE-168
+#[test]
+fn beside_an_address_that_leads_nowhere_a_virtual_one_has_its_last_chance() {
+    for retries in [1, 3] {
+        let mut world = World::leaving_for_nowhere(retries);
+        let half = world.now;
+        let mut dialled = world.refuse_until(half + 3 * SECOND, 2);
+        assert!(dialled.contains(&address(1)), "{retries}: the last chance has its time: {dialled:?}");
+        dialled.extend(world.refuse_until(half + 5 * SECOND, 2));
+        let at_the_source = dialled.iter().filter(|at| **at == address(1)).count();
+        assert_eq!((at_the_source, dialled.last()), (1, Some(&address(1))), "{retries}: {dialled:?}");
+        assert!(dialled.len() <= 2 + retries as usize, "{dialled:?}");
+        let stayed = world.events.iter().any(|event| matches!(event, Event::MoveFinished { stayed: 1, .. }));
+        assert!(stayed, "the connection stays");
     }
 }
 
@@ -496,4 +625,50 @@ proptest! {
         let stats = owner.world.coordinator.stats();
         prop_assert_eq!((stats.dialing, stats.handoffs_working), (0, 0));
     }
+}
+
+/// Every server hangs up as soon as the handshake has asked for something; how many handshakes begin in `time`. A failed dial that
+/// the owner has opened is opened again, after a pause where there is to be one.
+fn hang_up(world: &mut World, time: Duration) -> usize {
+    const PAUSE: Duration = Duration::from_secs(1);
+    let end = world.now + time;
+    let mut handshakes = 0;
+    loop {
+        world.look_up(2);
+        while let Some((conn, address, _)) = world.dials.first().cloned() {
+            world.connect(&address);
+            handshakes += 1;
+            world.coordinator.handle_lost_at_opt_in(world.now, conn, CloseCause::ByServer);
+            world.drain();
+            assert!(handshakes < 1_000, "it is dialled in a ring");
+            world.look_up(2);
+        }
+        let opens = std::mem::take(&mut world.failed);
+        for redial in &opens {
+            if *redial != Redial::AtOnce {
+                world.pass(PAUSE);
+            }
+            world.coordinator.open(world.now, Role::Shared);
+            world.drain();
+        }
+        if world.now >= end || (opens.is_empty() && !world.next_timeout(end)) {
+            return handshakes;
+        }
+    }
+}
+
+/// All addresses of a name hang up in the handshake, whatever it asks for. Each of them is dialled again at once with less, but
+/// only once: then the pauses count, be it for a slot or for a handoff. RULE-166
+#[test]
+fn a_name_whose_addresses_all_hang_up_is_not_dialled_in_a_ring() {
+    let (mut world, _) = World::opening(2);
+    let handshakes = hang_up(&mut world, 10 * SECOND);
+    assert!((10..=30).contains(&handshakes), "{handshakes} for a slot");
+
+    let mut world = World::new("127.0.0.1:1", 1);
+    let conn = world.connected(1)[0];
+    let target = MoveTarget::Endpoint(Endpoint::parse("name", 6379).unwrap());
+    world.notify(conn, &Notification::Moving { seq: Seq(1), grace: 10 * SECOND, target });
+    let handshakes = hang_up(&mut world, 9 * SECOND);
+    assert!((4..=20).contains(&handshakes), "{handshakes} for a handoff");
 }

@@ -45,7 +45,7 @@ impl World {
 }
 
 /// One of two proxies is taken out of service with a MIGRATING and a MIGRATED alone. Its connections leave for the other, one
-/// behind the other; those of the other stay. INV-03, RULE-40
+/// behind the other; those of the other stay. INV-03, RULE-40, RULE-177
 #[test]
 fn connections_leave_an_address_that_is_no_longer_advertised() {
     for kind in [completion(2), Notification::FailedOver { seq: Seq(2), shards: Default::default() }] {
@@ -68,6 +68,7 @@ fn connections_leave_an_address_that_is_no_longer_advertised() {
             }
         }
         assert_eq!(world.cut_over.len(), 2);
+        assert_eq!(world.causes(), [MoveCause::Withdrawn; 2], "its begin and its end");
         assert!(world.cut_over.iter().all(|(_, to)| world.coordinator.peer(*to) == Some(&at(2))));
         assert_eq!(
             world.coordinator.relaxed(world.now, Some(conns[1])),
@@ -136,6 +137,33 @@ fn absence_alone_says_nothing() {
     world.notify(conns[0], &completion(1));
     world.resolve(&[]);
     assert!(world.withdrawn().is_empty());
+}
+
+/// Moves lead away from an address and back to it, and the name still leads to the node in between: as long as the MOVING is in
+/// force, the address is not left again. RULE-40, RULE-169
+#[test]
+fn an_address_that_a_move_leads_back_to_is_not_left() {
+    let mut world = World::new("localhost:1", 1);
+    let mut conn = world.connected_by_name(1, &[1])[0];
+    for (seq, to) in [(1, 2), (2, 1)] {
+        let target = MoveTarget::Endpoint(Endpoint::parse(&format!("127.0.0.{to}"), 1).unwrap());
+        world.notify(conn, &Notification::Moving { seq: Seq(seq), grace: 15 * SECOND, target });
+        world.answer_dials();
+        world.finish_drains();
+        conn = world.cut_over.last().unwrap().1;
+        assert_eq!(world.coordinator.peer(conn), Some(&at(to)));
+    }
+    for (seq, is_left) in [(3, false), (5, true)] {
+        world.notify(conn, &opener(seq));
+        world.notify(conn, &completion(seq));
+        world.resolve(&[2, 3]);
+        assert_eq!(world.withdrawn().contains(&at(1)), is_left, "{seq}");
+        // Behind the end of the move that has led here, and of the lookups.
+        let end = world.now + 60 * SECOND;
+        while !is_left && world.next_timeout(end) {
+            world.lookups.clear();
+        }
+    }
 }
 
 /// What the server announces comes before what was found out, whatever their ids. INV-10

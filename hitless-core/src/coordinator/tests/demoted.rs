@@ -60,7 +60,7 @@ impl World {
 }
 
 /// The connections to a server that refuses writes, loads or has lost its master leave it for the address that the name leads
-/// to by now: a scout first, while the old ones serve. The move ends with the last of them, and relaxes nothing. RULE-153
+/// to by now: a scout first, while the old ones serve. The move ends with the last of them, and relaxes nothing. RULE-153, RULE-177
 #[test]
 fn a_demoted_server_is_left_for_the_address_of_the_name() {
     for refusal in [Refusal::ReadOnly, Refusal::Loading, Refusal::MasterDown] {
@@ -76,6 +76,7 @@ fn a_demoted_server_is_left_for_the_address_of_the_name() {
         assert!(conns.iter().all(|conn| world.coordinator.conns.is_serving(*conn)));
         assert_eq!(world.arrive(&[2]), 3);
         assert_eq!(world.cut_over.len(), 3);
+        assert_eq!(world.causes(), [MoveCause::Demoted; 2], "its begin and its end");
         for (_, to) in world.cut_over.clone() {
             assert_eq!(world.coordinator.peer(to), Some(&at(2)));
             assert_eq!(world.coordinator.relaxed(world.now, Some(to)), None, "nobody has announced anything");
@@ -205,6 +206,19 @@ fn a_server_that_was_demoted_and_promoted_is_taken_again() {
     world.arrive(&[1]);
     let (_, back) = world.cut_over[1];
     assert_eq!(world.coordinator.peer(back), Some(&at(1)));
+}
+
+/// The name is looked up for a completion and because of a refusal at the same time: one lookup is for both. RULE-40, RULE-153
+#[test]
+fn one_lookup_answers_all_that_ask() {
+    let (mut world, conns) = World::by_name(2, maintenance::Config::builder());
+    world.notify(conns[0], &opener(1));
+    world.notify(conns[0], &completion(2));
+    assert_eq!(world.lookups.len(), 1);
+    world.refuse(conns[0], Refusal::ReadOnly);
+    assert_eq!(world.lookups.len(), 1, "the answer is on its way");
+    world.answer_lookups(&[1, 2]);
+    assert_eq!(world.demoted(), [(at(1), Refusal::ReadOnly)]);
 }
 
 /// When the last connection is gone, what its lookup was for is gone as well. INV-15

@@ -119,6 +119,16 @@ impl Model {
         self.announced.iter_mut().rev().find(|of| of.source == port && of.is_live(now))
     }
 
+    /// Where the move of `port` leads, and the move of that one, and so on.
+    fn onward(&self, port: u16) -> Option<u16> {
+        let hops = self.announced.iter().filter(|of| of.is_live(self.now)).count();
+        let mut onward = None;
+        for _ in 0..hops {
+            onward = self.live(onward.unwrap_or(port)).map(|of| of.target).or(onward);
+        }
+        onward
+    }
+
     /// Whether a connection that follows the moves with that id from `start` comes to `end`.
     fn leads_to(&self, seq: u64, mut start: u16, end: u16) -> bool {
         for _ in 0..=self.announced.len() {
@@ -399,7 +409,7 @@ impl Model {
         let Peer::Tcp(address) = address else { panic!("{address}") };
         let port = address.port();
         let Some(from) = replaces else {
-            let away = self.live(1).map(|of| of.target);
+            let away = self.onward(1);
             let is_lost = self.established().all(|(_, it)| it.port != 1);
             assert!(
                 away.is_none_or(|target| port == target || (is_lost && port == 1))
@@ -529,7 +539,7 @@ impl Model {
         };
         match event {
             Event::NotificationIgnored { reason, .. } => self.said.push(format!("ignored: {reason:?}")),
-            Event::MoveSuperseded { source, seq } => {
+            Event::MoveSuperseded { source, seq, .. } => {
                 self.said.push(format!("superseded: {} {}", port(&source), seq.0))
             }
             Event::MoveStarted { source, target: Some(target), seq, .. } => {

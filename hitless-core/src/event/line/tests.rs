@@ -18,7 +18,7 @@ fn samples(now: Instant) -> Vec<Event> {
     let peer = || Peer::from(SocketAddr::from(([127, 0, 0, 1], 6379)));
     let endpoint = || Endpoint::parse("redis.example.com", 6379).unwrap();
     let (kind, seq, took) = (NotificationKind::Moving, Seq(7), Duration::from_millis(1_250));
-    let until = now + Duration::from_secs(15);
+    let (until, cause) = (now + Duration::from_secs(15), MoveCause::Announced);
     let raw = format!("{SECRET} ERR unknown command 'HELLO', with args beginning with: '3' '{SECRET}'");
     let code = ErrorCode::of(raw.as_bytes());
     let refused = || ConnectError::Handshake(HandshakeError::MaintenanceRefused { code });
@@ -43,9 +43,9 @@ fn samples(now: Instant) -> Vec<Event> {
         Event::WindowClosed { scope: WindowScope::Peer(peer()), expired: false },
         Event::WindowClosed { scope: WindowScope::Connection(conn), expired: true },
         Event::Demoted { peer: peer(), refusal: Refusal::ReadOnly },
-        Event::MoveStarted { source: peer(), target: Some(endpoint()), seq, deadline: until },
-        Event::MoveSuperseded { source: peer(), seq },
-        Event::MoveFinished { source: peer(), seq, moved: 9, stayed: 1, took },
+        Event::MoveStarted { source: peer(), target: Some(endpoint()), seq, cause, deadline: until },
+        Event::MoveSuperseded { source: peer(), seq, cause },
+        Event::MoveFinished { source: peer(), seq, cause, moved: 9, stayed: 1, took },
         Event::HandoffDialing { from: conn, to: conn, address: peer(), attempt: 1 },
         Event::HandoffFailed { from: conn, error: refused(), attempt: 1, retry_at: Some(until) },
         Event::HandoffFailed { from: conn, error: refused(), attempt: 4, retry_at: None },
@@ -133,6 +133,30 @@ fn a_line_tells_instants_as_times_from_now() {
         let has_instant = format!("{event:?}").contains("Instant");
         assert_eq!(event.line(now).to_string().contains("in 15.0s"), has_instant, "{event:?}");
         assert!(!event.to_string().contains("15.0s"), "{event}");
+    }
+}
+
+/// A move that nobody has announced has no number, and nobody closes anything at its end. RULE-177
+#[test]
+fn lines_of_quiet_moves_say_what_they_are() {
+    let (now, seq, took) = (epoch(), Seq(0), Duration::from_millis(1_250));
+    let source = || Peer::from(SocketAddr::from(([127, 0, 0, 1], 6379)));
+    for (cause, name, end) in [
+        (MoveCause::Announced, "move 0 from 127.0.0.1:6379", "closed by the server in 20.0s"),
+        (
+            MoveCause::Withdrawn,
+            "quiet move from 127.0.0.1:6379 (left the name's answers)",
+            "given up in 20.0s",
+        ),
+        (MoveCause::Demoted, "quiet move from 127.0.0.1:6379 (refuses commands)", "given up in 20.0s"),
+    ] {
+        let deadline = now + Duration::from_secs(20);
+        let started = Event::MoveStarted { source: source(), target: None, seq, cause, deadline };
+        assert_eq!(started.line(now).to_string(), format!("{name} begins, {end}"));
+        let superseded = Event::MoveSuperseded { source: source(), seq, cause };
+        assert_eq!(superseded.to_string(), format!("{name} gave way to a newer one"));
+        let finished = Event::MoveFinished { source: source(), seq, cause, moved: 2, stayed: 1, took };
+        assert_eq!(finished.to_string(), format!("{name} is done in 1.250s: 2 moved, 1 stayed"));
     }
 }
 

@@ -1,0 +1,278 @@
+//! Leases and transactions, as an application has them.
+
+use hitless_core::config::WhenFull;
+use hitless_core::driver::{Lease, LeaseNotice};
+use hitless_core::error::LeaseError;
+
+use super::*;
+
+/// A client that lends one connection.
+fn lender() -> (Fixture, Client<Executor>) {
+    let mut fixture = fixture();
+    let client = fixture.block_on(builder(&fixture).max_dedicated(1).connect()).unwrap();
+    (fixture, client)
+}
+
+fn take(fixture: &mut Fixture, client: &Client<Executor>) -> Lease<Executor> {
+    fixture.block_on(client.lease()).unwrap()
+}
+
+fn words(words: &str) -> resp3_codec::Command {
+    let mut words = words.split(' ');
+    cmd(words.next().unwrap()).args(words)
+}
+
+fn call(fixture: &mut Fixture, lease: &Lease<Executor>, command: &str) -> Frame {
+    fixture.block_on(lease.call(words(command))).unwrap()
+}
+
+/// Clones are handles to one connection, and so is a reply that is awaited: it goes to the next caller with the last of them. RULE-200
+#[test]
+fn a_lease_ends_with_its_last_clone() {
+    let (mut fixture, client) = lender();
+    let lease = take(&mut fixture, &client);
+    let clone = lease.clone();
+    drop(lease);
+    let reply = clone.send(echo("x")).unwrap();
+    drop(clone);
+    let mut next = Box::pin(client.lease());
+    assert!(poll_once(next.as_mut()).is_pending());
+    assert_eq!(fixture.block_on(reply).unwrap()[0], Frame::bulk("x"));
+    fixture.block_on(next).unwrap();
+    assert_eq!(fixture.dialled().len(), 2, "one for the pool, one that is lent");
+}
+
+/// Who drops the future of a lease gives up the place in the queue, or the connection if that was there already. RULE-201
+#[test]
+fn a_wish_that_is_dropped_blocks_nobody() {
+    let (mut fixture, client) = lender();
+    let held = take(&mut fixture, &client);
+    let mut dropped = Box::pin(client.lease());
+    let mut granted = Box::pin(client.lease());
+    let mut last = Box::pin(client.lease());
+    for wish in [dropped.as_mut(), granted.as_mut(), last.as_mut()] {
+        assert!(poll_once(wish).is_pending());
+    }
+    drop(dropped);
+    drop(held);
+    assert_eq!(client.stats().leased, 1, "the second has it, and has not looked yet");
+    drop(granted);
+    fixture.block_on(last).unwrap();
+    assert_eq!((client.stats().leased, client.stats().waiting_for_lease), (0, 0));
+}
+
+/// A call that is dropped before its reply has come closes the connection, so that the next caller does not wait for that. RULE-203
+#[test]
+fn a_call_that_is_dropped_closes_the_connection() {
+    let (mut fixture, client) = lender();
+    let lease = take(&mut fixture, &client);
+    let mut blocked = Box::pin(lease.call(words("BLPOP q 0")));
+    assert!(poll_once(blocked.as_mut()).is_pending());
+    fixture.run();
+    drop(blocked);
+    drop(lease);
+    fixture.run();
+    assert_eq!(client.stats().dedicated, 0);
+    let next = take(&mut fixture, &client);
+    assert_eq!(call(&mut fixture, &next, "PING"), Frame::simple("PONG"));
+    assert_eq!(fixture.dialled().len(), 3);
+}
+
+/// A lease is refused what has no reply of its own, and the shared client names the lease for the rest. RULE-203
+#[test]
+fn what_no_lease_carries() {
+    let (mut fixture, client) = lender();
+    let lease = take(&mut fixture, &client);
+    let error = fixture.block_on(lease.call(words("SUBSCRIBE c"))).unwrap_err();
+    assert!(matches!(error, Error::Refused(_)), "{error:?}");
+    for (command, help) in
+        [("WATCH k", "client.transaction"), ("SELECT 1", "client.lease()"), ("BLPOP q 0", "client.lease()")]
+    {
+        let error = fixture.block_on(client.call(words(command))).unwrap_err();
+        assert!(error.to_string().contains(help), "{error}");
+        assert_eq!(error.delivery(), Some(Delivery::NotSent));
+    }
+    let watch = Request::leased(words("WATCH k")).unwrap();
+    assert!(matches!(client.send(watch), Err(SendError::NeedsLease(_))));
+}
+
+/// Calls on a lease wait for room as those of the pool do. RULE-119
+#[test]
+fn calls_on_a_lease_wait_for_room() {
+    let mut fixture = fixture();
+    let builder = builder(&fixture).requests_in_flight(1).when_full(WhenFull::Wait).command_timeout(None);
+    let client = fixture.block_on(builder.connect()).unwrap();
+    let lease = take(&mut fixture, &client);
+    fixture.answer_nothing();
+    let first = lease.send(echo("1")).unwrap();
+    assert!(matches!(lease.send(echo("2")), Err(SendError::Full(_))));
+    let mut second = Box::pin(lease.request(echo("2")));
+    assert!(poll_once(second.as_mut()).is_pending());
+    fixture.run();
+    fixture.say(b"$1\r\n1\r\n");
+    fixture.block_on(first).unwrap();
+    assert!(poll_once(second.as_mut()).is_pending());
+    fixture.run();
+    fixture.say(b"$1\r\n2\r\n");
+    assert_eq!(fixture.block_on(second).unwrap()[0], Frame::bulk("2"));
+}
+
+/// The holder hears of the end of its connection, whether it asks or waits. RULE-204
+#[test]
+fn the_holder_is_told() {
+    let (mut fixture, client) = lender();
+    let lease = take(&mut fixture, &client);
+    assert_eq!(lease.notice(), None);
+    let mut notice = Box::pin(lease.moving());
+    assert!(poll_once(notice.as_mut()).is_pending());
+    fixture.end();
+    let lost = LeaseNotice::Lost { cause: CloseCause::ByServer };
+    assert_eq!(fixture.block_on(notice), lost);
+    assert_eq!(lease.notice(), Some(lost));
+    let error = fixture.block_on(lease.call(words("PING"))).unwrap_err();
+    assert!(matches!(error, Error::Send(SendError::LeaseLost { .. })), "{error:?}");
+    assert_eq!(error.delivery(), Some(Delivery::NotSent));
+}
+
+/// The runtime goes away: who waits for a lease is told, who has one as well, and nothing is left. INV-15, RULE-207
+#[test]
+fn leases_end_with_the_runtime() {
+    let (mut fixture, client) = lender();
+    let lease = take(&mut fixture, &client);
+    let mut wish = Box::pin(client.lease());
+    assert!(poll_once(wish.as_mut()).is_pending());
+    let reply = lease.send(echo("x")).unwrap();
+    fixture.die();
+    assert!(matches!(poll_once(wish.as_mut()), Poll::Ready(Err(Error::Lease(LeaseError::ShutDown)))));
+    let mut reply = pin!(reply);
+    assert!(matches!(poll_once(reply.as_mut()), Poll::Ready(Err(RequestError::ShutDown { .. }))));
+    assert!(matches!(lease.notice(), Some(LeaseNotice::Lost { .. })));
+    drop(lease);
+    assert_nothing_is_left(&fixture);
+}
+
+/// A lease keeps the client; when it is the last handle, the client goes with it. INV-15
+#[test]
+fn a_lease_keeps_the_client() {
+    let (mut fixture, client) = lender();
+    let lease = take(&mut fixture, &client);
+    drop(client);
+    assert_eq!(call(&mut fixture, &lease, "PING"), Frame::simple("PONG"));
+    drop(lease);
+    fixture.run();
+    assert_nothing_is_left(&fixture);
+}
+
+/// Adds one to a counter by optimistic locking.
+async fn increment(client: &Client<Executor>) -> Result<i64, Error> {
+    let replies = client
+        .transaction(["n"], |lease| async move {
+            let n = lease.call(cmd("GET").arg("n")).await?;
+            let n: i64 = n.as_str().map_or(0, |n| n.parse().unwrap());
+            Ok(Some(Pipeline::from([cmd("SET").arg("n").arg(n + 1), cmd("GET").arg("n")])))
+        })
+        .await?;
+    Ok(replies.unwrap()[1].as_str().unwrap().parse().unwrap())
+}
+
+/// Nobody's update is lost, however many try at the same time. RULE-209
+#[test]
+fn a_transaction_is_tried_until_nobody_interferes() {
+    let mut fixture = fixture();
+    let client = fixture.block_on(builder(&fixture).connect()).unwrap();
+    let mut all: Vec<_> = (0..20).map(|_| Box::pin(increment(&client))).collect();
+    let mut results = Vec::new();
+    fixture.block_on(std::future::poll_fn(|cx| {
+        all.retain_mut(|one| match one.as_mut().poll(cx) {
+            Poll::Pending => true,
+            Poll::Ready(result) => {
+                results.push(result.unwrap());
+                false
+            }
+        });
+        if all.is_empty() { Poll::Ready(()) } else { Poll::Pending }
+    }));
+    results.sort_unstable();
+    assert_eq!(results, (1..=20).collect::<Vec<_>>());
+    assert_eq!(fixture.block_on(client.call(words("GET n"))).unwrap(), Frame::bulk("20"));
+}
+
+/// Who gives up changes nothing, and leaves a connection that is used again. RULE-209
+#[test]
+fn a_transaction_that_is_given_up_runs_nothing() {
+    let (mut fixture, client) = lender();
+    let nothing = fixture.block_on(client.transaction(["k"], |_| async { Ok(None) })).unwrap();
+    assert_eq!(nothing, None);
+    let empty = client.transaction(["k"], |_| async { Ok(Some(Pipeline::new())) });
+    assert_eq!(fixture.block_on(empty).unwrap(), Some(vec![]));
+    let failing = client.transaction(["k"], |lease| async move {
+        lease.call(words("NOSUCH")).await?;
+        Ok(None)
+    });
+    let error = fixture.block_on(failing).unwrap_err();
+    assert!(matches!(error, Error::Server(_)), "{error:?}");
+    assert_eq!(fixture.dialled().len(), 2, "the connection is clean each time");
+    let without_keys =
+        client.transaction([""; 0], |_| async { Ok(Some(Pipeline::atomic().command(words("SET k v")))) });
+    assert_eq!(fixture.block_on(without_keys).unwrap(), Some(vec![Frame::simple("OK")]));
+}
+
+/// A key that is changed each time: the transaction ends, and says how often it was tried. RULE-209
+#[test]
+fn a_transaction_is_not_tried_for_ever() {
+    let (mut fixture, client) = lender();
+    let other = client.clone();
+    let vain = client.transaction(["k"], |_| {
+        let other = other.clone();
+        async move {
+            other.call(words("INCR k")).await?;
+            Ok(Some(Pipeline::from([words("SET k mine")])))
+        }
+    });
+    let error = fixture.block_on(vain).unwrap_err();
+    assert!(matches!(error, Error::Conflict { tries: 100 }), "{error:?}");
+    assert_eq!(error.delivery(), None, "the server has answered");
+    assert_eq!(fixture.block_on(client.call(words("GET k"))).unwrap(), Frame::bulk("100"));
+}
+
+/// The connection is lost before EXEC: nothing has run, and the next try has another connection. Lost behind EXEC, nothing is done again.
+/// RULE-209, INV-05
+#[test]
+fn a_transaction_begins_again_only_if_nothing_has_run() {
+    let (mut fixture, client) = lender();
+    let mut tries = 0;
+    let mut is_first = Some(());
+    let mut running = Box::pin(client.transaction(["k"], |lease| {
+        tries += 1;
+        let waits = is_first.take().is_some();
+        async move {
+            if waits {
+                // The test ends the connection meanwhile.
+                assert!(matches!(lease.moving().await, LeaseNotice::Lost { .. }));
+                lease.call(words("GET k")).await?;
+            }
+            Ok(Some(Pipeline::from([words("SET k v")])))
+        }
+    }));
+    // The lease, the reply to WATCH, and then it waits for the end of the connection.
+    for _ in 0..3 {
+        assert!(poll_once(running.as_mut()).is_pending());
+        fixture.run();
+    }
+    fixture.end();
+    assert_eq!(fixture.block_on(running).unwrap(), Some(vec![Frame::simple("OK")]));
+    assert_eq!(tries, 2);
+
+    let lease = take(&mut fixture, &client);
+    drop(lease);
+    let mut running =
+        Box::pin(client.transaction(["k"], |_| async { Ok(Some(Pipeline::from([words("SET k twice")]))) }));
+    assert!(poll_once(running.as_mut()).is_pending());
+    fixture.run();
+    fixture.answer_nothing();
+    assert!(poll_once(running.as_mut()).is_pending());
+    fixture.run();
+    fixture.end();
+    let error = fixture.block_on(running).unwrap_err();
+    assert_eq!(error.delivery(), Some(Delivery::Unknown), "{error}");
+}

@@ -1,0 +1,48 @@
+use std::hash::Hasher;
+
+use super::{Lease, Leases, UnderWay};
+use crate::fingerprint::{Digest, Fingerprint};
+use crate::ids::LeaseId;
+use crate::rng::Rng;
+
+impl Leases {
+    pub(in crate::client) fn reseed(&mut self, seed: u64) {
+        self.rng = Rng::new(seed);
+    }
+}
+
+impl Fingerprint for Leases {
+    fn fingerprint<H: Hasher>(&self, digest: &mut Digest<'_, H>) {
+        let Self { leases, waiting, waiting_limit: _, quiet_until, seats, retry_at, pauses, failure, rng: _ } =
+            self;
+        digest.part(leases);
+        digest.each(waiting, |digest, lease| digest.value(&lease.index()));
+        digest.deadline_if_any(*quiet_until);
+        digest.part(seats);
+        digest.deadline_if_any(*retry_at);
+        digest.part(pauses);
+        digest.value(&failure.is_some());
+    }
+}
+
+impl Fingerprint for Lease {
+    fn fingerprint<H: Hasher>(&self, digest: &mut Digest<'_, H>) {
+        match self {
+            // How long it has waited is only reported.
+            Self::Waiting { since: _, until } => digest.deadline_if_any(*until),
+            Self::Held { seat, session, under_way } => {
+                digest.value(&(seat, session));
+                digest.each(under_way, |digest, UnderWay { request, changes }| {
+                    digest.value(&(request.index(), changes));
+                });
+            }
+            Self::Lost(cause) => digest.value(cause),
+        }
+    }
+}
+
+impl Fingerprint for LeaseId {
+    fn fingerprint<H: Hasher>(&self, digest: &mut Digest<'_, H>) {
+        digest.value(&self.index());
+    }
+}

@@ -1,0 +1,363 @@
+//! Leases: who waits for a connection of its own, who has which, and what each has left on it.
+
+#[cfg(feature = "explore")]
+mod fingerprint;
+mod seats;
+mod session;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use self::seats::Seats;
+use self::session::Session;
+use crate::backoff::Reconnect;
+use crate::coordinator::Redial;
+use crate::error::{CloseCause, ConnectError};
+use crate::ids::{Arena, ConnId, LeaseId, RequestId};
+use crate::request::{Changes, Outcome, Request};
+use crate::rng::Rng;
+use crate::timer::{after, earliest};
+
+/// The dedicated connections and those who wait for one.
+#[derive(Debug)]
+#[cfg_attr(feature = "explore", derive(Clone))]
+pub(super) struct Leases {
+    leases: Arena<LeaseId, Lease>,
+    /// In the order in which they came.
+    waiting: VecDeque<LeaseId>,
+    /// How many may wait.
+    waiting_limit: usize,
+    /// Nobody's time is over before this instant. It is a lower bound: those who leave do not change it.
+    quiet_until: Option<Instant>,
+    seats: Seats,
+    /// No connection is opened before this instant.
+    retry_at: Option<Instant>,
+    pauses: Reconnect,
+    /// Why the last attempt to open a connection has failed, if none was opened since.
+    failure: Option<Arc<ConnectError>>,
+    rng: Rng,
+}
+
+#[derive(Debug)]
+#[cfg_attr(feature = "explore", derive(Clone))]
+enum Lease {
+    Waiting { since: Instant, until: Option<Instant> },
+    Held { seat: usize, session: Session, under_way: VecDeque<UnderWay> },
+    Lost(CloseCause),
+}
+
+/// A request that is not answered and changes the state of its connection.
+#[derive(Clone, Debug)]
+struct UnderWay {
+    request: RequestId,
+    changes: Changes,
+}
+
+/// What there is behind the id of a lease.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Holding {
+    /// A connection.
+    Connection(ConnId),
+    /// Nothing any more.
+    Lost(CloseCause),
+    /// Nothing yet, or the lease is over.
+    Nothing,
+}
+
+/// What follows from a return.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Returned {
+    /// Nothing: the lease waited, was lost, or is over.
+    Nothing,
+    /// The connection is as the handshake has left it. `is_awaited`: the coordinator waits to switch from it.
+    Clean { conn: ConnId, is_awaited: bool },
+    /// The connection is to be closed.
+    Dirty(ConnId),
+}
+
+impl Leases {
+    pub(super) fn new(limit: usize, waiting_limit: usize, seed: u64) -> Self {
+        Self {
+            leases: Arena::new(),
+            waiting: VecDeque::new(),
+            waiting_limit,
+            quiet_until: None,
+            seats: Seats::new(limit),
+            retry_at: None,
+            pauses: Reconnect::new(),
+            failure: None,
+            // Neither the coordinator's sequence nor the pool's.
+            rng: Rng::new(seed ^ 0x5851_f42d_4c95_7f2d),
+        }
+    }
+
+    // ---- waiting
+
+    /// Somebody wants a connection within `limit`. `None` if too many wait.
+    pub(super) fn wait(&mut self, now: Instant, limit: Option<Duration>) -> Option<LeaseId> {
+        if self.waiting.len() >= self.waiting_limit {
+            return None;
+        }
+        let until = limit.map(|limit| after(now, limit));
+        self.quiet_until = earliest([self.quiet_until, until]);
+        let lease = self.leases.insert(Lease::Waiting { since: now, until });
+        self.waiting.push_back(lease);
+        Some(lease)
+    }
+
+    /// A window is open: extends the time of those who wait.
+    pub(super) fn relax(&mut self, relaxed: Duration) {
+        for lease in &self.waiting {
+            if let Some(Lease::Waiting { since, until: Some(until) }) = self.leases.get_mut(*lease) {
+                *until = after(*since, relaxed).max(*until);
+            }
+        }
+    }
+
+    /// Gives a connection that nobody has to the one who has waited longest. To be called until there is no more.
+    pub(super) fn lend(&mut self) -> Option<(LeaseId, ConnId)> {
+        if self.waiting.is_empty() || !self.seats.has_idle() {
+            return None;
+        }
+        let lease = self.waiting.pop_front()?;
+        let (seat, conn) = self.seats.lend(lease)?;
+        let held = Lease::Held { seat, session: Session::default(), under_way: VecDeque::new() };
+        if let Some(lease) = self.leases.get_mut(lease) {
+            *lease = held;
+        }
+        Some((lease, conn))
+    }
+
+    /// Whether a connection is to be opened now for one of those who wait.
+    pub(super) fn wants_connection(&self, now: Instant) -> bool {
+        let may_dial = !self.waiting.is_empty() && self.seats.has_room();
+        may_dial && self.retry_at.is_none_or(|at| at <= now) && self.seats.opening() < self.waiting.len()
+    }
+
+    /// The one who has waited longest gets nothing. Returns how long that was.
+    pub(super) fn refuse_first(&mut self, now: Instant) -> Option<(LeaseId, Duration)> {
+        let lease = self.waiting.pop_front()?;
+        match self.leases.remove(lease)? {
+            Lease::Waiting { since, .. } => Some((lease, now.saturating_duration_since(since))),
+            Lease::Held { .. } | Lease::Lost(_) => None,
+        }
+    }
+
+    /// Takes those out whose time is over, with how long they have waited.
+    pub(super) fn take_due(&mut self, now: Instant) -> Vec<(LeaseId, Duration)> {
+        if self.quiet_until.is_none_or(|at| at > now) {
+            return Vec::new();
+        }
+        let mut due = Vec::new();
+        let mut next = None;
+        self.waiting.retain(|lease| match self.leases.get(*lease) {
+            Some(Lease::Waiting { until, .. }) if until.is_none_or(|until| until > now) => {
+                next = earliest([next, *until]);
+                true
+            }
+            Some(Lease::Waiting { since, .. }) => {
+                due.push((*lease, now.saturating_duration_since(*since)));
+                false
+            }
+            Some(Lease::Held { .. } | Lease::Lost(_)) | None => false,
+        });
+        self.quiet_until = next;
+        for (lease, _) in &due {
+            self.leases.remove(*lease);
+        }
+        due
+    }
+
+    // ---- connections
+
+    /// A seat for a connection that is to be opened.
+    pub(super) fn take_seat(&mut self) -> usize {
+        self.seats.take()
+    }
+
+    /// Frees a seat for which nothing was opened.
+    pub(super) fn free_if_empty(&mut self, seat: usize) {
+        self.seats.free_if_empty(seat);
+    }
+
+    /// `conn` is being opened for `seat`.
+    pub(super) fn assign(&mut self, seat: usize, conn: ConnId) {
+        self.seats.assign(seat, conn);
+    }
+
+    /// `conn` is ready for whoever waits.
+    pub(super) fn promote(&mut self, now: Instant, seat: usize, conn: ConnId) {
+        self.failure = None;
+        self.retry_at = None;
+        self.seats.promote(now, seat, conn);
+    }
+
+    /// `conn` is no connection of `seat` any more.
+    pub(super) fn vacate(&mut self, seat: usize, conn: ConnId) {
+        self.seats.vacate(seat, conn);
+    }
+
+    /// `conn`, which has answered something or not, is about to be lost or left. False if it was good for nothing.
+    pub(super) fn note_service(
+        &mut self,
+        now: Instant,
+        seat: usize,
+        conn: ConnId,
+        has_answered: bool,
+    ) -> bool {
+        let (has_served, for_long) = self.seats.has_served(now, seat, conn, has_answered);
+        if for_long {
+            self.pauses.reset();
+        }
+        has_served
+    }
+
+    /// A connection could not be opened, or was lost right behind its handshake: the next dial waits a little.
+    pub(super) fn note_failure(&mut self, now: Instant, error: ConnectError, redial: Redial) {
+        let pause = match redial {
+            Redial::AtOnce => return,
+            Redial::AfterPause => self.pauses.next(&mut self.rng),
+            Redial::Hopeless => self.pauses.next_hopeless(&mut self.rng),
+        };
+        self.retry_at = Some(after(now, pause));
+        self.failure = Some(Arc::new(error));
+    }
+
+    /// A successor of `conn` is ready. True if the switch may be made at once.
+    pub(super) fn may_switch(&mut self, seat: usize, conn: ConnId) -> bool {
+        self.seats.may_switch(seat, conn)
+    }
+
+    // ---- holding
+
+    /// A request of `lease` was accepted.
+    pub(super) fn note_request(&mut self, lease: LeaseId, id: RequestId, request: &Request) {
+        let Some(Lease::Held { session, under_way, .. }) = self.leases.get_mut(lease) else { return };
+        if request.is_unchecked {
+            session.note_unknown();
+        }
+        if let Some(changes) = &request.changes {
+            under_way.push_back(UnderWay { request: id, changes: Arc::clone(changes) });
+        }
+    }
+
+    /// A request on `conn` has ended.
+    pub(super) fn note_outcome(&mut self, seat: usize, conn: ConnId, id: RequestId, outcome: &Outcome) {
+        let Some((session, under_way)) = self.session(seat, conn) else { return };
+        let changes = take(under_way, id);
+        match (outcome, changes) {
+            (Ok(replies), Some(changes)) => session.note_replies(&changes, replies),
+            (Ok(_), None) => {}
+            (Err(_), _) => session.note_unknown(),
+        }
+    }
+
+    /// A request on `conn` was cancelled: whether it has run is not known.
+    pub(super) fn note_cancelled(&mut self, seat: usize, conn: ConnId, id: RequestId) {
+        let Some((session, under_way)) = self.session(seat, conn) else { return };
+        take(under_way, id);
+        session.note_unknown();
+    }
+
+    /// The connection of a lease is gone, or of no use any more. Returns the lease, if there was one.
+    pub(super) fn lose(&mut self, seat: usize, conn: ConnId, cause: CloseCause) -> Option<LeaseId> {
+        let lease = self.seats.lose(seat, conn)?;
+        *self.leases.get_mut(lease)? = Lease::Lost(cause);
+        Some(lease)
+    }
+
+    /// `lease` is over. `may_stay`: its connection may be kept, if it is as the handshake has left it.
+    pub(super) fn give_back(&mut self, now: Instant, lease: LeaseId, may_stay: bool) -> Returned {
+        let Some(ended) = self.leases.remove(lease) else { return Returned::Nothing };
+        let (seat, session) = match ended {
+            Lease::Held { seat, session, .. } => (seat, session),
+            Lease::Waiting { .. } => {
+                self.waiting.retain(|waiting| *waiting != lease);
+                return Returned::Nothing;
+            }
+            Lease::Lost(_) => return Returned::Nothing,
+        };
+        let Some(conn) = self.seats.active(seat) else { return Returned::Nothing };
+        // Also of one that is closed now: nobody holds it any more.
+        let is_awaited = self.seats.give_back(now, seat);
+        match may_stay && session.is_clean() {
+            true => Returned::Clean { conn, is_awaited },
+            false => Returned::Dirty(conn),
+        }
+    }
+
+    // ---- reading
+
+    /// A connection that nobody has used for long. To be closed, and to be asked for until there is none.
+    pub(super) fn expired(&self, now: Instant) -> Option<ConnId> {
+        self.seats.expired(now)
+    }
+
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        let retry_at = self.retry_at.filter(|_| !self.waiting.is_empty());
+        earliest([self.quiet_until, self.seats.poll_timeout(), retry_at])
+    }
+
+    /// The pause after a failed dial is over.
+    pub(super) fn end_pause(&mut self, now: Instant) {
+        self.retry_at = self.retry_at.filter(|at| *at > now);
+    }
+
+    pub(super) fn holding(&self, lease: LeaseId) -> Holding {
+        match self.leases.get(lease) {
+            Some(Lease::Held { seat, .. }) => {
+                self.seats.active(*seat).map_or(Holding::Nothing, Holding::Connection)
+            }
+            Some(Lease::Lost(cause)) => Holding::Lost(*cause),
+            Some(Lease::Waiting { .. }) | None => Holding::Nothing,
+        }
+    }
+
+    /// Why there is no connection to lend, if that is the reason to wait.
+    pub(super) fn failure(&self) -> Option<&Arc<ConnectError>> {
+        self.failure.as_ref()
+    }
+
+    pub(super) fn active(&self, seat: usize) -> Option<ConnId> {
+        self.seats.active(seat)
+    }
+
+    /// Whether somebody has `conn`.
+    pub(super) fn is_lent(&self, seat: usize, conn: ConnId) -> bool {
+        self.seats.holder(seat, conn).is_some()
+    }
+
+    /// Whether nobody gets `conn` any more.
+    pub(super) fn is_retired(&self, seat: usize, conn: ConnId) -> bool {
+        self.seats.is_retired(seat, conn)
+    }
+
+    /// The leases that have a connection.
+    pub(super) fn lent(&self) -> impl Iterator<Item = (LeaseId, ConnId)> {
+        self.seats.lent()
+    }
+
+    pub(super) fn waiting(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// Dedicated connections, those that are being opened included.
+    pub(super) fn dedicated(&self) -> usize {
+        self.seats.taken()
+    }
+
+    /// What the holder of `conn` has done there.
+    fn session(&mut self, seat: usize, conn: ConnId) -> Option<(&mut Session, &mut VecDeque<UnderWay>)> {
+        let lease = self.seats.holder(seat, conn)?;
+        match self.leases.get_mut(lease)? {
+            Lease::Held { session, under_way, .. } => Some((session, under_way)),
+            Lease::Waiting { .. } | Lease::Lost(_) => None,
+        }
+    }
+}
+
+fn take(under_way: &mut VecDeque<UnderWay>, id: RequestId) -> Option<Changes> {
+    let at = under_way.iter().position(|it| it.request == id)?;
+    Some(under_way.remove(at)?.changes)
+}

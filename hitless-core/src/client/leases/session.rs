@@ -1,0 +1,123 @@
+//! What the holder of a lease has left on its connection: whether the next one would notice.
+
+use crate::command_table::StateChange;
+use resp3_codec::Frame;
+
+/// The state of the connection of one lease, as its replies tell it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub(super) struct Session {
+    watches: bool,
+    in_transaction: bool,
+    /// Its database, user, name or another setting was changed.
+    has_settings: bool,
+    /// Something was sent and not answered, or nobody knows what it was.
+    is_unsure: bool,
+}
+
+impl Session {
+    /// A request that makes these `changes` was answered by `replies`.
+    pub(super) fn note_replies(&mut self, changes: &[(u32, StateChange)], replies: &[Frame]) {
+        for (place, change) in changes {
+            match replies.get(*place as usize) {
+                Some(reply) => self.note_reply(*change, reply),
+                None => self.is_unsure = true,
+            }
+        }
+    }
+
+    /// The state is not known any more: a request has failed, or its caller has given it up.
+    pub(super) fn note_unknown(&mut self) {
+        self.is_unsure = true;
+    }
+
+    /// Whether the next holder finds the connection as the handshake has left it.
+    pub(super) fn is_clean(self) -> bool {
+        self == Self::default()
+    }
+
+    fn note_reply(&mut self, change: StateChange, reply: &Frame) {
+        let refused = reply.is_error();
+        match change {
+            StateChange::Watch => self.watches |= !refused,
+            StateChange::Multi => self.in_transaction |= !refused,
+            // Inside a transaction it is queued, and EXEC forgets what is watched anyway.
+            StateChange::Unwatch => self.watches &= refused || self.in_transaction,
+            // A refused EXEC leaves everything as it is, unless the server says that it has discarded the transaction.
+            StateChange::Exec if !refused || is_discarded(reply) => self.end_transaction(),
+            StateChange::Discard if !refused => self.end_transaction(),
+            StateChange::Exec | StateChange::Discard => {}
+            // AUTH and SELECT change nothing when they are refused; that is rare, and one more dial.
+            StateChange::Setting => self.has_settings = true,
+        }
+    }
+
+    fn end_transaction(&mut self) {
+        (self.watches, self.in_transaction) = (false, false);
+    }
+}
+
+/// Whether EXEC was answered by EXECABORT: the transaction is over, and nothing of it ran.
+fn is_discarded(reply: &Frame) -> bool {
+    reply.as_error().is_some_and(|text| text.starts_with(b"EXECABORT"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use StateChange::{Discard, Exec, Multi, Setting, Unwatch, Watch};
+
+    fn after(dialogue: &[(StateChange, Frame)]) -> Session {
+        let mut session = Session::default();
+        for (change, reply) in dialogue {
+            session.note_replies(&[(0, *change)], std::slice::from_ref(reply));
+        }
+        session
+    }
+
+    fn ok() -> Frame {
+        Frame::simple("OK")
+    }
+
+    /// What the server has answered decides, not what was asked for. RULE-203
+    #[test]
+    fn a_session_is_clean_once_everything_is_undone() {
+        let no = || Frame::error("NOPERM no");
+        for dialogue in [
+            vec![],
+            vec![(Watch, ok()), (Unwatch, ok())],
+            vec![(Watch, ok()), (Multi, ok()), (Exec, Frame::Array(vec![]))],
+            vec![(Watch, ok()), (Multi, ok()), (Exec, Frame::Null)],
+            vec![(Multi, ok()), (Exec, Frame::error("EXECABORT Transaction discarded"))],
+            vec![(Watch, ok()), (Multi, ok()), (Discard, ok())],
+            vec![(Watch, no())],
+            vec![(Multi, no())],
+        ] {
+            assert!(after(&dialogue).is_clean(), "{dialogue:?}");
+        }
+        for dialogue in [
+            vec![(Watch, ok())],
+            vec![(Multi, ok())],
+            vec![(Watch, ok()), (Unwatch, no())],
+            vec![(Watch, ok()), (Multi, ok()), (Unwatch, Frame::simple("QUEUED"))],
+            vec![(Watch, ok()), (Multi, no()), (Exec, Frame::error("ERR EXEC without MULTI"))],
+            vec![(Watch, ok()), (Discard, Frame::error("ERR DISCARD without MULTI"))],
+            vec![(Setting, ok())],
+            vec![(Setting, Frame::simple("QUEUED")), (Exec, Frame::Array(vec![]))],
+        ] {
+            assert!(!after(&dialogue).is_clean(), "{dialogue:?}");
+        }
+    }
+
+    #[test]
+    fn a_batch_is_judged_command_by_command() {
+        let changes = [(0, Watch), (1, Multi), (3, Exec)];
+        let mut session = Session::default();
+        session.note_replies(&changes, &[ok(), ok(), Frame::simple("QUEUED"), Frame::Null]);
+        assert!(session.is_clean());
+        session.note_replies(&changes, &[ok()]);
+        assert!(!session.is_clean(), "replies are missing");
+        let mut session = Session::default();
+        session.note_unknown();
+        assert!(!session.is_clean());
+    }
+}

@@ -1,0 +1,234 @@
+//! Lending: the client gives a connection to one caller at a time, and takes it back.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::leases::{Holding, Returned};
+use super::owner::Owner;
+use super::{Action, Client};
+use crate::config::WhenDisconnected;
+use crate::connection::{Accepted, Connection};
+use crate::coordinator::Redial;
+use crate::endpoint::Peer;
+use crate::error::{CloseCause, ConnectError, LeaseError, RequestError};
+use crate::ids::{ConnId, LeaseId, RequestId};
+use crate::request::{Outcome, Request, SendError};
+use crate::windows::effective_timeout;
+
+impl Client {
+    /// Wants a connection for one caller alone. [`Action::Leased`] says once that it is there, or why it is not; those who have waited
+    /// longest are served first. [Return](Self::return_lease) it whatever becomes of it: also while it is awaited, to give the wish up.
+    ///
+    /// # Errors
+    /// [`LeaseError::Full`] if too many wait, and [`LeaseError::ShutDown`].
+    pub fn lease(&mut self, now: Instant) -> Result<LeaseId, LeaseError> {
+        if !self.lifecycle.is_open() {
+            return Err(LeaseError::ShutDown);
+        }
+        let relaxed = self.coordinator.relaxed(now, None);
+        let limit = effective_timeout(self.config.lease_timeout(), relaxed);
+        let lease = self.leases.wait(now, limit).ok_or(LeaseError::Full)?;
+        self.settle(now);
+        Ok(lease)
+    }
+
+    /// The holder does not need `lease` any more. If the connection is as it was at the beginning and owes no reply, the next caller
+    /// gets it, and it may be moved now if its server wants that; otherwise it is closed, and what was not answered fails.
+    pub fn return_lease(&mut self, now: Instant, lease: LeaseId) {
+        let is_quiet = match self.leases.holding(lease) {
+            Holding::Connection(conn) => {
+                self.links.connection(conn).is_some_and(|connection| connection.requests() == 0)
+            }
+            Holding::Lost(_) | Holding::Nothing => true,
+        };
+        let may_stay = is_quiet && self.lifecycle.is_open();
+        match self.leases.give_back(now, lease, may_stay) {
+            Returned::Nothing | Returned::Clean { is_awaited: false, .. } => {}
+            Returned::Clean { conn, is_awaited: true } => self.coordinator.handle_switched(now, conn),
+            Returned::Dirty(conn) => self.release(now, conn, CloseCause::ByClient),
+        }
+        self.settle(now);
+    }
+
+    /// [`send`](Self::send) on the connection of `lease`, where requests are answered in the order in which they were sent. None is ever
+    /// sent again. While the client shuts down, the holder may go on until the grace is over.
+    ///
+    /// # Errors
+    /// [`SendError`] gives the request back: the connection is gone, or too many requests are under way.
+    pub fn send_on(
+        &mut self,
+        now: Instant,
+        lease: LeaseId,
+        request: Request,
+    ) -> Result<RequestId, SendError> {
+        self.send_on_since(now, now, lease, request)
+    }
+
+    /// [`send_on`](Self::send_on) for a caller who has waited for [room](Self::room_on) since then.
+    ///
+    /// # Errors
+    /// Those of [`send_on`](Self::send_on).
+    pub fn send_on_since(
+        &mut self,
+        now: Instant,
+        since: Instant,
+        lease: LeaseId,
+        request: Request,
+    ) -> Result<RequestId, SendError> {
+        self.now = now;
+        let conn = match self.leases.holding(lease) {
+            Holding::Connection(conn) => conn,
+            Holding::Lost(cause) => return Err(SendError::LeaseLost { request, cause }),
+            Holding::Nothing => {
+                return Err(SendError::LeaseLost { request, cause: CloseCause::ByClient });
+            }
+        };
+        if self.room_on(lease) == 0 {
+            return Err(SendError::Full(request));
+        }
+        let request = request.for_lease();
+        let accepted = self.requests.accept(since.min(now), request, self.config.command_timeout());
+        let (id, deadline) = (accepted.id, accepted.deadline());
+        self.leases.note_request(lease, id, &accepted.request);
+        match self.links.enqueue(now, conn, accepted) {
+            Ok(ticket) => {
+                self.requests.enqueued(id, deadline, conn, ticket);
+                self.flush(conn);
+            }
+            Err(accepted) => self.fail_on_lease(accepted),
+        }
+        Ok(id)
+    }
+
+    /// How many more requests the client accepts on `lease`. There is no limit once its connection is gone: waiting for room is useless
+    /// then.
+    #[must_use]
+    pub fn room_on(&self, lease: LeaseId) -> usize {
+        match self.leases.holding(lease) {
+            Holding::Connection(conn) => {
+                let carried = self.links.connection(conn).map_or(0, Connection::requests);
+                self.requests.room(Some(carried))
+            }
+            Holding::Lost(_) | Holding::Nothing => usize::MAX,
+        }
+    }
+
+    /// Lends what nobody has to those who wait, and opens connections for the others.
+    pub(super) fn lend(&mut self, now: Instant) {
+        while let Some((lease, conn)) = self.leases.lend() {
+            self.actions.push_back(Action::Leased { lease, outcome: Ok(()) });
+            if let Some(deadline) = self.coordinator.retires_at(now, conn) {
+                self.actions.push_back(Action::LeaseMoving { lease, deadline });
+            }
+        }
+        while self.lifecycle.is_open() && self.leases.wants_connection(now) {
+            let seat = self.leases.take_seat();
+            self.open(now, Owner::Seat(seat));
+            self.leases.free_if_empty(seat);
+            self.obey_all(now);
+        }
+    }
+
+    /// The address `source` is being retired: the holders of connections to it are told.
+    pub(super) fn tell_holders(&mut self, source: &Peer, deadline: Instant) {
+        let Self { leases, coordinator, actions, .. } = self;
+        let there = leases.lent().filter(|(_, conn)| coordinator.peer(*conn) == Some(source));
+        actions.extend(there.map(|(lease, _)| Action::LeaseMoving { lease, deadline }));
+    }
+
+    /// `conn` of `seat` is gone, or no good any more: so is the lease of whoever has it.
+    pub(super) fn lose_lease(&mut self, seat: usize, conn: ConnId, cause: CloseCause) {
+        if let Some(lease) = self.leases.lose(seat, conn, cause) {
+            self.actions.push_back(Action::LeaseLost { lease, cause });
+        }
+    }
+
+    /// `conn` of `seat`, which owes a reply, is silent. What its holder has written may still be answered, and nothing more is sent
+    /// there.
+    pub(super) fn retire(&mut self, now: Instant, seat: usize, conn: ConnId) {
+        self.coordinator.handle_silent(now, conn);
+        self.lose_lease(seat, conn, CloseCause::Silent);
+        if !self.leases.is_retired(seat, conn) {
+            return self.surplus.push(conn);
+        }
+        if let Some(connection) = self.links.connection_mut(conn) {
+            connection.drain();
+        }
+    }
+
+    /// Everything that was written to `conn` is answered, and nothing more is sent there.
+    pub(super) fn on_drained(&mut self, now: Instant, conn: ConnId) {
+        self.coordinator.handle_drained(now, conn);
+        if let Some(Owner::Seat(seat)) = self.links.owner(conn)
+            && self.leases.is_retired(seat, conn)
+        {
+            self.surplus.push(conn);
+        }
+    }
+
+    /// A request on `conn` has ended.
+    pub(super) fn note_outcome(&mut self, conn: ConnId, id: RequestId, outcome: &Outcome) {
+        if let Some(Owner::Seat(seat)) = self.links.owner(conn) {
+            self.leases.note_outcome(seat, conn, id, outcome);
+        }
+    }
+
+    /// A request on `conn` was cancelled.
+    pub(super) fn note_cancelled(&mut self, conn: ConnId, id: RequestId) {
+        if let Some(Owner::Seat(seat)) = self.links.owner(conn) {
+            self.leases.note_cancelled(seat, conn, id);
+        }
+    }
+
+    /// A request of a lease was not written, and its connection takes nothing more.
+    pub(super) fn fail_on_lease(&mut self, accepted: Accepted) {
+        let (cause, delivery) = (CloseCause::Silent, accepted.delivery());
+        self.complete(accepted.id, Err(RequestError::ConnectionLost { cause, delivery }));
+    }
+
+    /// A connection for a lease could not be opened. Where another attempt cannot help, or nobody is to wait, the one who has waited
+    /// longest is told so.
+    pub(super) fn lease_dial_failed(&mut self, now: Instant, error: ConnectError, redial: Redial) {
+        self.leases.note_failure(now, error, redial);
+        let is_expected = self.coordinator.relaxed(now, None).is_some();
+        let fails = self.config.when_disconnected() == WhenDisconnected::Fail && !is_expected;
+        let gives_up = redial == Redial::Hopeless || (fails && redial != Redial::AtOnce);
+        if let Some((lease, after)) = gives_up.then(|| self.leases.refuse_first(now)).flatten() {
+            self.refuse_lease(lease, after);
+        }
+    }
+
+    /// Those who have waited too long for a lease get none; connections that nobody has used for long are closed.
+    pub(super) fn time_out_leases(&mut self, now: Instant) {
+        self.leases.end_pause(now);
+        for (lease, after) in self.leases.take_due(now) {
+            self.refuse_lease(lease, after);
+        }
+        while let Some(conn) = self.leases.expired(now) {
+            self.release(now, conn, CloseCause::ByClient);
+        }
+    }
+
+    /// The client shuts down: nobody gets a lease any more.
+    pub(super) fn refuse_all_leases(&mut self, now: Instant) {
+        while let Some((lease, _)) = self.leases.refuse_first(now) {
+            self.actions.push_back(Action::Leased { lease, outcome: Err(LeaseError::ShutDown) });
+        }
+    }
+
+    /// Whether somebody has `conn`.
+    pub(super) fn is_lent(&self, conn: ConnId) -> bool {
+        matches!(self.links.owner(conn), Some(Owner::Seat(seat)) if self.leases.is_lent(seat, conn))
+    }
+
+    fn refuse_lease(&mut self, lease: LeaseId, after: Duration) {
+        let error = match self.leases.failure() {
+            Some(cause) => {
+                let (endpoint, cause) = (self.config.endpoint().clone(), Arc::clone(cause));
+                LeaseError::NoConnection { endpoint, cause, after }
+            }
+            None => LeaseError::TimedOut { after },
+        };
+        self.actions.push_back(Action::Leased { lease, outcome: Err(error) });
+    }
+}

@@ -1,0 +1,190 @@
+//! A connection that one caller has for itself for a while.
+
+mod terms;
+mod transaction;
+
+use std::fmt;
+use std::sync::Arc;
+
+use resp3_codec::{Command, Frame};
+
+pub use self::terms::LeaseNotice;
+pub(super) use self::terms::Terms;
+use super::error::Error;
+use super::handle::{Client, executed, only};
+use super::reply::Reply;
+use super::room;
+use super::traits::Runtime;
+use crate::config::WhenFull;
+use crate::error::ServerError;
+use crate::ids::LeaseId;
+use crate::request::{Pipeline, Replies, Request, SendError};
+
+/// One connection of a [`Client`] that belongs to one caller until the last clone of the lease is dropped: for WATCH .. EXEC, WAIT, commands
+/// that block, and whatever needs a connection of its own.
+///
+/// Its requests are answered in the order in which they were sent. None of them is ever sent again.
+///
+/// # The end
+/// When the last clone and the last [`Reply`] are gone, the connection goes to the next caller if it is as it was at the beginning:
+/// nothing is watched, no transaction is open, no setting was changed (SELECT, AUTH, HELLO, CLIENT TRACKING, ...), every reply has come,
+/// and no request has failed. Otherwise it is closed, which costs the next caller a new one.
+///
+/// # Moves
+/// A lease stays on its connection. When the server announces that this is to be given up, [`moving`](Self::moving) says so, and by when:
+/// return the lease before. The connection is moved as soon as it is returned. At the deadline it may be closed: requests that were not
+/// written fail as not sent, the others with [`Delivery::Unknown`](crate::error::Delivery::Unknown), and a transaction whose EXEC was not
+/// sent has not run. [`Client::transaction`] starts again by itself then.
+pub struct Lease<R: Runtime> {
+    held: Arc<Held<R>>,
+}
+
+/// Returns the lease when the last handle is gone.
+struct Held<R: Runtime> {
+    client: Client<R>,
+    id: LeaseId,
+    terms: Arc<Terms>,
+}
+
+impl<R: Runtime> Client<R> {
+    /// A connection for the caller alone. There are at most
+    /// [`max_dedicated`](crate::config::ConfigBuilder::max_dedicated) of them, apart from the pool; callers that find all of them lent wait in
+    /// the order of their arrival, for [`lease_timeout`](crate::config::ConfigBuilder::lease_timeout).
+    ///
+    /// # Errors
+    /// [`Error::Lease`]: none was returned in time, or none could be opened.
+    ///
+    /// # Cancel safety
+    /// Dropping the future gives the place in the queue, or the connection, to the next one.
+    pub async fn lease(&self) -> Result<Lease<R>, Error> {
+        let (id, terms) = self.shared().lease()?;
+        let lease = Lease { held: Arc::new(Held { client: self.clone(), id, terms }) };
+        let terms = &lease.held.terms;
+        std::future::poll_fn(|cx| terms.granted.poll(cx)).await?;
+        Ok(lease)
+    }
+}
+
+impl<R: Runtime> Lease<R> {
+    /// Sends one command and waits for its reply.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] for a command that no lease carries, such as SUBSCRIBE, [`Error::Send`] if the connection is gone or too many
+    /// requests are under way, [`Error::Request`] if no reply came, [`Error::Server`] if the reply is an error.
+    ///
+    /// # Cancel safety
+    /// Like dropping a [`Reply`]: the other replies keep their order; the command may have run. The connection is closed when the lease is
+    /// returned.
+    pub async fn call(&self, command: Command) -> Result<Frame, Error> {
+        let frame = only(self.request(Request::leased(command)?).await?);
+        match ServerError::from_frame(&frame) {
+            None => Ok(frame),
+            Some(error) => Err(error.into()),
+        }
+    }
+
+    /// Sends several commands as one unit and waits for all their replies, which are returned in order; see
+    /// [`Client::pipeline`]. Of an [atomic](Pipeline::atomic) pipeline, the elements of EXEC's reply are returned.
+    ///
+    /// # Errors
+    /// Those of [`call`](Self::call) but for [`Error::Server`]; for an atomic pipeline also [`Error::Conflict`] if a watched key was changed,
+    /// [`Error::Discarded`] and [`Error::NotAtomic`].
+    ///
+    /// # Cancel safety
+    /// That of [`call`](Self::call); the server gets all of the pipeline or nothing.
+    pub async fn pipeline(&self, pipeline: impl Into<Pipeline>) -> Result<Vec<Frame>, Error> {
+        let pipeline = pipeline.into();
+        let is_atomic = pipeline.is_atomic();
+        let Some(request) = pipeline.into_leased_request()? else { return Ok(Vec::new()) };
+        let replies = self.request(request).await?;
+        if !is_atomic {
+            return Ok(replies.into_vec());
+        }
+        match replies.last() {
+            Some(exec) if exec.is_null() => Err(Error::Conflict { tries: 1 }),
+            _ => executed(replies),
+        }
+    }
+
+    /// Sends `request`, which may have a timeout of its own, and waits for its replies. Error replies are among them, as frames;
+    /// [`check`](super::CheckReplies::check) finds the first.
+    ///
+    /// # Errors
+    /// [`Error::Send`] and [`Error::Request`].
+    ///
+    /// # Cancel safety
+    /// That of [`call`](Self::call).
+    pub async fn request(&self, request: Request) -> Result<Replies, Error> {
+        Ok(self.accept(request).await?.await?)
+    }
+
+    /// Sends `request` when there is room for it, as configured.
+    pub(super) async fn accept(&self, request: Request) -> Result<Reply<R>, Error> {
+        let client = &self.held.client;
+        match client.shared().when_full {
+            WhenFull::Fail => Ok(self.send(request)?),
+            WhenFull::Wait => room::send(client, request, Some(self)).await,
+        }
+    }
+
+    /// Sends `request` without waiting, not even for room. The returned future waits for the replies, and keeps the lease.
+    ///
+    /// # Errors
+    /// [`SendError`] gives the request back.
+    pub fn send(&self, request: Request) -> Result<Reply<R>, SendError> {
+        let client = &self.held.client;
+        let (id, waiter) = client.shared().send_on(self.held.id, request)?;
+        Ok(Reply::new(client.clone(), waiter, id, Some(self.clone())))
+    }
+
+    /// Waits until the server announces that the connection is to be given up, or until it is gone. At once if either has happened.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost.
+    pub async fn moving(&self) -> LeaseNotice {
+        std::future::poll_fn(|cx| self.held.terms.poll_notice(cx)).await
+    }
+
+    /// What [`moving`](Self::moving) would say, if anything yet.
+    #[must_use]
+    pub fn notice(&self) -> Option<LeaseNotice> {
+        self.held.terms.notice()
+    }
+
+    /// The lease's number in the client.
+    #[must_use]
+    pub fn id(&self) -> LeaseId {
+        self.held.id
+    }
+
+    /// The client that the connection belongs to.
+    #[must_use]
+    pub fn client(&self) -> &Client<R> {
+        &self.held.client
+    }
+
+    fn is_lost(&self) -> bool {
+        matches!(self.notice(), Some(LeaseNotice::Lost { .. }))
+    }
+}
+
+impl<R: Runtime> Clone for Lease<R> {
+    fn clone(&self) -> Self {
+        Self { held: Arc::clone(&self.held) }
+    }
+}
+
+impl<R: Runtime> fmt::Debug for Lease<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Lease")
+            .field("id", &self.held.id)
+            .field("notice", &self.notice())
+            .finish_non_exhaustive()
+    }
+}
+
+impl<R: Runtime> Drop for Held<R> {
+    fn drop(&mut self) {
+        self.client.shared().return_lease(self.id);
+    }
+}

@@ -1,0 +1,164 @@
+//! Errors as errors of the `redis` crate, and back.
+
+use std::error::Error as StdError;
+use std::fmt;
+use std::io;
+
+use redis::{ErrorKind, RedisError, Value, parse_redis_value};
+
+use crate::driver::Error;
+use crate::error::{CloseCause, ConnectError, Delivery, LeaseError, RequestError};
+use crate::request::{RefusedCommand, SendError};
+
+impl Delivery {
+    /// Whether the server may have run what failed with this error, if it is one of a client of this crate; `None` if the server
+    /// has answered.
+    ///
+    /// With the feature `redis-rs`.
+    #[must_use]
+    pub fn of_redis_error(error: &RedisError) -> Option<Self> {
+        let mut next = error.source();
+        let causes = std::iter::from_fn(|| {
+            let cause = next?;
+            next = cause.source();
+            Some(cause)
+        });
+        let carried = causes.filter_map(|cause| cause.downcast_ref::<Error>()).next();
+        match (carried, error.kind()) {
+            (Some(error), _) => error.delivery(),
+            (None, ErrorKind::Client | ErrorKind::AuthenticationFailed | ErrorKind::InvalidClientConfig) => {
+                Some(Self::NotSent)
+            }
+            (None, _) => None,
+        }
+    }
+}
+
+impl From<Error> for RedisError {
+    /// The error with the kind that the retry logic of the `redis` crate looks at.
+    fn from(error: Error) -> Self {
+        match &error {
+            Error::Config(_) => general(ErrorKind::InvalidClientConfig, "settings", &error),
+            Error::Refused(refused) => (*refused).into(),
+            Error::Send(SendError::Full(_)) => general(ErrorKind::Client, "too many requests", &error),
+            Error::Value(_) => general(ErrorKind::UnexpectedReturnType, "reply", &error),
+            Error::Server(error) => server(error.to_string().as_bytes()),
+            Error::Reply(error) => server(error.error.to_string().as_bytes()),
+            Error::Discarded(error) if error.code() == "EXECABORT" => server(error.to_string().as_bytes()),
+            Error::Discarded(error) => server(format!("EXECABORT {error}").as_bytes()),
+            Error::Connect(cause) if is_about_credentials(cause) => {
+                general(ErrorKind::AuthenticationFailed, "credentials", &error)
+            }
+            Error::Lease(LeaseError::Full) => general(ErrorKind::Client, "too many callers", &error),
+            Error::Conflict { .. } => general(ErrorKind::Client, "a watched key was changed", &error),
+            Error::Connect(_)
+            | Error::Lease(_)
+            | Error::Send(_)
+            | Error::Request(_)
+            | Error::NotAtomic(_) => io::Error::new(io_kind(&error), Carried(error)).into(),
+        }
+    }
+}
+
+impl From<RefusedCommand> for RedisError {
+    fn from(refused: RefusedCommand) -> Self {
+        general(ErrorKind::Client, "refused", &refused)
+    }
+}
+
+/// The kind of the system's that the retry logic of the `redis` crate makes the right thing of.
+fn io_kind(error: &Error) -> io::ErrorKind {
+    match error {
+        Error::Connect(cause) => no_connection(cause),
+        Error::Send(SendError::NoConnection { cause, .. })
+        | Error::Request(RequestError::NoConnection { cause, .. })
+        | Error::Lease(LeaseError::NoConnection { cause, .. }) => no_connection(cause),
+        Error::Request(RequestError::TimedOut { .. }) | Error::Lease(LeaseError::TimedOut { .. }) => {
+            io::ErrorKind::TimedOut
+        }
+        Error::Send(SendError::LeaseLost { cause, .. }) => lost(*cause),
+        Error::Request(RequestError::ConnectionLost { cause, .. }) => lost(*cause),
+        Error::Request(RequestError::MoveDeadline { .. }) => io::ErrorKind::ConnectionAborted,
+        Error::Request(RequestError::ShutDown { .. })
+        | Error::Send(SendError::ShuttingDown(_))
+        | Error::Lease(LeaseError::ShutDown) => io::ErrorKind::BrokenPipe,
+        // Trying again may do twice what it has done already.
+        Error::NotAtomic(_) => io::ErrorKind::Unsupported,
+        _ => io::ErrorKind::Other,
+    }
+}
+
+/// The error with this text, as the `redis` crate's parser has it.
+pub(super) fn server(text: &[u8]) -> RedisError {
+    match server_value(text) {
+        Value::ServerError(error) => error.into(),
+        other => (ErrorKind::Parse, "an error reply", format!("{other:?}")).into(),
+    }
+}
+
+/// An error reply. Its type has no public constructor, so its parser makes it; what is no UTF-8 in it is replaced.
+pub(super) fn server_value(text: &[u8]) -> Value {
+    let head = [b"!", text.len().to_string().as_bytes(), b"\r\n"].concat();
+    // It cannot fail: any text is an error.
+    parse_redis_value(&[&head, text, b"\r\n"].concat()).unwrap_or_default()
+}
+
+fn general(kind: ErrorKind, what: &'static str, error: &impl fmt::Display) -> RedisError {
+    (kind, what, error.to_string()).into()
+}
+
+/// The kind that says why there is no connection.
+fn no_connection(cause: &ConnectError) -> io::ErrorKind {
+    match cause.last() {
+        ConnectError::Connect(error) | ConnectError::Resolve(error) if is_dropped(error.kind()) => {
+            error.kind()
+        }
+        ConnectError::TimedOut(_) => io::ErrorKind::TimedOut,
+        // To try again does not help.
+        ConnectError::Handshake(error) if !error.is_transient() => io::ErrorKind::PermissionDenied,
+        _ => io::ErrorKind::NotConnected,
+    }
+}
+
+fn lost(cause: CloseCause) -> io::ErrorKind {
+    match cause {
+        CloseCause::ByServer => io::ErrorKind::UnexpectedEof,
+        CloseCause::Io(kind) if is_dropped(kind) => kind,
+        _ => io::ErrorKind::ConnectionAborted,
+    }
+}
+
+/// Whether the `redis` crate takes an error of this kind for a connection that is gone, or refused.
+fn is_dropped(kind: io::ErrorKind) -> bool {
+    use io::ErrorKind::*;
+    matches!(
+        kind,
+        BrokenPipe
+            | ConnectionReset
+            | ConnectionRefused
+            | ConnectionAborted
+            | UnexpectedEof
+            | NotConnected
+            | NotFound
+    )
+}
+
+fn is_about_credentials(cause: &ConnectError) -> bool {
+    cause.code().is_some_and(|code| ["WRONGPASS", "NOAUTH"].contains(&code.as_str()))
+}
+
+/// An error of the client inside one of the system, where [`Delivery::of_redis_error`] finds it.
+#[derive(Debug)]
+struct Carried(Error);
+
+impl fmt::Display for Carried {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl StdError for Carried {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        Some(&self.0)
+    }
+}

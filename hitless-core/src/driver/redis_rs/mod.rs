@@ -1,0 +1,136 @@
+//! The client as a connection of the `redis` crate: its typed commands, pipelines, scripts and iterators run on it.
+//!
+//! A lease is one in the same way: both pack a request, send it and hand the replies to [`values`].
+
+mod error;
+mod values;
+
+use bytes::Bytes;
+use redis::aio::ConnectionLike;
+use redis::{Cmd, ErrorKind, Pipeline, RedisError, RedisFuture, Value};
+
+use super::handle::{Client, only};
+use super::lease::Lease;
+use super::traits::Runtime;
+use crate::request::{PackedError, Request};
+
+/// With the feature `redis-rs`: a client is a connection of the `redis` crate. `redis::AsyncCommands`, `cmd(..).query_async`,
+/// `pipe()`, `Script` and the scan iterators run on it unchanged; they take `&mut`, and a clone of a client is cheap.
+///
+/// Commands are treated as those of [`cmd`](crate::cmd) are, by name and arguments: which may be sent again, and which a
+/// shared connection cannot carry. The latter, such as BLPOP and SUBSCRIBE, are an error of the kind [`ErrorKind::Client`].
+/// An atomic pipeline is one unit.
+///
+/// # Errors
+/// | what happened | kind | also |
+/// |---|---|---|
+/// | the command cannot be sent on the shared client, or too many requests are under way | `Client` | not sent |
+/// | no reply in time | `Io` | `is_timeout()` |
+/// | the connection was lost, the client was shut down | `Io` | `is_connection_dropped()` |
+/// | there is no connection | `Io` | `is_connection_refusal()` where the last attempt was refused, `is_timeout()` where it took too long, otherwise `is_connection_dropped()`; where a password or a right is missing neither: trying again does not help |
+/// | the server answered with an error | as the `redis` crate has it | |
+/// | EXEC was not run because a command of the transaction was refused | `Server(ExecAbort)` | the text names the command |
+/// | MULTI was refused, and the commands may have run one by one | `Io`, not to be tried again | delivery unknown |
+///
+/// [`Delivery::of_redis_error`](crate::error::Delivery::of_redis_error) says whether the command may have run.
+///
+/// # Replies
+/// They are the values that the `redis` crate's own parser makes of them. The client speaks RESP3 where the server does, and then
+/// these differ from what an application may have seen with RESP2, the default of `redis::Client`. The types of the application
+/// mostly hide it; a match on [`Value`] does not. `protocol=2` in the URL has everything as before.
+///
+/// | command | RESP2 | RESP3 |
+/// |---|---|---|
+/// | HGETALL, CONFIG GET, XINFO, HELLO | array of keys and values by turns | map |
+/// | SMEMBERS, SINTER, SUNION, SDIFF | array | set |
+/// | ZSCORE, ZINCRBY, GEODIST and other scores | bulk string | double (GEODIST: bulk string) |
+/// | ZRANGE .. WITHSCORES, ZPOPMIN with a count, HRANDFIELD .. WITHVALUES | flat array | array of pairs |
+/// | XREAD, XREADGROUP | array of pairs | map |
+/// | a key that is not there | nil string or nil array | nil |
+/// | CLIENT INFO, CLIENT LIST, INFO, LOLWUT | bulk string | verbatim string |
+/// | scripts after `redis.setresp(3)` | no maps, doubles or booleans | as the script has them |
+///
+/// # Cancel safety
+/// Dropping a future is like dropping a [`Reply`](super::Reply).
+impl<R: Runtime> ConnectionLike for Client<R> {
+    fn req_packed_command<'a>(&'a mut self, cmd: &'a Cmd) -> RedisFuture<'a, Value> {
+        Box::pin(async move {
+            let request = request(cmd.get_packed_command())?;
+            if cmd.is_no_response() {
+                self.accept(request).await?.detach();
+                return Ok(Value::Nil);
+            }
+            Ok(values::value(only(self.request(request).await?)))
+        })
+    }
+
+    fn req_packed_commands<'a>(
+        &'a mut self,
+        pipeline: &'a Pipeline,
+        offset: usize,
+        count: usize,
+    ) -> RedisFuture<'a, Vec<Value>> {
+        Box::pin(async move {
+            let replies = self.request(request(pipeline.get_packed_pipeline())?).await?;
+            values::of_pipeline(replies, pipeline.is_transaction(), offset, count)
+        })
+    }
+
+    fn get_db(&self) -> i64 {
+        self.shared().database.into()
+    }
+}
+
+/// With the feature `redis-rs`: a lease is a connection of the `redis` crate as well, on which `redis::aio::transaction_async`, WATCH and
+/// commands that block run. Errors, replies and cancel safety are those of the client; nothing is sent again.
+impl<R: Runtime> ConnectionLike for Lease<R> {
+    fn req_packed_command<'a>(&'a mut self, cmd: &'a Cmd) -> RedisFuture<'a, Value> {
+        Box::pin(async move {
+            let request = leased(cmd.get_packed_command())?;
+            if cmd.is_no_response() {
+                self.accept(request).await?.detach();
+                return Ok(Value::Nil);
+            }
+            Ok(values::value(only(self.request(request).await?)))
+        })
+    }
+
+    fn req_packed_commands<'a>(
+        &'a mut self,
+        pipeline: &'a Pipeline,
+        offset: usize,
+        count: usize,
+    ) -> RedisFuture<'a, Vec<Value>> {
+        Box::pin(async move {
+            let replies = self.request(leased(pipeline.get_packed_pipeline())?).await?;
+            values::of_pipeline(replies, pipeline.is_transaction(), offset, count)
+        })
+    }
+
+    fn get_db(&self) -> i64 {
+        self.client().get_db()
+    }
+}
+
+/// Commands that the `redis` crate has encoded, as a request for the shared connections.
+fn request(packed: Vec<u8>) -> Result<Request, RedisError> {
+    with(packed, Request::packed)
+}
+
+/// The same for a lease.
+fn leased(packed: Vec<u8>) -> Result<Request, RedisError> {
+    with(packed, Request::packed_for_lease)
+}
+
+fn with(
+    packed: Vec<u8>,
+    read: impl FnOnce(Bytes) -> Result<Request, PackedError>,
+) -> Result<Request, RedisError> {
+    if packed.is_empty() {
+        return Err((ErrorKind::Client, "empty command").into());
+    }
+    read(Bytes::from(packed)).map_err(|error| match error {
+        PackedError::Refused(refused) => refused.into(),
+        PackedError::Malformed => (ErrorKind::Client, "a command without a name").into(),
+    })
+}

@@ -1,0 +1,281 @@
+//! Commands that somebody else has encoded.
+
+use std::num::NonZeroU32;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use smallvec::SmallVec;
+use thiserror::Error;
+
+use super::{Class, RefusedCommand, Replay, Request, Timeout};
+use crate::command_table::{self, OnLease, Words};
+
+impl Request {
+    /// Commands that were encoded elsewhere, such as by another library: one, or several as one unit. They are not encoded anew,
+    /// and treated as commands of [`cmd`](crate::cmd) are. If the first is MULTI and the last EXEC, it is an atomic batch.
+    ///
+    /// ```
+    /// use hitless_core::request::{Class, Request};
+    /// use hitless_core::Bytes;
+    ///
+    /// let get = Request::packed(Bytes::from_static(b"*2\r\n$3\r\nGET\r\n$1\r\nk\r\n"))?;
+    /// assert_eq!((get.replies().get(), get.class()), (1, Class::Shared));
+    /// let select = Request::packed(Bytes::from_static(b"*2\r\n$6\r\nSELECT\r\n$1\r\n1\r\n"));
+    /// assert!(select.is_err(), "it would change the database of everybody else");
+    /// # Ok::<(), hitless_core::request::PackedError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`PackedError::Refused`] for a command that a shared connection cannot carry, [`PackedError::Malformed`] if the bytes are
+    /// not commands: their replies could not be told from those of others.
+    pub fn packed(payload: Bytes) -> Result<Self, PackedError> {
+        let parts = Parts::of(&payload)?;
+        let Parts { replies, class, replay, has_script } = parts;
+        let timeout = Timeout::Configured;
+        let (changes, is_unchecked) = (None, false);
+        Ok(Self { payload, replies, class, replay, timeout, has_script, changes, is_unchecked })
+    }
+
+    /// The same for a [lease](crate::client::Client::lease), treated as commands of [`leased`](Self::leased) are.
+    ///
+    /// # Errors
+    /// [`PackedError::Refused`] for a command whose replies could not be told from others, [`PackedError::Malformed`] if the bytes
+    /// are not commands.
+    pub fn packed_for_lease(payload: Bytes) -> Result<Self, PackedError> {
+        let commands = split(&payload).ok_or(PackedError::Malformed)?;
+        let replies = u32::try_from(commands.len()).ok().and_then(NonZeroU32::new);
+        let mut changes = Vec::new();
+        for (place, command) in (0..).zip(&commands) {
+            match command_table::on_lease(command) {
+                OnLease::Plain => {}
+                OnLease::Changes(change) => changes.push((place, change)),
+                OnLease::Refused { command, instead } => {
+                    return Err(RefusedCommand { command, instead }.into());
+                }
+            }
+        }
+        drop(commands);
+        let request = Self::raw(payload, replies.ok_or(PackedError::Malformed)?).for_lease();
+        let changes = (!changes.is_empty()).then(|| Arc::from(changes));
+        Ok(Self { changes, is_unchecked: false, ..request })
+    }
+}
+
+/// What decides how commands are treated.
+struct Parts {
+    replies: NonZeroU32,
+    class: Class,
+    replay: Replay,
+    has_script: bool,
+}
+
+impl Parts {
+    fn of(payload: &[u8]) -> Result<Self, PackedError> {
+        let commands = split(payload).ok_or(PackedError::Malformed)?;
+        let replies = u32::try_from(commands.len()).ok().and_then(NonZeroU32::new);
+        let replies = replies.ok_or(PackedError::Malformed)?;
+        let (class, inner) = match &commands[..] {
+            [multi, inner @ .., exec] if multi.is_named(b"MULTI") && exec.is_named(b"EXEC") => {
+                (Class::Atomic, inner)
+            }
+            all => (Class::Shared, all),
+        };
+        let mut replay = if class == Class::Atomic { Replay::IfUnsent } else { Replay::Idempotent };
+        let mut has_script = false;
+        for command in inner {
+            if Replay::of_words(command)? != Replay::Idempotent {
+                replay = Replay::IfUnsent;
+            }
+            has_script |= command_table::is_script(command);
+        }
+        Ok(Self { replies, class, replay, has_script })
+    }
+}
+
+/// Bytes cannot be sent as commands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum PackedError {
+    /// A command would break the shared connection for the other callers.
+    #[error(transparent)]
+    Refused(#[from] RefusedCommand),
+    /// The bytes are not one or more arrays of bulk strings, each with the name of a command at least.
+    #[error("the bytes are not commands: each is an array of bulk strings, of which the first is its name")]
+    Malformed,
+}
+
+/// One command: its name and its arguments, each as a bulk string.
+struct Packed<'a>(&'a [u8]);
+
+impl Packed<'_> {
+    fn is_named(&self, name: &[u8]) -> bool {
+        self.name().eq_ignore_ascii_case(name)
+    }
+}
+
+impl Words for Packed<'_> {
+    fn name(&self) -> &[u8] {
+        self.words().next().unwrap_or_default()
+    }
+
+    fn words(&self) -> impl Iterator<Item = &[u8]> {
+        let mut rest = self.0;
+        std::iter::from_fn(move || bulk(&mut rest))
+    }
+}
+
+/// The commands in `bytes`; `None` if they are anything else.
+fn split(bytes: &[u8]) -> Option<SmallVec<[Packed<'_>; 1]>> {
+    let mut rest = bytes;
+    let mut commands = SmallVec::new();
+    while !rest.is_empty() {
+        let count = length(&mut rest, b'*').filter(|count| *count > 0)?;
+        let words = rest;
+        for _ in 0..count {
+            bulk(&mut rest)?;
+        }
+        commands.push(Packed(&words[..words.len() - rest.len()]));
+    }
+    Some(commands)
+}
+
+/// Takes a bulk string off the front.
+fn bulk<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
+    let length = length(rest, b'$')?;
+    let (text, after) = rest.split_at_checked(length)?;
+    *rest = after.strip_prefix(b"\r\n")?;
+    Some(text)
+}
+
+/// Takes the head of a string or an array off the front: a sign, digits and a line end.
+fn length(rest: &mut &[u8], sign: u8) -> Option<usize> {
+    let line = rest.strip_prefix(&[sign])?;
+    let digits = line.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    let (digits, after) = line.split_at(digits);
+    *rest = after.strip_prefix(b"\r\n")?;
+    str::from_utf8(digits).ok()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use resp3_codec::{Command, cmd};
+
+    use super::*;
+    use crate::request::Pipeline;
+
+    fn packed(commands: &[Command]) -> Result<Request, PackedError> {
+        let bytes: Vec<u8> =
+            commands.iter().flat_map(|command| command.clone().into_bytes().to_vec()).collect();
+        Request::packed(bytes.into())
+    }
+
+    /// The parts of a request that decide how it is treated.
+    fn parts(request: &Request) -> (Bytes, NonZeroU32, Class, Replay, bool) {
+        (request.payload.clone(), request.replies, request.class, request.replay, request.has_script)
+    }
+
+    /// What somebody else has encoded is the same request as our own. RULE-192
+    #[test]
+    fn packed_commands_are_treated_as_our_own() {
+        for command in [
+            cmd("GET").arg("k"),
+            cmd("get").arg("a key\r\n$with line ends"),
+            cmd("SET").arg("k").arg([b'x'; 3000]),
+            cmd("XREAD").arg("STREAMS").arg("block").arg(0),
+            cmd("EVAL").arg("return 1").arg(0),
+            cmd("SORT").arg("k").arg("STORE").arg("d"),
+            cmd("PING"),
+            cmd("SET").arg("").arg(""),
+        ] {
+            let ours = Request::command(command.clone()).unwrap();
+            assert_eq!(parts(&packed(std::slice::from_ref(&command)).unwrap()), parts(&ours), "{command:?}");
+        }
+        let reads = [cmd("GET").arg("k"), cmd("TTL").arg("k")];
+        let mixed = [cmd("GET").arg("k"), cmd("EVALSHA").arg("x").arg(0)];
+        for commands in [reads, mixed] {
+            let ours = Pipeline::from(commands.clone()).into_request().unwrap().unwrap();
+            assert_eq!(parts(&packed(&commands).unwrap()), parts(&ours));
+            let ours = commands.iter().cloned().fold(Pipeline::atomic(), Pipeline::command);
+            let ours = ours.into_request().unwrap().unwrap();
+            let batch: Vec<Command> =
+                [cmd("MULTI")].into_iter().chain(commands).chain([cmd("EXEC")]).collect();
+            assert_eq!(parts(&packed(&batch).unwrap()), parts(&ours));
+        }
+        assert_eq!(packed(&[cmd("multi"), cmd("exec")]).unwrap().class(), Class::Atomic);
+    }
+
+    /// On a lease what somebody else has encoded changes the connection as our own commands do, and is refused as they are. RULE-203,
+    /// RULE-192
+    #[test]
+    fn packed_commands_for_a_lease_are_treated_as_our_own() {
+        let commands = [
+            cmd("WATCH").arg("k"),
+            cmd("GET").arg("k"),
+            cmd("MULTI"),
+            cmd("select").arg(1),
+            cmd("BLPOP").arg("k").arg(0),
+            cmd("EXEC"),
+        ];
+        let of = |request: &Request| (parts(request), request.changes.clone(), request.is_unchecked);
+        let ours = Pipeline::from(commands.clone()).into_leased_request().unwrap().unwrap();
+        let bytes: Vec<u8> =
+            commands.iter().flat_map(|command| command.clone().into_bytes().to_vec()).collect();
+        assert_eq!(of(&Request::packed_for_lease(bytes.into()).unwrap()), of(&ours));
+        for command in commands {
+            let packed = Request::packed_for_lease(command.clone().into_bytes()).unwrap();
+            assert_eq!(of(&packed), of(&Request::leased(command).unwrap()));
+        }
+        let refused = Request::packed_for_lease(cmd("SUBSCRIBE").arg("c").into_bytes());
+        assert!(matches!(refused, Err(PackedError::Refused(RefusedCommand { command: "SUBSCRIBE", .. }))));
+        assert_eq!(Request::packed_for_lease(Bytes::new()).err(), Some(PackedError::Malformed));
+    }
+
+    /// What breaks the shared connection is refused in every place. RULE-93, RULE-192
+    #[test]
+    fn packed_commands_are_refused_as_our_own() {
+        for command in [
+            cmd("SELECT").arg(1),
+            cmd("blpop").arg("k").arg(0),
+            cmd("XREAD").arg("BLOCK").arg(0).arg("STREAMS").arg("s").arg("$"),
+            cmd("SUBSCRIBE").arg("c"),
+            cmd("WATCH").arg("k"),
+            cmd("EXEC"),
+            cmd("MULTI"),
+        ] {
+            let refused = PackedError::Refused(Request::command(command.clone()).unwrap_err());
+            let (get, multi, exec) = (cmd("GET").arg("k"), cmd("MULTI"), cmd("EXEC"));
+            assert_eq!(packed(std::slice::from_ref(&command)).unwrap_err(), refused);
+            assert_eq!(packed(&[get.clone(), command.clone(), get]).unwrap_err(), refused);
+            assert_eq!(packed(&[multi, command, exec]).unwrap_err(), refused);
+        }
+    }
+
+    /// Bytes that are not whole commands would take the replies of others. INV-02, RULE-192
+    #[test]
+    fn what_is_no_command_is_not_sent() {
+        for bytes in [
+            "",
+            "*0\r\n",
+            "*1\r\n",
+            "*1\r\n$4\r\nPING",
+            "*1\r\n$4\r\nPING\r\n*",
+            "PING\r\n",
+            "*-1\r\n",
+            "*1\r\n$-1\r\n",
+            "*1\r\n:1\r\n",
+            "*1\r\n$5\r\nPING\r\n",
+            "*1\r\n$3\r\nPING\r\n",
+            "*+1\r\n$4\r\nPING\r\n",
+            "*\r\n$4\r\nPING\r\n",
+            "*1\n$4\nPING\n",
+            "*2\r\n$4\r\nPING\r\n",
+            "*1\r\n$4\r\nPING\r\n$1\r\nx\r\n",
+            "*99999999999999999999\r\n",
+            "*1\r\n$18446744073709551615\r\nPING\r\n",
+            "*1\r\n$4\r\nPING\r\n*0\r\n",
+        ] {
+            let result = Request::packed(Bytes::from_static(bytes.as_bytes()));
+            assert_eq!(result.err(), Some(PackedError::Malformed), "{bytes:?}");
+        }
+    }
+}
