@@ -182,8 +182,16 @@ macro_rules! for_each_case {
                 odd_times,
                 one_second,
                 the_address_in_use,
+                outside_of_the_domain,
                 ;
                 every_way_of_naming_none: "it takes long: `null` stands for all of them",
+            }
+            tls {
+                nodes_with_certificates_of_their_own,
+                a_target_that_is_an_address,
+                a_target_that_is_not_believed,
+                links_that_end,
+                ;
             }
             overlaps {
                 newest_wins,

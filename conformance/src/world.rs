@@ -192,6 +192,34 @@ pub struct Setup {
     pub server: Server,
     /// Which addresses they are given.
     pub layout: Layout,
+    /// What they speak.
+    pub encryption: Encryption,
+}
+
+/// What the endpoints of a server speak.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub enum Encryption {
+    /// RESP as it is.
+    #[default]
+    None,
+    /// TLS, each as it is configured, in the order in which they were added.
+    #[cfg(feature = "tls")]
+    Tls(Vec<Arc<rustls::ServerConfig>>),
+}
+
+impl Encryption {
+    /// For worlds without streams, or without chance: why they cannot have this.
+    ///
+    /// # Errors
+    /// The reason, unless nothing is encrypted.
+    pub fn decline(&self, reason: &str) -> Result<(), String> {
+        match self {
+            Self::None => Ok(()),
+            #[cfg(feature = "tls")]
+            Self::Tls(_) => Err(reason.to_owned()),
+        }
+    }
 }
 
 /// How the endpoints of a server are spread over addresses.

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 pub use self::target::Target;
-pub(crate) use self::target::server_name;
+pub(crate) use self::target::{lies_in, server_name, shares_domain};
 
 /// The longest host name that DNS can carry, in bytes.
 const MAX_NAME: usize = 253;

@@ -22,6 +22,7 @@ mod server;
 mod system;
 #[cfg(test)]
 mod tests;
+mod tls;
 
 use std::fmt;
 use std::io;
@@ -36,6 +37,7 @@ pub use self::handshake::{ErrorCode, HandshakeError, SetupCommand, Stage};
 pub use self::refusal::Refusal;
 pub use self::server::ServerError;
 pub use self::system::SystemError;
+pub use self::tls::TlsFault;
 use crate::endpoint::Endpoint;
 use crate::timer::Span;
 
@@ -158,6 +160,9 @@ pub enum CloseCause {
     /// The transport failed.
     #[error("{0}")]
     Io(io::ErrorKind),
+    /// The encrypted session ended, and TLS says why.
+    #[error("{0}")]
+    Tls(TlsFault),
     /// The server broke the protocol.
     #[error("protocol error: {0}")]
     Protocol(ProtocolError),
@@ -173,6 +178,14 @@ pub enum CloseCause {
     /// This side closed it because the deadline of its move had come.
     #[error("the deadline of the move had come")]
     MoveDeadline,
+}
+
+impl From<&io::Error> for CloseCause {
+    /// A stream that is encrypted says by an error which has a [`TlsFault`] inside what TLS said.
+    fn from(error: &io::Error) -> Self {
+        let fault = error.get_ref().and_then(|inner| inner.downcast_ref::<TlsFault>());
+        fault.map_or_else(|| Self::Io(error.kind()), |fault| Self::Tls(*fault))
+    }
 }
 
 /// The server sent what the protocol does not allow. Fatal to the connection.
@@ -336,7 +349,7 @@ fn hint(cause: &CloseCause) -> &'static str {
         CloseCause::ByServer
         | CloseCause::Io(
             io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionAborted | io::ErrorKind::BrokenPipe,
-        ) => ". Does the server refuse clients of this address, or expect TLS?",
+        ) => ". Does the server refuse clients of this address, or expect TLS (rediss://)?",
         CloseCause::Protocol(_) => ". Is it a Redis server, and without TLS?",
         _ => "",
     }

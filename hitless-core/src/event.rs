@@ -185,6 +185,17 @@ pub enum Event {
         /// The id of the MOVING.
         seq: Seq,
     },
+    /// Over TLS a MOVING names a host outside of the domain of the configured name, and nothing allows that
+    /// ([`target_domain`](crate::config::ConfigBuilder::target_domain), or a policy on targets): it counts as one without an
+    /// endpoint, so that the move waits until the configured name leads elsewhere.
+    TargetRefused {
+        /// The address that is being retired.
+        source: Peer,
+        /// The endpoint.
+        target: Endpoint,
+        /// The id of the MOVING.
+        seq: Seq,
+    },
     /// Timeouts are relaxed from now on.
     WindowOpened {
         /// For whom.
@@ -220,7 +231,7 @@ pub enum Event {
         /// The address that is being retired.
         source: Peer,
         /// Where to; `None` if the server named no endpoint (the name is resolved again), or one that the policy on
-        /// targets forbids (see [`TargetVetoed`](Self::TargetVetoed)).
+        /// targets forbids (see [`TargetVetoed`](Self::TargetVetoed) and [`TargetRefused`](Self::TargetRefused)).
         target: Option<Endpoint>,
         /// The id of the MOVING; of the completion, after [`AddressWithdrawn`](Self::AddressWithdrawn); 0 after
         /// [`Demoted`](Self::Demoted), and no id of any notification then.

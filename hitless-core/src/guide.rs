@@ -418,8 +418,9 @@
 //! | the reply to the opt-in is an error | [`OptIn::of_error`] of its text |
 //! | the reply to the opt-in is anything else | [`OptIn::Accepted`] |
 //!
-//! The command asks for the endpoint type of the settings. Their `auto` means addresses, and does not know about TLS of your
-//! own: if certificates are issued to names, set a type that names them.
+//! The command asks for the endpoint type of the settings. Their `auto` means addresses, and names where you say that your
+//! connections are encrypted ([`ConfigBuilder::encrypted`](crate::config::ConfigBuilder::encrypted)). A MOVING to a host outside of
+//! the configured name's domain counts then as one without an endpoint.
 //!
 //! Every connection opts in, those for
 //! subscriptions and blocking commands included: the server closes them all, and tells only those. A push may arrive

@@ -152,6 +152,7 @@
 //! | feature | adds |
 //! |---|---|
 //! | `driver` | the asynchronous driver, written once over five small traits, without a runtime of its own |
+//! | `tls` | with `driver`: encrypted connections, by rustls with ring's cryptography |
 //! | `tracing` | with `driver`: every [event] that matters enough as an event of the `tracing` crate |
 //! | `redis-rs` | with `driver`: `redis::aio::ConnectionLike` for the client, so that the commands, pipelines, scripts and iterators of the `redis` crate run on it |
 //! | `explore` | for model checking alone: machines can be cloned, and their states compared |
@@ -202,4 +203,7 @@ pub use coordinator::{Coordinator, Directive};
 pub use mode::Mode;
 pub use request::{Pipeline, Request};
 pub use resp3_codec::{Command, DecodeError, Decoder, Frame, Limit, Limits, ToArg, ToArgs, cmd};
+#[cfg(feature = "tls")]
+#[doc(no_inline)]
+pub use rustls;
 pub use value::{FromFrame, ValueError};

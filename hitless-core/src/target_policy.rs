@@ -25,6 +25,9 @@ pub enum TargetVerdict {
 /// and must not call the client. It must be pure, because it is asked anew for each copy of a MOVING. A MOVING without an
 /// endpoint leads to the configured name and is not judged. A policy that panics has vetoed.
 ///
+/// Over TLS a host outside of the configured name's domain is dialled only if a policy allows it: who sets one decides about
+/// all of them ([`ConfigBuilder::target_domain`](crate::config::ConfigBuilder::target_domain)).
+///
 /// A closure is a policy:
 ///
 /// ```
@@ -65,9 +68,10 @@ impl Policy {
         Self(Some(policy))
     }
 
-    pub(crate) fn judge(&self, target: &Endpoint, source: &Peer) -> TargetVerdict {
-        let Some(policy) = &self.0 else { return TargetVerdict::Allow };
-        catch_unwind(AssertUnwindSafe(|| policy.judge(target, source))).unwrap_or(TargetVerdict::Veto)
+    /// `None` without a policy.
+    pub(crate) fn judge(&self, target: &Endpoint, source: &Peer) -> Option<TargetVerdict> {
+        let policy = self.0.as_ref()?;
+        Some(catch_unwind(AssertUnwindSafe(|| policy.judge(target, source))).unwrap_or(TargetVerdict::Veto))
     }
 }
 
@@ -92,16 +96,16 @@ impl Eq for Policy {}
 mod tests {
     use super::*;
 
-    fn judge(policy: &Policy) -> TargetVerdict {
+    fn judge(policy: &Policy) -> Option<TargetVerdict> {
         let target = Endpoint::parse("10.0.0.1", 6379).unwrap();
         let source = target.peer().unwrap();
         policy.judge(&target, &source)
     }
 
     #[test]
-    fn no_policy_allows_and_one_that_panics_vetoes() {
-        assert_eq!(judge(&Policy::default()), TargetVerdict::Allow);
+    fn no_policy_says_nothing_and_one_that_panics_vetoes() {
+        assert_eq!(judge(&Policy::default()), None);
         let broken = |_: &Endpoint, _: &Peer| -> TargetVerdict { panic!("on purpose") };
-        assert_eq!(judge(&Policy::new(Arc::new(broken))), TargetVerdict::Veto);
+        assert_eq!(judge(&Policy::new(Arc::new(broken))), Some(TargetVerdict::Veto));
     }
 }

@@ -44,6 +44,12 @@
 //! # }
 //! ```
 //!
+//! # TLS
+//!
+//! With the feature `tls`, `rediss://` (`valkeys://`) encrypts every connection. A server is believed if the authorities of the system
+//! vouch for it; `Builder::tls` takes a `Tls` with authorities of your own and a certificate to show. Over TLS connections follow a
+//! move to a named host only in the domain of the configured name, or in those of [`Builder::target_domain`].
+//!
 //! # With the `redis` crate
 //!
 //! With the feature `redis-rs` a [`Client`] is a connection of the `redis` crate (`redis::aio::ConnectionLike`), whatever minor of its version 1 the
@@ -62,6 +68,8 @@ pub use hitless_core::config::{
     Config, ConfigBuilder, ConfigError, Credentials, HandoffCapacity, Protocol, Secret, WhenDisconnected,
     WhenFull,
 };
+#[cfg(feature = "tls")]
+pub use hitless_core::config::{Tls, TlsBuilder};
 pub use hitless_core::coordinator::CoordinatorStats;
 pub use hitless_core::driver::{
     self, CheckReplies, Connector, CredentialsProvider, Error, Events, HookContext, HookFailures, HookId,
@@ -72,7 +80,7 @@ pub use hitless_core::endpoint::{Endpoint, EndpointError, Host, Peer, Target};
 pub use hitless_core::endpoint_type::{EndpointPreference, EndpointType, UnknownEndpointType};
 pub use hitless_core::error::{
     CloseCause, ConnectError, CredentialsError, Delivery, ErrorCode, HandshakeError, LeaseError,
-    ProtocolError, Refusal, RequestError, SetupCommand, Stage, SystemError,
+    ProtocolError, Refusal, RequestError, SetupCommand, Stage, SystemError, TlsFault,
 };
 pub use hitless_core::event::{self, Event};
 pub use hitless_core::ids::{ConnId, LeaseId, RequestId};
@@ -84,6 +92,9 @@ pub use hitless_core::request::{
     Class, Outcome, Pipeline, RefusedCommand, Replay, Replies, Request, SendError, Timeout,
 };
 pub use hitless_core::review::{Handled, Ignored, Unreviewed, Verdict};
+#[cfg(feature = "tls")]
+#[doc(no_inline)]
+pub use hitless_core::rustls;
 pub use hitless_core::target_policy::{TargetPolicy, TargetVerdict};
 #[doc(no_inline)]
 pub use hitless_core::{Bytes, BytesMut};

@@ -33,6 +33,16 @@ impl driver::Runtime for Adapter {
     fn seed(&self) -> u64 {
         RandomState::new().hash_one(0)
     }
+
+    #[cfg(feature = "tls")]
+    fn system_roots(&self) -> std::io::Result<Vec<Vec<u8>>> {
+        let found = rustls_native_certs::load_native_certs();
+        match found.errors.into_iter().next() {
+            // One file that cannot be read is no reason to do without the others.
+            Some(error) if found.certs.is_empty() => Err(std::io::Error::other(error)),
+            _ => Ok(found.certs.iter().map(|certificate| certificate.to_vec()).collect()),
+        }
+    }
 }
 
 /// A [`Sleep`] that is made when it is first needed.

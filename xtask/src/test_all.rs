@@ -28,7 +28,7 @@ const MEMBERS: &str = "--workspace --exclude hitless-bench";
 const ADAPTERS: &[&str] = &["hitless-tokio", "hitless-async-std"];
 
 /// The features with which each adapter is linted alone, besides none.
-const ADAPTER_FEATURES: &[&str] = &["redis-rs"];
+const ADAPTER_FEATURES: &[&str] = &["tls", "redis-rs", "redis-rs,tls"];
 
 /// Runs all steps, a failed one does not stop the others.
 pub(crate) fn run(args: &Args) -> Result<Summary, String> {

@@ -1,5 +1,6 @@
 //! Where a MOVING leads: every form of an endpoint, and none.
 
+use hitless_core::config::ConfigBuilder;
 use hitless_core::error::ConnectError;
 use hitless_core::event::{Event, Ignored};
 use resp3_codec::Frame;
@@ -71,10 +72,21 @@ pub fn every_way_of_naming_none(host: &dyn Host) {
     }
 }
 
-/// A MOVING to `target`, which says nothing, while DNS follows a little later than half of the time.
+/// Over TLS a MOVING that names a host of another domain counts as one without an endpoint: credentials go where the configured
+/// name leads alone. RULE-84, RULE-187
+pub fn outside_of_the_domain(host: &dyn Host) {
+    let target = Target::Address("node.example.net:6379".to_owned());
+    move_by_name_with(host, target, |settings| settings.encrypted(true));
+}
+
 fn move_by_name(host: &dyn Host, target: Target) {
+    move_by_name_with(host, target, |settings| settings);
+}
+
+/// A MOVING to `target`, which says nothing, while DNS follows a little later than half of the time.
+fn move_by_name_with(host: &dyn Host, target: Target, change: impl FnOnce(ConfigBuilder) -> ConfigBuilder) {
     let mut bed = Testbed::builder(host).layout(Layout::Hosts).build();
-    let settings = bed.settings_by_name();
+    let settings = change(bed.settings_by_name());
     bed.connect_with(settings);
     let (what, before) = (format!("{target:?}"), bed.lookups(NAME));
     bed.start_load(4);

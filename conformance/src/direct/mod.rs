@@ -77,6 +77,7 @@ impl Direct {
 
 impl Host for Direct {
     fn world(&self, setup: Setup) -> Result<Box<dyn World>, String> {
+        setup.encryption.decline("the machine has no streams that could be encrypted")?;
         Ok(Box::new(DirectWorld::new(setup, self)))
     }
 

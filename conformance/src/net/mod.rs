@@ -1,5 +1,7 @@
 //! Sockets around the machines of [`server`](crate::server): the only place that has any.
 
+#[cfg(feature = "tls")]
+pub mod certificates;
 pub mod front;
 pub mod names;
 pub mod redis_process;

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 
 use super::tcp::TcpServer;
 use crate::server::{Server, ServerMachine};
-use crate::world::{Layout, Setup};
+use crate::world::{Encryption, Layout, Setup};
 
 /// Gives the endpoints of a world's server their addresses and listens there: for worlds over sockets.
 ///
@@ -13,7 +13,16 @@ use crate::world::{Layout, Setup};
 /// The reason why that is not possible here, for [`Host::world`](crate::world::Host::world).
 pub fn start(mut setup: Setup) -> Result<TcpServer<Server>, String> {
     assign_addresses(&mut setup.server, setup.layout)?;
-    TcpServer::start(setup.server).map_err(|error| format!("the endpoints cannot be bound here: {error}"))
+    let server = match setup.encryption {
+        Encryption::None => TcpServer::start(setup.server),
+        #[cfg(feature = "tls")]
+        Encryption::Tls(configs) => {
+            let mut configs = configs.into_iter();
+            let mut next = || configs.next().expect("one for each endpoint");
+            TcpServer::start_encrypted(setup.server, |_| next())
+        }
+    };
+    server.map_err(|error| format!("the endpoints cannot be bound here: {error}"))
 }
 
 /// Gives endpoints without a port loopback addresses that no other test uses.

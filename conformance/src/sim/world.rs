@@ -44,6 +44,7 @@ pub struct Sim {
 
 impl Host for Sim {
     fn world(&self, setup: Setup) -> Result<Box<dyn World>, String> {
+        setup.encryption.decline("cryptography draws at random, and two runs of a seed must be the same")?;
         Ok(Box::new(SimWorld::new(setup, self.seed.unwrap_or(0))))
     }
 

@@ -7,6 +7,8 @@ mod hooks;
 mod leases;
 mod load;
 mod time;
+#[cfg(feature = "tls")]
+mod tls;
 
 use std::panic::resume_unwind;
 use std::time::Duration;
@@ -19,7 +21,7 @@ use resp3_codec::{Command, Frame, cmd};
 
 pub use self::load::{Load, Operation};
 use crate::server::{EndpointId, EndpointSpec, Server, ServerConfig, ServerMachine};
-use crate::world::{Host, Layout, Setup, World};
+use crate::world::{Encryption, Host, Layout, Setup, World};
 
 /// One second.
 pub const SECOND: Duration = Duration::from_secs(1);
@@ -51,6 +53,8 @@ pub struct Testbed {
     /// Somebody has wanted a lease.
     lends: bool,
     load: Option<Load>,
+    #[cfg(feature = "tls")]
+    tls: Option<hitless_core::config::Tls>,
 }
 
 /// Collects what a [`Testbed`] is made of.
@@ -60,6 +64,7 @@ pub struct Builder<'a> {
     server: ServerConfig,
     endpoints: [EndpointSpec; 3],
     layout: Layout,
+    certificates: Option<[&'static [&'static str]; 3]>,
 }
 
 impl Builder<'_> {
@@ -87,17 +92,40 @@ impl Builder<'_> {
         self
     }
 
+    /// Has the endpoints speak TLS, each with a certificate that is valid for these names, by an authority that the client
+    /// trusts.
+    pub fn certificates(mut self, names: [&'static [&'static str]; 3]) -> Self {
+        self.certificates = Some(names);
+        self
+    }
+
     /// Makes it.
     #[must_use]
     pub fn build(self) -> Testbed {
         let mut server = Server::new(self.server);
         let [a, b, c] = self.endpoints.map(|spec| server.add_endpoint(spec));
-        let world = self.host.world(Setup { server, layout: self.layout });
+        let encryption = Encryption::default();
+        #[cfg(feature = "tls")]
+        let (encryption, tls) = self.certificates.map_or((encryption, None), tls::certify);
+        if self.certificates.is_some() && matches!(encryption, Encryption::None) {
+            resume_unwind(Box::new(Declined("this crate was built without its feature `tls`".to_owned())));
+        }
+        let world = self.host.world(Setup { server, layout: self.layout, encryption });
         let mut world = world.unwrap_or_else(|reason| resume_unwind(Box::new(Declined(reason))));
         let mut address = None;
         world.with_server(&mut |server, _| address = Some(server.address(a).ip()));
         world.set_name(NAME, address.into_iter().collect());
-        Testbed { world, a, b, c, config: None, lends: false, load: None }
+        Testbed {
+            world,
+            a,
+            b,
+            c,
+            config: None,
+            lends: false,
+            load: None,
+            #[cfg(feature = "tls")]
+            tls,
+        }
     }
 }
 
@@ -111,27 +139,43 @@ impl Testbed {
     /// A builder for another one.
     pub fn builder(host: &dyn Host) -> Builder<'_> {
         let endpoints = ["a.test", "b.test", "c.test"].map(|name| EndpointSpec::loopback().with_host(name));
-        Builder { host, server: ServerConfig::default(), endpoints, layout: Layout::Ports }
+        Builder {
+            host,
+            server: ServerConfig::default(),
+            endpoints,
+            layout: Layout::Ports,
+            certificates: None,
+        }
     }
 
     /// Settings of a client of the endpoint `a`, with three connections and short times.
     pub fn settings(&mut self) -> ConfigBuilder {
         let address = self.address(self.a);
-        Self::settings_of(Endpoint::Tcp { host: address.ip().into(), port: address.port() })
+        self.settings_of(Endpoint::Tcp { host: address.ip().into(), port: address.port() })
     }
 
     /// The same for a client that knows the endpoint `a` by [`NAME`].
     pub fn settings_by_name(&mut self) -> ConfigBuilder {
-        let port = self.address(self.a).port();
-        Self::settings_of(Endpoint::Tcp { host: HostName::Name(NAME.into()), port })
+        self.settings_by(NAME)
     }
 
-    fn settings_of(endpoint: Endpoint) -> ConfigBuilder {
-        Config::builder(endpoint)
+    /// The same for a client that knows the endpoint `a` by another name, which the case leads there.
+    pub fn settings_by(&mut self, name: &str) -> ConfigBuilder {
+        let port = self.address(self.a).port();
+        self.settings_of(Endpoint::Tcp { host: HostName::Name(name.into()), port })
+    }
+
+    fn settings_of(&self, endpoint: Endpoint) -> ConfigBuilder {
+        let settings = Config::builder(endpoint)
             .pool_size(3)
             .connect_timeout(Some(SECOND))
             .command_timeout(Some(SECOND))
-            .maintenance(maintenance(|settings| settings))
+            .maintenance(maintenance(|settings| settings));
+        #[cfg(feature = "tls")]
+        if let Some(tls) = &self.tls {
+            return settings.tls(tls.clone());
+        }
+        settings
     }
 
     /// Opens the client.

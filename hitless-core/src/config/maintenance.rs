@@ -89,7 +89,7 @@ impl Config {
     }
 
     /// What the policy says of `target`, which the server names for the connections to `source`.
-    pub(crate) fn judge_target(&self, target: &Endpoint, source: &Peer) -> TargetVerdict {
+    pub(crate) fn judge_target(&self, target: &Endpoint, source: &Peer) -> Option<TargetVerdict> {
         self.target_policy.judge(target, source)
     }
 

@@ -138,6 +138,24 @@ fn setup_commands_leave_the_connection_usable() {
     }
 }
 
+/// RULE-184
+#[test]
+fn names_of_tls_are_names() {
+    for name in ["", "a b", "rediss://h", "*.example.com", "h/0", "h\n"] {
+        let text = builder().server_name(name).build().unwrap_err().to_string();
+        assert!(text.starts_with("server_name") && text.contains("redis.example.com"), "{name:?}: {text}");
+        let text = builder().target_domain(name).build().unwrap_err().to_string();
+        assert!(text.starts_with("target_domain"), "{name:?}: {text}");
+    }
+    let config = builder().server_name("redis.example.com.").target_domain(".example.org").build().unwrap();
+    assert_eq!(config.server_name().map(|name| &**name), Some("redis.example.com"));
+    assert_eq!(&*config.target_domains()[0], "example.org");
+    assert!(builder().server_name("::1").build().is_ok() && builder().server_name("a_b").build().is_ok());
+    let unix = || Config::builder(Endpoint::unix("/run/redis.sock")).encrypted(true);
+    assert!(unix().build().unwrap_err().to_string().contains("server_name"));
+    assert!(unix().server_name("redis.example.com").build().is_ok());
+}
+
 /// Who sets something finds its default beside it, wherever settings are made. RULE-98
 #[test]
 fn the_documentation_of_each_setting_says_its_default() {

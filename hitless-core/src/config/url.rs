@@ -7,6 +7,8 @@ use super::{ConfigBuilder, ConfigError, Credentials, Protocol, Secret, WhenDisco
 use crate::endpoint::Endpoint;
 
 const DEFAULT_PORT: u16 = 6379;
+const INSECURE: &str = "#insecure, which switches verification off, is not supported: to trust an authority of your own, leave \
+                        it out and set `Tls::builder().roots(..)`; for tests there is `dangerous_accept_any_server()`";
 const FRAGMENT: &str = "a # ends a URL: leave out what begins there (#insecure is about TLS, which redis:// has not); \
                         inside user and password, write # as %23";
 const TWO_PLACES: &str =
@@ -22,6 +24,12 @@ pub(super) fn parse(url: &str) -> Result<ConfigBuilder, ConfigError> {
     let builder = match (scheme.to_ascii_lowercase().as_str(), place.strip_prefix("//")) {
         ("redis" | "valkey", Some(place)) => tcp(place, query)?,
         ("unix" | "redis+unix" | "valkey+unix", path) => unix(path.unwrap_or(place))?,
+        ("rediss" | "valkeys", Some(_)) if url.ends_with("#insecure") => return Err(wrong("end", INSECURE)),
+        // The condition leaves something for the arm behind this one.
+        #[cfg(feature = "tls")]
+        ("rediss" | "valkeys", Some(place)) if cfg!(feature = "tls") => {
+            tcp(place, query)?.tls(super::Tls::default())
+        }
         ("rediss" | "valkeys", Some(_)) => return Err(ConfigError::TlsNotBuilt),
         (scheme, slashes) => return Err(unknown(scheme, slashes.is_some())),
     };
@@ -337,6 +345,8 @@ mod tests {
             ("redis://:secret@[fe80::1%eth0]:6379", "a host name"),
             ("redis://:secret@[fe80::1%25eth0]", "a host name"),
             ("redis://:secret@fe80::1%1", "a host name"),
+            ("rediss://:secret@h#insecure", "`Tls::builder().roots(..)`"),
+            ("VALKEYS://:secret@h/3#insecure\n", "dangerous_accept_any_server"),
             ("redis:secret", "two slashes follow it, as in redis://user:password@host:port"),
             ("redis:6379", "two slashes follow it"),
             ("VALKEY:secret:6379", "two slashes follow it"),
@@ -360,8 +370,6 @@ mod tests {
             ("redis://h?pass=secret&pass=secrets", "write it once"),
             ("redis://:secret@h?pass=secrets", "in front of the host and behind the ?"),
             ("redis://ann:secret@h?user=secret", "write them in one place"),
-            ("rediss://:secret@h", "redis:// or valkey://"),
-            ("VALKEYS://:secret@h", "redis:// or valkey://"),
         ] {
             let error = parse(url).unwrap_err();
             assert!(error.to_string().contains(help), "{url}: {error}");
@@ -383,6 +391,36 @@ mod tests {
         ] {
             let text = parse(url).unwrap_err().to_string();
             assert!(text.contains(part), "{url}: {text}");
+        }
+    }
+    /// RULE-189
+    #[cfg(feature = "tls")]
+    #[test]
+    fn a_scheme_with_an_s_encrypts() {
+        for (url, encrypted) in [
+            ("rediss://:x@h:6380/2", true),
+            ("VALKEYS://h", true),
+            ("redis://h", false),
+            ("valkey://h", false),
+        ] {
+            let config = parse(url).unwrap().build().unwrap();
+            assert_eq!((config.tls(), config.tls_settings().is_some()), (encrypted, encrypted), "{url}");
+        }
+        assert!(parse("redis://h").unwrap().tls(crate::config::Tls::default()).build().unwrap().tls());
+        assert!(parse("redis://h").unwrap().encrypted(true).build().unwrap().tls());
+    }
+
+    /// RULE-189
+    #[test]
+    fn without_the_feature_the_error_names_it() {
+        for url in ["rediss://:secret@h", "VALKEYS://:secret@h"] {
+            let parsed = parse(url);
+            assert_eq!(parsed.is_ok(), cfg!(feature = "tls"), "{url}");
+            if let Err(error) = parsed {
+                let text = error.to_string();
+                assert!(text.contains("the feature `tls`") && text.contains("valkey://"), "{text}");
+                assert!(!text.contains("secr"), "{text}");
+            }
         }
     }
 }

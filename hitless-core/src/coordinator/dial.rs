@@ -9,7 +9,7 @@ use super::attempts::{Dial, End, Named, Next, Purpose, Retry, Step};
 use super::conns::Conn;
 use super::moves::{Route, Wanted};
 use super::{Coordinator, Directive, Redial, Role};
-use crate::endpoint::{Endpoint, Host, Target, server_name};
+use crate::endpoint::{Endpoint, Host, Target};
 use crate::error::{CloseCause, ConnectError, SystemError};
 use crate::event::Event;
 use crate::ids::ConnId;
@@ -111,8 +111,8 @@ impl Coordinator {
                 self.attempts.resolve(conn, host, port, Named::Target);
             }
             Route::Named(literal) => {
-                let server_name = server_name(self.config.endpoint(), Some(&literal));
-                let targets = literal.peer().map(|address| Target::new(address, server_name));
+                let name = self.config.name_of(Some(&literal));
+                let targets = literal.peer().map(|address| Target::new(address, name));
                 self.dial_one_of(now, conn, &Vec::from_iter(targets));
             }
             Route::Configured => match self.config.endpoint() {
@@ -120,7 +120,8 @@ impl Coordinator {
                     self.attempts.resolve(conn, Arc::clone(host), *port, Named::Configured);
                 }
                 literal => {
-                    let targets = literal.peer().map(Target::from);
+                    let name = self.config.name_of(None);
+                    let targets = literal.peer().map(|address| Target::new(address, name));
                     self.on_configured_resolved(now, conn, Vec::from_iter(targets));
                 }
             },
@@ -201,7 +202,9 @@ impl Coordinator {
                 self.on_advertised(now, &answer);
                 self.leave_suspects(now, &answer);
             }
-            Step::Resolved { conn, targets, .. } => {
+            Step::Resolved { conn, mut targets, .. } => {
+                let name = self.config.name_of(None);
+                targets.iter_mut().for_each(|target| target.server_name.clone_from(&name));
                 let answer: Vec<_> = targets.iter().map(|target| target.address.clone()).collect();
                 self.note_advertised(&answer);
                 self.on_configured_resolved(now, conn, targets);

@@ -94,7 +94,7 @@ impl Coordinator {
         if self.reviews.any(|pending| pending.counts_and(is_copy)) {
             return Err(Ignored::Duplicate);
         }
-        let destination = self.judge(&key.target, &key.source);
+        let destination = self.judge(&key, &key.target);
         if destination.leads_back_to(&key.source) {
             return Err(Ignored::AlreadyThere);
         }
@@ -153,7 +153,7 @@ impl Coordinator {
     ) -> Handled {
         self.take_back(effect);
         let Some(key) = MoveKey::of(&origin.peer, original) else { return Handled::Applied };
-        let destination = self.judge(target, &key.source);
+        let destination = self.judge(&key, target);
         if target.address().as_ref() == Some(&key.source) || destination.leads_back_to(&key.source) {
             self.ignore(origin.conn, original.kind(), original.seq(), Ignored::AlreadyThere);
             return Handled::Ignored(Ignored::AlreadyThere);
@@ -177,13 +177,18 @@ impl Coordinator {
         self.moves.begin(now, key, departure, &destination, &residents);
     }
 
-    /// Asks the policy on targets.
-    fn judge(&self, target: &MoveTarget, source: &Peer) -> Destination {
+    /// Where the move `key` leads if it is to lead to `target`, which a reviewer may have put in the place of the server's. The
+    /// policy on targets decides. Without one, over TLS, the server's own word is good for names in the domains that the client
+    /// knows.
+    fn judge(&self, key: &MoveKey, target: &MoveTarget) -> Destination {
         let MoveTarget::Endpoint(endpoint) = target else { return Destination::SameName };
-        match self.config.maintenance().judge_target(endpoint, source) {
-            TargetVerdict::Allow => Destination::Endpoint(endpoint.clone()),
-            TargetVerdict::Rewrite(to) => Destination::Rewritten { announced: endpoint.clone(), to },
-            TargetVerdict::Veto => Destination::Vetoed(endpoint.clone()),
+        match self.config.maintenance().judge_target(endpoint, &key.source) {
+            None if *target == key.target && !self.config.trusts_target(endpoint) => {
+                Destination::Refused(endpoint.clone())
+            }
+            None | Some(TargetVerdict::Allow) => Destination::Endpoint(endpoint.clone()),
+            Some(TargetVerdict::Rewrite(to)) => Destination::Rewritten { announced: endpoint.clone(), to },
+            Some(TargetVerdict::Veto) => Destination::Vetoed(endpoint.clone()),
         }
     }
 

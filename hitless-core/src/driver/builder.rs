@@ -176,6 +176,28 @@ impl<R: Runtime, N: Resolver + Connector> Builder<R, N> {
         self.with(|settings| settings.maintenance(config))
     }
 
+    /// Encrypts every connection. Default: none is, unless the URL begins with `rediss://` or `valkeys://`. See [`ConfigBuilder::tls`].
+    #[cfg(feature = "tls")]
+    pub fn tls(self, tls: crate::config::Tls) -> Self {
+        self.with(|settings| settings.tls(tls))
+    }
+
+    /// Says that the connector's streams are encrypted already. Default: false. See [`ConfigBuilder::encrypted`].
+    pub fn encrypted(self, encrypted: bool) -> Self {
+        self.with(|settings| settings.encrypted(encrypted))
+    }
+
+    /// The name by which servers are verified over TLS, where it is not the host that is dialled. Default: the host
+    /// of the endpoint. See [`ConfigBuilder::server_name`].
+    pub fn server_name(self, name: &str) -> Self {
+        self.with(|settings| settings.server_name(name))
+    }
+
+    /// Allows moves to hosts in `domain` over TLS. To be called once for each. Default: none. See [`ConfigBuilder::target_domain`].
+    pub fn target_domain(self, domain: &str) -> Self {
+        self.with(|settings| settings.target_domain(domain))
+    }
+
     /// Adds a hook that sees everything from the first dial on. Default: none. See [`Client::add_hook`].
     pub fn hook(mut self, hook: impl NotificationHook) -> Self {
         self.hooks.0.push(Arc::new(hook));

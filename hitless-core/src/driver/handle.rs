@@ -103,6 +103,8 @@ impl<R: Runtime> Client<R> {
         hooks: Vec<Arc<dyn ErasedHook>>,
         provider: Provider,
     ) -> Result<Self, Error> {
+        #[cfg(feature = "tls")]
+        let network = super::tls::Secured::new(network, &config, || runtime.system_roots())?;
         let client =
             Self { handle: Arc::new(Handle { shared: Shared::new(runtime, config, events, hooks) }) };
         let shared = client.shared();

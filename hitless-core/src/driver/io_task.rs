@@ -213,7 +213,7 @@ impl<R: Runtime, S: Stream> IoTask<R, S> {
                 self.shared.handle_frames(self.conn_task.conn, &mut self.frames, &mut self.effects);
                 Ok(Turn::Progress)
             }
-            Poll::Ready(Err(error)) => Err(self.end(CloseCause::Io(error.kind()))),
+            Poll::Ready(Err(error)) => Err(self.end(CloseCause::from(&error))),
         }
     }
 
@@ -237,7 +237,7 @@ impl<R: Runtime, S: Stream> IoTask<R, S> {
         match self.stream.poll_read(cx, self.decoder.buffer()) {
             Poll::Ready(Ok(0)) => self.ended = Some(CloseCause::ByServer),
             Poll::Ready(Ok(_)) => self.undecoded = true,
-            Poll::Ready(Err(error)) => self.ended = Some(CloseCause::Io(error.kind())),
+            Poll::Ready(Err(error)) => self.ended = Some(CloseCause::from(&error)),
             Poll::Pending => {}
         }
         if self.ended.is_some() {
@@ -266,11 +266,13 @@ impl<R: Runtime, S: Stream> IoTask<R, S> {
         Ok(())
     }
 
-    /// Why the stream has ended. A broken write comes first: it explains the end of reading.
+    /// Why the stream has ended. A broken write comes first, because it explains the end of reading; but for what TLS says,
+    /// which explains the broken write.
     fn end(&self, cause: CloseCause) -> CloseCause {
-        match self.writing {
-            Writing::Broken(kind) => CloseCause::Io(kind),
-            _ => cause,
+        match (self.writing, cause) {
+            (_, CloseCause::Tls(_)) => cause,
+            (Writing::Broken(kind), _) => CloseCause::Io(kind),
+            (Writing::Idle | Writing::Active, _) => cause,
         }
     }
 }

@@ -45,6 +45,8 @@ mod shared;
 mod signals;
 mod state;
 mod supervisor;
+#[cfg(feature = "tls")]
+mod tls;
 mod traits;
 mod waiter;
 

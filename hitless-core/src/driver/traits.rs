@@ -45,6 +45,15 @@ pub trait Runtime: Clone + Send + Sync + 'static {
     /// A number that differs from client to client, from which the client's jitter is derived. Called once per client.
     /// It need not be secret; a simulation gives the same number again to get the same run again.
     fn seed(&self) -> u64;
+
+    /// The certificates of the authorities that the system trusts, in DER. Asked once for each client that encrypts its
+    /// connections and has no roots of its own, inside `connect`.
+    ///
+    /// # Errors
+    /// Why they cannot be had; without an implementation, that there is none.
+    fn system_roots(&self) -> io::Result<Vec<Vec<u8>>> {
+        Err(io::Error::new(io::ErrorKind::Unsupported, "the runtime's adapter does not know them"))
+    }
 }
 
 /// One alarm clock. The driver needs one per client.
@@ -76,8 +85,9 @@ pub trait Connector: Send + Sync + 'static {
     /// Connects to `target.address`; the second part of the result is the address that the stream is connected to, which
     /// is `target.address` itself unless the connector chose another.
     ///
-    /// A connector whose streams are encrypted checks the server's certificate by `target.server_name`, or by the IP
-    /// address if there is no name; a connector of plain streams ignores the name.
+    /// A connector of plain streams ignores `target.server_name`: with the feature `tls` the driver encrypts them and
+    /// checks the server's certificate by that name, or by the IP address if there is no name. One whose streams are
+    /// encrypted already does that itself ([`ConfigBuilder::encrypted`](crate::config::ConfigBuilder::encrypted)).
     ///
     /// TCP sockets should have Nagle's algorithm switched off (`TCP_NODELAY`), because the driver writes whole batches,
     /// and the options of [`KEEPALIVE`], [`KEEPALIVE_INTERVAL`], [`KEEPALIVE_RETRIES`] and [`USER_TIMEOUT`] set. A kind of address that the platform lacks is an

@@ -79,7 +79,7 @@ fn a_link_that_ends_in_the_handshake_says_what_to_look_at() {
     let malformed = CloseCause::Protocol(ProtocolError::Malformed);
     for cause in [CloseCause::ByServer, reset, malformed] {
         let text = ConnectError::LostInHandshake(cause).to_string();
-        assert!(text.contains("TLS?"), "{text}");
+        assert!(text.contains("TLS"), "{text}");
     }
     let ours = ConnectError::LostInHandshake(CloseCause::ByClient).to_string();
     assert!(!ours.contains("TLS"), "{ours}");
@@ -104,4 +104,17 @@ fn a_refused_setup_command_is_named_without_its_arguments() {
         refused(b"with blank"),
         "the server refused setup command 2 with NOPERM: the user may not run it"
     );
+}
+
+/// What TLS says inside an error of a stream is kept, and is not taken for the network's. RULE-183
+#[test]
+fn an_end_that_tls_explains_is_told_from_others() {
+    for fault in [TlsFault::CertificateRequired, TlsFault::Alert(80), TlsFault::Broken] {
+        let error = io::Error::new(io::ErrorKind::InvalidData, fault);
+        assert_eq!(CloseCause::from(&error), CloseCause::Tls(fault));
+        let text = ConnectError::LostInHandshake(CloseCause::from(&error)).to_string();
+        assert!(text.contains(&fault.to_string()) && !text.contains("expect TLS"), "{text}");
+    }
+    let reset = io::Error::from(io::ErrorKind::ConnectionReset);
+    assert_eq!(CloseCause::from(&reset), CloseCause::Io(io::ErrorKind::ConnectionReset));
 }

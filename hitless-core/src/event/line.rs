@@ -33,6 +33,7 @@ impl Event {
             Self::NotificationUnreviewed { .. } => "notification.unreviewed",
             Self::TargetVetoed { .. } => "target.vetoed",
             Self::TargetRewritten { .. } => "target.rewritten",
+            Self::TargetRefused { .. } => "target.refused",
             Self::WindowOpened { .. } => "window.opened",
             Self::WindowClosed { expired: false, .. } => "window.closed",
             Self::WindowClosed { expired: true, .. } => "window.expired",
@@ -65,6 +66,7 @@ impl Event {
             | Self::NotificationMalformed { .. }
             | Self::NotificationUnreviewed { .. }
             | Self::TargetVetoed { .. }
+            | Self::TargetRefused { .. }
             | Self::HandoffFailed { .. }
             | Self::MoveFinished { stayed: 1.., .. } => Level::Warn,
             Self::ConnectionClosed { cause, .. } => match cause {
@@ -141,6 +143,7 @@ impl fmt::Display for Line<'_> {
             | Event::WindowClosed { .. } => self.notification(f),
             Event::TargetVetoed { .. }
             | Event::TargetRewritten { .. }
+            | Event::TargetRefused { .. }
             | Event::AddressWithdrawn { .. }
             | Event::Demoted { .. }
             | Event::MoveStarted { .. }
@@ -235,6 +238,10 @@ impl Line<'_> {
             }
             Event::TargetRewritten { source, announced, target, seq } => {
                 write!(f, "move {seq} from {source}: {announced} is reached as {target}")
+            }
+            Event::TargetRefused { source, target, seq } => {
+                let why = "is outside of the configured name's domain (`target_domain` allows others)";
+                write!(f, "move {seq} from {source}: {target} {why}")
             }
             Event::MoveStarted { source, target, seq, cause, deadline } => {
                 write!(f, "{}", Named { source, seq: *seq, cause: *cause })?;

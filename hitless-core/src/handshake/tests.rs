@@ -120,6 +120,19 @@ fn everything_is_in_one_write() {
     assert_eq!(commands(&mut buffer), expected);
 }
 
+/// Certificates are issued to names. RULE-20
+#[test]
+fn over_tls_names_are_asked_for() {
+    let config = |settings: crate::config::ConfigBuilder| settings.build().unwrap();
+    let settings = || Config::builder(Endpoint::parse("127.0.0.1", 6379).unwrap());
+    let peer = |ip: [u8; 4]| Peer::from(std::net::SocketAddr::from((ip, 6379)));
+    let asked_for = |config: &Config, ip| opt_in_command(config, &peer(ip))[4];
+    let encrypted = config(settings().encrypted(true));
+    assert_eq!(asked_for(&encrypted, [127, 0, 0, 1]), "internal-fqdn");
+    assert_eq!(asked_for(&encrypted, [8, 8, 8, 8]), "external-fqdn");
+    assert_eq!(asked_for(&config(settings()), [8, 8, 8, 8]), "external-ip");
+}
+
 /// But for the opt-in, the bytes are those of a handshake that does not ask. INV-16
 #[test]
 fn skipping_the_probe_changes_nothing_else() {

@@ -89,6 +89,7 @@ impl Metrics {
             | Event::OptedIn { .. }
             | Event::AddressWithdrawn { .. }
             | Event::TargetRewritten { .. }
+            | Event::TargetRefused { .. }
             | Event::WindowOpened { .. }
             | Event::WindowClosed { .. }
             | Event::MoveSuperseded { .. }

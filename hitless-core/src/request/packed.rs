@@ -188,7 +188,7 @@ mod tests {
             cmd("SET").arg("").arg(""),
         ] {
             let ours = Request::command(command.clone()).unwrap();
-            assert_eq!(parts(&packed(&[command.clone()]).unwrap()), parts(&ours), "{command:?}");
+            assert_eq!(parts(&packed(std::slice::from_ref(&command)).unwrap()), parts(&ours), "{command:?}");
         }
         let reads = [cmd("GET").arg("k"), cmd("TTL").arg("k")];
         let mixed = [cmd("GET").arg("k"), cmd("EVALSHA").arg("x").arg(0)];
@@ -244,7 +244,7 @@ mod tests {
         ] {
             let refused = PackedError::Refused(Request::command(command.clone()).unwrap_err());
             let (get, multi, exec) = (cmd("GET").arg("k"), cmd("MULTI"), cmd("EXEC"));
-            assert_eq!(packed(&[command.clone()]).unwrap_err(), refused);
+            assert_eq!(packed(std::slice::from_ref(&command)).unwrap_err(), refused);
             assert_eq!(packed(&[get.clone(), command.clone(), get]).unwrap_err(), refused);
             assert_eq!(packed(&[multi, command, exec]).unwrap_err(), refused);
         }

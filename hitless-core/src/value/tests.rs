@@ -173,7 +173,7 @@ fn tuples_and_nesting() {
     type Entry = (String, HashMap<String, String>);
     let entry: Entry = ("1-1".to_owned(), HashMap::from([("f".to_owned(), "v".to_owned())]));
     let entries = array([one(), one()]);
-    all_are(vec![entry.clone(), entry.clone()], &[entries.clone()]);
+    all_are(vec![entry.clone(), entry.clone()], std::slice::from_ref(&entries));
     // XREAD: RESP3 has a map, RESP2 pairs.
     let streams = HashMap::from([("s".to_owned(), vec![entry.clone(), entry])]);
     let by_name = Frame::Map(vec![(bulk("s"), entries.clone())]);

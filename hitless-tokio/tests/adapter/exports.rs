@@ -15,9 +15,9 @@ use crate::hitless::{
     NotificationHook, Observed, Observer, Outcome, Peer, Pipeline, ProtocolError, ProviderError,
     ProviderFuture, Push, Pushes, Refusal, RefusedCommand, Replay, Replies, Reply, ReplyError, Request,
     RequestError, RequestId, Resolver, Runtime, Secret, SendError, ServerError, SetupCommand, Stage, Stats,
-    Stream, SystemError, Target, TargetPolicy, TargetVerdict, Timer, ToArg, ToArgs, UnknownEndpointType,
-    UnknownMode, Unreviewed, ValueError, Verdict, WhenDisconnected, WhenFull, cmd, driver, event,
-    maintenance, notification, observe,
+    Stream, SystemError, Target, TargetPolicy, TargetVerdict, Timer, TlsFault, ToArg, ToArgs,
+    UnknownEndpointType, UnknownMode, Unreviewed, ValueError, Verdict, WhenDisconnected, WhenFull, cmd,
+    driver, event, maintenance, notification, observe,
 };
 
 #[test]
@@ -39,6 +39,17 @@ fn the_settings_can_be_named() {
     let _: fn(&str) -> Result<Mode, UnknownMode> = str::parse;
     let _: fn(&str) -> Result<EndpointType, UnknownEndpointType> = str::parse;
     let _: fn(&Endpoint) -> Option<&Host> = Endpoint::host;
+}
+
+#[cfg(feature = "tls")]
+#[test]
+fn the_settings_of_tls_can_be_named() {
+    use crate::hitless::{Tls, TlsBuilder, rustls};
+
+    let _: fn() -> TlsBuilder = Tls::builder;
+    let _: fn(TlsBuilder) -> Result<Tls, ConfigError> = TlsBuilder::build;
+    let _: fn(std::sync::Arc<rustls::ClientConfig>) -> Tls = Tls::from_rustls;
+    let _: fn(Builder, Tls) -> Builder = Builder::tls;
 }
 
 #[test]
@@ -86,6 +97,7 @@ fn errors_can_be_named() {
     let _: fn(ProtocolError) -> CloseCause = CloseCause::Protocol;
     let _: fn(Limit, u64) -> ProtocolError = |limit, allowed| ProtocolError::Limit { limit, allowed };
     let _: fn(&RequestError) -> Delivery = RequestError::delivery;
+    let _: fn(TlsFault) -> CloseCause = CloseCause::Tls;
 }
 
 #[test]

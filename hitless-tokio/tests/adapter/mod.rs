@@ -4,6 +4,8 @@ mod addresses;
 mod exports;
 mod leases;
 mod newcomer;
+#[cfg(feature = "tls")]
+mod tls;
 #[cfg(unix)]
 mod unix;
 mod workload;
@@ -33,6 +35,13 @@ fn serve_with(config: ServerConfig, endpoint: EndpointSpec) -> TestServer {
     let mut server = Server::new(config);
     server.add_endpoint(endpoint);
     TcpServer::start(server).unwrap()
+}
+
+#[cfg(feature = "tls")]
+fn serve_encrypted(config: &Arc<crate::hitless::rustls::ServerConfig>) -> TestServer {
+    let mut server = Server::new(ServerConfig::default());
+    server.add_endpoint(EndpointSpec::loopback());
+    TcpServer::start_encrypted(server, |_| Arc::clone(config)).unwrap()
 }
 
 pub(crate) fn url(server: &TestServer) -> String {

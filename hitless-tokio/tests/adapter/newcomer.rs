@@ -64,6 +64,11 @@ fn settings() -> Vec<Row> {
         row("a port that is too large", of_url("redis://h:637900"), &["from 1 to 65535"]),
         row("a database that is no number", of_url("redis://h/cache"), &["database", "must be a number"]),
         row(
+            "TLS without verification",
+            of_url("rediss://:secret@h#insecure"),
+            &["`Tls::builder().roots(..)`", "for tests", "dangerous_accept_any_server"],
+        ),
+        row(
             "a URL without slashes",
             of_url("redis:localhost"),
             &["two slashes", "redis://user:password@host:port"],
@@ -81,8 +86,6 @@ fn settings() -> Vec<Row> {
             of_url("redis://:secret@h?pass=secrets"),
             &["password", "write them in one place"],
         ),
-        row("TLS", of_url("rediss://h"), &["TLS", "not built yet", "redis://"]),
-        row("TLS, of Valkey", of_url("valkeys://h"), &["TLS", "not built yet", "valkey://"]),
         row("a pool of none", of(|it| it.pool_size(0)), &["pool_size is 0", "from 1 to 10000"]),
         row(
             "a pool of a million",
@@ -139,7 +142,7 @@ async fn addresses() -> Vec<Row> {
         row(
             "the port for TLS, which hangs up",
             Stranger::saying(b"").failure().await,
-            &["connections to 127.0.0.1:", "handshake", "expect TLS?"],
+            &["connections to 127.0.0.1:", "handshake", "expect TLS (rediss://)?"],
         ),
         row(
             "too many open files",

@@ -1,6 +1,6 @@
 //! One connection: its sockets, and what could not be written yet.
 
-use std::io::{ErrorKind, Write};
+use std::io::ErrorKind;
 use std::net::{Shutdown, TcpStream};
 use std::sync::{Mutex, OnceLock};
 use std::time::Duration;
@@ -9,6 +9,7 @@ use bytes::{Buf, BytesMut};
 use socket2::SockRef;
 
 use super::super::lock;
+use super::transport::{Security, Transport};
 use crate::server::{CloseHow, ServerConn};
 
 /// Longest time that a thread waits for a client that does not read; the rest is written later.
@@ -28,6 +29,7 @@ pub(super) struct Outgoing {
 pub(super) struct Link {
     pub(super) conn: ServerConn,
     pub(super) stream: TcpStream,
+    pub(super) transport: Transport,
     /// The connection to the real server behind this one, once it is there.
     pub(super) upstream: OnceLock<TcpStream>,
     pub(super) outgoing: Mutex<Outgoing>,
@@ -42,17 +44,18 @@ pub(super) enum Written {
 }
 
 impl Link {
-    pub(super) fn new(conn: ServerConn, stream: TcpStream) -> Self {
+    pub(super) fn new(conn: ServerConn, stream: TcpStream, security: &Security) -> Self {
         // Neither fails on a socket that is open; on one that is not, the first read tells.
         let _ = stream.set_nodelay(true);
         let _ = stream.set_write_timeout(Some(WRITE_TIMEOUT));
-        Self { conn, stream, upstream: OnceLock::new(), outgoing: Mutex::default() }
+        let transport = Transport::new(security);
+        Self { conn, stream, transport, upstream: OnceLock::new(), outgoing: Mutex::default() }
     }
 
     /// Writes what is in the buffer, as far as the client reads it.
     pub(super) fn write(&self, outgoing: &mut Outgoing) -> Written {
-        while !outgoing.buffer.is_empty() {
-            match (&self.stream).write(&outgoing.buffer) {
+        while !outgoing.buffer.is_empty() || self.transport.has_unsent() {
+            match self.transport.write(&self.stream, &outgoing.buffer) {
                 Ok(written) => outgoing.buffer.advance(written),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
@@ -63,7 +66,10 @@ impl Link {
                     self.shut(CloseHow::Reset);
                 }
                 // The reader finds the same, and tells the machine.
-                Err(_) => outgoing.buffer.clear(),
+                Err(_) => {
+                    outgoing.buffer.clear();
+                    break;
+                }
             }
         }
         if std::mem::take(&mut outgoing.closing) {
@@ -75,7 +81,7 @@ impl Link {
     /// Closes: in order once everything is written, or at once.
     pub(super) fn close(&self, how: CloseHow) {
         let mut outgoing = lock(&self.outgoing);
-        if how == CloseHow::Fin && !outgoing.buffer.is_empty() {
+        if how == CloseHow::Fin && (!outgoing.buffer.is_empty() || self.transport.has_unsent()) {
             outgoing.closing = true;
             return;
         }
@@ -88,6 +94,7 @@ impl Link {
         // Errors mean that the socket has ended by itself.
         match how {
             CloseHow::Fin => {
+                self.transport.say_goodbye(&self.stream);
                 let _ = self.stream.shutdown(Shutdown::Both);
             }
             CloseHow::Reset => {

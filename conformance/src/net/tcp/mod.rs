@@ -7,6 +7,7 @@
 mod acceptor;
 mod link;
 mod shared;
+mod transport;
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
@@ -15,8 +16,9 @@ use std::thread::JoinHandle;
 use std::time::Instant;
 
 use crate::server::{EndpointId, ServerMachine};
-use acceptor::Acceptor;
-use shared::{Shared, spawn};
+use acceptor::{Acceptor, Slot};
+use shared::{Port, Shared, spawn};
+use transport::Security;
 
 /// Ports that are tried before [`on_one_port`] gives up.
 const PORTS: usize = 16;
@@ -67,14 +69,35 @@ impl<M: ServerMachine + Send + 'static> TcpServer<M> {
     ///
     /// # Errors
     /// An address cannot be bound, or a thread not be started.
-    pub fn start(mut machine: M) -> io::Result<Self> {
+    pub fn start(machine: M) -> io::Result<Self> {
+        Self::start_with(machine, |_| Security::Plain)
+    }
+
+    /// The same, where each endpoint speaks TLS as `config` says.
+    ///
+    /// # Errors
+    /// Those of [`start`](Self::start).
+    #[cfg(feature = "tls")]
+    pub fn start_encrypted(
+        machine: M,
+        mut config: impl FnMut(EndpointId) -> Arc<rustls::ServerConfig>,
+    ) -> io::Result<Self> {
+        Self::start_with(machine, |endpoint| Security::Tls(config(endpoint)))
+    }
+
+    fn start_with(mut machine: M, mut security: impl FnMut(EndpointId) -> Security) -> io::Result<Self> {
         let mut bound = Vec::new();
         for endpoint in machine.endpoints() {
             let (slot, socket, address) = acceptor::bind(machine.address(endpoint))?;
             machine.set_address(endpoint, address);
             bound.push((endpoint, slot, socket));
         }
-        let slots = bound.iter().map(|(endpoint, slot, _)| (*endpoint, Arc::clone(slot))).collect();
+        let slot_of = |(endpoint, slot, _): &(EndpointId, Arc<Slot>, TcpListener)| Port {
+            endpoint: *endpoint,
+            slot: Arc::clone(slot),
+            security: security(*endpoint),
+        };
+        let slots = bound.iter().map(slot_of).collect();
         let shared = Arc::new(Shared::new(machine, slots));
         // Made before the threads, so that they are stopped if one of them cannot be started.
         let mut server = Self { shared: Arc::clone(&shared), acceptors: Vec::new(), pump: None };

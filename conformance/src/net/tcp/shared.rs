@@ -1,7 +1,7 @@
 //! The machine, its connections, and the threads that carry bytes between them.
 
 use std::collections::BTreeMap;
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -12,6 +12,7 @@ use bytes::BytesMut;
 use super::super::lock;
 use super::acceptor::Slot;
 use super::link::{Link, Written};
+use super::transport::{Security, read};
 use crate::clock;
 use crate::server::{CloseHow, EndpointId, Listening, ServerConn, ServerMachine};
 
@@ -28,7 +29,15 @@ pub(super) struct Shared<M> {
     /// The pump has to look again.
     pump_wakes: Condvar,
     threads: Mutex<Vec<JoinHandle<()>>>,
-    slots: Vec<(EndpointId, Arc<Slot>)>,
+    ports: Vec<Port>,
+}
+
+/// What belongs to one endpoint.
+#[derive(Debug)]
+pub(super) struct Port {
+    pub(super) endpoint: EndpointId,
+    pub(super) slot: Arc<Slot>,
+    pub(super) security: Security,
 }
 
 #[derive(Debug)]
@@ -50,10 +59,10 @@ struct Work {
 }
 
 impl<M: ServerMachine + Send + 'static> Shared<M> {
-    pub(super) fn new(machine: M, slots: Vec<(EndpointId, Arc<Slot>)>) -> Self {
+    pub(super) fn new(machine: M, ports: Vec<Port>) -> Self {
         let state =
             State { machine, links: BTreeMap::new(), stuck: Vec::new(), pump_at: None, stopping: false };
-        Self { state: Mutex::new(state), pump_wakes: Condvar::new(), threads: Mutex::default(), slots }
+        Self { state: Mutex::new(state), pump_wakes: Condvar::new(), threads: Mutex::default(), ports }
     }
 
     pub(super) fn peek<T>(&self, look: impl FnOnce(&M) -> T) -> T {
@@ -174,7 +183,7 @@ impl<M: ServerMachine + Send + 'static> Shared<M> {
 
     /// Tells the acceptors what the machine wants.
     fn set_listening(&self, state: &mut State<M>, now: Instant) {
-        for (endpoint, slot) in &self.slots {
+        for Port { endpoint, slot, .. } in &self.ports {
             slot.set_wanted(state.machine.listening(now, *endpoint));
         }
     }
@@ -182,8 +191,8 @@ impl<M: ServerMachine + Send + 'static> Shared<M> {
     /// Waits until the acceptors do it: an endpoint refuses dials before its connections are closed, so that whoever
     /// is closed does not come back by an old door.
     fn follow_listening(&self) {
-        self.slots.iter().for_each(|(_, slot)| slot.poke());
-        self.slots.iter().for_each(|(_, slot)| slot.await_mode());
+        self.ports.iter().for_each(|port| port.slot.poke());
+        self.ports.iter().for_each(|port| port.slot.await_mode());
     }
 
     /// The machine's word on a dial that the system has accepted.
@@ -201,7 +210,9 @@ impl<M: ServerMachine + Send + 'static> Shared<M> {
             let Ok(conn) = state.machine.accept(now, endpoint) else {
                 return Err((state.machine.listening(now, endpoint), stream));
             };
-            let link = Arc::new(Link::new(conn, stream));
+            let security =
+                self.ports.iter().find(|port| port.endpoint == endpoint).map(|port| &port.security);
+            let link = Arc::new(Link::new(conn, stream, security.unwrap_or(&Security::Plain)));
             state.links.insert(conn, Arc::clone(&link));
             (link, state.machine.upstream())
         };
@@ -229,7 +240,7 @@ impl<M: ServerMachine + Send + 'static> Shared<M> {
         };
         let mut buffer = vec![0; READ_BUFFER];
         let mut to_upstream = BytesMut::new();
-        while let Some(length) = read(&link.stream, &mut buffer) {
+        while let Some(length) = link.transport.read(&link.stream, &mut buffer) {
             self.turn(link, |machine, now| {
                 machine.handle_bytes(now, link.conn, &buffer[..length]);
                 machine.poll_upstream_transmit(link.conn, &mut to_upstream);
@@ -292,18 +303,6 @@ impl<M: ServerMachine + Send + 'static> Shared<M> {
 
 fn close(closed: Vec<(Arc<Link>, CloseHow)>) {
     closed.into_iter().for_each(|(link, how)| link.close(how));
-}
-
-/// The number of bytes read; none at the end of the stream.
-fn read(mut stream: &TcpStream, buffer: &mut [u8]) -> Option<usize> {
-    loop {
-        match stream.read(buffer) {
-            Ok(0) => return None,
-            Ok(length) => return Some(length),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(_) => return None,
-        }
-    }
 }
 
 pub(super) fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {

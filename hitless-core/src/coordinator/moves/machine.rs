@@ -398,6 +398,9 @@ impl Moves {
                 let (announced, target) = (announced.clone(), to.clone());
                 self.emit(Event::TargetRewritten { source, announced, target, seq });
             }
+            Destination::Refused(target) => {
+                self.emit(Event::TargetRefused { source, target: target.clone(), seq });
+            }
             Destination::Vetoed(target) => {
                 self.emit(Event::TargetVetoed { source, target: target.clone(), seq });
             }

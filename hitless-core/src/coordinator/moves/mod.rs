@@ -119,6 +119,8 @@ pub(super) enum Destination {
     },
     /// Nothing may be dialled.
     Vetoed(Endpoint),
+    /// Nobody has allowed this name: wherever the configured name leads by then.
+    Refused(Endpoint),
 }
 
 /// The retirement of one address.

@@ -57,7 +57,7 @@ impl Destination {
     /// What may be dialled.
     pub(super) fn target(&self) -> Option<MoveTarget> {
         match self {
-            Self::SameName => Some(MoveTarget::SameName),
+            Self::SameName | Self::Refused(_) => Some(MoveTarget::SameName),
             Self::Endpoint(endpoint) | Self::Rewritten { to: endpoint, .. } => {
                 Some(MoveTarget::Endpoint(endpoint.clone()))
             }

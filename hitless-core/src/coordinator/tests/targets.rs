@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use super::*;
+use crate::config::ConfigBuilder;
 use crate::target_policy::TargetVerdict;
 
 fn with_policy(policy: impl Fn(&Endpoint) -> TargetVerdict + Send + Sync + 'static) -> (World, Vec<ConnId>) {
@@ -148,4 +149,114 @@ fn every_dial_says_by_which_name_the_server_is_verified() {
         coordinator.open(now, Role::Shared);
         assert_eq!(answer_all(&mut coordinator, now), [new], "{configured} to {target}, afterwards");
     }
+}
+
+/// Opens two connections over TLS to `configured`, and lets a MOVING name `target`. The last bytes of the addresses that are
+/// dialled at once, and what was said of the target.
+fn named_over_tls(
+    configured: &str,
+    target: &str,
+    settings: impl FnOnce(ConfigBuilder) -> ConfigBuilder,
+) -> (Vec<u8>, Option<String>) {
+    let config = settings(Config::builder(Endpoint::parse(configured, 6379).unwrap()).encrypted(true));
+    let mut coordinator = Coordinator::new(Arc::new(config.build().unwrap()), 7);
+    let now = epoch();
+    let first = coordinator.open(now, Role::Shared);
+    coordinator.open(now, Role::Shared);
+    answer_all(&mut coordinator, now);
+    let endpoint = MoveTarget::Endpoint(Endpoint::parse(target, 6379).unwrap());
+    let moving = Notification::Moving { seq: Seq(1), grace: 15 * SECOND, target: endpoint };
+    coordinator.handle_notification(now, first, &moving);
+    coordinator.handle_notification(now, first, &moving);
+    let mut said = None;
+    let mut dialled = Vec::new();
+    while let Some(directive) = coordinator.poll_directive() {
+        match directive {
+            Directive::Emit(Event::TargetRefused { target, .. }) => {
+                assert!(said.replace(target.to_string()).is_none(), "once for each move");
+            }
+            Directive::Resolve { host, .. } => dialled.push(if *host == *target { 2 } else { 1 }),
+            Directive::Dial { target, .. } => {
+                let Some(IpAddr::V4(ip)) = target.address.ip() else { panic!("{target:?}") };
+                dialled.push(ip.octets()[3]);
+            }
+            _ => {}
+        }
+    }
+    (dialled, said)
+}
+
+/// A certificate proves a name, and not that credentials belong there. RULE-187
+#[test]
+fn over_tls_a_named_target_must_lie_in_a_domain_that_the_client_knows() {
+    let (name, outside) = ("redis.example.com", "node.example.net");
+    for (configured, target, is_dialled) in [
+        (name, "node-2.example.com", true),
+        (name, "a.b.Example.com", true),
+        (name, "127.0.0.2", true),
+        (name, outside, false),
+        (name, "node.badexample.com", false),
+        ("127.0.0.1", "node-2.example.com", false),
+        ("127.0.0.1", "127.0.0.2", true),
+        ("localhost", "node", false),
+        ("example.com", "node.com", false),
+    ] {
+        let (dialled, said) = named_over_tls(configured, target, |it| it);
+        assert_eq!(!dialled.is_empty(), is_dialled, "{configured} to {target}: {dialled:?}");
+        assert_eq!(said.is_some(), !is_dialled, "{configured} to {target}");
+    }
+    let (dialled, said) = named_over_tls(name, outside, |it| it.target_domain("example.net"));
+    assert_eq!((dialled.as_slice(), said), (&[2][..], None), "a domain is allowed");
+    let (dialled, _) = named_over_tls("127.0.0.1", "node-2.example.com", |it| it.server_name(name));
+    assert_eq!(dialled, [2], "the name that is set is the configured one");
+    let (dialled, _) = named_over_tls(name, outside, |it| it.server_name("redis.example.net"));
+    assert_eq!(dialled, [2]);
+    let (dialled, said) = named_over_tls(name, outside, |it| it.encrypted(false));
+    assert_eq!((dialled.as_slice(), said), (&[2][..], None), "without TLS nothing is proved anyway");
+}
+
+/// Who sets a policy on targets decides about names, too. RULE-187
+#[test]
+fn a_policy_decides_about_names_outside_of_the_domain() {
+    for (verdict, dialled) in [
+        (TargetVerdict::Allow, &[2][..]),
+        (TargetVerdict::Rewrite(Endpoint::parse("127.0.0.7", 6379).unwrap()), &[7]),
+        (TargetVerdict::Veto, &[]),
+    ] {
+        let policy = Arc::new(move |_: &Endpoint, _: &Peer| verdict.clone());
+        let maintenance = maintenance::Config::builder().target_policy(policy).build().unwrap();
+        let (found, said) =
+            named_over_tls("redis.example.com", "node.example.net", |it| it.maintenance(maintenance));
+        assert_eq!((found.as_slice(), said), (dialled, None));
+    }
+}
+
+/// A move whose target was refused waits for the name, as one without an endpoint does, and its copies are duplicates.
+/// RULE-187
+#[test]
+fn a_refused_target_is_never_dialled_and_the_name_is_watched() {
+    let config = Config::builder(Endpoint::parse("redis.example.com", 6379).unwrap()).encrypted(true);
+    let mut coordinator = Coordinator::new(Arc::new(config.build().unwrap()), 7);
+    let now = epoch();
+    let first = coordinator.open(now, Role::Shared);
+    answer_all(&mut coordinator, now);
+    let endpoint = MoveTarget::Endpoint(Endpoint::parse("node.example.net", 6379).unwrap());
+    let moving = Notification::Moving { seq: Seq(1), grace: 16 * SECOND, target: endpoint };
+    coordinator.handle_notification(now, first, &moving);
+    assert_eq!(answer_all(&mut coordinator, now), []);
+
+    let mut asked = Vec::new();
+    let mut later = now;
+    while let Some(at) = coordinator.poll_timeout().filter(|at| *at < now + 16 * SECOND) {
+        later = later.max(at);
+        coordinator.handle_timeout(later);
+        while let Some(directive) = coordinator.poll_directive() {
+            if let Directive::Resolve { conn, host } = directive {
+                asked.push((host.to_string(), later - now));
+                coordinator.handle_resolved(later, conn, Ok(vec![[127, 0, 0, 1].into()]));
+            }
+        }
+    }
+    assert!(asked.iter().all(|(host, _)| host == "redis.example.com"), "{asked:?}");
+    assert!(asked.first().is_some_and(|(_, after)| (7 * SECOND..9 * SECOND).contains(after)), "{asked:?}");
 }

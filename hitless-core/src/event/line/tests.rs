@@ -38,6 +38,7 @@ fn samples(now: Instant) -> Vec<Event> {
         Event::NotificationUnreviewed { conn, kind, seq, reason: Unreviewed::TimedOut },
         Event::TargetVetoed { source: peer(), target: endpoint(), seq },
         Event::TargetRewritten { source: peer(), announced: endpoint(), target: endpoint(), seq },
+        Event::TargetRefused { source: peer(), target: endpoint(), seq },
         Event::WindowOpened { scope: WindowScope::Database, cause: kind, until },
         Event::WindowClosed { scope: WindowScope::Peer(peer()), expired: false },
         Event::WindowClosed { scope: WindowScope::Connection(conn), expired: true },
@@ -98,6 +99,7 @@ fn number(event: &Event) -> usize {
         Event::Reauthenticated { .. } => 29,
         Event::ReauthenticationRefused { .. } => 30,
         Event::CredentialsFailed { .. } => 31,
+        Event::TargetRefused { .. } => 32,
     }
 }
 
@@ -107,7 +109,7 @@ fn every_event_is_one_line_without_secrets() {
     let now = epoch();
     let samples = samples(now);
     let numbers: BTreeSet<usize> = samples.iter().map(number).collect();
-    assert!(numbers.iter().copied().eq(0..32), "a variant has no sample: {numbers:?}");
+    assert!(numbers.iter().copied().eq(0..33), "a variant has no sample: {numbers:?}");
     for event in samples {
         for text in [event.to_string(), event.line(now).to_string(), format!("{event:?}")] {
             assert!(!text.is_empty() && !text.contains('\n'), "{}: {text:?}", event.name());
