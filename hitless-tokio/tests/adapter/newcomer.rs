@@ -252,15 +252,15 @@ async fn commands() -> Vec<Row> {
     let wrong = Pipeline::new().command(cmd("PING")).command(cmd("INCR").arg("list"));
     let wrong = client.pipeline(wrong).await.unwrap().check().unwrap_err();
     let mut rows = vec![
-        row(
-            "BLPOP",
-            call(&client, cmd("BLPOP").arg("q").arg(0)).await,
-            &["BLPOP", "LPOP", "another library"],
-        ),
+        row("BLPOP", call(&client, cmd("BLPOP").arg("q").arg(0)).await, &["BLPOP", "LPOP", "client.lease()"]),
         row("SELECT", call(&client, cmd("SELECT").arg(1)).await, &["SELECT", "`Builder::database`"]),
         row("AUTH", call(&client, cmd("AUTH").arg("secret")).await, &["AUTH", "`Builder::credentials`"]),
         row("SUBSCRIBE", call(&client, cmd("SUBSCRIBE").arg("c")).await, &["SUBSCRIBE", "another library"]),
-        row("WATCH", call(&client, cmd("WATCH").arg("k")).await, &["WATCH", "EVAL"]),
+        row(
+            "WATCH",
+            call(&client, cmd("WATCH").arg("k")).await,
+            &["WATCH", "client.transaction", "client.lease()"],
+        ),
         row("MULTI", call(&client, cmd("MULTI")).await, &["MULTI", "atomic pipeline"]),
         row("an error inside a pipeline", wrong, &["reply 1 of the pipeline", "WRONGTYPE"]),
         row("a value of the wrong type", call(&client, cmd("INCR").arg("list")).await, &["WRONGTYPE"]),
