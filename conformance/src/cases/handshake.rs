@@ -244,8 +244,6 @@ pub fn a_wrong_password_is_an_error(host: &dyn Host) {
             settings = settings.credentials(None, password);
         }
         let error = bed.try_connect(settings).expect_err("the password is wrong");
-        let server = bed.address(bed.a).to_string();
-        assert!(error.to_string().contains(&server), "it names the server: {error}");
         match error.last() {
             ConnectError::Handshake(HandshakeError::Refused { stage: Stage::Hello, code: found }) => {
                 assert_eq!(found.as_str(), code);

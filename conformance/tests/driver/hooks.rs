@@ -516,6 +516,9 @@ mod tracing_feature {
     #[test]
     fn events_are_events_of_tracing_as_far_as_the_level_lets_them_through() {
         let log = Log::default();
+        // While there is just one subscriber, `tracing` asks that of the thread which reaches an event first, also in another test,
+        // and believes it for all threads.
+        let _second = tracing::Dispatch::new(Collect(Log::default()));
         tracing::subscriber::with_default(Collect(Arc::clone(&log)), || {
             let info = maintenance::Config::builder().log_level(Level::Info).build().unwrap();
             let mut rig = opted_in(1, |builder| builder.maintenance(info));
