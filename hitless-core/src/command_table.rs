@@ -130,6 +130,12 @@ pub(crate) fn on_lease(command: &impl Words) -> OnLease {
 }
 
 /// Whether `command` runs a script or a function that may write. What it answers is what its author chose, also behind a write.
+/// The name of `command` if a transaction cannot contain it: it is refused there, or ends it. Source: multi.c and server.c of Redis 7.
+pub(crate) fn ends_batch(command: &impl Words) -> Option<&'static str> {
+    let is_named = |name: &&str| command.name().eq_ignore_ascii_case(name.as_bytes());
+    ["MULTI", "EXEC", "DISCARD", "WATCH", "RESET"].into_iter().find(is_named)
+}
+
 pub(crate) fn is_script(command: &impl Words) -> bool {
     [&b"EVAL"[..], b"EVALSHA", b"FCALL"].iter().any(|name| command.name().eq_ignore_ascii_case(name))
 }

@@ -118,6 +118,10 @@ pub(crate) enum Size {
     Large,
 }
 
+/// What to do with a command that would end the transaction that it is in.
+const IN_BATCH: &str =
+    "an atomic pipeline begins and ends its transaction by itself: send it before or behind";
+
 /// As many bytes as one write takes.
 pub(crate) const LARGE: usize = 64 * 1024;
 
@@ -255,6 +259,8 @@ pub struct Pipeline {
     has_script: bool,
     refused: Option<RefusedCommand>,
     refused_on_lease: Option<RefusedCommand>,
+    /// The first command that would end the transaction that it is in.
+    refused_in_batch: Option<RefusedCommand>,
     /// What the commands change on their connection, by their places.
     changes: Vec<(u32, StateChange)>,
     /// The last command waits for replicas.
@@ -273,6 +279,7 @@ impl Pipeline {
             has_script: false,
             refused: None,
             refused_on_lease: None,
+            refused_in_batch: None,
             changes: Vec::new(),
             waits: None,
         }
@@ -304,6 +311,9 @@ impl Pipeline {
             OnLease::Refused { command, instead } => {
                 self.refused_on_lease.get_or_insert(RefusedCommand { command, instead });
             }
+        }
+        if let Some(command) = command_table::ends_batch(command) {
+            self.refused_in_batch.get_or_insert(RefusedCommand { command, instead: IN_BATCH });
         }
         self.has_script |= command_table::is_script(command);
         command.encode(&mut self.buffer);
@@ -352,9 +362,9 @@ impl Pipeline {
     /// Turns it into one request for a [lease](crate::client::Client::lease); `None` if it is empty.
     ///
     /// # Errors
-    /// [`RefusedCommand`] for the first command whose replies could not be told from others.
+    /// [`RefusedCommand`] for the first command whose replies could not be told from others, or that would end the transaction.
     pub fn into_leased_request(mut self) -> Result<Option<Request>, RefusedCommand> {
-        if let Some(refused) = self.refused_on_lease {
+        if let Some(refused) = self.refused_on_lease.or(self.refused_in_batch.filter(|_| self.atomic)) {
             return Err(refused);
         }
         let mut changes = std::mem::take(&mut self.changes);
@@ -506,9 +516,10 @@ impl SendError {
     }
 }
 
-/// A command that a shared connection cannot carry without breaking it for everybody else.
+/// A command that its connection cannot carry: a shared one without breaking it for everybody else, one that is lent without losing the
+/// order of its replies, and a transaction without ending it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[error("{command} cannot be sent on the shared client: {instead}")]
+#[error("{command} cannot be sent here: {instead}")]
 pub struct RefusedCommand {
     /// The command's name.
     pub command: &'static str,

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use smallvec::SmallVec;
 use thiserror::Error;
 
-use super::{Class, RefusedCommand, Replay, Request, Timeout};
+use super::{Class, IN_BATCH, RefusedCommand, Replay, Request, Timeout};
 use crate::command_table::{self, OnLease, Words};
 
 impl Request {
@@ -44,6 +44,13 @@ impl Request {
     pub fn packed_for_lease(payload: Bytes) -> Result<Self, PackedError> {
         let commands = split(&payload).ok_or(PackedError::Malformed)?;
         let replies = u32::try_from(commands.len()).ok().and_then(NonZeroU32::new);
+        if let [multi, inner @ .., exec] = &commands[..]
+            && multi.is_named(b"MULTI")
+            && exec.is_named(b"EXEC")
+            && let Some(command) = inner.iter().find_map(command_table::ends_batch)
+        {
+            return Err(RefusedCommand { command, instead: IN_BATCH }.into());
+        }
         let mut changes = Vec::new();
         for (place, command) in (0..).zip(&commands) {
             match command_table::on_lease(command) {
@@ -224,6 +231,17 @@ mod tests {
         for command in commands {
             let packed = Request::packed_for_lease(command.clone().into_bytes()).unwrap();
             assert_eq!(of(&packed), of(&Request::leased(command).unwrap()));
+        }
+        for inner in [cmd("DISCARD"), cmd("exec"), cmd("RESET"), cmd("WATCH").arg("k"), cmd("MULTI")] {
+            let batch = [cmd("INCR").arg("n"), inner];
+            let ours = batch.iter().cloned().fold(Pipeline::atomic(), Pipeline::command);
+            let refused = ours.into_leased_request().unwrap_err();
+            assert_eq!(refused.instead, IN_BATCH);
+            let [incr, inner] = batch;
+            let words = [cmd("MULTI"), incr, inner, cmd("EXEC")];
+            let bytes: Vec<u8> =
+                words.iter().flat_map(|command| command.clone().into_bytes().to_vec()).collect();
+            assert_eq!(Request::packed_for_lease(bytes.into()).unwrap_err(), PackedError::Refused(refused));
         }
         let refused = Request::packed_for_lease(cmd("SUBSCRIBE").arg("c").into_bytes());
         assert!(matches!(refused, Err(PackedError::Refused(RefusedCommand { command: "SUBSCRIBE", .. }))));

@@ -34,7 +34,8 @@ impl<R: Runtime> Client<R> {
     /// The client leases a connection and watches the keys. `build` reads through the lease that it is given, and returns the commands to
     /// run, or `None` to give up. They run as MULTI .. EXEC, and the replies to them are returned; error replies are among them, as frames.
     /// If another client has changed a key meanwhile, nothing has run, and everything from WATCH on is done again, at most 100 times and
-    /// without a pause: of those that compete for a key one gets through in each round.
+    /// without a pause: of those that compete for a key one gets through in each round. Where very many do (50 and more), some may spend their
+    /// tries, as [`Error::Conflict`]: fewer connections to lend (`max_dedicated` of 5 to 10) let the others wait, and are faster as well.
     ///
     /// If the connection is lost, or its move cannot wait any longer, before EXEC was sent, nothing has run either, and the next try uses another
     /// connection. Once EXEC was sent without an answer, the error says [`Delivery::Unknown`] and nothing is done again.
