@@ -182,9 +182,10 @@ impl<R: Runtime, N: Resolver + Connector> Builder<R, N> {
         self.with(|settings| settings.tls(tls))
     }
 
-    /// Says that the connector's streams are encrypted already. Default: false. See [`ConfigBuilder::encrypted`].
-    pub fn encrypted(self, encrypted: bool) -> Self {
-        self.with(|settings| settings.encrypted(encrypted))
+    /// Says that the connector's streams are encrypted already. Default: they are not. See
+    /// [`ConfigBuilder::encrypted_by_connector`].
+    pub fn encrypted_by_connector(self) -> Self {
+        self.with(ConfigBuilder::encrypted_by_connector)
     }
 
     /// The name by which servers are verified over TLS, where it is not the host that is dialled. Default: the host
