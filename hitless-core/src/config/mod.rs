@@ -555,6 +555,10 @@ impl ConfigBuilder {
     ///
     /// A dial takes a round trip more, and about a millisecond of processor time on each side, less where a session is
     /// resumed; what is sent and received takes about 1 s for each GB and direction.
+    ///
+    /// Where the roots of the system count, the driver reads them once for each client, when it is opened, on the thread that opens
+    /// it: that takes a few milliseconds. [`roots`](TlsBuilder::roots) of your own are read when [`Tls`] is built, and
+    /// clients may share it.
     #[cfg(feature = "tls")]
     pub fn tls(mut self, tls: Tls) -> Self {
         self.tls = Some(tls);

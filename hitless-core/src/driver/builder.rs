@@ -176,7 +176,8 @@ impl<R: Runtime, N: Resolver + Connector> Builder<R, N> {
         self.with(|settings| settings.maintenance(config))
     }
 
-    /// Encrypts every connection. Default: none is, unless the URL begins with `rediss://` or `valkeys://`. See [`ConfigBuilder::tls`].
+    /// Encrypts every connection. Default: none is, unless the URL begins with `rediss://` or `valkeys://`. See [`ConfigBuilder::tls`],
+    /// also for what [`connect`](Self::connect) reads.
     #[cfg(feature = "tls")]
     pub fn tls(self, tls: crate::config::Tls) -> Self {
         self.with(|settings| settings.tls(tls))
@@ -212,6 +213,9 @@ impl<R: Runtime, N: Resolver + Connector> Builder<R, N> {
     }
 
     /// Checks the settings and opens the pool. It is done when every connection of the pool is ready.
+    ///
+    /// Over TLS with the roots of the system it reads them first, on the thread that polls it: a few milliseconds, once for each
+    /// client. `Tls::builder().roots(..)`, given to `tls`, avoids that.
     ///
     /// It gives up when one of the connections could not be opened in four attempts, or after twice the connect timeout
     /// (10 s by default), or at once where another attempt cannot help, such as with a wrong password.
