@@ -53,7 +53,8 @@
 //! # With the `redis` crate
 //!
 //! With the feature `redis-rs` a [`Client`] is a connection of the `redis` crate (`redis::aio::ConnectionLike`), whatever minor of its version 1 the
-//! application has: `redis::AsyncCommands`, `cmd`, `pipe`, `Script` and the scan iterators run on it, and
+//! application has: `redis::AsyncCommands`, `cmd`, `pipe`, `Script` and the scan iterators run on it. They run on a [`Lease`] as well, and there so do
+//! WATCH, `redis::aio::transaction_async` and commands that block, which are an error on the shared client.
 //! `Delivery::of_redis_error` says whether a command that failed may have run. The `redis` crate brings tokio along as a library, because its asynchronous part does not compile
 //! without a runtime; nothing of it is started.
 //!

@@ -98,6 +98,7 @@ pub(crate) fn verdict(command: &impl Words) -> Verdict {
 /// tracking.c, cluster.c); everything else leaves the connection as it is.
 pub(crate) fn on_lease(command: &impl Words) -> OnLease {
     match verdict(command) {
+        Verdict::MayWrite if may_set_client(command) => OnLease::Changes(StateChange::Setting),
         Verdict::ReadOnly | Verdict::MayWrite => OnLease::Plain,
         Verdict::Refused { command, instead } => match command {
             "WATCH" => OnLease::Changes(StateChange::Watch),
@@ -106,8 +107,20 @@ pub(crate) fn on_lease(command: &impl Words) -> OnLease {
             "EXEC" => OnLease::Changes(StateChange::Exec),
             "DISCARD" => OnLease::Changes(StateChange::Discard),
             // RESET takes away what the handshake has set: the database, the user, the dialect and the name.
-            "SELECT" | "AUTH" | "HELLO" | "RESET" | "READONLY" | "READWRITE" | "ASKING"
-            | "CLIENT TRACKING" | "CLIENT CACHING" | "CLIENT SETNAME" | "CLIENT NO-EVICT"
+            "SELECT"
+            | "AUTH"
+            | "HELLO"
+            | "RESET"
+            | "READONLY"
+            | "READWRITE"
+            | "ASKING"
+            | "CLIENT TRACKING"
+            | "CLIENT CACHING"
+            | "CLIENT SETNAME"
+            | "CLIENT SETINFO"
+            | "CLIENT CAPA"
+            | "CLIENT IMPORT-SOURCE"
+            | "CLIENT NO-EVICT"
             | "CLIENT NO-TOUCH" => OnLease::Changes(StateChange::Setting),
             "CLIENT REPLY"
             | "CLIENT MAINT_NOTIFICATIONS"
@@ -146,7 +159,15 @@ pub(crate) fn unfit_for_setup(command: &Command) -> Option<(&'static str, &'stat
     match verdict(command) {
         Verdict::ReadOnly | Verdict::MayWrite => None,
         Verdict::Refused {
-            command: "READONLY" | "READWRITE" | "CLIENT TRACKING" | "CLIENT NO-EVICT" | "CLIENT NO-TOUCH",
+            command:
+                "READONLY"
+                | "READWRITE"
+                | "CLIENT TRACKING"
+                | "CLIENT SETINFO"
+                | "CLIENT CAPA"
+                | "CLIENT IMPORT-SOURCE"
+                | "CLIENT NO-EVICT"
+                | "CLIENT NO-TOUCH",
             ..
         } => None,
         Verdict::Refused { command, instead } => Some((command, instead)),
@@ -215,11 +236,35 @@ fn client_subcommand(command: &impl Words) -> Verdict {
         b"TRACKING" => refused("CLIENT TRACKING", SETUP),
         b"CACHING" => refused("CLIENT CACHING", LEASE),
         b"SETNAME" => refused("CLIENT SETNAME", NAME),
+        b"SETINFO" => refused("CLIENT SETINFO", SETUP),
+        // Of Valkey, as is IMPORT-SOURCE.
+        b"CAPA" => refused("CLIENT CAPA", SETUP),
+        b"IMPORT-SOURCE" => refused("CLIENT IMPORT-SOURCE", SETUP),
         b"NO-EVICT" => refused("CLIENT NO-EVICT", SETUP),
         b"NO-TOUCH" => refused("CLIENT NO-TOUCH", SETUP),
         b"MAINT_NOTIFICATIONS" => refused("CLIENT MAINT_NOTIFICATIONS", OPT_IN),
         _ => Verdict::MayWrite,
     }
+}
+
+/// Whether `command` is a subcommand of CLIENT that is not known to leave its own connection as it is.
+fn may_set_client(command: &impl Words) -> bool {
+    const HARMLESS: [&[u8]; 11] = [
+        b"GETNAME",
+        b"GETREDIR",
+        b"HELP",
+        b"ID",
+        b"INFO",
+        b"KILL",
+        b"LIST",
+        b"PAUSE",
+        b"TRACKINGINFO",
+        b"UNBLOCK",
+        b"UNPAUSE",
+    ];
+    let is_harmless = |word: &[u8]| HARMLESS.iter().any(|name| word.eq_ignore_ascii_case(name));
+    command.name().eq_ignore_ascii_case(b"CLIENT")
+        && command.words().nth(1).is_some_and(|word| !is_harmless(word))
 }
 
 /// Whether an XREAD or XREADGROUP has the option BLOCK. Options stand before STREAMS. What follows that are keys and ids, and
@@ -312,6 +357,9 @@ mod tests {
             cmd("XREADGROUP").args(["GROUP", "streams", "streams", "BLOCK", "0", "STREAMS", "s", ">"]),
             cmd("XREADGROUP").args(["BLOCK", "0", "GROUP", "g", "c", "STREAMS", "s", ">"]),
             cmd("CLIENT").arg("reply").arg("OFF"),
+            cmd("client").args(["setinfo", "lib-name", "x"]),
+            cmd("CLIENT").args(["CAPA", "redirect"]),
+            cmd("CLIENT").args(["IMPORT-SOURCE", "ON"]),
             cmd("SUBSCRIBE").arg("c"),
         ] {
             assert!(matches!(verdict(&command), Verdict::Refused { .. }), "{command:?}");
@@ -328,6 +376,9 @@ mod tests {
             (cmd("HELLO").arg(3), "`credentials`"),
             (cmd("CLIENT").arg("SETNAME").arg("x"), "`Builder::client_name`"),
             (cmd("READONLY"), "`Builder::setup`"),
+            (cmd("CLIENT").args(["SETINFO", "LIB-NAME", "x"]), "`Builder::setup`"),
+            (cmd("CLIENT").args(["CAPA", "redirect"]), "`Builder::setup`"),
+            (cmd("CLIENT").args(["IMPORT-SOURCE", "ON"]), "`Builder::setup`"),
             (cmd("CLIENT").arg("MAINT_NOTIFICATIONS").arg("ON"), "`Builder::maintenance`"),
             (cmd("BLPOP").arg("q").arg(0), "LPOP"),
             (cmd("SUBSCRIBE").arg("c"), "another library"),
@@ -368,6 +419,10 @@ mod tests {
             ("CLIENT SETNAME x", Setting),
             ("CLIENT NO-EVICT on", Setting),
             ("CLIENT NO-TOUCH on", Setting),
+            ("client setinfo lib-name x", Setting),
+            ("CLIENT CAPA redirect", Setting),
+            ("CLIENT IMPORT-SOURCE on", Setting),
+            ("CLIENT SOMETHING-NEW on", Setting),
         ] {
             assert_eq!(on_lease(&of_words(words)), OnLease::Changes(change), "{words}");
         }
@@ -379,7 +434,12 @@ mod tests {
             "BZMPOP 1 1 z MIN",
             "WAIT 1 0",
             "WAITAOF 1 0 0",
+            "CLIENT",
             "CLIENT ID",
+            "client list",
+            "CLIENT KILL SETNAME",
+            "CLIENT TRACKINGINFO",
+            "CLIENT UNPAUSE",
         ] {
             assert_eq!(on_lease(&of_words(words)), OnLease::Plain, "{words}");
         }
@@ -397,6 +457,21 @@ mod tests {
         ] {
             assert!(matches!(on_lease(&of_words(words)), OnLease::Refused { .. }), "{words}");
         }
+    }
+
+    /// What a connection may run before it serves is not refused there. RULE-135
+    #[test]
+    fn settings_of_connections_are_fit_for_setup() {
+        for words in [
+            "CLIENT TRACKING ON",
+            "CLIENT NO-EVICT ON",
+            "CLIENT SETINFO LIB-NAME x",
+            "CLIENT CAPA redirect",
+            "CLIENT IMPORT-SOURCE ON",
+        ] {
+            assert_eq!(unfit_for_setup(&of_words(words)), None, "{words}");
+        }
+        assert!(unfit_for_setup(&of_words("CLIENT REPLY OFF")).is_some());
     }
 
     fn of_words(words: &str) -> Command {

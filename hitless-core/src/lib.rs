@@ -154,7 +154,7 @@
 //! | `driver` | the asynchronous driver, written once over five small traits, without a runtime of its own |
 //! | `tls` | with `driver`: encrypted connections, by rustls with ring's cryptography |
 //! | `tracing` | with `driver`: every [event] that matters enough as an event of the `tracing` crate |
-//! | `redis-rs` | with `driver`: `redis::aio::ConnectionLike` for the client, so that the commands, pipelines, scripts and iterators of the `redis` crate run on it |
+//! | `redis-rs` | with `driver`: `redis::aio::ConnectionLike` for the client and for leases, so that the commands, pipelines, scripts and iterators of the `redis` crate run on them |
 //! | `explore` | for model checking alone: machines can be cloned, and their states compared |
 
 mod backoff;

@@ -76,7 +76,7 @@ pub fn every_way_of_naming_none(host: &dyn Host) {
 /// name leads alone. RULE-84, RULE-187
 pub fn outside_of_the_domain(host: &dyn Host) {
     let target = Target::Address("node.example.net:6379".to_owned());
-    move_by_name_with(host, target, |settings| settings.encrypted(true));
+    move_by_name_with(host, target, |settings| settings.encrypted_by_connector());
 }
 
 fn move_by_name(host: &dyn Host, target: Target) {

@@ -164,11 +164,12 @@ impl Client {
 
     /// A connection of `owner` could not be opened.
     pub(super) fn open_failed(&mut self, now: Instant, owner: Owner, error: ConnectError, redial: Redial) {
-        // Whoever has no credentials for one connection has none for the others: one of them asks in the end. A start is short.
-        let is_keyless = matches!(error, ConnectError::Credentials(_)) && !self.lifecycle.is_starting();
-        let redial = if is_keyless { Redial::Hopeless } else { redial };
         match owner {
             Owner::Slot(slot) => {
+                // Whoever has no credentials for one slot has none for the others: one of them asks in the end. A start is short.
+                let is_keyless =
+                    matches!(error, ConnectError::Credentials(_)) && !self.lifecycle.is_starting();
+                let redial = if is_keyless { Redial::Hopeless } else { redial };
                 if redial != Redial::AtOnce {
                     self.outage.note_failure(error, !self.pool.is_connected());
                 }

@@ -336,7 +336,7 @@ pub struct ConfigBuilder {
     event_capacity: usize,
     maintenance: maintenance::Config,
     /// By the connector.
-    encrypted: bool,
+    is_encrypted_by_connector: bool,
     server_name: Option<Arc<str>>,
     target_domains: Vec<Arc<str>>,
     #[cfg(feature = "tls")]
@@ -368,7 +368,7 @@ impl ConfigBuilder {
             reply_limits: Limits::default(),
             event_capacity: 1024,
             maintenance: maintenance::Config::default(),
-            encrypted: false,
+            is_encrypted_by_connector: false,
             server_name: None,
             target_domains: Vec::new(),
             #[cfg(feature = "tls")]
@@ -555,17 +555,21 @@ impl ConfigBuilder {
     ///
     /// A dial takes a round trip more, and about a millisecond of processor time on each side, less where a session is
     /// resumed; what is sent and received takes about 1 s for each GB and direction.
+    ///
+    /// Where the roots of the system count, the driver reads them once for each client, when it is opened, on the thread that opens
+    /// it: that takes a few milliseconds. [`roots`](TlsBuilder::roots) of your own are read when [`Tls`] is built, and
+    /// clients may share it.
     #[cfg(feature = "tls")]
     pub fn tls(mut self, tls: Tls) -> Self {
         self.tls = Some(tls);
         self
     }
 
-    /// Says that the connector's streams are encrypted already: by a library of your own, or in a tunnel. Default: false. It
-    /// encrypts nothing; servers are asked to name the targets of moves by their host names, by which they can be verified,
+    /// Says that the connector's streams are encrypted already: by a library of your own, or in a tunnel. Default: they are not. It
+    /// encrypts nothing, and goes with neither a URL with `rediss://` nor `tls`; servers are asked to name the targets of moves by their host names, by which they can be verified,
     /// and those outside of the configured domain are not dialled ([`target_domain`](Self::target_domain)).
-    pub fn encrypted(mut self, encrypted: bool) -> Self {
-        self.encrypted = encrypted;
+    pub fn encrypted_by_connector(mut self) -> Self {
+        self.is_encrypted_by_connector = true;
         self
     }
 
@@ -595,7 +599,7 @@ impl ConfigBuilder {
         if self.tls.is_some() {
             return true;
         }
-        self.encrypted
+        self.is_encrypted_by_connector
     }
 
     /// Checks the settings and resolves those that depend on each other.
@@ -660,6 +664,11 @@ impl ConfigBuilder {
         }
         if self.target_domains.iter().any(|name| is_wrong(&name)) {
             return wrong("target_domain");
+        }
+        #[cfg(feature = "tls")]
+        if self.is_encrypted_by_connector && self.tls.is_some() {
+            let problem = "`tls` (or a URL with rediss://) would encrypt a second time what the connector has encrypted: use one of the two";
+            return Err(ConfigError::Tls { setting: "encrypted_by_connector", problem: problem.into() });
         }
         if self.is_encrypted() && self.server_name.is_none() && matches!(self.endpoint, Endpoint::Unix(_)) {
             let problem = "over TLS a server at a Unix socket needs one, by which it is verified".into();

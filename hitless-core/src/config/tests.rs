@@ -151,7 +151,7 @@ fn names_of_tls_are_names() {
     assert_eq!(config.server_name().map(|name| &**name), Some("redis.example.com"));
     assert_eq!(&*config.target_domains()[0], "example.org");
     assert!(builder().server_name("::1").build().is_ok() && builder().server_name("a_b").build().is_ok());
-    let unix = || Config::builder(Endpoint::unix("/run/redis.sock")).encrypted(true);
+    let unix = || Config::builder(Endpoint::unix("/run/redis.sock")).encrypted_by_connector();
     assert!(unix().build().unwrap_err().to_string().contains("server_name"));
     assert!(unix().server_name("redis.example.com").build().is_ok());
 }

@@ -407,7 +407,10 @@ mod tests {
             assert_eq!((config.tls(), config.tls_settings().is_some()), (encrypted, encrypted), "{url}");
         }
         assert!(parse("redis://h").unwrap().tls(crate::config::Tls::default()).build().unwrap().tls());
-        assert!(parse("redis://h").unwrap().encrypted(true).build().unwrap().tls());
+        assert!(parse("redis://h").unwrap().encrypted_by_connector().build().unwrap().tls());
+        // Twice is one time too many.
+        let error = parse("rediss://h").unwrap().encrypted_by_connector().build().unwrap_err().to_string();
+        assert!(error.contains("encrypted_by_connector") && error.contains("`tls`"), "{error}");
     }
 
     /// RULE-189

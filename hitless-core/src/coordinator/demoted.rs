@@ -27,14 +27,30 @@ impl Coordinator {
         if self.demotions.handle_refusal(now, &peer, &address, refusal) {
             match self.config.endpoint().peer() {
                 Some(only) => self.leave_suspects(now, &[only]),
+                None if self.lookup.is_some() => self.demotions.outdate_lookup(),
                 None => self.begin_lookup(now),
             }
         }
         self.settle(now);
     }
 
+    /// A lookup that serves no dial is over, and suspects that it has not settled are dropped, unless one of them has refused since it
+    /// began: then the name is asked once more.
+    pub(super) fn end_lookup(&mut self, now: Instant) {
+        self.lookup = None;
+        if self.demotions.end_lookup() && self.conns.len() > 0 {
+            self.begin_lookup(now);
+        } else {
+            // Where it has failed, a later refusal begins another one, at its pace.
+            self.demotions.take_suspects();
+        }
+    }
+
     /// The name leads to `answer`: connections leave what has refused commands.
     pub(super) fn leave_suspects(&mut self, now: Instant, answer: &[Peer]) {
+        if self.demotions.outdates_lookup() {
+            return;
+        }
         for (peer, suspect) in self.demotions.take_suspects() {
             let is_elsewhere = |address: &Peer| {
                 *address != peer && !suspect.was_dialled_at(address) && !self.moves.retires(address)

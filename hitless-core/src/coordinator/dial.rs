@@ -244,9 +244,7 @@ impl Coordinator {
         self.ids.remove(conn);
         self.vacate(conn);
         if purpose == Purpose::Advertised {
-            self.lookup = None;
-            // Where it has failed, a later refusal begins another one, at its pace.
-            self.demotions.take_suspects();
+            self.end_lookup(now);
         } else if let Some((error, retry)) = failure {
             self.note_failed(dialled);
             self.on_failed(now, conn, purpose, error, retry);

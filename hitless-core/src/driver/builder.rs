@@ -176,15 +176,17 @@ impl<R: Runtime, N: Resolver + Connector> Builder<R, N> {
         self.with(|settings| settings.maintenance(config))
     }
 
-    /// Encrypts every connection. Default: none is, unless the URL begins with `rediss://` or `valkeys://`. See [`ConfigBuilder::tls`].
+    /// Encrypts every connection. Default: none is, unless the URL begins with `rediss://` or `valkeys://`. See [`ConfigBuilder::tls`],
+    /// also for what [`connect`](Self::connect) reads.
     #[cfg(feature = "tls")]
     pub fn tls(self, tls: crate::config::Tls) -> Self {
         self.with(|settings| settings.tls(tls))
     }
 
-    /// Says that the connector's streams are encrypted already. Default: false. See [`ConfigBuilder::encrypted`].
-    pub fn encrypted(self, encrypted: bool) -> Self {
-        self.with(|settings| settings.encrypted(encrypted))
+    /// Says that the connector's streams are encrypted already. Default: they are not. See
+    /// [`ConfigBuilder::encrypted_by_connector`].
+    pub fn encrypted_by_connector(self) -> Self {
+        self.with(ConfigBuilder::encrypted_by_connector)
     }
 
     /// The name by which servers are verified over TLS, where it is not the host that is dialled. Default: the host
@@ -211,6 +213,9 @@ impl<R: Runtime, N: Resolver + Connector> Builder<R, N> {
     }
 
     /// Checks the settings and opens the pool. It is done when every connection of the pool is ready.
+    ///
+    /// Over TLS with the roots of the system it reads them first, on the thread that polls it: a few milliseconds, once for each
+    /// client. `Tls::builder().roots(..)`, given to `tls`, avoids that.
     ///
     /// It gives up when one of the connections could not be opened in four attempts, or after twice the connect timeout
     /// (10 s by default), or at once where another attempt cannot help, such as with a wrong password.

@@ -30,7 +30,8 @@ pub type ProviderError = Box<dyn std::error::Error + Send + Sync>;
 /// that the dial has (2.5 s by default). An error, a panic, or no answer within that time is a failed attempt, like that of a
 /// server that cannot be reached: the connections that serve go on, an event tells of it, and the client tries again after a
 /// pause that grows; [`connect`](super::Builder::connect) gives up after four attempts. Several dials may ask at the same time,
-/// so a provider that fetches tokens keeps them.
+/// so a provider that fetches tokens keeps them. While it fails, one slot of the pool asks for all of them, after pauses of up to
+/// 30 s, and the others dial once it has got an answer; dials for those who wait for a lease ask as well, at a pace of their own.
 ///
 /// When [`changed`](Self::changed) is ready the client asks for new credentials, and each connection that has others
 /// authenticates again, by AUTH between two requests. A refusal is an [event](crate::event::Event::ReauthenticationRefused): the

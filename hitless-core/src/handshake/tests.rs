@@ -127,7 +127,7 @@ fn over_tls_names_are_asked_for() {
     let settings = || Config::builder(Endpoint::parse("127.0.0.1", 6379).unwrap());
     let peer = |ip: [u8; 4]| Peer::from(std::net::SocketAddr::from((ip, 6379)));
     let asked_for = |config: &Config, ip| opt_in_command(config, &peer(ip))[4];
-    let encrypted = config(settings().encrypted(true));
+    let encrypted = config(settings().encrypted_by_connector());
     assert_eq!(asked_for(&encrypted, [127, 0, 0, 1]), "internal-fqdn");
     assert_eq!(asked_for(&encrypted, [8, 8, 8, 8]), "external-fqdn");
     assert_eq!(asked_for(&config(settings()), [8, 8, 8, 8]), "external-ip");

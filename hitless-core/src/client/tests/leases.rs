@@ -3,7 +3,7 @@
 use super::*;
 use crate::command_table::StateChange;
 use crate::config::{Credentials, WhenDisconnected};
-use crate::error::LeaseError;
+use crate::error::{CredentialsError, LeaseError};
 use crate::ids::LeaseId;
 
 /// A client with a pool of one and at most `limit` dedicated connections.
@@ -507,4 +507,40 @@ fn new_credentials_leave_a_lent_connection_alone() {
     answered(&mut world, held, "EXEC", Some(StateChange::Exec));
     give_back(&mut world, held);
     assert!(!world.conns().contains(&mine) && world.conns().contains(&theirs));
+}
+
+/// A provider that fails once refuses nobody: who waits has a lease when it answers, and is refused at once only where nobody is to
+/// wait. RULE-201, RULE-220
+#[test]
+fn a_provider_that_fails_refuses_no_lease() {
+    for (when, is_refused) in [(WhenDisconnected::Wait, false), (WhenDisconnected::Fail, true)] {
+        let mut world = World::with(|settings| {
+            settings.pool_size(1).max_dedicated(1).when_disconnected(when).ask_for_credentials()
+        });
+        let answer = |world: &mut World, answer: Result<Credentials, CredentialsError>| {
+            let asks = |action: &Action| match action {
+                Action::Credentials { conn } => Some(*conn),
+                _ => None,
+            };
+            let asked: Vec<_> = world.others.iter().filter_map(asks).collect();
+            world.others.retain(|action| asks(action).is_none());
+            for conn in &asked {
+                world.client.handle_credentials(world.now, *conn, answer.clone());
+                world.drain();
+            }
+            asked.len()
+        };
+        let key = || Ok(Credentials::new(None, "key"));
+        answer(&mut world, key());
+        world.answer_dials();
+        let lease = wish(&mut world);
+        assert_eq!(answer(&mut world, Err(CredentialsError::failed("429"))), 1);
+        assert_eq!(granted(&world, lease).is_some(), is_refused, "{when:?}");
+        if !is_refused {
+            world.pass(SECOND);
+            assert_eq!(answer(&mut world, key()), 1);
+            world.answer_dials();
+            assert_eq!(granted(&world, lease), Some(Ok(())));
+        }
+    }
 }

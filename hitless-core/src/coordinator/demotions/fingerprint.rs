@@ -13,7 +13,7 @@ impl Demotions {
 
 impl Fingerprint for Demotions {
     fn fingerprint<H: Hasher>(&self, digest: &mut Digest<'_, H>) {
-        let Self { rng: _, paces, suspects } = self;
+        let Self { rng: _, paces, suspects, outdates_lookup } = self;
         let now = digest.now();
         let remembered_until = |pace: &Pace| after(pace.refused_at, LONGEST_PAUSE);
         let paces = paces.iter().filter(|(_, pace)| remembered_until(pace) > now);
@@ -22,6 +22,6 @@ impl Fingerprint for Demotions {
             digest.deadline(*until);
             digest.deadline(remembered_until(pace));
         });
-        digest.value(suspects);
+        digest.value(&(suspects, outdates_lookup));
     }
 }

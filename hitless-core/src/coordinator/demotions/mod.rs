@@ -30,6 +30,8 @@ pub(super) struct Demotions {
     paces: BTreeMap<Refusal, Pace>,
     /// By the address that connections are connected to. No more of them than there are connections.
     suspects: BTreeMap<Peer, Suspect>,
+    /// A lookup had begun before one of them refused: its answer may be older than the refusal.
+    outdates_lookup: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -50,7 +52,7 @@ pub(super) struct Suspect {
 
 impl Demotions {
     pub(super) const fn new(rng: Rng) -> Self {
-        Self { rng, paces: BTreeMap::new(), suspects: BTreeMap::new() }
+        Self { rng, paces: BTreeMap::new(), suspects: BTreeMap::new(), outdates_lookup: false }
     }
 
     /// The server at `peer`, which was dialled as `address`, has refused something. True if it is to be found out now where the
@@ -69,6 +71,21 @@ impl Demotions {
             known.refusal = known.refusal.min(refusal);
         }
         is_news
+    }
+
+    /// A lookup is under way that was begun before the last refusal.
+    pub(super) fn outdate_lookup(&mut self) {
+        self.outdates_lookup = true;
+    }
+
+    /// Whether the answer to the lookup that is under way is too old for the suspects.
+    pub(super) fn outdates_lookup(&self) -> bool {
+        self.outdates_lookup
+    }
+
+    /// The lookup that was under way is over. True if the suspects want another one.
+    pub(super) fn end_lookup(&mut self) -> bool {
+        std::mem::take(&mut self.outdates_lookup)
     }
 
     /// Takes out the servers that are to be left if the name leads elsewhere, which is known now, or cannot be known.

@@ -212,13 +212,44 @@ fn a_server_that_was_demoted_and_promoted_is_taken_again() {
 #[test]
 fn one_lookup_answers_all_that_ask() {
     let (mut world, conns) = World::by_name(2, maintenance::Config::builder());
+    world.refuse(conns[0], Refusal::ReadOnly);
+    assert_eq!(world.lookups.len(), 1);
     world.notify(conns[0], &opener(1));
     world.notify(conns[0], &completion(2));
-    assert_eq!(world.lookups.len(), 1);
-    world.refuse(conns[0], Refusal::ReadOnly);
     assert_eq!(world.lookups.len(), 1, "the answer is on its way");
     world.answer_lookups(&[1, 2]);
     assert_eq!(world.demoted(), [(at(1), Refusal::ReadOnly)]);
+}
+
+/// A lookup that was begun before a server refused may have the answer from before its demotion, or none: the name is asked once
+/// more, at once, and that answer counts. RULE-153
+#[test]
+fn a_refusal_does_not_believe_an_older_lookup() {
+    for refusal in [Refusal::ReadOnly, Refusal::Loading] {
+        for fails in [false, true] {
+            let (mut world, conns) = World::by_name(2, maintenance::Config::builder());
+            world.notify(conns[0], &opener(1));
+            world.notify(conns[0], &completion(2));
+            world.refuse(conns[0], refusal);
+            assert_eq!(world.lookups.len(), 1, "the older one is under way");
+            if fails {
+                let lookup = world.lookups.remove(0);
+                world.coordinator.handle_resolved(
+                    world.now,
+                    lookup,
+                    Err(std::io::ErrorKind::NotFound.into()),
+                );
+                world.drain();
+            } else {
+                assert_eq!(world.answer_lookups(&[1]), 1);
+            }
+            assert_eq!((world.lookups.len(), world.demoted()), (1, Vec::new()), "{refusal}");
+            world.answer_lookups(&[1, 2]);
+            assert_eq!(world.demoted(), [(at(1), refusal)]);
+            assert_eq!(world.arrive(&[2]), 2);
+            assert!(world.lookups.is_empty() && world.coordinator.moves.is_at_rest());
+        }
+    }
 }
 
 /// When the last connection is gone, what its lookup was for is gone as well. INV-15

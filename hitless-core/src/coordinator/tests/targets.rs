@@ -158,7 +158,16 @@ fn named_over_tls(
     target: &str,
     settings: impl FnOnce(ConfigBuilder) -> ConfigBuilder,
 ) -> (Vec<u8>, Option<String>) {
-    let config = settings(Config::builder(Endpoint::parse(configured, 6379).unwrap()).encrypted(true));
+    named(configured, target, |it| settings(it.encrypted_by_connector()))
+}
+
+/// The same without TLS, unless the settings have it.
+fn named(
+    configured: &str,
+    target: &str,
+    settings: impl FnOnce(ConfigBuilder) -> ConfigBuilder,
+) -> (Vec<u8>, Option<String>) {
+    let config = settings(Config::builder(Endpoint::parse(configured, 6379).unwrap()));
     let mut coordinator = Coordinator::new(Arc::new(config.build().unwrap()), 7);
     let now = epoch();
     let first = coordinator.open(now, Role::Shared);
@@ -211,7 +220,7 @@ fn over_tls_a_named_target_must_lie_in_a_domain_that_the_client_knows() {
     assert_eq!(dialled, [2], "the name that is set is the configured one");
     let (dialled, _) = named_over_tls(name, outside, |it| it.server_name("redis.example.net"));
     assert_eq!(dialled, [2]);
-    let (dialled, said) = named_over_tls(name, outside, |it| it.encrypted(false));
+    let (dialled, said) = named(name, outside, |it| it);
     assert_eq!((dialled.as_slice(), said), (&[2][..], None), "without TLS nothing is proved anyway");
 }
 
@@ -235,7 +244,8 @@ fn a_policy_decides_about_names_outside_of_the_domain() {
 /// RULE-187
 #[test]
 fn a_refused_target_is_never_dialled_and_the_name_is_watched() {
-    let config = Config::builder(Endpoint::parse("redis.example.com", 6379).unwrap()).encrypted(true);
+    let config =
+        Config::builder(Endpoint::parse("redis.example.com", 6379).unwrap()).encrypted_by_connector();
     let mut coordinator = Coordinator::new(Arc::new(config.build().unwrap()), 7);
     let now = epoch();
     let first = coordinator.open(now, Role::Shared);

@@ -50,11 +50,11 @@ impl From<Error> for RedisError {
                 general(ErrorKind::AuthenticationFailed, "credentials", &error)
             }
             Error::Lease(LeaseError::Full) => general(ErrorKind::Client, "too many callers", &error),
-            Error::Conflict { .. } => general(ErrorKind::Client, "a watched key was changed", &error),
             Error::Connect(_)
             | Error::Lease(_)
             | Error::Send(_)
             | Error::Request(_)
+            | Error::Conflict { .. }
             | Error::NotAtomic(_) => io::Error::new(io_kind(&error), Carried(error)).into(),
         }
     }
@@ -82,8 +82,8 @@ fn io_kind(error: &Error) -> io::ErrorKind {
         Error::Request(RequestError::ShutDown { .. })
         | Error::Send(SendError::ShuttingDown(_))
         | Error::Lease(LeaseError::ShutDown) => io::ErrorKind::BrokenPipe,
-        // Trying again may do twice what it has done already.
-        Error::NotAtomic(_) => io::ErrorKind::Unsupported,
+        // Trying again may do twice what it has done already, and finds nothing watched any more.
+        Error::NotAtomic(_) | Error::Conflict { .. } => io::ErrorKind::Unsupported,
         _ => io::ErrorKind::Other,
     }
 }
@@ -160,5 +160,26 @@ impl fmt::Display for Carried {
 impl StdError for Carried {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         Some(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use redis::RetryMethod;
+
+    use super::*;
+
+    /// The server has answered EXEC: a conflict says so as ours and as that of the `redis` crate, which does not try EXEC again
+    /// by itself. RULE-197
+    #[test]
+    fn a_conflict_has_been_answered() {
+        let error = Error::Conflict { tries: 1 };
+        let (delivery, text) = (error.delivery(), error.to_string());
+        let error = RedisError::from(error);
+        assert_eq!(Delivery::of_redis_error(&error), delivery);
+        assert_eq!(delivery, None);
+        assert!(error.to_string().contains(&text), "{error}");
+        assert!(matches!(error.retry_method(), RetryMethod::NoRetry));
+        assert!(!error.is_connection_dropped() && !error.is_timeout());
     }
 }

@@ -30,6 +30,7 @@ use crate::request::{PackedError, Request};
 /// | there is no connection | `Io` | `is_connection_refusal()` where the last attempt was refused, `is_timeout()` where it took too long, otherwise `is_connection_dropped()`; where a password or a right is missing neither: trying again does not help |
 /// | the server answered with an error | as the `redis` crate has it | |
 /// | EXEC was not run because a command of the transaction was refused | `Server(ExecAbort)` | the text names the command |
+/// | a watched key was changed ([`Error::Conflict`](super::Error::Conflict)) | `Io`, not to be tried again | the server has answered |
 /// | MULTI was refused, and the commands may have run one by one | `Io`, not to be tried again | delivery unknown |
 ///
 /// [`Delivery::of_redis_error`](crate::error::Delivery::of_redis_error) says whether the command may have run.

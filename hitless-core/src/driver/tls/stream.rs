@@ -97,7 +97,7 @@ impl<S: Stream> TlsStream<S> {
             }
             if let Err(error) = self.decrypt() {
                 // The server is told why, if it can be told at once.
-                let _ = self.poll_send(cx);
+                let _ = self.poll_flush(cx);
                 return Poll::Ready(Err(Failure::Tls(error)));
             }
         }
@@ -213,6 +213,9 @@ impl<S: Stream> Stream for TlsStream<S> {
     }
 
     fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        if bytes.is_empty() {
+            return Poll::Ready(Ok(0));
+        }
         loop {
             if self.is_full {
                 ready!(self.poll_send(cx))?;
@@ -276,5 +279,88 @@ impl<S: Stream> io::Write for Sink<'_, '_, S> {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+    use std::task::Waker;
+
+    use super::*;
+    use crate::config::Tls;
+
+    /// A stream of a server that speaks no TLS, and keeps what is written until it is flushed.
+    #[derive(Clone, Default)]
+    struct Plain(Arc<Mutex<Sent>>);
+
+    #[derive(Default)]
+    struct Sent {
+        kept: Vec<u8>,
+        flushed: Vec<u8>,
+    }
+
+    impl Stream for Plain {
+        fn poll_read(&mut self, _: &mut Context<'_>, buffer: &mut BytesMut) -> Poll<io::Result<usize>> {
+            let text = b"-ERR unknown command\r\n";
+            buffer.extend_from_slice(text);
+            Poll::Ready(Ok(text.len()))
+        }
+
+        fn poll_write(&mut self, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+            self.0.lock().unwrap().kept.extend_from_slice(bytes);
+            Poll::Ready(Ok(bytes.len()))
+        }
+
+        fn poll_flush(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            let Sent { kept, flushed } = &mut *self.0.lock().unwrap();
+            flushed.append(kept);
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_close(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    fn name() -> ServerName<'static> {
+        ServerName::try_from("redis.example.com").unwrap()
+    }
+
+    fn session() -> ClientConnection {
+        let tls = Tls::builder().dangerous_accept_any_server().build().unwrap();
+        let config = tls.client_config(|| Ok(Vec::new())).unwrap();
+        ClientConnection::new(Arc::clone(&config), name()).unwrap()
+    }
+
+    /// A handshake that fails tells the server why, also through a stream that keeps what it is given.
+    #[test]
+    fn the_alert_of_a_failed_handshake_is_flushed() {
+        let plain = Plain::default();
+        let name = name();
+        let handshake = TlsStream::handshake(plain.clone(), session(), &name);
+        let mut cx = Context::from_waker(Waker::noop());
+        let Poll::Ready(Err(_)) = std::pin::pin!(handshake).poll(&mut cx) else { panic!("it has failed") };
+        let sent = plain.0.lock().unwrap();
+        assert_eq!(sent.kept, b"");
+        // The last record is an alert, of two bytes.
+        let alert = sent.flushed.iter().rev().nth(6).copied();
+        assert_eq!(alert, Some(21), "{:?}", sent.flushed);
+    }
+
+    /// To write nothing is done at once.
+    #[test]
+    fn nothing_is_written_at_once() {
+        let plain = Plain::default();
+        let mut stream = TlsStream {
+            plain,
+            session: session(),
+            received: BytesMut::new(),
+            is_full: false,
+            owes_answer: false,
+            end: None,
+        };
+        let mut cx = Context::from_waker(Waker::noop());
+        assert!(matches!(stream.poll_write(&mut cx, b""), Poll::Ready(Ok(0))));
     }
 }
