@@ -1,7 +1,7 @@
 //! Leases: one caller has a connection for itself.
 
 use super::*;
-use crate::command_table::StateChange;
+use crate::command_table::{Blocking, StateChange};
 use crate::config::{Credentials, WhenDisconnected};
 use crate::error::LeaseError;
 use crate::ids::LeaseId;
@@ -444,6 +444,38 @@ fn a_silent_link_ends_its_lease() {
     world.answer(conn);
     assert_eq!(world.reply_of(patient), "patient");
     assert!(world.closed.contains(&conn));
+}
+
+/// A server that was asked to wait says nothing meanwhile: neither is its link dead, nor is the request cut short. RULE-210
+#[test]
+fn a_request_that_blocks_is_given_its_time() {
+    let mut world = lender(5);
+    let held = lease(&mut world);
+    let blocks = |world: &mut World, word: &'static str, blocking| {
+        let request = Request::raw(Bytes::from_static(word.as_bytes()), NonZeroU32::MIN);
+        let request = Request { blocking: Some(blocking), ..request };
+        let limit = world.client.time_limit(world.now, &request);
+        let id = world.client.send_on(world.now, held, request).unwrap();
+        world.drain();
+        (id, limit)
+    };
+    let (endless, limit) = blocks(&mut world, "endless\n", Blocking::ForEver);
+    assert_eq!(limit, None);
+    world.pass(3600 * SECOND);
+    assert!(!world.done.contains_key(&endless));
+    assert_eq!(lost(&world, held), None);
+    world.answer(carrier(&world, "endless"));
+    assert_eq!(world.reply_of(endless), "endless");
+
+    let (long, limit) = blocks(&mut world, "long\n", Blocking::For(20 * SECOND));
+    assert_eq!(limit, Some(23 * SECOND));
+    world.pass(22 * SECOND);
+    assert!(!world.done.contains_key(&long));
+    world.pass(SECOND);
+    assert!(matches!(world.failure_of(long), RequestError::TimedOut { after, .. } if *after == 23 * SECOND));
+    assert_eq!(lost(&world, held), None);
+    world.pass(6 * SECOND);
+    assert_eq!(lost(&world, held), Some(CloseCause::Silent), "nine seconds later than it had to answer");
 }
 
 /// A shutdown waits for leases that are out, which may go on meanwhile; those who wait get none. RULE-207, INV-15

@@ -25,6 +25,12 @@ use crate::request::{Pipeline, Replies, Request, SendError};
 ///
 /// Its requests are answered in the order in which they were sent. None of them is ever sent again.
 ///
+/// # Commands that block
+/// A command timeout never cuts a blocking command shorter than what it asked of the server: its own time (`BLPOP q 5`) is added to the
+/// [`command_timeout`](super::Builder::command_timeout), and `BLPOP q 0` waits for ever. A [timeout](Request::timeout) of the caller's own
+/// counts as it is. Nor does a link count as dead for a silence that a command has asked for: if the server goes away
+/// without a word meanwhile, `BLPOP q 0` does not notice, and `BLPOP q 5` in a loop does.
+///
 /// # The end
 /// When the last clone and the last [`Reply`] are gone, the connection goes to the next caller if it is as it was at the beginning:
 /// nothing is watched, no transaction is open, no setting was changed (SELECT, AUTH, HELLO, CLIENT TRACKING, ...), every reply has come,
