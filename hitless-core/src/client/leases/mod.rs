@@ -321,9 +321,9 @@ impl Leases {
         }
     }
 
-    /// Why there is no connection to lend, if that is the reason to wait.
+    /// Why there is no connection to lend, if that is the reason to wait. Where as many are there as may be, they are lent.
     pub(super) fn failure(&self) -> Option<&Arc<ConnectError>> {
-        self.failure.as_ref()
+        self.failure.as_ref().filter(|_| self.seats.has_room() || self.seats.opening() > 0)
     }
 
     pub(super) fn active(&self, seat: usize) -> Option<ConnId> {

@@ -255,6 +255,37 @@ fn a_lease_that_cannot_be_opened_says_why() {
     }
 }
 
+/// Somebody waits because every connection is lent: a dial that has failed before is not the reason. RULE-201
+#[test]
+fn an_old_failure_is_no_reason() {
+    let mut world = lender(1);
+    let held = lease(&mut world);
+    let error = ConnectError::LostBehindHandshake(CloseCause::ByServer);
+    world.client.leases.note_failure(world.now, error, Redial::AfterPause);
+    world.pass(3600 * SECOND);
+    let late = wish(&mut world);
+    world.pass(5 * SECOND);
+    assert_eq!(granted(&world, late), Some(Err(LeaseError::TimedOut { after: 5 * SECOND })));
+    give_back(&mut world, held);
+}
+
+/// Where nobody is to wait for a connection, a server that closes behind the handshake is as bad as one that refuses. RULE-201
+#[test]
+fn nobody_waits_for_a_server_that_closes_at_once() {
+    let fails = |builder: crate::config::ConfigBuilder| {
+        builder.pool_size(1).when_disconnected(WhenDisconnected::Fail)
+    };
+    let mut world = World::with(fails);
+    world.answer_dials();
+    let [first, second] = [wish(&mut world), wish(&mut world)];
+    let (conn, address) = world.dials.remove(0);
+    world.connect(conn, address);
+    world.close(conn);
+    assert_eq!(lost(&world, first), Some(CloseCause::ByServer));
+    let error = granted(&world, second);
+    assert!(matches!(error, Some(Err(LeaseError::NoConnection { .. }))), "{error:?}");
+}
+
 /// A server that closes behind the handshake is not dialled without a pause, however often somebody asks. RULE-127, RULE-201
 #[test]
 fn leases_that_are_lost_at_once_are_paced() {
