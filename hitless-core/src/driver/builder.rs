@@ -139,7 +139,8 @@ impl<R: Runtime, N: Resolver + Connector> Builder<R, N> {
     }
 
     /// How many requests may wait while there is no connection, at least 1. Default: 10 000. Those beyond it are given back
-    /// ([`SendError::NoConnection`](crate::request::SendError::NoConnection)), or wait as [`when_full`](Self::when_full) says.
+    /// ([`SendError::NoConnection`](crate::request::SendError::NoConnection)), or wait as [`when_full`](Self::when_full) says. As many
+    /// callers may wait for a lease; those beyond it get [`LeaseError::Full`](crate::error::LeaseError::Full).
     pub fn parked_requests(self, limit: usize) -> Self {
         self.with(|settings| settings.parked_requests(limit))
     }
