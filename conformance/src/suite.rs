@@ -269,6 +269,7 @@ macro_rules! for_each_case {
                 a_watched_key_is_changed,
                 wait_stands_behind_its_writes,
                 a_silent_link_is_a_lost_lease,
+                commands_that_block,
                 shutdown_with_leases_out,
                 ;
             }

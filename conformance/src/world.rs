@@ -213,13 +213,12 @@ impl Encryption {
     ///
     /// # Errors
     /// The reason, unless nothing is encrypted.
-    #[cfg_attr(
-        not(feature = "tls"),
-        expect(unused_variables, reason = "nothing is encrypted without the feature")
-    )]
     pub fn decline(&self, reason: &str) -> Result<(), String> {
         match self {
-            Self::None => Ok(()),
+            Self::None => {
+                let _ = reason;
+                Ok(())
+            }
             #[cfg(feature = "tls")]
             Self::Tls(_) => Err(reason.to_owned()),
         }

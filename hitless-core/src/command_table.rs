@@ -1,9 +1,11 @@
-//! What the core must know of commands: which are read-only by name *and arguments* (they may be repeated), and which
-//! a shared connection cannot carry. Everything else may write.
+//! What the core must know of commands: which are read-only by name *and arguments* (they may be repeated), which
+//! a shared connection cannot carry, and which block, for how long. Everything else may write.
 //!
 //! Source: the `readonly`, `blocking` and `noscript` flags and the key specifications of Redis 7 (`COMMAND INFO`).
 //! Commands that are read-only by flag but write with certain arguments are not flagged `readonly` there either
 //! (SORT, GEORADIUS, GETEX, XREADGROUP), and so are not in this table.
+
+use std::time::Duration;
 
 use resp3_codec::Command;
 
@@ -79,6 +81,32 @@ pub(crate) enum OnLease {
     },
 }
 
+/// How long a command asks its server to wait before it answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Blocking {
+    For(Duration),
+    ForEver,
+}
+
+impl Blocking {
+    /// Both, one behind the other.
+    pub(crate) fn and(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::For(one), Self::For(other)) => Self::For(one.saturating_add(other)),
+            (Self::ForEver, _) | (_, Self::ForEver) => Self::ForEver,
+        }
+    }
+}
+
+/// `limit`, and besides it as long as the server was asked to wait; `None` is for ever.
+pub(crate) fn beyond(blocking: Option<Blocking>, limit: Option<Duration>) -> Option<Duration> {
+    match blocking {
+        None => limit,
+        Some(Blocking::For(time)) => limit.map(|limit| limit.saturating_add(time)),
+        Some(Blocking::ForEver) => None,
+    }
+}
+
 /// No command name is longer than this, so a longer one is in no table.
 const LONGEST: usize = 20;
 
@@ -142,13 +170,37 @@ pub(crate) fn on_lease(command: &impl Words) -> OnLease {
     }
 }
 
-/// Whether `command` runs a script or a function that may write. What it answers is what its author chose, also behind a write.
+/// How long `command` may block, if it does. The server refuses at once a time that is no number.
+pub(crate) fn blocking(command: &impl Words) -> Option<Blocking> {
+    let Verdict::Refused { command: name, .. } = verdict(command) else { return None };
+    let time = |place: Option<usize>| {
+        let word = match place {
+            Some(place) => command.words().nth(place),
+            None => command.words().skip(1).last(),
+        };
+        str::from_utf8(word?).ok()?.parse().ok()
+    };
+    let seconds: f64 = match name {
+        "BLPOP" | "BRPOP" | "BLMOVE" | "BRPOPLPUSH" | "BZPOPMIN" | "BZPOPMAX" => time(None)?,
+        "BLMPOP" | "BZMPOP" => time(Some(1))?,
+        "WAIT" | "WAITAOF" => time(None)? / 1000.0,
+        "XREAD BLOCK" | "XREADGROUP BLOCK" => time(block_value(command))? / 1000.0,
+        _ => return None,
+    };
+    match Duration::try_from_secs_f64(seconds) {
+        Ok(Duration::ZERO) => Some(Blocking::ForEver),
+        Ok(time) => Some(Blocking::For(time)),
+        Err(_) => None,
+    }
+}
+
 /// The name of `command` if a transaction cannot contain it: it is refused there, or ends it. Source: multi.c and server.c of Redis 7.
 pub(crate) fn ends_batch(command: &impl Words) -> Option<&'static str> {
     let is_named = |name: &&str| command.name().eq_ignore_ascii_case(name.as_bytes());
     ["MULTI", "EXEC", "DISCARD", "WATCH", "RESET"].into_iter().find(is_named)
 }
 
+/// Whether `command` runs a script or a function that may write. What it answers is what its author chose, also behind a write.
 pub(crate) fn is_script(command: &impl Words) -> bool {
     [&b"EVAL"[..], b"EVALSHA", b"FCALL"].iter().any(|name| command.name().eq_ignore_ascii_case(name))
 }
@@ -180,9 +232,9 @@ fn by_name(name: &[u8], command: &impl Words) -> Verdict {
     }
     let refused = |command, instead| Verdict::Refused { command, instead };
     match name {
-        b"XREAD" if blocks(command) => refused("XREAD BLOCK", BLOCKING),
+        b"XREAD" if block_value(command).is_some() => refused("XREAD BLOCK", BLOCKING),
         b"XREAD" => Verdict::ReadOnly,
-        b"XREADGROUP" if blocks(command) => refused("XREADGROUP BLOCK", BLOCKING),
+        b"XREADGROUP" if block_value(command).is_some() => refused("XREADGROUP BLOCK", BLOCKING),
         b"BLPOP" => refused("BLPOP", BLOCKING),
         b"BRPOP" => refused("BRPOP", BLOCKING),
         b"BLMOVE" => refused("BLMOVE", BLOCKING),
@@ -267,14 +319,14 @@ fn may_set_client(command: &impl Words) -> bool {
         && command.words().nth(1).is_some_and(|word| !is_harmless(word))
 }
 
-/// Whether an XREAD or XREADGROUP has the option BLOCK. Options stand before STREAMS. What follows that are keys and ids, and
+/// The place of the value of the option BLOCK of an XREAD or XREADGROUP, if it has that. Options stand before STREAMS. What follows that are keys and ids, and
 /// what follows an option is its value: a stream, a group or a consumer may be called `block`.
-fn blocks(command: &impl Words) -> bool {
-    let mut arguments = command.words().skip(1);
-    while let Some(argument) = arguments.next() {
+fn block_value(command: &impl Words) -> Option<usize> {
+    let mut arguments = command.words().enumerate().skip(1);
+    while let Some((place, argument)) = arguments.next() {
         let values = match argument.to_ascii_uppercase().as_slice() {
-            b"BLOCK" => return true,
-            b"STREAMS" => return false,
+            b"BLOCK" => return Some(place + 1),
+            b"STREAMS" => return None,
             b"GROUP" => 2,
             b"COUNT" | b"CLAIM" => 1,
             // NOACK, or a word that the server refuses.
@@ -282,7 +334,7 @@ fn blocks(command: &impl Words) -> bool {
         };
         arguments.by_ref().take(values).for_each(drop);
     }
-    false
+    None
 }
 
 #[rustfmt::skip]
@@ -365,6 +417,36 @@ mod tests {
             assert!(matches!(verdict(&command), Verdict::Refused { .. }), "{command:?}");
         }
         assert_eq!(verdict(&cmd("CLIENT").arg("ID")), Verdict::MayWrite);
+    }
+
+    /// Each command that blocks says for how long, wherever it says so. RULE-210
+    #[test]
+    fn the_time_of_a_command_that_blocks_is_known() {
+        let seconds = |seconds| Some(Blocking::For(Duration::from_secs_f64(seconds)));
+        for (words, expected) in [
+            ("BLPOP a b 2", seconds(2.0)),
+            ("brpop a 0.5", seconds(0.5)),
+            ("BLMOVE a b LEFT RIGHT 3", seconds(3.0)),
+            ("BRPOPLPUSH a b 3", seconds(3.0)),
+            ("BZPOPMIN z 1", seconds(1.0)),
+            ("BZPOPMAX z 0", Some(Blocking::ForEver)),
+            ("BLMPOP 7 1 q LEFT", seconds(7.0)),
+            ("BZMPOP 0 1 z MIN", Some(Blocking::ForEver)),
+            ("WAIT 1 1500", seconds(1.5)),
+            ("WAITAOF 1 0 0", Some(Blocking::ForEver)),
+            ("XREAD COUNT 1 BLOCK 250 STREAMS s $", seconds(0.25)),
+            ("XREADGROUP GROUP g block block 0 STREAMS s >", Some(Blocking::ForEver)),
+            ("XREAD STREAMS block 5", None),
+            ("BLPOP q x", None),
+            ("BLPOP q -1", None),
+            ("BLPOP", None),
+            ("SUBSCRIBE 5", None),
+            ("GET 5", None),
+        ] {
+            let mut words = words.split(' ');
+            let command = cmd(words.next().unwrap()).args(words);
+            assert_eq!(blocking(&command), expected, "{command:?}");
+        }
     }
 
     /// Each refusal says what to do instead; what has a setting names it. RULE-135

@@ -143,7 +143,10 @@ pub enum LeaseError {
         after: Duration,
     },
     /// As many callers wait for a lease as `parked_requests` allows.
-    #[error("too many callers wait for a lease: return leases sooner, or raise `max_dedicated`")]
+    #[error(
+        "as many callers wait for a lease as `parked_requests` allows: return leases sooner, or raise `max_dedicated` or \
+         `parked_requests`"
+    )]
     Full,
     /// The client shuts down.
     #[error("the client was shut down")]

@@ -13,7 +13,7 @@ use smallvec::SmallVec;
 use thiserror::Error;
 
 pub use self::packed::PackedError;
-use crate::command_table::{self, OnLease, StateChange, Verdict, Words};
+use crate::command_table::{self, Blocking, OnLease, StateChange, Verdict, Words};
 use crate::endpoint::Endpoint;
 use crate::error::{CloseCause, ConnectError, RequestError, to_server};
 
@@ -80,7 +80,8 @@ impl Replay {
 /// The timeout of one request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 pub enum Timeout {
-    /// The client's command timeout, relaxed during maintenance.
+    /// The client's command timeout, relaxed during maintenance. On a lease the time that a command asks its server to block
+    /// is added to it: `BLPOP q 0` has no timeout.
     #[default]
     Configured,
     /// The caller's own, from acceptance, or from the call if it waits for room; never relaxed, because the caller chose it.
@@ -107,6 +108,8 @@ pub struct Request {
     pub(crate) changes: Option<Changes>,
     /// Nobody has looked at its commands.
     pub(crate) is_unchecked: bool,
+    /// How long its commands may block, all together; only on a lease. A byte may not come for that long.
+    pub(crate) blocking: Option<Blocking>,
 }
 
 /// How much a request has to be sent.
@@ -144,6 +147,7 @@ impl Request {
             has_script,
             changes: None,
             is_unchecked: false,
+            blocking: None,
         })
     }
 
@@ -158,8 +162,9 @@ impl Request {
             OnLease::Changes(change) => Some(Arc::new(vec![(0, change)])),
             OnLease::Refused { command, instead } => return Err(RefusedCommand { command, instead }),
         };
+        let blocking = command_table::blocking(&command);
         let request = Self::raw(command.into_bytes(), NonZeroU32::MIN).for_lease();
-        Ok(Self { changes, is_unchecked: false, ..request })
+        Ok(Self { changes, is_unchecked: false, blocking, ..request })
     }
 
     /// Bytes that the caller encoded, calling for `replies` replies. Nothing is checked; replayed only if unsent. A lease that
@@ -175,6 +180,7 @@ impl Request {
             has_script: false,
             changes: None,
             is_unchecked: true,
+            blocking: None,
         }
     }
 
@@ -200,6 +206,15 @@ impl Request {
     /// The same request, for a lease.
     pub(crate) fn for_lease(self) -> Self {
         Self { class: Class::Leased, replay: Replay::Never, ..self }
+    }
+
+    /// The longest that it may take, if `configured` is what the client allows; `None` is for ever. No command is cut shorter
+    /// than what it asked of its server, unless the caller has said so.
+    pub(crate) fn time_limit(&self, configured: Option<Duration>) -> Option<Duration> {
+        match self.timeout {
+            Timeout::Configured => command_table::beyond(self.blocking, configured),
+            Timeout::Explicit(timeout) => Some(timeout),
+        }
     }
 
     /// What is written for it: its commands, encoded.
@@ -265,6 +280,8 @@ pub struct Pipeline {
     changes: Vec<(u32, StateChange)>,
     /// The last command waits for replicas.
     waits: Option<&'static str>,
+    /// How long the commands may block, all together.
+    blocking: Option<Blocking>,
 }
 
 impl Pipeline {
@@ -282,6 +299,7 @@ impl Pipeline {
             refused_in_batch: None,
             changes: Vec::new(),
             waits: None,
+            blocking: None,
         }
     }
 
@@ -316,6 +334,8 @@ impl Pipeline {
             self.refused_in_batch.get_or_insert(RefusedCommand { command, instead: IN_BATCH });
         }
         self.has_script |= command_table::is_script(command);
+        self.blocking =
+            self.blocking.into_iter().chain(command_table::blocking(command)).reduce(Blocking::and);
         command.encode(&mut self.buffer);
         self.commands += 1;
     }
@@ -354,9 +374,17 @@ impl Pipeline {
         let class = if self.atomic { Class::Atomic } else { Class::Shared };
         let replay = if self.read_only && !self.atomic { Replay::Idempotent } else { Replay::IfUnsent };
         let (payload, has_script) = (self.buffer.freeze(), self.has_script);
-        let (changes, is_unchecked) = (None, false);
-        let timeout = Timeout::Configured;
-        Ok(Some(Request { payload, replies, class, replay, timeout, has_script, changes, is_unchecked }))
+        Ok(Some(Request {
+            payload,
+            replies,
+            class,
+            replay,
+            timeout: Timeout::Configured,
+            has_script,
+            changes: None,
+            is_unchecked: false,
+            blocking: None,
+        }))
     }
 
     /// Turns it into one request for a [lease](crate::client::Client::lease); `None` if it is empty.
@@ -373,9 +401,11 @@ impl Pipeline {
             changes.push((self.commands + 1, StateChange::Exec));
         }
         self.refused = None;
+        // Inside a transaction nothing blocks.
+        let blocking = self.blocking.filter(|_| !self.atomic);
         let Some(request) = self.into_request()? else { return Ok(None) };
         let changes = (!changes.is_empty()).then(|| Arc::new(changes));
-        Ok(Some(Request { changes, ..request.for_lease() }))
+        Ok(Some(Request { changes, blocking, ..request.for_lease() }))
     }
 
     /// The same commands as one transaction.

@@ -286,6 +286,25 @@ pub fn a_silent_link_is_a_lost_lease(host: &dyn Host) {
     bed.finish();
 }
 
+/// A command that blocks has the time that it asks of its server, however short the timeouts of the client are. RULE-210
+pub fn commands_that_block(host: &dyn Host) {
+    let mut bed = Testbed::new(host);
+    let settings = bed.settings().pool_size(1).command_timeout(Some(millis(50)));
+    bed.connect_with(settings);
+    let held = bed.lease();
+    let endless = bed.send_on(held, cmd("BLPOP").arg("q").arg(0));
+    bed.run_for(millis(400));
+    bed.call(cmd("RPUSH").arg("q").arg("v"));
+    assert_eq!(
+        bed.wait(endless).expect("it is answered")[0],
+        Frame::Array(vec![Frame::bulk("q"), Frame::bulk("v")])
+    );
+    assert_eq!(bed.call_on(held, cmd("BLPOP").arg("q").arg("0.4")), Frame::Null);
+    assert_eq!(bed.lease_state(held).lost, None);
+    bed.return_lease(held);
+    bed.finish();
+}
+
 /// Leases that are out have the time of the grace, and can be used meanwhile; then their connections are closed. RULE-207
 pub fn shutdown_with_leases_out(host: &dyn Host) {
     let mut bed = lender(host, 2);

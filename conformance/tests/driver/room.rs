@@ -158,3 +158,37 @@ fn a_full_client_gives_requests_back() {
     let error = fixture.block_on(client.request(echo("b"))).unwrap_err();
     assert!(matches!(error, Error::Send(SendError::Full(_))), "{error:?}");
 }
+
+/// Polls a future that is pending as long as it wakes its task. Returns how often.
+fn polls_while_woken<F: Future>(mut future: std::pin::Pin<&mut F>, bell: &Arc<Bell>) -> u32 {
+    let waker = Arc::clone(bell).into();
+    for polls in 1..100 {
+        assert!(future.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+        if !bell.0.swap(false, Ordering::Relaxed) {
+            return polls;
+        }
+    }
+    100
+}
+
+/// A dropped call leaves its reply to come on the connection of the lease, whose other calls sleep until it is there, though the
+/// pool has room, and goes on meanwhile. RULE-119
+#[test]
+fn a_call_on_a_full_lease_sleeps_until_that_has_room() {
+    let mut fixture = fixture();
+    let builder = builder(&fixture).requests_in_flight(1).when_full(WhenFull::Wait).command_timeout(None);
+    let client = fixture.block_on(builder.connect()).unwrap();
+    let lease = fixture.block_on(client.lease()).unwrap();
+    let mut dropped = Box::pin(lease.call(cmd("BLPOP").arg("q").arg(0)));
+    assert!(poll_once(dropped.as_mut()).is_pending());
+    fixture.run();
+    drop(dropped);
+    let bell = Arc::new(Bell::default());
+    let mut call = Box::pin(lease.request(echo("1")));
+    assert_eq!(polls_while_woken(call.as_mut(), &bell), 1);
+    assert_eq!(fixture.block_on(client.request(echo("2"))).unwrap()[0], Frame::bulk("2"));
+    assert!(!bell.0.load(Ordering::Relaxed));
+    fixture.block_on(client.call(cmd("RPUSH").arg("q").arg("x"))).unwrap();
+    assert!(bell.0.load(Ordering::Relaxed), "the reply has come");
+    assert_eq!(fixture.block_on(call).unwrap()[0], Frame::bulk("1"));
+}

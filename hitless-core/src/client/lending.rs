@@ -186,7 +186,7 @@ impl Client {
         self.complete(accepted.id, Err(RequestError::ConnectionLost { cause, delivery }));
     }
 
-    /// A connection for a lease could not be opened. Where another attempt cannot help, or nobody is to wait, the one who has waited
+    /// A connection for a lease could not be opened, or was lost right behind its handshake. Where another attempt cannot help, or nobody is to wait, the one who has waited
     /// longest is told so.
     pub(super) fn lease_dial_failed(&mut self, now: Instant, error: ConnectError, redial: Redial) {
         self.leases.note_failure(now, error, redial);

@@ -70,7 +70,7 @@ impl Client {
             }
             Owner::Seat(_) => {
                 let error = ConnectError::LostBehindHandshake(cause);
-                self.leases.note_failure(now, error, Redial::AfterPause);
+                self.lease_dial_failed(now, error, Redial::AfterPause);
             }
         }
     }

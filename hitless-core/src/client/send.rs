@@ -9,7 +9,7 @@ use crate::connection::{Accepted, Connection};
 use crate::error::{ConnectError, Delivery, RequestError};
 use crate::event::Event;
 use crate::ids::{ConnId, RequestId};
-use crate::request::{Class, Outcome, Replies, Request, SendError, Size, Timeout};
+use crate::request::{Class, Outcome, Replies, Request, SendError, Size};
 use crate::windows::effective_timeout;
 
 /// Places to keep when there is no request; each connection adds an eighth as many.
@@ -72,12 +72,8 @@ impl Client {
     /// relax. `None` is for ever.
     #[must_use]
     pub fn time_limit(&self, now: Instant, request: &Request) -> Option<Duration> {
-        match request.timeout {
-            Timeout::Explicit(timeout) => Some(timeout),
-            Timeout::Configured => {
-                effective_timeout(self.config.command_timeout(), self.coordinator.relaxed(now, None))
-            }
-        }
+        let relaxed = self.coordinator.relaxed(now, None);
+        request.time_limit(effective_timeout(self.config.command_timeout(), relaxed))
     }
 
     /// How many more requests the client accepts now, if all went to the connection that the next small one goes to. 0 means

@@ -45,10 +45,7 @@ impl Accepted {
         configured: Option<Duration>,
         relaxed: Option<Duration>,
     ) -> Self {
-        let timeout = match request.timeout {
-            Timeout::Configured => effective_timeout(configured, relaxed),
-            Timeout::Explicit(timeout) => Some(timeout),
-        };
+        let timeout = request.time_limit(effective_timeout(configured, relaxed));
         Self {
             id,
             request,
@@ -110,6 +107,7 @@ impl Accepted {
     /// A window is open: extends the deadline, unless the caller has chosen it. Never shortens it.
     pub fn relax(&mut self, relaxed: Duration) {
         if let (Timeout::Configured, Some(deadline)) = (self.request.timeout, self.deadline) {
+            let relaxed = self.request.time_limit(Some(relaxed)).unwrap_or(relaxed);
             self.deadline = Some(deadline.max(after(self.accepted_at, relaxed)));
         }
     }

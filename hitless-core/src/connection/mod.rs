@@ -267,7 +267,7 @@ impl Connection {
             self.time_out(accepted, written);
         }
         // A handshake has a limit of its own.
-        if !self.pipeline.is_drained() && self.silence.judge(now) {
+        if !self.pipeline.is_drained() && self.silence.judge(now, self.pipeline.blocking()) {
             self.events.push_back(ConnectionEvent::Silent);
             self.return_unsent();
         }
@@ -331,7 +331,7 @@ impl Connection {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         let owes = !self.pipeline.is_drained();
-        let dead_at = self.silence.deadline().filter(|_| owes);
+        let dead_at = self.silence.deadline(self.pipeline.blocking()).filter(|_| owes);
         earliest([self.pipeline.poll_timeout(), dead_at])
     }
 

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use resp3_codec::Frame;
 
 use super::accepted::Accepted;
+use crate::command_table::Blocking;
 use crate::request::{LARGE, Replies, Size};
 use crate::timer::{after, earliest};
 use crate::write_buffer::WriteBuffer;
@@ -63,6 +64,8 @@ struct Written {
     left: u32,
     replies: Replies,
     is_large: bool,
+    /// How long the server may keep it waiting, also once nobody does here.
+    blocking: Option<Blocking>,
     /// What it is, if the connection itself has sent it.
     own: Option<Own>,
 }
@@ -144,7 +147,7 @@ impl Pipeline {
             let is_large = unsent.is_large();
             let Unsent { ticket, accepted } = unsent;
             buffer.push(&accepted.request.payload);
-            let left = accepted.request.replies.get();
+            let (left, blocking) = (accepted.request.replies.get(), accepted.request.blocking);
             self.awaited += left as usize;
             self.written.push_back(Written {
                 ticket,
@@ -153,6 +156,7 @@ impl Pipeline {
                 replies: Replies::new(),
                 own: None,
                 is_large,
+                blocking,
             });
             any = true;
         }
@@ -164,7 +168,15 @@ impl Pipeline {
         let ticket = Ticket(self.next_ticket);
         self.next_ticket += 1;
         let replies = Replies::new();
-        let written = Written { ticket, accepted: None, left: 1, replies, own: Some(own), is_large: false };
+        let written = Written {
+            ticket,
+            accepted: None,
+            left: 1,
+            replies,
+            is_large: false,
+            blocking: None,
+            own: Some(own),
+        };
         self.written.push_back(written);
         self.awaited += 1;
     }
@@ -319,6 +331,11 @@ impl Pipeline {
     /// True if no reply is awaited. A cancelled request counts until its replies are in.
     pub(super) fn is_drained(&self) -> bool {
         self.written.is_empty()
+    }
+
+    /// How long the server was asked to wait before the reply that is the next to come.
+    pub(super) fn blocking(&self) -> Option<Blocking> {
+        self.written.front()?.blocking
     }
 
     /// True if somebody waits for a reply.

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use crate::command_table::{Blocking, beyond};
 use crate::timer::after;
 
 /// A window multiplies its relaxed timeout by this, as the default does with the command timeout.
@@ -56,17 +57,19 @@ impl Silence {
         }
     }
 
-    /// A reply is owed. True if the link counts as dead from now on; said once.
-    pub(super) fn judge(&mut self, now: Instant) -> bool {
+    /// A reply is owed, before which the server was asked to wait for `blocking`. True if the link counts as dead from now on;
+    /// said once.
+    pub(super) fn judge(&mut self, now: Instant, blocking: Option<Blocking>) -> bool {
         self.begin(now);
-        let is_over = self.deadline().is_some_and(|at| at <= now);
+        let is_over = self.deadline(blocking).is_some_and(|at| at <= now);
         self.is_dead |= is_over;
         is_over
     }
 
-    /// When the link will count as dead.
-    pub(super) fn deadline(&self) -> Option<Instant> {
+    /// When the link will count as dead, if a server that was asked to wait for `blocking` says nothing.
+    pub(super) fn deadline(&self, blocking: Option<Blocking>) -> Option<Instant> {
         let patience = self.patience.filter(|_| !self.is_dead)?;
-        Some(after(self.since?, patience.max(self.granted)))
+        let patience = beyond(blocking, Some(patience.max(self.granted)))?;
+        Some(after(self.since?, patience))
     }
 }

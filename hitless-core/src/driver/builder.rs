@@ -125,19 +125,22 @@ impl<R: Runtime, N: Resolver + Connector> Builder<R, N> {
     }
 
     /// The longest that a command may take from its acceptance; `None` is for ever, and zero an error. Default: 3 s, which windows of
-    /// maintenance relax. A request with a [timeout of its own](crate::request::Request::timeout) has that.
+    /// maintenance relax. A request with a [timeout of its own](crate::request::Request::timeout) has that, and for one that blocks on a
+    /// [lease](super::Lease) its time at the server comes on top.
     pub fn command_timeout(self, timeout: impl Into<Option<Duration>>) -> Self {
         self.with(|settings| settings.command_timeout(timeout.into()))
     }
 
     /// How long a link may owe a reply without a byte received before another one takes its place; `None` is for ever,
-    /// and zero an error. Default: three command timeouts, or 10 s without one.
+    /// and zero an error. Default: three command timeouts, or 10 s without one. What a command on a [lease](super::Lease) asks its server
+    /// to block does not count.
     pub fn dead_link_timeout(self, timeout: impl Into<Option<Duration>>) -> Self {
         self.with(|settings| settings.dead_link_timeout(timeout.into()))
     }
 
     /// How many requests may wait while there is no connection, at least 1. Default: 10 000. Those beyond it are given back
-    /// ([`SendError::NoConnection`](crate::request::SendError::NoConnection)), or wait as [`when_full`](Self::when_full) says.
+    /// ([`SendError::NoConnection`](crate::request::SendError::NoConnection)), or wait as [`when_full`](Self::when_full) says. As many
+    /// callers may wait for a lease; those beyond it get [`LeaseError::Full`](crate::error::LeaseError::Full).
     pub fn parked_requests(self, limit: usize) -> Self {
         self.with(|settings| settings.parked_requests(limit))
     }

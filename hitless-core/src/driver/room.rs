@@ -17,11 +17,13 @@ use crate::ids::LeaseId;
 use crate::request::{Request, SendError};
 use crate::timer::earliest;
 
-/// The callers that wait, in the order of arrival. Room is reserved for a caller that was notified: a later caller cannot
-/// take it.
+/// The callers that wait. Those of the pool stand in one line and those of each lease in another, because each connection
+/// has room of its own; whoever finds room goes in the order of arrival. Room is reserved for a caller that was notified: a
+/// later caller cannot take it.
 #[derive(Default)]
 pub(super) struct Queue {
-    waiting: BTreeMap<u64, Waiting>,
+    /// No line is empty.
+    lines: BTreeMap<Option<LeaseId>, BTreeMap<u64, Waiting>>,
     notified: BTreeSet<u64>,
     next: u64,
     /// Nobody's time is over before this instant. It is a lower bound: those who leave do not change it.
@@ -61,41 +63,40 @@ impl From<Refusal> for Error {
 }
 
 impl Queue {
-    /// Wakes as many callers as there is room for.
-    pub(super) fn notify(&mut self, room: usize, effects: &mut Effects) {
-        while self.notified.len() < room {
-            let Some((position, waiting)) = self.waiting.pop_first() else { return };
+    /// Wakes as many callers as there is room for. `room` says how much a lease has, or the pool.
+    pub(super) fn notify(&mut self, room: impl Fn(Option<LeaseId>) -> usize, effects: &mut Effects) {
+        loop {
+            let served = self.lines.iter().filter(|(lease, _)| self.notified.len() < room(**lease));
+            let firsts = served.filter_map(|(lease, line)| Some((*line.first_key_value()?.0, *lease)));
+            let Some((position, lease)) = firsts.min() else { return };
             self.notified.insert(position);
-            effects.wakers.push(waiting.waker);
+            effects.wakers.extend(self.take(lease, position));
         }
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.waiting.is_empty()
+        self.lines.is_empty()
     }
 
-    /// Whether it is the turn of the caller at `position`; a caller without one has just arrived.
-    pub(super) fn is_next(&self, position: Option<u64>, room: usize) -> bool {
-        let is_notified = position.is_some_and(|position| self.notified.contains(&position));
-        let first = self.waiting.first_key_value().map(|(first, _)| *first);
-        let is_first = first.is_none_or(|first| position == Some(first));
+    /// Whether it is the turn of this caller; one without a position has just arrived. `room` is what its line has.
+    pub(super) fn is_next(&self, turn: &Turn, room: usize) -> bool {
+        let is_notified = turn.position.is_some_and(|position| self.notified.contains(&position));
+        let line = self.lines.get(&turn.lease);
+        let first = line.and_then(|line| line.first_key_value()).map(|(first, _)| *first);
+        let is_first = first.is_none_or(|first| turn.position == Some(first));
         is_notified || (is_first && self.notified.len() < room)
     }
 
-    /// Waits at `position`, or at the end of the queue. Returns the waker of before: dropping it runs foreign code.
-    pub(super) fn wait(
-        &mut self,
-        position: &mut Option<u64>,
-        waker: Waker,
-        deadline: Option<Instant>,
-    ) -> Option<Waker> {
-        let position = *position.get_or_insert_with(|| {
+    /// Waits at the position of `turn`, or at the end of its line. Returns the waker of before: dropping it runs foreign code.
+    pub(super) fn wait(&mut self, turn: &mut Turn, waker: Waker, deadline: Option<Instant>) -> Option<Waker> {
+        let position = *turn.position.get_or_insert_with(|| {
             self.next += 1;
             self.next
         });
         self.notified.remove(&position);
         self.quiet_until = earliest([self.quiet_until, deadline]);
-        Some(self.waiting.insert(position, Waiting { waker, deadline })?.waker)
+        let line = self.lines.entry(turn.lease).or_default();
+        Some(line.insert(position, Waiting { waker, deadline })?.waker)
     }
 
     /// Takes the callers out whose time is over. Each looks by itself, and waits on if its time was extended.
@@ -104,10 +105,10 @@ impl Queue {
             return Vec::new();
         }
         let is_due = |waiting: &Waiting| waiting.deadline.is_some_and(|at| at <= now);
-        let due = self.waiting.iter().filter(|(_, waiting)| is_due(waiting)).map(|(position, _)| *position);
-        let due: Vec<u64> = due.collect();
-        let wakers = due.iter().filter_map(|position| Some(self.waiting.remove(position)?.waker)).collect();
-        self.quiet_until = earliest(self.waiting.values().map(|waiting| waiting.deadline));
+        let due = self.all().filter(|(.., waiting)| is_due(waiting));
+        let due: Vec<_> = due.map(|(lease, position, _)| (lease, position)).collect();
+        let wakers = due.into_iter().filter_map(|(lease, position)| self.take(lease, position)).collect();
+        self.quiet_until = earliest(self.all().map(|(.., waiting)| waiting.deadline));
         wakers
     }
 
@@ -116,9 +117,25 @@ impl Queue {
         self.quiet_until
     }
 
-    pub(super) fn leave(&mut self, position: u64) -> Option<Waker> {
+    /// The caller does not wait any more.
+    pub(super) fn leave(&mut self, lease: Option<LeaseId>, position: u64) -> Option<Waker> {
         self.notified.remove(&position);
-        Some(self.waiting.remove(&position)?.waker)
+        self.take(lease, position)
+    }
+
+    fn take(&mut self, lease: Option<LeaseId>, position: u64) -> Option<Waker> {
+        let line = self.lines.get_mut(&lease)?;
+        let taken = line.remove(&position);
+        if line.is_empty() {
+            self.lines.remove(&lease);
+        }
+        Some(taken?.waker)
+    }
+
+    fn all(&self) -> impl Iterator<Item = (Option<LeaseId>, u64, &Waiting)> {
+        self.lines
+            .iter()
+            .flat_map(|(lease, line)| line.iter().map(|(position, waiting)| (*lease, *position, waiting)))
     }
 }
 
@@ -132,7 +149,7 @@ impl<R: Runtime> Drop for QueueGuard<'_, R> {
     fn drop(&mut self) {
         if let Some(position) = self.turn.position {
             // The next caller is notified as well: this one may have been, and does not use its turn.
-            self.shared.leave_queue(position);
+            self.shared.leave_queue(self.turn.lease, position);
         }
     }
 }
@@ -165,4 +182,37 @@ pub(super) async fn send<R: Runtime>(
         }
     })
     .await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::Arena;
+
+    fn wait(queue: &mut Queue, lease: Option<LeaseId>) -> Turn {
+        let mut turn = Turn { lease, ..Turn::default() };
+        queue.wait(&mut turn, Waker::noop().clone(), None);
+        turn
+    }
+
+    /// Room on one connection is no use to those who wait for another one: they sleep on, and hold nobody up. RULE-119
+    #[test]
+    fn each_caller_is_woken_by_room_where_it_waits() {
+        let mut leases = Arena::new();
+        let [full, free] = [(), ()].map(|()| Some(leases.insert(())));
+        let (mut queue, mut effects) = (Queue::default(), Effects::default());
+        let [first, second, third, last] = [full, None, free, None].map(|lease| wait(&mut queue, lease));
+        let room = |lease| if lease == full { 0 } else { 2 };
+        queue.notify(room, &mut effects);
+        assert_eq!(effects.wakers.len(), 2);
+        let may_go = |queue: &Queue, turn: &Turn| queue.is_next(turn, room(turn.lease));
+        assert!(may_go(&queue, &second) && may_go(&queue, &third), "in the order of arrival");
+        assert!(!may_go(&queue, &first) && !may_go(&queue, &last));
+        for turn in [second, third] {
+            queue.leave(turn.lease, turn.position.unwrap());
+        }
+        queue.notify(|_| 2, &mut effects);
+        assert_eq!(effects.wakers.len(), 4);
+        assert!(queue.is_empty() && may_go(&queue, &first) && may_go(&queue, &last));
+    }
 }

@@ -174,8 +174,7 @@ impl<R: Runtime> Shared<R> {
             if let Some(limit) = limit.filter(|_| deadline.is_some_and(|at| at <= now)) {
                 return Err(Refusal::TimedOut(state.machine.too_late(limit, Delivery::NotSent)));
             }
-            let room = turn.lease.map_or_else(|| state.machine.room(), |lease| state.machine.room_on(lease));
-            let sent = match state.queue.is_next(turn.position, room) {
+            let sent = match state.queue.is_next(turn, state.room(turn.lease)) {
                 true => state.send(now, since, turn.lease, request, &waiter),
                 false => Err(SendError::Full(request)),
             };
@@ -185,7 +184,7 @@ impl<R: Runtime> Shared<R> {
                 error => error,
             });
             if let (Err(SendError::Full(_)), Some(waker)) = (&sent, waker) {
-                before = state.queue.wait(&mut turn.position, waker, deadline);
+                before = state.queue.wait(turn, waker, deadline);
             }
             sent.map_err(Refusal::Send)
         });
@@ -193,8 +192,8 @@ impl<R: Runtime> Shared<R> {
         sent.map(|id| (id, waiter))
     }
 
-    pub(super) fn leave_queue(&self, position: u64) {
-        drop(self.enter(&mut Effects::default(), |state, _| state.queue.leave(position)));
+    pub(super) fn leave_queue(&self, lease: Option<LeaseId>, position: u64) {
+        drop(self.enter(&mut Effects::default(), |state, _| state.queue.leave(lease, position)));
     }
 
     /// The caller has dropped its reply.

@@ -9,7 +9,7 @@ use super::effects::Effects;
 use super::hooks::task::QueuedReview;
 use super::lease::{LeaseNotice, Terms};
 use super::observer::{Broadcast, Events, Push};
-use super::room;
+use super::room::Queue;
 use super::signals::{self, Signals};
 use super::waiter::Waiter;
 use crate::client::{Action, Client as Machine, Review};
@@ -51,7 +51,7 @@ pub(super) struct State {
     /// What is told to those who have or want a lease.
     leases: IdMap<LeaseId, Arc<Terms>>,
     /// Callers that wait for room.
-    pub(super) queue: room::Queue,
+    pub(super) queue: Queue,
     pub(super) orders: Vec<DialOrder>,
     /// Dials whose credentials are to be asked for.
     pub(super) asks: Vec<ConnTask>,
@@ -100,7 +100,7 @@ impl State {
             latest: now,
             waiters: IdMap::new(),
             leases: IdMap::new(),
-            queue: room::Queue::default(),
+            queue: Queue::default(),
             orders: Vec::new(),
             asks: Vec::new(),
             renewal: Arc::default(),
@@ -148,6 +148,11 @@ impl State {
         Ok(lease)
     }
 
+    /// How many more requests the connection of a lease takes, or the pool.
+    pub(super) fn room(&self, lease: Option<LeaseId>) -> usize {
+        room(&self.machine, lease)
+    }
+
     pub(super) fn return_lease(&mut self, now: Instant, lease: LeaseId) {
         // The handle that is being dropped holds the terms too, so that nothing is freed under the lock.
         self.leases.remove(lease);
@@ -177,7 +182,8 @@ impl State {
             self.on_action(action, effects);
         }
         if !self.queue.is_empty() {
-            self.queue.notify(self.machine.room(), effects);
+            let machine = &self.machine;
+            self.queue.notify(|lease| room(machine, lease), effects);
         }
         let deadlines = [self.machine.poll_timeout(), self.queue.poll_timeout()];
         let Some(deadline) = earliest(deadlines) else { return };
@@ -300,8 +306,12 @@ impl State {
         effects.signals.extend(tasks.iter().map(|(_, signals)| (Arc::clone(signals), signals::CLOSE)));
         self.events.close(&mut effects.wakers);
         self.pushes.close(&mut effects.wakers);
-        self.queue.notify(usize::MAX, effects);
+        self.queue.notify(|_| usize::MAX, effects);
         effects.signals.push((Arc::clone(&self.renewal), signals::CLOSE));
         effects.signals.push((Arc::clone(&self.supervisor), signals::WORK));
     }
+}
+
+fn room(machine: &Machine, lease: Option<LeaseId>) -> usize {
+    lease.map_or_else(|| machine.room(), |lease| machine.room_on(lease))
 }

@@ -8,7 +8,7 @@ use smallvec::SmallVec;
 use thiserror::Error;
 
 use super::{Class, IN_BATCH, RefusedCommand, Replay, Request, Timeout};
-use crate::command_table::{self, OnLease, Words};
+use crate::command_table::{self, Blocking, OnLease, Words};
 
 impl Request {
     /// Commands that were encoded elsewhere, such as by another library: one, or several as one unit. They are not encoded anew,
@@ -32,8 +32,8 @@ impl Request {
         let parts = Parts::of(&payload)?;
         let Parts { replies, class, replay, has_script } = parts;
         let timeout = Timeout::Configured;
-        let (changes, is_unchecked) = (None, false);
-        Ok(Self { payload, replies, class, replay, timeout, has_script, changes, is_unchecked })
+        let (changes, is_unchecked, blocking) = (None, false, None);
+        Ok(Self { payload, replies, class, replay, timeout, has_script, changes, is_unchecked, blocking })
     }
 
     /// The same for a [lease](crate::client::Client::lease), treated as commands of [`leased`](Self::leased) are.
@@ -61,10 +61,14 @@ impl Request {
                 }
             }
         }
+        // Inside a transaction nothing blocks.
+        let is_atomic = commands.first().is_some_and(|command| command.is_named(b"MULTI"));
+        let blocking = commands.iter().filter(|_| !is_atomic).filter_map(command_table::blocking);
+        let blocking = blocking.reduce(Blocking::and);
         drop(commands);
         let request = Self::raw(payload, replies.ok_or(PackedError::Malformed)?).for_lease();
         let changes = (!changes.is_empty()).then(|| Arc::from(changes));
-        Ok(Self { changes, is_unchecked: false, ..request })
+        Ok(Self { changes, is_unchecked: false, blocking, ..request })
     }
 }
 
@@ -223,7 +227,9 @@ mod tests {
             cmd("BLPOP").arg("k").arg(0),
             cmd("EXEC"),
         ];
-        let of = |request: &Request| (parts(request), request.changes.clone(), request.is_unchecked);
+        let of = |request: &Request| {
+            (parts(request), request.changes.clone(), request.is_unchecked, request.blocking)
+        };
         let ours = Pipeline::from(commands.clone()).into_leased_request().unwrap().unwrap();
         let bytes: Vec<u8> =
             commands.iter().flat_map(|command| command.clone().into_bytes().to_vec()).collect();

@@ -13,9 +13,21 @@ impl Leases {
 
 impl Fingerprint for Leases {
     fn fingerprint<H: Hasher>(&self, digest: &mut Digest<'_, H>) {
-        let Self { leases, waiting, waiting_limit: _, quiet_until, seats, retry_at, pauses, failure, rng: _ } =
-            self;
+        let Self {
+            leases,
+            queue,
+            waiting: _,
+            waiting_limit: _,
+            quiet_until,
+            seats,
+            retry_at,
+            pauses,
+            failure,
+            rng: _,
+        } = self;
         digest.part(leases);
+        // Those who have given up are passed over.
+        let waiting = queue.iter().filter(|lease| leases.get(**lease).is_some());
         digest.each(waiting, |digest, lease| digest.value(&lease.index()));
         digest.deadline_if_any(*quiet_until);
         digest.part(seats);

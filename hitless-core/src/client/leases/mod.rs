@@ -24,8 +24,10 @@ use crate::timer::{after, earliest};
 #[cfg_attr(feature = "explore", derive(Clone))]
 pub(super) struct Leases {
     leases: Arena<LeaseId, Lease>,
-    /// In the order in which they came.
-    waiting: VecDeque<LeaseId>,
+    /// In the order in which they came; also some that have given up, which are passed over.
+    queue: VecDeque<LeaseId>,
+    /// How many of them wait.
+    waiting: usize,
     /// How many may wait.
     waiting_limit: usize,
     /// Nobody's time is over before this instant. It is a lower bound: those who leave do not change it.
@@ -80,7 +82,8 @@ impl Leases {
     pub(super) fn new(limit: usize, waiting_limit: usize, seed: u64) -> Self {
         Self {
             leases: Arena::new(),
-            waiting: VecDeque::new(),
+            queue: VecDeque::new(),
+            waiting: 0,
             waiting_limit,
             quiet_until: None,
             seats: Seats::new(limit),
@@ -96,19 +99,20 @@ impl Leases {
 
     /// Somebody wants a connection within `limit`. `None` if too many wait.
     pub(super) fn wait(&mut self, now: Instant, limit: Option<Duration>) -> Option<LeaseId> {
-        if self.waiting.len() >= self.waiting_limit {
+        if self.waiting >= self.waiting_limit {
             return None;
         }
         let until = limit.map(|limit| after(now, limit));
         self.quiet_until = earliest([self.quiet_until, until]);
         let lease = self.leases.insert(Lease::Waiting { since: now, until });
-        self.waiting.push_back(lease);
+        self.queue.push_back(lease);
+        self.waiting += 1;
         Some(lease)
     }
 
     /// A window is open: extends the time of those who wait.
     pub(super) fn relax(&mut self, relaxed: Duration) {
-        for lease in &self.waiting {
+        for lease in &self.queue {
             if let Some(Lease::Waiting { since, until: Some(until) }) = self.leases.get_mut(*lease) {
                 *until = after(*since, relaxed).max(*until);
             }
@@ -117,10 +121,10 @@ impl Leases {
 
     /// Gives a connection that nobody has to the one who has waited longest. To be called until there is no more.
     pub(super) fn lend(&mut self) -> Option<(LeaseId, ConnId)> {
-        if self.waiting.is_empty() || !self.seats.has_idle() {
+        if self.waiting == 0 || !self.seats.has_idle() {
             return None;
         }
-        let lease = self.waiting.pop_front()?;
+        let (lease, _) = self.take_first()?;
         let (seat, conn) = self.seats.lend(lease)?;
         let held = Lease::Held { seat, session: Session::default(), under_way: VecDeque::new() };
         if let Some(lease) = self.leases.get_mut(lease) {
@@ -131,17 +135,15 @@ impl Leases {
 
     /// Whether a connection is to be opened now for one of those who wait.
     pub(super) fn wants_connection(&self, now: Instant) -> bool {
-        let may_dial = !self.waiting.is_empty() && self.seats.has_room();
-        may_dial && self.retry_at.is_none_or(|at| at <= now) && self.seats.opening() < self.waiting.len()
+        let may_dial = self.seats.opening() < self.waiting && self.seats.has_room();
+        may_dial && self.retry_at.is_none_or(|at| at <= now)
     }
 
     /// The one who has waited longest gets nothing. Returns how long that was.
     pub(super) fn refuse_first(&mut self, now: Instant) -> Option<(LeaseId, Duration)> {
-        let lease = self.waiting.pop_front()?;
-        match self.leases.remove(lease)? {
-            Lease::Waiting { since, .. } => Some((lease, now.saturating_duration_since(since))),
-            Lease::Held { .. } | Lease::Lost(_) => None,
-        }
+        let (lease, since) = self.take_first()?;
+        self.leases.remove(lease);
+        Some((lease, now.saturating_duration_since(since)))
     }
 
     /// Takes those out whose time is over, with how long they have waited.
@@ -151,7 +153,7 @@ impl Leases {
         }
         let mut due = Vec::new();
         let mut next = None;
-        self.waiting.retain(|lease| match self.leases.get(*lease) {
+        self.queue.retain(|lease| match self.leases.get(*lease) {
             Some(Lease::Waiting { until, .. }) if until.is_none_or(|until| until > now) => {
                 next = earliest([next, *until]);
                 true
@@ -163,6 +165,7 @@ impl Leases {
             Some(Lease::Held { .. } | Lease::Lost(_)) | None => false,
         });
         self.quiet_until = next;
+        self.waiting = self.queue.len();
         for (lease, _) in &due {
             self.leases.remove(*lease);
         }
@@ -280,7 +283,7 @@ impl Leases {
         let (seat, session) = match ended {
             Lease::Held { seat, session, .. } => (seat, session),
             Lease::Waiting { .. } => {
-                self.waiting.retain(|waiting| *waiting != lease);
+                self.leave_queue();
                 return Returned::Nothing;
             }
             Lease::Lost(_) => return Returned::Nothing,
@@ -302,7 +305,7 @@ impl Leases {
     }
 
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
-        let retry_at = self.retry_at.filter(|_| !self.waiting.is_empty());
+        let retry_at = self.retry_at.filter(|_| self.waiting > 0);
         earliest([self.quiet_until, self.seats.poll_timeout(), retry_at])
     }
 
@@ -321,9 +324,9 @@ impl Leases {
         }
     }
 
-    /// Why there is no connection to lend, if that is the reason to wait.
+    /// Why there is no connection to lend, if that is the reason to wait. Where as many are there as may be, they are lent.
     pub(super) fn failure(&self) -> Option<&Arc<ConnectError>> {
-        self.failure.as_ref()
+        self.failure.as_ref().filter(|_| self.seats.has_room() || self.seats.opening() > 0)
     }
 
     pub(super) fn active(&self, seat: usize) -> Option<ConnId> {
@@ -346,12 +349,31 @@ impl Leases {
     }
 
     pub(super) fn waiting(&self) -> usize {
-        self.waiting.len()
+        self.waiting
     }
 
     /// Dedicated connections, those that are being opened included.
     pub(super) fn dedicated(&self) -> usize {
         self.seats.taken()
+    }
+
+    /// Takes out the one who has waited longest, and since when that was.
+    fn take_first(&mut self) -> Option<(LeaseId, Instant)> {
+        loop {
+            let lease = self.queue.pop_front()?;
+            if let Some(Lease::Waiting { since, .. }) = self.leases.get(lease) {
+                self.waiting -= 1;
+                return Some((lease, *since));
+            }
+        }
+    }
+
+    /// One who waited has given up. The place in the queue stays, until those who have left outnumber the others.
+    fn leave_queue(&mut self) {
+        self.waiting -= 1;
+        if self.queue.len() > 2 * self.waiting {
+            self.queue.retain(|lease| self.leases.get(*lease).is_some());
+        }
     }
 
     /// What the holder of `conn` has done there.
@@ -367,4 +389,27 @@ impl Leases {
 fn take(under_way: &mut VecDeque<UnderWay>, id: RequestId) -> Option<Changes> {
     let at = under_way.iter().position(|it| it.request == id)?;
     Some(under_way.remove(at)?.changes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::timer::epoch;
+
+    /// Those who give up leave a queue that is in order, and no longer than twice the number of those who wait. RULE-201, INV-14
+    #[test]
+    fn those_who_give_up_leave_no_crowd_behind() {
+        let (mut leases, now) = (Leases::new(1, 100, 1), epoch());
+        let all: Vec<LeaseId> = (0..100).map(|_| leases.wait(now, None).unwrap()).collect();
+        assert_eq!(leases.wait(now, None), None);
+        for lease in all.iter().filter(|lease| **lease != all[40] && **lease != all[60]) {
+            leases.give_back(now, *lease, true);
+            assert!(leases.queue.len() <= 2 * leases.waiting());
+        }
+        assert_eq!(leases.waiting(), 2);
+        let first = leases.refuse_first(now).map(|(lease, _)| lease);
+        assert_eq!((first, leases.waiting()), (Some(all[40]), 1));
+        leases.give_back(now, all[60], true);
+        assert!(leases.queue.is_empty() && leases.refuse_first(now).is_none());
+    }
 }

@@ -19,6 +19,8 @@ pub(super) struct Seats {
     /// A place that is empty is used again.
     seats: Vec<Option<Seat>>,
     taken: usize,
+    /// Those of them that have no connection yet.
+    opening: usize,
     /// Seats whose connection nobody has, the one that was used last at the end.
     idle: Vec<usize>,
 }
@@ -50,7 +52,7 @@ enum User {
 
 impl Seats {
     pub(super) const fn new(limit: usize) -> Self {
-        Self { limit, seats: Vec::new(), taken: 0, idle: Vec::new() }
+        Self { limit, seats: Vec::new(), taken: 0, opening: 0, idle: Vec::new() }
     }
 
     /// Takes an empty seat. There must be room.
@@ -58,6 +60,7 @@ impl Seats {
         let seat =
             Seat { active: None, since: None, next: Vec::new(), is_asked: false, used_by: User::Nobody };
         self.taken += 1;
+        self.opening += 1;
         match self.seats.iter().position(Option::is_none) {
             Some(free) => {
                 self.seats[free] = Some(seat);
@@ -80,10 +83,12 @@ impl Seats {
     /// `conn` is the connection of `seat` from now on, and nobody has it.
     pub(super) fn promote(&mut self, now: Instant, at: usize, conn: ConnId) {
         let Some(seat) = self.get_mut(at) else { return };
-        seat.active = Some(conn);
+        let before = seat.active.replace(conn);
         seat.since = Some(now);
         seat.next.retain(|next| *next != conn);
         seat.is_asked = false;
+        self.opening -= usize::from(before.is_none());
+        self.idle.retain(|idle| *idle != at);
         self.set_idle(now, at);
     }
 
@@ -97,6 +102,7 @@ impl Seats {
         }
         if seat.active == Some(conn) {
             (seat.active, seat.since, seat.used_by) = (None, None, User::Nobody);
+            self.opening += 1;
             self.idle.retain(|idle| *idle != at);
         }
         self.free_if_empty(at);
@@ -107,6 +113,7 @@ impl Seats {
         if self.get(at).is_some_and(|seat| seat.active.is_none() && seat.next.is_empty()) {
             self.seats[at] = None;
             self.taken -= 1;
+            self.opening -= 1;
         }
     }
 
@@ -120,7 +127,9 @@ impl Seats {
 
     /// The holder of the connection of `seat` does not use it any more. True if the coordinator waits for that.
     pub(super) fn give_back(&mut self, now: Instant, at: usize) -> bool {
-        self.set_idle(now, at);
+        if self.get(at).is_some_and(|seat| matches!(seat.used_by, User::Holder(_))) {
+            self.set_idle(now, at);
+        }
         self.get(at).is_some_and(|seat| seat.is_asked)
     }
 
@@ -203,7 +212,7 @@ impl Seats {
 
     /// Seats whose first connection is under way.
     pub(super) fn opening(&self) -> usize {
-        self.seats.iter().flatten().filter(|seat| seat.active.is_none()).count()
+        self.opening
     }
 
     /// Seats that have a connection, or for which one is under way.
@@ -211,8 +220,8 @@ impl Seats {
         self.taken
     }
 
+    /// The seat is not among those that are idle.
     fn set_idle(&mut self, now: Instant, at: usize) {
-        self.idle.retain(|idle| *idle != at);
         if let Some(seat) = self.get_mut(at) {
             seat.used_by = User::Idle { since: now };
             self.idle.push(at);
@@ -225,5 +234,47 @@ impl Seats {
 
     fn get_mut(&mut self, at: usize) -> Option<&mut Seat> {
         self.seats.get_mut(at)?.as_mut()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::Arena;
+    use crate::timer::epoch;
+
+    /// Whatever becomes of a seat, the count of those that open is right, and no seat is idle twice. INV-14
+    #[test]
+    fn seats_that_open_are_counted() {
+        let (mut ids, mut leases, now) = (Arena::new(), Arena::new(), epoch());
+        let [first, successor, given_up] = [(), (), ()].map(|()| ids.insert(()));
+        let lease = leases.insert(());
+        let mut seats = Seats::new(2);
+        let check = |seats: &Seats, opening| {
+            let scanned = seats.seats.iter().flatten().filter(|seat| seat.active.is_none()).count();
+            assert_eq!((seats.opening(), scanned), (opening, opening));
+        };
+        let [at, other] = [seats.take(), seats.take()];
+        seats.assign(at, first);
+        seats.assign(other, given_up);
+        check(&seats, 2);
+        seats.vacate(other, given_up);
+        check(&seats, 1);
+        seats.promote(now, at, first);
+        check(&seats, 0);
+        seats.lend(lease);
+        for _ in 0..2 {
+            seats.give_back(now, at);
+        }
+        seats.assign(at, successor);
+        seats.promote(now, at, successor);
+        assert_eq!(seats.idle, [at]);
+        seats.vacate(at, first);
+        seats.assign(at, first);
+        seats.vacate(at, successor);
+        check(&seats, 1);
+        seats.vacate(at, first);
+        check(&seats, 0);
+        assert_eq!(seats.taken(), 0);
     }
 }

@@ -1,7 +1,7 @@
 //! Leases: one caller has a connection for itself.
 
 use super::*;
-use crate::command_table::StateChange;
+use crate::command_table::{Blocking, StateChange};
 use crate::config::{Credentials, WhenDisconnected};
 use crate::error::{CredentialsError, LeaseError};
 use crate::ids::LeaseId;
@@ -255,6 +255,37 @@ fn a_lease_that_cannot_be_opened_says_why() {
     }
 }
 
+/// Somebody waits because every connection is lent: a dial that has failed before is not the reason. RULE-201
+#[test]
+fn an_old_failure_is_no_reason() {
+    let mut world = lender(1);
+    let held = lease(&mut world);
+    let error = ConnectError::LostBehindHandshake(CloseCause::ByServer);
+    world.client.leases.note_failure(world.now, error, Redial::AfterPause);
+    world.pass(3600 * SECOND);
+    let late = wish(&mut world);
+    world.pass(5 * SECOND);
+    assert_eq!(granted(&world, late), Some(Err(LeaseError::TimedOut { after: 5 * SECOND })));
+    give_back(&mut world, held);
+}
+
+/// Where nobody is to wait for a connection, a server that closes behind the handshake is as bad as one that refuses. RULE-201
+#[test]
+fn nobody_waits_for_a_server_that_closes_at_once() {
+    let fails = |builder: crate::config::ConfigBuilder| {
+        builder.pool_size(1).when_disconnected(WhenDisconnected::Fail)
+    };
+    let mut world = World::with(fails);
+    world.answer_dials();
+    let [first, second] = [wish(&mut world), wish(&mut world)];
+    let (conn, address) = world.dials.remove(0);
+    world.connect(conn, address);
+    world.close(conn);
+    assert_eq!(lost(&world, first), Some(CloseCause::ByServer));
+    let error = granted(&world, second);
+    assert!(matches!(error, Some(Err(LeaseError::NoConnection { .. }))), "{error:?}");
+}
+
 /// A server that closes behind the handshake is not dialled without a pause, however often somebody asks. RULE-127, RULE-201
 #[test]
 fn leases_that_are_lost_at_once_are_paced() {
@@ -444,6 +475,38 @@ fn a_silent_link_ends_its_lease() {
     world.answer(conn);
     assert_eq!(world.reply_of(patient), "patient");
     assert!(world.closed.contains(&conn));
+}
+
+/// A server that was asked to wait says nothing meanwhile: neither is its link dead, nor is the request cut short. RULE-210
+#[test]
+fn a_request_that_blocks_is_given_its_time() {
+    let mut world = lender(5);
+    let held = lease(&mut world);
+    let blocks = |world: &mut World, word: &'static str, blocking| {
+        let request = Request::raw(Bytes::from_static(word.as_bytes()), NonZeroU32::MIN);
+        let request = Request { blocking: Some(blocking), ..request };
+        let limit = world.client.time_limit(world.now, &request);
+        let id = world.client.send_on(world.now, held, request).unwrap();
+        world.drain();
+        (id, limit)
+    };
+    let (endless, limit) = blocks(&mut world, "endless\n", Blocking::ForEver);
+    assert_eq!(limit, None);
+    world.pass(3600 * SECOND);
+    assert!(!world.done.contains_key(&endless));
+    assert_eq!(lost(&world, held), None);
+    world.answer(carrier(&world, "endless"));
+    assert_eq!(world.reply_of(endless), "endless");
+
+    let (long, limit) = blocks(&mut world, "long\n", Blocking::For(20 * SECOND));
+    assert_eq!(limit, Some(23 * SECOND));
+    world.pass(22 * SECOND);
+    assert!(!world.done.contains_key(&long));
+    world.pass(SECOND);
+    assert!(matches!(world.failure_of(long), RequestError::TimedOut { after, .. } if *after == 23 * SECOND));
+    assert_eq!(lost(&world, held), None);
+    world.pass(6 * SECOND);
+    assert_eq!(lost(&world, held), Some(CloseCause::Silent), "nine seconds later than it had to answer");
 }
 
 /// A shutdown waits for leases that are out, which may go on meanwhile; those who wait get none. RULE-207, INV-15

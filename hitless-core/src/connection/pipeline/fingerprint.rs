@@ -19,8 +19,9 @@ impl Fingerprint for Pipeline {
             used_at: _,
         } = self;
         digest.each(unsent, |digest, Unsent { ticket: _, accepted }| digest.part(accepted));
-        digest.each(written, |digest, Written { ticket, accepted, left, replies, own, is_large }| {
-            digest.value(&(left, replies.len(), own, is_large, ticket < window_closed_before));
+        digest.each(written, |digest, written| {
+            let Written { ticket, accepted, left, replies, own, is_large, blocking } = written;
+            digest.value(&(left, replies.len(), own, is_large, blocking, ticket < window_closed_before));
             digest.part(accepted);
         });
         digest.deadline_if_any(*quiet_until);

@@ -5,6 +5,7 @@ mod transaction;
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use resp3_codec::{Command, Frame};
 
@@ -25,6 +26,12 @@ use crate::request::{Pipeline, Replies, Request, SendError};
 ///
 /// Its requests are answered in the order in which they were sent. None of them is ever sent again.
 ///
+/// # Commands that block
+/// A command timeout never cuts a blocking command shorter than what it asked of the server: its own time (`BLPOP q 5`) is added to the
+/// [`command_timeout`](super::Builder::command_timeout), and `BLPOP q 0` waits for ever. A [timeout](Request::timeout) of the caller's own
+/// counts as it is. Nor does a link count as dead for a silence that a command has asked for: if the server goes away
+/// without a word meanwhile, `BLPOP q 0` does not notice, and `BLPOP q 5` in a loop does.
+///
 /// # The end
 /// When the last clone and the last [`Reply`] are gone, the connection goes to the next caller if it is as it was at the beginning:
 /// nothing is watched, no transaction is open, no setting was changed (SELECT, AUTH, HELLO, CLIENT TRACKING, ...), every reply has come,
@@ -37,6 +44,8 @@ use crate::request::{Pipeline, Replies, Request, SendError};
 /// sent has not run. [`Client::transaction`] starts again by itself then.
 pub struct Lease<R: Runtime> {
     held: Arc<Held<R>>,
+    /// How many notices this handle has returned.
+    seen: AtomicU64,
 }
 
 /// Returns the lease when the last handle is gone.
@@ -58,7 +67,8 @@ impl<R: Runtime> Client<R> {
     /// Dropping the future gives the place in the queue, or the connection, to the next one.
     pub async fn lease(&self) -> Result<Lease<R>, Error> {
         let (id, terms) = self.shared().lease()?;
-        let lease = Lease { held: Arc::new(Held { client: self.clone(), id, terms }) };
+        let held = Arc::new(Held { client: self.clone(), id, terms });
+        let lease = Lease { held, seen: AtomicU64::new(0) };
         let terms = &lease.held.terms;
         std::future::poll_fn(|cx| terms.granted.poll(cx)).await?;
         Ok(lease)
@@ -137,15 +147,17 @@ impl<R: Runtime> Lease<R> {
         Ok(Reply::new(client.clone(), waiter, id, Some(self.clone())))
     }
 
-    /// Waits until the server announces that the connection is to be given up, or until it is gone. At once if either has happened.
+    /// Waits until the server announces that the connection is to be given up, or until it is gone. At once if either has happened and
+    /// this handle has not said so: called again, it waits for what comes next, a newer deadline or the end, which it says
+    /// each time. A clone begins anew.
     ///
     /// # Cancel safety
     /// Nothing is lost.
     pub async fn moving(&self) -> LeaseNotice {
-        std::future::poll_fn(|cx| self.held.terms.poll_notice(cx)).await
+        self.held.terms.news(&self.seen).await
     }
 
-    /// What [`moving`](Self::moving) would say, if anything yet.
+    /// What the client has said last of the connection, if anything yet.
     #[must_use]
     pub fn notice(&self) -> Option<LeaseNotice> {
         self.held.terms.notice()
@@ -170,7 +182,7 @@ impl<R: Runtime> Lease<R> {
 
 impl<R: Runtime> Clone for Lease<R> {
     fn clone(&self) -> Self {
-        Self { held: Arc::clone(&self.held) }
+        Self { held: Arc::clone(&self.held), seen: AtomicU64::new(0) }
     }
 }
 

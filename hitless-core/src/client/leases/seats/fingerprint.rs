@@ -6,7 +6,7 @@ use crate::fingerprint::{Digest, Fingerprint};
 
 impl Fingerprint for Seats {
     fn fingerprint<H: Hasher>(&self, digest: &mut Digest<'_, H>) {
-        let Self { limit: _, seats, taken: _, idle } = self;
+        let Self { limit: _, seats, taken: _, opening: _, idle } = self;
         digest.part(seats);
         digest.value(idle);
     }
