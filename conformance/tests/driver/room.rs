@@ -189,6 +189,7 @@ fn a_call_on_a_full_lease_sleeps_until_that_has_room() {
     assert_eq!(fixture.block_on(client.request(echo("2"))).unwrap()[0], Frame::bulk("2"));
     assert!(!bell.0.load(Ordering::Relaxed));
     fixture.block_on(client.call(cmd("RPUSH").arg("q").arg("x"))).unwrap();
+    fixture.run();
     assert!(bell.0.load(Ordering::Relaxed), "the reply has come");
     assert_eq!(fixture.block_on(call).unwrap()[0], Frame::bulk("1"));
 }

@@ -3,6 +3,7 @@
 use super::*;
 use crate::command_table::{Blocking, StateChange};
 use crate::config::{Credentials, WhenDisconnected};
+use crate::coordinator::Redial;
 use crate::error::{CredentialsError, LeaseError};
 use crate::ids::LeaseId;
 
@@ -272,9 +273,7 @@ fn an_old_failure_is_no_reason() {
 /// Where nobody is to wait for a connection, a server that closes behind the handshake is as bad as one that refuses. RULE-201
 #[test]
 fn nobody_waits_for_a_server_that_closes_at_once() {
-    let fails = |builder: crate::config::ConfigBuilder| {
-        builder.pool_size(1).when_disconnected(WhenDisconnected::Fail)
-    };
+    let fails = |builder: ConfigBuilder| builder.pool_size(1).when_disconnected(WhenDisconnected::Fail);
     let mut world = World::with(fails);
     world.answer_dials();
     let [first, second] = [wish(&mut world), wish(&mut world)];
