@@ -419,7 +419,7 @@
 //! | the reply to the opt-in is anything else | [`OptIn::Accepted`] |
 //!
 //! The command asks for the endpoint type of the settings. Their `auto` means addresses, and names where you say that your
-//! connections are encrypted ([`ConfigBuilder::encrypted`](crate::config::ConfigBuilder::encrypted)). A MOVING to a host outside of
+//! connections are encrypted ([`ConfigBuilder::encrypted_by_connector`](crate::config::ConfigBuilder::encrypted_by_connector)). A MOVING to a host outside of
 //! the configured name's domain counts then as one without an endpoint.
 //!
 //! Every connection opts in, those for

@@ -87,7 +87,7 @@ pub trait Connector: Send + Sync + 'static {
     ///
     /// A connector of plain streams ignores `target.server_name`: with the feature `tls` the driver encrypts them and
     /// checks the server's certificate by that name, or by the IP address if there is no name. One whose streams are
-    /// encrypted already does that itself ([`ConfigBuilder::encrypted`](crate::config::ConfigBuilder::encrypted)).
+    /// encrypted already does that itself ([`ConfigBuilder::encrypted_by_connector`](crate::config::ConfigBuilder::encrypted_by_connector)).
     ///
     /// TCP sockets should have Nagle's algorithm switched off (`TCP_NODELAY`), because the driver writes whole batches,
     /// and the options of [`KEEPALIVE`], [`KEEPALIVE_INTERVAL`], [`KEEPALIVE_RETRIES`] and [`USER_TIMEOUT`] set. A kind of address that the platform lacks is an
