@@ -150,9 +150,9 @@ impl Coordinator {
 
     /// Dials `targets`, beginning with another one each time, until one is connected. If a handshake with one of them has asked
     /// for too much, that one goes first and asks for less, to learn whether that was the cause. Those that are being retired
-    /// come behind the others, but for shunned ones.
+    /// come behind the others, and behind those the ones at which attempts got no further a moment ago.
     fn dial_one_of(&mut self, now: Instant, conn: ConnId, targets: &[Target]) {
-        let mut untried = self.attempts.in_turn(now, targets);
+        let mut untried = self.attempts.in_turn(targets);
         let order = |Target { address, .. }: &Target| {
             let is_suspect = self.knowledge.is_suspect(address);
             (!is_suspect, self.attempts.is_shunned(now, address), self.moves.retires(address))

@@ -89,15 +89,14 @@ impl Course {
 }
 
 impl Attempts {
-    /// `targets` in the order in which they are to be tried: from the one whose turn it is, those that are shunned last.
-    pub(in super::super) fn in_turn(&mut self, now: Instant, targets: &[Target]) -> VecDeque<Target> {
-        let Course { turn, shunned, .. } = &mut self.course;
+    /// `targets` from the one whose turn it is.
+    pub(in super::super) fn in_turn(&mut self, targets: &[Target]) -> VecDeque<Target> {
+        let Course { turn, .. } = &mut self.course;
         let mut order: VecDeque<Target> = targets.iter().take(ADDRESSES).cloned().collect();
         if order.len() > 1 {
             let ahead = *turn % order.len();
             *turn = turn.wrapping_add(1);
             order.rotate_left(ahead);
-            order.make_contiguous().sort_by_key(|target| shunned.contains(now, &target.address));
         }
         order
     }
