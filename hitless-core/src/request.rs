@@ -392,7 +392,8 @@ impl Pipeline {
     /// # Errors
     /// [`RefusedCommand`] for the first command whose replies could not be told from others, or that would end the transaction.
     pub fn into_leased_request(mut self) -> Result<Option<Request>, RefusedCommand> {
-        if let Some(refused) = self.refused_on_lease.or(self.refused_in_batch.filter(|_| self.atomic)) {
+        if let Some(refused) = self.refused_on_lease.or_else(|| self.refused_in_batch.filter(|_| self.atomic))
+        {
             return Err(refused);
         }
         let mut changes = std::mem::take(&mut self.changes);

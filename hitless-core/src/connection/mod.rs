@@ -159,6 +159,7 @@ impl Connection {
     ///
     /// # Errors
     /// Gives it back if the connection is not ready, or is draining or closed.
+    #[expect(clippy::result_large_err, reason = "a request moves by value, and comes back as it was")]
     pub fn enqueue(&mut self, mut accepted: Accepted) -> Result<Ticket, Accepted> {
         if !self.is_serving() {
             return Err(accepted);

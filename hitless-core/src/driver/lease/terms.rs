@@ -155,7 +155,7 @@ mod tests {
     #[test]
     fn each_handle_returns_each_announcement_once() {
         let (terms, seen, other) = (Terms::new(), AtomicU64::new(0), AtomicU64::new(0));
-        let now = Instant::now();
+        let now = crate::timer::epoch();
         let moving = |seconds| LeaseNotice::Moving { deadline: now + Duration::from_secs(seconds) };
         let [mut one, mut two] = [terms.news(&seen), terms.news(&seen)];
         assert!(poll(&mut one).is_pending() && poll(&mut two).is_pending());
