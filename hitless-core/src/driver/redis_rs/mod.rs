@@ -5,12 +5,16 @@
 mod error;
 mod values;
 
+use std::future::Future;
+
 use bytes::Bytes;
 use redis::aio::ConnectionLike;
 use redis::{Cmd, ErrorKind, Pipeline, RedisError, RedisFuture, Value};
 
+use super::error::Error;
 use super::handle::{Client, only};
 use super::lease::Lease;
+use super::reply::Reply;
 use super::traits::Runtime;
 use crate::request::{PackedError, Request};
 
@@ -55,14 +59,7 @@ use crate::request::{PackedError, Request};
 /// Dropping a future is like dropping a [`Reply`](super::Reply).
 impl<R: Runtime> ConnectionLike for Client<R> {
     fn req_packed_command<'a>(&'a mut self, cmd: &'a Cmd) -> RedisFuture<'a, Value> {
-        Box::pin(async move {
-            let request = request(cmd.get_packed_command())?;
-            if cmd.is_no_response() {
-                self.accept(request).await?.detach();
-                return Ok(Value::Nil);
-            }
-            Ok(values::value(only(self.request(request).await?)))
-        })
+        Box::pin(one(self, cmd))
     }
 
     fn req_packed_commands<'a>(
@@ -71,10 +68,7 @@ impl<R: Runtime> ConnectionLike for Client<R> {
         offset: usize,
         count: usize,
     ) -> RedisFuture<'a, Vec<Value>> {
-        Box::pin(async move {
-            let replies = self.request(request(pipeline.get_packed_pipeline())?).await?;
-            values::of_pipeline(replies, pipeline.is_transaction(), offset, count)
-        })
+        Box::pin(several(self, pipeline, offset, count))
     }
 
     fn get_db(&self) -> i64 {
@@ -86,14 +80,7 @@ impl<R: Runtime> ConnectionLike for Client<R> {
 /// commands that block run. Errors, replies and cancel safety are those of the client; nothing is sent again.
 impl<R: Runtime> ConnectionLike for Lease<R> {
     fn req_packed_command<'a>(&'a mut self, cmd: &'a Cmd) -> RedisFuture<'a, Value> {
-        Box::pin(async move {
-            let request = leased(cmd.get_packed_command())?;
-            if cmd.is_no_response() {
-                self.accept(request).await?.detach();
-                return Ok(Value::Nil);
-            }
-            Ok(values::value(only(self.request(request).await?)))
-        })
+        Box::pin(one(self, cmd))
     }
 
     fn req_packed_commands<'a>(
@@ -102,10 +89,7 @@ impl<R: Runtime> ConnectionLike for Lease<R> {
         offset: usize,
         count: usize,
     ) -> RedisFuture<'a, Vec<Value>> {
-        Box::pin(async move {
-            let replies = self.request(leased(pipeline.get_packed_pipeline())?).await?;
-            values::of_pipeline(replies, pipeline.is_transaction(), offset, count)
-        })
+        Box::pin(several(self, pipeline, offset, count))
     }
 
     fn get_db(&self) -> i64 {
@@ -113,24 +97,60 @@ impl<R: Runtime> ConnectionLike for Lease<R> {
     }
 }
 
-/// Commands that the `redis` crate has encoded, as a request for the shared connections.
-fn request(packed: Vec<u8>) -> Result<Request, RedisError> {
-    with(packed, Request::packed)
+/// What commands of the `redis` crate are sent on: the shared connections, or one that is lent.
+trait Carrier<R: Runtime>: Sync {
+    /// The request for commands that the `redis` crate has encoded.
+    fn read(packed: Bytes) -> Result<Request, PackedError>;
+
+    /// Sends it when there is room for it.
+    fn accept(&self, request: Request) -> impl Future<Output = Result<Reply<R>, Error>> + Send;
 }
 
-/// The same for a lease.
-fn leased(packed: Vec<u8>) -> Result<Request, RedisError> {
-    with(packed, Request::packed_for_lease)
+impl<R: Runtime> Carrier<R> for Client<R> {
+    fn read(packed: Bytes) -> Result<Request, PackedError> {
+        Request::packed(packed)
+    }
+
+    fn accept(&self, request: Request) -> impl Future<Output = Result<Reply<R>, Error>> + Send {
+        self.accept(request)
+    }
 }
 
-fn with(
-    packed: Vec<u8>,
-    read: impl FnOnce(Bytes) -> Result<Request, PackedError>,
-) -> Result<Request, RedisError> {
+impl<R: Runtime> Carrier<R> for Lease<R> {
+    fn read(packed: Bytes) -> Result<Request, PackedError> {
+        Request::packed_for_lease(packed)
+    }
+
+    fn accept(&self, request: Request) -> impl Future<Output = Result<Reply<R>, Error>> + Send {
+        self.accept(request)
+    }
+}
+
+async fn one<R: Runtime, C: Carrier<R>>(carrier: &C, cmd: &Cmd) -> Result<Value, RedisError> {
+    let reply = carrier.accept(request::<R, C>(cmd.get_packed_command())?).await?;
+    if cmd.is_no_response() {
+        reply.detach();
+        return Ok(Value::Nil);
+    }
+    Ok(values::value(only(reply.await.map_err(Error::from)?)))
+}
+
+async fn several<R: Runtime, C: Carrier<R>>(
+    carrier: &C,
+    pipeline: &Pipeline,
+    offset: usize,
+    count: usize,
+) -> Result<Vec<Value>, RedisError> {
+    let reply = carrier.accept(request::<R, C>(pipeline.get_packed_pipeline())?).await?;
+    let replies = reply.await.map_err(Error::from)?;
+    values::of_pipeline(replies, pipeline.is_transaction(), offset, count)
+}
+
+fn request<R: Runtime, C: Carrier<R>>(packed: Vec<u8>) -> Result<Request, RedisError> {
     if packed.is_empty() {
         return Err((ErrorKind::Client, "empty command").into());
     }
-    read(Bytes::from(packed)).map_err(|error| match error {
+    C::read(Bytes::from(packed)).map_err(|error| match error {
         PackedError::Refused(refused) => refused.into(),
         PackedError::Malformed => (ErrorKind::Client, "a command without a name").into(),
     })
