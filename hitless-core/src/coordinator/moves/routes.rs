@@ -43,7 +43,7 @@ impl Moves {
         targets: Vec<Target>,
     ) -> Route {
         let (retiring, fresh): (Vec<Target>, Vec<Target>) =
-            targets.into_iter().partition(|target| self.retires(&target.address));
+            targets.into_iter().partition(|target| self.retires_for(now, source, &target.address));
         let retries = self.config.maintenance().max_handoff_retries();
         let Some(a_move) = self.live.get_mut(source) else { return Route::elsewhere(fresh) };
         let in_vain = !retiring.is_empty() && a_move.has_dialled_in_vain(now, &fresh);
@@ -66,6 +66,16 @@ impl Moves {
         let at = due.fold(self.next_lookup(now), Instant::min);
         self.wait(source, from, at);
         Route::Nowhere
+    }
+
+    /// Whether the move of `source` may not lead to `address`, because that is being left as well. When an older move is over, its
+    /// address may have come back: names that lead there say so.
+    fn retires_for(&self, now: Instant, source: &Peer, address: &Peer) -> bool {
+        let (Some(other), Some(this)) = (self.live.get(address), self.live.get(source)) else {
+            return self.retires(address);
+        };
+        let is_over = other.is_announced() && other.key.seq < this.key.seq && other.deadline <= now;
+        !is_over
     }
 
     /// When a name is looked up again that has not led elsewhere.

@@ -465,6 +465,28 @@ fn beside_an_address_that_leads_nowhere_a_virtual_one_has_its_last_chance() {
     }
 }
 
+/// A move without an endpoint goes where the name leads, also if an older move has retired that address: when that is over, the
+/// address has come back. It is dialled as soon as half of the time is over, and not as a last chance. RULE-78
+#[test]
+fn a_name_leads_back_to_an_address_whose_move_is_over() {
+    for is_over in [true, false] {
+        let (mut world, conn) = World::opening(1);
+        world.answer_dials();
+        let target = MoveTarget::Endpoint(Endpoint::parse("10.0.0.2", 6379).unwrap());
+        let grace = if is_over { 2 * SECOND } else { 60 * SECOND };
+        world.notify(conn, &Notification::Moving { seq: Seq(1), grace, target });
+        assert_eq!(world.answer_dials(), 1);
+        world.finish_drains();
+        world.pass(3 * SECOND);
+        let (_, conn) = world.cut_over[0];
+        let null = Notification::Moving { seq: Seq(2), grace: 10 * SECOND, target: MoveTarget::SameName };
+        world.notify(conn, &null);
+        world.pass(5 * SECOND);
+        world.look_up(1);
+        assert_eq!(world.dialled(), if is_over { vec![address(1)] } else { vec![] });
+    }
+}
+
 #[derive(Clone, Debug)]
 enum Step {
     Open,
