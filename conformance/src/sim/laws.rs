@@ -242,7 +242,6 @@ fn nobody_notices(evidence: &Evidence<'_>, requests: &BTreeMap<u64, Asked>, stop
     // A few round trips of the slowest ways there are, and a pause or two in between.
     let longest = Duration::from_millis(400) + 4 * GENTLE_PAUSE;
     let first = first_poisonings(evidence, requests);
-    // Where its links were killed, a node that retires may refuse others: there may be none for a while.
     // When a process that was stopped for too long ran again and gave a move up: what it left behind is closed.
     let left_behind: Vec<Instant> = evidence
         .entries
@@ -253,6 +252,7 @@ fn nobody_notices(evidence: &Evidence<'_>, requests: &BTreeMap<u64, Asked>, stop
         })
         .map(|(at, _)| *at)
         .collect();
+    // Where its links were killed, a node that retires may refuse others: there may be none for a while.
     let is_beside = |to: Instant| first.iter().any(|came| *came <= to);
     for (number, asked) in requests {
         let (kind, fate, sent_at) = (asked.kind, asked.fate, asked.sent_at);

@@ -42,7 +42,7 @@ fn a_lease_ends_with_its_last_clone() {
     assert_eq!(fixture.dialled().len(), 2, "one for the pool, one that is lent");
 }
 
-/// Who drops the future of a lease gives up the place in the queue, or the connection if that was there already. RULE-201
+/// Dropping the future of a lease gives up its place in the queue, or its connection if that was there already. RULE-201
 #[test]
 fn a_wish_that_is_dropped_blocks_nobody() {
     let (mut fixture, client) = lender();
@@ -134,7 +134,7 @@ fn the_holder_is_told() {
     assert_eq!(error.delivery(), Some(Delivery::NotSent));
 }
 
-/// The runtime goes away: who waits for a lease is told, who has one as well, and nothing is left. INV-15, RULE-207
+/// The runtime goes away: the callers that wait for a lease are told, the holders as well, and nothing is left. INV-15, RULE-207
 #[test]
 fn leases_end_with_the_runtime() {
     let (mut fixture, client) = lender();
@@ -197,7 +197,7 @@ fn a_transaction_is_tried_until_nobody_interferes() {
     assert_eq!(fixture.block_on(client.call(words("GET n"))).unwrap(), Frame::bulk("20"));
 }
 
-/// Who gives up changes nothing, and leaves a connection that is used again. RULE-209
+/// A transaction that is given up changes nothing, and leaves a connection that is used again. RULE-209
 #[test]
 fn a_transaction_that_is_given_up_runs_nothing() {
     let (mut fixture, client) = lender();

@@ -34,7 +34,7 @@ pub(super) struct Keyring {
     holders: BTreeMap<ConnId, Holder>,
     /// When the dials that wait have waited long enough, in order.
     due: BTreeSet<(Instant, ConnId)>,
-    /// What took the place of what connections were opened with, once something has.
+    /// The newest credentials, once there have been new ones.
     newest: Option<Credentials>,
     /// Those that came last, each once.
     known: VecDeque<Credentials>,
@@ -51,7 +51,7 @@ pub(super) struct Keyring {
 enum Holder {
     /// Its dial waits for the answer.
     Waits(Waiting),
-    /// What it has, or will have once it is connected; `None` if it has none, or the server has refused them.
+    /// The credentials of the connection, or of the dial when it is connected; `None` without any, or if the server has refused them.
     Has(Option<Credentials>),
 }
 
@@ -175,7 +175,7 @@ impl Keyring {
     pub(super) fn renew(&mut self, credentials: &Credentials) -> Vec<ConnId> {
         match self.renewal {
             Renewal::Asked { .. } | Renewal::Failed { .. } => self.renewal = Renewal::Idle,
-            // What was said to have changed since it was asked for is asked for again.
+            // The credentials have changed again since they were asked for, so they are asked for once more.
             Renewal::Idle | Renewal::Due { .. } => {}
         }
         self.pauses.reset();

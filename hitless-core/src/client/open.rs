@@ -166,7 +166,7 @@ impl Client {
     pub(super) fn open_failed(&mut self, now: Instant, owner: Owner, error: ConnectError, redial: Redial) {
         match owner {
             Owner::Slot(slot) => {
-                // Whoever has no credentials for one slot has none for the others: one of them asks in the end. A start is short.
+                // A provider that fails for one slot fails for the others, so one slot asks for all. A start has no time for that.
                 let is_keyless =
                     matches!(error, ConnectError::Credentials(_)) && !self.lifecycle.is_starting();
                 let redial = if is_keyless { Redial::Hopeless } else { redial };

@@ -327,7 +327,7 @@ impl State {
             .retiring(moving.retires)
             .closing_late_by(moving.late)
             .closing_by(moving.how);
-        // What is repeated is said once: it goes on for no longer than the first time, and nobody who comes later hears of it.
+        // A repeated announcement ends when the first one does, so connections that are opened later do not hear of it.
         let told = match (moving.told, seq) {
             (Told::Some, _) => self.some_recipients(moving.source),
             (Told::All, Some(_)) => Recipients::Only(self.server.connections(moving.source)),

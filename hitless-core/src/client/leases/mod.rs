@@ -1,4 +1,4 @@
-//! Leases: who waits for a connection of its own, who has which, and what each has left on it.
+//! Leases: the callers that wait for a connection of their own, which connection each has, and the state that they leave on it.
 
 #[cfg(feature = "explore")]
 mod fingerprint;
@@ -56,7 +56,7 @@ struct UnderWay {
     changes: Changes,
 }
 
-/// What there is behind the id of a lease.
+/// The state of a lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Holding {
     /// A connection.
@@ -67,7 +67,7 @@ pub(super) enum Holding {
     Nothing,
 }
 
-/// What follows from a return.
+/// What the client does with a connection that is returned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Returned {
     /// Nothing: the lease waited, was lost, or is over.

@@ -268,7 +268,7 @@ fn a_handshake_that_the_change_overtakes_is_followed_by_auth() {
     assert!(contains(&handshake, b"new") && !contains(&handshake, b"old"));
 }
 
-/// What drains is not told any more: nothing is written to it. RULE-221
+/// A connection that drains does not authenticate again: nothing is written to it. RULE-221
 #[test]
 fn a_connection_that_drains_is_left_alone() {
     let mut world = opened(1, "old");

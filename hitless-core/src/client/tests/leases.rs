@@ -206,7 +206,7 @@ fn callers_wait_in_their_order() {
     assert_eq!(granted(&world, waiting[0]), None);
 }
 
-/// Who waits longer than allowed gets none, and is told why; a window gives more time. RULE-201
+/// A caller that waits longer than allowed gets no lease and is told why; a window gives more time. RULE-201
 #[test]
 fn waiting_for_a_lease_is_bounded() {
     let mut world = World::with(|builder| {
