@@ -3,6 +3,8 @@
 mod commands;
 mod faults;
 mod maintenance;
+#[cfg(feature = "scripts")]
+mod scripts;
 mod upstream;
 
 use std::time::{Duration, Instant};

@@ -74,7 +74,7 @@ pub(super) struct Call<'a> {
     pub(super) data: &'a mut Dataset,
     pub(super) session: &'a mut Session,
     pub(super) effects: &'a mut Effects,
-    /// Inside `EXEC`, where nothing blocks.
+    /// Inside `EXEC` or a script, where nothing blocks.
     pub(super) in_exec: bool,
 }
 
@@ -170,7 +170,7 @@ impl Dataset {
     }
 
     /// Everything that may refuse a command before it runs.
-    fn admit(&self, session: &Session, request: &Request) -> Result<&'static Spec, Failure> {
+    pub(super) fn admit(&self, session: &Session, request: &Request) -> Result<&'static Spec, Failure> {
         let spec = table::find(request.name()).ok_or_else(|| unknown_command(request))?;
         let words = i16::try_from(request.words().len()).unwrap_or(i16::MAX);
         if (spec.arity > 0 && words != spec.arity) || words < spec.arity.abs() {

@@ -1,4 +1,4 @@
-//! Patterns of `PSUBSCRIBE`.
+//! Patterns of `PSUBSCRIBE` and `SCAN`.
 
 /// Whether `text` matches: `*`, `?`, `[a-c]`, `[^a]`, and a backslash before a character that stands for itself.
 pub(super) fn matches(pattern: &[u8], text: &[u8]) -> bool {

@@ -5,8 +5,12 @@ mod blocking;
 mod clients;
 mod dispatch;
 mod glob;
+mod hashes;
+mod keys;
 mod lists;
 mod pubsub;
+#[cfg(feature = "scripts")]
+mod scripts;
 mod session;
 mod store;
 mod strings;
@@ -26,12 +30,15 @@ use super::request::Request;
 use session::Session;
 use store::{Db, Store};
 
-/// Strings, counters, lists, subscriptions and transactions, shared by all endpoints.
+/// Strings, counters, lists, hashes, subscriptions and transactions, shared by all endpoints; scripts with the feature `scripts`.
 #[derive(Debug)]
 pub struct Dataset {
     users: BTreeMap<String, User>,
     version: String,
     store: Store,
+    /// The scripts that were sent, by the SHA-1 of their text.
+    #[cfg(feature = "scripts")]
+    scripts: BTreeMap<String, Bytes>,
     sessions: BTreeMap<ServerConn, Session>,
     /// Ids given out at each endpoint.
     ids: BTreeMap<EndpointId, i64>,
@@ -56,6 +63,8 @@ impl Dataset {
             users: config.users.iter().map(|user| (user.name.clone(), user.clone())).collect(),
             version: config.version.clone(),
             store: Store::new(config.databases.max(1)),
+            #[cfg(feature = "scripts")]
+            scripts: BTreeMap::new(),
             sessions: BTreeMap::new(),
             ids: BTreeMap::new(),
             conditions: BTreeMap::new(),

@@ -124,7 +124,7 @@ impl Session {
 }
 
 /// A reply as RESP2 can carry it.
-fn downgrade(frame: Frame) -> Frame {
+pub(super) fn downgrade(frame: Frame) -> Frame {
     let all = |frames: Vec<Frame>| Frame::Array(frames.into_iter().map(downgrade).collect());
     match frame {
         Frame::Null => Frame::NullBulk,

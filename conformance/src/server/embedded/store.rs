@@ -11,7 +11,57 @@ pub(super) type Db = usize;
 #[derive(Clone, Debug)]
 pub(super) enum Value {
     String(Bytes),
-    List(VecDeque<Bytes>),
+    List(List),
+    Hash(Hash),
+}
+
+pub(super) type List = VecDeque<Bytes>;
+
+/// Fields in the order of their names.
+pub(super) type Hash = BTreeMap<Bytes, Bytes>;
+
+/// A value of elements: it is made when it is missing, and removed when it becomes empty.
+pub(super) trait Collection: Default {
+    fn of(value: &Value) -> Option<&Self>;
+    fn of_mut(value: &mut Value) -> Option<&mut Self>;
+    fn into_value(self) -> Value;
+    fn has_none(&self) -> bool;
+}
+
+impl Collection for List {
+    fn of(value: &Value) -> Option<&Self> {
+        if let Value::List(list) = value { Some(list) } else { None }
+    }
+
+    fn of_mut(value: &mut Value) -> Option<&mut Self> {
+        if let Value::List(list) = value { Some(list) } else { None }
+    }
+
+    fn into_value(self) -> Value {
+        Value::List(self)
+    }
+
+    fn has_none(&self) -> bool {
+        self.is_empty()
+    }
+}
+
+impl Collection for Hash {
+    fn of(value: &Value) -> Option<&Self> {
+        if let Value::Hash(hash) = value { Some(hash) } else { None }
+    }
+
+    fn of_mut(value: &mut Value) -> Option<&mut Self> {
+        if let Value::Hash(hash) = value { Some(hash) } else { None }
+    }
+
+    fn into_value(self) -> Value {
+        Value::Hash(self)
+    }
+
+    fn has_none(&self) -> bool {
+        self.is_empty()
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -53,7 +103,7 @@ impl Store {
         match self.live(now, db, key).map(|entry| &entry.value) {
             None => Ok(None),
             Some(Value::String(bytes)) => Ok(Some(bytes.clone())),
-            Some(Value::List(_)) => Err(WrongType),
+            Some(_) => Err(WrongType),
         }
     }
 
@@ -70,38 +120,67 @@ impl Store {
         self.touch(db, key);
     }
 
-    pub(super) fn list(
-        &mut self,
-        now: Instant,
-        db: Db,
-        key: &Bytes,
-    ) -> Result<Option<&VecDeque<Bytes>>, WrongType> {
-        match self.live(now, db, key).map(|entry| &entry.value) {
-            None => Ok(None),
-            Some(Value::List(list)) => Ok(Some(list)),
-            Some(Value::String(_)) => Err(WrongType),
+    /// Changes when the key expires. False if there is no such key.
+    pub(super) fn set_expiry(&mut self, now: Instant, db: Db, key: &Bytes, at: Option<Instant>) -> bool {
+        if !self.exists(now, db, key) {
+            return false;
         }
+        if let Some(entry) = self.databases[db].get_mut(key) {
+            entry.expires_at = at;
+            self.touch(db, key);
+        }
+        true
     }
 
-    /// Changes a list, which is made when it is missing and removed when it becomes empty.
+    pub(super) fn list(&mut self, now: Instant, db: Db, key: &Bytes) -> Result<Option<&List>, WrongType> {
+        self.elements(now, db, key)
+    }
+
     pub(super) fn change_list<T>(
         &mut self,
         now: Instant,
         db: Db,
         key: &Bytes,
-        change: impl FnOnce(&mut VecDeque<Bytes>) -> T,
+        change: impl FnOnce(&mut List) -> T,
     ) -> Result<T, WrongType> {
-        self.list(now, db, key)?;
+        self.change(now, db, key, change)
+    }
+
+    /// The elements of a value.
+    pub(super) fn elements<C: Collection>(
+        &mut self,
+        now: Instant,
+        db: Db,
+        key: &Bytes,
+    ) -> Result<Option<&C>, WrongType> {
+        self.live(now, db, key).map(|entry| C::of(&entry.value).ok_or(WrongType)).transpose()
+    }
+
+    /// Changes the elements of a value.
+    pub(super) fn change<C: Collection, T>(
+        &mut self,
+        now: Instant,
+        db: Db,
+        key: &Bytes,
+        change: impl FnOnce(&mut C) -> T,
+    ) -> Result<T, WrongType> {
+        self.elements::<C>(now, db, key)?;
         let entry = self.databases[db]
             .entry(Bytes::copy_from_slice(key))
-            .or_insert_with(|| Entry { value: Value::List(VecDeque::new()), expires_at: None });
-        let Value::List(list) = &mut entry.value else { return Err(WrongType) };
-        let result = change(list);
-        if list.is_empty() {
+            .or_insert_with(|| Entry { value: C::default().into_value(), expires_at: None });
+        let elements = C::of_mut(&mut entry.value).ok_or(WrongType)?;
+        let result = change(elements);
+        if elements.has_none() {
             self.databases[db].remove(key);
         }
         self.touch(db, key);
         Ok(result)
+    }
+
+    /// The names of the keys, ascending.
+    pub(super) fn keys(&self, now: Instant, db: Db) -> impl Iterator<Item = &Bytes> {
+        let live = move |entry: &Entry| entry.expires_at.is_none_or(|at| now < at);
+        self.databases[db].iter().filter(move |(_, entry)| live(entry)).map(|(key, _)| key)
     }
 
     pub(super) fn remove(&mut self, now: Instant, db: Db, key: &Bytes) -> bool {
@@ -114,7 +193,7 @@ impl Store {
     }
 
     pub(super) fn size(&self, now: Instant, db: Db) -> usize {
-        self.databases[db].values().filter(|entry| entry.expires_at.is_none_or(|at| now < at)).count()
+        self.keys(now, db).count()
     }
 
     pub(super) fn clear(&mut self, db: Db) {

@@ -20,6 +20,13 @@ pub(super) fn get_del(call: &mut Call<'_>) -> Outcome {
     Ok(reply(value))
 }
 
+pub(super) fn set_ex(call: &mut Call<'_>) -> Outcome {
+    let expires_at = expiry(call.now, call.arg(2), Duration::from_secs, "setex")?;
+    let (key, value) = (call.arg(1).clone(), call.arg(3).clone());
+    call.data.store.set_string(call.session.db, &key, value, expires_at);
+    ok()
+}
+
 pub(super) fn strlen(call: &mut Call<'_>) -> Outcome {
     Ok(integer(string(call, 1)?.map_or(0, |value| value.len())).into())
 }
@@ -70,16 +77,8 @@ impl SetOptions {
                 b"KEEPTTL" if options.expires_at.is_none() => options.keeps_ttl = true,
                 unit @ (b"EX" | b"PX") if options.expires_at.is_none() && !options.keeps_ttl => {
                     let amount = words.next().ok_or(SYNTAX)?;
-                    let amount = decimal(amount).ok_or(NOT_AN_INTEGER)?;
-                    let amount = u64::try_from(amount).ok().filter(|amount| *amount > 0);
-                    let amount = amount.ok_or("ERR invalid expire time in 'set' command")?;
-                    let length = if unit == b"EX" {
-                        Duration::from_secs(amount)
-                    } else {
-                        Duration::from_millis(amount)
-                    };
-                    // Further away than time goes is never.
-                    options.expires_at = call.now.checked_add(length);
+                    let length = if unit == b"EX" { Duration::from_secs } else { Duration::from_millis };
+                    options.expires_at = expiry(call.now, amount, length, "set")?;
                 }
                 _ => return Err(SYNTAX.into()),
             }
@@ -148,6 +147,19 @@ pub(super) fn exists(call: &mut Call<'_>) -> Outcome {
     let (now, db) = (call.now, call.session.db);
     let count = call.request.words()[1..].iter().filter(|key| call.data.store.exists(now, db, key)).count();
     Ok(integer(count).into())
+}
+
+/// When a value expires that lives for `amount`; none if that is further away than time goes.
+fn expiry(
+    now: Instant,
+    amount: &[u8],
+    length: fn(u64) -> Duration,
+    command: &str,
+) -> Result<Option<Instant>, Failure> {
+    let amount = decimal(amount).ok_or(NOT_AN_INTEGER)?;
+    let amount = u64::try_from(amount).ok().filter(|amount| *amount > 0);
+    let amount = amount.ok_or_else(|| format!("ERR invalid expire time in '{command}' command"))?;
+    Ok(now.checked_add(length(amount)))
 }
 
 fn add(call: &mut Call<'_>, by: i64) -> Outcome {

@@ -1,7 +1,9 @@
 //! The commands: name, number of words, where they may run, and the function that runs them.
 
 use super::dispatch::{Call, Outcome};
-use super::{admin, clients, lists, pubsub, strings, transactions};
+#[cfg(feature = "scripts")]
+use super::scripts;
+use super::{admin, clients, hashes, keys, lists, pubsub, strings, transactions};
 
 /// One command.
 pub(super) struct Spec {
@@ -67,9 +69,23 @@ static COMMANDS: &[Spec] = &[
     spec("getdel", 2, Class::Write, strings::get_del),
     spec("mget", -2, Class::Read, strings::mget),
     spec("mset", -3, Class::Write, strings::mset),
+    spec("setex", 4, Class::Write, strings::set_ex),
     spec("del", -2, Class::Write, strings::del),
     spec("unlink", -2, Class::Write, strings::del),
     spec("exists", -2, Class::Read, strings::exists),
+    spec("expire", 3, Class::Write, keys::expire),
+    spec("pexpire", 3, Class::Write, keys::pexpire),
+    spec("ttl", 2, Class::Read, keys::ttl),
+    spec("pttl", 2, Class::Read, keys::pttl),
+    spec("scan", -2, Class::Read, keys::scan),
+    spec("hget", 3, Class::Read, hashes::hget),
+    spec("hset", -4, Class::Write, hashes::hset),
+    spec("hmset", -4, Class::Write, hashes::hmset),
+    spec("hmget", -3, Class::Read, hashes::hmget),
+    spec("hgetall", 2, Class::Read, hashes::hgetall),
+    spec("hincrby", 4, Class::Write, hashes::hincrby),
+    spec("hdel", -3, Class::Write, hashes::hdel),
+    spec("hlen", 2, Class::Read, hashes::hlen),
     spec("lpush", -3, Class::Write, lists::lpush),
     spec("rpush", -3, Class::Write, lists::rpush),
     spec("lpop", -2, Class::Write, lists::lpop),
@@ -88,6 +104,12 @@ static COMMANDS: &[Spec] = &[
     spec("discard", 1, Class::Control, transactions::discard),
     spec("watch", -2, Class::Control, transactions::watch),
     spec("unwatch", 1, Class::Control, transactions::unwatch),
+    #[cfg(feature = "scripts")]
+    spec("eval", -3, Class::Write, scripts::eval),
+    #[cfg(feature = "scripts")]
+    spec("evalsha", -3, Class::Write, scripts::eval_sha),
+    #[cfg(feature = "scripts")]
+    spec("script", -2, Class::Control, scripts::script),
     spec("hello", -1, Class::Open, clients::hello),
     spec("auth", -2, Class::Open, clients::auth),
     spec("select", 2, Class::Control, clients::select),

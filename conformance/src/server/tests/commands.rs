@@ -48,6 +48,26 @@ fn commands_answer_in_the_words_of_redis() {
         ("BLPOP q x", "-ERR timeout is not a float or out of range"),
         ("BLPOP q -1", "-ERR timeout is negative"),
         ("BRPOP none q 0", "*2\r\n$1\r\nq\r\n$1\r\nb"),
+        ("HSET h f 1 g 2", ":2"),
+        ("HSET h f 3", ":0"),
+        ("HSET h f", "-ERR wrong number of arguments for 'hset' command"),
+        ("HSET h f 1 g", "-ERR wrong number of arguments for 'hset' command"),
+        ("HMSET h g 4", "+OK"),
+        ("HGET h f", "$1\r\n3"),
+        ("HGET h none", "$-1"),
+        ("HMGET h g none", "*2\r\n$1\r\n4\r\n$-1"),
+        ("HGETALL h", "*4\r\n$1\r\nf\r\n$1\r\n3\r\n$1\r\ng\r\n$1\r\n4"),
+        ("HINCRBY h f 4", ":7"),
+        ("HINCRBY h new -1", ":-1"),
+        ("HLEN h", ":3"),
+        ("GET h", "-WRONGTYPE Operation against a key holding the wrong kind of value"),
+        ("HGET a f", "-WRONGTYPE Operation against a key holding the wrong kind of value"),
+        ("HDEL h f g none new", ":3"),
+        ("HDEL h f", ":0"),
+        ("EXISTS h", ":0"),
+        ("HSET h f x", ":1"),
+        ("HINCRBY h f 1", "-ERR hash value is not an integer"),
+        ("DEL h", ":1"),
         ("EXEC", "-ERR EXEC without MULTI"),
         ("CLIENT FOO", "-ERR unknown subcommand 'FOO'. Try CLIENT HELP."),
         ("CLIENT SETNAME", "-ERR wrong number of arguments for 'client|setname' command"),
@@ -127,6 +147,64 @@ fn keys_expire() {
     lab.pass(SECOND);
     assert_eq!(lab.ask(conn, "GET a"), "$-1\r\n");
     assert_eq!(lab.ask(conn, "DBSIZE"), ":0\r\n");
+}
+
+#[test]
+fn keys_live_as_long_as_they_are_told() {
+    let mut lab = Lab::new();
+    let conn = lab.dial(lab.a);
+    for (command, answer) in [
+        ("SETEX a 10 1", "+OK"),
+        ("SETEX a 0 1", "-ERR invalid expire time in 'setex' command"),
+        ("SET b 1", "+OK"),
+        ("TTL a", ":10"),
+        ("PTTL a", ":10000"),
+        ("TTL b", ":-1"),
+        ("TTL none", ":-2"),
+        ("EXPIRE b 2", ":1"),
+        ("EXPIRE none 2", ":0"),
+        ("PEXPIRE b 1500", ":1"),
+        ("PTTL b", ":1500"),
+        ("EXPIRE a -1", ":1"),
+        ("GET a", "$-1"),
+    ] {
+        assert_eq!(lab.ask(conn, command), format!("{answer}\r\n"), "{command}");
+    }
+    lab.pass(2 * SECOND);
+    assert_eq!(lab.ask(conn, "GET b"), "$-1\r\n");
+}
+
+/// Whatever comes and goes between the pages, each key that stays is told.
+#[test]
+fn a_scan_tells_each_key() {
+    let mut lab = Lab::new();
+    let conn = lab.dial(lab.a);
+    let stays = |number: usize| number % 2 == 0;
+    for number in 0..40 {
+        lab.ask(conn, &format!("SET key:{number} 1"));
+    }
+    let (mut cursor, mut pages, mut found) = ("0".to_owned(), 0, Vec::new());
+    loop {
+        let page = lab.ask(conn, &format!("SCAN {cursor} MATCH key:* COUNT 7"));
+        let mut words = page.lines().filter(|line| !line.starts_with(['*', '$'])).map(str::to_owned);
+        cursor = words.next().unwrap();
+        found.extend(words);
+        lab.ask(conn, &format!("DEL key:{}", 2 * pages + 1));
+        pages += 1;
+        if cursor == "0" {
+            break;
+        }
+    }
+    assert!((0..40).filter(|number| stays(*number)).all(|number| found.contains(&format!("key:{number}"))));
+    assert!((5..=6).contains(&pages), "{pages}");
+    for (command, answer) in [
+        ("SCAN x", "-ERR invalid cursor"),
+        ("SCAN 0 COUNT 0", "-ERR syntax error"),
+        ("SCAN 0 MATCH", "-ERR syntax error"),
+        ("SCAN 0 MATCH none* COUNT 100", "*2\r\n$1\r\n0\r\n*0"),
+    ] {
+        assert_eq!(lab.ask(conn, command), format!("{answer}\r\n"), "{command}");
+    }
 }
 
 #[test]
