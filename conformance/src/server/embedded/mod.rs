@@ -36,9 +36,9 @@ pub struct Dataset {
     users: BTreeMap<String, User>,
     version: String,
     store: Store,
-    /// The scripts that were sent, by the SHA-1 of their text.
+    /// The scripts that were sent to each endpoint, by the SHA-1 of their text: a node does not know those of another one.
     #[cfg(feature = "scripts")]
-    scripts: BTreeMap<String, Bytes>,
+    scripts: BTreeMap<EndpointId, BTreeMap<String, Bytes>>,
     sessions: BTreeMap<ServerConn, Session>,
     /// Ids given out at each endpoint.
     ids: BTreeMap<EndpointId, i64>,

@@ -4,6 +4,7 @@
 //! libraries of Lua that touch nothing outside. It runs in a Lua of its own.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::error::Error as StdError;
 use std::fmt;
 
@@ -21,13 +22,13 @@ const MOST_INSTRUCTIONS: u32 = 10_000_000;
 
 pub(super) fn eval(call: &mut Call<'_>) -> Outcome {
     let source = Bytes::copy_from_slice(call.arg(1));
-    call.data.scripts.insert(digest(&source), source.clone());
+    known(call).insert(digest(&source), source.clone());
     run(call, &source)
 }
 
 pub(super) fn eval_sha(call: &mut Call<'_>) -> Outcome {
     let digest = String::from_utf8_lossy(call.arg(1)).to_ascii_lowercase();
-    let Some(source) = call.data.scripts.get(&digest).cloned() else {
+    let Some(source) = known(call).get(&digest).cloned() else {
         return Err("NOSCRIPT No matching script. Please use EVAL.".into());
     };
     run(call, &source)
@@ -37,22 +38,28 @@ pub(super) fn script(call: &mut Call<'_>) -> Outcome {
     match call.args() {
         [sub, source] if sub.eq_ignore_ascii_case(b"LOAD") => {
             let (digest, source) = (digest(source), Bytes::copy_from_slice(source));
-            call.data.scripts.insert(digest.clone(), source);
+            known(call).insert(digest.clone(), source);
             Ok(bulk(digest).into())
         }
-        [sub, digests @ ..] if sub.eq_ignore_ascii_case(b"EXISTS") => {
-            let is_known = |digest: &Bytes| {
-                call.data.scripts.contains_key(&String::from_utf8_lossy(digest).to_ascii_lowercase())
-            };
+        [sub, ..] if sub.eq_ignore_ascii_case(b"EXISTS") => {
+            let digests = call.request.words()[2..].to_vec();
+            let known = known(call);
+            let is_known =
+                |digest: &Bytes| known.contains_key(&String::from_utf8_lossy(digest).to_ascii_lowercase());
             let known = digests.iter().map(|digest| Frame::Integer(is_known(digest).into()));
             Ok(Frame::Array(known.collect()).into())
         }
         [sub, ..] if sub.eq_ignore_ascii_case(b"FLUSH") => {
-            call.data.scripts.clear();
+            known(call).clear();
             ok()
         }
         _ => Err(SYNTAX.into()),
     }
+}
+
+/// The scripts that the endpoint of the caller knows.
+fn known<'a>(call: &'a mut Call<'_>) -> &'a mut BTreeMap<String, Bytes> {
+    call.data.scripts.entry(call.session.endpoint).or_default()
 }
 
 fn digest(source: &[u8]) -> String {
@@ -174,7 +181,7 @@ fn to_lua(lua: &Lua, frame: Frame) -> mlua::Result<Value> {
 fn to_frame(value: Value) -> mlua::Result<Frame> {
     Ok(match value {
         Value::Boolean(true) => Frame::Integer(1),
-        Value::Integer(number) => Frame::Integer(number.into()),
+        Value::Integer(number) => Frame::Integer(number),
         // Without what is behind the point.
         Value::Number(number) => Frame::Integer(number as i64),
         Value::String(text) => bulk(text.as_bytes().to_vec()),

@@ -68,6 +68,8 @@ fn a_script_is_known_by_its_digest() {
     assert_eq!(ask(&mut lab, conn, &["SCRIPT", "LOAD", "return 1"]), format!("$40\r\n{digest}\r\n"));
     assert_eq!(ask(&mut lab, conn, &sha), ":1\r\n");
     assert_eq!(ask(&mut lab, conn, &["SCRIPT", "EXISTS", digest, "x"]), "*2\r\n:1\r\n:0\r\n");
+    let other = lab.dial(lab.b);
+    assert_eq!(ask(&mut lab, other, &sha), unknown, "another node does not know it");
     assert_eq!(ask(&mut lab, conn, &["SCRIPT", "FLUSH"]), "+OK\r\n");
     assert_eq!(ask(&mut lab, conn, &sha), unknown);
     ask(&mut lab, conn, &["EVAL", "return 1", "0"]);
