@@ -82,3 +82,49 @@ pub(super) async fn counting_what_is_unique(mut con: Client) -> RedisResult<()> 
     assert_eq!(merged, Value::Okay);
     Ok(())
 }
+
+/// A word for each part: what belongs to a command is an argument of its own.
+pub(super) async fn subcommands(mut con: Client) -> RedisResult<()> {
+    let _: () = con.set("k", "v").await?;
+    let size: usize = redis::cmd("MEMORY").arg("USAGE").arg("k").query_async(&mut con).await?;
+    assert!(size > 0);
+    let error = redis::cmd("MEMORY USAGE").arg("k").query_async::<usize>(&mut con).await.unwrap_err();
+    assert!(error.to_string().contains("unknown command"), "{error}");
+    redis::cmd("SET").arg("k").arg(42).exec_async(&mut con).await?;
+    assert_eq!(con.get("none").await.unwrap_or(0_i32), 0);
+    Ok(())
+}
+
+/// Types of the application as keys and as values.
+pub(super) async fn types_of_ones_own(mut con: Client) -> RedisResult<()> {
+    struct Id(u32);
+    impl redis::ToRedisArgs for Id {
+        fn write_redis_args<W: ?Sized + redis::RedisWrite>(&self, out: &mut W) {
+            out.write_arg_fmt(format_args!("id:{:04}", self.0));
+        }
+    }
+    impl redis::ToSingleRedisArg for Id {}
+    impl redis::FromRedisValue for Id {
+        fn from_redis_value(value: Value) -> Result<Self, redis::ParsingError> {
+            let text: String = redis::from_redis_value(value)?;
+            let number = text.strip_prefix("id:").and_then(|digits| digits.parse().ok());
+            Ok(Self(number.ok_or("no id")?))
+        }
+    }
+    let _: () = con.set(Id(7), Id(8)).await?;
+    let ids: Vec<Id> = con.mget(&[Id(7)]).await?;
+    let keys: Vec<String> = con.keys("*").await?;
+    assert_eq!((ids[0].0, keys), (8, vec!["id:0007".to_owned()]));
+    let no_id: RedisResult<Id> = redis::cmd("ECHO").arg("x").query_async(&mut con).await;
+    assert!(no_id.is_err_and(|error| error.to_string().contains("no id")));
+    Ok(())
+}
+
+pub(super) async fn emptying_a_database(mut con: Client) -> RedisResult<()> {
+    let _: () = con.mset(&[("a", 1), ("b", 2)]).await?;
+    let before: usize = redis::cmd("DBSIZE").query_async(&mut con).await?;
+    let _: () = con.flushdb().await?;
+    let after: usize = redis::cmd("DBSIZE").query_async(&mut con).await?;
+    assert_eq!((before, after), (2, 0));
+    Ok(())
+}

@@ -1,10 +1,12 @@
 //! Programs for the `redis` crate, which run on the client by changing nothing but how the connection is made: over RESP2 and over
 //! RESP3, with a plain `redis-server`.
 
+mod acl;
 mod collections;
 mod errors;
 mod hashes;
 mod keys;
+mod leases;
 mod pipelines;
 mod scans;
 mod scripts;
@@ -54,7 +56,7 @@ mod examples {
         strings: set_and_get many_at_once numbers_and_floats bytes_and_text what_is_missing expiring_values
             set_only_if conditions_and_the_old_value get_and_change parts_of_a_value bits;
         keys: existence_and_deletion types_of_values names_that_match renaming_and_copying lifetimes databases
-            counting_what_is_unique;
+            counting_what_is_unique subcommands types_of_ones_own emptying_a_database;
         hashes: one_field_and_all many_fields counters_in_a_hash fields_and_values_alone a_struct_out_of_a_hash
             random_fields;
         collections: lists lists_that_are_cut moving_between_lists positions sets combining_sets members_by_chance
@@ -65,10 +67,13 @@ mod examples {
             a_thousand_commands errors_inside_a_transaction a_transaction_that_is_not_run typed_methods_of_a_pipeline
             an_empty_transaction without_a_reply;
         scripts: a_sum keys_and_arguments a_script_that_is_not_loaded_yet loading_first a_table a_script_in_a_pipeline
-            errors_of_scripts what_resp3_has_more;
+            a_script_in_a_pipeline_that_is_not_loaded errors_of_scripts what_resp3_has_more;
         scans: all_keys keys_of_a_pattern keys_of_a_type fields members members_with_scores a_cursor_by_hand
             more_than_one_page;
-        streams: adding_and_reading ranges groups what_is_pending trimming about_a_stream;
+        streams: adding_and_reading ranges groups what_is_pending trimming about_a_stream claiming
+            managing_groups;
+        leases: a_transaction a_transaction_that_begins_again a_transaction_that_fails watching_by_hand waiting_for_elements;
+        acl: users rights_of_a_user;
         typed: strings hashes;
         errors: kinds_of_errors refused_commands wrong_types clones_share_the_pool;
     }

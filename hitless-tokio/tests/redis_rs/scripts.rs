@@ -61,6 +61,29 @@ pub(super) async fn a_script_in_a_pipeline(mut con: Client) -> RedisResult<()> {
     Ok(())
 }
 
+/// In a pipeline nothing is loaded by itself: the error says so, in its place, and those around it ran.
+pub(super) async fn a_script_in_a_pipeline_that_is_not_loaded(mut con: Client) -> RedisResult<()> {
+    let script = Script::new("return redis.call('INCR', KEYS[1]) + 100");
+    let mut invocation = script.prepare_invoke();
+    invocation.key("n");
+    for is_atomic in [false, true] {
+        let mut pipeline = pipe();
+        if is_atomic {
+            pipeline.atomic();
+        }
+        pipeline.incr("n", 1).ignore().invoke_script(&invocation);
+        cmd("SCRIPT").arg("FLUSH").exec_async(&mut con).await?;
+        let error = pipeline.query_async::<(u8,)>(&mut con).await.unwrap_err();
+        let errors = error.into_server_errors().unwrap();
+        assert_eq!((errors[0].0, errors[0].1.kind()), (1, Some(ServerErrorKind::NoScript)));
+        script.load_async(&mut con).await?;
+        let before: u8 = con.get("n").await?;
+        let (n,): (u8,) = pipeline.query_async(&mut con).await?;
+        assert_eq!(n, before + 102);
+    }
+    Ok(())
+}
+
 pub(super) async fn errors_of_scripts(mut con: Client) -> RedisResult<()> {
     let script = Script::new("return redis.error_reply('MINE went wrong')");
     let error = script.invoke_async::<_, ()>(&mut con).await.unwrap_err();

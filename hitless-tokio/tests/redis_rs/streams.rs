@@ -1,6 +1,7 @@
 //! Streams.
 
 use redis::streams::{
+    StreamAutoClaimOptions, StreamAutoClaimReply, StreamClaimReply, StreamInfoConsumersReply,
     StreamInfoGroupsReply, StreamInfoStreamReply, StreamMaxlen, StreamPendingCountReply, StreamPendingReply,
     StreamRangeReply, StreamReadOptions, StreamReadReply,
 };
@@ -78,5 +79,36 @@ pub(super) async fn about_a_stream(mut con: Client) -> RedisResult<()> {
     let info: StreamInfoStreamReply = con.xinfo_stream("s").await?;
     assert_eq!((info.length, info.last_generated_id.as_str()), (1, "7-1"));
     assert_eq!(info.first_entry.get::<String>("f").as_deref(), Some("v"));
+    Ok(())
+}
+
+pub(super) async fn claiming(mut con: Client) -> RedisResult<()> {
+    let _: () = con.xgroup_create_mkstream("s", "g", "0").await?;
+    for id in ["1-1", "2-1"] {
+        let _: String = con.xadd("s", id, &[("f", id)]).await?;
+    }
+    let options = StreamReadOptions::default().group("g", "gone");
+    let _: StreamReadReply = con.xread_options(&["s"], &[">"], &options).await?;
+    let claimed: StreamClaimReply = con.xclaim("s", "g", "me", 0, &["1-1"]).await?;
+    assert_eq!(claimed.ids[0].get::<String>("f").as_deref(), Some("1-1"));
+    let options = StreamAutoClaimOptions::default().count(10);
+    let rest: StreamAutoClaimReply = con.xautoclaim_options("s", "g", "me", 0, "0-0", options).await?;
+    assert_eq!((rest.claimed.len(), rest.next_stream_id.as_str()), (2, "0-0"));
+    let info: StreamInfoConsumersReply = con.xinfo_consumers("s", "g").await?;
+    let pending: Vec<(&str, usize)> =
+        info.consumers.iter().map(|it| (it.name.as_str(), it.pending)).collect();
+    assert_eq!(pending, [("gone", 0), ("me", 2)]);
+    Ok(())
+}
+
+pub(super) async fn managing_groups(mut con: Client) -> RedisResult<()> {
+    let _: () = con.xgroup_create_mkstream("s", "g", "$").await?;
+    let error = con.xgroup_create::<_, _, _, ()>("s", "g", "$").await.unwrap_err();
+    assert_eq!(error.code(), Some("BUSYGROUP"));
+    let created: bool = con.xgroup_createconsumer("s", "g", "me").await?;
+    let _: () = con.xgroup_setid("s", "g", "0").await?;
+    let pending: usize = con.xgroup_delconsumer("s", "g", "me").await?;
+    let destroyed: bool = con.xgroup_destroy("s", "g").await?;
+    assert_eq!((created, pending, destroyed), (true, 0, true));
     Ok(())
 }
