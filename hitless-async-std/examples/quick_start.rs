@@ -1,21 +1,25 @@
 //! One command, several commands, a transaction, and what happens meanwhile.
 //!
 //! ```console
-//! $ cargo run --example basic -p hitless-async-std -- redis://127.0.0.1:6379
+//! $ cargo run --example quick_start -p hitless-async-std
+//! $ cargo run --example quick_start -p hitless-async-std -- redis://127.0.0.1:6379
 //! ```
 
 use std::time::Duration;
 
 use async_std::task;
-use hitless_async_std::{CheckReplies, Client, Error, Pipeline, cmd};
+use hitless_async_std::{Client, Error, Pipeline, cmd};
 
-fn main() -> Result<(), Error> {
-    task::block_on(run())
+#[path = "../../hitless-tokio/examples/server/mod.rs"]
+mod server;
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let (url, _server) = server::url()?;
+    Ok(task::block_on(run(&url))?)
 }
 
-async fn run() -> Result<(), Error> {
-    let url = std::env::args().nth(1).unwrap_or_else(|| "redis://127.0.0.1:6379".to_owned());
-    let builder = Client::builder(&url)?.pool_size(3).command_timeout(Duration::from_secs(1));
+pub(crate) async fn run(url: &str) -> Result<(), Error> {
+    let builder = Client::builder(url)?.pool_size(3).command_timeout(Duration::from_secs(1));
 
     // What the client does about maintenance, from the first dial on.
     let mut events = builder.events();
@@ -23,11 +27,12 @@ async fn run() -> Result<(), Error> {
         while let Some(event) = events.next().await {
             match event {
                 Ok(event) => println!("{}: {event}", event.name()),
-                Err(missed) => println!("{missed}"),
+                Err(missed) => println!("{missed}"), // this task was too slow
             }
         }
     });
 
+    // A clone is another handle to the same pool.
     let client = builder.connect().await?;
 
     // One command. An error says whether the command may have run.
@@ -35,23 +40,15 @@ async fn run() -> Result<(), Error> {
     let greeting: Option<String> = client.query(cmd("GET").arg("greeting")).await?;
     println!("greeting: {greeting:?}");
 
-    // Several as a tuple of values.
+    // Several in one write, as a tuple of values. The first error reply is the error of all.
     let (length, seconds): (u64, i64) =
         client.query_pipeline([cmd("STRLEN").arg("greeting"), cmd("TTL").arg("greeting")]).await?;
     println!("{length} bytes for {seconds} seconds");
 
-    // Several commands as one unit. The reply of each is there, errors among them.
-    let pipeline = Pipeline::new().command(cmd("STRLEN").arg("greeting")).command(cmd("TTL").arg("greeting"));
-    let replies = client.pipeline(pipeline).await?;
-    println!("pipeline: {replies:?}");
-
-    // `check` makes an error of the first that is one.
-    replies.check()?;
-
-    // A transaction: wholly executed, on one connection, or not at all.
-    let transaction =
+    // A transaction: wholly executed, on one connection, or not at all. Here each reply is kept, errors among them.
+    let visit =
         Pipeline::atomic().command(cmd("INCR").arg("visits")).command(cmd("EXPIRE").arg("visits").arg(60));
-    println!("transaction: {:?}", client.pipeline(transaction).await?);
+    println!("transaction: {:?}", client.pipeline(visit).await?);
 
     // Finishes what is under way, then closes everything.
     client.shutdown(Duration::from_secs(5)).await;

@@ -4,6 +4,9 @@
 
 #[path = "../../hitless-tokio/tests/adapter/mod.rs"]
 mod adapter;
+#[allow(dead_code, reason = "nobody calls its `main`")]
+#[path = "../examples/quick_start.rs"]
+mod quick_start;
 
 use std::future::Future;
 
@@ -16,4 +19,11 @@ fn block_on<F: Future>(future: F) -> F::Output {
 
 fn spawn(task: impl Future<Output = ()> + Send + 'static) {
     async_std::task::spawn(task);
+}
+
+/// RULE-243
+#[test]
+fn the_quick_start_runs() {
+    let server = adapter::serve();
+    block_on(quick_start::run(&adapter::url(&server))).unwrap();
 }

@@ -35,9 +35,10 @@ fn both_adapters_export_the_same_names() {
     assert_eq!(tokio, async_std);
 }
 
+/// Both have the first example and the workload, by which upgrades are tried. The others show the same names on tokio alone.
 #[test]
-fn both_adapters_have_the_same_examples() {
+fn both_adapters_have_the_examples_to_begin_with() {
     let [tokio, async_std] = paths("examples").map(|path| files(&path));
-    assert!(tokio.contains("workload"), "{tokio:?}");
-    assert_eq!(tokio, async_std);
+    assert_eq!(async_std, ["quick_start.rs", "workload"].map(str::to_owned).into());
+    assert!(async_std.is_subset(&tokio), "{tokio:?}");
 }

@@ -1,17 +1,24 @@
 //! One command, several commands, a transaction, and what happens meanwhile.
 //!
 //! ```console
-//! $ cargo run --example basic -p hitless-tokio -- redis://127.0.0.1:6379
+//! $ cargo run --example quick_start -p hitless-tokio
+//! $ cargo run --example quick_start -p hitless-tokio -- redis://127.0.0.1:6379
 //! ```
 
 use std::time::Duration;
 
-use hitless_tokio::{CheckReplies, Client, Error, Pipeline, cmd};
+use hitless_tokio::{Client, Error, Pipeline, cmd};
+
+mod server;
 
 #[tokio::main]
-async fn main() -> Result<(), Error> {
-    let url = std::env::args().nth(1).unwrap_or_else(|| "redis://127.0.0.1:6379".to_owned());
-    let builder = Client::builder(&url)?.pool_size(3).command_timeout(Duration::from_secs(1));
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let (url, _server) = server::url()?;
+    Ok(run(&url).await?)
+}
+
+pub(crate) async fn run(url: &str) -> Result<(), Error> {
+    let builder = Client::builder(url)?.pool_size(3).command_timeout(Duration::from_secs(1));
 
     // What the client does about maintenance, from the first dial on.
     let mut events = builder.events();
@@ -19,11 +26,12 @@ async fn main() -> Result<(), Error> {
         while let Some(event) = events.next().await {
             match event {
                 Ok(event) => println!("{}: {event}", event.name()),
-                Err(missed) => println!("{missed}"),
+                Err(missed) => println!("{missed}"), // this task was too slow
             }
         }
     });
 
+    // A clone is another handle to the same pool.
     let client = builder.connect().await?;
 
     // One command. An error says whether the command may have run.
@@ -31,23 +39,15 @@ async fn main() -> Result<(), Error> {
     let greeting: Option<String> = client.query(cmd("GET").arg("greeting")).await?;
     println!("greeting: {greeting:?}");
 
-    // Several as a tuple of values.
+    // Several in one write, as a tuple of values. The first error reply is the error of all.
     let (length, seconds): (u64, i64) =
         client.query_pipeline([cmd("STRLEN").arg("greeting"), cmd("TTL").arg("greeting")]).await?;
     println!("{length} bytes for {seconds} seconds");
 
-    // Several commands as one unit. The reply of each is there, errors among them.
-    let pipeline = Pipeline::new().command(cmd("STRLEN").arg("greeting")).command(cmd("TTL").arg("greeting"));
-    let replies = client.pipeline(pipeline).await?;
-    println!("pipeline: {replies:?}");
-
-    // `check` makes an error of the first that is one.
-    replies.check()?;
-
-    // A transaction: wholly executed, on one connection, or not at all.
-    let transaction =
+    // A transaction: wholly executed, on one connection, or not at all. Here each reply is kept, errors among them.
+    let visit =
         Pipeline::atomic().command(cmd("INCR").arg("visits")).command(cmd("EXPIRE").arg("visits").arg(60));
-    println!("transaction: {:?}", client.pipeline(transaction).await?);
+    println!("transaction: {:?}", client.pipeline(visit).await?);
 
     // Finishes what is under way, then closes everything.
     client.shutdown(Duration::from_secs(5)).await;

@@ -218,7 +218,7 @@ impl fmt::Display for Sample<'_> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
+    use std::collections::{BTreeMap, BTreeSet};
 
     use super::*;
 
@@ -232,6 +232,25 @@ mod tests {
             let is_part =
                 |part: &str| !part.is_empty() && part.chars().all(|c| c.is_ascii_lowercase() || c == '_');
             assert!(name.starts_with("redis.client.") && name.split('.').all(is_part), "{name}");
+        }
+    }
+
+    /// One instrument for each name is enough for an exporter. RULE-245
+    #[test]
+    fn a_name_is_of_one_kind() {
+        let snapshot = MetricsSnapshot::default();
+        let mut kinds = BTreeMap::new();
+        for sample in snapshot.samples() {
+            let kind = (std::mem::discriminant(&sample.value), sample.of_type.is_some());
+            assert_eq!(*kinds.entry(sample.name).or_insert(kind), kind, "{}", sample.name);
+        }
+        let histogram = std::mem::discriminant(&Value::Histogram(&snapshot.metrics.move_duration));
+        for (name, has_type) in [
+            ("redis.client.maintenance.move.duration", false),
+            ("redis.client.connection.drain.duration", false),
+            ("redis.client.maintenance.notification.duration", true),
+        ] {
+            assert_eq!(kinds[name], (histogram, has_type), "the documentation of `MetricsHook` records it");
         }
     }
 
