@@ -23,10 +23,13 @@ impl Cache {
     /// The user of this id, from the cache or else from `load`. Without the cache everything is slower, and works.
     async fn user(&mut self, id: u64, load: impl AsyncFnOnce(u64) -> Value) -> Value {
         let key = format!("user:{id}");
-        match self.client.get::<_, Option<String>>(&key).await {
-            Ok(Some(text)) if let Ok(user) = text.parse() => return user,
-            Ok(_) => {}
-            Err(error) => println!("read without the cache: {error}"),
+        let cached = self.client.get::<_, Option<String>>(&key).await;
+        let cached = cached.unwrap_or_else(|error| {
+            println!("read without the cache: {error}");
+            None
+        });
+        if let Some(user) = cached.and_then(|text| text.parse().ok()) {
+            return user;
         }
         let user = load(id).await;
         let kept: RedisResult<()> = self.client.set_ex(&key, user.to_string(), SECONDS).await;

@@ -5,7 +5,7 @@
 //! $ cargo run --example transaction -p hitless-tokio -- redis://127.0.0.1:6379
 //! ```
 
-use hitless_tokio::{Client, Error, Pipeline, cmd};
+use hitless_tokio::{CheckReplies, Client, Error, Pipeline, cmd};
 use tokio::task::JoinSet;
 
 mod server;
@@ -41,17 +41,12 @@ pub(crate) async fn run(url: &str) -> Result<u32, Error> {
 
 /// Takes one from the stock and writes the sale down. False if there is none left.
 async fn sell(client: &Client) -> Result<bool, Error> {
-    // The keys are watched on a connection that nobody else uses. If somebody changes one before EXEC, this begins again; `None` gives up.
+    // The key is watched on a connection that nobody else uses. If somebody changes it before EXEC, this begins again; `None` gives up.
     let replies = client
         .transaction(["stock"], |lease| async move {
-            let left: u32 = lease
-                .call(cmd("GET").arg("stock"))
-                .await?
-                .as_str()
-                .and_then(|left| left.parse().ok())
-                .unwrap_or(0);
-            let sale = [cmd("DECR").arg("stock"), cmd("RPUSH").arg("sales").arg(left)];
-            Ok((left > 0).then(|| Pipeline::from(sale)))
+            let (left,): (Option<u32>,) = lease.pipeline([cmd("GET").arg("stock")]).await?.read()?;
+            let Some(left) = left.filter(|left| *left > 0) else { return Ok(None) };
+            Ok(Some(Pipeline::from([cmd("DECR").arg("stock"), cmd("RPUSH").arg("sales").arg(left)])))
         })
         .await?;
     Ok(replies.is_some())

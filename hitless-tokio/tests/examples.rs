@@ -59,7 +59,7 @@ fn the_quick_start_runs() {
 
 /// RULE-243
 #[test]
-fn every_sock_is_sold_once() {
+fn what_is_in_stock_is_sold_once() {
     assert_eq!(run(async |server| transaction::run(&url(&server)).await.unwrap()), 10);
 }
 

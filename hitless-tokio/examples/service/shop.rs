@@ -49,7 +49,7 @@ impl Shop {
         self.con.mget(keys).await
     }
 
-    /// Prices of a catalogue, in one write.
+    /// How much there is of each item, in one write.
     async fn import(&mut self, items: u32) -> RedisResult<usize> {
         let mut pipeline = pipe();
         for item in 0..items {
@@ -59,6 +59,7 @@ impl Shop {
         Ok(set.into_iter().filter(|is_set| *is_set).count())
     }
 
+    /// How many items have a key of this pattern.
     async fn stock(&mut self, pattern: &str) -> RedisResult<usize> {
         let mut found = self.con.scan_match::<_, String>(pattern).await?;
         let mut count = 0;
@@ -103,7 +104,7 @@ pub(crate) async fn a_day(con: Connection) -> RedisResult<Vec<String>> {
     cmd("SCRIPT").arg("FLUSH").exec_async(&mut shop.con).await?;
 
     tell("imported", &shop.import(1000).await?);
-    tell("kinds of socks", &shop.stock("stock:9?").await?);
+    tell("items of a pattern", &shop.stock("stock:9?").await?);
     shop.log_in("t0ken", &json!({ "name": "Ada", "wishes": ["tea", "π"] })).await?;
     tell("session", &shop.session("t0ken").await?);
     tell("nobody's session", &shop.session("none").await?);
@@ -118,15 +119,9 @@ pub(crate) async fn a_day(con: Connection) -> RedisResult<Vec<String>> {
     tell("the picture is what it was", &(shop.picture(6).await? == picture));
     let misused: RedisResult<u32> = shop.con.incr("picture:6", 1).await;
     tell("an error", &misused.err().map(|error| (error.kind(), error.code().map(str::to_owned))));
-    tell(
-        "an error of a pipeline",
-        &pipe()
-            .get("orders")
-            .hget("orders", "x")
-            .query_async::<(u32, u32)>(&mut shop.con)
-            .await
-            .err()
-            .map(|error| error.to_string()),
-    );
+    let mut pipeline = pipe();
+    pipeline.get("orders").hget("orders", "x");
+    let misused: RedisResult<(u32, u32)> = pipeline.query_async(&mut shop.con).await;
+    tell("an error in a pipeline", &misused.err().map(|error| error.to_string()));
     Ok(events)
 }

@@ -179,7 +179,6 @@ fn keys_live_as_long_as_they_are_told() {
 fn a_scan_tells_each_key() {
     let mut lab = Lab::new();
     let conn = lab.dial(lab.a);
-    let stays = |number: usize| number % 2 == 0;
     for number in 0..40 {
         lab.ask(conn, &format!("SET key:{number} 1"));
     }
@@ -195,7 +194,7 @@ fn a_scan_tells_each_key() {
             break;
         }
     }
-    assert!((0..40).filter(|number| stays(*number)).all(|number| found.contains(&format!("key:{number}"))));
+    assert!((0..40).step_by(2).all(|number| found.contains(&format!("key:{number}"))));
     assert!((5..=6).contains(&pages), "{pages}");
     for (command, answer) in [
         ("SCAN x", "-ERR invalid cursor"),
