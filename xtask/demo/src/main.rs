@@ -50,6 +50,10 @@ struct Args {
     /// What the client lives on.
     #[arg(long, value_enum, value_name = "NAME", default_value_t = RuntimeName::Tokio)]
     runtime: RuntimeName,
+
+    /// Encrypt everything: each node has a certificate of its own. `cargo xtask` builds TLS into the demo only for that.
+    #[arg(long)]
+    tls: bool,
 }
 
 fn main() -> ExitCode {
@@ -78,7 +82,7 @@ fn run(args: &Args) -> Result<Report, Box<dyn Error>> {
 }
 
 fn open(args: &Args) -> Result<Rig, Box<dyn Error>> {
-    let world = World::start(args.embedded)?;
+    let world = World::start(args.embedded, args.tls)?;
     log::print(format_args!(
         "hitless demo: nodes A to D, at {} and so on, over {}; a pool of {CONNECTIONS}, {TASKS} tasks, {}",
         world.address(world::Node::A),

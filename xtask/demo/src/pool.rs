@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use clap::ValueEnum;
 use hitless_core::config::maintenance;
-use hitless_core::driver::{Builder, Client, Connector, Error, Resolver, Runtime};
+use hitless_core::driver::{Client, Connector, Error, Resolver, Runtime};
 use hitless_core::mode::Mode;
 
 use crate::load::Load;
@@ -129,7 +129,8 @@ async fn connect<A: Runtime + Resolver + Connector>(
         .max_handoff_retries(HANDOFF_RETRIES)
         .post_handoff_relaxed_duration(RELAXED_AFTER_HANDOFF)
         .build()?;
-    let builder = Builder::new(adapter.clone(), world.names().over(adapter.clone()), &world.url())?
+    let builder = world
+        .client(&adapter)?
         .pool_size(CONNECTIONS)
         .command_timeout(COMMAND_TIMEOUT)
         .event_capacity(EVENTS_KEPT)
