@@ -9,14 +9,17 @@ use crate::shell::Cmd;
 /// What `cargo xtask demo` takes.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Passed on to the demo; `--help` there lists what it takes.
+    /// Passed on to the demo: `--runtime async-std`, `--embedded`, `--tls`; `-- --help` explains them.
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     arguments: Vec<OsString>,
 }
 
 /// Builds and runs the demo, and tells it of a `redis-server` if there is one.
 pub(crate) fn run(args: &Args) -> ExitCode {
-    let demo = Cmd::cargo().args_of("run --quiet --release -p hitless-demo --").args(&args.arguments);
+    let is_encrypted = args.arguments.iter().any(|argument| argument == "--tls");
+    let build = Cmd::cargo().args_of("run --quiet --release -p hitless-demo");
+    let build = if is_encrypted { build.args_of("--features tls") } else { build };
+    let demo = build.arg("--").args(&args.arguments);
     match redis_server::find() {
         Some(server) => demo.env(redis_server::VARIABLE, server).run_instead_of_us(),
         None => demo.run_instead_of_us(),

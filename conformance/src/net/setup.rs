@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 
 use super::tcp::TcpServer;
 use crate::server::{Server, ServerMachine};
-use crate::world::{Encryption, Layout, Setup};
+use crate::world::{Layout, Setup};
 
 /// Gives the endpoints of a world's server their addresses and listens there: for worlds over sockets.
 ///
@@ -13,15 +13,7 @@ use crate::world::{Encryption, Layout, Setup};
 /// The reason why that is not possible here, for [`Host::world`](crate::world::Host::world).
 pub fn start(mut setup: Setup) -> Result<TcpServer<Server>, String> {
     assign_addresses(&mut setup.server, setup.layout)?;
-    let server = match setup.encryption {
-        Encryption::None => TcpServer::start(setup.server),
-        #[cfg(feature = "tls")]
-        Encryption::Tls(configs) => {
-            let mut configs = configs.into_iter();
-            let mut next = || configs.next().expect("one for each endpoint");
-            TcpServer::start_encrypted(setup.server, |_| next())
-        }
-    };
+    let server = TcpServer::start_as(setup.server, setup.encryption);
     server.map_err(|error| format!("the endpoints cannot be bound here: {error}"))
 }
 

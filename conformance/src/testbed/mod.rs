@@ -7,8 +7,6 @@ mod hooks;
 mod leases;
 mod load;
 mod time;
-#[cfg(feature = "tls")]
-mod tls;
 
 use std::panic::resume_unwind;
 use std::time::Duration;
@@ -20,6 +18,8 @@ use hitless_core::error::ConnectError;
 use resp3_codec::{Command, Frame, cmd};
 
 pub use self::load::{Load, Operation};
+#[cfg(feature = "tls")]
+use crate::net::certificates;
 use crate::server::{EndpointId, EndpointSpec, Server, ServerConfig, ServerMachine};
 use crate::world::{Encryption, Host, Layout, Setup, World};
 
@@ -106,7 +106,10 @@ impl Builder<'_> {
         let [a, b, c] = self.endpoints.map(|spec| server.add_endpoint(spec));
         let encryption = Encryption::default();
         #[cfg(feature = "tls")]
-        let (encryption, tls) = self.certificates.map_or((encryption, None), tls::certify);
+        let (encryption, tls) = match self.certificates.map(certificates::certify) {
+            Some((encryption, trust)) => (encryption, Some(trust)),
+            None => (encryption, None),
+        };
         if self.certificates.is_some() && matches!(encryption, Encryption::None) {
             resume_unwind(Box::new(Declined("this crate was built without its feature `tls`".to_owned())));
         }

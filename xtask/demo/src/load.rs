@@ -1,43 +1,83 @@
-//! The load: tasks that INCR, SET and GET without pause, each on keys of its own, and check every reply.
+//! The load: tasks that use the client without pause, and check every reply.
+
+mod commands;
+mod transactions;
 
 use std::fmt;
+use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hitless_conformance::clock;
+use hitless_core::Frame;
 use hitless_core::driver::{Client, Error, Runtime, Timer};
 use hitless_core::error::Delivery;
-use hitless_core::{Command, Frame, cmd};
 
+use self::commands::Commands;
+use self::transactions::Transactions;
+pub(crate) use self::transactions::{HELD_AT_MOST, WORKERS as TRANSACTORS};
 use crate::log::{Log, Who};
 use crate::meter::{Ended, Meter};
 
-/// Operations under way at a time.
+/// Single commands under way at a time.
 pub(crate) const TASKS: usize = 32;
 
 /// A task that met an error waits this long: a load that fails at once would fail millions of times.
 const AFTER_ERROR: Duration = Duration::from_millis(10);
 
-/// The counter of each task.
+/// The counters: one for each task, then those that transactions share.
 pub(crate) fn counter_keys() -> Vec<String> {
-    (0..TASKS).map(|task| format!("demo:{task}:counter")).collect()
+    let own = (0..TASKS).map(|task| format!("demo:{task}:counter"));
+    own.chain((0..transactions::COUNTERS).map(|number| format!("demo:shared:{number}"))).collect()
 }
 
-/// What one task knows about its counter.
+/// What the users of a counter know about it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Tally {
-    /// INCRs that were answered.
+    /// Additions that were answered.
     pub(crate) acknowledged: u64,
-    /// INCRs that failed and may have run.
+    /// Additions that failed and may have run.
     pub(crate) uncertain: u64,
+}
+
+impl Tally {
+    /// An addition has failed.
+    fn note_failure(&mut self, error: &Error) {
+        self.uncertain += u64::from(error.delivery() == Some(Delivery::Unknown));
+    }
+}
+
+/// What the tasks of each kind measure.
+#[derive(Debug)]
+pub(crate) struct Meters {
+    pub(crate) commands: Meter,
+    pub(crate) transactions: Meter,
+}
+
+impl Meters {
+    /// The first gaps begin now.
+    pub(crate) fn new(now: Instant) -> Self {
+        Self { commands: Meter::new(now), transactions: Meter::new(now) }
+    }
+}
+
+/// What is known once the load has ended.
+#[derive(Debug)]
+pub(crate) struct Ending {
+    /// Of each counter.
+    pub(crate) tallies: Vec<Tally>,
+    /// Transactions that the server refused.
+    pub(crate) refused: u64,
+    /// Tasks that did not end.
+    pub(crate) missing: u64,
 }
 
 /// A load that runs.
 pub(crate) struct Load {
     stop: Arc<AtomicBool>,
-    tallies: Receiver<(usize, Tally)>,
+    endings: Receiver<(usize, Tally, u64)>,
 }
 
 impl Load {
@@ -45,60 +85,80 @@ impl Load {
     pub(crate) fn start<R: Runtime>(
         runtime: &R,
         client: &Client<R>,
-        meter: &Arc<Meter>,
+        meters: &Arc<Meters>,
         log: &Arc<Log>,
     ) -> Self {
+        let (done, endings) = channel();
         let stop = Arc::new(AtomicBool::new(false));
-        let failed = Arc::new(AtomicBool::new(false));
-        let (done, tallies) = channel();
-        for (task, counter) in counter_keys().into_iter().enumerate() {
-            let worker = Worker {
-                runtime: runtime.clone(),
-                client: client.clone(),
-                task,
-                counter,
-                key: format!("demo:{task}:value"),
-                meter: Arc::clone(meter),
-                log: Arc::clone(log),
-                failed: Arc::clone(&failed),
-                tally: Tally::default(),
-                count: None,
-                value: None,
-            };
-            runtime.spawn(worker.run(Arc::clone(&stop), done.clone()));
+        let worker = Arc::new(Worker {
+            runtime: runtime.clone(),
+            client: client.clone(),
+            meters: Arc::clone(meters),
+            log: Arc::clone(log),
+            stop: Arc::clone(&stop),
+            failed: AtomicBool::new(false),
+            done,
+        });
+        let mut keys = counter_keys().into_iter().enumerate();
+        for (counter, key) in keys.by_ref().take(TASKS) {
+            let job = Commands::new(key);
+            runtime.spawn(Arc::clone(&worker).run(counter, |meters| &meters.commands, job));
         }
-        Self { stop, tallies }
+        let shared: Vec<_> = keys.collect();
+        for (number, (counter, key)) in (0..TRANSACTORS).zip(shared.into_iter().cycle()) {
+            let job = Transactions::new(key, number);
+            runtime.spawn(Arc::clone(&worker).run(counter, |meters| &meters.transactions, job));
+        }
+        Self { stop, endings }
     }
 
-    /// Lets every task finish its operation, and returns what each knows. A task that is not done within `patience` is
+    /// Lets every task finish its operation, and returns what they know. A task that is not done within `patience` is
     /// missing.
-    pub(crate) fn finish(self, patience: Duration) -> Vec<Option<Tally>> {
+    pub(crate) fn finish(self, patience: Duration) -> Ending {
         self.stop.store(true, Ordering::Relaxed);
         let until = clock::now() + patience;
-        let mut tallies = vec![None; TASKS];
-        while let Ok((task, tally)) = self.tallies.recv_timeout(until.saturating_duration_since(clock::now()))
-        {
-            tallies[task] = Some(tally);
+        let tallies = vec![Tally::default(); counter_keys().len()];
+        let mut ending = Ending { tallies, refused: 0, missing: (TASKS + TRANSACTORS) as u64 };
+        let next = || self.endings.recv_timeout(until.saturating_duration_since(clock::now()));
+        while let Ok((counter, Tally { acknowledged, uncertain }, refused)) = next() {
+            let tally = &mut ending.tallies[counter];
+            tally.acknowledged += acknowledged;
+            tally.uncertain += uncertain;
+            ending.refused += refused;
+            ending.missing -= 1;
         }
-        tallies
+        ending
     }
 }
 
+/// What a task does again and again.
+trait Job<R: Runtime>: Send + 'static {
+    /// Does it once.
+    fn turn(&mut self, worker: &Worker<R>) -> impl Future<Output = Result<Turn, Failure>> + Send;
+
+    /// What it has added to its counter.
+    fn tally(&self) -> Tally;
+}
+
+/// How a turn ended that met no error.
+enum Turn {
+    Done,
+    /// Nothing was done, and nothing is wrong: others were faster for too long.
+    GaveUp,
+    /// The server has refused it for the time being, and nothing was done.
+    Refused,
+}
+
+/// What all tasks have.
 struct Worker<R: Runtime> {
     runtime: R,
     client: Client<R>,
-    task: usize,
-    counter: String,
-    key: String,
-    meter: Arc<Meter>,
+    meters: Arc<Meters>,
     log: Arc<Log>,
+    stop: Arc<AtomicBool>,
     /// An operation of some task has failed: only the first is told, all are counted.
-    failed: Arc<AtomicBool>,
-    tally: Tally,
-    /// What the counter holds, if nothing uncertain has happened to it.
-    count: Option<i64>,
-    /// What the key holds, if nothing uncertain has happened to it.
-    value: Option<i64>,
+    failed: AtomicBool,
+    done: Sender<(usize, Tally, u64)>,
 }
 
 /// An operation without the reply that it must have.
@@ -108,79 +168,37 @@ enum Failure {
 }
 
 impl<R: Runtime> Worker<R> {
-    async fn run(mut self, stop: Arc<AtomicBool>, done: Sender<(usize, Tally)>) {
+    async fn run<J: Job<R>>(self: Arc<Self>, counter: usize, meter: fn(&Meters) -> &Meter, mut job: J) {
+        let mut refused = 0;
         let mut began = clock::now();
-        for turn in 0_u64.. {
-            if stop.load(Ordering::Relaxed) {
-                break;
-            }
-            let result = match turn % 3 {
-                0 => self.incr().await,
-                1 => self.set(turn as i64).await,
-                _ => self.get().await,
-            };
+        while !self.stop.load(Ordering::Relaxed) {
+            let result = job.turn(&self).await;
             let completed = clock::now();
-            let ended = if result.is_ok() { Ended::WithReply } else { Ended::WithError };
-            self.meter.record(began, completed, ended);
-            began = completed;
-            if let Err(failure) = result {
-                if !self.failed.swap(true, Ordering::Relaxed) {
-                    self.log.add(Who::Demo, format!("task {} has the first error: {failure}", self.task));
+            let record = |ended| meter(&self.meters).record(began, completed, ended);
+            match result {
+                Ok(Turn::Done) => record(Ended::WithReply),
+                Ok(Turn::GaveUp) => {}
+                Ok(Turn::Refused) => {
+                    refused += 1;
+                    self.pause(transactions::AFTER_REFUSAL).await;
                 }
-                self.pause().await;
-                began = clock::now();
+                Err(failure) => {
+                    record(Ended::WithError);
+                    if !self.failed.swap(true, Ordering::Relaxed) {
+                        self.log.add(Who::Demo, format_args!("the first error: {failure}"));
+                    }
+                    self.pause(AFTER_ERROR).await;
+                }
             }
+            began = clock::now();
         }
         // Nobody waits any more for a task that is late.
-        let _ = done.send((self.task, self.tally));
+        let _ = self.done.send((counter, job.tally(), refused));
     }
 
-    async fn incr(&mut self) -> Result<(), Failure> {
-        let before = self.count.take();
-        match self.call(cmd("INCR").arg(&self.counter)).await {
-            Ok(reply) => {
-                self.tally.acknowledged += 1;
-                self.count = reply.as_int();
-                match (self.count, before.map(|before| before + 1)) {
-                    (Some(_), None) => Ok(()),
-                    (Some(count), Some(expected)) if count == expected => Ok(()),
-                    (None, None) => Err(Failure::wrong("INCR", "a number", reply)),
-                    (_, Some(expected)) => Err(Failure::wrong("INCR", expected, reply)),
-                }
-            }
-            Err(error) if error.delivery() == Some(Delivery::Unknown) => {
-                self.tally.uncertain += 1;
-                Err(error.into())
-            }
-            Err(error) => {
-                self.count = before;
-                Err(error.into())
-            }
-        }
-    }
-
-    async fn set(&mut self, value: i64) -> Result<(), Failure> {
-        self.value = None;
-        let reply = self.call(cmd("SET").arg(&self.key).arg(value)).await?;
-        self.value = Some(value);
-        if reply.as_str() == Some("OK") { Ok(()) } else { Err(Failure::wrong("SET", "OK", reply)) }
-    }
-
-    async fn get(&mut self) -> Result<(), Failure> {
-        let reply = self.call(cmd("GET").arg(&self.key)).await?;
-        match self.value {
-            Some(value) if reply.as_int() != Some(value) => Err(Failure::wrong("GET", value, reply)),
-            _ => Ok(()),
-        }
-    }
-
-    async fn call(&self, command: Command) -> Result<Frame, Error> {
-        self.client.call(command).await
-    }
-
-    async fn pause(&self) {
+    async fn pause(&self, time: Duration) {
         let mut timer = self.runtime.timer();
-        timer.reset(self.runtime.now() + AFTER_ERROR);
+        timer.reset(self.runtime.now() + time);
         std::future::poll_fn(|cx| timer.poll_expired(cx)).await;
     }
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use hitless_conformance::clock;
 
-use crate::meter::Meter;
+use crate::load::Meters;
 use crate::verdict::millis;
 use crate::world::{Node, World};
 
@@ -44,18 +44,21 @@ impl Log {
     }
 
     /// Tells of each second of the load until `stopped` is hung up.
-    pub(crate) fn tell_load(&self, meter: &Meter, world: &World, stopped: &Receiver<()>) {
+    pub(crate) fn tell_load(&self, meters: &Meters, world: &World, stopped: &Receiver<()>) {
         let mut began = clock::now();
         while stopped.recv_timeout(Duration::from_secs(1)) == Err(RecvTimeoutError::Timeout) {
             let length = clock::now().saturating_duration_since(began);
             began += length;
-            let second = meter.take_second();
-            let rate = second.operations() as f64 / length.as_secs_f64();
+            let (second, transactions) = (meters.commands.take_second(), meters.transactions.take_second());
+            let [rate, tx] =
+                [&second, &transactions].map(|kind| kind.operations() as f64 / length.as_secs_f64());
             let [p50, p99, max] =
                 [0.5, 0.99, 1.0].map(|share| second.quantile(share).map_or_else(|| "-".to_owned(), millis));
-            let errors = second.errors();
+            let errors = second.errors() + transactions.errors();
             let nodes = Node::ALL.map(|node| format!("{node} {}", world.connections(node))).join("  ");
-            let text = format!("{rate:7.0} op/s  {errors} errors  p50 {p50}  p99 {p99}  max {max}  {nodes}");
+            let text = format!(
+                "{rate:7.0} op/s  {tx:4.0} tx/s  {errors} errors  p50 {p50}  p99 {p99}  max {max}  {nodes}"
+            );
             self.add(Who::Load, text);
         }
     }

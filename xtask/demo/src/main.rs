@@ -27,7 +27,7 @@ use std::sync::Arc;
 use clap::Parser;
 use hitless_conformance::clock;
 
-use load::TASKS;
+use load::{TASKS, TRANSACTORS};
 use log::Log;
 use pool::{CONNECTIONS, RuntimeName};
 use report::Report;
@@ -50,6 +50,10 @@ struct Args {
     /// What the client lives on.
     #[arg(long, value_enum, value_name = "NAME", default_value_t = RuntimeName::Tokio)]
     runtime: RuntimeName,
+
+    /// Encrypt everything: each node has a certificate of its own. `cargo xtask` builds TLS into the demo only for that.
+    #[arg(long)]
+    tls: bool,
 }
 
 fn main() -> ExitCode {
@@ -78,9 +82,10 @@ fn run(args: &Args) -> Result<Report, Box<dyn Error>> {
 }
 
 fn open(args: &Args) -> Result<Rig, Box<dyn Error>> {
-    let world = World::start(args.embedded)?;
+    let world = World::start(args.embedded, args.tls)?;
     log::print(format_args!(
-        "hitless demo: nodes A to D, at {} and so on, over {}; a pool of {CONNECTIONS}, {TASKS} tasks, {}",
+        "hitless demo: nodes A to D, at {} and so on, over {}; a pool of {CONNECTIONS}, {TASKS} tasks, \
+         {TRANSACTORS} that use transactions, {}",
         world.address(world::Node::A),
         world.description(),
         args.runtime

@@ -7,12 +7,11 @@ use std::time::Duration;
 
 use clap::ValueEnum;
 use hitless_core::config::maintenance;
-use hitless_core::driver::{Builder, Client, Connector, Error, Resolver, Runtime};
+use hitless_core::driver::{Client, Connector, Error, Resolver, Runtime};
 use hitless_core::mode::Mode;
 
-use crate::load::Load;
+use crate::load::{Load, Meters, TRANSACTORS};
 use crate::log::Log;
-use crate::meter::Meter;
 use crate::narrator::Narrator;
 use crate::world::World;
 
@@ -50,7 +49,7 @@ impl fmt::Display for RuntimeName {
 /// A pool of connections and the runtime that it lives on.
 pub(crate) trait Pool {
     /// Puts the load on the pool.
-    fn start_load(&self, meter: &Arc<Meter>, log: &Arc<Log>) -> Load;
+    fn start_load(&self, meters: &Arc<Meters>, log: &Arc<Log>) -> Load;
 
     /// Closes the pool.
     fn close(self: Box<Self>);
@@ -110,8 +109,8 @@ impl<E: Executor, A: Runtime + Resolver + Connector> OpenPool<E, A> {
 }
 
 impl<E: Executor, A: Runtime> Pool for OpenPool<E, A> {
-    fn start_load(&self, meter: &Arc<Meter>, log: &Arc<Log>) -> Load {
-        self.executor.block_on(async { Load::start(&self.adapter, &self.client, meter, log) })
+    fn start_load(&self, meters: &Arc<Meters>, log: &Arc<Log>) -> Load {
+        self.executor.block_on(async { Load::start(&self.adapter, &self.client, meters, log) })
     }
 
     fn close(self: Box<Self>) {
@@ -129,11 +128,18 @@ async fn connect<A: Runtime + Resolver + Connector>(
         .max_handoff_retries(HANDOFF_RETRIES)
         .post_handoff_relaxed_duration(RELAXED_AFTER_HANDOFF)
         .build()?;
-    let builder = Builder::new(adapter.clone(), world.names().over(adapter.clone()), &world.url())?
+    let builder = world
+        .client(&adapter)?
         .pool_size(CONNECTIONS)
         .command_timeout(COMMAND_TIMEOUT)
         .event_capacity(EVENTS_KEPT)
         .maintenance(maintenance);
     adapter.spawn(narrator.run(builder.events()));
-    builder.connect().await
+    let client = builder.connect().await?;
+    // What transactions will need is there before the dials of a step are counted.
+    let mut leases = Vec::new();
+    for _ in 0..TRANSACTORS {
+        leases.push(client.lease().await?);
+    }
+    Ok(client)
 }

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::load::HELD_AT_MOST;
 use crate::pool::RuntimeName;
 use crate::step::Step;
 use crate::verdict::{Check, Figures, GAP_FACTOR, GAP_FLOOR, Gap, gap_limit, judge, millis};
@@ -51,11 +52,11 @@ impl Report {
 
 impl Row {
     /// The cells of the table.
-    fn cells(&self) -> [String; 10] {
-        let Figures { operations, errors, counted, gap, p999_before, p999_during, emptied, dials, .. } =
-            &self.figures;
+    fn cells(&self) -> [String; COLUMNS] {
+        let Figures { operations, errors, counted, transactions, gap, .. } = &self.figures;
+        let Figures { p999_before, p999_during, emptied, dials, .. } = &self.figures;
         let time = |time: &Option<Duration>| time.map_or_else(|| "-".to_owned(), millis);
-        let failed = if dials.failed == 0 { String::new() } else { format!("{} + ", dials.failed) };
+        let besides = |count| if count == 0 { String::new() } else { format!("{count} + ") };
         [
             self.name.to_owned(),
             operations.to_string(),
@@ -65,23 +66,41 @@ impl Row {
             millis(*gap),
             time(p999_before),
             time(p999_during),
+            format!("{}{}", besides(transactions.refused), transactions.completed),
+            transactions.counted.lost.to_string(),
+            millis(transactions.gap),
             time(emptied),
-            format!("{failed}{}", dials.accepted.iter().sum::<u64>()),
+            format!("{}{}", besides(dials.failed), dials.accepted.iter().sum::<u64>()),
         ]
     }
 }
 
-const HEAD: [&str; 10] =
-    ["step", "operations", "errors", "lost", "twice", "gap", "p99.9", "during", "old empty", "dials"];
+const COLUMNS: usize = 13;
+
+const HEAD: [&str; COLUMNS] = [
+    "step",
+    "operations",
+    "errors",
+    "lost",
+    "twice",
+    "gap",
+    "p99.9",
+    "during",
+    "tx",
+    "tx lost",
+    "tx gap",
+    "old empty",
+    "dials",
+];
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let rows: Vec<[String; 10]> = self.rows.iter().map(Row::cells).collect();
+        let rows: Vec<[String; COLUMNS]> = self.rows.iter().map(Row::cells).collect();
         let width = |column: usize| {
             let cells = rows.iter().map(|cells| cells[column].len());
             cells.chain([HEAD[column].len()]).max().unwrap_or_default()
         };
-        let widths: [usize; 10] = std::array::from_fn(width);
+        let widths: [usize; COLUMNS] = std::array::from_fn(width);
         write_row(f, &HEAD.map(str::to_owned), &widths, "")?;
         for (row, cells) in self.rows.iter().zip(&rows) {
             write_row(f, cells, &widths, if row.is_hitless() { "hitless" } else { "NOT HITLESS" })?;
@@ -100,7 +119,10 @@ impl fmt::Display for Report {
 
 impl Report {
     fn write_thresholds(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "hitless: 0 errors; 0 INCRs lost or executed twice, by the server's own count;")?;
+        writeln!(
+            f,
+            "hitless: 0 errors; 0 INCRs and 0 updates by transactions (tx) lost or executed twice, by the server's own count;"
+        )?;
         writeln!(
             f,
             "  gap (the longest time without a completed operation) at most {}, which is the larger of {}",
@@ -111,7 +133,11 @@ impl Report {
             f,
             "  and {GAP_FACTOR} x the control phase's; not judged where the server itself was slow, and longer by twice"
         )?;
-        writeln!(f, "  the outage where it refused to serve;")?;
+        writeln!(
+            f,
+            "  the outage where it refused to serve; for tx {} more, and there each of them may be refused once (n +);",
+            millis(HELD_AT_MOST)
+        )?;
         writeln!(
             f,
             "  dials: one for each connection that moves, by the nodes' own count, and the scout's that failed (n +);"
@@ -123,8 +149,8 @@ impl Report {
 /// The first column to the left, the others to the right.
 fn write_row(
     f: &mut fmt::Formatter<'_>,
-    cells: &[String; 10],
-    widths: &[usize; 10],
+    cells: &[String; COLUMNS],
+    widths: &[usize; COLUMNS],
     last: &str,
 ) -> fmt::Result {
     write!(f, "{:1$}", cells[0], widths[0])?;

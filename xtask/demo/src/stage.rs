@@ -10,13 +10,13 @@ use hitless_conformance::clock;
 use hitless_conformance::server::{CloseHow, Fault, Moving, Notice, Rule, Target};
 use hitless_core::Frame;
 
-use crate::load::{self, Load, Tally};
+use crate::load::{self, Ending, Load, Meters, TASKS};
 use crate::log::{self, Log, Who};
-use crate::meter::{Interval, Meter};
+use crate::meter::Interval;
 use crate::narrator::{Counts, Narrator};
 use crate::pool::{self, Pool, RuntimeName};
 use crate::step::Step;
-use crate::verdict::{Counted, Dials, Figures, millis};
+use crate::verdict::{Counted, Dials, Figures, Transactions, millis};
 use crate::world::{Auditor, NODES, Node, World};
 
 /// How long a request may take to end once the load is to stop: longer than any relaxed timeout.
@@ -65,30 +65,31 @@ impl Rig {
         let dials_before = dials(&self.world, &self.counts);
 
         log::print(format_args!("\n-- {}", step.title));
-        let meter = Arc::new(Meter::new(clock::now()));
-        let load = pool.start_load(&meter, &self.log);
-        let parts = self.play(step, &meter);
-        let tallies = self.end_load(load);
+        let meters = Arc::new(Meters::new(clock::now()));
+        let load = pool.start_load(&meters, &self.log);
+        let parts = self.play(step, &meters);
+        let ending = self.end_load(load);
 
-        let mut figures = parts.figures(&meter);
-        let missing = tallies.iter().filter(|tally| tally.is_none()).count();
-        figures.errors += missing as u64;
-        for ((before, after), tally) in counters.iter().zip(self.auditor.counters(&keys)?).zip(tallies) {
-            let Tally { acknowledged, uncertain } = tally.unwrap_or_default();
-            let added = after as i64 - *before as i64;
-            figures.counted.add(Counted::compare(added, acknowledged, uncertain));
+        let mut figures = parts.figures(&meters);
+        figures.errors += ending.missing;
+        figures.transactions.refused = ending.refused;
+        let added = self.auditor.counters(&keys)?.into_iter().zip(counters);
+        for (counter, ((after, before), tally)) in added.zip(ending.tallies).enumerate() {
+            let added = after as i64 - before as i64;
+            let kind = if counter < TASKS { &mut figures.counted } else { &mut figures.transactions.counted };
+            kind.add(Counted::compare(added, tally.acknowledged, tally.uncertain));
         }
         figures.dials = difference(dials(&self.world, &self.counts), dials_before);
         Ok(figures)
     }
 
     /// Lets the event of a step happen, and tells of the load meanwhile.
-    fn play(&self, step: &Step, meter: &Meter) -> Parts {
+    fn play(&self, step: &Step, meters: &Meters) -> Parts {
         let (log, world) = (&*self.log, &self.world);
         let (stop, stopped) = channel();
         thread::scope(|scope| {
-            scope.spawn(move || log.tell_load(meter, world, &stopped));
-            let mut stage = Stage { rig: self, meter, parts: Parts::default() };
+            scope.spawn(move || log.tell_load(meters, world, &stopped));
+            let mut stage = Stage { rig: self, meters, parts: Parts::default() };
             (step.act)(&mut stage);
             drop(stop);
             stage.parts
@@ -102,12 +103,13 @@ impl Rig {
         }
     }
 
-    fn end_load(&self, load: Load) -> Vec<Option<Tally>> {
-        let tallies = load.finish(PATIENCE);
-        for (task, _) in tallies.iter().enumerate().filter(|(_, tally)| tally.is_none()) {
-            self.log.add(Who::Demo, format!("task {task} has not ended within {PATIENCE:?}"));
+    fn end_load(&self, load: Load) -> Ending {
+        let ending = load.finish(PATIENCE);
+        if ending.missing > 0 {
+            let missing = ending.missing;
+            self.log.add(Who::Demo, format_args!("{missing} tasks have not ended within {PATIENCE:?}"));
         }
-        tallies
+        ending
     }
 }
 
@@ -127,7 +129,7 @@ fn difference(after: Dials, before: Dials) -> Dials {
 /// What a step can do while the load goes on. The first announcement is its event.
 pub(crate) struct Stage<'a> {
     rig: &'a Rig,
-    meter: &'a Meter,
+    meters: &'a Meters,
     parts: Parts,
 }
 
@@ -256,13 +258,13 @@ impl Stage<'_> {
     /// The event is over; not before it has lasted for so long that there is something to see.
     pub(crate) fn end_event(&mut self) {
         wait_until(self.parts.event_at.unwrap_or_else(clock::now) + SHORTEST_EVENT);
-        self.parts.during = Some(self.meter.cut());
+        self.parts.during = Some(self.meters.commands.cut());
     }
 
     fn begin_announcement(&mut self) {
         let now = clock::now();
         if self.parts.event_at.is_none() {
-            self.parts.before = Some(self.meter.cut());
+            self.parts.before = Some(self.meters.commands.cut());
             self.parts.event_at = Some(now);
         }
         self.parts.announced_at = Some(now);
@@ -282,9 +284,9 @@ fn wait_until(until: Instant) {
 }
 
 impl Parts {
-    /// The figures that the meter knows.
-    fn figures(&self, meter: &Meter) -> Figures {
-        let rest = meter.cut();
+    /// The figures that the meters know.
+    fn figures(&self, meters: &Meters) -> Figures {
+        let (rest, transactions) = (meters.commands.cut(), meters.transactions.cut());
         let mut whole = rest.clone();
         for part in self.before.iter().chain(&self.during) {
             whole.add(part);
@@ -292,7 +294,12 @@ impl Parts {
         let p999 = |part: &Interval| part.quantile(0.999);
         Figures {
             operations: whole.operations(),
-            errors: whole.errors(),
+            errors: whole.errors() + transactions.errors(),
+            transactions: Transactions {
+                completed: transactions.operations() - transactions.errors(),
+                gap: transactions.gap(),
+                ..Transactions::default()
+            },
             gap: whole.gap(),
             slowest: whole.slowest(),
             p999_before: p999(self.before.as_ref().unwrap_or(&rest)),

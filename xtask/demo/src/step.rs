@@ -3,6 +3,7 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use crate::load::TRANSACTORS;
 use crate::pool::{CONNECTIONS, HANDOFF_RETRIES};
 use crate::stage::Stage;
 use crate::verdict::{Expectation, Gap, Handoffs};
@@ -116,7 +117,8 @@ pub(crate) fn all() -> Vec<Step> {
     ]
 }
 
-const POOL: u64 = CONNECTIONS as u64;
+/// Connections that move: those of the pool, and those of transactions.
+const POOL: u64 = CONNECTIONS as u64 + TRANSACTORS as u64;
 
 /// Nothing moves.
 fn quiet() -> Expectation {

@@ -3,6 +3,7 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use crate::load::{HELD_AT_MOST, TRANSACTORS};
 use crate::world::{NODES, Node};
 
 /// Below this nobody tells a gap from the noise of a busy machine.
@@ -46,6 +47,11 @@ pub(crate) enum Gap {
 }
 
 impl Gap {
+    /// How many transactions may be refused: a command outlasts an outage, and a transaction says that it has not run.
+    fn refusals(self) -> u64 {
+        if matches!(self, Self::Outage(_)) { TRANSACTORS as u64 } else { 0 }
+    }
+
     /// The longest that is hitless, where there is a limit; `usual` is that of a server that serves.
     pub(crate) fn limit(self, usual: Duration) -> Option<Duration> {
         match self {
@@ -66,6 +72,8 @@ pub(crate) struct Figures {
     pub(crate) errors: u64,
     /// INCRs, by the server's own count.
     pub(crate) counted: Counted,
+    /// What became of transactions.
+    pub(crate) transactions: Transactions,
     /// The longest time without a completed operation.
     pub(crate) gap: Duration,
     /// The slowest operation.
@@ -80,7 +88,20 @@ pub(crate) struct Figures {
     pub(crate) dials: Dials,
 }
 
-/// INCRs whose count does not agree with the server's.
+/// What was measured of transactions.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Transactions {
+    /// Those that have run.
+    pub(crate) completed: u64,
+    /// Those that the server refused, and that have not run.
+    pub(crate) refused: u64,
+    /// Their updates, by the server's own count.
+    pub(crate) counted: Counted,
+    /// The longest time without a completed one.
+    pub(crate) gap: Duration,
+}
+
+/// Additions whose count does not agree with the server's.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Counted {
     /// Acknowledged and not in the counter.
@@ -90,10 +111,10 @@ pub(crate) struct Counted {
 }
 
 impl Counted {
-    /// Compares what the server added to one counter with what its only user knows of.
+    /// Compares what the server added to one counter with what its users know of.
     pub(crate) fn compare(added: i64, acknowledged: u64, uncertain: u64) -> Self {
         let surplus = added - acknowledged as i64;
-        // An INCR that failed may have run, once.
+        // An addition that failed may have run, once.
         let unexplained = (surplus - uncertain as i64).max(0);
         Self { lost: (-surplus).max(0).unsigned_abs(), twice: unexplained.unsigned_abs() }
     }
@@ -172,6 +193,7 @@ pub(crate) fn judge(expected: &Expectation, found: &Figures, gap_limit: Duration
         let allowed = format!("at most {}", millis(limit));
         checks.push(Check::new("longest gap", millis(found.gap), allowed, found.gap <= limit));
     }
+    judge_transactions(expected.gap, &found.transactions, gap_limit, &mut checks);
     judge_dials(expected, &found.dials, &mut checks);
     if let Some(Handoffs { within, .. }) = &expected.handoffs {
         let emptied = found.emptied.map_or_else(|| "never".to_owned(), millis);
@@ -184,6 +206,26 @@ pub(crate) fn judge(expected: &Expectation, found: &Figures, gap_limit: Duration
         checks.push(Check::new("slowest reply", millis(slowest), allowed, slowest >= slowness));
     }
     checks
+}
+
+fn judge_transactions(gap: Gap, found: &Transactions, gap_limit: Duration, checks: &mut Vec<Check>) {
+    let refusals = gap.refusals();
+    checks.extend([
+        Check::new("transactions", found.completed, "some", found.completed > 0),
+        Check::none("updates lost", found.counted.lost),
+        Check::none("updates executed twice", found.counted.twice),
+        Check::new(
+            "transactions refused",
+            found.refused,
+            format!("at most {refusals}"),
+            found.refused <= refusals,
+        ),
+    ]);
+    // One may hold its connection for a while, and nobody else may get through meanwhile.
+    if let Some(limit) = gap.limit(gap_limit + HELD_AT_MOST) {
+        let allowed = format!("at most {}", millis(limit));
+        checks.push(Check::new("transactions' gap", millis(found.gap), allowed, found.gap <= limit));
+    }
 }
 
 fn judge_dials(expected: &Expectation, found: &Dials, checks: &mut Vec<Check>) {

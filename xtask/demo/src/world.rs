@@ -2,6 +2,7 @@
 //! them.
 
 mod auditor;
+mod security;
 
 use std::any::Any;
 use std::fmt;
@@ -10,20 +11,22 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::time::Instant;
 
-use hitless_conformance::net::front::{self, Front};
-use hitless_conformance::net::names::Names;
+use hitless_conformance::net::front::Front;
+use hitless_conformance::net::names::{Named, Names};
 use hitless_conformance::net::redis_process::RedisProcess;
 use hitless_conformance::net::tcp::{self, TcpServer};
 use hitless_conformance::server::{
     Detail, EndpointId, EndpointSpec, Event, Server, ServerConfig, ServerMachine, Upstream,
 };
+use hitless_core::driver::{Builder, Connector, Error, Resolver, Runtime};
 
 pub(crate) use self::auditor::Auditor;
+use self::security::Security;
 
 /// Where `cargo xtask` says that there is a redis-server.
 const VARIABLE: &str = "HITLESS_REDIS_SERVER";
 /// The name that the client is configured with.
-const NAME: &str = "redis.demo";
+const NAME: &str = "redis.demo.test";
 
 /// An address that clients can be sent to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,6 +47,11 @@ impl Node {
     fn ip(self) -> Ipv4Addr {
         Ipv4Addr::new(127, 0, 0, self as u8 + 1)
     }
+
+    /// Its own name, which it is announced by to clients that verify names.
+    fn host(self) -> &'static str {
+        ["a.demo.test", "b.demo.test", "c.demo.test", "d.demo.test"][self as usize]
+    }
 }
 
 impl fmt::Display for Node {
@@ -57,6 +65,7 @@ pub(crate) struct World {
     front: Front,
     nodes: [EndpointId; NODES],
     names: Names,
+    security: Security,
     data: SocketAddr,
     description: String,
     /// What holds the data. It ends after the nodes in front of it.
@@ -67,15 +76,17 @@ impl World {
     /// Starts everything: in front of the redis-server that the environment names, or of an embedded server.
     ///
     /// # Errors
-    /// No port of the loopback interface can be had.
-    pub(crate) fn start(embedded: bool) -> io::Result<Self> {
+    /// No port of the loopback interface can be had, or TLS is wanted and not built in.
+    pub(crate) fn start(embedded: bool, tls: bool) -> io::Result<Self> {
+        let security = Security::new(tls)?;
         let why = match std::env::var_os(VARIABLE) {
             _ if embedded => "as asked for".to_owned(),
             None => "because no redis-server was found".to_owned(),
             Some(path) => match redis_server(Path::new(&path)) {
                 Ok((redis, version)) => {
                     let address = redis.address();
-                    return Self::in_front_of(address, format!("redis-server {version}"), Box::new(redis));
+                    let description = format!("redis-server {version}");
+                    return Self::in_front_of(address, description, security, Box::new(redis));
                 }
                 Err(problem) => format!("because redis-server cannot be used ({problem})"),
             },
@@ -84,19 +95,28 @@ impl World {
         let endpoint = server.add_endpoint(EndpointSpec::loopback());
         let server = TcpServer::start(server)?;
         let address = server.address(endpoint);
-        Self::in_front_of(address, format!("an embedded server, {why}"), Box::new(server))
+        Self::in_front_of(address, format!("an embedded server, {why}"), security, Box::new(server))
     }
 
     fn in_front_of(
         data: SocketAddr,
         description: String,
+        security: Security,
         behind: Box<dyn Any + Send + Sync>,
     ) -> io::Result<Self> {
-        let specs = |port| Node::ALL.map(|node| EndpointSpec::new((node.ip(), port).into()));
-        let front = tcp::on_one_port(|port| front::start(config(), data, specs(port)))?;
+        let front = tcp::on_one_port(|port| {
+            let mut server = Server::in_front_of(config(), data);
+            for node in Node::ALL {
+                server.add_endpoint(EndpointSpec::new((node.ip(), port).into()).with_host(node.host()));
+            }
+            TcpServer::start_as(server, security.encryption())
+        })?;
         let ids = front.with(|server, _| server.endpoints());
         let nodes = Node::ALL.map(|node| ids[node as usize]);
-        Ok(Self { front, nodes, names: Names::default(), data, description, _behind: behind })
+        let names = Names::default();
+        Node::ALL.iter().for_each(|node| names.set(node.host(), vec![node.ip().into()]));
+        let description = format!("{description}{}", security.description());
+        Ok(Self { front, nodes, names, security, data, description, _behind: behind })
     }
 
     /// Does something to the nodes, or looks at them.
@@ -123,14 +143,17 @@ impl World {
         self.names.set(NAME, nodes.iter().map(|node| IpAddr::from(node.ip())).collect());
     }
 
-    /// The name of the nodes.
-    pub(crate) fn names(&self) -> &Names {
-        &self.names
-    }
-
-    /// What the client is configured with.
-    pub(crate) fn url(&self) -> String {
-        format!("redis://{NAME}:{}", self.address(Node::A).port())
+    /// What the client is built with: the name of the nodes, and whom it believes.
+    ///
+    /// # Errors
+    /// The settings cannot work.
+    pub(crate) fn client<A: Runtime + Resolver + Connector>(
+        &self,
+        adapter: &A,
+    ) -> Result<Builder<A, Named<A>>, Error> {
+        let url = format!("redis://{NAME}:{}", self.address(Node::A).port());
+        let builder = Builder::new(adapter.clone(), self.names.over(adapter.clone()), &url)?;
+        Ok(self.security.of(builder))
     }
 
     /// Where a node can be dialled.

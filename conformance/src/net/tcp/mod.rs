@@ -16,6 +16,7 @@ use std::thread::JoinHandle;
 use std::time::Instant;
 
 use crate::server::{EndpointId, ServerMachine};
+use crate::world::Encryption;
 use acceptor::{Acceptor, Slot};
 use shared::{Port, Shared, spawn};
 use transport::Security;
@@ -71,6 +72,24 @@ impl<M: ServerMachine + Send + 'static> TcpServer<M> {
     /// An address cannot be bound, or a thread not be started.
     pub fn start(machine: M) -> io::Result<Self> {
         Self::start_with(machine, |_| Security::Plain)
+    }
+
+    /// The same, where the endpoints speak what `encryption` says.
+    ///
+    /// # Errors
+    /// Those of [`start`](Self::start).
+    ///
+    /// # Panics
+    /// If `encryption` is for fewer endpoints than there are.
+    pub fn start_as(machine: M, encryption: Encryption) -> io::Result<Self> {
+        match encryption {
+            Encryption::None => Self::start(machine),
+            #[cfg(feature = "tls")]
+            Encryption::Tls(configs) => {
+                let mut configs = configs.into_iter();
+                Self::start_encrypted(machine, |_| configs.next().expect("one for each endpoint"))
+            }
+        }
     }
 
     /// The same, where each endpoint speaks TLS as `config` says.

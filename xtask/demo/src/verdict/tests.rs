@@ -11,6 +11,7 @@ fn hitless() -> Figures {
     Figures {
         operations: 100_000,
         gap: 100 * MS,
+        transactions: Transactions { completed: 1000, gap: 300 * MS, ..Transactions::default() },
         emptied: Some(2600 * MS),
         dials: Dials { accepted: [0, 10, 0, 0], made: 12, failed: 2 },
         ..Figures::default()
@@ -41,6 +42,11 @@ fn each_defect_breaks_its_own_criterion() {
     assert_eq!(spoiled(|figures| figures.counted.lost = 1), ["INCRs lost"]);
     assert_eq!(spoiled(|figures| figures.counted.twice = 1), ["INCRs executed twice"]);
     assert_eq!(spoiled(|figures| figures.gap = 101 * MS), ["longest gap"]);
+    assert_eq!(spoiled(|figures| figures.transactions.completed = 0), ["transactions"]);
+    assert_eq!(spoiled(|figures| figures.transactions.counted.lost = 1), ["updates lost"]);
+    assert_eq!(spoiled(|figures| figures.transactions.counted.twice = 1), ["updates executed twice"]);
+    assert_eq!(spoiled(|figures| figures.transactions.refused = 1), ["transactions refused"]);
+    assert_eq!(spoiled(|figures| figures.transactions.gap = 301 * MS), ["transactions' gap"]);
     assert_eq!(spoiled(|figures| figures.emptied = None), ["old node empty"]);
     assert_eq!(spoiled(|figures| figures.emptied = Some(5000 * MS)), ["old node empty"]);
 }
@@ -95,6 +101,19 @@ fn an_outage_of_the_server_lengthens_the_gap_by_twice_its_length_at_most() {
     let found = |gap| broken(&expected, &Figures { gap, ..hitless() });
     assert_eq!(found(2100 * MS), [""; 0]);
     assert_eq!(found(2101 * MS), ["longest gap"]);
+}
+
+#[test]
+fn an_outage_refuses_each_transaction_once() {
+    let expected = Expectation { gap: Gap::Outage(1000 * MS), ..expectation() };
+    let found = |refused, gap| {
+        let transactions = Transactions { refused, gap, ..hitless().transactions };
+        broken(&expected, &Figures { transactions, ..hitless() })
+    };
+    let workers = TRANSACTORS as u64;
+    assert_eq!(found(workers, 2300 * MS), [""; 0]);
+    assert_eq!(found(workers + 1, 2300 * MS), ["transactions refused"]);
+    assert_eq!(found(workers, 2301 * MS), ["transactions' gap"]);
 }
 
 #[test]

@@ -78,7 +78,7 @@ mod tests {
 
     #[test]
     fn the_auditor_sees_what_clients_of_the_nodes_count() {
-        let world = World::start(true).unwrap();
+        let world = World::start(true, false).unwrap();
         let mut auditor = world.auditor().unwrap();
         let keys = ["a", "b"].map(str::to_owned);
         assert_eq!(auditor.counters(&keys).unwrap(), [0, 0]);
@@ -96,7 +96,7 @@ mod tests {
 
     #[test]
     fn what_is_no_counter_is_an_error() {
-        let world = World::start(true).unwrap();
+        let world = World::start(true, false).unwrap();
         let mut client = Auditor::connect(world.address(Node::A)).unwrap();
         assert_eq!(client.call(cmd("SET").arg("text").arg("words")).unwrap(), Frame::simple("OK"));
         let error = world.auditor().unwrap().counters(&["text".to_owned()]).unwrap_err();
