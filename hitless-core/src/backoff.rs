@@ -14,6 +14,9 @@ const JITTER_PERCENT: u32 = 25;
 /// What is kept free between the last attempt and the deadline: a second, or a tenth of the time if that is
 /// more.
 const MARGIN: Duration = Duration::from_secs(1);
+/// The least that an attempt is given: a lookup, a dial and a handshake take so long where links are long. Two attempts of
+/// half the length are worth less than one.
+const LEAST: Duration = Duration::from_millis(500);
 
 /// The attempts of one move: attempt 0 is the first, attempt `k` follows retry `k`.
 ///
@@ -23,10 +26,15 @@ const MARGIN: Duration = Duration::from_secs(1);
 /// coming up, long ones when it evidently is not, and all of them together inside the budget. Where slow
 /// attempts have used it up, a wait is cut short so that what follows keeps an eighth of what is left: the
 /// last attempt is always made.
+///
+/// The margin is kept free of what can be done before, and not of what cannot: a process that was stopped may
+/// wake with no budget left and a second until the deadline. What comes so late is tried at once, for half a
+/// second at least if the deadline is not sooner, and repeated after an eighth of the time that is left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct HandoffSchedule {
     budget: Duration,
     end: Instant,
+    deadline: Instant,
     retries: u32,
     handoff_timeout: Duration,
 }
@@ -38,38 +46,41 @@ impl HandoffSchedule {
         let total = deadline.saturating_duration_since(now);
         let margin = MARGIN.max(total / 10).min(total / 2);
         let budget = total - margin;
-        Self { budget, end: now + budget, retries: retries.min(MAX_RETRIES), handoff_timeout }
+        let retries = retries.min(MAX_RETRIES);
+        Self { budget, end: now + budget, deadline, retries, handoff_timeout }
     }
 
     /// How long the attempt that begins now may last: the handoff timeout, or its even share of the budget
-    /// that is left if that is less. `None`: no attempt may begin any more.
+    /// that is left if that is less, but half a second at least. `None`: the retries are spent, or the deadline has
+    /// come.
     #[must_use]
     pub(crate) fn attempt_limit(&self, now: Instant, attempt: u32) -> Option<Duration> {
         let attempts_left = (self.retries + 1).checked_sub(attempt).filter(|left| *left > 0)?;
-        let limit = self.handoff_timeout.min(self.left(now) / attempts_left);
+        let share = self.end.saturating_duration_since(now) / attempts_left;
+        let limit = share.max(LEAST).min(self.handoff_timeout).min(self.time_left(now));
         (!limit.is_zero()).then_some(limit)
     }
 
-    /// When retry `retry`, counted from 1, of an attempt that fails now begins. `None`: retries or budget are
-    /// spent.
+    /// When retry `retry`, counted from 1, of an attempt that fails now begins. `None`: the retries are spent, or
+    /// the deadline has come.
     pub(crate) fn retry_at(&self, now: Instant, retry: u32, rng: &mut Rng) -> Option<Instant> {
         if !(1..=self.retries).contains(&retry) {
             return None;
         }
         let wait = self.budget / (1 << (self.retries + 1 - retry));
-        let left = self.left(now);
-        let latest = left - left / 8;
-        (latest < left).then(|| now + rng.jitter(wait, JITTER_PERCENT).min(latest))
+        let budget_left = self.end.saturating_duration_since(now);
+        let latest = (budget_left - budget_left / 8).max(self.time_left(now) / 8);
+        (!latest.is_zero()).then(|| now + rng.jitter(wait, JITTER_PERCENT).min(latest))
     }
 
-    /// When the budget is spent: no attempt begins or goes on after that.
+    /// When the budget is spent: from then on only what comes late is tried.
     #[must_use]
     pub(crate) const fn budget_end(&self) -> Instant {
         self.end
     }
 
-    fn left(&self, now: Instant) -> Duration {
-        self.end.saturating_duration_since(now)
+    fn time_left(&self, now: Instant) -> Duration {
+        self.deadline.saturating_duration_since(now)
     }
 }
 
@@ -181,10 +192,46 @@ mod tests {
         assert_eq!(schedule.attempt_limit(now + 3 * SECOND, 1), Some(3 * SECOND));
         assert_eq!(schedule.attempt_limit(now + 3 * SECOND, 2), Some(6 * SECOND));
         assert_eq!(schedule.attempt_limit(now + 3 * SECOND, 3), None);
-        assert_eq!(schedule.attempt_limit(now + 9 * SECOND, 2), None);
+        assert_eq!(schedule.attempt_limit(now + 10 * SECOND, 2), None);
 
         let hasty = HandoffSchedule::new(now, now + 10 * SECOND, 2, SECOND);
         assert_eq!(hasty.attempt_limit(now, 0), Some(SECOND));
+    }
+
+    /// What is left of the budget when a process wakes is not divided into attempts that are too short for any server, and
+    /// where none is left there is the margin. RULE-225
+    #[test]
+    fn no_attempt_is_shorter_than_half_a_second_but_for_the_deadline() {
+        let now = epoch();
+        let millis = Duration::from_millis;
+        let schedule = HandoffSchedule::new(now, now + 10 * SECOND, 3, TIMEOUT);
+        for (at, attempt, limit) in [
+            (8_000, 2, 500),
+            (8_200, 0, 500),
+            (8_999, 3, 500),
+            (9_000, 0, 500),
+            (9_400, 3, 500),
+            (9_800, 1, 200),
+            (9_999, 3, 1),
+        ] {
+            let at = now + millis(at);
+            assert_eq!(schedule.attempt_limit(at, attempt), Some(millis(limit)), "{:?}", at - now);
+        }
+        let hasty = HandoffSchedule::new(now, now + 10 * SECOND, 3, millis(300));
+        assert_eq!(hasty.attempt_limit(now + millis(8_999), 0), Some(millis(300)));
+    }
+
+    /// Who fails behind the budget has another attempt before the deadline, spaced by the time that is left. RULE-225
+    #[test]
+    fn retries_behind_the_budget_wait_for_an_eighth_of_the_time_that_is_left() {
+        let now = epoch();
+        let schedule = HandoffSchedule::new(now, now + 10 * SECOND, 3, TIMEOUT);
+        let at = |millis| now + Duration::from_millis(millis);
+        let retry = |millis, retry| schedule.retry_at(at(millis), retry, &mut Rng::new(1));
+        assert_eq!(retry(9_200, 1), Some(at(9_300)));
+        assert_eq!(retry(8_990, 3), Some(at(8_990) + Duration::from_micros(126_250)), "10 ms are too short");
+        assert_eq!(retry(9_200, 4), None, "the retries are spent");
+        assert_eq!(retry(10_000, 1), None, "the deadline has come");
     }
 
     /// RULE-71
@@ -203,7 +250,7 @@ mod tests {
         }
         assert_eq!(schedule.retry_at(now, 0, &mut Rng::new(1)), None);
         assert_eq!(schedule.retry_at(now, 4, &mut Rng::new(1)), None);
-        assert_eq!(schedule.retry_at(now + 9 * SECOND, 1, &mut Rng::new(1)), None);
+        assert_eq!(schedule.retry_at(now + 10 * SECOND, 1, &mut Rng::new(1)), None);
     }
 
     /// RULE-77
@@ -242,8 +289,9 @@ mod tests {
     }
 
     proptest! {
-        /// INV-07, PITFALL-15, RULE-72. Whatever the attempts do, refused at once or hanging until their limit: each of
-        /// them is made, in order, and the last is over before the budget is.
+        /// INV-07, PITFALL-15, RULE-72, RULE-225. Whatever the attempts do, refused at once or hanging until their limit, and
+        /// however long the process is stopped in between: each of them is made in order until the deadline has come, within the
+        /// budget if it has half a second there, and it has half a second if there is so much time.
         #[test]
         fn every_attempt_is_made_inside_the_budget(
             seed: u64,
@@ -251,6 +299,7 @@ mod tests {
             retries in 1..=10u32,
             timeout in 1..30_000u64,
             hangs in proptest::collection::vec(any::<bool>(), 11),
+            stop in proptest::option::of((0..11u32, 0.0..1.0f64)),
         ) {
             let origin = epoch();
             let mut rng = Rng::new(seed);
@@ -260,19 +309,28 @@ mod tests {
             let end = origin + budget_of(grace);
             let mut now = origin;
             for attempt in 0..=retries {
+                if let Some((_, part)) = stop.filter(|(before, _)| *before == attempt) {
+                    now += (deadline - now).mul_f64(part);
+                }
                 let limit = schedule.attempt_limit(now, attempt);
                 let limit = limit.expect("an attempt is due");
-                prop_assert!(limit <= timeout);
-                prop_assert!(now + limit <= end);
+                let share = end.saturating_duration_since(now) / (retries + 1 - attempt);
+                prop_assert!(limit <= timeout && now + limit <= deadline);
+                prop_assert!(share < LEAST || now + limit <= end);
+                prop_assert!(limit >= timeout.min(LEAST).min(deadline - now));
                 if hangs[attempt as usize] {
                     now += limit;
                 }
                 match schedule.retry_at(now, attempt + 1, &mut rng) {
                     Some(at) => {
-                        prop_assert!(attempt < retries && now < at && at < end);
+                        let latest = end.max(now + deadline.saturating_duration_since(now) / 8);
+                        prop_assert!(attempt < retries && now < at && at <= latest && at < deadline);
                         now = at;
                     }
-                    None => prop_assert!(attempt == retries),
+                    None => {
+                        prop_assert!(attempt == retries || now == deadline);
+                        break;
+                    }
                 }
             }
         }

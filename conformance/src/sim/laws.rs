@@ -30,7 +30,7 @@ const RUNS_AGAIN: Duration = Duration::from_millis(100);
 /// From when a move is given up to the end of the last of its connections.
 const LONGEST_MOVE: Duration = Duration::from_secs(10);
 
-/// The last second of a move is kept free of attempts, and those that end just before it are the last.
+/// The last second of a move is kept free of attempts that can be made before, and those that end just before it are the last.
 const LAST_TRIES: Duration = Duration::from_millis(1100);
 
 /// All that is known of a run.
@@ -234,8 +234,8 @@ fn service(entries: &[(Instant, What)]) -> BTreeMap<Peer, Vec<Spell>> {
 /// is: it serves nobody from before.
 ///
 /// Where the process was stopped, what was not yet written may be overdue afterwards; if it runs again within a few milliseconds
-/// of a deadline, nothing tells it that it was stopped; and if it runs again when the time for the last attempt of a
-/// move is over, it says at once that connections stay. Beside a request that kills the link
+/// of a deadline, nothing tells it that it was stopped; and if it runs again when the deadline of a move has come or is hardly a
+/// second away, it may say at once that connections stay. Beside a request that kills the link
 /// that carries it fails what had been written to that link when it came for the first time, and nothing else; others may
 /// wait, and fail without having been sent: RULE-165
 fn nobody_notices(evidence: &Evidence<'_>, requests: &BTreeMap<u64, Asked>, stops: &[(Instant, Duration)]) {
@@ -243,15 +243,12 @@ fn nobody_notices(evidence: &Evidence<'_>, requests: &BTreeMap<u64, Asked>, stop
     let longest = Duration::from_millis(400) + 4 * GENTLE_PAUSE;
     let first = first_poisonings(evidence, requests);
     // When a process that was stopped for too long ran again and gave a move up: what it left behind is closed.
-    let left_behind: Vec<Instant> = evidence
-        .entries
-        .iter()
-        .filter(|(at, what)| {
-            matches!(what, What::Event(Event::MoveFinished { stayed: 1.., .. }))
-                && !stopped(stops, *at - RUNS_AGAIN, *at).is_zero()
-        })
-        .map(|(at, _)| *at)
-        .collect();
+    let woke_too_late = |of: &Finished<'_>| {
+        !stopped(stops, of.at - RUNS_AGAIN, of.at).is_zero() && of.deadline <= of.at + LAST_TRIES
+    };
+    let moves = moves(evidence.entries);
+    let left_behind: Vec<Instant> =
+        moves.iter().filter(|of| of.stay && woke_too_late(of)).map(|of| of.at).collect();
     // Where its links were killed, a node that retires may refuse others: there may be none for a while.
     let is_beside = |to: Instant| first.iter().any(|came| *came <= to);
     for (number, asked) in requests {
@@ -279,28 +276,43 @@ fn nobody_notices(evidence: &Evidence<'_>, requests: &BTreeMap<u64, Asked>, stop
             }
         }
     }
-    nobody_is_left_behind(evidence, |at| is_beside(at) || !stopped(stops, at - RUNS_AGAIN, at).is_zero());
+    for of in moves.iter().filter(|of| of.stay) {
+        let came_late = of.had_left && of.deadline <= of.at + LAST_TRIES;
+        let may_stay = came_late || is_beside(of.at) || woke_too_late(of);
+        assert!(may_stay, "INV-03: connections were left behind: {:?}", of.event);
+    }
 }
 
-/// The part of [`nobody_notices`] about moves, but for what happens when `is_excused` says so.
-fn nobody_is_left_behind(evidence: &Evidence<'_>, is_excused: impl Fn(Instant) -> bool) {
+/// A move that is over for all connections to its source.
+struct Finished<'a> {
+    at: Instant,
+    deadline: Instant,
+    /// Some of them stay.
+    stay: bool,
+    /// All who had been there before had left.
+    had_left: bool,
+    event: &'a Event,
+}
+
+fn moves(entries: &[(Instant, What)]) -> Vec<Finished<'_>> {
     // By source: when the latest move is over, and whether all who were there have left.
-    let mut moves: BTreeMap<&Peer, (Instant, bool)> = BTreeMap::new();
-    for (at, what) in evidence.entries {
+    let mut latest: BTreeMap<&Peer, (Instant, bool)> = BTreeMap::new();
+    let mut finished = Vec::new();
+    for (at, what) in entries {
         match what {
             What::Event(Event::MoveStarted { source, deadline, .. }) => {
-                moves.insert(source, (*deadline, false));
+                latest.insert(source, (*deadline, false));
             }
             What::Event(event @ Event::MoveFinished { source, stayed, .. }) => {
-                let Some((deadline, have_left)) = moves.get_mut(source) else { continue };
-                let came_late = *have_left && deadline.saturating_duration_since(*at) <= LAST_TRIES;
-                let may_stay = *stayed == 0 || came_late || is_excused(*at);
-                assert!(may_stay, "INV-03: connections were left behind: {event:?}");
-                *have_left |= *stayed == 0;
+                let Some((deadline, have_left)) = latest.get_mut(source) else { continue };
+                let (stay, had_left) = (*stayed > 0, *have_left);
+                finished.push(Finished { at: *at, deadline: *deadline, stay, had_left, event });
+                *have_left |= !stay;
             }
             _ => {}
         }
     }
+    finished
 }
 
 /// When each request that kills its link arrived for the first time.

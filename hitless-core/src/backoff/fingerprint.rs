@@ -5,9 +5,10 @@ use crate::fingerprint::{Digest, Fingerprint};
 
 impl Fingerprint for HandoffSchedule {
     fn fingerprint<H: Hasher>(&self, digest: &mut Digest<'_, H>) {
-        let Self { budget, end, retries, handoff_timeout } = self;
+        let Self { budget, end, deadline, retries, handoff_timeout } = self;
         digest.value(&(budget, retries, handoff_timeout));
         digest.deadline(*end);
+        digest.deadline(*deadline);
     }
 }
 

@@ -5,6 +5,7 @@ mod held;
 mod model;
 mod opt_in;
 mod reviews;
+mod stopped;
 mod table;
 mod targets;
 mod times;

@@ -25,7 +25,8 @@ impl Fingerprint for Attempts {
 impl Attempt {
     fn take_in<H: Hasher>(&self, breakers: &Breakers, digest: &mut Digest<'_, H>) {
         // The timers have `until`; the name that was looked up stands in an error alone.
-        let Self { purpose, looked_up: _, limit, until: _, avoid, permit, untried, refusal, phase } = self;
+        let Self { purpose, looked_up: _, limit, until: _, latest, avoid, permit, untried, refusal, phase } =
+            self;
         match purpose {
             Purpose::Open(role) => digest.value(&(0, role)),
             Purpose::Replace { from, role, source, number } => {
@@ -35,6 +36,7 @@ impl Attempt {
             Purpose::Advertised => digest.value(&2),
         }
         digest.value(&(limit, avoid, untried, std::mem::discriminant(phase)));
+        digest.deadline_if_any(*latest);
         digest.value(&refusal.as_ref().map(ToString::to_string));
         match phase {
             Phase::Undecided => {}

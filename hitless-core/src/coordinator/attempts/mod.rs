@@ -36,7 +36,7 @@ use crate::error::{ConnectError, SystemError};
 use crate::handshake::{HandshakeError, OptIn, Probe};
 use crate::ids::ConnId;
 use crate::notification::MoveTarget;
-use crate::timer::{after, earliest};
+use crate::timer::{STOPPED, after, earliest};
 
 /// The attempts under way.
 #[derive(Debug)]
@@ -60,6 +60,8 @@ struct Attempt {
     limit: Option<Duration>,
     /// When the limit is over.
     until: Option<Instant>,
+    /// Until when the limit may be put off, once, because the process was stopped.
+    latest: Option<Instant>,
     /// The address that this attempt may not land on, because it is being retired.
     avoid: Option<Peer>,
     permit: Option<TargetPermit>,
@@ -260,6 +262,7 @@ impl Attempts {
             looked_up: None,
             limit,
             until,
+            latest: None,
             avoid: None,
             permit: None,
             untried: VecDeque::new(),
@@ -278,6 +281,13 @@ impl Attempts {
             let until = after(until, least - limit);
             (attempt.limit, attempt.until) = (Some(least), Some(until));
             self.limits.arm(conn, until);
+        }
+    }
+
+    /// Where the process is stopped while `conn` is under way and its limit rings late, it may go on, but not beyond `latest`.
+    pub(super) fn allow_for_a_stop(&mut self, conn: ConnId, latest: Option<Instant>) {
+        if let Some(attempt) = self.live.get_mut(&conn) {
+            attempt.latest = latest;
         }
     }
 
@@ -302,13 +312,12 @@ impl Attempts {
         conn: ConnId,
         answer: Result<Vec<IpAddr>, SystemError>,
     ) {
-        let Some(attempt) = self.live.get_mut(&conn) else { return };
-        let Phase::Resolving { host, port, of } = &attempt.phase else { return };
-        let is_overdue = attempt.until.is_some_and(|until| until <= now);
-        if is_overdue && matches!(attempt.purpose, Purpose::Replace { .. }) {
-            // The process was stopped meanwhile. The limit is within the time of the move, and it is the limit's turn.
+        if self.is_overdue(now, conn) && !self.put_off(now, conn) {
+            // The limit is within the time of the move, and it is the limit's turn.
             return;
         }
+        let Some(attempt) = self.live.get_mut(&conn) else { return };
+        let Phase::Resolving { host, port, of } = &attempt.phase else { return };
         let targets = answer.map(|addresses| {
             let target = |ip| Target::new(SocketAddr::new(ip, *port).into(), Some(Arc::clone(host)));
             addresses.into_iter().map(target).collect()
@@ -370,6 +379,9 @@ impl Attempts {
 
     pub(super) fn handle_timeout(&mut self, now: Instant) {
         while let Some(conn) = self.limits.fire(now) {
+            if self.put_off(now, conn) {
+                continue;
+            }
             let Some(attempt) = self.live.get(&conn) else { continue };
             self.course.shun(now, attempt);
             let error = ConnectError::TimedOut(attempt.limit.unwrap_or_default());
@@ -449,6 +461,29 @@ impl Attempts {
     pub(super) fn count(&self) -> usize {
         let attempts = self.live.values().filter(|attempt| attempt.purpose != Purpose::Advertised).count();
         attempts + self.course.dials_beside()
+    }
+
+    /// Whether `conn`, which is being looked up for a handoff, should be over by now: the process was stopped meanwhile.
+    fn is_overdue(&self, now: Instant, conn: ConnId) -> bool {
+        self.live.get(&conn).is_some_and(|Attempt { purpose, until, phase, .. }| {
+            matches!((purpose, phase), (Purpose::Replace { .. }, Phase::Resolving { .. }))
+                && until.is_some_and(|until| until <= now)
+        })
+    }
+
+    /// The limit of `conn` is over. If it rings so late that the process was stopped, what has been answered meanwhile may not be
+    /// read yet: the attempt goes on for as long as it is late, and no longer than it may. True if it does.
+    fn put_off(&mut self, now: Instant, conn: ConnId) -> bool {
+        let Some(attempt) = self.live.get_mut(&conn) else { return false };
+        let (Some(until), Some(latest)) = (attempt.until, attempt.latest) else { return false };
+        let late = now.saturating_duration_since(until);
+        if late < STOPPED || latest <= now {
+            return false;
+        }
+        let until = after(now, late).min(latest);
+        (attempt.until, attempt.latest) = (Some(until), None);
+        self.limits.arm(conn, until);
+        true
     }
 
     fn end(&mut self, now: Instant, conn: ConnId, end: End, must_close: bool) {

@@ -112,6 +112,28 @@ fn a_handoff_whose_lookup_comes_late_is_not_dialled() {
     }
 }
 
+/// If it may go on, because the process was stopped for longer than a moment, the answer is obeyed, once. RULE-226
+#[test]
+fn a_lookup_that_comes_late_is_obeyed_while_there_is_time() {
+    let latest = start() + 3 * SECOND;
+    for (late, is_obeyed) in
+        [(STOPPED - Duration::from_nanos(1), false), (STOPPED, true), (2 * SECOND, false)]
+    {
+        let mut attempts = attempts();
+        attempts.begin(start(), conn(1), replacing(2), Some(SECOND));
+        attempts.allow_for_a_stop(conn(1), Some(latest));
+        attempts.resolve(conn(1), Arc::from("name"), 7, Named::Configured);
+        said(&mut attempts);
+        let now = start() + SECOND + late;
+        attempts.handle_resolved(now, conn(1), Ok(vec![[10, 0, 0, 1].into()]));
+        assert_eq!(said(&mut attempts).is_empty(), !is_obeyed, "{late:?}");
+        attempts.handle_timeout(now);
+        assert_eq!(attempts.until(conn(1)), is_obeyed.then(|| now + late));
+        attempts.handle_timeout(latest - Duration::from_nanos(1));
+        assert!(!attempts.contains(conn(1)), "it is put off once");
+    }
+}
+
 #[test]
 fn an_attempt_is_looked_up_dialled_and_negotiated() {
     let now = start() + SECOND;

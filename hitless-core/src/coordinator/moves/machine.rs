@@ -481,7 +481,7 @@ impl Moves {
         }
     }
 
-    /// The budget is spent: the old connection serves until the server closes it, and so do those behind the scout.
+    /// The retries are spent, or the time is: the old connection serves until the server closes it, and so do those behind the scout.
     fn stay_put(&mut self, now: Instant, source: &Peer, from: ConnId) {
         let Some(a_move) = self.live.get_mut(source) else { return };
         a_move.stay(from);

@@ -53,7 +53,7 @@ impl Moves {
             retry_at = handoff.retry_at;
             is_due = handoff.failed < retries && retry_at.is_none_or(|at| at <= now);
         }
-        let last_chance = a_move.last_chance();
+        let (last_chance, deadline) = (a_move.last_chance(), a_move.deadline);
         let has_chance = (fresh.is_empty() || in_vain) && now >= last_chance && !a_move.chance_taken;
         if has_chance {
             a_move.chance_taken = true;
@@ -62,7 +62,7 @@ impl Moves {
         if !fresh.is_empty() && (is_due || !in_vain) {
             return Route::OneOf(fresh);
         }
-        let due = [Some(last_chance), retry_at].into_iter().flatten().filter(|at| now < *at);
+        let due = [Some(last_chance), retry_at, Some(deadline)].into_iter().flatten().filter(|at| now < *at);
         let at = due.fold(self.next_lookup(now), Instant::min);
         self.wait(source, from, at);
         Route::Nowhere

@@ -237,16 +237,16 @@ fn a_follower_that_is_given_up_stays_alone() {
     let mut moves = moving(&[1, 2, 3]);
     next(&mut moves, 0);
     arrive(&mut moves, 0, 1, 2, None);
-    assert_eq!(next(&mut moves, 18_000), None, "the budget is spent");
+    assert_eq!(next(&mut moves, 20_000), None, "the deadline has come");
     assert_eq!(stages(&moves, &[1, 2, 3]), ["none", "StayPut", "StayPut"]);
 
     let mut moves = moving(&[1, 2, 3]);
     next(&mut moves, 0);
     arrive(&mut moves, 0, 1, 2, None);
     assert_eq!((next(&mut moves, 0), next(&mut moves, 0)), (Some(conn(2)), Some(conn(3))));
-    fail(&mut moves, 18_000, 2);
+    fail(&mut moves, 20_000, 2);
     assert_eq!(stages(&moves, &[2, 3]), ["StayPut", "Dialing"]);
-    arrive(&mut moves, 18_000, 3, 2, None);
+    arrive(&mut moves, 20_000, 3, 2, None);
     assert_eq!(told(&mut moves), ["failed c2.0 1 for good", "2 moved, 1 stay"]);
 }
 

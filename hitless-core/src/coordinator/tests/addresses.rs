@@ -59,7 +59,7 @@ impl World {
         conn
     }
 
-    fn pass(&mut self, time: Duration) {
+    pub(super) fn pass(&mut self, time: Duration) {
         let end = self.now + time;
         while self.next_timeout(end) {}
         self.now = end;

@@ -14,7 +14,7 @@ fn at(last: u8) -> Peer {
 }
 
 impl World {
-    fn by_name(count: usize, maintenance: maintenance::ConfigBuilder) -> (Self, Vec<ConnId>) {
+    pub(super) fn by_name(count: usize, maintenance: maintenance::ConfigBuilder) -> (Self, Vec<ConnId>) {
         let mut world = Self::with("localhost:1", 4, maintenance);
         let conns = (0..count).map(|_| world.coordinator.open(world.now, Role::Shared)).collect();
         world.drain();
@@ -29,7 +29,7 @@ impl World {
     }
 
     /// Answers every lookup that is under way; returns how many.
-    fn answer_lookups(&mut self, last: &[u8]) -> usize {
+    pub(super) fn answer_lookups(&mut self, last: &[u8]) -> usize {
         let lookups = std::mem::take(&mut self.lookups);
         for lookup in &lookups {
             self.coordinator.handle_resolved(self.now, *lookup, Ok(addresses(last)));
@@ -39,7 +39,7 @@ impl World {
     }
 
     /// Answers lookups and dials until there is none. Returns how many dials there were.
-    fn arrive(&mut self, last: &[u8]) -> usize {
+    pub(super) fn arrive(&mut self, last: &[u8]) -> usize {
         let mut dials = 0;
         loop {
             let answered = self.answer_dials();

@@ -2,6 +2,7 @@
 //! being retired, which of them must have left it, which may be dialled for. Every decision is checked when it is made.
 
 use super::*;
+use crate::timer::STOPPED;
 
 const POOL: u32 = 6;
 const WORKERS: usize = 2;
@@ -9,6 +10,8 @@ const WORKERS: usize = 2;
 const ATTEMPTS: usize = 4;
 const RELAXED: Duration = Duration::from_secs(10);
 const HANDOFF_TIMEOUT: Duration = Duration::from_secs(15);
+/// The least that an attempt is given, but for the deadline.
+const LEAST_ATTEMPT: Duration = Duration::from_millis(500);
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum State {
@@ -32,6 +35,8 @@ struct Member {
     replaces: Option<ConnId>,
     /// When this attempt is over.
     until: Option<Instant>,
+    /// How long it may go on where the process is stopped when it should be over, once.
+    latest: Option<Instant>,
 }
 
 /// One MOVING that was news. None is ever removed.
@@ -187,6 +192,7 @@ impl Model {
             state: State::Dialing,
             replaces: None,
             until: None,
+            latest: None,
         });
         self.obey();
     }
@@ -368,6 +374,22 @@ impl Model {
         true
     }
 
+    /// The process does not run for a while. Attempts that should have been over long before it wakes go on for as long as they are
+    /// late, once, and not beyond the deadline.
+    fn stop(&mut self, lasts: Duration) {
+        self.now += lasts;
+        let now = self.now;
+        for it in self.members.values_mut().filter(|it| it.state == State::Dialing) {
+            let late = it.until.map_or(Duration::ZERO, |until| now.saturating_duration_since(until));
+            if late >= STOPPED
+                && let Some(latest) = it.latest.take_if(|latest| now < *latest)
+            {
+                it.until = Some(latest.min(now + late));
+            }
+        }
+        while self.next_timeout(now) {}
+    }
+
     // ---- decisions ----
 
     fn obey(&mut self) {
@@ -436,12 +458,17 @@ impl Model {
         let of = self.live_mut(source.port).unwrap_or_else(|| panic!("nothing retires {}", source.port));
         assert_eq!(port, of.target);
         assert!(of.has_landed || alone, "a second scout");
-        assert!(now < of.budget_end(), "outside the budget");
+        assert!(now < of.deadline, "the deadline has come");
         assert!(!has_predecessor || now >= of.patience(), "a third socket in one slot");
-        assert!(until.is_some_and(|until| until <= of.budget_end().min(now + HANDOFF_TIMEOUT)));
+        let longest = of.budget_end().max(now + LEAST_ATTEMPT).min(of.deadline).min(now + HANDOFF_TIMEOUT);
+        assert!(
+            until.is_some_and(|until| until <= longest && (until - now >= LEAST_ATTEMPT || until == longest))
+        );
+        let latest = Some(of.deadline);
         of.dialled.push(from);
         assert!(of.dialled.iter().filter(|other| **other == from).count() <= ATTEMPTS);
-        self.members.insert(conn, Member { port, role: source.role, state: State::Dialing, replaces, until });
+        let (role, state) = (source.role, State::Dialing);
+        self.members.insert(conn, Member { port, role, state, replaces, until, latest });
     }
 
     /// A window gives dials that were opened as much time as a request has, from their beginnings on.
@@ -570,11 +597,12 @@ impl Model {
         let (now, members) = (self.now, self.members.clone());
         let of = self.live_mut(source).unwrap();
         if let Some(at) = retry_at {
-            assert!(now < at && at < of.budget_end(), "{from} is tried again outside the budget");
+            let latest = of.budget_end().max(now + (of.deadline - now) / 8);
+            assert!(now < at && at <= latest, "{from} is tried again too late");
             self.pauses.insert(from, at);
             return;
         }
-        assert!(attempt >= ATTEMPTS || now >= of.budget_end(), "{from} is given up early");
+        assert!(attempt >= ATTEMPTS || now >= of.deadline, "{from} is given up early");
         of.stay.insert(from);
         if !of.has_landed {
             // They were behind the scout.
@@ -618,7 +646,7 @@ impl Model {
             .established()
             .filter(|(_, it)| it.state == State::Serving)
             .filter_map(|(conn, it)| Some((conn, self.live(it.port)?.clone())))
-            .filter(|(conn, of)| self.now < of.budget_end() && !of.stay.contains(conn))
+            .filter(|(conn, of)| self.now < of.deadline && !of.stay.contains(conn))
             .collect();
         let end = self.now + 3600 * SECOND;
         let mut hops = 0;
@@ -668,6 +696,7 @@ enum Fact {
     Drained(usize),
     Moving { conn: usize, seq: u64, port: u16, grace: u64 },
     Pass(u64),
+    Stop(u64),
 }
 
 fn fact() -> impl Strategy<Value = Fact> {
@@ -685,6 +714,7 @@ fn fact() -> impl Strategy<Value = Fact> {
         4 => (nth(), 0..6_u64, 1..4_u16, 1..30_u64)
             .prop_map(|(conn, seq, port, grace)| Fact::Moving { conn, seq, port, grace }),
         4 => (0..4000_u64).prop_map(Fact::Pass),
+        1 => (0..4000_u64).prop_map(Fact::Stop),
     ]
 }
 
@@ -723,6 +753,7 @@ impl Model {
                 while self.next_timeout(until) {}
                 self.now = until;
             }
+            Fact::Stop(millis) => self.stop(Duration::from_millis(millis)),
         }
     }
 }
