@@ -37,14 +37,14 @@ pub use self::handshake::{ErrorCode, HandshakeError, SetupCommand, Stage};
 pub use self::refusal::Refusal;
 pub use self::server::ServerError;
 pub use self::system::SystemError;
-pub use self::tls::TlsFault;
+pub use self::tls::{TlsFault, TlsProgress};
 use crate::endpoint::Endpoint;
 use crate::timer::Span;
 
 /// What became of a request that failed: may the server have executed it?
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Delivery {
-    /// No byte of it was handed to a socket: it did not run.
+    /// It did not run: no byte of it was handed to a socket, or it was queued in a transaction whose EXEC was not.
     NotSent,
     /// It was written, or may have been: it may have run. Repeating it is safe only if it is idempotent.
     Unknown,
@@ -118,6 +118,17 @@ impl RequestError {
             | Self::ConnectionLost { delivery, .. }
             | Self::MoveDeadline { delivery }
             | Self::ShutDown { delivery } => *delivery,
+        }
+    }
+
+    /// It turns out that the request has not run.
+    pub(crate) fn set_not_run(&mut self) {
+        match self {
+            Self::TimedOut { delivery, .. }
+            | Self::NoConnection { delivery, .. }
+            | Self::ConnectionLost { delivery, .. }
+            | Self::MoveDeadline { delivery }
+            | Self::ShutDown { delivery } => *delivery = Delivery::NotSent,
         }
     }
 }

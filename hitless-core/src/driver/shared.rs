@@ -152,6 +152,21 @@ impl<R: Runtime> Shared<R> {
         Ok((lease, terms))
     }
 
+    /// Another wish, for a transaction that the server has `refused` to run; `None` if the refusal is to stand. The transaction has begun
+    /// at `since`, and this is the refusal with that number.
+    pub(super) fn lease_after_refusal(
+        &self,
+        refused: LeaseId,
+        since: Instant,
+        refusals: u32,
+    ) -> Result<Option<(LeaseId, Arc<Terms>)>, LeaseError> {
+        let terms = Arc::new(Terms::new());
+        let lease = self.enter(&mut Effects::default(), |state, now| {
+            state.lease_after_refusal(now, refused, (since, refusals), &terms)
+        })?;
+        Ok(lease.map(|lease| (lease, terms)))
+    }
+
     /// The last handle of `lease` is gone.
     pub(super) fn return_lease(&self, lease: LeaseId) {
         self.enter(&mut Effects::default(), |state, now| state.return_lease(now, lease));
