@@ -22,7 +22,9 @@ use super::waiter::{Latch, Waiter};
 use crate::client::Stats;
 use crate::config::{Config, Credentials, WhenFull};
 use crate::endpoint::Peer;
-use crate::error::{CloseCause, ConnectError, CredentialsError, Delivery, LeaseError, SystemError};
+use crate::error::{
+    CloseCause, ConnectError, CredentialsError, Delivery, LeaseError, SystemError, TlsProgress,
+};
 use crate::event::{Event, Level};
 use crate::ids::{ConnId, LeaseId, RequestId, ReviewId};
 use crate::request::{Outcome, Request, SendError};
@@ -321,6 +323,10 @@ impl<R: Runtime> Shared<R> {
             state.forget_task(task);
             state.machine.handle_connect_failed(now, task.conn, error);
         });
+    }
+
+    pub(super) fn handle_encrypting(&self, task: &ConnTask, progress: TlsProgress) {
+        self.enter_unsettled(|state, _| state.machine.handle_encrypting(task.conn, progress));
     }
 
     pub(super) fn handle_connected(&self, task: &ConnTask, peer: Peer) {
