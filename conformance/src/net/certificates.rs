@@ -131,7 +131,7 @@ impl Identity {
 
     /// This certificate, and behind it the one of `issuer`, which a server shows as well.
     #[must_use]
-    pub fn behind(self, issuer: &Authority) -> Identity {
+    pub fn behind(self, issuer: &Authority) -> Self {
         Self { chain: vec![issuer.der()], ..self }
     }
 
