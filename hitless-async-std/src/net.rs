@@ -133,6 +133,7 @@ impl driver::Stream for Stream {
 }
 
 #[cfg(all(test, target_os = "linux"))]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
     use std::net::TcpListener;
     use std::time::Duration;
