@@ -265,6 +265,7 @@ macro_rules! for_each_case {
                 idle_connections_move,
                 a_watch_outlasts_the_announcement,
                 the_deadline_ends_a_lease,
+                a_transaction_that_is_lost,
                 a_lost_connection_is_a_lost_lease,
                 a_watched_key_is_changed,
                 wait_stands_behind_its_writes,

@@ -2,6 +2,7 @@
 //! dials.
 
 mod target;
+mod tcp;
 
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
@@ -10,6 +11,7 @@ use std::sync::Arc;
 
 pub use self::target::Target;
 pub(crate) use self::target::{lies_in, server_name, shares_domain};
+pub use self::tcp::{KEEPALIVE, KEEPALIVE_INTERVAL, KEEPALIVE_RETRIES, TcpOptions, USER_TIMEOUT};
 
 /// The longest host name that DNS can carry, in bytes.
 const MAX_NAME: usize = 253;

@@ -37,14 +37,14 @@ pub use self::handshake::{ErrorCode, HandshakeError, SetupCommand, Stage};
 pub use self::refusal::Refusal;
 pub use self::server::ServerError;
 pub use self::system::SystemError;
-pub use self::tls::TlsFault;
+pub use self::tls::{TlsFault, TlsProgress};
 use crate::endpoint::Endpoint;
 use crate::timer::Span;
 
 /// What became of a request that failed: may the server have executed it?
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Delivery {
-    /// No byte of it was handed to a socket: it did not run.
+    /// It did not run: no byte of it was handed to a socket, or it was queued in a transaction whose EXEC was not.
     NotSent,
     /// It was written, or may have been: it may have run. Repeating it is safe only if it is idempotent.
     Unknown,
@@ -120,6 +120,17 @@ impl RequestError {
             | Self::ShutDown { delivery } => *delivery,
         }
     }
+
+    /// It turns out that the request has not run.
+    pub(crate) fn set_not_run(&mut self) {
+        match self {
+            Self::TimedOut { delivery, .. }
+            | Self::NoConnection { delivery, .. }
+            | Self::ConnectionLost { delivery, .. }
+            | Self::MoveDeadline { delivery }
+            | Self::ShutDown { delivery } => *delivery = Delivery::NotSent,
+        }
+    }
 }
 
 /// Why there is no lease.
@@ -127,7 +138,11 @@ impl RequestError {
 #[non_exhaustive]
 pub enum LeaseError {
     /// Every connection that may be lent was lent, until the time was over.
-    #[error("no connection was returned within {}: as many are lent as `max_dedicated` allows", Span(*.after))]
+    #[error(
+        "no connection was returned within {}: as many are lent as `max_dedicated` allows. Return leases sooner, or raise \
+         `max_dedicated` or `lease_timeout`",
+        Span(*.after)
+    )]
     TimedOut {
         /// How long the caller waited.
         after: Duration,
@@ -238,6 +253,14 @@ pub enum ConnectError {
     /// The attempt took longer than it may.
     #[error("connecting took longer than {}", Span(*.0))]
     TimedOut(Duration),
+    /// The stream was connected, and TLS was not negotiated within the time of the attempt.
+    #[error("{}", tls_timed_out(*.progress, *.after))]
+    TlsTimedOut {
+        /// Whether the server had sent anything.
+        progress: TlsProgress,
+        /// How long the attempt could take.
+        after: Duration,
+    },
     /// The server refused a step of the handshake.
     #[error(transparent)]
     Handshake(#[from] HandshakeError),
@@ -324,6 +347,7 @@ impl ConnectError {
             | Self::Connect(_)
             | Self::Credentials(_)
             | Self::TimedOut(_)
+            | Self::TlsTimedOut { .. }
             | Self::LostInHandshake(_)
             | Self::LostBehindHandshake(_)
             | Self::CircuitOpen
@@ -344,6 +368,19 @@ pub(crate) fn to_server(endpoint: &Endpoint, cause: &ConnectError) -> String {
 
 fn within(after: Duration) -> String {
     if after.is_zero() { String::new() } else { format!(" within {}", Span(after)) }
+}
+
+fn tls_timed_out(progress: TlsProgress, after: Duration) -> String {
+    let after = Span(after);
+    match progress {
+        TlsProgress::Begun => format!(
+            "TLS: the server took the connection and sent nothing within {after}. A port without TLS does so: use the server's port for \
+             TLS, or redis:// (valkey://) for one without"
+        ),
+        TlsProgress::Answered => {
+            format!("TLS: the server answered, and the handshake was not done within {after}")
+        }
+    }
 }
 
 /// What to look at when a link has ended for this cause before the server said anything that makes sense.

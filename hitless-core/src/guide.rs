@@ -377,7 +377,7 @@
 //! [`Emit`] is for logs and figures: nothing depends on it. `until` in `Dial`, `Drain` and `Successor` need not be watched;
 //! the coordinator does that and says `Close`. [`Review`] and [`Reviewed`] are said only after
 //! [`review_notifications`]. [`handle_ending`] is for loops that see the end of a stream before they have read what stands
-//! in front of it. Facts about connections that are forgotten, and answers that come too late, do nothing: send them, or
+//! in front of it, and [`handle_encrypting`] for dials that encrypt, whose error then says how far they came. Facts about connections that are forgotten, and answers that come too late, do nothing: send them, or
 //! do not.
 //!
 //! ## Timeouts
@@ -496,6 +496,7 @@
 //! [`handle_closed`]: crate::Coordinator::handle_closed
 //! [`handle_switched`]: crate::Coordinator::handle_switched
 //! [`handle_ending`]: crate::Coordinator::handle_ending
+//! [`handle_encrypting`]: crate::Coordinator::handle_encrypting
 //! [`handle_timeout`]: crate::Coordinator::handle_timeout
 //! [`poll_timeout`]: crate::Coordinator::poll_timeout
 //! [`release`]: crate::Coordinator::release

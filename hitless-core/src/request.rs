@@ -550,7 +550,7 @@ impl SendError {
 /// A command that its connection cannot carry: a shared one without breaking it for everybody else, one that is lent without losing the
 /// order of its replies, and a transaction without ending it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[error("{command} cannot be sent here: {instead}")]
+#[error("the client refuses {command}: {instead}")]
 pub struct RefusedCommand {
     /// The command's name.
     pub command: &'static str,

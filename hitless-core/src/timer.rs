@@ -26,13 +26,21 @@ pub(crate) fn after(now: Instant, delay: Duration) -> Instant {
     now.checked_add(delay).or_else(|| now.checked_add(FAR_FUTURE)).unwrap_or(now)
 }
 
-/// A length of time as people read it: like `Debug`, but nothing is `0s`, and not `0ns` or `0.000ns`.
+/// A length of time as people read it: like `Debug`, but to the millisecond where it is not shorter, and nothing is `0s`, and not `0ns`
+/// or `0.000ns`.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Span(pub(crate) Duration);
 
 impl fmt::Display for Span {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.0.is_zero() { f.write_str("0s") } else { fmt::Debug::fmt(&self.0, f) }
+        const MILLISECOND: u128 = 1_000_000;
+        let nanos = self.0.as_nanos();
+        let rounded = u64::try_from((nanos + MILLISECOND / 2) / MILLISECOND).map(Duration::from_millis);
+        match rounded {
+            _ if nanos == 0 => f.write_str("0s"),
+            Ok(rounded) if nanos >= MILLISECOND => fmt::Debug::fmt(&rounded, f),
+            _ => fmt::Debug::fmt(&self.0, f),
+        }
     }
 }
 
@@ -54,6 +62,18 @@ mod tests {
     fn no_time_reads_as_no_time() {
         assert_eq!(format!("{} {:.3}", Span(Duration::ZERO), Span(Duration::ZERO)), "0s 0s");
         assert_eq!(format!("{} {:.1}", Span(3 * SECOND), Span(3 * SECOND / 2)), "3s 1.5s");
+    }
+
+    /// RULE-238
+    #[test]
+    fn what_was_measured_reads_as_what_was_set() {
+        let shown = |nanos| Span(Duration::from_nanos(nanos)).to_string();
+        assert_eq!(shown(2_000_431_219), "2s");
+        assert_eq!(shown(1_999_500_000), "2s");
+        assert_eq!(shown(250_600_001), "251ms");
+        assert_eq!(shown(1_000_001), "1ms");
+        assert_eq!(shown(999_001), "999.001µs");
+        assert_eq!(Span(Duration::MAX).to_string(), format!("{:?}", Duration::MAX));
     }
 
     #[test]

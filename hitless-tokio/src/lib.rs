@@ -77,11 +77,11 @@ pub use hitless_core::driver::{
     HookResult, LeaseNotice, LogLine, LoggingHook, MetricsHook, Missed, NotificationHook, Observed, Observer,
     ProviderError, ProviderFuture, Push, Pushes, ReplyError, Resolver, Runtime, ServerError,
 };
-pub use hitless_core::endpoint::{Endpoint, EndpointError, Host, Peer, Target};
+pub use hitless_core::endpoint::{Endpoint, EndpointError, Host, Peer, Target, TcpOptions};
 pub use hitless_core::endpoint_type::{EndpointPreference, EndpointType, UnknownEndpointType};
 pub use hitless_core::error::{
     CloseCause, ConnectError, CredentialsError, Delivery, ErrorCode, HandshakeError, LeaseError,
-    ProtocolError, Refusal, RequestError, SetupCommand, Stage, SystemError, TlsFault,
+    ProtocolError, Refusal, RequestError, SetupCommand, Stage, SystemError, TlsFault, TlsProgress,
 };
 pub use hitless_core::event::{self, Event};
 pub use hitless_core::ids::{ConnId, LeaseId, RequestId};

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::BytesMut;
-use hitless_core::driver::{self, KEEPALIVE};
-use hitless_core::endpoint::{Peer, Target};
+use hitless_core::driver;
+use hitless_core::endpoint::{Peer, Target, TcpOptions};
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncReadExt, AsyncWrite};
 use tokio::net::TcpStream;
@@ -32,7 +32,7 @@ impl driver::Connector for Adapter {
         match target.address {
             Peer::Tcp(address) => {
                 let stream = TcpStream::connect(address).await?;
-                tune(&stream)?;
+                tune(&stream, &target.tcp)?;
                 let peer = stream.peer_addr()?.into();
                 Ok((Stream::Tcp(stream), peer))
             }
@@ -52,24 +52,26 @@ async fn unix(_: Arc<Path>) -> io::Result<(Stream, Peer)> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
-fn tune(stream: &TcpStream) -> io::Result<()> {
+fn tune(stream: &TcpStream, options: &TcpOptions) -> io::Result<()> {
     let socket = SockRef::from(stream);
     socket.set_tcp_nodelay(true)?;
-    let keepalive = TcpKeepalive::new().with_time(KEEPALIVE);
-    #[cfg(any(
-        target_os = "android",
-        target_os = "freebsd",
-        target_os = "ios",
-        target_os = "linux",
-        target_os = "macos",
-        target_os = "netbsd",
-        windows
-    ))]
-    let keepalive =
-        keepalive.with_interval(driver::KEEPALIVE_INTERVAL).with_retries(driver::KEEPALIVE_RETRIES);
-    socket.set_tcp_keepalive(&keepalive)?;
+    if let Some(time) = options.keepalive {
+        let keepalive = TcpKeepalive::new().with_time(time);
+        #[cfg(any(
+            target_os = "android",
+            target_os = "freebsd",
+            target_os = "ios",
+            target_os = "linux",
+            target_os = "macos",
+            target_os = "netbsd",
+            windows
+        ))]
+        let keepalive =
+            keepalive.with_interval(options.keepalive_interval).with_retries(options.keepalive_retries);
+        socket.set_tcp_keepalive(&keepalive)?;
+    }
     #[cfg(any(target_os = "android", target_os = "linux"))]
-    socket.set_tcp_user_timeout(Some(driver::USER_TIMEOUT))?;
+    socket.set_tcp_user_timeout(options.user_timeout)?;
     Ok(())
 }
 
@@ -118,26 +120,52 @@ impl driver::Stream for Stream {
 }
 
 #[cfg(all(test, target_os = "linux"))]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
     use std::net::TcpListener;
     use std::time::Duration;
 
     use super::*;
 
+    /// What the system has been asked for, for a socket that was connected with `options`.
+    fn asked_for(options: TcpOptions) -> TcpOptions {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut target = Target::from(Peer::from(listener.local_addr().unwrap()));
+        target.tcp = options;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let connecting = driver::Connector::connect(&Adapter, target);
+        let Stream::Tcp(stream) = runtime.block_on(connecting).unwrap().0 else { panic!("TCP") };
+        let socket = SockRef::from(&stream);
+        let mut found = TcpOptions::default();
+        found.keepalive = socket.keepalive().unwrap().then(|| socket.tcp_keepalive_time().unwrap());
+        found.keepalive_interval = socket.tcp_keepalive_interval().unwrap();
+        found.keepalive_retries = socket.tcp_keepalive_retries().unwrap();
+        found.user_timeout = socket.tcp_user_timeout().unwrap();
+        found
+    }
+
     /// RULE-106
     #[test]
     fn the_system_notices_links_that_have_died() {
-        let limit = Duration::from_secs(30);
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap();
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let (stream, _) =
-            runtime.block_on(driver::Connector::connect(&Adapter, Peer::from(address).into())).unwrap();
-        let Stream::Tcp(stream) = stream else { panic!("TCP") };
-        let socket = SockRef::from(&stream);
-        assert_eq!((socket.keepalive().unwrap(), socket.tcp_keepalive_time().unwrap()), (true, limit));
-        assert_eq!(socket.tcp_keepalive_interval().unwrap(), Duration::from_secs(10));
-        assert_eq!(socket.tcp_keepalive_retries().unwrap(), 3);
-        assert_eq!(socket.tcp_user_timeout().unwrap(), Some(limit));
+        let found = asked_for(TcpOptions::default());
+        let (seconds, limit) = (Duration::from_secs, Duration::from_secs(30));
+        assert_eq!((found.keepalive, found.user_timeout), (Some(limit), Some(limit)));
+        assert_eq!((found.keepalive_interval, found.keepalive_retries), (seconds(10), 3));
+    }
+
+    /// RULE-237
+    #[test]
+    fn the_system_is_asked_for_what_is_set() {
+        let mut options = TcpOptions::default();
+        options.keepalive = Some(Duration::from_secs(7));
+        options.keepalive_interval = Duration::from_secs(2);
+        options.keepalive_retries = 9;
+        options.user_timeout = Some(Duration::from_millis(12_345));
+        assert_eq!(asked_for(options), options);
+
+        (options.keepalive, options.user_timeout) = (None, None);
+        let found = asked_for(options);
+        // Without a setting Linux says 0.
+        assert_eq!((found.keepalive, found.user_timeout.unwrap_or_default()), (None, Duration::ZERO));
     }
 }

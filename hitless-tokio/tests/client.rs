@@ -94,3 +94,42 @@ fn a_runtime_that_lacks_something_says_what() {
     let error = without_io.block_on(builder().connect()).unwrap_err();
     assert!(error.to_string().contains("a runtime without I/O"), "{error}");
 }
+
+/// A runtime of one thread is dropped under a client that is encrypted, with a lease out, another one awaited, a transaction under way
+/// and a request that blocks: whoever waits is told, later calls as well, and no connection is left. INV-15, RULE-207
+#[cfg(feature = "tls")]
+#[test]
+fn a_runtime_that_is_dropped_ends_leases_over_tls() {
+    use hitless::{LeaseNotice, Tls};
+    use hitless_conformance::net::certificates::Authority;
+
+    let authority = Authority::new("ours");
+    let server = adapter::serve_encrypted(&authority.certify(&["127.0.0.1"]).server(None));
+    let tls = Tls::builder().roots(authority.pem()).build().unwrap();
+    let url = format!("rediss://{}", server.addresses()[0]);
+    let running = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let (client, lease, blocked) = running.block_on(async {
+        let client = Client::builder(&url).unwrap().tls(tls).pool_size(1).max_dedicated(1).connect().await;
+        let client = client.unwrap();
+        let lease = client.lease().await.unwrap();
+        let request = hitless::Request::leased(cmd("BLPOP").arg("q").arg(0)).unwrap();
+        let blocked = lease.send(request).unwrap();
+        (client, lease, blocked)
+    });
+    let mut transaction =
+        Box::pin(client.transaction(["k"], |_| async { Ok(Some(hitless::Pipeline::from([cmd("PING")]))) }));
+    let mut wish = Box::pin(client.lease());
+    let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+    assert!(transaction.as_mut().poll(&mut cx).is_pending() && wish.as_mut().poll(&mut cx).is_pending());
+    drop(running);
+    block_on(async {
+        assert!(matches!(blocked.await, Err(RequestError::ShutDown { .. })));
+        assert!(matches!(wish.await, Err(Error::Lease(hitless::LeaseError::ShutDown))));
+        assert!(matches!(transaction.await, Err(Error::Lease(hitless::LeaseError::ShutDown))));
+        assert!(matches!(lease.moving().await, LeaseNotice::Lost { .. }));
+        let late = lease.call(cmd("PING")).await.unwrap_err();
+        assert_eq!(late.delivery(), Some(Delivery::NotSent));
+        assert!(client.lease().await.is_err());
+    });
+    adapter::wait_until_gone(&server);
+}

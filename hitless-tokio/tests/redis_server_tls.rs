@@ -5,6 +5,7 @@
 
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use hitless_conformance::net::certificates::{Authority, Identity};
 use hitless_conformance::net::redis_process::RedisProcess;
@@ -90,6 +91,18 @@ async fn the_client_shows_its_certificate() {
     assert!(wrong.to_string().contains("does not accept the client certificate"), "{wrong}");
     let none = server.client("127.0.0.1", Tls::builder().roots(authority.pem())).connect().await.unwrap_err();
     assert!(none.to_string().contains("`Tls::builder().client_certificate(..)`"), "{none}");
+}
+
+/// A server without TLS waits for the end of a line, and says nothing to the handshake. RULE-238
+#[tokio::test]
+#[ignore = "needs a redis-server: cargo xtask test-all runs them"]
+async fn a_port_without_tls_is_named() {
+    let program = std::env::var_os("HITLESS_REDIS_SERVER").expect("HITLESS_REDIS_SERVER names the program");
+    let server = RedisProcess::start(Path::new(&program), &[]).unwrap();
+    let builder = Client::builder(&format!("rediss://{}", server.address())).unwrap().pool_size(1);
+    let builder = builder.tls(Tls::builder().dangerous_accept_any_server().build().unwrap());
+    let error = builder.connect_timeout(Duration::from_millis(250)).connect().await.unwrap_err();
+    assert!(error.to_string().contains("TLS: the server took the connection and sent nothing"), "{error}");
 }
 
 /// The port for TLS is spoken to without. RULE-181

@@ -159,7 +159,7 @@ pub fn idle_connections_move(host: &dyn Host) {
 }
 
 /// The holder of a lease is told of the move and its deadline, keeps its connection and what it watches, and leaves when it is done.
-/// RULE-205, INV-18
+/// RULE-205, INV-18, PITFALL-01
 pub fn a_watch_outlasts_the_announcement(host: &dyn Host) {
     let mut bed = lender(host, 1);
     let held = bed.lease();
@@ -181,7 +181,7 @@ pub fn a_watch_outlasts_the_announcement(host: &dyn Host) {
 }
 
 /// At the deadline the connection is gone, whatever its holder does: a transaction whose EXEC was not sent has not run, and what was sent
-/// and not answered may have. RULE-206
+/// and not answered may have. RULE-206, PITFALL-01
 pub fn the_deadline_ends_a_lease(host: &dyn Host) {
     let mut bed = lender(host, 1);
     let held = bed.lease();
@@ -225,6 +225,32 @@ pub fn a_lost_connection_is_a_lost_lease(host: &dyn Host) {
     assert_eq!(bed.arrivals("BLPOP").len(), 1);
     bed.return_lease(next);
     bed.finish();
+}
+
+/// The link is lost in the middle of a transaction: what the server has queued and not answered has not run, and is told so. Behind EXEC
+/// nobody knows. PITFALL-01, RULE-236
+pub fn a_transaction_that_is_lost(host: &dyn Host) {
+    for is_complete in [false, true] {
+        let mut bed = lender(host, 1);
+        let held = bed.lease();
+        let conn = conn_of(&mut bed, held);
+        bed.call_on(held, cmd("WATCH").arg("k"));
+        bed.call_on(held, cmd("MULTI"));
+        bed.slow_down(bed.a, SECOND);
+        let set = bed.send_on(held, set("k", "v"));
+        let exec = is_complete.then(|| bed.send_on(held, cmd("EXEC")));
+        let last = if is_complete { "EXEC" } else { "SET" };
+        bed.run_until_soon("it arrives", |bed| bed.arrivals(last).len() == 1);
+        bed.server(|server, now| server.kill(now, conn, CloseHow::Reset));
+        let expected = if is_complete { Delivery::Unknown } else { Delivery::NotSent };
+        for ticket in [Some(set), exec].into_iter().flatten() {
+            assert_eq!(bed.error(ticket).delivery(), expected);
+        }
+        bed.return_lease(held);
+        bed.slow_down(bed.a, millis(0));
+        assert_eq!(bed.call(get("k")).is_null(), !is_complete);
+        bed.finish();
+    }
 }
 
 /// A key that somebody else changes behind WATCH: EXEC runs nothing, and the next try does. RULE-203

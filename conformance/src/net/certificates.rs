@@ -69,6 +69,34 @@ impl Authority {
         self.issue(names, |params| params.not_after = date_time_ymd(2001, 1, 1))
     }
 
+    /// One that is for servers alone.
+    #[must_use]
+    pub fn certify_server(&self, names: &[&str]) -> Identity {
+        self.issue(names, |params| params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth])
+    }
+
+    /// Another authority, or what calls itself so: without CA:TRUE it is none.
+    #[must_use]
+    pub fn certify_authority(&self, name: &str, is_authority: bool) -> Self {
+        let mut params = CertificateParams::new([]).expect(MAKES);
+        params.distinguished_name.push(rcgen::DnType::CommonName, name);
+        params.is_ca = ca(is_authority);
+        let key = KeyPair::generate().expect(MAKES);
+        let certificate = params.signed_by(&key, &self.issuer).expect(MAKES);
+        Self { certificate, issuer: Issuer::new(params, key) }
+    }
+
+    /// A certificate for `names` that has signed itself, as the one of an authority or not.
+    #[must_use]
+    pub fn self_signed(names: &[&str], is_authority: bool) -> Identity {
+        let names = names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        let mut params = CertificateParams::new(names).expect("names that a certificate can hold");
+        params.is_ca = ca(is_authority);
+        let key = KeyPair::generate().expect(MAKES);
+        let certificate = params.self_signed(&key).expect(MAKES);
+        Identity { certificate, key, chain: Vec::new() }
+    }
+
     fn issue(&self, names: &[&str], change: impl FnOnce(&mut CertificateParams)) -> Identity {
         let names = names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
         let mut params = CertificateParams::new(names).expect("names that a certificate can hold");
@@ -78,8 +106,12 @@ impl Authority {
         change(&mut params);
         let key = KeyPair::generate().expect(MAKES);
         let certificate = params.signed_by(&key, &self.issuer).expect(MAKES);
-        Identity { certificate, key }
+        Identity { certificate, key, chain: Vec::new() }
     }
+}
+
+fn ca(is_authority: bool) -> IsCa {
+    if is_authority { IsCa::Ca(BasicConstraints::Unconstrained) } else { IsCa::ExplicitNoCa }
 }
 
 /// A certificate and its key.
@@ -87,6 +119,8 @@ impl Authority {
 pub struct Identity {
     certificate: Certificate,
     key: KeyPair,
+    /// What leads from it to an authority.
+    chain: Vec<Vec<u8>>,
 }
 
 impl Identity {
@@ -106,6 +140,12 @@ impl Identity {
     #[must_use]
     pub fn der(&self) -> (Vec<u8>, Vec<u8>) {
         (self.certificate.der().to_vec(), self.key.serialize_der())
+    }
+
+    /// This certificate, and behind it the one of `issuer`, which a server shows as well.
+    #[must_use]
+    pub fn behind(self, issuer: &Authority) -> Self {
+        Self { chain: vec![issuer.der()], ..self }
     }
 
     /// A server that shows this certificate, and asks its clients for one by `clients` if there is such an authority.
@@ -136,6 +176,7 @@ impl Identity {
         };
         let (certificate, key) = self.der();
         let key = PrivateKeyDer::try_from(key).expect("it is a key");
-        Arc::new(config.with_single_cert(vec![certificate.into()], key).expect("they belong together"))
+        let chain = [certificate].into_iter().chain(self.chain.iter().cloned()).map(Into::into).collect();
+        Arc::new(config.with_single_cert(chain, key).expect("they belong together"))
     }
 }

@@ -4,12 +4,22 @@ use hitless_core::config::WhenFull;
 use hitless_core::driver::{Lease, LeaseNotice};
 use hitless_core::error::LeaseError;
 
+use hitless_conformance::server::{Condition, Notice};
+
 use super::*;
 
 /// A client that lends one connection.
 fn lender() -> (Fixture, Client<Executor>) {
     let mut fixture = fixture();
     let client = fixture.block_on(builder(&fixture).max_dedicated(1).connect()).unwrap();
+    (fixture, client)
+}
+
+/// The same, which is told of maintenance.
+fn told_lender() -> (Fixture, Client<Executor>) {
+    let mut fixture = fixture();
+    let builder = builder(&fixture).maintenance(maintenance::Config::default()).max_dedicated(1);
+    let client = fixture.block_on(builder.connect()).unwrap();
     (fixture, client)
 }
 
@@ -195,6 +205,61 @@ fn a_transaction_is_tried_until_nobody_interferes() {
     results.sort_unstable();
     assert_eq!(results, (1..=20).collect::<Vec<_>>());
     assert_eq!(fixture.block_on(client.call(words("GET n"))).unwrap(), Frame::bulk("20"));
+}
+
+/// Puts the server into this state, announced or not.
+fn turn(fixture: &mut Fixture, condition: Condition, is_announced: bool) {
+    fixture.with_endpoints(|server, now, endpoint| {
+        if is_announced {
+            server.failing_over(now, Notice::new(5 * SECOND));
+        }
+        server.set_condition(now, endpoint, condition);
+    });
+    fixture.run();
+}
+
+/// A server that is in no state to run a transaction is asked again while its failover is announced, wherever it says so: to the reads, to
+/// the commands of the batch, or to EXEC. It runs once, and who gives up meanwhile leaves nothing. RULE-235
+#[test]
+fn a_transaction_outlasts_a_failover() {
+    for condition in [Condition::ReadOnly, Condition::Loading, Condition::MasterDown] {
+        let (mut fixture, client) = told_lender();
+        turn(&mut fixture, condition, true);
+        let mut raising = Box::pin(increment(&client));
+        let mut dropped = Box::pin(increment(&client));
+        for _ in 0..50 {
+            for one in [raising.as_mut(), dropped.as_mut()] {
+                let polled = poll_once(one);
+                assert!(polled.is_pending(), "{condition:?}: {polled:?}");
+            }
+            fixture.run();
+            fixture.pass(SECOND / 100);
+        }
+        let tries = fixture.received().iter().filter(|name| *name == "WATCH").count();
+        assert!((4..30).contains(&tries), "{tries} tries in half a second");
+        drop(dropped);
+        turn(&mut fixture, Condition::Serving, false);
+        assert_eq!(fixture.block_on(raising).unwrap(), 1, "{condition:?}");
+        let stats = client.stats();
+        assert_eq!((stats.leased, stats.waiting_for_lease, stats.dedicated), (0, 0, 1));
+    }
+}
+
+/// Without an announcement the refusal is the answer, as it is for single commands, and so it is in the end if the failover
+/// does not end. RULE-235
+#[test]
+fn a_transaction_does_not_wait_for_ever() {
+    for is_announced in [false, true] {
+        let (mut fixture, client) = told_lender();
+        turn(&mut fixture, Condition::ReadOnly, is_announced);
+        let before = fixture.now();
+        let error = fixture.block_on(increment(&client)).unwrap_err();
+        let Error::Discarded(refusal) = error else { panic!("{error:?}") };
+        assert_eq!(refusal.code(), "READONLY");
+        let took = fixture.now() - before;
+        assert_eq!(took > 5 * SECOND, is_announced, "{took:?}");
+        assert!(took <= 12 * SECOND, "{took:?}");
+    }
 }
 
 /// A transaction that is given up changes nothing, and leaves a connection that is used again. RULE-209

@@ -133,6 +133,22 @@ fn an_unknown_host_is_a_connect_error() {
     assert_nothing_is_left(&fixture);
 }
 
+/// What is set for TCP is told to the network at each dial, those of leases included. RULE-237
+#[test]
+fn the_options_of_tcp_reach_the_connector() {
+    let mut fixture = fixture();
+    let builder = builder(&fixture).tcp_keepalive(7 * SECOND).tcp_keepalive_interval(2 * SECOND);
+    let builder = builder.tcp_keepalive_retries(9).tcp_user_timeout(None);
+    let client = fixture.block_on(builder.connect()).unwrap();
+    fixture.block_on(client.lease()).unwrap();
+    let dialled = fixture.dialled();
+    assert!(dialled.len() > 1);
+    for Target { tcp, .. } in dialled {
+        assert_eq!((tcp.keepalive, tcp.keepalive_interval), (Some(7 * SECOND), 2 * SECOND));
+        assert_eq!((tcp.keepalive_retries, tcp.user_timeout), (9, None));
+    }
+}
+
 #[test]
 fn a_refused_dial_is_a_connect_error_and_leaves_nothing() {
     let mut fixture = fixture();

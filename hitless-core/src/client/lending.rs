@@ -7,12 +7,13 @@ use super::leases::{Holding, Returned};
 use super::owner::Owner;
 use super::{Action, Client};
 use crate::config::WhenDisconnected;
-use crate::connection::{Accepted, Connection};
+use crate::connection::{Accepted, Connection, LONGEST_DEFERRAL, deferral};
 use crate::coordinator::Redial;
 use crate::endpoint::Peer;
 use crate::error::{CloseCause, ConnectError, LeaseError, RequestError};
 use crate::ids::{ConnId, LeaseId, RequestId};
 use crate::request::{Outcome, Request, SendError};
+use crate::timer::after;
 use crate::windows::effective_timeout;
 
 impl Client {
@@ -30,6 +31,38 @@ impl Client {
         let lease = self.leases.wait(now, limit).ok_or(LeaseError::Full)?;
         self.settle(now);
         Ok(lease)
+    }
+
+    /// Wants another connection for a transaction that the server has refused to run on that of `lease`: by READONLY, LOADING or MASTERDOWN,
+    /// before anything of it ran. The wish begins after a pause that grows with the number of `refusals` so far, 1 for the first; until then
+    /// it waits like any other. `None` if the refusal is to stand, as for single commands: outside of a maintenance window, and once
+    /// the command timeout is over, which counts from `since`. Return `lease` in either case: its connection moves when it is free.
+    ///
+    /// # Errors
+    /// Those of [`lease`](Self::lease).
+    pub fn lease_after_refusal(
+        &mut self,
+        now: Instant,
+        lease: LeaseId,
+        since: Instant,
+        refusals: u32,
+    ) -> Result<Option<LeaseId>, LeaseError> {
+        if !self.lifecycle.is_open() {
+            return Err(LeaseError::ShutDown);
+        }
+        let relaxed = match self.leases.holding(lease) {
+            Holding::Connection(conn) => self.coordinator.relaxed(now, Some(conn)),
+            Holding::Lost(_) | Holding::Nothing => None,
+        };
+        let at = after(now, deferral(refusals.saturating_sub(1)));
+        let limit = effective_timeout(self.config.command_timeout(), relaxed);
+        if relaxed.is_none() || limit.is_some_and(|limit| after(since, limit) <= at) {
+            return Ok(None);
+        }
+        let limit = effective_timeout(self.config.lease_timeout(), relaxed);
+        let wish = self.leases.wait_from(at, limit).ok_or(LeaseError::Full)?;
+        self.settle(now);
+        Ok(Some(wish))
     }
 
     /// The holder does not need `lease` any more. If the connection is as it was at the beginning and owes no reply, the next caller
@@ -201,6 +234,7 @@ impl Client {
     /// Those who have waited too long for a lease get none; connections that nobody has used for long are closed.
     pub(super) fn time_out_leases(&mut self, now: Instant) {
         self.leases.end_pause(now);
+        self.leases.begin_waits(now);
         for (lease, after) in self.leases.take_due(now) {
             self.refuse_lease(lease, after);
         }
@@ -211,6 +245,8 @@ impl Client {
 
     /// The client shuts down: nobody gets a lease any more.
     pub(super) fn refuse_all_leases(&mut self, now: Instant) {
+        // No pause is longer.
+        self.leases.begin_waits(after(now, LONGEST_DEFERRAL));
         while let Some((lease, _)) = self.leases.refuse_first(now) {
             self.actions.push_back(Action::Leased { lease, outcome: Err(LeaseError::ShutDown) });
         }

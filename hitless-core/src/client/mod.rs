@@ -55,7 +55,7 @@ use crate::config::Config;
 use crate::connection::Connection;
 use crate::coordinator::{Coordinator, CoordinatorStats};
 use crate::endpoint::Peer;
-use crate::error::{CloseCause, ConnectError, SystemError};
+use crate::error::{CloseCause, ConnectError, SystemError, TlsProgress};
 use crate::ids::ConnId;
 use crate::timer::{STOPPED, earliest};
 use crate::write_buffer::WriteBuffer;
@@ -117,6 +117,12 @@ impl Client {
     ) {
         self.coordinator.handle_resolved(now, conn, addresses);
         self.settle(now);
+    }
+
+    /// The stream of `conn` is connected, and TLS on it has come so far: if the time of the dial ends before
+    /// [`handle_connected`](Self::handle_connected), its error says that. A dial that does not encrypt says nothing.
+    pub fn handle_encrypting(&mut self, conn: ConnId, progress: TlsProgress) {
+        self.coordinator.handle_encrypting(conn, progress);
     }
 
     /// The stream of `conn` is connected to `peer`.

@@ -127,7 +127,13 @@ impl Client {
     ) {
         let Some(mut connection) = connection else { return };
         connection.handle_closed(cause);
-        while let Some(event) = connection.poll_event() {
+        let was_queued = self.leases.take_queued(conn);
+        while let Some(mut event) = connection.poll_event() {
+            if let ConnectionEvent::Completed { outcome: Err(error), .. } = &mut event
+                && was_queued
+            {
+                error.set_not_run();
+            }
             self.on_event(now, conn, event, None);
         }
     }

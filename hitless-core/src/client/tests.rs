@@ -8,6 +8,7 @@ mod modes;
 mod outage;
 mod replays;
 mod table;
+mod transactions;
 mod world;
 
 use std::collections::{BTreeMap, BTreeSet};

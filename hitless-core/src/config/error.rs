@@ -35,8 +35,8 @@ pub enum ConfigError {
     /// The URL does not begin with a scheme that this client speaks. What stands in its place may be a secret, and is not
     /// repeated.
     #[error(
-        "the URL has no scheme that is known: write redis://user:password@host:port or unix:///path/to/socket \
-         (also valkey://, redis+unix:// or valkey+unix://)"
+        "the URL has no scheme that is known: write redis://user:password@host:port, rediss:// for TLS, or unix:///path/to/socket \
+         (also valkey://, valkeys://, redis+unix:// or valkey+unix://)"
     )]
     Scheme,
     /// The URL asks for TLS, and the crate was built without it.

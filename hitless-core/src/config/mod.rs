@@ -1,23 +1,25 @@
 //! Configuration: a builder that checks, and a value that cannot be invalid.
 
+mod credentials;
 mod error;
 pub mod maintenance;
+mod tcp;
 #[cfg(feature = "tls")]
 mod tls;
 mod url;
 
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use resp3_codec::{Command, Limits};
 
+pub use self::credentials::{Credentials, Secret};
 pub use self::error::ConfigError;
 pub use self::maintenance::HandoffCapacity;
 #[cfg(feature = "tls")]
 pub use self::tls::{Tls, TlsBuilder};
 use crate::command_table;
-use crate::endpoint::{Endpoint, Host, lies_in, server_name, shares_domain};
+use crate::endpoint::{Endpoint, Host, TcpOptions, lies_in, server_name, shares_domain};
 use crate::mode::Mode;
 
 /// Connections of the largest pool. Servers accept 10 000 clients by default.
@@ -59,53 +61,6 @@ pub enum WhenDisconnected {
     /// waits for the first attempt after a loss, and while maintenance is announced or a move goes on: servers are then
     /// expected to be away for a moment.
     Fail,
-}
-
-/// A secret that no `Debug` output shows.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(Arc<str>);
-
-impl Secret {
-    /// The secret itself.
-    #[must_use]
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl<T: Into<Arc<str>>> From<T> for Secret {
-    fn from(secret: T) -> Self {
-        Self(secret.into())
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Secret(..)")
-    }
-}
-
-/// User and password. `Debug` shows neither.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Credentials {
-    /// The ACL user; `None` is the default user.
-    pub user: Option<Arc<str>>,
-    /// The password.
-    pub password: Secret,
-}
-
-impl Credentials {
-    /// User and password. `None` as user is the default user.
-    #[must_use]
-    pub fn new(user: Option<&str>, password: impl Into<Secret>) -> Self {
-        Self { user: user.map(Arc::from), password: password.into() }
-    }
-}
-
-impl fmt::Debug for Credentials {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Credentials(..)")
-    }
 }
 
 /// Everything a client needs to know. Only [`ConfigBuilder::build`] makes one, so it is always valid.
@@ -252,6 +207,12 @@ impl Config {
         self.settings.dead_link_timeout.unwrap_or_else(default)
     }
 
+    /// What connectors ask of the system for TCP sockets.
+    #[must_use]
+    pub fn tcp_options(&self) -> TcpOptions {
+        self.settings.tcp
+    }
+
     /// Requests that may wait while there is no connection.
     #[must_use]
     pub fn parked_requests(&self) -> usize {
@@ -328,6 +289,7 @@ pub struct ConfigBuilder {
     command_timeout: Option<Duration>,
     /// `None` follows the command timeout.
     dead_link_timeout: Option<Option<Duration>>,
+    tcp: TcpOptions,
     parked_requests: usize,
     requests_in_flight: usize,
     when_full: WhenFull,
@@ -361,6 +323,7 @@ impl ConfigBuilder {
             connect_timeout: Some(Duration::from_secs(5)),
             command_timeout: Some(Duration::from_secs(3)),
             dead_link_timeout: None,
+            tcp: TcpOptions::default(),
             parked_requests: 10_000,
             requests_in_flight: 100_000,
             when_full: WhenFull::Fail,
@@ -500,6 +463,36 @@ impl ConfigBuilder {
         self
     }
 
+    /// How long a TCP link is quiet before the system probes it: 1 s to 9 h, in whole seconds; `None` has no link probed. Default: 30 s.
+    /// The client finds dead links that owe a reply by [`dead_link_timeout`](Self::dead_link_timeout); this finds those that are idle,
+    /// and keeps firewalls from forgetting them. Less finds them sooner, and costs a packet each time.
+    pub fn tcp_keepalive(mut self, after: Option<Duration>) -> Self {
+        self.tcp.keepalive = after;
+        self
+    }
+
+    /// How long a probe of [`tcp_keepalive`](Self::tcp_keepalive) waits for its answer before the next one follows: 1 s to 9 h, in whole
+    /// seconds. Default: 10 s.
+    pub fn tcp_keepalive_interval(mut self, interval: Duration) -> Self {
+        self.tcp.keepalive_interval = interval;
+        self
+    }
+
+    /// After how many probes without an answer the system ends the link: 1 to 127. Default: 3. Fewer end links that a bad network would have
+    /// kept. On Linux [`tcp_user_timeout`](Self::tcp_user_timeout) counts instead, where it is set.
+    pub fn tcp_keepalive_retries(mut self, retries: u32) -> Self {
+        self.tcp.keepalive_retries = retries;
+        self
+    }
+
+    /// How long what was written to a TCP link may be unacknowledged before the system ends the link (`TCP_USER_TIMEOUT`, on Linux and
+    /// Android): 1 ms to 24 days; `None` is what the system has, about a quarter of an hour. Default: 30 s. Less ends links sooner that
+    /// a bad network would have kept.
+    pub fn tcp_user_timeout(mut self, timeout: Option<Duration>) -> Self {
+        self.tcp.user_timeout = timeout;
+        self
+    }
+
     /// How many requests may wait while there is no connection, at least 1; as many callers may wait for a lease. Default: 10 000. More of them
     /// bridge longer absences under load, and take the memory of their bytes. To have none wait, see
     /// [`when_disconnected`](Self::when_disconnected).
@@ -632,6 +625,7 @@ impl ConfigBuilder {
                 return Err(ConfigError::OutOfRange { setting, range, value: "0".into() });
             }
         }
+        tcp::check(&self.tcp)?;
         if self.protocol == Protocol::Resp2 && self.maintenance.mode() == Mode::Enabled {
             return Err(ConfigError::EnabledNeedsResp3);
         }

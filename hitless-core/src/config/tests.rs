@@ -179,3 +179,31 @@ fn the_documentation_of_each_setting_says_its_default() {
         assert!(settings > 10, "{settings}");
     }
 }
+
+/// What the system would refuse at each dial, or take for something else, is an error at once. RULE-237
+#[test]
+fn options_of_tcp_are_checked() {
+    type Change = fn(ConfigBuilder) -> ConfigBuilder;
+    let build = |change: Change| change(ConfigBuilder::from_url("redis://h").unwrap()).build();
+    let seconds = Duration::from_secs;
+    let set = build(|it| {
+        let it = it.tcp_keepalive(Some(Duration::from_secs(60))).tcp_keepalive_retries(5);
+        it.tcp_keepalive_interval(Duration::from_secs(3)).tcp_user_timeout(None)
+    });
+    let options = set.unwrap().tcp_options();
+    assert_eq!((options.keepalive, options.keepalive_interval), (Some(seconds(60)), seconds(3)));
+    assert_eq!((options.keepalive_retries, options.user_timeout), (5, None));
+    assert_eq!(build(|it| it).unwrap().tcp_options(), TcpOptions::default());
+    let rows: [(&str, Change); 6] = [
+        ("tcp_keepalive is 500ms", |it| it.tcp_keepalive(Some(Duration::from_millis(500)))),
+        ("tcp_keepalive is 40000s", |it| it.tcp_keepalive(Some(Duration::from_secs(40_000)))),
+        ("tcp_keepalive_interval is 0s", |it| it.tcp_keepalive_interval(Duration::ZERO)),
+        ("tcp_keepalive_retries is 0", |it| it.tcp_keepalive_retries(0)),
+        ("tcp_keepalive_retries is 128", |it| it.tcp_keepalive_retries(128)),
+        ("tcp_user_timeout is 0s", |it| it.tcp_user_timeout(Some(Duration::ZERO))),
+    ];
+    for (text, change) in rows {
+        let error = build(change).unwrap_err().to_string();
+        assert!(error.starts_with(text) && error.contains("must be from 1"), "{error}");
+    }
+}

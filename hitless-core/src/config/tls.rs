@@ -3,14 +3,16 @@
 use std::fmt;
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
-use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::ServerCertVerifier;
+use rustls::client::{WebPkiServerVerifier, verify_server_cert_signed_by_trust_anchor};
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
+use rustls::server::ParsedCertificate;
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::{CertificateError, ClientConfig, RootCertStore};
 
 use self::anybody::AcceptAnybody;
 use super::ConfigError;
@@ -183,14 +185,39 @@ impl fmt::Debug for TlsBuilder {
 }
 
 fn own_roots(settings: &[Vec<u8>]) -> Result<RootCertStore, ConfigError> {
-    let mut roots = RootCertStore::empty();
+    let (mut roots, mut all) = (RootCertStore::empty(), Vec::new());
     for setting in settings {
         for certificate in certificates("roots", setting)? {
-            let added = roots.add(certificate);
+            let added = roots.add(certificate.clone());
+            all.push(certificate);
             added.map_err(|_| wrong("roots", "one of them is not an X.509 certificate of an authority"))?;
         }
     }
-    Ok(roots)
+    if roots.is_empty() || all.iter().any(|certificate| !vouches_for_nobody(certificate)) {
+        return Ok(roots);
+    }
+    let problem = "what is there is the certificate of a server (it lacks CA:TRUE), and another one has issued it: set the certificate \
+                   of the authority that did";
+    Err(wrong("roots", problem))
+}
+
+/// Whether `certificate` cannot be the root of anything: it is none of an authority, and has not signed itself.
+fn vouches_for_nobody(certificate: &CertificateDer<'_>) -> bool {
+    let Ok(parsed) = ParsedCertificate::try_from(certificate) else { return false };
+    let mut itself = RootCertStore::empty();
+    if itself.add(certificate.clone()).is_err() {
+        return false;
+    }
+    let algorithms = ring::default_provider().signature_verification_algorithms.all;
+    let verify = |now| verify_server_cert_signed_by_trust_anchor(&parsed, &itself, &[], now, algorithms);
+    // Whether it has expired is for the handshake to say. The core has no clock: the certificate knows a time at which it is valid.
+    let verified = match verify(UnixTime::since_unix_epoch(Duration::ZERO)) {
+        Err(rustls::Error::InvalidCertificate(CertificateError::NotValidYetContext {
+            not_before, ..
+        })) => verify(not_before),
+        verified => verified,
+    };
+    matches!(verified, Err(rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer)))
 }
 
 fn roots_of_system(

@@ -266,6 +266,41 @@ mod tests {
         assert_eq!(config.credentials().unwrap().user.as_deref(), Some("ann"));
     }
 
+    /// What users of other clients have in their settings: Unix sockets of each scheme with database, user and password, percent-encoded
+    /// where they must be, and `?protocol=` everywhere. RULE-122
+    #[test]
+    fn urls_as_users_of_other_clients_write_them() {
+        let said = |url: &str| {
+            let config = parse(url).unwrap().build().unwrap();
+            let credentials = config
+                .credentials()
+                .map(|it| format!("{}:{}", it.user.as_deref().unwrap_or("default"), it.password.expose()));
+            let credentials = credentials.unwrap_or_default();
+            format!("{} {credentials} {} {:?}", config.endpoint(), config.database(), config.protocol())
+        };
+        for scheme in ["unix", "redis+unix", "valkey+unix", "VALKEY+UNIX"] {
+            let url =
+                format!("{scheme}:///run/my%20redis.sock?db=7&user=an%26n&pass=p%3Ds%25&protocol=resp2");
+            assert_eq!(said(&url), "unix:/run/my redis.sock an&n:p=s% 7 Resp2");
+        }
+        for (url, expected) in [
+            ("redis://h", "h:6379  0 Resp3"),
+            ("redis://h?protocol=2", "h:6379  0 Resp2"),
+            ("valkey://h/?protocol=resp3", "h:6379  0 Resp3"),
+            ("valkey://a%3An:%3A%40%2F@h:1/15?protocol=2", "h:1 a:n::@/ 15 Resp2"),
+            ("redis://:p@[::1]/1", "[::1]:6379 default:p 1 Resp3"),
+            ("redis://", "127.0.0.1:6379  0 Resp3"),
+            ("unix:/s?pass=p", "unix:/s default:p 0 Resp3"),
+        ] {
+            assert_eq!(said(url), expected, "{url}");
+        }
+        #[cfg(feature = "tls")]
+        for scheme in ["rediss", "valkeys"] {
+            let url = format!("{scheme}://ann:x@h:6380/2?protocol=3");
+            assert_eq!(said(&url), "h:6380 ann:x 2 Resp3");
+        }
+    }
+
     /// What a file holds ends with a line end, schemes have no case, and a path needs no authority. RULE-122
     #[test]
     fn spellings_that_mean_the_same_are_the_same() {
@@ -314,6 +349,8 @@ mod tests {
             ("redis-secret:6379", "redis://user:password@host:port"),
             ("redis:secret@h", "redis://user:password@host:port"),
             ("http://:secret@h", "redis://user:password@host:port"),
+            ("https://h", "rediss:// for TLS"),
+            ("ftp://h", "valkey://, valkeys://, redis+unix:// or valkey+unix://"),
             ("/run/secret.sock", "unix:///path/to/socket"),
             ("secret", "unix:///path/to/socket"),
             ("redis://secret@h", "user:password@"),

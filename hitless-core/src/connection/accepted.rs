@@ -13,7 +13,7 @@ use crate::windows::effective_timeout;
 
 /// The pause before a refused request is sent again. It doubles each time.
 const FIRST_DEFERRAL: Duration = Duration::from_millis(20);
-const LONGEST_DEFERRAL: Duration = Duration::from_secs(1);
+pub(crate) const LONGEST_DEFERRAL: Duration = Duration::from_secs(1);
 
 /// How often a request that may run twice is sent again: one that has broken three links would break every other one.
 const REPLAYS: u32 = 2;
@@ -114,7 +114,7 @@ impl Accepted {
 
     /// The server has refused to run it for now. Returns how long to wait before sending it again.
     pub fn defer(&mut self) -> Duration {
-        let pause = FIRST_DEFERRAL.saturating_mul(1 << self.deferrals.min(8)).min(LONGEST_DEFERRAL);
+        let pause = deferral(self.deferrals);
         self.deferrals += 1;
         pause
     }
@@ -124,4 +124,9 @@ impl Accepted {
     pub fn is_due(&self, now: Instant) -> bool {
         self.deadline.is_some_and(|deadline| deadline <= now)
     }
+}
+
+/// The pause before something is sent again that the server has refused `before` times before.
+pub(crate) fn deferral(before: u32) -> Duration {
+    FIRST_DEFERRAL.saturating_mul(1 << before.min(8)).min(LONGEST_DEFERRAL)
 }

@@ -211,7 +211,8 @@ impl Coordinator {
                 self.on_configured_resolved(now, conn, targets);
             }
             Step::Dial { conn, dial, purpose, after } => {
-                let (target, probe) = dial.into_parts();
+                let (mut target, probe) = dial.into_parts();
+                target.tcp = self.config.tcp_options();
                 self.relax_attempt(now, conn);
                 let until = self.attempts.until(conn);
                 let mut replaces = after;

@@ -64,7 +64,7 @@ pub use self::stats::CoordinatorStats;
 use self::verdicts::Pending;
 use crate::config::Config;
 use crate::endpoint::Peer;
-use crate::error::{CloseCause, ConnectError};
+use crate::error::{CloseCause, ConnectError, TlsProgress};
 use crate::event::{Event, WindowScope};
 use crate::handshake::OptIn;
 use crate::ids::{Arena, ConnId};
@@ -113,6 +113,13 @@ impl Coordinator {
             directives: VecDeque::new(),
             config,
         }
+    }
+
+    /// The stream of `conn` is connected, and TLS on it has come so far: if the time of the dial ends before
+    /// [`handle_connected`](Self::handle_connected), its error says that. A dial that does not encrypt, or whose owner does not know, says
+    /// nothing.
+    pub fn handle_encrypting(&mut self, conn: ConnId, progress: TlsProgress) {
+        self.attempts.note_tls(conn, progress);
     }
 
     /// The socket of `conn` is connected to `peer`; its handshake begins.

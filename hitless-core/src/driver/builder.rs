@@ -138,6 +138,30 @@ impl<R: Runtime, N: Resolver + Connector> Builder<R, N> {
         self.with(|settings| settings.dead_link_timeout(timeout.into()))
     }
 
+    /// How long a TCP link is quiet before the system probes it, 1 s to 9 h; `None` has no link probed. Default: 30 s. Two more settings say
+    /// when the link ends. See [`ConfigBuilder::tcp_keepalive`].
+    pub fn tcp_keepalive(self, after: impl Into<Option<Duration>>) -> Self {
+        self.with(|settings| settings.tcp_keepalive(after.into()))
+    }
+
+    /// How long a probe waits for its answer before the next one follows, 1 s to 9 h. Default: 10 s. See
+    /// [`ConfigBuilder::tcp_keepalive_interval`].
+    pub fn tcp_keepalive_interval(self, interval: Duration) -> Self {
+        self.with(|settings| settings.tcp_keepalive_interval(interval))
+    }
+
+    /// After how many probes without an answer the system ends the link, 1 to 127. Default: 3. See
+    /// [`ConfigBuilder::tcp_keepalive_retries`].
+    pub fn tcp_keepalive_retries(self, retries: u32) -> Self {
+        self.with(|settings| settings.tcp_keepalive_retries(retries))
+    }
+
+    /// How long what was written to a TCP link may be unacknowledged before the system ends the link, 1 ms to 24 days; `None` is what
+    /// the system has. Default: 30 s. Other platforms than Linux and Android ignore it. See [`ConfigBuilder::tcp_user_timeout`].
+    pub fn tcp_user_timeout(self, timeout: impl Into<Option<Duration>>) -> Self {
+        self.with(|settings| settings.tcp_user_timeout(timeout.into()))
+    }
+
     /// How many requests may wait while there is no connection, at least 1. Default: 10 000. Those beyond it are given back
     /// ([`SendError::NoConnection`](crate::request::SendError::NoConnection)), or wait as [`when_full`](Self::when_full) says. As many
     /// callers may wait for a lease; those beyond it get [`LeaseError::Full`](crate::error::LeaseError::Full).

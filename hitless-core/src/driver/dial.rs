@@ -1,20 +1,44 @@
 //! Resolving and connecting. Each dial has its own task, so that neither another dial nor a reply waits for it.
 
+use std::future::Future;
+use std::io;
 use std::sync::Arc;
 
 use super::guard::{TaskGuard, Unfinished};
 use super::io_task;
 use super::shared::Shared;
 use super::state::{ConnTask, DialOrder, DialStep};
-use super::traits::{Connector, Resolver, Runtime};
-use crate::endpoint::Target;
+use super::traits::{Connector, Resolver, Runtime, Stream};
+use crate::endpoint::{Peer, Target};
+use crate::error::TlsProgress;
+
+/// What opens the streams of a client: a network as it is, or TLS over one.
+pub(super) trait Dialer: Resolver {
+    /// What it opens.
+    type Stream: Stream;
+
+    /// [Connects](Connector::connect) to `target`, and reports how far TLS has come, if there is any.
+    fn dial(
+        &self,
+        target: Target,
+        report: impl Fn(TlsProgress) + Send + Sync,
+    ) -> impl Future<Output = io::Result<(Self::Stream, Peer)>> + Send;
+}
+
+impl<N: Resolver + Connector> Dialer for N {
+    type Stream = <N as Connector>::Stream;
+
+    fn dial(
+        &self,
+        target: Target,
+        _: impl Fn(TlsProgress) + Send + Sync,
+    ) -> impl Future<Output = io::Result<(Self::Stream, Peer)>> + Send {
+        self.connect(target)
+    }
+}
 
 /// Starts the task that carries out `order`.
-pub(super) fn spawn<R: Runtime, N: Resolver + Connector>(
-    shared: &Arc<Shared<R>>,
-    network: &Arc<N>,
-    order: DialOrder,
-) {
+pub(super) fn spawn<R: Runtime, N: Dialer>(shared: &Arc<Shared<R>>, network: &Arc<N>, order: DialOrder) {
     let guard = TaskGuard::new(shared, &order.task.signals, Unfinished::Dial(order.task.clone()));
     let network = Arc::clone(network);
     shared.runtime.spawn(async move {
@@ -34,16 +58,18 @@ async fn resolve<R: Runtime>(mut guard: TaskGuard<R>, resolver: &impl Resolver, 
 }
 
 /// Connects, and then serves the connection.
-async fn connect<R: Runtime, N: Connector>(
+async fn connect<R: Runtime, N: Dialer>(
     mut guard: TaskGuard<R>,
-    connector: Arc<N>,
+    dialer: Arc<N>,
     task: ConnTask,
     target: Target,
 ) {
-    let result = task.signals.unless_closed(connector.connect(target)).await;
+    let shared = Arc::clone(guard.shared());
+    let dialled = dialer.dial(target, |progress| shared.handle_encrypting(&task, progress));
+    let result = task.signals.unless_closed(dialled).await;
     guard.set(Unfinished::Nothing);
-    // The connection does not need the connector any more.
-    drop(connector);
+    // The connection does not need the network any more.
+    drop((shared, dialer));
     match result {
         None => {}
         Some(Err(error)) => guard.shared().handle_connect_failed(&task, &error),

@@ -61,8 +61,6 @@ pub use self::hooks::{
 pub use self::lease::{Lease, LeaseNotice};
 pub use self::observer::{Events, Missed, Observer, Push, Pushes};
 pub use self::reply::Reply;
-pub use self::traits::{
-    Connector, KEEPALIVE, KEEPALIVE_INTERVAL, KEEPALIVE_RETRIES, Resolver, Runtime, Stream, Timer,
-    USER_TIMEOUT,
-};
+pub use self::traits::{Connector, Resolver, Runtime, Stream, Timer};
+pub use crate::endpoint::{KEEPALIVE, KEEPALIVE_INTERVAL, KEEPALIVE_RETRIES, USER_TIMEOUT};
 pub use crate::error::ServerError;

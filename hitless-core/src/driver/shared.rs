@@ -22,7 +22,9 @@ use super::waiter::{Latch, Waiter};
 use crate::client::Stats;
 use crate::config::{Config, Credentials, WhenFull};
 use crate::endpoint::Peer;
-use crate::error::{CloseCause, ConnectError, CredentialsError, Delivery, LeaseError, SystemError};
+use crate::error::{
+    CloseCause, ConnectError, CredentialsError, Delivery, LeaseError, SystemError, TlsProgress,
+};
 use crate::event::{Event, Level};
 use crate::ids::{ConnId, LeaseId, RequestId, ReviewId};
 use crate::request::{Outcome, Request, SendError};
@@ -150,6 +152,21 @@ impl<R: Runtime> Shared<R> {
         let terms = Arc::new(Terms::new());
         let lease = self.enter(&mut Effects::default(), |state, now| state.lease(now, &terms))?;
         Ok((lease, terms))
+    }
+
+    /// Another wish, for a transaction that the server has `refused` to run; `None` if the refusal is to stand. The transaction has begun
+    /// at `since`, and this is the refusal with that number.
+    pub(super) fn lease_after_refusal(
+        &self,
+        refused: LeaseId,
+        since: Instant,
+        refusals: u32,
+    ) -> Result<Option<(LeaseId, Arc<Terms>)>, LeaseError> {
+        let terms = Arc::new(Terms::new());
+        let lease = self.enter(&mut Effects::default(), |state, now| {
+            state.lease_after_refusal(now, refused, (since, refusals), &terms)
+        })?;
+        Ok(lease.map(|lease| (lease, terms)))
     }
 
     /// The last handle of `lease` is gone.
@@ -306,6 +323,10 @@ impl<R: Runtime> Shared<R> {
             state.forget_task(task);
             state.machine.handle_connect_failed(now, task.conn, error);
         });
+    }
+
+    pub(super) fn handle_encrypting(&self, task: &ConnTask, progress: TlsProgress) {
+        self.enter_unsettled(|state, _| state.machine.handle_encrypting(task.conn, progress));
     }
 
     pub(super) fn handle_connected(&self, task: &ConnTask, peer: Peer) {

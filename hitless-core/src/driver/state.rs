@@ -148,6 +148,21 @@ impl State {
         Ok(lease)
     }
 
+    /// [`Machine::lease_after_refusal`].
+    pub(super) fn lease_after_refusal(
+        &mut self,
+        now: Instant,
+        refused: LeaseId,
+        (since, refusals): (Instant, u32),
+        terms: &Arc<Terms>,
+    ) -> Result<Option<LeaseId>, LeaseError> {
+        let lease = self.machine.lease_after_refusal(now, refused, since, refusals)?;
+        if let Some(lease) = lease {
+            self.leases.insert(lease, Arc::clone(terms));
+        }
+        Ok(lease)
+    }
+
     /// How many more requests the connection of a lease takes, or the pool.
     pub(super) fn room(&self, lease: Option<LeaseId>) -> usize {
         room(&self.machine, lease)

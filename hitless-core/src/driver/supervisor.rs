@@ -6,22 +6,18 @@ use std::time::Instant;
 
 use super::alarm::Alarm;
 use super::credentials::{self, Provider};
-use super::dial;
+use super::dial::{self, Dialer};
 use super::guard::{TaskGuard, Unfinished};
 use super::hooks;
 use super::shared::Shared;
 use super::signals::WORK;
-use super::traits::{Connector, Resolver, Runtime, Timer};
+use super::traits::{Runtime, Timer};
 
 /// How many alarms one poll answers before other tasks run.
 const ALARMS_PER_POLL: usize = 16;
 
 /// Starts the supervisor of a new client.
-pub(super) fn spawn<R: Runtime, N: Resolver + Connector>(
-    shared: &Arc<Shared<R>>,
-    network: N,
-    provider: Provider,
-) {
+pub(super) fn spawn<R: Runtime, N: Dialer>(shared: &Arc<Shared<R>>, network: N, provider: Provider) {
     let guard = TaskGuard::new(shared, &shared.supervisor, Unfinished::Driver);
     credentials::spawn_renewal(shared, provider.clone());
     let runtime = shared.runtime.clone();
@@ -50,7 +46,7 @@ struct Supervisor<R: Runtime, N> {
     guard: TaskGuard<R>,
 }
 
-impl<R: Runtime, N: Resolver + Connector> Supervisor<R, N> {
+impl<R: Runtime, N: Dialer> Supervisor<R, N> {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let Self { timer, armed, alarm, network, provider, guard } = self;
         let shared = guard.shared();

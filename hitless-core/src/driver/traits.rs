@@ -4,24 +4,11 @@ use std::future::Future;
 use std::io;
 use std::net::IpAddr;
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::BytesMut;
 
 use crate::endpoint::{Peer, Target};
-
-/// After so long without traffic a TCP socket should be probed (keepalive), so that a link that died unnoticed is found.
-pub const KEEPALIVE: Duration = Duration::from_secs(30);
-
-/// After so long without an answer the next probe should follow.
-pub const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
-
-/// After so many probes without an answer a TCP socket should fail.
-pub const KEEPALIVE_RETRIES: u32 = 3;
-
-/// What was written to a TCP socket should be acknowledged within this time, where the platform has such an option
-/// (`TCP_USER_TIMEOUT`).
-pub const USER_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A clock, timers, tasks and a little randomness.
 ///
@@ -66,7 +53,7 @@ pub trait Timer: Send + 'static {
     fn poll_expired(&mut self, cx: &mut Context<'_>) -> Poll<()>;
 }
 
-/// Looks host names up.
+/// Looks host names up. The example `network` of the adapters has a fixed table of them.
 pub trait Resolver: Send + Sync + 'static {
     /// The addresses of `host`, in order of preference. No address is reported as an empty list or as an error, as you
     /// like.
@@ -77,7 +64,8 @@ pub trait Resolver: Send + Sync + 'static {
 
 /// Opens streams.
 ///
-/// TCP and Unix sockets are one connector; a proxy, a tunnel or a pipe in memory are others.
+/// TCP and Unix sockets are one connector; a proxy, a tunnel or a pipe in memory are others. The example `network` of the adapters goes through
+/// a SOCKS5 proxy.
 pub trait Connector: Send + Sync + 'static {
     /// What it opens.
     type Stream: Stream;
@@ -90,7 +78,7 @@ pub trait Connector: Send + Sync + 'static {
     /// encrypted already does that itself ([`ConfigBuilder::encrypted_by_connector`](crate::config::ConfigBuilder::encrypted_by_connector)).
     ///
     /// TCP sockets should have Nagle's algorithm switched off (`TCP_NODELAY`), because the driver writes whole batches,
-    /// and the options of [`KEEPALIVE`], [`KEEPALIVE_INTERVAL`], [`KEEPALIVE_RETRIES`] and [`USER_TIMEOUT`] set. A kind of address that the platform lacks is an
+    /// and the options of `target.tcp` set. A kind of address that the platform lacks is an
     /// [`Unsupported`](io::ErrorKind::Unsupported) error. The future is dropped when its result is no longer wanted. The
     /// driver applies its own time limits.
     fn connect(&self, target: Target) -> impl Future<Output = io::Result<(Self::Stream, Peer)>> + Send;

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::{Endpoint, Host, Peer};
+use super::{Endpoint, Host, Peer, TcpOptions};
 
 /// What a connection is dialled to.
 ///
@@ -17,13 +17,16 @@ pub struct Target {
     /// The name that the server's certificate must be valid for. Without one the certificate must be valid for the IP
     /// address that is dialled. A Unix socket has none.
     pub server_name: Option<Arc<str>>,
+    /// What to ask of the system for the socket, if it is one of TCP.
+    pub tcp: TcpOptions,
 }
 
 impl Target {
-    /// The server at `address`, whose certificate must be valid for `server_name`, or for the address itself.
+    /// The server at `address`, whose certificate must be valid for `server_name`, or for the address itself. Its options
+    /// for TCP are the defaults.
     #[must_use]
     pub const fn new(address: Peer, server_name: Option<Arc<str>>) -> Self {
-        Self { address, server_name }
+        Self { address, server_name, tcp: TcpOptions::DEFAULT }
     }
 }
 

@@ -37,6 +37,12 @@ impl ServerError {
         self.text.split(' ').next().unwrap_or_default()
     }
 
+    /// The whole text.
+    #[cfg(feature = "driver")]
+    pub(crate) fn text(&self) -> &[u8] {
+        self.text.as_bytes()
+    }
+
     /// What follows the code.
     #[must_use]
     pub fn message(&self) -> &str {

@@ -118,3 +118,22 @@ fn an_end_that_tls_explains_is_told_from_others() {
     let reset = io::Error::from(io::ErrorKind::ConnectionReset);
     assert_eq!(CloseCause::from(&reset), CloseCause::Io(io::ErrorKind::ConnectionReset));
 }
+
+/// RULE-238
+#[test]
+fn a_server_that_says_nothing_to_tls_may_speak_none() {
+    let after = Duration::from_secs(5);
+    let silent = ConnectError::TlsTimedOut { progress: TlsProgress::Begun, after };
+    for words in [
+        "TLS",
+        "sent nothing within 5s",
+        "port without TLS",
+        "the server's port for TLS",
+        "redis:// (valkey://)",
+    ] {
+        assert!(silent.to_string().contains(words), "{silent}");
+    }
+    let slow = ConnectError::TlsTimedOut { progress: TlsProgress::Answered, after };
+    assert!(slow.to_string().contains("TLS") && !slow.to_string().contains("without"), "{slow}");
+    assert!(silent.is_transient() && slow.is_transient());
+}

@@ -1,6 +1,17 @@
-//! What goes wrong on an encrypted link once it is established.
+//! How far a dial has come with TLS, and what goes wrong on an encrypted link once it is established.
 
 use thiserror::Error;
+
+/// How far the server of a dial that encrypts has come with TLS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum TlsProgress {
+    /// The stream is connected, and the client has begun the handshake; the server has sent nothing. A Redis server without TLS stays
+    /// like that: it waits for the end of a line.
+    Begun,
+    /// The server has sent something, and the handshake is not done.
+    Answered,
+}
 
 /// Why an encrypted link has ended, where TLS says why.
 ///
@@ -16,7 +27,7 @@ pub enum TlsFault {
     CertificateRequired,
     /// The server does not accept the client's certificate.
     #[error(
-        "the server does not accept the client certificate: does it trust the authority that issued it, and is it in date?"
+        "the server does not accept the client certificate: does it trust the authority that issued it, is it in date, and is it one for clients (extended key usage clientAuth)?"
     )]
     CertificateRefused,
     /// The server ended the session by an alert, whose number this is.

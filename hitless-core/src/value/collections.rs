@@ -5,6 +5,7 @@ use std::hash::{BuildHasher, Hash};
 
 use resp3_codec::Frame;
 
+use super::tuples::tuples;
 use super::{FromFrame, ValueError};
 
 impl<T: FromFrame> FromFrame for Vec<T> {
@@ -36,12 +37,17 @@ impl<T: FromFrame + Ord> FromFrame for BTreeSet<T> {
 
 impl<K: FromFrame + Eq + Hash, V: FromFrame, S: BuildHasher + Default> FromFrame for HashMap<K, V, S> {
     fn from_frame(frame: Frame) -> Result<Self, ValueError> {
-        Ok(<(K, V)>::many_from_frame(frame)?.into_iter().collect())
+        pairs(frame)?.into_iter().map(<(K, V)>::from_frame).collect()
     }
 }
 
 impl<K: FromFrame + Ord, V: FromFrame> FromFrame for BTreeMap<K, V> {
     fn from_frame(frame: Frame) -> Result<Self, ValueError> {
-        Ok(<(K, V)>::many_from_frame(frame)?.into_iter().collect())
+        pairs(frame)?.into_iter().map(<(K, V)>::from_frame).collect()
     }
+}
+
+/// The frames of which the pairs of a map are to be made.
+fn pairs(frame: Frame) -> Result<Vec<Frame>, ValueError> {
+    tuples(frame, 2, "a map, or an array of keys and values by turns")
 }

@@ -162,7 +162,11 @@ fn collections_are_the_same_in_both_protocols() {
     all_are(HashMap::<String, u8>::new(), &empty);
 
     none_is::<Vec<String>>("an array", &[bulk("x"), Frame::Integer(1), Frame::Null]);
-    none_is::<HashMap<u8, u8>>("an array of tuples", &[bulk("x"), Frame::Null]);
+    let odd = array([bulk("1"), bulk("2"), bulk("3")]);
+    let map = "a map, or an array of keys and values by turns";
+    none_is::<HashMap<u8, u8>>(map, &[bulk("x"), Frame::Integer(1), Frame::Null, odd.clone()]);
+    none_is::<BTreeMap<u8, u8>>(map, &[bulk("x"), odd]);
+    none_is::<Vec<(u8, u8)>>("an array of tuples of 2", &[bulk("x")]);
     none_is::<Vec<(u8, u8)>>("an array of tuples of 2", &[array([bulk("1"), bulk("2"), bulk("3")])]);
 }
 

@@ -1,5 +1,7 @@
 //! Tuples, and lists of them.
 
+use std::borrow::Cow;
+
 use resp3_codec::Frame;
 
 use super::{FromFrame, ValueError, elements};
@@ -15,7 +17,7 @@ macro_rules! tuples {
             }
 
             fn many_from_frame(frame: Frame) -> Result<Vec<Self>, ValueError> {
-                tuples(frame, $count)?.into_iter().map(Self::from_frame).collect()
+                tuples(frame, $count, concat!("an array of tuples of ", $count))?.into_iter().map(Self::from_frame).collect()
             }
         }
     )*};
@@ -46,15 +48,15 @@ fn next(items: &mut impl Iterator<Item = Frame>) -> Frame {
 }
 
 /// The frames of which tuples of `count` are to be made.
-fn tuples(frame: Frame, count: usize) -> Result<Vec<Frame>, ValueError> {
+pub(super) fn tuples(frame: Frame, count: usize, expected: &'static str) -> Result<Vec<Frame>, ValueError> {
     // The keys and values of a map are never tuples themselves.
     let is_map = matches!(frame.value(), Frame::Map(_));
-    let mut items = elements(frame, "an array of tuples")?;
+    let mut items = elements(frame, expected)?;
     if !is_map && items.iter().all(|item| length(item) == Some(count)) {
         return Ok(items);
     }
     if items.len() % count != 0 {
-        return Err(wrong_count(items, format!("an array of tuples of {count}")));
+        return Err(wrong_count(items, expected));
     }
     let mut tuples = Vec::with_capacity(items.len() / count);
     let mut items = items.drain(..);
@@ -74,7 +76,7 @@ fn length(frame: &Frame) -> Option<usize> {
 }
 
 /// An array has too few or too many elements. An error among them says more.
-fn wrong_count(items: Vec<Frame>, expected: String) -> ValueError {
+fn wrong_count(items: Vec<Frame>, expected: impl Into<Cow<'static, str>>) -> ValueError {
     match items.iter().find_map(ServerError::from_frame) {
         Some(error) => error.into(),
         None => ValueError::mismatch(expected, &Frame::Array(items)),

@@ -15,9 +15,9 @@ use crate::hitless::{
     NotificationHook, Observed, Observer, Outcome, Peer, Pipeline, ProtocolError, ProviderError,
     ProviderFuture, Push, Pushes, Refusal, RefusedCommand, Replay, Replies, Reply, ReplyError, Request,
     RequestError, RequestId, Resolver, Runtime, Secret, SendError, ServerError, SetupCommand, Stage, Stats,
-    Stream, SystemError, Target, TargetPolicy, TargetVerdict, Timer, TlsFault, ToArg, ToArgs,
-    UnknownEndpointType, UnknownMode, Unreviewed, ValueError, Verdict, WhenDisconnected, WhenFull, cmd,
-    driver, event, maintenance, notification, observe,
+    Stream, SystemError, Target, TargetPolicy, TargetVerdict, TcpOptions, Timer, TlsFault, TlsProgress,
+    ToArg, ToArgs, UnknownEndpointType, UnknownMode, Unreviewed, ValueError, Verdict, WhenDisconnected,
+    WhenFull, cmd, driver, event, maintenance, notification, observe,
 };
 
 #[test]
@@ -29,6 +29,7 @@ fn the_settings_can_be_named() {
     let _: fn(&Credentials) -> &Secret = |credentials| &credentials.password;
     let _: fn(&Config) -> HandoffCapacity = Config::handoff_capacity;
     let _: fn(&Config) -> WhenFull = Config::when_full;
+    let _: fn(&Config) -> TcpOptions = Config::tcp_options;
     let _: fn(&Config) -> WhenDisconnected = Config::when_disconnected;
     let _: fn(&Config) -> &maintenance::Config = Config::maintenance;
     let _: fn(&maintenance::Config) -> BreakerConfig = maintenance::Config::circuit_breaker;
@@ -98,6 +99,7 @@ fn errors_can_be_named() {
     let _: fn(Limit, u64) -> ProtocolError = |limit, allowed| ProtocolError::Limit { limit, allowed };
     let _: fn(&RequestError) -> Delivery = RequestError::delivery;
     let _: fn(TlsFault) -> CloseCause = CloseCause::Tls;
+    let _ = |progress: TlsProgress| ConnectError::TlsTimedOut { progress, after: std::time::Duration::ZERO };
 }
 
 #[test]

@@ -1,8 +1,12 @@
 //! What every adapter must do over real sockets; the crate that includes this brings `hitless`, `block_on` and `spawn`.
 
 mod addresses;
+mod cut_short;
 mod exports;
+#[cfg(feature = "tls")]
+mod handshakes;
 mod leases;
+mod network;
 mod newcomer;
 #[cfg(feature = "tls")]
 mod tls;
@@ -37,8 +41,16 @@ fn serve_with(config: ServerConfig, endpoint: EndpointSpec) -> TestServer {
     TcpServer::start(server).unwrap()
 }
 
+/// Waits until the server has no connection any more. Each look asks the server's own loop, which reads what has arrived.
+#[allow(dead_code, reason = "one of the adapters has a runtime that can be dropped")]
+pub(crate) fn wait_until_gone(server: &TestServer) {
+    while server.with(|server, _| !server.connections(endpoint(server)).is_empty()) {
+        std::thread::yield_now();
+    }
+}
+
 #[cfg(feature = "tls")]
-fn serve_encrypted(config: &Arc<crate::hitless::rustls::ServerConfig>) -> TestServer {
+pub(crate) fn serve_encrypted(config: &Arc<crate::hitless::rustls::ServerConfig>) -> TestServer {
     let mut server = Server::new(ServerConfig::default());
     server.add_endpoint(EndpointSpec::loopback());
     TcpServer::start_encrypted(server, |_| Arc::clone(config)).unwrap()

@@ -56,6 +56,16 @@ fn settings() -> Vec<Row> {
         row("a URL without a scheme", of_url("localhost:6379"), &["redis://user:password@host:port"]),
         row("a URL of something else", of_url("http://localhost"), &["redis://user:password@host:port"]),
         row(
+            "a URL of the web",
+            of_url("https://localhost"),
+            &["rediss:// for TLS", "unix:///path/to/socket", "valkey://", "valkeys://", "valkey+unix://"],
+        ),
+        row(
+            "a keepalive of half a second",
+            of(|it| it.tcp_keepalive(Some(SECOND / 2))),
+            &["tcp_keepalive is 500ms", "from 1 s"],
+        ),
+        row(
             "a parameter that does not exist",
             of_url("redis://h?timeout=5"),
             &["\"timeout\"", "known are protocol"],
@@ -247,7 +257,8 @@ async fn servers() -> Vec<Row> {
 
 async fn commands() -> Vec<Row> {
     let server = serve();
-    let client = client(&url(&server), |it| it.requests_in_flight(1)).await;
+    let change = |it: Builder| it.requests_in_flight(1).max_dedicated(1).lease_timeout(SECOND / 4);
+    let client = client(&url(&server), change).await;
     client.call(cmd("RPUSH").arg("list").arg("a")).await.unwrap();
     let wrong = Pipeline::new().command(cmd("PING")).command(cmd("INCR").arg("list"));
     let wrong = client.pipeline(wrong).await.unwrap().check().unwrap_err();
@@ -270,12 +281,63 @@ async fn commands() -> Vec<Row> {
             &["unknown command", "GTE"],
         ),
     ];
+    rows.extend(leases(&client).await);
+    rows.extend(values(&client).await);
     delay_replies(&server, 60 * SECOND);
     let request = || Request::command(cmd("PING")).unwrap();
     let _under_way = client.send(request()).unwrap();
     let full = client.send(request()).unwrap_err();
     rows.push(row("more at a time than may be", full, &["`when_full`", "`requests_in_flight`"]));
     rows
+}
+
+/// What somebody does with a connection of their own.
+async fn leases(client: &Client) -> Vec<Row> {
+    let lease = client.lease().await.unwrap();
+    let on_lease = async |command: Command| lease.call(command).await.expect_err("it is a mistake");
+    let nested = Pipeline::atomic().command(cmd("EXEC"));
+    vec![
+        row(
+            "SUBSCRIBE on a lease",
+            on_lease(cmd("SUBSCRIBE").arg("c")).await,
+            &["the client refuses SUBSCRIBE"],
+        ),
+        row("QUIT", on_lease(cmd("QUIT")).await, &["the client refuses QUIT", "given back by dropping it"]),
+        row("EXEC in a batch", client.pipeline(nested).await.unwrap_err(), &["the client refuses EXEC"]),
+        row(
+            "more leases than there are",
+            too_many_leases(client).await,
+            &[
+                "no connection was returned within ",
+                "ms: as many are lent as `max_dedicated` allows",
+                "Return leases sooner",
+                "`lease_timeout`",
+            ],
+        ),
+    ]
+}
+
+/// Asks for a lease where all are lent. The text says the time as it was set, or to the millisecond.
+async fn too_many_leases(client: &Client) -> Error {
+    let error = client.lease().await.expect_err("the other one is lent");
+    let text = error.to_string();
+    assert!(
+        !text.contains('.') || text.split_once("ms").is_some_and(|(before, _)| !before.contains('.')),
+        "{text}"
+    );
+    error
+}
+
+/// Replies that are not what was asked for.
+async fn values(client: &Client) -> Vec<Row> {
+    use std::collections::HashMap;
+
+    let map = async |command: Command| client.query::<HashMap<String, String>>(command).await.unwrap_err();
+    let says: &[&str] = &["expected a map, or an array of keys and values by turns, got "];
+    vec![
+        row("a map of a string", map(cmd("ECHO").arg("x")).await, says),
+        row("a map of a list that is odd", map(cmd("LRANGE").args(["list", "0", "-1"])).await, says),
+    ]
 }
 
 fn builder(url: &str) -> Builder {

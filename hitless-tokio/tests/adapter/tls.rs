@@ -113,6 +113,47 @@ fn a_server_that_is_not_believed_is_an_error_that_says_why() {
     }
 }
 
+/// What people make with openssl when they are in a hurry. RULE-181, RULE-238
+#[test]
+fn certificates_that_do_not_fit_together_are_told_apart() {
+    let authority = Authority::new("ours");
+    let leaf = authority.certify(&[HERE]);
+    // The server's own certificate as a root.
+    let error = Tls::builder().roots(leaf.pem()).build().unwrap_err().to_string();
+    assert!(
+        error.starts_with("roots is not valid") && error.contains("the certificate of a server"),
+        "{error}"
+    );
+    assert!(error.contains("the authority that did"), "{error}");
+    // One that has signed itself is a root.
+    let own = Authority::self_signed(&[HERE], false);
+    let server = serve_encrypted(&own.server(None));
+    let tls = Tls::builder().roots(own.pem()).build().unwrap();
+    block_on(async { builder(&server, tls).connect().await.unwrap().call(cmd("PING")).await.unwrap() });
+    // A bundle with an authority in it is what it is.
+    Tls::builder().roots(leaf.pem() + &authority.pem()).build().unwrap();
+
+    // `openssl req -x509` makes an authority, which is none of a server.
+    let both = Authority::self_signed(&[HERE], true);
+    let server = serve_encrypted(&both.server(None));
+    let text = failure(&server, Tls::builder().roots(both.pem()).build().unwrap()).to_string();
+    assert!(text.contains("CA:TRUE") && text.contains("CA:FALSE"), "{text}");
+
+    // An authority in the middle that is none.
+    let middle = authority.certify_authority("middle", false);
+    let server = serve_encrypted(&middle.certify(&[HERE]).behind(&middle).server(None));
+    let text = failure(&server, trusting(&authority)).to_string();
+    assert!(text.contains("lacks CA:TRUE"), "{text}");
+    let middle = authority.certify_authority("middle", true);
+    let server = serve_encrypted(&middle.certify(&[HERE]).behind(&middle).server(None));
+    block_on(async { builder(&server, trusting(&authority)).connect().await.unwrap() });
+
+    // A certificate for servers, shown by a client.
+    let server = serve_encrypted(&authority.certify(&[HERE]).server(Some(&authority)));
+    let text = failure(&server, showing(&authority, &authority.certify_server(&["client"]))).to_string();
+    assert!(text.contains("does not accept the client certificate") && text.contains("clientAuth"), "{text}");
+}
+
 /// The roots of the system do not vouch for what a test makes. RULE-180, RULE-181
 #[test]
 fn without_roots_of_ones_own_those_of_the_system_count() {
@@ -141,6 +182,15 @@ fn the_wrong_kind_of_port_is_named() {
     let text = block_on(builder.connect()).unwrap_err().to_string();
     assert!(text.contains("Does it speak TLS at this port?"), "{text}");
     thread.join().unwrap();
+
+    // A Redis server waits for the end of a line.
+    let waits = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let url = format!("rediss://{}", waits.local_addr().unwrap());
+    let builder = Client::builder(&url).unwrap().tls(trusting(&authority)).pool_size(1);
+    let error = block_on(builder.connect_timeout(SECOND / 4).connect()).unwrap_err();
+    let text = error.to_string();
+    assert!(text.contains("TLS: the server took the connection and sent nothing within 250ms"), "{text}");
+    assert!(text.contains("redis:// (valkey://)"), "{text}");
 
     let encrypted = serve_encrypted(&authority.certify(&[HERE]).server(None));
     let url = format!("redis://{}", encrypted.addresses()[0]);

@@ -198,17 +198,22 @@ impl Dataset {
             )
             .into());
         }
+        self.refusal(session, spec).map_or(Ok(spec), |refusal| Err(refusal.into()))
+    }
+
+    /// What the node says to a command that it is in no state to run.
+    pub(super) fn refusal(&self, session: &Session, spec: &Spec) -> Option<&'static str> {
         match self.condition(session.endpoint) {
             Condition::Loading if spec.class.touches_data() => {
-                Err("LOADING Redis is loading the dataset in memory".into())
+                Some("LOADING Redis is loading the dataset in memory")
             }
             Condition::MasterDown if spec.class.touches_data() => {
-                Err("MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.".into())
+                Some("MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.")
             }
             Condition::ReadOnly if spec.class == Class::Write => {
-                Err("READONLY You can't write against a read only replica.".into())
+                Some("READONLY You can't write against a read only replica.")
             }
-            _ => Ok(spec),
+            _ => None,
         }
     }
 }

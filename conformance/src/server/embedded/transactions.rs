@@ -34,6 +34,11 @@ pub(super) fn exec(call: &mut Call<'_>) -> Outcome {
     if transaction.aborted {
         return Err("EXECABORT Transaction discarded because of previous errors.".into());
     }
+    // As a Redis server does, which looks at EXEC as at the commands that it would run.
+    let specs = transaction.queue.iter().filter_map(|request| table::find(request.name()));
+    if let Some(refusal) = specs.into_iter().find_map(|spec| call.data.refusal(call.session, spec)) {
+        return Err(format!("EXECABORT Transaction discarded because of: {refusal}").into());
+    }
     if dirty {
         let none = if call.session.protocol == Protocol::Resp2 { Frame::NullArray } else { Frame::Null };
         return Ok(none.into());

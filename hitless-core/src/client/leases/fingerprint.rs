@@ -18,6 +18,8 @@ impl Fingerprint for Leases {
             queue,
             waiting: _,
             waiting_limit: _,
+            later,
+            queued,
             quiet_until,
             seats,
             retry_at,
@@ -29,6 +31,11 @@ impl Fingerprint for Leases {
         // Those who have given up are passed over.
         let waiting = queue.iter().filter(|lease| leases.get(**lease).is_some());
         digest.each(waiting, |digest, lease| digest.value(&lease.index()));
+        digest.each(later, |digest, (at, lease)| {
+            digest.instant(*at);
+            digest.value(&lease.index());
+        });
+        digest.each(queued, |digest, conn| digest.part(conn));
         digest.deadline_if_any(*quiet_until);
         digest.part(seats);
         digest.deadline_if_any(*retry_at);
@@ -40,6 +47,8 @@ impl Fingerprint for Leases {
 impl Fingerprint for Lease {
     fn fingerprint<H: Hasher>(&self, digest: &mut Digest<'_, H>) {
         match self {
+            // When it comes stands among those who do.
+            Self::Later { at: _, limit } => digest.value(limit),
             // How long it has waited is only reported.
             Self::Waiting { since: _, until } => digest.deadline_if_any(*until),
             Self::Held { seat, session, under_way } => {

@@ -5,12 +5,12 @@ mod fingerprint;
 mod seats;
 mod session;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use self::seats::Seats;
-use self::session::Session;
+use self::session::{Session, ends_queue};
 use crate::backoff::Reconnect;
 use crate::coordinator::Redial;
 use crate::error::{CloseCause, ConnectError};
@@ -30,6 +30,10 @@ pub(super) struct Leases {
     waiting: usize,
     /// How many may wait.
     waiting_limit: usize,
+    /// Those who come later, and when.
+    later: BTreeSet<(Instant, LeaseId)>,
+    /// Connections that were lost with an open transaction: what was not answered there was only queued.
+    queued: BTreeSet<ConnId>,
     /// Nobody's time is over before this instant. It is a lower bound: those who leave do not change it.
     quiet_until: Option<Instant>,
     seats: Seats,
@@ -44,8 +48,20 @@ pub(super) struct Leases {
 #[derive(Debug)]
 #[cfg_attr(feature = "explore", derive(Clone))]
 enum Lease {
-    Waiting { since: Instant, until: Option<Instant> },
-    Held { seat: usize, session: Session, under_way: VecDeque<UnderWay> },
+    /// It is wanted from then on.
+    Later {
+        at: Instant,
+        limit: Option<Duration>,
+    },
+    Waiting {
+        since: Instant,
+        until: Option<Instant>,
+    },
+    Held {
+        seat: usize,
+        session: Session,
+        under_way: VecDeque<UnderWay>,
+    },
     Lost(CloseCause),
 }
 
@@ -85,6 +101,8 @@ impl Leases {
             queue: VecDeque::new(),
             waiting: 0,
             waiting_limit,
+            later: BTreeSet::new(),
+            queued: BTreeSet::new(),
             quiet_until: None,
             seats: Seats::new(limit),
             retry_at: None,
@@ -99,15 +117,37 @@ impl Leases {
 
     /// Somebody wants a connection within `limit`. `None` if too many wait.
     pub(super) fn wait(&mut self, now: Instant, limit: Option<Duration>) -> Option<LeaseId> {
-        if self.waiting >= self.waiting_limit {
+        if self.waiting() >= self.waiting_limit {
             return None;
         }
         let until = limit.map(|limit| after(now, limit));
-        self.quiet_until = earliest([self.quiet_until, until]);
         let lease = self.leases.insert(Lease::Waiting { since: now, until });
-        self.queue.push_back(lease);
-        self.waiting += 1;
+        self.enqueue(lease, until);
         Some(lease)
+    }
+
+    /// Somebody wants a connection from `at` on, within `limit` from then. `None` if too many wait.
+    pub(super) fn wait_from(&mut self, at: Instant, limit: Option<Duration>) -> Option<LeaseId> {
+        if self.waiting() >= self.waiting_limit {
+            return None;
+        }
+        let lease = self.leases.insert(Lease::Later { at, limit });
+        self.later.insert((at, lease));
+        Some(lease)
+    }
+
+    /// Those who wanted to come later wait from now on, if it is time.
+    pub(super) fn begin_waits(&mut self, now: Instant) {
+        while let Some((at, lease)) = self.later.first().copied().filter(|(at, _)| *at <= now) {
+            self.later.remove(&(at, lease));
+            if let Some(place) = self.leases.get_mut(lease)
+                && let Lease::Later { limit, .. } = *place
+            {
+                let until = limit.map(|limit| after(now, limit));
+                *place = Lease::Waiting { since: now, until };
+                self.enqueue(lease, until);
+            }
+        }
     }
 
     /// A window is open: extends the time of those who wait.
@@ -162,7 +202,7 @@ impl Leases {
                 due.push((*lease, now.saturating_duration_since(*since)));
                 false
             }
-            Some(Lease::Held { .. } | Lease::Lost(_)) | None => false,
+            Some(Lease::Later { .. } | Lease::Held { .. } | Lease::Lost(_)) | None => false,
         });
         self.quiet_until = next;
         self.waiting = self.queue.len();
@@ -273,8 +313,19 @@ impl Leases {
     /// The connection of a lease is gone, or of no use any more. Returns the lease, if there was one.
     pub(super) fn lose(&mut self, seat: usize, conn: ConnId, cause: CloseCause) -> Option<LeaseId> {
         let lease = self.seats.lose(seat, conn)?;
-        *self.leases.get_mut(lease)? = Lease::Lost(cause);
+        let lost = std::mem::replace(self.leases.get_mut(lease)?, Lease::Lost(cause));
+        if let Lease::Held { session, under_way, .. } = lost
+            && session.queues()
+            && !under_way.iter().flat_map(|it| it.changes.iter()).any(|(_, change)| ends_queue(*change))
+        {
+            self.queued.insert(conn);
+        }
         Some(lease)
+    }
+
+    /// Whether what was not answered on `conn`, which was lost, was only queued there. Asked once, when its requests end.
+    pub(super) fn take_queued(&mut self, conn: ConnId) -> bool {
+        self.queued.remove(&conn)
     }
 
     /// `lease` is over. `may_stay`: its connection may be kept, if it is as the handshake has left it.
@@ -282,6 +333,10 @@ impl Leases {
         let Some(ended) = self.leases.remove(lease) else { return Returned::Nothing };
         let (seat, session) = match ended {
             Lease::Held { seat, session, .. } => (seat, session),
+            Lease::Later { at, .. } => {
+                self.later.remove(&(at, lease));
+                return Returned::Nothing;
+            }
             Lease::Waiting { .. } => {
                 self.leave_queue();
                 return Returned::Nothing;
@@ -306,7 +361,8 @@ impl Leases {
 
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
         let retry_at = self.retry_at.filter(|_| self.waiting > 0);
-        earliest([self.quiet_until, self.seats.poll_timeout(), retry_at])
+        let comes_at = self.later.first().map(|(at, _)| *at);
+        earliest([self.quiet_until, self.seats.poll_timeout(), retry_at, comes_at])
     }
 
     /// The pause after a failed dial is over.
@@ -320,7 +376,7 @@ impl Leases {
                 self.seats.active(*seat).map_or(Holding::Nothing, Holding::Connection)
             }
             Some(Lease::Lost(cause)) => Holding::Lost(*cause),
-            Some(Lease::Waiting { .. }) | None => Holding::Nothing,
+            Some(Lease::Later { .. } | Lease::Waiting { .. }) | None => Holding::Nothing,
         }
     }
 
@@ -348,13 +404,20 @@ impl Leases {
         self.seats.lent()
     }
 
+    /// Those who wait, and those who come later.
     pub(super) fn waiting(&self) -> usize {
-        self.waiting
+        self.waiting + self.later.len()
     }
 
     /// Dedicated connections, those that are being opened included.
     pub(super) fn dedicated(&self) -> usize {
         self.seats.taken()
+    }
+
+    /// Whether nothing is kept of connections that are gone, and nobody comes later.
+    #[cfg(test)]
+    pub(super) fn is_at_rest(&self) -> bool {
+        self.queued.is_empty() && self.later.is_empty()
     }
 
     /// Takes out the one who has waited longest, and since when that was.
@@ -366,6 +429,12 @@ impl Leases {
                 return Some((lease, *since));
             }
         }
+    }
+
+    fn enqueue(&mut self, lease: LeaseId, until: Option<Instant>) {
+        self.quiet_until = earliest([self.quiet_until, until]);
+        self.queue.push_back(lease);
+        self.waiting += 1;
     }
 
     /// One who waited has given up. The place in the queue stays, until those who have left outnumber the others.
@@ -381,7 +450,7 @@ impl Leases {
         let lease = self.seats.holder(seat, conn)?;
         match self.leases.get_mut(lease)? {
             Lease::Held { session, under_way, .. } => Some((session, under_way)),
-            Lease::Waiting { .. } | Lease::Lost(_) => None,
+            Lease::Later { .. } | Lease::Waiting { .. } | Lease::Lost(_) => None,
         }
     }
 }

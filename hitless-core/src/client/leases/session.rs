@@ -35,6 +35,11 @@ impl Session {
         self == Self::default()
     }
 
+    /// Whether what is sent there is queued, until something ends the transaction.
+    pub(super) fn queues(self) -> bool {
+        self.in_transaction && !self.is_unsure
+    }
+
     fn note_reply(&mut self, change: StateChange, reply: &Frame) {
         let refused = reply.is_error();
         match change {
@@ -53,6 +58,15 @@ impl Session {
 
     fn end_transaction(&mut self) {
         (self.watches, self.in_transaction) = (false, false);
+    }
+}
+
+/// Whether a command that makes this change may run, or end the transaction, instead of being queued.
+pub(super) fn ends_queue(change: StateChange) -> bool {
+    match change {
+        // RESET is among the settings.
+        StateChange::Exec | StateChange::Discard | StateChange::Setting => true,
+        StateChange::Watch | StateChange::Unwatch | StateChange::Multi => false,
     }
 }
 

@@ -8,32 +8,32 @@ use crate::error::{CredentialsError, LeaseError};
 use crate::ids::LeaseId;
 
 /// A client with a pool of one and at most `limit` dedicated connections.
-fn lender(limit: u32) -> World {
+pub(super) fn lender(limit: u32) -> World {
     let mut world = World::with(|builder| builder.pool_size(1).max_dedicated(limit));
     world.answer_dials();
     world
 }
 
-fn wish(world: &mut World) -> LeaseId {
+pub(super) fn wish(world: &mut World) -> LeaseId {
     let lease = world.client.lease(world.now).unwrap();
     world.drain();
     lease
 }
 
 /// A lease whose connection is there.
-fn lease(world: &mut World) -> LeaseId {
+pub(super) fn lease(world: &mut World) -> LeaseId {
     let lease = wish(world);
     world.answer_dials();
     assert_eq!(granted(world, lease), Some(Ok(())));
     lease
 }
 
-fn give_back(world: &mut World, lease: LeaseId) {
+pub(super) fn give_back(world: &mut World, lease: LeaseId) {
     world.client.return_lease(world.now, lease);
     world.drain();
 }
 
-fn granted(world: &World, wanted: LeaseId) -> Option<Result<(), LeaseError>> {
+pub(super) fn granted(world: &World, wanted: LeaseId) -> Option<Result<(), LeaseError>> {
     world.others.iter().find_map(|action| match action {
         Action::Leased { lease, outcome } if *lease == wanted => Some(outcome.clone()),
         _ => None,
@@ -56,7 +56,7 @@ fn moving(world: &World, wanted: LeaseId) -> Vec<Instant> {
 }
 
 /// Sends a word that changes the state of the connection in this way.
-fn ask(world: &mut World, lease: LeaseId, word: &str, change: Option<StateChange>) -> RequestId {
+pub(super) fn ask(world: &mut World, lease: LeaseId, word: &str, change: Option<StateChange>) -> RequestId {
     let mut request = Request::raw(Bytes::from(format!("{word}\n")), NonZeroU32::MIN);
     request.is_unchecked = false;
     request.changes = change.map(|change| vec![(0, change)].into());
@@ -66,13 +66,13 @@ fn ask(world: &mut World, lease: LeaseId, word: &str, change: Option<StateChange
 }
 
 /// The connection that carries `word`, unanswered.
-fn carrier(world: &World, word: &str) -> ConnId {
+pub(super) fn carrier(world: &World, word: &str) -> ConnId {
     let carries = |(_, words): &(&ConnId, &Vec<Bytes>)| words.iter().any(|it| it == word);
     *world.pending.iter().find(carries).expect("it is written").0
 }
 
 /// Asks and has it answered; the connection that did it.
-fn answered(world: &mut World, lease: LeaseId, word: &str, change: Option<StateChange>) -> ConnId {
+pub(super) fn answered(world: &mut World, lease: LeaseId, word: &str, change: Option<StateChange>) -> ConnId {
     let id = ask(world, lease, word, change);
     let conn = carrier(world, word);
     world.answer(conn);

@@ -41,14 +41,15 @@ impl Attempt {
         match phase {
             Phase::Undecided => {}
             Phase::Resolving { host, port, of } => digest.value(&(host, port, of)),
-            Phase::Dialing { dial: Dial { target, probe }, beside } => {
+            // How far TLS has come stands in an error alone.
+            Phase::Dialing { dial: Dial { target, probe, tls: _ }, beside } => {
                 digest.value(&(target, probe));
-                digest.each(beside, |digest, (conn, Dial { target, probe })| {
+                digest.each(beside, |digest, (conn, Dial { target, probe, tls: _ })| {
                     digest.part(conn);
                     digest.value(&(target, probe));
                 });
             }
-            Phase::Negotiating { dial: Dial { target, probe }, peer, is_ending } => {
+            Phase::Negotiating { dial: Dial { target, probe, tls: _ }, peer, is_ending } => {
                 digest.value(&(target, probe, peer, is_ending));
             }
         }

@@ -32,7 +32,7 @@ use super::Role;
 use super::timers::Timers;
 use crate::breaker::{AttemptEnd, BreakerConfig, Denied, Permit};
 use crate::endpoint::{Peer, Target};
-use crate::error::{ConnectError, SystemError};
+use crate::error::{ConnectError, SystemError, TlsProgress};
 use crate::handshake::{HandshakeError, OptIn, Probe};
 use crate::ids::ConnId;
 use crate::notification::MoveTarget;
@@ -114,6 +114,8 @@ enum Phase {
 pub(super) struct Dial {
     target: Target,
     probe: Probe,
+    /// How far the server has come with TLS, once the stream is connected.
+    tls: Option<TlsProgress>,
 }
 
 /// Which endpoint a name belongs to.
@@ -363,6 +365,17 @@ impl Attempts {
         error
     }
 
+    /// The dial `conn` has come so far with TLS.
+    pub(super) fn note_tls(&mut self, conn: ConnId, progress: TlsProgress) {
+        let known_by = self.course.attempt_of(conn);
+        let Some(attempt) = self.live.get_mut(&known_by) else { return };
+        let Phase::Dialing { dial, beside } = &mut attempt.phase else { return };
+        let dial = if known_by == conn { Some(dial) } else { beside.as_mut().map(|(_, dial)| dial) };
+        if let Some(dial) = dial {
+            dial.tls = Some(progress);
+        }
+    }
+
     /// The server has closed the stream of `conn`.
     pub(super) fn note_end(&mut self, conn: ConnId) {
         if let Some(Attempt { phase: Phase::Negotiating { is_ending, .. }, .. }) = self.live.get_mut(&conn) {
@@ -384,7 +397,7 @@ impl Attempts {
             }
             let Some(attempt) = self.live.get(&conn) else { continue };
             self.course.shun(now, attempt);
-            let error = ConnectError::TimedOut(attempt.limit.unwrap_or_default());
+            let error = attempt.timed_out();
             self.end(now, conn, End::Failed { error, retry: Retry::Later }, true);
         }
         self.leave_slow_ones(now);
@@ -508,6 +521,19 @@ impl Attempts {
 }
 
 impl Attempt {
+    /// What its limit cuts short. Of two dials the one that has come further says more.
+    fn timed_out(&self) -> ConnectError {
+        let after = self.limit.unwrap_or_default();
+        let progress = match self.phase {
+            Phase::Dialing { .. } => self.dials().filter_map(|dial| dial.tls).max(),
+            Phase::Undecided | Phase::Resolving { .. } | Phase::Negotiating { .. } => None,
+        };
+        match progress {
+            Some(progress) => ConnectError::TlsTimedOut { progress, after },
+            None => ConnectError::TimedOut(after),
+        }
+    }
+
     /// What is dialled or negotiated with.
     fn dials(&self) -> impl Iterator<Item = &Dial> {
         let second = match &self.phase {
@@ -520,7 +546,7 @@ impl Attempt {
 
 impl Dial {
     pub(super) fn new(target: Target, probe: Probe) -> Self {
-        Self { target, probe }
+        Self { target, probe, tls: None }
     }
 
     pub(super) fn into_parts(self) -> (Target, Probe) {
@@ -542,7 +568,11 @@ impl End {
     fn or_because_of(self, refusal: Option<ConnectError>) -> Self {
         match (self, refusal) {
             (
-                Self::Failed { error: ConnectError::Connect(_) | ConnectError::TimedOut(_), retry },
+                Self::Failed {
+                    error:
+                        ConnectError::Connect(_) | ConnectError::TimedOut(_) | ConnectError::TlsTimedOut { .. },
+                    retry,
+                },
                 Some(error),
             ) => Self::Failed { error, retry },
             (end, _) => end,

@@ -30,7 +30,7 @@ fn target(port: u16) -> Target {
 }
 
 fn to(port: u16, probe: Probe) -> Dial {
-    Dial { target: target(port), probe }
+    Dial::new(target(port), probe)
 }
 
 fn named(port: u16) -> MoveTarget {
@@ -172,7 +172,7 @@ fn an_attempt_is_looked_up_dialled_and_negotiated() {
         Some(Step::Ended { end: End::Ready(ready), dialled, must_close: false, .. }) => {
             assert_eq!((ready.target, ready.peer, ready.is_ending), (target(7), peer(8), true));
             assert_eq!(ready.outcome, (Probe::Skip, OptIn::Accepted));
-            let dialled = dialled.map(|Dial { target, probe }| (target, probe));
+            let dialled = dialled.map(Dial::into_parts);
             assert_eq!(dialled, Some((target(7), Probe::Skip)));
         }
         other => panic!("{other:?}"),
@@ -413,6 +413,54 @@ fn an_attempt_times_out_at_its_limit() {
     ];
     assert_eq!(said(&mut attempts), expected);
     assert_eq!((attempts.poll_timeout(), attempts.count()), (None, 1));
+}
+
+/// An attempt whose time ends in the handshake of TLS says so, and whether the server has said anything; of two dials the one that has come
+/// further. What is told of a dial that is over does nothing. RULE-238
+#[test]
+fn a_limit_that_ends_the_handshake_of_tls_says_so() {
+    let (begun, answered) = (TlsProgress::Begun, TlsProgress::Answered);
+    for (told, beside, expected) in [
+        (None, None, None),
+        (Some(begun), None, Some(begun)),
+        (Some(answered), None, Some(answered)),
+        (None, Some(begun), Some(begun)),
+        (Some(begun), Some(answered), Some(answered)),
+    ] {
+        let mut attempts = attempts();
+        attempts.begin(start(), conn(1), Purpose::Open(Role::Shared), Some(3 * SECOND));
+        attempts.note_tls(conn(1), answered);
+        attempts.dial(start(), conn(1), to(1, Probe::OptIn), [target(2)].into());
+        attempts.handle_timeout(start() + SECOND);
+        attempts.dial_next(start() + SECOND, conn(1), conn(2), to(2, Probe::OptIn), Next::Beside);
+        told.into_iter().for_each(|progress| attempts.note_tls(conn(1), progress));
+        beside.into_iter().for_each(|progress| attempts.note_tls(conn(2), progress));
+        said(&mut attempts);
+        attempts.handle_timeout(start() + 3 * SECOND);
+        let after = 3 * SECOND;
+        let error = match expected {
+            Some(progress) => ConnectError::TlsTimedOut { progress, after },
+            None => ConnectError::TimedOut(after),
+        };
+        let all = said(&mut attempts).join("; ");
+        assert!(all.contains(&error.to_string()), "{all}");
+        attempts.note_tls(conn(1), begun);
+        attempts.note_tls(conn(2), begun);
+    }
+}
+
+/// Once the stream is encrypted, a handshake that takes too long is that of Redis. RULE-238
+#[test]
+fn a_limit_behind_the_handshake_of_tls_does_not_name_it() {
+    let mut attempts = attempts();
+    attempts.begin(start(), conn(1), Purpose::Open(Role::Shared), Some(3 * SECOND));
+    attempts.dial(start(), conn(1), to(1, Probe::OptIn), VecDeque::new());
+    attempts.note_tls(conn(1), TlsProgress::Answered);
+    attempts.handle_connected(start(), conn(1), peer(1));
+    said(&mut attempts);
+    attempts.handle_timeout(start() + 3 * SECOND);
+    let all = said(&mut attempts).join("; ");
+    assert!(all.contains(&ConnectError::TimedOut(3 * SECOND).to_string()), "{all}");
 }
 
 /// More time is counted from the beginning as well; nothing takes time away, and who has no limit gets none.

@@ -67,11 +67,13 @@ impl<R: Runtime> Client<R> {
     /// Dropping the future gives the place in the queue, or the connection, to the next one.
     pub async fn lease(&self) -> Result<Lease<R>, Error> {
         let (id, terms) = self.shared().lease()?;
+        self.awaited(id, terms).granted().await
+    }
+
+    /// The handle of a lease that is awaited, which gives the wish up when it is dropped.
+    fn awaited(&self, id: LeaseId, terms: Arc<Terms>) -> Lease<R> {
         let held = Arc::new(Held { client: self.clone(), id, terms });
-        let lease = Lease { held, seen: AtomicU64::new(0) };
-        let terms = &lease.held.terms;
-        std::future::poll_fn(|cx| terms.granted.poll(cx)).await?;
-        Ok(lease)
+        Lease { held, seen: AtomicU64::new(0) }
     }
 }
 
@@ -173,6 +175,12 @@ impl<R: Runtime> Lease<R> {
     #[must_use]
     pub fn client(&self) -> &Client<R> {
         &self.held.client
+    }
+
+    async fn granted(self) -> Result<Self, Error> {
+        let terms = &self.held.terms;
+        std::future::poll_fn(|cx| terms.granted.poll(cx)).await?;
+        Ok(self)
     }
 
     fn is_lost(&self) -> bool {

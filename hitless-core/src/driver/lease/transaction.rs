@@ -1,6 +1,7 @@
 //! Optimistic locking as one call: watch, read, run a batch if nothing has changed, or begin again.
 
 use std::future::Future;
+use std::time::Instant;
 
 use resp3_codec::{Command, Frame, ToArgs, cmd};
 
@@ -8,7 +9,7 @@ use super::super::error::Error;
 use super::super::handle::Client;
 use super::super::traits::Runtime;
 use super::Lease;
-use crate::error::Delivery;
+use crate::error::{Delivery, Refusal};
 use crate::request::Pipeline;
 
 /// How often a transaction is tried. Each time another client was faster, which is then done.
@@ -38,7 +39,9 @@ impl<R: Runtime> Client<R> {
     /// tries, as [`Error::Conflict`]: fewer connections to lend (`max_dedicated` of 5 to 10) let the others wait, and are faster as well.
     ///
     /// If the connection is lost, or its move cannot wait any longer, before EXEC was sent, nothing has run either, and the next try uses another
-    /// connection. Once EXEC was sent without an answer, the error says [`Delivery::Unknown`] and nothing is done again.
+    /// connection. Once EXEC was sent without an answer, the error says [`Delivery::Unknown`] and nothing is done again. A server that is in no
+    /// state to run it (READONLY, LOADING, MASTERDOWN) is asked again while maintenance is announced, after pauses that grow, for as long as a
+    /// command may take.
     ///
     /// ```no_run
     /// # use hitless_core::driver::{Client, Error, Runtime};
@@ -75,8 +78,9 @@ impl<R: Runtime> Client<R> {
         B: Future<Output = Result<Option<Pipeline>, Error>>,
     {
         let watch = cmd("WATCH").args(keys);
+        let since = self.shared().runtime.now();
         let mut lease = self.lease().await?;
-        let mut tries = 0;
+        let (mut tries, mut refusals) = (0, 0);
         loop {
             tries += 1;
             match lease.try_transaction(&watch, &mut build).await {
@@ -86,13 +90,35 @@ impl<R: Runtime> Client<R> {
                 Err(Failed { not_run: true, .. }) if lease.is_lost() && tries < TRIES => {
                     lease = self.lease().await?;
                 }
+                Err(Failed { error, .. }) if is_refusal(&error) && tries < TRIES => {
+                    refusals += 1;
+                    let Some(next) = lease.after_refusal(since, refusals)? else { return Err(error) };
+                    // While it is lent its connection cannot move.
+                    drop(lease);
+                    lease = next.granted().await?;
+                }
                 Err(Failed { error, .. }) => return Err(error),
             }
         }
     }
 }
 
+/// The server is in no state to run a transaction, and has run nothing of it.
+fn is_refusal(error: &Error) -> bool {
+    match error {
+        Error::Server(error) | Error::Discarded(error) => Refusal::of_error(error.text()).is_some(),
+        _ => false,
+    }
+}
+
 impl<R: Runtime> Lease<R> {
+    /// The lease for the next try, which is not there yet; `None` if the refusal is to stand.
+    fn after_refusal(&self, since: Instant, refusals: u32) -> Result<Option<Self>, Error> {
+        let client = &self.held.client;
+        let wish = client.shared().lease_after_refusal(self.held.id, since, refusals)?;
+        Ok(wish.map(|(id, terms)| client.awaited(id, terms)))
+    }
+
     async fn try_transaction<F, B>(&self, watch: &Command, build: &mut F) -> Result<Tried, Failed>
     where
         F: FnMut(Self) -> B,

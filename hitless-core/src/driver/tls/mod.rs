@@ -15,9 +15,11 @@ use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection};
 
 use self::stream::TlsStream;
+use super::dial::Dialer;
 use super::traits::{Connector, Resolver, Stream};
 use crate::config::{Config, ConfigError};
 use crate::endpoint::{Peer, Target};
+use crate::error::TlsProgress;
 
 /// A network whose streams are encrypted, if the client is configured so.
 pub(super) struct Secured<N> {
@@ -43,10 +45,14 @@ impl<N: Resolver> Resolver for Secured<N> {
     }
 }
 
-impl<N: Connector> Connector for Secured<N> {
+impl<N: Resolver + Connector> Dialer for Secured<N> {
     type Stream = MaybeTls<N::Stream>;
 
-    async fn connect(&self, target: Target) -> io::Result<(MaybeTls<N::Stream>, Peer)> {
+    async fn dial(
+        &self,
+        target: Target,
+        report: impl Fn(TlsProgress) + Send + Sync,
+    ) -> io::Result<(MaybeTls<N::Stream>, Peer)> {
         let Some(config) = &self.config else {
             let (stream, peer) = self.network.connect(target).await?;
             return Ok((MaybeTls::Plain(stream), peer));
@@ -55,7 +61,7 @@ impl<N: Connector> Connector for Secured<N> {
         let (stream, peer) = self.network.connect(target).await?;
         let session = ClientConnection::new(Arc::clone(config), name.clone())
             .map_err(|error| words::of_handshake(&name, &error))?;
-        let stream = TlsStream::handshake(stream, session, &name).await?;
+        let stream = TlsStream::handshake(stream, session, &name, report).await?;
         Ok((MaybeTls::Tls(Box::new(stream)), peer))
     }
 }

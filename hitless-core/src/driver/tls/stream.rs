@@ -9,7 +9,7 @@ use rustls::pki_types::ServerName;
 
 use super::super::traits::Stream;
 use super::words;
-use crate::error::TlsFault;
+use crate::error::{TlsFault, TlsProgress};
 
 /// As much as one read of the plain stream takes: two records.
 const READ: usize = 32 * 1024;
@@ -32,6 +32,17 @@ pub(in crate::driver) struct TlsStream<S> {
     owes_answer: bool,
     /// Nothing more will be read.
     end: Option<End>,
+    /// Short records on their way into one write; kept for its memory.
+    gathered: Vec<u8>,
+}
+
+/// What is known while the session is negotiated.
+struct Negotiation<F> {
+    /// Told how far the server has come.
+    report: F,
+    has_answered: bool,
+    /// Why what the client says cannot be sent any more.
+    unsent: Option<io::Error>,
 }
 
 /// How reading has ended.
@@ -56,12 +67,13 @@ impl<S: Stream> TlsStream<S> {
         plain: S,
         session: ClientConnection,
         name: &ServerName<'_>,
+        report: impl Fn(TlsProgress),
     ) -> io::Result<Self> {
-        let mut stream =
-            Self { plain, session, received: BytesMut::new(), is_full: false, owes_answer: false, end: None };
-        let mut unsent = None;
-        let result = std::future::poll_fn(|cx| stream.poll_handshake(cx, &mut unsent)).await;
-        match (result, unsent) {
+        let mut stream = Self::new(plain, session);
+        report(TlsProgress::Begun);
+        let mut negotiation = Negotiation { report, has_answered: false, unsent: None };
+        let result = std::future::poll_fn(|cx| stream.poll_handshake(cx, &mut negotiation)).await;
+        match (result, negotiation.unsent) {
             (Ok(()), _) => Ok(stream),
             (Err(Failure::Tls(error)), _) => Err(words::of_handshake(name, &error)),
             // What could not be sent says more than that nothing came.
@@ -72,26 +84,39 @@ impl<S: Stream> TlsStream<S> {
         }
     }
 
-    /// A server that refuses the client may have closed its end before it is written to: `unsent` is kept, and what it has
-    /// said is read.
+    fn new(plain: S, session: ClientConnection) -> Self {
+        Self {
+            plain,
+            session,
+            received: BytesMut::new(),
+            is_full: false,
+            owes_answer: false,
+            end: None,
+            gathered: Vec::new(),
+        }
+    }
+
+    /// A server that refuses the client may have closed its end before it is written to: what could not be sent is kept, and what
+    /// the server has said is read.
     fn poll_handshake(
         &mut self,
         cx: &mut Context<'_>,
-        unsent: &mut Option<io::Error>,
+        negotiation: &mut Negotiation<impl Fn(TlsProgress)>,
     ) -> Poll<Result<(), Failure>> {
         loop {
-            if unsent.is_none()
+            if negotiation.unsent.is_none()
                 && let Err(error) = ready!(self.poll_flush(cx))
             {
-                *unsent = Some(error);
+                negotiation.unsent = Some(error);
             }
             if !self.session.is_handshaking() {
-                return Poll::Ready(unsent.take().map_or(Ok(()), |error| Err(Failure::Link(error))));
+                let unsent = negotiation.unsent.take();
+                return Poll::Ready(unsent.map_or(Ok(()), |error| Err(Failure::Link(error))));
             }
             if self.received.is_empty() {
                 match ready!(self.poll_receive(cx)) {
                     Ok(0) => return Poll::Ready(Err(Failure::Closed)),
-                    Ok(_) => {}
+                    Ok(_) => negotiation.note_answer(),
                     Err(error) => return Poll::Ready(Err(Failure::Link(error))),
                 }
             }
@@ -159,7 +184,8 @@ impl<S: Stream> TlsStream<S> {
     /// Writes all that is encrypted to the plain stream.
     fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while self.session.wants_write() {
-            let mut sink = Sink { stream: &mut self.plain, cx, is_pending: false };
+            let (stream, gathered) = (&mut self.plain, &mut self.gathered);
+            let mut sink = Sink { stream, gathered, cx, is_pending: false };
             let written = self.session.write_tls(&mut sink);
             match written {
                 _ if sink.is_pending => return Poll::Pending,
@@ -175,6 +201,14 @@ impl<S: Stream> TlsStream<S> {
         // The server is told why, if it can be told at once.
         let _ = self.poll_flush(cx);
         self.end = Some(End::Broken(words::fault(error)));
+    }
+}
+
+impl<F: Fn(TlsProgress)> Negotiation<F> {
+    fn note_answer(&mut self) {
+        if !std::mem::replace(&mut self.has_answered, true) {
+            (self.report)(TlsProgress::Answered);
+        }
     }
 }
 
@@ -244,13 +278,14 @@ impl<S: Stream> Stream for TlsStream<S> {
 /// The plain stream as rustls writes to it.
 struct Sink<'a, 'b, S> {
     stream: &'a mut S,
+    gathered: &'a mut Vec<u8>,
     cx: &'a mut Context<'b>,
     is_pending: bool,
 }
 
-impl<S: Stream> io::Write for Sink<'_, '_, S> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match self.stream.poll_write(self.cx, bytes) {
+impl<S: Stream> Sink<'_, '_, S> {
+    fn finish(&mut self, written: Poll<io::Result<usize>>) -> io::Result<usize> {
+        match written {
             Poll::Ready(result) => result,
             Poll::Pending => {
                 self.is_pending = true;
@@ -258,20 +293,28 @@ impl<S: Stream> io::Write for Sink<'_, '_, S> {
             }
         }
     }
+}
+
+impl<S: Stream> io::Write for Sink<'_, '_, S> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.stream.poll_write(self.cx, bytes);
+        self.finish(written)
+    }
 
     /// Short records are copied together, so that they leave in one write. Long ones are written as they are.
     fn write_vectored(&mut self, records: &[io::IoSlice<'_>]) -> io::Result<usize> {
         match records {
             [] => Ok(0),
             [first, second, ..] if first.len() + second.len() <= GATHER => {
-                let mut gathered = Vec::with_capacity(GATHER);
+                self.gathered.clear();
                 for record in records {
-                    if gathered.len() + record.len() > GATHER {
+                    if self.gathered.len() + record.len() > GATHER {
                         break;
                     }
-                    gathered.extend_from_slice(record);
+                    self.gathered.extend_from_slice(record);
                 }
-                self.write(&gathered)
+                let written = self.stream.poll_write(self.cx, self.gathered);
+                self.finish(written)
             }
             [first, ..] => self.write(first),
         }
@@ -283,84 +326,4 @@ impl<S: Stream> io::Write for Sink<'_, '_, S> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::{Arc, Mutex};
-    use std::task::Waker;
-
-    use super::*;
-    use crate::config::Tls;
-
-    /// A stream of a server that speaks no TLS, and keeps what is written until it is flushed.
-    #[derive(Clone, Default)]
-    struct Plain(Arc<Mutex<Sent>>);
-
-    #[derive(Default)]
-    struct Sent {
-        kept: Vec<u8>,
-        flushed: Vec<u8>,
-    }
-
-    impl Stream for Plain {
-        fn poll_read(&mut self, _: &mut Context<'_>, buffer: &mut BytesMut) -> Poll<io::Result<usize>> {
-            let text = b"-ERR unknown command\r\n";
-            buffer.extend_from_slice(text);
-            Poll::Ready(Ok(text.len()))
-        }
-
-        fn poll_write(&mut self, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-            self.0.lock().unwrap().kept.extend_from_slice(bytes);
-            Poll::Ready(Ok(bytes.len()))
-        }
-
-        fn poll_flush(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-            let Sent { kept, flushed } = &mut *self.0.lock().unwrap();
-            flushed.append(kept);
-            Poll::Ready(Ok(()))
-        }
-
-        fn poll_close(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-            Poll::Ready(Ok(()))
-        }
-    }
-
-    fn name() -> ServerName<'static> {
-        ServerName::try_from("redis.example.com").unwrap()
-    }
-
-    fn session() -> ClientConnection {
-        let tls = Tls::builder().dangerous_accept_any_server().build().unwrap();
-        let config = tls.client_config(|| Ok(Vec::new())).unwrap();
-        ClientConnection::new(Arc::clone(&config), name()).unwrap()
-    }
-
-    /// A handshake that fails tells the server why, also through a stream that keeps what it is given.
-    #[test]
-    fn the_alert_of_a_failed_handshake_is_flushed() {
-        let plain = Plain::default();
-        let name = name();
-        let handshake = TlsStream::handshake(plain.clone(), session(), &name);
-        let mut cx = Context::from_waker(Waker::noop());
-        let Poll::Ready(Err(_)) = std::pin::pin!(handshake).poll(&mut cx) else { panic!("it has failed") };
-        let sent = plain.0.lock().unwrap();
-        assert_eq!(sent.kept, b"");
-        // The last record is an alert, of two bytes.
-        let alert = sent.flushed.iter().rev().nth(6).copied();
-        assert_eq!(alert, Some(21), "{:?}", sent.flushed);
-    }
-
-    /// To write nothing is done at once.
-    #[test]
-    fn nothing_is_written_at_once() {
-        let plain = Plain::default();
-        let mut stream = TlsStream {
-            plain,
-            session: session(),
-            received: BytesMut::new(),
-            is_full: false,
-            owes_answer: false,
-            end: None,
-        };
-        let mut cx = Context::from_waker(Waker::noop());
-        assert!(matches!(stream.poll_write(&mut cx, b""), Poll::Ready(Ok(0))));
-    }
-}
+mod tests;

@@ -4,7 +4,7 @@
 use std::io;
 
 use rustls::pki_types::ServerName;
-use rustls::{AlertDescription, CertificateError, Error};
+use rustls::{AlertDescription, CertificateError, Error, OtherError};
 
 use crate::error::TlsFault;
 
@@ -84,12 +84,21 @@ fn of_certificate(name: &ServerName<'_>, error: &CertificateError) -> String {
         CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
             "its certificate is not one for servers".into()
         }
-        // A certificate that has signed itself is its own authority, and may not be a server's unless it is trusted as one.
-        CertificateError::Other(_) => {
-            "its certificate cannot be used: it may be one of an authority, which is none for a server".into()
-        }
+        CertificateError::Other(OtherError(error)) => of_chain(&error.to_string()).into(),
         CertificateError::BadEncoding | CertificateError::BadSignature => "its certificate is damaged".into(),
         other => format!("its certificate cannot be used: {other}"),
+    }
+}
+
+/// `problem` is the name of an error of webpki, which rustls does not take apart.
+fn of_chain(problem: &str) -> &'static str {
+    if problem.starts_with("CaUsedAsEndEntity") {
+        "its certificate is one of an authority (CA:TRUE), which cannot be a server's as well: issue one for the server, or make one that \
+         signs itself with CA:FALSE, and trust that by `Tls::builder().roots(..)`"
+    } else if problem.starts_with("EndEntityUsedAsCa") {
+        "what has issued its certificate is none of an authority: that one's certificate lacks CA:TRUE"
+    } else {
+        "its certificate, or one of those that lead from it to an authority, cannot be used"
     }
 }
 

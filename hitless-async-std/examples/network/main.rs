@@ -1,0 +1,41 @@
+//! A network of your own: connections through a SOCKS5 proxy, and names out of a table.
+//!
+//! ```console
+//! $ cargo run --example network -p hitless-async-std -- redis://10.0.0.5:6379 socks=127.0.0.1:1080
+//! $ cargo run --example network -p hitless-async-std -- redis://redis.test:6379 redis.test=127.0.0.1
+//! ```
+
+#[path = "../../../hitless-tokio/examples/network/socks.rs"]
+mod socks;
+#[path = "../../../hitless-tokio/examples/network/table.rs"]
+mod table;
+
+use std::collections::HashMap;
+use std::error::Error;
+
+use hitless::{Client, cmd};
+use hitless_async_std as hitless;
+
+use self::socks::Socks;
+use self::table::Table;
+
+const USAGE: &str = "write a URL, and socks=ADDRESS:PORT or NAME=ADDRESS";
+
+fn main() -> Result<(), Box<dyn Error>> {
+    async_std::task::block_on(run())
+}
+
+async fn run() -> Result<(), Box<dyn Error>> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let [url, network] = arguments.as_slice() else { return Err(USAGE.into()) };
+    let (name, address) = network.split_once('=').ok_or(USAGE)?;
+    let builder = Client::builder(url)?.pool_size(1);
+    let client = if name == "socks" {
+        builder.network(Socks(address.parse()?)).connect().await?
+    } else {
+        let names = HashMap::from([(name.to_owned(), vec![address.parse()?])]);
+        builder.network(Table(names)).connect().await?
+    };
+    println!("{:?}", client.call(cmd("PING")).await?);
+    Ok(())
+}

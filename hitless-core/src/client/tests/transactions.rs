@@ -1,0 +1,147 @@
+//! Transactions that a server refuses for a while, and those that a link does not live to see the end of.
+
+use super::leases::{answered, ask, carrier, give_back, granted, lease, lender};
+use super::*;
+use crate::command_table::StateChange::{Discard, Exec, Multi, Setting, Unwatch, Watch};
+use crate::error::LeaseError;
+use crate::ids::LeaseId;
+
+/// A transaction on a lease that was refused gets another lease inside a window, after pauses that grow, as long as a command may
+/// take; meanwhile its connection is free to move. RULE-235
+#[test]
+fn a_refused_transaction_may_begin_again_inside_a_window() {
+    let mut world = lender(1);
+    let held = lease(&mut world);
+    let (since, again) = (world.now, Client::lease_after_refusal);
+    assert_eq!(again(&mut world.client, since, held, since, 1), Ok(None), "no window");
+
+    let shared = world.conns()[0];
+    world.push(shared, &["FAILING_OVER", "1", "5"]);
+    let mut held = held;
+    let mut pauses = Vec::new();
+    let mut refusals = 0;
+    loop {
+        refusals += 1;
+        let now = world.now;
+        let Some(next) = again(&mut world.client, now, held, since, refusals).unwrap() else { break };
+        give_back(&mut world, held);
+        assert_eq!(granted(&world, next), None, "not at once");
+        assert_eq!(world.client.stats().waiting_for_lease, 1);
+        while granted(&world, next).is_none() {
+            assert!(world.next_timeout(now + 2 * SECOND), "it comes");
+            world.drain();
+            world.answer_dials();
+        }
+        pauses.push((world.now - now).as_millis());
+        held = next;
+    }
+    assert_eq!(pauses[..7], [20, 40, 80, 160, 320, 640, 1000]);
+    let limit = maintenance::Config::default().relaxed_timeout();
+    assert!(world.now - since <= limit && world.now - since + SECOND >= limit, "{:?}", world.now - since);
+    assert_eq!(world.conns().len(), 2, "one connection was lent again and again");
+}
+
+/// Who waits for another try can give up, is refused when the client shuts down, and counts for the limit of those who wait. INV-14, RULE-235
+#[test]
+fn a_pause_is_a_wish_like_any_other() {
+    for gives_up in [true, false] {
+        let mut world = World::with(|it| it.pool_size(1).max_dedicated(1).parked_requests(1));
+        world.answer_dials();
+        let held = lease(&mut world);
+        let shared = world.conns()[0];
+        world.push(shared, &["FAILING_OVER", "1", "5"]);
+        let now = world.now;
+        let wish = world.client.lease_after_refusal(now, held, now, 1).unwrap().unwrap();
+        assert_eq!(world.client.lease(now), Err(LeaseError::Full));
+        assert_eq!(world.client.lease_after_refusal(now, held, now, 1), Err(LeaseError::Full));
+        give_back(&mut world, held);
+        if gives_up {
+            give_back(&mut world, wish);
+            world.pass(SECOND);
+            assert_eq!(granted(&world, wish), None);
+            assert_eq!((world.client.stats().leased, world.client.stats().waiting_for_lease), (0, 0));
+        } else {
+            world.client.shutdown(world.now, world.now);
+            world.drain();
+            assert_eq!(granted(&world, wish), Some(Err(LeaseError::ShutDown)));
+            assert!(world.client.is_terminated());
+            let late = world.client.lease_after_refusal(now, held, now, 1);
+            assert_eq!(late, Err(LeaseError::ShutDown));
+        }
+    }
+}
+
+/// Does one thing on `lease`: the first letter of a command, `=` if it is answered, `!` if it is refused, and nothing if it is not answered.
+fn play(world: &mut World, lease: LeaseId, step: &str) {
+    let (word, answer) = step.split_at(1);
+    let change = match word {
+        "m" => Multi,
+        "e" => Exec,
+        "d" => Discard,
+        "r" => Setting,
+        "w" => Watch,
+        "u" => Unwatch,
+        _ => {
+            let raw = Request::raw(Bytes::from_static(b"raw\n"), NonZeroU32::MIN);
+            world.client.send_on(world.now, lease, raw).unwrap();
+            return world.drain();
+        }
+    };
+    if answer == "=" {
+        answered(world, lease, word, Some(change));
+        return;
+    }
+    ask(world, lease, word, Some(change));
+    if answer == "!" {
+        let conn = carrier(world, word);
+        world.pending.remove(&conn);
+        world.client.handle_frames(world.now, conn, [Frame::error("ERR no")]);
+        world.drain();
+    }
+}
+
+/// What was written behind a MULTI that the server has taken, and not answered, was queued at most: it has not run, unless something was
+/// sent that may have ended the transaction, or that nobody has looked at. PITFALL-01, RULE-236
+#[test]
+fn what_was_only_queued_has_not_run() {
+    use Delivery::{NotSent, Unknown};
+    for (steps, delivery) in [
+        ("", Unknown),
+        ("m=", NotSent),
+        ("m", Unknown),
+        ("m!", Unknown),
+        ("m= e", Unknown),
+        ("m= e=", Unknown),
+        ("m= d", Unknown),
+        // RESET is among the settings.
+        ("m= r", Unknown),
+        // The one is refused inside a transaction, the other queued.
+        ("m= w u", NotSent),
+        ("m= x", Unknown),
+    ] {
+        let mut world = lender(1);
+        let held = lease(&mut world);
+        steps.split_whitespace().for_each(|step| play(&mut world, held, step));
+        let set = ask(&mut world, held, "set", None);
+        let conn = carrier(&world, "set");
+        world.close(conn);
+        assert_eq!(world.failure_of(set).delivery(), delivery, "{steps}");
+        give_back(&mut world, held);
+        assert!(world.client.leases.is_at_rest(), "{steps}");
+    }
+}
+
+/// The same where the client itself closes the connection, at the deadline of its move. PITFALL-01, RULE-236
+#[test]
+fn what_was_queued_at_the_deadline_has_not_run() {
+    let mut world = lender(1);
+    let held = lease(&mut world);
+    answered(&mut world, held, "m", Some(Multi));
+    let set = ask(&mut world, held, "set", None);
+    let conn = carrier(&world, "set");
+    world.push(conn, &["MOVING", "1", "2", "127.0.0.1:2"]);
+    world.answer_dials();
+    world.pass(3 * SECOND);
+    assert_eq!(world.failure_of(set), &RequestError::MoveDeadline { delivery: Delivery::NotSent });
+    assert!(world.client.leases.is_at_rest());
+}
