@@ -78,6 +78,9 @@ pub struct Client {
     surplus: Vec<ConnId>,
     /// The latest instant that a fact or a request came with.
     now: Instant,
+    /// Nothing but requests is due before this instant. `settle` keeps it: all else that is due changes by facts, which are few beside the
+    /// requests.
+    quiet_until: Option<Instant>,
 }
 
 impl Client {
@@ -98,6 +101,7 @@ impl Client {
             keyring: Keyring::new(&config, seed),
             actions: VecDeque::new(),
             surplus: Vec::new(),
+            quiet_until: None,
             config,
             now,
         };
@@ -188,6 +192,7 @@ impl Client {
     /// nothing. Call this before [`handle_frames`](Self::handle_frames) and [`handle_closed`](Self::handle_closed).
     pub fn handle_ending(&mut self, conn: ConnId) {
         self.coordinator.handle_ending(conn);
+        self.settle_timeout();
     }
 
     /// The stream of `conn` has ended. Hand in the frames that came before the end first.
@@ -276,17 +281,26 @@ impl Client {
 
     /// When time itself leads to something.
     fn deadline(&self) -> Option<Instant> {
+        debug_assert_eq!(self.quiet_until, self.others_due(), "a fact did not end in `settle`");
         if self.is_terminated() {
             return None;
         }
+        earliest([self.quiet_until, self.requests.poll_timeout()])
+    }
+
+    /// When anything but a request is due.
+    fn others_due(&self) -> Option<Instant> {
         earliest([
             self.coordinator.poll_timeout(),
             self.pool.poll_timeout(),
-            self.requests.poll_timeout(),
             self.lifecycle.poll_timeout(),
             self.leases.poll_timeout(),
             self.keyring.poll_timeout(),
         ])
+    }
+
+    fn settle_timeout(&mut self) {
+        self.quiet_until = self.others_due();
     }
 
     fn flush(&mut self, conn: ConnId) {

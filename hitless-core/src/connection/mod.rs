@@ -159,7 +159,7 @@ impl Connection {
     ///
     /// # Errors
     /// Gives it back if the connection is not ready, or is draining or closed.
-    #[expect(clippy::result_large_err, reason = "a request moves by value, and comes back as it was")]
+    #[inline]
     pub fn enqueue(&mut self, mut accepted: Accepted) -> Result<Ticket, Accepted> {
         if !self.is_serving() {
             return Err(accepted);
@@ -452,7 +452,7 @@ impl Connection {
                     ConnectionEvent::Completed { id: accepted.id, outcome: Ok(replies) }
                 };
                 self.events.push_back(event);
-                self.events.extend(refusal.map(ConnectionEvent::Refused));
+                self.note_refusal(refusal);
                 self.settle_drain();
             }
             Matched::Own(own, reply) => {
@@ -466,13 +466,19 @@ impl Connection {
             }
             Matched::Nothing => {
                 // Also of a request that nobody waits for any more.
-                self.events.extend(refusal.map(ConnectionEvent::Refused));
+                self.note_refusal(refusal);
                 self.settle_drain();
             }
             Matched::Stray => {
                 let cause = CloseCause::Protocol(ProtocolError::UnexpectedReply);
                 self.events.push_back(ConnectionEvent::Failed(cause));
             }
+        }
+    }
+
+    fn note_refusal(&mut self, refusal: Option<Refusal>) {
+        if let Some(refusal) = refusal {
+            self.events.push_back(ConnectionEvent::Refused(refusal));
         }
     }
 
