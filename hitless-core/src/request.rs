@@ -88,12 +88,12 @@ pub enum Timeout {
     Explicit(Duration),
 }
 
-/// What the commands of a request do besides getting a reply. Most do nothing of it, and a request is moved about: so it is one pointer there.
+/// What few requests have, and keep behind one pointer, because all of them are moved about.
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Special {
-    /// What they change on their connection, each with the place of its reply.
+    /// What the commands change on their connection, each with the place of its reply.
     pub(crate) changes: Vec<(u32, StateChange)>,
-    /// How long they may block, all together; only on a lease. A byte may not come for that long.
+    /// How long the commands may block, all together; only on a lease. A byte may not come for that long.
     pub(crate) blocking: Option<Blocking>,
 }
 

@@ -192,7 +192,6 @@ impl Client {
     /// nothing. Call this before [`handle_frames`](Self::handle_frames) and [`handle_closed`](Self::handle_closed).
     pub fn handle_ending(&mut self, conn: ConnId) {
         self.coordinator.handle_ending(conn);
-        self.settle_timeout();
     }
 
     /// The stream of `conn` has ended. Hand in the frames that came before the end first.

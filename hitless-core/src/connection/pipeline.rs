@@ -65,7 +65,7 @@ struct Written {
     left: u32,
     replies: Replies,
     is_large: bool,
-    /// That of the request: the server may keep it waiting also once nobody does here.
+    /// What the request has of it: it may block the server also once nobody waits for it here.
     special: Option<Arc<Special>>,
     /// What it is, if the connection itself has sent it.
     own: Option<Own>,

@@ -91,10 +91,11 @@ impl Parts {
         let mut replay = if class == Class::Atomic { Replay::IfUnsent } else { Replay::Idempotent };
         let mut has_script = false;
         for command in inner {
+            // No script is a read.
             if Replay::of_words(command)? != Replay::Idempotent {
                 replay = Replay::IfUnsent;
+                has_script |= command_table::is_script(command);
             }
-            has_script |= command_table::is_script(command);
         }
         Ok(Self { replies, class, replay, has_script })
     }
