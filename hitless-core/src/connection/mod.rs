@@ -39,6 +39,10 @@ use crate::request::{Class, Outcome, Replay, Replies};
 use crate::timer::earliest;
 use crate::write_buffer::WriteBuffer;
 
+/// The fewest frames in a part over TLS: the callers of each part write together, and each write is a record for both ends to encrypt and
+/// decrypt. With 16 callers 8 had 1.5 times the rate of a quarter, at 0.7 of the time.
+const ENCRYPTED_BATCH: usize = 8;
+
 /// What has happened on a connection.
 #[derive(Debug)]
 #[cfg_attr(feature = "explore", derive(Clone))]
@@ -109,6 +113,7 @@ enum Phase {
 #[cfg_attr(feature = "explore", derive(Clone))]
 pub struct Connection {
     phase: Phase,
+    is_encrypted: bool,
     handshake_bytes: BytesMut,
     /// Known once the handshake is done.
     resp3: Option<Resp3>,
@@ -143,6 +148,7 @@ impl Connection {
         let handshake = Handshake::begin(config, credentials, probe, peer, &mut handshake_bytes);
         Self {
             phase: Phase::Negotiating(handshake),
+            is_encrypted: config.tls(),
             handshake_bytes,
             resp3: None,
             opt_in: None,
@@ -396,11 +402,12 @@ impl Connection {
         self.pipeline.awaited()
     }
 
-    /// How many frames to hand in at a time, 2 to 64: about a quarter of the replies that are awaited. A caller that
-    /// has its reply may send the next request, and the server works on that while the other replies are handed in.
+    /// How many frames to hand in at a time, 2 to 64, and over TLS no fewer than 8: about a quarter of the replies that are awaited. A
+    /// caller that has its reply may send the next request, and the server works on that while the other replies are handed in.
     #[must_use]
     pub fn batch(&self) -> usize {
-        self.pipeline.batch()
+        let batch = self.pipeline.batch();
+        if self.is_encrypted { batch.max(ENCRYPTED_BATCH) } else { batch }
     }
 
     fn on_push(&mut self, elements: Vec<Frame>) {
