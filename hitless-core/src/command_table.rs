@@ -202,7 +202,8 @@ pub(crate) fn ends_batch(command: &impl Words) -> Option<&'static str> {
 
 /// Whether `command` runs a script or a function that may write. What it answers is what its author chose, also behind a write.
 pub(crate) fn is_script(command: &impl Words) -> bool {
-    [&b"EVAL"[..], b"EVALSHA", b"FCALL"].iter().any(|name| command.name().eq_ignore_ascii_case(name))
+    let name = command.name();
+    [&b"EVAL"[..], b"EVALSHA", b"FCALL"].iter().any(|script| name.eq_ignore_ascii_case(script))
 }
 
 /// Why a connection cannot run `command` before it serves, with its name: settings of the connection it can, but for those

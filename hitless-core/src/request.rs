@@ -88,9 +88,21 @@ pub enum Timeout {
     Explicit(Duration),
 }
 
-/// What the commands of a request change on their connection, each with the place of its reply. One pointer, because most requests change
-/// nothing, and all of them are moved about.
-pub(crate) type Changes = Arc<Vec<(u32, StateChange)>>;
+/// What few requests have, and keep behind one pointer, because all of them are moved about.
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Special {
+    /// What the commands change on their connection, each with the place of its reply.
+    pub(crate) changes: Vec<(u32, StateChange)>,
+    /// How long the commands may block, all together; only on a lease. A byte may not come for that long.
+    pub(crate) blocking: Option<Blocking>,
+}
+
+impl Special {
+    /// `None` if there is nothing special.
+    pub(crate) fn new(changes: Vec<(u32, StateChange)>, blocking: Option<Blocking>) -> Option<Arc<Self>> {
+        (!changes.is_empty() || blocking.is_some()).then(|| Arc::new(Self { changes, blocking }))
+    }
+}
 
 /// One unit of work: bytes that are written together to one connection, and the number of replies they call for.
 ///
@@ -104,12 +116,9 @@ pub struct Request {
     pub(crate) timeout: Timeout,
     /// A script is among its commands: it may answer anything after it has written.
     pub(crate) has_script: bool,
-    /// What its commands change on their connection, each with the place of its reply.
-    pub(crate) changes: Option<Changes>,
     /// Nobody has looked at its commands.
     pub(crate) is_unchecked: bool,
-    /// How long its commands may block, all together; only on a lease. A byte may not come for that long.
-    pub(crate) blocking: Option<Blocking>,
+    pub(crate) special: Option<Arc<Special>>,
 }
 
 /// How much a request has to be sent.
@@ -145,9 +154,8 @@ impl Request {
             replay,
             timeout: Timeout::Configured,
             has_script,
-            changes: None,
             is_unchecked: false,
-            blocking: None,
+            special: None,
         })
     }
 
@@ -158,13 +166,13 @@ impl Request {
     /// [`RefusedCommand`] for commands whose replies could not be told from others (SUBSCRIBE, MONITOR, CLIENT REPLY, ...).
     pub fn leased(command: Command) -> Result<Self, RefusedCommand> {
         let changes = match command_table::on_lease(&command) {
-            OnLease::Plain => None,
-            OnLease::Changes(change) => Some(Arc::new(vec![(0, change)])),
+            OnLease::Plain => Vec::new(),
+            OnLease::Changes(change) => vec![(0, change)],
             OnLease::Refused { command, instead } => return Err(RefusedCommand { command, instead }),
         };
-        let blocking = command_table::blocking(&command);
+        let special = Special::new(changes, command_table::blocking(&command));
         let request = Self::raw(command.into_bytes(), NonZeroU32::MIN).for_lease();
-        Ok(Self { changes, is_unchecked: false, blocking, ..request })
+        Ok(Self { is_unchecked: false, special, ..request })
     }
 
     /// Bytes that the caller encoded, calling for `replies` replies. Nothing is checked; replayed only if unsent. A lease that
@@ -178,9 +186,8 @@ impl Request {
             replay: Replay::IfUnsent,
             timeout: Timeout::Configured,
             has_script: false,
-            changes: None,
             is_unchecked: true,
-            blocking: None,
+            special: None,
         }
     }
 
@@ -212,7 +219,7 @@ impl Request {
     /// than what it asked of its server, unless the caller has said so.
     pub(crate) fn time_limit(&self, configured: Option<Duration>) -> Option<Duration> {
         match self.timeout {
-            Timeout::Configured => command_table::beyond(self.blocking, configured),
+            Timeout::Configured => command_table::beyond(self.blocking(), configured),
             Timeout::Explicit(timeout) => Some(timeout),
         }
     }
@@ -221,6 +228,11 @@ impl Request {
     #[must_use]
     pub fn payload(&self) -> &Bytes {
         &self.payload
+    }
+
+    /// How long its commands may block, all together.
+    pub(crate) fn blocking(&self) -> Option<Blocking> {
+        self.special.as_ref()?.blocking
     }
 
     pub(crate) fn size(&self) -> Size {
@@ -381,9 +393,8 @@ impl Pipeline {
             replay,
             timeout: Timeout::Configured,
             has_script,
-            changes: None,
             is_unchecked: false,
-            blocking: None,
+            special: None,
         }))
     }
 
@@ -405,8 +416,7 @@ impl Pipeline {
         // Inside a transaction nothing blocks.
         let blocking = self.blocking.filter(|_| !self.atomic);
         let Some(request) = self.into_request()? else { return Ok(None) };
-        let changes = (!changes.is_empty()).then(|| Arc::new(changes));
-        Ok(Some(Request { changes, blocking, ..request.for_lease() }))
+        Ok(Some(Request { special: Special::new(changes, blocking), ..request.for_lease() }))
     }
 
     /// The same commands as one transaction.

@@ -9,7 +9,7 @@ use crate::shell::Cmd;
 /// What `cargo xtask bench` takes.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Which benchmark: codec, handoff, or client, which needs a redis-server.
+    /// Which benchmark: codec, handoff, or client, which needs a redis-server that speaks TLS.
     name: OsString,
     /// Passed on to the benchmark.
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]

@@ -40,6 +40,7 @@ impl Fingerprint for Client {
             actions,
             surplus: _,
             now: _,
+            quiet_until: _,
         } = self;
         digest.part(coordinator);
         digest.part(links);

@@ -82,7 +82,7 @@ impl Links {
     }
 
     /// Puts a request on `conn`, or gives it back if `conn` takes none.
-    #[expect(clippy::result_large_err, reason = "a request moves by value, and comes back as it was")]
+    #[inline]
     pub(super) fn enqueue(
         &mut self,
         now: Instant,

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::connection::Connection;
 use crate::request::{LARGE, Size};
+use crate::timer::after;
 
 /// A connection with more bytes to send than this is busy: as many as one write takes.
 pub(super) const BYTES: usize = LARGE;
@@ -36,15 +37,16 @@ pub(super) struct Traffic {
     writing: usize,
     /// The last reads, so many, have completed no reply.
     reads: u32,
-    /// When the last reply came, or when a request came to a connection without any.
-    waits_since: Option<Instant>,
+    /// From here on the connection pauses, if it owes a reply: [`PAUSE`] after the last one, or after a request came to a connection without
+    /// any.
+    pauses_at: Option<Instant>,
 }
 
 impl Traffic {
     /// A request is about to join those of `connection`.
     pub(super) fn note_request(&mut self, now: Instant, connection: &Connection) {
         if connection.requests() == 0 {
-            self.waits_since = Some(now);
+            self.pauses_at = Some(after(now, PAUSE));
         }
     }
 
@@ -56,7 +58,7 @@ impl Traffic {
     /// Frames were received.
     pub(super) fn note_frames(&mut self, now: Instant) {
         self.reads = 0;
-        self.waits_since = Some(now);
+        self.pauses_at = Some(after(now, PAUSE));
     }
 
     /// Bytes were received that complete no frame.
@@ -70,7 +72,7 @@ impl Traffic {
         if requests >= limit {
             return Load::Full;
         }
-        let pauses = requests > 0 && self.waits_since.is_some_and(|since| now >= since + PAUSE);
+        let pauses = requests > 0 && self.pauses_at.is_some_and(|at| now >= at);
         let is_taken = match size {
             Size::Small => connection.has_large() || self.writing + connection.unsent_bytes() > BYTES,
             // Those that are there wait for a large request anyway.

@@ -78,6 +78,9 @@ pub struct Client {
     surplus: Vec<ConnId>,
     /// The latest instant that a fact or a request came with.
     now: Instant,
+    /// Nothing but requests is due before this instant. `settle` keeps it: all else that is due changes by facts, which are few beside the
+    /// requests.
+    quiet_until: Option<Instant>,
 }
 
 impl Client {
@@ -98,6 +101,7 @@ impl Client {
             keyring: Keyring::new(&config, seed),
             actions: VecDeque::new(),
             surplus: Vec::new(),
+            quiet_until: None,
             config,
             now,
         };
@@ -237,8 +241,8 @@ impl Client {
         any
     }
 
-    /// How many frames of `conn` to hand in at a time, 2 to 64: about a quarter of the replies that it awaits; 1 if
-    /// there is no such connection.
+    /// How many frames of `conn` to hand in at a time, 2 to 64, and over TLS no fewer than 8: about a quarter of the replies that it awaits;
+    /// 1 if there is no such connection.
     ///
     /// This is advice, for speed alone. A loop that hands in everything at once makes the server wait for the callers, and
     /// then the callers for the server. With parts, a caller that has its reply sends the next request while the loop
@@ -282,17 +286,26 @@ impl Client {
 
     /// When time itself leads to something.
     fn deadline(&self) -> Option<Instant> {
+        debug_assert_eq!(self.quiet_until, self.others_due(), "a fact did not end in `settle`");
         if self.is_terminated() {
             return None;
         }
+        earliest([self.quiet_until, self.requests.poll_timeout()])
+    }
+
+    /// When anything but a request is due.
+    fn others_due(&self) -> Option<Instant> {
         earliest([
             self.coordinator.poll_timeout(),
             self.pool.poll_timeout(),
-            self.requests.poll_timeout(),
             self.lifecycle.poll_timeout(),
             self.leases.poll_timeout(),
             self.keyring.poll_timeout(),
         ])
+    }
+
+    fn settle_timeout(&mut self) {
+        self.quiet_until = self.others_due();
     }
 
     fn flush(&mut self, conn: ConnId) {

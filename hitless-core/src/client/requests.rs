@@ -84,6 +84,7 @@ impl Requests {
     }
 
     /// Gives `request` an id. The caller puts it on a connection ([`enqueued`](Self::enqueued)) or [parks](Self::park) it.
+    #[inline]
     pub(super) fn accept(
         &mut self,
         now: Instant,
@@ -96,6 +97,7 @@ impl Requests {
     }
 
     /// A request with this deadline was put on `conn`.
+    #[inline]
     pub(super) fn enqueued(
         &mut self,
         id: RequestId,

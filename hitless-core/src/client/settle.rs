@@ -29,6 +29,7 @@ impl Client {
         self.close_what_is_idle(now);
         self.report_start();
         self.report_termination();
+        self.settle_timeout();
     }
 
     /// Bytes were received on `conn`: from here on it may be silent.

@@ -37,6 +37,7 @@ pub struct Accepted {
 
 impl Accepted {
     /// Accepts `request` now. `configured` is the client's command timeout, `relaxed` that of an open window.
+    #[inline]
     #[must_use]
     pub fn new(
         now: Instant,

@@ -8,6 +8,7 @@ impl Fingerprint for Connection {
     fn fingerprint<H: Hasher>(&self, digest: &mut Digest<'_, H>) {
         let Self {
             phase,
+            is_encrypted: _,
             handshake_bytes,
             resp3,
             opt_in,

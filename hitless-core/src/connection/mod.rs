@@ -40,6 +40,10 @@ use crate::request::{Class, Outcome, Replay, Replies};
 use crate::timer::earliest;
 use crate::write_buffer::WriteBuffer;
 
+/// The fewest frames in a part over TLS: the callers of each part write together, and each write is a record for both ends to encrypt and
+/// decrypt. With 16 callers 8 had 1.5 times the rate of a quarter, at 0.7 of the time.
+const ENCRYPTED_BATCH: usize = 8;
+
 /// What has happened on a connection.
 #[derive(Debug)]
 #[cfg_attr(feature = "explore", derive(Clone))]
@@ -110,6 +114,7 @@ enum Phase {
 #[cfg_attr(feature = "explore", derive(Clone))]
 pub struct Connection {
     phase: Phase,
+    is_encrypted: bool,
     handshake_bytes: BytesMut,
     /// Known once the handshake is done.
     resp3: Option<Resp3>,
@@ -144,6 +149,7 @@ impl Connection {
         let handshake = Handshake::begin(config, credentials, probe, peer, &mut handshake_bytes);
         Self {
             phase: Phase::Negotiating(handshake),
+            is_encrypted: config.tls(),
             handshake_bytes,
             resp3: None,
             opt_in: None,
@@ -160,7 +166,7 @@ impl Connection {
     ///
     /// # Errors
     /// Gives it back if the connection is not ready, or is draining or closed.
-    #[expect(clippy::result_large_err, reason = "a request moves by value, and comes back as it was")]
+    #[inline]
     pub fn enqueue(&mut self, mut accepted: Accepted) -> Result<Ticket, Accepted> {
         if !self.is_serving() {
             return Err(accepted);
@@ -397,11 +403,12 @@ impl Connection {
         self.pipeline.awaited()
     }
 
-    /// How many frames to hand in at a time, 2 to 64: about a quarter of the replies that are awaited. A caller that
-    /// has its reply may send the next request, and the server works on that while the other replies are handed in.
+    /// How many frames to hand in at a time, 2 to 64, and over TLS no fewer than 8: about a quarter of the replies that are awaited. A
+    /// caller that has its reply may send the next request, and the server works on that while the other replies are handed in.
     #[must_use]
     pub fn batch(&self) -> usize {
-        self.pipeline.batch()
+        let batch = self.pipeline.batch();
+        if self.is_encrypted { batch.max(ENCRYPTED_BATCH) } else { batch }
     }
 
     fn on_push(&mut self, elements: Vec<Frame>) {
@@ -453,7 +460,7 @@ impl Connection {
                     ConnectionEvent::Completed { id: accepted.id, outcome: Ok(replies) }
                 };
                 self.events.push_back(event);
-                self.events.extend(refusal.map(ConnectionEvent::Refused));
+                self.note_refusal(refusal);
                 self.settle_drain();
             }
             Matched::Own(own, reply) => {
@@ -467,13 +474,19 @@ impl Connection {
             }
             Matched::Nothing => {
                 // Also of a request that nobody waits for any more.
-                self.events.extend(refusal.map(ConnectionEvent::Refused));
+                self.note_refusal(refusal);
                 self.settle_drain();
             }
             Matched::Stray => {
                 let cause = CloseCause::Protocol(ProtocolError::UnexpectedReply);
                 self.events.push_back(ConnectionEvent::Failed(cause));
             }
+        }
+    }
+
+    fn note_refusal(&mut self, refusal: Option<Refusal>) {
+        if let Some(refusal) = refusal {
+            self.events.push_back(ConnectionEvent::Refused(refusal));
         }
     }
 

@@ -5,13 +5,14 @@
 mod fingerprint;
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use resp3_codec::Frame;
 
 use super::accepted::Accepted;
 use crate::command_table::Blocking;
-use crate::request::{LARGE, Replies, Size};
+use crate::request::{LARGE, Replies, Size, Special};
 use crate::timer::{after, earliest};
 use crate::write_buffer::WriteBuffer;
 
@@ -64,8 +65,8 @@ struct Written {
     left: u32,
     replies: Replies,
     is_large: bool,
-    /// How long the server may keep it waiting, also once nobody does here.
-    blocking: Option<Blocking>,
+    /// What the request has of it: it may block the server also once nobody waits for it here.
+    special: Option<Arc<Special>>,
     /// What it is, if the connection itself has sent it.
     own: Option<Own>,
 }
@@ -125,6 +126,7 @@ impl Pipeline {
         }
     }
 
+    #[inline]
     pub(super) fn push(&mut self, accepted: Accepted) -> Ticket {
         let ticket = Ticket(self.next_ticket);
         self.next_ticket += 1;
@@ -147,7 +149,7 @@ impl Pipeline {
             let is_large = unsent.is_large();
             let Unsent { ticket, accepted } = unsent;
             buffer.push(&accepted.request.payload);
-            let (left, blocking) = (accepted.request.replies.get(), accepted.request.blocking);
+            let (left, special) = (accepted.request.replies.get(), accepted.request.special.clone());
             self.awaited += left as usize;
             self.written.push_back(Written {
                 ticket,
@@ -156,7 +158,7 @@ impl Pipeline {
                 replies: Replies::new(),
                 own: None,
                 is_large,
-                blocking,
+                special,
             });
             any = true;
         }
@@ -174,13 +176,14 @@ impl Pipeline {
             left: 1,
             replies,
             is_large: false,
-            blocking: None,
+            special: None,
             own: Some(own),
         };
         self.written.push_back(written);
         self.awaited += 1;
     }
 
+    #[inline]
     pub(super) fn reply(&mut self, frame: Frame) -> Matched {
         let Some(front) = self.written.front_mut() else { return Matched::Stray };
         self.awaited -= 1;
@@ -335,7 +338,7 @@ impl Pipeline {
 
     /// How long the server was asked to wait before the reply that is the next to come.
     pub(super) fn blocking(&self) -> Option<Blocking> {
-        self.written.front()?.blocking
+        self.written.front()?.special.as_ref()?.blocking
     }
 
     /// True if somebody waits for a reply.

@@ -366,6 +366,23 @@ fn a_request_whose_reply_cannot_be_read_is_not_repeated() {
     assert_eq!(said(&mut connection), ["2<Unknown"], "nobody waits for the one that did it");
 }
 
+/// Over TLS each part costs a record, and so few are not worth one; large parts are as without. RULE-230
+#[test]
+fn encrypted_replies_are_handed_in_by_larger_parts() {
+    let endpoint = Endpoint::parse("127.0.0.1", 6379).unwrap();
+    let encrypted = Arc::new(Config::builder(endpoint).encrypted_by_connector().build().unwrap());
+    let parts_of = |config: &Arc<Config>, requests: u32| {
+        let mut connection = ready_by(config);
+        for id in 0..requests {
+            enqueue(&mut connection, epoch(), id, request("x", 1));
+        }
+        transmit(&mut connection);
+        connection.batch()
+    };
+    assert_eq!([4, 16, 128].map(|requests| parts_of(&config(), requests)), [2, 4, 32]);
+    assert_eq!([4, 16, 128].map(|requests| parts_of(&encrypted, requests)), [8, 8, 32]);
+}
+
 /// A batch that was written in part counts as written, and is not repeated even if it only reads. PITFALL-02, RULE-87
 #[test]
 fn an_atomic_batch_is_never_repeated_once_written() {

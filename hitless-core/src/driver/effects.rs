@@ -24,6 +24,10 @@ pub(super) struct Effects {
 impl Effects {
     /// Applies the effects, and keeps the allocations for the next time.
     pub(super) fn apply(&mut self) {
+        // The usual end of a visit that sends one more request: the task that writes has been woken for those before it.
+        if self.is_empty() {
+            return;
+        }
         for (waiter, outcome) in self.completed.drain(..) {
             waiter.complete(outcome);
         }
@@ -34,5 +38,12 @@ impl Effects {
             waker.wake();
         }
         self.dropped.clear();
+    }
+
+    fn is_empty(&self) -> bool {
+        self.completed.is_empty()
+            && self.signals.is_empty()
+            && self.wakers.is_empty()
+            && self.dropped.is_empty()
     }
 }

@@ -183,10 +183,16 @@ impl<R: Runtime> Client<R> {
     /// # Cancel safety
     /// Like dropping a [`Reply`].
     pub async fn request(&self, request: Request) -> Result<Replies, Error> {
-        Ok(self.accept(request).await?.await?)
+        // Not by `accept`: each future in another one is moved into it, and this is on every request's way.
+        let reply = match self.shared().when_full {
+            WhenFull::Fail => self.send(request)?,
+            WhenFull::Wait => room::send(self, request, None).await?,
+        };
+        Ok(reply.await?)
     }
 
     /// Sends `request` when there is room for it, as configured.
+    #[cfg(feature = "redis-rs")]
     pub(super) async fn accept(&self, request: Request) -> Result<Reply<R>, Error> {
         match self.shared().when_full {
             WhenFull::Fail => Ok(self.send(request)?),
@@ -274,9 +280,9 @@ impl<R: Runtime> Drop for Handle<R> {
 }
 
 /// The only reply of one command.
-pub(super) fn only(mut replies: Replies) -> Frame {
+pub(super) fn only(replies: Replies) -> Frame {
     // The machine completes a request with as many replies as it calls for.
-    replies.pop().unwrap_or(Frame::Null)
+    replies.into_inner().map_or(Frame::Null, |[frame]| frame)
 }
 
 /// The elements of EXEC's reply, out of the replies to MULTI, to each command, and to EXEC.

@@ -78,6 +78,11 @@ impl Queue {
         self.lines.is_empty()
     }
 
+    /// True if nobody waits, and room is reserved for nobody.
+    pub(super) fn is_idle(&self) -> bool {
+        self.lines.is_empty() && self.notified.is_empty()
+    }
+
     /// Whether it is the turn of this caller; one without a position has just arrived. `room` is what its line has.
     pub(super) fn is_next(&self, turn: &Turn, room: usize) -> bool {
         let is_notified = turn.position.is_some_and(|position| self.notified.contains(&position));

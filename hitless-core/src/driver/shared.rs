@@ -186,12 +186,15 @@ impl<R: Runtime> Shared<R> {
         let mut before = None;
         let sent = self.enter(&mut Effects::default(), |state, now| {
             let since = *turn.since.get_or_insert(now);
-            let limit = state.machine.time_limit(now, &request);
+            // Whoever has just come is not too late: most calls wait for nothing.
+            let limit = waker.as_ref().and_then(|_| state.machine.time_limit(now, &request));
             let deadline = limit.map(|limit| after(since, limit));
             if let Some(limit) = limit.filter(|_| deadline.is_some_and(|at| at <= now)) {
                 return Err(Refusal::TimedOut(state.machine.too_late(limit, Delivery::NotSent)));
             }
-            let sent = match state.queue.is_next(turn, state.room(turn.lease)) {
+            // While nobody waits, the machine alone knows whether there is room.
+            let is_next = state.queue.is_idle() || state.queue.is_next(turn, state.room(turn.lease));
+            let sent = match is_next {
                 true => state.send(now, since, turn.lease, request, &waiter),
                 false => Err(SendError::Full(request)),
             };

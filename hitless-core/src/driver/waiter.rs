@@ -33,30 +33,28 @@ impl<T> Waiter<T> {
     /// Puts the value in and returns the waker of the task that waits. Only the first value counts.
     pub(super) fn put(&self, value: T) -> Option<Waker> {
         let mut slot = self.lock();
-        match mem::replace(&mut *slot, Slot::Taken) {
-            Slot::Empty(waker) => {
-                *slot = Slot::Full(value);
-                waker
-            }
-            old => {
-                *slot = old;
-                None
-            }
+        if !matches!(*slot, Slot::Empty(_)) {
+            return None;
+        }
+        match mem::replace(&mut *slot, Slot::Full(value)) {
+            Slot::Empty(waker) => waker,
+            Slot::Full(_) | Slot::Taken => None,
         }
     }
 
     /// Takes the value out. Pending for ever once it was taken.
     pub(super) fn poll(&self, cx: &mut Context<'_>) -> Poll<T> {
         let mut slot = self.lock();
-        let old = match mem::replace(&mut *slot, Slot::Taken) {
-            Slot::Full(value) => return Poll::Ready(value),
-            Slot::Taken => return Poll::Pending,
-            Slot::Empty(waker) => waker,
-        };
-        *slot = Slot::Empty(Some(cx.waker().clone()));
-        drop(slot);
-        drop(old);
-        Poll::Pending
+        if let Slot::Empty(waker) = &mut *slot {
+            let old = waker.replace(cx.waker().clone());
+            drop(slot);
+            drop(old);
+            return Poll::Pending;
+        }
+        match mem::replace(&mut *slot, Slot::Taken) {
+            Slot::Full(value) => Poll::Ready(value),
+            Slot::Empty(_) | Slot::Taken => Poll::Pending,
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Slot<T>> {

@@ -1,13 +1,12 @@
 //! Commands that somebody else has encoded.
 
 use std::num::NonZeroU32;
-use std::sync::Arc;
 
 use bytes::Bytes;
 use smallvec::SmallVec;
 use thiserror::Error;
 
-use super::{Class, IN_BATCH, RefusedCommand, Replay, Request, Timeout};
+use super::{Class, IN_BATCH, RefusedCommand, Replay, Request, Special, Timeout};
 use crate::command_table::{self, Blocking, OnLease, Words};
 
 impl Request {
@@ -31,9 +30,8 @@ impl Request {
     pub fn packed(payload: Bytes) -> Result<Self, PackedError> {
         let parts = Parts::of(&payload)?;
         let Parts { replies, class, replay, has_script } = parts;
-        let timeout = Timeout::Configured;
-        let (changes, is_unchecked, blocking) = (None, false, None);
-        Ok(Self { payload, replies, class, replay, timeout, has_script, changes, is_unchecked, blocking })
+        let (timeout, is_unchecked, special) = (Timeout::Configured, false, None);
+        Ok(Self { payload, replies, class, replay, timeout, has_script, is_unchecked, special })
     }
 
     /// The same for a [lease](crate::client::Client::lease), treated as commands of [`leased`](Self::leased) are.
@@ -67,8 +65,7 @@ impl Request {
         let blocking = blocking.reduce(Blocking::and);
         drop(commands);
         let request = Self::raw(payload, replies.ok_or(PackedError::Malformed)?).for_lease();
-        let changes = (!changes.is_empty()).then(|| Arc::from(changes));
-        Ok(Self { changes, is_unchecked: false, blocking, ..request })
+        Ok(Self { is_unchecked: false, special: Special::new(changes, blocking), ..request })
     }
 }
 
@@ -94,10 +91,11 @@ impl Parts {
         let mut replay = if class == Class::Atomic { Replay::IfUnsent } else { Replay::Idempotent };
         let mut has_script = false;
         for command in inner {
+            // No script is a read.
             if Replay::of_words(command)? != Replay::Idempotent {
                 replay = Replay::IfUnsent;
+                has_script |= command_table::is_script(command);
             }
-            has_script |= command_table::is_script(command);
         }
         Ok(Self { replies, class, replay, has_script })
     }
@@ -227,9 +225,7 @@ mod tests {
             cmd("BLPOP").arg("k").arg(0),
             cmd("EXEC"),
         ];
-        let of = |request: &Request| {
-            (parts(request), request.changes.clone(), request.is_unchecked, request.blocking)
-        };
+        let of = |request: &Request| (parts(request), request.is_unchecked, request.special.clone());
         let ours = Pipeline::from(commands.clone()).into_leased_request().unwrap().unwrap();
         let bytes: Vec<u8> =
             commands.iter().flat_map(|command| command.clone().into_bytes().to_vec()).collect();

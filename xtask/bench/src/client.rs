@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use std::{env, io};
 
 use allocations::Allocations;
-use contenders::Contender;
+use contenders::{Address, Contender};
 use link::Link;
 use load::{Operation, Sample, Scheduler, Values};
 use processors::Processors;
@@ -60,8 +60,6 @@ pub struct Args {
 struct Figures {
     /// Whether the single-threaded client and the server had a processor each.
     pinned: bool,
-    /// Who took part in the loads.
-    contenders: Vec<Contender>,
     cases: Vec<Case>,
     /// None if nobody counted.
     allocations: Allocations,
@@ -80,8 +78,8 @@ struct Kind {
 struct Case {
     kind: Kind,
     tasks: usize,
-    /// By contender, by round.
-    samples: Vec<Vec<Sample>>,
+    /// Who took part, and what came of it in each round.
+    samples: Vec<(Contender, Vec<Sample>)>,
 }
 
 /// Puts all contenders under all loads, prints the tables and writes them to `target/bench`.
@@ -108,8 +106,14 @@ fn measure(args: &Args) -> io::Result<Figures> {
     let (rounds, milliseconds) = if args.quick { (3, 150) } else { (9, 300) };
     let rounds = args.rounds.unwrap_or(rounds).max(1);
     let contenders = chosen(&Contender::ALL, &args.client);
-    let server = Server::start()?;
+    let links = chosen(&Link::ALL, &args.link);
+    let server = Server::start(links.contains(&Link::Encrypted))?;
     let distant = link::distant(server.port())?;
+    let address = |link| {
+        let encrypted = server.encrypted().filter(|_| link == Link::Encrypted);
+        let port = if link == Link::Distant { distant } else { server.port() };
+        encrypted.unwrap_or(Address { port, certificate: None })
+    };
     let mut allocations = Allocations::new();
     if !args.no_allocations {
         eprintln!("counting allocations");
@@ -126,25 +130,26 @@ fn measure(args: &Args) -> io::Result<Figures> {
         for tasks in chosen(&TASKS, &args.tasks) {
             eprintln!("{}, {tasks} tasks", kind.name());
             let load = |client| load::Args {
+                address: address(kind.link),
                 client,
                 scheduler: kind.scheduler,
                 operation: kind.operation,
                 values: kind.values,
                 tasks,
                 length: load::Length::Milliseconds(milliseconds),
-                port: if kind.link == Link::Distant { distant } else { server.port() },
                 pin: pinned,
             };
-            let mut samples = vec![Vec::with_capacity(rounds); contenders.len()];
+            let taking_part = contenders.iter().filter(|contender| contender.takes(kind.link));
+            let mut samples: Vec<_> = taking_part.map(|contender| (*contender, Vec::new())).collect();
             for _ in 0..rounds {
-                for (at, contender) in contenders.iter().enumerate() {
-                    samples[at].push(load::sample_apart(&load(*contender))?);
+                for (contender, samples) in &mut samples {
+                    samples.push(load::sample_apart(&load(*contender))?);
                 }
             }
             cases.push(Case { kind, tasks, samples });
         }
     }
-    Ok(Figures { pinned, contenders, cases, allocations })
+    Ok(Figures { pinned, cases, allocations })
 }
 
 /// The tables to make, in their order.

@@ -53,8 +53,8 @@ impl Fingerprint for Lease {
             Self::Waiting { since: _, until } => digest.deadline_if_any(*until),
             Self::Held { seat, session, under_way } => {
                 digest.value(&(seat, session));
-                digest.each(under_way, |digest, UnderWay { request, changes }| {
-                    digest.value(&(request.index(), changes));
+                digest.each(under_way, |digest, UnderWay { request, special }| {
+                    digest.value(&(request.index(), special));
                 });
             }
             Self::Lost(cause) => digest.value(cause),

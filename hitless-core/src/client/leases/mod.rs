@@ -15,7 +15,7 @@ use crate::backoff::Reconnect;
 use crate::coordinator::Redial;
 use crate::error::{CloseCause, ConnectError};
 use crate::ids::{Arena, ConnId, LeaseId, RequestId};
-use crate::request::{Changes, Outcome, Request};
+use crate::request::{Outcome, Request, Special};
 use crate::rng::Rng;
 use crate::timer::{after, earliest};
 
@@ -69,7 +69,7 @@ enum Lease {
 #[derive(Clone, Debug)]
 struct UnderWay {
     request: RequestId,
-    changes: Changes,
+    special: Arc<Special>,
 }
 
 /// The state of a lease.
@@ -280,17 +280,17 @@ impl Leases {
         if request.is_unchecked {
             session.note_unknown();
         }
-        if let Some(changes) = &request.changes {
-            under_way.push_back(UnderWay { request: id, changes: Arc::clone(changes) });
+        if let Some(special) = request.special.as_ref().filter(|special| !special.changes.is_empty()) {
+            under_way.push_back(UnderWay { request: id, special: Arc::clone(special) });
         }
     }
 
     /// A request on `conn` has ended.
     pub(super) fn note_outcome(&mut self, seat: usize, conn: ConnId, id: RequestId, outcome: &Outcome) {
         let Some((session, under_way)) = self.session(seat, conn) else { return };
-        let changes = take(under_way, id);
-        match (outcome, changes) {
-            (Ok(replies), Some(changes)) => session.note_replies(&changes, replies),
+        let special = take(under_way, id);
+        match (outcome, special) {
+            (Ok(replies), Some(special)) => session.note_replies(&special.changes, replies),
             (Ok(_), None) => {}
             (Err(_), _) => session.note_unknown(),
         }
@@ -316,7 +316,7 @@ impl Leases {
         let lost = std::mem::replace(self.leases.get_mut(lease)?, Lease::Lost(cause));
         if let Lease::Held { session, under_way, .. } = lost
             && session.queues()
-            && !under_way.iter().flat_map(|it| it.changes.iter()).any(|(_, change)| ends_queue(*change))
+            && !under_way.iter().flat_map(|it| it.special.changes.iter()).any(|(_, change)| ends_queue(*change))
         {
             self.queued.insert(conn);
         }
@@ -455,9 +455,9 @@ impl Leases {
     }
 }
 
-fn take(under_way: &mut VecDeque<UnderWay>, id: RequestId) -> Option<Changes> {
+fn take(under_way: &mut VecDeque<UnderWay>, id: RequestId) -> Option<Arc<Special>> {
     let at = under_way.iter().position(|it| it.request == id)?;
-    Some(under_way.remove(at)?.changes)
+    Some(under_way.remove(at)?.special)
 }
 
 #[cfg(test)]

@@ -1,15 +1,13 @@
 use std::hash::Hasher;
 
-use super::{BYTES, PAUSE, READS, Traffic};
+use super::{BYTES, READS, Traffic};
 use crate::fingerprint::Digest;
-use crate::timer::after;
 
 impl Traffic {
-    /// Since when replies are awaited matters to a connection that awaits some.
+    /// When it pauses matters to a connection that awaits replies.
     pub(in crate::client) fn fingerprint<H: Hasher>(&self, awaits: bool, digest: &mut Digest<'_, H>) {
-        let Self { writing, reads, waits_since } = self;
+        let Self { writing, reads, pauses_at } = self;
         digest.value(&(*writing > BYTES, (*reads).min(READS)));
-        let pauses_at = waits_since.filter(|_| awaits).map(|since| after(since, PAUSE));
-        digest.deadline_if_any(pauses_at);
+        digest.deadline_if_any(pauses_at.filter(|_| awaits));
     }
 }

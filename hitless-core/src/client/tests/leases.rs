@@ -6,6 +6,7 @@ use crate::config::{Credentials, WhenDisconnected};
 use crate::coordinator::Redial;
 use crate::error::{CredentialsError, LeaseError};
 use crate::ids::LeaseId;
+use crate::request::Special;
 
 /// A client with a pool of one and at most `limit` dedicated connections.
 pub(super) fn lender(limit: u32) -> World {
@@ -59,7 +60,7 @@ fn moving(world: &World, wanted: LeaseId) -> Vec<Instant> {
 pub(super) fn ask(world: &mut World, lease: LeaseId, word: &str, change: Option<StateChange>) -> RequestId {
     let mut request = Request::raw(Bytes::from(format!("{word}\n")), NonZeroU32::MIN);
     request.is_unchecked = false;
-    request.changes = change.map(|change| vec![(0, change)].into());
+    request.special = Special::new(change.map(|change| (0, change)).into_iter().collect(), None);
     let id = world.client.send_on(world.now, lease, request).unwrap();
     world.drain();
     id
@@ -483,7 +484,7 @@ fn a_request_that_blocks_is_given_its_time() {
     let held = lease(&mut world);
     let blocks = |world: &mut World, word: &'static str, blocking| {
         let request = Request::raw(Bytes::from_static(word.as_bytes()), NonZeroU32::MIN);
-        let request = Request { blocking: Some(blocking), ..request };
+        let request = Request { special: Special::new(Vec::new(), Some(blocking)), ..request };
         let limit = world.client.time_limit(world.now, &request);
         let id = world.client.send_on(world.now, held, request).unwrap();
         world.drain();

@@ -20,8 +20,8 @@ impl Fingerprint for Pipeline {
         } = self;
         digest.each(unsent, |digest, Unsent { ticket: _, accepted }| digest.part(accepted));
         digest.each(written, |digest, written| {
-            let Written { ticket, accepted, left, replies, own, is_large, blocking } = written;
-            digest.value(&(left, replies.len(), own, is_large, blocking, ticket < window_closed_before));
+            let Written { ticket, accepted, left, replies, own, is_large, special } = written;
+            digest.value(&(left, replies.len(), own, is_large, special, ticket < window_closed_before));
             digest.part(accepted);
         });
         digest.deadline_if_any(*quiet_until);

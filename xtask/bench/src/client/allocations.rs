@@ -5,16 +5,16 @@ use std::io;
 
 use hitless_tokio::Mode;
 
-use super::contenders::{self, Connection, Contender};
+use super::contenders::{self, Address, Connection, Contender, Typed};
 use super::load::{self, Operation, Scheduler, Values};
 use crate::counting::{self, Total, print_line};
 
 /// What `hitless-bench-allocations client` takes.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The server's port.
-    #[arg(long)]
-    port: u16,
+    /// Where the server is.
+    #[command(flatten)]
+    address: Address,
 }
 
 /// Per operation.
@@ -56,21 +56,27 @@ pub fn counted_apart(port: u16) -> io::Result<Allocations> {
 ///
 /// When a client fails.
 pub fn count(args: &Args, total: fn() -> Total) -> io::Result<()> {
-    let port = args.port;
+    let at = &args.address;
     for contender in Contender::ALL {
         match contender {
-            Contender::Hitless => line(contenders::hitless(port, Mode::Auto, 1), total),
-            Contender::HitlessDisabled => line(contenders::hitless(port, Mode::Disabled, 1), total),
-            Contender::Pool4 => line(contenders::hitless(port, Mode::Auto, 4), total),
-            Contender::Pool10 => line(contenders::hitless(port, Mode::Auto, 10), total),
-            Contender::Pool64 => line(contenders::hitless(port, Mode::Auto, 64), total),
-            Contender::Turns10 => line(contenders::turns(port, 10), total),
-            Contender::Rustis => line(contenders::rustis(port), total),
-            Contender::Redis => line(contenders::redis(port), total),
-            Contender::Fred => line(contenders::fred(port), total),
+            Contender::Hitless => line(contenders::hitless(at, Mode::Auto, 1), total),
+            Contender::HitlessDisabled => line(contenders::hitless(at, Mode::Disabled, 1), total),
+            Contender::Pool4 => line(contenders::hitless(at, Mode::Auto, 4), total),
+            Contender::Pool10 => line(contenders::hitless(at, Mode::Auto, 10), total),
+            Contender::Pool64 => line(contenders::hitless(at, Mode::Auto, 64), total),
+            Contender::Turns10 => line(contenders::turns(at, 10), total),
+            Contender::Rustis => line(contenders::rustis(at), total),
+            Contender::Redis => line(contenders::redis(at), total),
+            Contender::Fred => line(contenders::fred(at), total),
+            Contender::HitlessTyped => line(typed(contenders::hitless(at, Mode::Auto, 1)), total),
+            Contender::RedisTyped => line(typed(contenders::redis(at)), total),
         }?;
     }
     Ok(())
+}
+
+async fn typed<C>(connect: impl Future<Output = io::Result<C>>) -> io::Result<Typed<C>> {
+    Ok(Typed(connect.await?))
 }
 
 fn line<C: Connection>(connect: impl Future<Output = io::Result<C>>, total: fn() -> Total) -> io::Result<()> {

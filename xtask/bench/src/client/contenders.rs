@@ -1,15 +1,18 @@
 //! The clients with their defaults, but for Nagle's algorithm, which is off in all of them. Each has one connection, and
-//! ours pools as well.
+//! ours pools as well. With TLS rustls encrypts for all of them.
 
 use std::future::Future;
 use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use fred::interfaces::{ClientLike, KeysInterface};
-use hitless_tokio::{Mode, cmd, maintenance};
+use hitless_tokio::{Mode, Tls, cmd, maintenance};
 use rustis::commands::StringCommands;
 use rustis::resp::BulkString;
+
+use super::link::Link;
 
 /// A client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -32,11 +35,15 @@ pub enum Contender {
     Redis,
     /// fred.
     Fred,
+    /// hitless-tokio with one connection, by the typed commands of redis (`AsyncCommands`).
+    HitlessTyped,
+    /// redis, by its typed commands.
+    RedisTyped,
 }
 
 impl Contender {
-    /// Ours first, then the peers.
-    pub const ALL: [Self; 9] = [
+    /// Ours first, then the peers; those with typed commands last.
+    pub const ALL: [Self; 11] = [
         Self::Hitless,
         Self::HitlessDisabled,
         Self::Pool4,
@@ -46,6 +53,8 @@ impl Contender {
         Self::Rustis,
         Self::Redis,
         Self::Fred,
+        Self::HitlessTyped,
+        Self::RedisTyped,
     ];
 
     /// The row of the table.
@@ -61,13 +70,52 @@ impl Contender {
             Self::Rustis => "rustis 0.27",
             Self::Redis => "redis 1, multiplexed",
             Self::Fred => "fred 10",
+            Self::HitlessTyped => "hitless-tokio, AsyncCommands",
+            Self::RedisTyped => "redis 1, AsyncCommands",
         }
     }
 
-    /// Whether it is somebody else's.
+    /// Whether `other` is what this one is measured by.
     #[must_use]
-    pub fn is_peer(self) -> bool {
-        matches!(self, Self::Rustis | Self::Redis | Self::Fred)
+    pub fn is_measured_by(self, other: Self) -> bool {
+        match other {
+            Self::Rustis | Self::Redis | Self::Fred => self.is_pool() || self == Self::Hitless,
+            Self::Hitless | Self::Turns10 => self.is_pool(),
+            Self::RedisTyped => self == Self::HitlessTyped,
+            Self::HitlessDisabled | Self::Pool4 | Self::Pool10 | Self::Pool64 | Self::HitlessTyped => false,
+        }
+    }
+
+    /// Whether it can be reached by this link: rustis and fred are built without TLS.
+    #[must_use]
+    pub fn takes(self, link: Link) -> bool {
+        link != Link::Encrypted || !matches!(self, Self::Rustis | Self::Fred)
+    }
+
+    fn is_pool(self) -> bool {
+        matches!(self, Self::Pool4 | Self::Pool10 | Self::Pool64)
+    }
+}
+
+/// Where the server is.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Address {
+    /// The server's port.
+    #[arg(long)]
+    pub port: u16,
+    /// Speak TLS to it; its certificate is in this file.
+    #[arg(long, value_name = "FILE")]
+    pub certificate: Option<PathBuf>,
+}
+
+impl Address {
+    fn url(&self) -> String {
+        let scheme = if self.certificate.is_some() { "rediss" } else { "redis" };
+        format!("{scheme}://127.0.0.1:{}", self.port)
+    }
+
+    fn certificate(&self) -> io::Result<Option<Vec<u8>>> {
+        self.certificate.as_ref().map(std::fs::read).transpose()
     }
 }
 
@@ -85,9 +133,12 @@ pub trait Connection: Clone + Send + 'static {
 /// # Errors
 ///
 /// When it cannot connect.
-pub async fn hitless(port: u16, mode: Mode, pool: u32) -> io::Result<hitless_tokio::Client> {
+pub async fn hitless(address: &Address, mode: Mode, pool: u32) -> io::Result<hitless_tokio::Client> {
     let config = maintenance::Config::builder().mode(mode).build().map_err(io::Error::other)?;
-    let builder = hitless_tokio::Client::builder(&url(port)).map_err(io::Error::other)?;
+    let mut builder = hitless_tokio::Client::builder(&address.url()).map_err(io::Error::other)?;
+    if let Some(certificate) = address.certificate()? {
+        builder = builder.tls(Tls::builder().roots(certificate).build().map_err(io::Error::other)?);
+    }
     builder.pool_size(pool).maintenance(config).connect().await.map_err(io::Error::other)
 }
 
@@ -103,10 +154,10 @@ pub struct Turns {
 /// # Errors
 ///
 /// When one cannot connect.
-pub async fn turns(port: u16, count: usize) -> io::Result<Turns> {
+pub async fn turns(address: &Address, count: usize) -> io::Result<Turns> {
     let mut clients = Vec::new();
     for _ in 0..count {
-        clients.push(hitless(port, Mode::Auto, 1).await?);
+        clients.push(hitless(address, Mode::Auto, 1).await?);
     }
     Ok(Turns { clients: clients.into(), next: Arc::default() })
 }
@@ -116,8 +167,10 @@ pub async fn turns(port: u16, count: usize) -> io::Result<Turns> {
 /// # Errors
 ///
 /// When it cannot connect.
-pub async fn rustis(port: u16) -> io::Result<rustis::client::Client> {
-    rustis::client::Client::connect(format!("{}?no_delay=true", url(port))).await.map_err(io::Error::other)
+pub async fn rustis(address: &Address) -> io::Result<rustis::client::Client> {
+    rustis::client::Client::connect(format!("{}?no_delay=true", address.url()))
+        .await
+        .map_err(io::Error::other)
 }
 
 /// redis.
@@ -125,12 +178,19 @@ pub async fn rustis(port: u16) -> io::Result<rustis::client::Client> {
 /// # Errors
 ///
 /// When it cannot connect.
-pub async fn redis(port: u16) -> io::Result<redis::aio::MultiplexedConnection> {
+pub async fn redis(address: &Address) -> io::Result<redis::aio::MultiplexedConnection> {
     use redis::IntoConnectionInfo;
 
-    let info = format!("{}?protocol=resp3", url(port)).into_connection_info().map_err(io::Error::other)?;
+    let url = format!("{}?protocol=resp3", address.url());
+    let info = url.into_connection_info().map_err(io::Error::other)?;
     let info = info.set_tcp_settings(redis::io::tcp::TcpSettings::default().set_nodelay(true));
-    let client = redis::Client::open(info).map_err(io::Error::other)?;
+    let client = match address.certificate()? {
+        root_cert @ Some(_) => {
+            redis::Client::build_with_tls(info, redis::TlsCertificates { client_tls: None, root_cert })
+        }
+        None => redis::Client::open(info),
+    };
+    let client = client.map_err(io::Error::other)?;
     client.get_multiplexed_async_connection().await.map_err(io::Error::other)
 }
 
@@ -139,18 +199,14 @@ pub async fn redis(port: u16) -> io::Result<redis::aio::MultiplexedConnection> {
 /// # Errors
 ///
 /// When it cannot connect.
-pub async fn fred(port: u16) -> io::Result<fred::clients::Client> {
-    let mut config = fred::types::config::Config::from_url(&url(port)).map_err(io::Error::other)?;
+pub async fn fred(address: &Address) -> io::Result<fred::clients::Client> {
+    let mut config = fred::types::config::Config::from_url(&address.url()).map_err(io::Error::other)?;
     config.version = fred::types::RespVersion::RESP3;
     let mut builder = fred::types::Builder::from_config(config);
     builder.with_connection_config(|config| config.tcp.nodelay = Some(true));
     let client = builder.build().map_err(io::Error::other)?;
     client.init().await.map_err(io::Error::other)?;
     Ok(client)
-}
-
-fn url(port: u16) -> String {
-    format!("redis://127.0.0.1:{port}")
 }
 
 impl Connection for hitless_tokio::Client {
@@ -213,5 +269,20 @@ impl Connection for fred::clients::Client {
 
     async fn set(&mut self, key: &str, value: &[u8]) -> io::Result<()> {
         KeysInterface::set::<(), _, _>(self, key, value, None, None, false).await.map_err(io::Error::other)
+    }
+}
+
+/// A client by the typed commands of redis.
+#[derive(Debug, Clone)]
+pub struct Typed<C>(pub C);
+
+impl<C: redis::AsyncCommands + Clone + Send + Sync + 'static> Connection for Typed<C> {
+    async fn get(&mut self, key: &str) -> io::Result<usize> {
+        let value: Vec<u8> = redis::AsyncCommands::get(&mut self.0, key).await.map_err(io::Error::other)?;
+        Ok(value.len())
+    }
+
+    async fn set(&mut self, key: &str, value: &[u8]) -> io::Result<()> {
+        redis::AsyncCommands::set(&mut self.0, key, value).await.map_err(io::Error::other)
     }
 }

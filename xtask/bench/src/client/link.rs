@@ -8,24 +8,27 @@ use std::time::{Duration, Instant};
 
 use crate::measure::now;
 
-/// How far away the server is.
+/// How the server is reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Link {
     /// The loopback interface.
     Loopback,
+    /// The loopback interface, with TLS.
+    Encrypted,
     /// Bytes take one millisecond each way.
     Distant,
 }
 
 impl Link {
-    /// Both.
-    pub const ALL: [Self; 2] = [Self::Loopback, Self::Distant];
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Loopback, Self::Encrypted, Self::Distant];
 
     /// In tables.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
             Self::Loopback => "loopback",
+            Self::Encrypted => "loopback with TLS",
             Self::Distant => "1 ms each way",
         }
     }

@@ -12,7 +12,7 @@ use nix::sys::time::{TimeVal, TimeValLike};
 use tokio::runtime::{self, Runtime};
 use tokio::task::JoinSet;
 
-use super::contenders::{self, Connection, Contender};
+use super::contenders::{self, Address, Connection, Contender, Typed};
 use super::processors::Processors;
 use crate::counting::{self, print_line};
 
@@ -142,7 +142,7 @@ fn length(text: &str) -> Result<Length, std::num::ParseIntError> {
 }
 
 /// What `hitless-bench client-load` takes.
-#[derive(Debug, Clone, Copy, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 pub struct Args {
     /// The client.
     #[arg(long)]
@@ -162,9 +162,9 @@ pub struct Args {
     /// How long: `1000ms`, or a number of operations.
     #[arg(long, value_parser = length)]
     pub length: Length,
-    /// The server's port.
-    #[arg(long)]
-    pub port: u16,
+    /// Where the server is.
+    #[command(flatten)]
+    pub address: Address,
     /// Stay on the second processor.
     #[arg(long)]
     pub pin: bool,
@@ -200,7 +200,10 @@ pub fn sample_apart(args: &Args) -> io::Result<Sample> {
     command.args(["--client", &argument(&args.client), "--scheduler", &argument(&args.scheduler)]);
     command.args(["--operation", &argument(&args.operation), "--length", &length]);
     command.args(["--values", &argument(&args.values)]);
-    command.args(["--tasks", &args.tasks.to_string(), "--port", &args.port.to_string()]);
+    command.args(["--tasks", &args.tasks.to_string(), "--port", &args.address.port.to_string()]);
+    if let Some(certificate) = &args.address.certificate {
+        command.arg("--certificate").arg(certificate);
+    }
     if args.pin {
         command.arg("--pin");
     }
@@ -230,19 +233,23 @@ pub fn run(args: &Args) -> io::Result<()> {
     }
     let runtime = args.scheduler.runtime()?;
     let sample = runtime.block_on(async {
-        let port = args.port;
+        let at = &args.address;
         match args.client {
-            Contender::Hitless => apply(args, contenders::hitless(port, Mode::Auto, 1).await?).await,
+            Contender::Hitless => apply(args, contenders::hitless(at, Mode::Auto, 1).await?).await,
             Contender::HitlessDisabled => {
-                apply(args, contenders::hitless(port, Mode::Disabled, 1).await?).await
+                apply(args, contenders::hitless(at, Mode::Disabled, 1).await?).await
             }
-            Contender::Pool4 => apply(args, contenders::hitless(port, Mode::Auto, 4).await?).await,
-            Contender::Pool10 => apply(args, contenders::hitless(port, Mode::Auto, 10).await?).await,
-            Contender::Pool64 => apply(args, contenders::hitless(port, Mode::Auto, 64).await?).await,
-            Contender::Turns10 => apply(args, contenders::turns(port, 10).await?).await,
-            Contender::Rustis => apply(args, contenders::rustis(port).await?).await,
-            Contender::Redis => apply(args, contenders::redis(port).await?).await,
-            Contender::Fred => apply(args, contenders::fred(port).await?).await,
+            Contender::Pool4 => apply(args, contenders::hitless(at, Mode::Auto, 4).await?).await,
+            Contender::Pool10 => apply(args, contenders::hitless(at, Mode::Auto, 10).await?).await,
+            Contender::Pool64 => apply(args, contenders::hitless(at, Mode::Auto, 64).await?).await,
+            Contender::Turns10 => apply(args, contenders::turns(at, 10).await?).await,
+            Contender::Rustis => apply(args, contenders::rustis(at).await?).await,
+            Contender::Redis => apply(args, contenders::redis(at).await?).await,
+            Contender::Fred => apply(args, contenders::fred(at).await?).await,
+            Contender::HitlessTyped => {
+                apply(args, Typed(contenders::hitless(at, Mode::Auto, 1).await?)).await
+            }
+            Contender::RedisTyped => apply(args, Typed(contenders::redis(at).await?)).await,
         }
     })?;
     print_line(&[sample.rate, sample.cpu, sample.p50, sample.p99, sample.p999]);

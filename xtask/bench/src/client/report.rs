@@ -93,7 +93,7 @@ pub(super) fn markdown(figures: &Figures) -> String {
     for cases in figures.cases.chunk_by(|one, other| one.kind == other.kind) {
         let Some(first) = cases.first() else { continue };
         line(&mut text, format!("\n## {}\n", first.kind.name()));
-        table(&mut text, &figures.contenders, cases);
+        table(&mut text, cases, first);
     }
     if figures.allocations.is_empty() {
         return text;
@@ -103,38 +103,35 @@ pub(super) fn markdown(figures: &Figures) -> String {
     text
 }
 
-fn table(text: &mut String, contenders: &[Contender], cases: &[Case]) {
+fn table(text: &mut String, cases: &[Case], first: &Case) {
     let header = cases.iter().map(|case| match case.tasks {
         1 => "1 task".to_owned(),
         tasks => format!("{tasks} tasks"),
     });
     row(text, "client", header);
     rule(text, cases.len());
-    for (at, contender) in contenders.iter().enumerate() {
-        row(text, contender.name(), cases.iter().map(|case| cell(&Summary::of(&case.samples[at]))));
+    let contenders: Vec<Contender> = first.samples.iter().map(|(contender, _)| *contender).collect();
+    for contender in &contenders {
+        row(text, contender.name(), cases.iter().map(|case| cell(&Summary::of(case.samples_of(*contender)))));
     }
     if contenders.contains(&Contender::Hitless) && cases.iter().any(|case| must(case).is_some()) {
-        row(text, "must", cases.iter().map(|case| verdict(contenders, case, must(case))));
-        row(text, "goal", cases.iter().map(|case| verdict(contenders, case, goal(case))));
+        row(text, "must", cases.iter().map(|case| verdict(case, must(case))));
+        row(text, "goal", cases.iter().map(|case| verdict(case, goal(case))));
     }
-    let samples = |contender: Contender| contenders.iter().position(|one| *one == contender);
-    for ours in [Contender::Hitless, Contender::Pool4, Contender::Pool10, Contender::Pool64] {
-        let Some(ours_at) = samples(ours) else { continue };
-        for other in contenders.iter().filter(|other| other.is_peer() || is_measure(ours, **other)) {
-            let Some(other_at) = samples(*other) else { continue };
-            let name = format!("{} : {}", ours.name(), other.name());
-            row(
-                text,
-                &name,
-                cases.iter().map(|case| ratios(&case.samples[ours_at], &case.samples[other_at])),
-            );
+    for ours in &contenders {
+        for other in contenders.iter().filter(|other| ours.is_measured_by(**other)) {
+            let ratios = |case: &Case| ratios(case.samples_of(*ours), case.samples_of(*other));
+            row(text, &format!("{} : {}", ours.name(), other.name()), cases.iter().map(ratios));
         }
     }
 }
 
-/// Whether `other` is what `ours`, a pool, is measured by.
-fn is_measure(ours: Contender, other: Contender) -> bool {
-    ours != Contender::Hitless && matches!(other, Contender::Hitless | Contender::Turns10)
+impl Case {
+    /// None of one that did not take part.
+    fn samples_of(&self, contender: Contender) -> &[Sample] {
+        let found = self.samples.iter().find(|(one, _)| *one == contender);
+        found.map_or(&[], |(_, samples)| samples)
+    }
 }
 
 /// Rate, processor time and p99.9 of one in terms of the other's: medians of the ratios of each round.
@@ -156,10 +153,9 @@ fn cell(summary: &Summary) -> String {
 }
 
 /// Whether our one connection keeps within `bound`.
-fn verdict(contenders: &[Contender], case: &Case, bound: Option<Bound>) -> String {
-    let ours = contenders.iter().zip(&case.samples).find(|(contender, _)| **contender == Contender::Hitless);
-    let (Some(bound), Some((_, ours))) = (bound, ours) else { return "-".to_owned() };
-    let ours = Summary::of(ours);
+fn verdict(case: &Case, bound: Option<Bound>) -> String {
+    let Some(bound) = bound else { return "-".to_owned() };
+    let ours = Summary::of(case.samples_of(Contender::Hitless));
     let rate = format!("{}: {}", bound.rate, mark(ours.best_rate >= bound.rate));
     match bound.cpu {
         Some(cpu) => format!("{rate}, {cpu} s: {}", mark(ours.least_cpu <= cpu)),
@@ -185,7 +181,7 @@ fn allocations(text: &mut String, figures: &Figures) {
 pub(super) fn json(figures: &Figures) -> String {
     let mut entries = Vec::new();
     for case in &figures.cases {
-        for (contender, samples) in figures.contenders.iter().zip(&case.samples) {
+        for (contender, samples) in &case.samples {
             let Summary { best_rate, least_cpu, rate, cpu, p50, p99, p999 } = Summary::of(samples);
             let Kind { link, values, scheduler, operation } = case.kind;
             entries.push(format!(

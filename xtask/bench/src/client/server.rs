@@ -2,13 +2,15 @@
 
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
-use std::{env, thread};
+use std::{env, fs, thread};
 
 use bytes::BytesMut;
 use resp3_codec::encode_command;
 
+use super::contenders::Address;
 use super::load::{LARGE_KEY, LARGE_VALUE, VALUE, keys};
 
 /// The environment variable that says where the program is, if it is not the one on the `PATH`.
@@ -18,30 +20,54 @@ const VARIABLE: &str = "HITLESS_REDIS_SERVER";
 const PATIENCE: u32 = 500;
 const STEP: Duration = Duration::from_millis(10);
 
+/// The file with the certificate, which vouches for itself.
+const CERTIFICATE: &str = "certificate.pem";
+const KEY: &str = "key.pem";
+
 /// A server on the loopback interface that keeps nothing on disk, with all keys set. It is killed when this is dropped.
 pub(super) struct Server {
     child: Child,
     port: u16,
+    encrypted: Option<Encrypted>,
+}
+
+/// What a server has that speaks TLS as well.
+struct Encrypted {
+    port: u16,
+    /// The directory of its certificate and its key.
+    files: PathBuf,
 }
 
 impl Server {
-    pub(super) fn start() -> io::Result<Self> {
+    /// `encrypts`: at another port it speaks TLS.
+    pub(super) fn start(encrypts: bool) -> io::Result<Self> {
         let program = env::var_os(VARIABLE).unwrap_or_else(|| "redis-server".into());
-        // If somebody else takes the port before the server does, the server ends at once and says so.
-        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
-        let child = Command::new(&program)
-            .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"])
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .spawn()
-            .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", program.display())))?;
-        let mut server = Self { child, port };
+        // If somebody else takes a port before the server does, the server ends at once and says so.
+        let [port, encrypted_port] = free_ports()?;
+        let encrypted = encrypts.then(|| Encrypted::new(encrypted_port)).transpose()?;
+        let mut options = vec!["--port".to_owned(), port.to_string()];
+        options.extend(["--bind", "127.0.0.1", "--save", "", "--appendonly", "no"].map(str::to_owned));
+        options.extend(encrypted.iter().flat_map(Encrypted::options));
+        let child =
+            Command::new(&program)
+                .args(options)
+                .stdin(Stdio::null())
+                .stdout(Stdio::null())
+                .spawn()
+                .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", program.display())))?;
+        let mut server = Self { child, port, encrypted };
         server.fill()?;
         Ok(server)
     }
 
     pub(super) fn port(&self) -> u16 {
         self.port
+    }
+
+    /// Where it speaks TLS, if it does.
+    pub(super) fn encrypted(&self) -> Option<Address> {
+        let Encrypted { port, files } = self.encrypted.as_ref()?;
+        Some(Address { port: *port, certificate: Some(files.join(CERTIFICATE)) })
     }
 
     /// Its process.
@@ -71,7 +97,9 @@ impl Server {
                 return Ok(stream);
             }
             if let Some(status) = self.child.try_wait()? {
-                return Err(io::Error::other(format!("redis-server ended: {status}")));
+                return Err(io::Error::other(format!(
+                    "redis-server ended: {status}. For one without TLS: `--link loopback --link distant`"
+                )));
             }
             thread::sleep(STEP);
         }
@@ -85,4 +113,43 @@ impl Drop for Server {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+impl Encrypted {
+    /// Makes a certificate for the server at `port`.
+    fn new(port: u16) -> io::Result<Self> {
+        let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).map_err(io::Error::other)?;
+        let encrypted = Self { port, files: env::temp_dir().join(format!("hitless-bench-{port}")) };
+        fs::create_dir_all(&encrypted.files)?;
+        fs::write(encrypted.files.join(CERTIFICATE), made.cert.pem())?;
+        fs::write(encrypted.files.join(KEY), made.signing_key.serialize_pem())?;
+        Ok(encrypted)
+    }
+
+    /// What the server is told at its start.
+    fn options(&self) -> Vec<String> {
+        let path = |name| self.files.join(name).display().to_string();
+        let options = [
+            ("--tls-port", self.port.to_string()),
+            ("--tls-auth-clients", "no".to_owned()),
+            ("--tls-cert-file", path(CERTIFICATE)),
+            ("--tls-ca-cert-file", path(CERTIFICATE)),
+            ("--tls-key-file", path(KEY)),
+        ];
+        options.into_iter().flat_map(|(name, value)| [name.to_owned(), value]).collect()
+    }
+}
+
+impl Drop for Encrypted {
+    fn drop(&mut self) {
+        // What is left is two files in the directory for such.
+        let _ = fs::remove_dir_all(&self.files);
+    }
+}
+
+/// Two that nobody listens at.
+fn free_ports() -> io::Result<[u16; 2]> {
+    let one = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+    let other = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+    Ok([one.local_addr()?.port(), other.local_addr()?.port()])
 }
