@@ -80,7 +80,10 @@ impl Waiting {
     }
 }
 
-const WAITING: [(&str, fn(Duration) -> Waiting); 5] = [
+/// A world in which a handoff waits for something, stopped for that long.
+type Begin = fn(Duration) -> Waiting;
+
+const WAITING: [(&str, Begin); 5] = [
     ("a target", Waiting::for_a_target),
     ("a name", Waiting::for_a_name),
     ("a quiet move", Waiting::for_a_quiet_move),
