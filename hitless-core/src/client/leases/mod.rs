@@ -316,7 +316,10 @@ impl Leases {
         let lost = std::mem::replace(self.leases.get_mut(lease)?, Lease::Lost(cause));
         if let Lease::Held { session, under_way, .. } = lost
             && session.queues()
-            && !under_way.iter().flat_map(|it| it.special.changes.iter()).any(|(_, change)| ends_queue(*change))
+            && !under_way
+                .iter()
+                .flat_map(|it| it.special.changes.iter())
+                .any(|(_, change)| ends_queue(*change))
         {
             self.queued.insert(conn);
         }

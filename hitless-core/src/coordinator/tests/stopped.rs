@@ -80,7 +80,7 @@ impl Waiting {
     }
 }
 
-/// A world in which a handoff waits for something, stopped for that long.
+/// A world in which a handoff waits for something, in a move that has so much time.
 type Begin = fn(Duration) -> Waiting;
 
 const WAITING: [(&str, Begin); 5] = [
