@@ -32,6 +32,7 @@ mod reviews;
 mod send;
 mod settle;
 mod shutdown;
+mod subscriptions;
 #[cfg(test)]
 mod tests;
 

@@ -1,0 +1,4 @@
+//! Subscriptions.
+
+mod matching;
+mod overlap;
