@@ -1,11 +1,16 @@
 //! What subscribers subscribe to, and what they receive.
 
 use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use resp3_codec::{Command, Frame, cmd};
+use thiserror::Error;
 
-use crate::error::{CloseCause, ServerError};
+use crate::endpoint::Endpoint;
+use crate::error::{CloseCause, ConnectError, ServerError, to_server};
+use crate::timer::Span;
 
 /// What a subscriber subscribes to. Strings of any kind are channels; [`pattern`](Self::pattern) and [`sharded`](Self::sharded) make the
 /// others.
@@ -65,6 +70,46 @@ pub enum Item {
         error: ServerError,
     },
 }
+
+/// Why topics were not subscribed to.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum SubscribeError {
+    /// The server refuses one of the topics. None of those that were asked for together is subscribed to.
+    #[error("the server refuses the {topic}: {error}")]
+    Refused {
+        /// Which.
+        topic: Topic,
+        /// What the server said.
+        error: ServerError,
+    },
+    /// A connection had to be opened, and the last attempt to do so has failed.
+    #[error("no connection for subscriptions{}: {cause}", to_server(.endpoint, .cause))]
+    NoConnection {
+        /// The configured server.
+        endpoint: Endpoint,
+        /// Why the last attempt failed.
+        cause: Arc<ConnectError>,
+    },
+    /// The server did not confirm them in time, or all connections that `max_dedicated` allows were lent.
+    #[error("the server has not confirmed the subscription within {}", Span(*.after))]
+    TimedOut {
+        /// How long the caller waited.
+        after: Duration,
+    },
+    /// The client has as many subscriptions, or topics in them, as it keeps.
+    #[error("the client has {TOPIC_LIMIT} subscriptions, or topics in them, and keeps no more: close some")]
+    Full,
+    /// The subscription was closed.
+    #[error("the subscription was closed")]
+    Closed,
+    /// The client shuts down.
+    #[error("the client was shut down")]
+    ShutDown,
+}
+
+/// As many subscriptions a client may have, and as many topics in all of them together. A topic that two subscriptions have counts twice.
+pub const TOPIC_LIMIT: usize = 64 * 1024;
 
 /// What a push or a RESP2 array about subscriptions says.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -18,7 +18,8 @@ use hitless_core::client::{Action, Client};
 use hitless_core::config::Config;
 use hitless_core::error::{CloseCause, ConnectError, CredentialsError, SystemError};
 use hitless_core::event::Event;
-use hitless_core::ids::{ConnId, LeaseId, RequestId};
+use hitless_core::ids::{ChangeId, ConnId, LeaseId, RequestId, SubscriptionId};
+use hitless_core::pubsub::{Item, SubscribeError};
 use hitless_core::request::Outcome;
 use hitless_core::review::REVIEW_LIMIT;
 use hitless_core::write_buffer::WriteBuffer;
@@ -44,6 +45,10 @@ pub(super) struct Embedder {
     pub(super) pushes: Vec<Vec<Frame>>,
     /// What was said of each lease.
     pub(super) leases: BTreeMap<LeaseId, LeaseState>,
+    /// What was said of each wish for topics.
+    pub(super) changes: BTreeMap<ChangeId, Result<(), SubscribeError>>,
+    /// What each subscription has received.
+    pub(super) received: BTreeMap<SubscriptionId, Vec<Item>>,
     reviewer: Option<Opinion>,
     vault: Option<Arc<Vault>>,
     /// Dials that wait for their credentials.
@@ -96,6 +101,8 @@ impl Embedder {
             events: Vec::new(),
             pushes: Vec::new(),
             leases: BTreeMap::new(),
+            changes: BTreeMap::new(),
+            received: BTreeMap::new(),
         }
     }
 
@@ -195,6 +202,12 @@ impl Embedder {
                     self.links.remove(&conn);
                     self.keyless.retain(|keyless| *keyless != conn);
                     wire.hang_up(now, conn);
+                }
+                Action::Subscribed { change, outcome } => {
+                    self.changes.insert(change, outcome);
+                }
+                Action::Deliver { subscription, item } => {
+                    self.received.entry(subscription).or_default().push(item);
                 }
                 Action::Complete { request, outcome } => self.completed.push((request, outcome)),
                 Action::Started(result) => self.started = Some(result),

@@ -289,6 +289,12 @@ impl Config {
         self.settings.reply_limits
     }
 
+    /// How many items a subscription may leave unread.
+    #[must_use]
+    pub fn subscription_capacity(&self) -> usize {
+        self.settings.subscription_capacity
+    }
+
     /// Events that a slow observer may leave unread before it misses some.
     #[must_use]
     pub fn event_capacity(&self) -> usize {
@@ -334,6 +340,7 @@ pub struct ConfigBuilder {
     when_disconnected: WhenDisconnected,
     reply_limits: Limits,
     event_capacity: usize,
+    subscription_capacity: usize,
     maintenance: maintenance::Config,
     /// By the connector.
     is_encrypted_by_connector: bool,
@@ -367,6 +374,7 @@ impl ConfigBuilder {
             when_disconnected: WhenDisconnected::Wait,
             reply_limits: Limits::default(),
             event_capacity: 1024,
+            subscription_capacity: 1024,
             maintenance: maintenance::Config::default(),
             is_encrypted_by_connector: false,
             server_name: None,
@@ -544,6 +552,13 @@ impl ConfigBuilder {
         self
     }
 
+    /// How many items a subscription may leave unread before it misses some, at least 1. Default: 1024. More take the memory of the
+    /// messages as long as a subscriber lags.
+    pub fn subscription_capacity(mut self, capacity: usize) -> Self {
+        self.subscription_capacity = capacity;
+        self
+    }
+
     /// How the client takes part in maintenance. Default: [`maintenance::Config::default`]. It costs a server without notifications one
     /// refused command for each connection, in the same round trip as the handshake.
     pub fn maintenance(mut self, config: maintenance::Config) -> Self {
@@ -616,9 +631,11 @@ impl ConfigBuilder {
         let dedicated = self.max_dedicated as usize;
         check("max_dedicated", (1..=MAX_POOL_SIZE).contains(&dedicated), dedicated, "from 1 to 10000")?;
         check("parked_requests", parked > 0, parked, PARKED_RANGE)?;
-        for (setting, value) in
-            [("requests_in_flight", self.requests_in_flight), ("event_capacity", self.event_capacity)]
-        {
+        for (setting, value) in [
+            ("requests_in_flight", self.requests_in_flight),
+            ("event_capacity", self.event_capacity),
+            ("subscription_capacity", self.subscription_capacity),
+        ] {
             check(setting, value > 0, value, "at least 1")?;
         }
         for (setting, value) in [

@@ -44,6 +44,7 @@ mod room;
 mod shared;
 mod signals;
 mod state;
+mod subscription;
 mod supervisor;
 #[cfg(feature = "tls")]
 mod tls;
@@ -61,6 +62,7 @@ pub use self::hooks::{
 pub use self::lease::{Lease, LeaseNotice};
 pub use self::observer::{Events, Missed, Observer, Push, Pushes};
 pub use self::reply::Reply;
+pub use self::subscription::Subscription;
 pub use self::traits::{
     Connector, KEEPALIVE, KEEPALIVE_INTERVAL, KEEPALIVE_RETRIES, Resolver, Runtime, Stream, Timer,
     USER_TIMEOUT,

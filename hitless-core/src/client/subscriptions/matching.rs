@@ -1,5 +1,8 @@
 //! Where two connections show the same sequence of messages, and each shows another part of it: how much of it both have shown.
 
+#[cfg(feature = "explore")]
+mod fingerprint;
+
 use bytes::Bytes;
 
 use crate::pubsub::Message;
@@ -34,8 +37,12 @@ impl Sought {
         let (old, new) = (&self.old, &self.new);
         let earliest = p1.saturating_sub(new.len());
         // Nothing that a payload can hold separates the two.
-        let both: Vec<Option<&Bytes>> =
-            new.iter().map(|message| Some(&message.payload)).chain([None]).chain(old.iter().map(Some)).collect();
+        let both: Vec<Option<&Bytes>> = new
+            .iter()
+            .map(|message| Some(&message.payload))
+            .chain([None])
+            .chain(old.iter().map(Some))
+            .collect();
         let equal = prefix_lengths(&both);
         let behind = new.len() + 1;
         let fits = |place: &usize| {
@@ -73,7 +80,6 @@ mod tests {
 
     use super::*;
     use crate::pubsub::Topic;
-
 
     fn fits(old: &[u8], new: &[u8], p1: usize, latest: usize) -> Option<(usize, bool)> {
         let payload = |byte: &u8| Bytes::copy_from_slice(&[*byte]);

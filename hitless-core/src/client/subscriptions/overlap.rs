@@ -15,6 +15,9 @@
 //! it, and the two are known to be in step: each later message is received from whichever shows it first. Otherwise the key is subscribed
 //! again on the new connection, in another round.
 
+#[cfg(feature = "explore")]
+mod fingerprint;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::Bytes;
@@ -47,13 +50,12 @@ pub(super) struct Overlap {
     streams: BTreeMap<Key, Stream>,
     /// Messages in the streams.
     kept: usize,
-    is_old_lost: bool,
     orders: VecDeque<Order>,
 }
 
 /// What is awaited.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Step {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Step {
     P0,
     Confirmations,
     Pm,
@@ -64,7 +66,7 @@ enum Step {
 
 /// What was received of one key.
 #[derive(Clone, Debug)]
-enum Stream {
+pub(super) enum Stream {
     Sought(Sought),
     Found(Found),
 }
@@ -121,7 +123,6 @@ impl Overlap {
             rounds: 0,
             streams: BTreeMap::new(),
             kept: 0,
-            is_old_lost: false,
             orders: VecDeque::new(),
         };
         overlap.begin_round();
@@ -137,9 +138,6 @@ impl Overlap {
 
     /// The old connection has answered a ping of this overlap.
     pub(super) fn handle_old_pong(&mut self) {
-        if self.is_old_lost {
-            return;
-        }
         match self.step {
             Step::P0 => self.subscribe(),
             Step::Pm => {
@@ -174,7 +172,7 @@ impl Overlap {
                 Some(ahead) => {
                     self.kept -= 1;
                     if ahead.payload != message.payload {
-                        self.fall_out_of_step(message.topic.clone());
+                        self.note_gap(message.topic.clone());
                     }
                     return;
                 }
@@ -199,7 +197,7 @@ impl Overlap {
                 Some(owed) => {
                     self.kept -= 1;
                     if owed != message.payload {
-                        self.fall_out_of_step(message.topic);
+                        self.note_gap(message.topic);
                     }
                     return None;
                 }
@@ -210,22 +208,19 @@ impl Overlap {
         None
     }
 
-    /// The old connection is gone, or counts for nothing any more: what it has shown so far is all.
-    pub(super) fn handle_old_lost(&mut self) {
-        if std::mem::replace(&mut self.is_old_lost, true) {
-            return;
+    /// The bounds will never be known: the old connection is gone, or it is left now. What it has shown so far is all.
+    pub(super) fn give_up(&mut self) {
+        if self.step != Step::Done {
+            self.gaps.append(&mut self.round.clone());
+            self.orders.retain(|order| matches!(order, Order::Subscribe(_) | Order::SubscribeAgain(_)));
+            self.step = Step::Done;
         }
-        self.orders.retain(|order| *order != Order::PingOld);
-        match self.step {
-            Step::P0 if self.rounds == 0 => self.give_up(),
-            // The new one may have begun behind what the old one has shown last.
-            Step::Confirmations | Step::Pm => self.give_up(),
-            Step::P0 => self.await_p2(),
-            Step::P1 => {
-                self.each_sought(|sought| sought.before_p1 = sought.before_pm);
-                self.await_p2();
-            }
-            Step::P2 | Step::Done => {}
+    }
+
+    /// One of the connections has left messages of `topic` out.
+    pub(super) fn note_gap(&mut self, topic: Topic) {
+        if self.topics.contains(&topic) {
+            self.gaps.insert(topic);
         }
     }
 
@@ -253,10 +248,7 @@ impl Overlap {
 
     /// The switch: what is delivered now, and what the new connection shows next that is not.
     pub(super) fn end(mut self) -> Ended {
-        if self.step != Step::Done {
-            self.handle_old_lost();
-            self.give_up();
-        }
+        self.give_up();
         let mut gaps = self.gaps;
         let mut keys = Vec::new();
         for (key, stream) in self.streams {
@@ -315,11 +307,6 @@ impl Overlap {
         }
     }
 
-    fn await_p2(&mut self) {
-        self.step = Step::P2;
-        self.orders.push_back(Order::PingNew);
-    }
-
     /// Both have shown enough: finds the place of each key, if only one fits.
     fn find(&mut self) {
         let mut open = BTreeSet::new();
@@ -339,25 +326,11 @@ impl Overlap {
             }
         }
         self.round = open;
-        if self.is_old_lost || self.rounds > ROUNDS {
+        if self.rounds > ROUNDS {
             self.step = Step::Done;
         } else {
             self.begin_round();
         }
-    }
-
-    /// The bounds of this round will never be known.
-    fn give_up(&mut self) {
-        if self.step != Step::Done {
-            self.gaps.append(&mut self.round.clone());
-            self.orders.retain(|order| matches!(order, Order::Subscribe(_) | Order::SubscribeAgain(_)));
-            self.step = Step::Done;
-        }
-    }
-
-    /// One connection has shown what the other one has left out.
-    fn fall_out_of_step(&mut self, topic: Topic) {
-        self.gaps.insert(topic);
     }
 
     fn keep_one(&mut self) {

@@ -60,6 +60,8 @@ fn samples(now: Instant) -> Vec<Event> {
         Event::Reauthenticated { conn, peer: peer() },
         Event::ReauthenticationRefused { conn, peer: peer(), code },
         Event::CredentialsFailed { error: CredentialsError::failed("no token\nyet"), retry_at: until },
+        Event::SubscriptionGaps { topics: 3, cause: CloseCause::ByServer },
+        Event::SubscriptionsAmbiguous { topics: 1 },
         Event::Terminated,
     ]
 }
@@ -100,6 +102,8 @@ fn number(event: &Event) -> usize {
         Event::ReauthenticationRefused { .. } => 30,
         Event::CredentialsFailed { .. } => 31,
         Event::TargetRefused { .. } => 32,
+        Event::SubscriptionGaps { .. } => 33,
+        Event::SubscriptionsAmbiguous { .. } => 34,
     }
 }
 

@@ -117,7 +117,7 @@ impl World {
                 self.is_old_lost = true;
                 self.old = Side::default();
                 if let Some(overlap) = &mut self.overlap {
-                    overlap.handle_old_lost();
+                    overlap.give_up();
                 }
             }
         }
@@ -311,7 +311,8 @@ fn a_quiet_moment_is_enough() {
     use Happening::{NewIsRead, NewServes, OldIsRead, OldServes, Publish};
     let mut happenings = vec![Publish(0, b'x'); 3];
     // P0, the subscriptions, and Pm.
-    happenings.extend([OldServes, OldIsRead, OldIsRead, OldIsRead, OldIsRead, OldIsRead, OldIsRead, OldIsRead]);
+    happenings
+        .extend([OldServes, OldIsRead, OldIsRead, OldIsRead, OldIsRead, OldIsRead, OldIsRead, OldIsRead]);
     happenings.extend([NewServes, NewServes, NewIsRead, NewIsRead, OldServes, OldIsRead]);
     happenings.extend([Publish(0, b'x'); 5]);
     let world = World::run(&happenings, repeated);
