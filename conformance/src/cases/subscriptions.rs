@@ -191,9 +191,9 @@ pub fn a_dead_subscription_is_noticed(host: &dyn Host) {
     bed.run_for(25 * SECOND);
     assert_eq!(bed.arrivals("PING").len(), 2, "one for each ten seconds of silence");
     let a = bed.a;
-    bed.black_hole(a, None);
+    bed.slow_down(a, 3600 * SECOND);
     bed.run_for(13 * SECOND);
-    bed.restore(a);
+    bed.slow_down(a, millis(0));
     bed.run_until_soon("the gap is told", |bed| gaps(bed, reader) == 1);
     bed.publish("ch", "1");
     bed.run_until_received(reader, 2);

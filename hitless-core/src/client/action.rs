@@ -146,6 +146,8 @@ pub struct Review {
     pub client_id: Option<i64>,
     /// The address of that connection.
     pub peer: Option<Peer>,
+    /// Whether it carries subscriptions.
+    pub is_blocking: bool,
     /// What the server announces.
     pub notification: Notification,
     /// The elements of the push, the name first.

@@ -73,7 +73,8 @@ impl Client {
                     Said::Changed { change, outcome } => Action::Subscribed { change, outcome },
                 });
             }
-            if !self.leases.reserve(self.subscriptions.needs_room()) {
+            let is_wanted = self.lifecycle.is_open() && self.subscriptions.has_topics();
+            if !self.leases.reserve(is_wanted || self.subscriptions.has_connection()) {
                 // Nobody has that one, and it would be closed soon.
                 let Some(idle) = self.leases.idle() else { return };
                 self.release(now, idle, CloseCause::ByClient);

@@ -29,7 +29,8 @@ use crate::pubsub::{Item, Message, Push, SubscribeError, Topic};
 use crate::timer::earliest;
 
 /// The subscriptions of a client and their connection.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
+#[cfg_attr(feature = "explore", derive(Clone))]
 pub(super) struct Subscriptions {
     audience: Audience,
     place: Place,
@@ -145,14 +146,19 @@ impl Subscriptions {
 
     /// Whether a connection is to be opened now.
     pub(super) fn wants_connection(&self, now: Instant) -> bool {
-        let has_none = self.active.is_none() && self.successor.is_none() && !self.place.is_dialling();
-        has_none && self.audience.has_topics() && self.place.retry_at().is_none_or(|at| at <= now)
+        !self.has_connection()
+            && self.audience.has_topics()
+            && self.place.retry_at().is_none_or(|at| at <= now)
     }
 
-    /// Whether a place among the dedicated connections is needed.
-    pub(super) fn needs_room(&self) -> bool {
-        let has_any = self.active.is_some() || self.successor.is_some() || self.place.is_dialling();
-        has_any || self.audience.has_topics()
+    /// Whether there is a connection, or one is dialled.
+    pub(super) fn has_connection(&self) -> bool {
+        self.active.is_some() || self.successor.is_some() || self.place.is_dialling()
+    }
+
+    /// Whether anybody subscribes to anything.
+    pub(super) fn has_topics(&self) -> bool {
+        self.audience.has_topics()
     }
 
     /// `conn` is being opened.

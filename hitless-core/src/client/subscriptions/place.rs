@@ -16,7 +16,8 @@ use crate::timer::after;
 /// A connection that brings nothing for so long is pinged, before the balancers on its way forget it.
 const PING_AFTER: Duration = Duration::from_secs(10);
 
-#[derive(Clone, Debug)]
+#[derive(Debug)]
+#[cfg_attr(feature = "explore", derive(Clone))]
 pub(super) struct Place {
     /// Since when a connection is there.
     since: Option<Instant>,
