@@ -269,7 +269,7 @@ impl Client {
             requests: self.requests.len(),
             parked: self.requests.parked(),
             abandoned: self.links.abandoned(),
-            dedicated: self.leases.dedicated(),
+            dedicated: self.leases.dedicated() + usize::from(self.subscriptions.has_connection()),
             leased: self.leases.lent().count(),
             waiting_for_lease: self.leases.waiting(),
             subscriptions: self.subscriptions.len(),

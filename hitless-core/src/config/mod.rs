@@ -2,6 +2,7 @@
 
 mod error;
 pub mod maintenance;
+mod subscriptions;
 #[cfg(feature = "tls")]
 mod tls;
 mod url;
@@ -289,12 +290,6 @@ impl Config {
         self.settings.reply_limits
     }
 
-    /// How many items a subscription may leave unread.
-    #[must_use]
-    pub fn subscription_capacity(&self) -> usize {
-        self.settings.subscription_capacity
-    }
-
     /// Events that a slow observer may leave unread before it misses some.
     #[must_use]
     pub fn event_capacity(&self) -> usize {
@@ -549,13 +544,6 @@ impl ConfigBuilder {
     /// events as long as an observer lags.
     pub fn event_capacity(mut self, capacity: usize) -> Self {
         self.event_capacity = capacity;
-        self
-    }
-
-    /// How many items a subscription may leave unread before it misses some, at least 1. Default: 1024. More take the memory of the
-    /// messages as long as a subscriber lags.
-    pub fn subscription_capacity(mut self, capacity: usize) -> Self {
-        self.subscription_capacity = capacity;
         self
     }
 

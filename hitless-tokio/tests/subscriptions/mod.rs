@@ -10,7 +10,7 @@ use hitless_conformance::server::{EndpointSpec, Moving, ServerConfig, ServerMach
 
 use crate::block_on;
 use crate::hitless::pubsub::Item;
-use crate::hitless::{Client, Mode, Protocol, Topic, cmd, maintenance};
+use crate::hitless::{Client, Mode, Peer, Protocol, Topic, cmd, maintenance};
 
 /// The connections move so often.
 const MOVES: usize = 10;
@@ -46,7 +46,7 @@ fn moves_lose_and_repeat_nothing() {
             let (from, to) = (pair[0], pair[1]);
             let moving = Moving::new(Target::Endpoint(to), Duration::from_secs(3));
             front.with(|server, now| server.moving(now, from, moving));
-            let there = front.address(to).into();
+            let there = Peer::from(front.address(to));
             loop {
                 let both = ["PUBLISH", "SPUBLISH"].map(|name| cmd(name).arg("ch").arg(count));
                 publisher.pipeline(both).await.unwrap();

@@ -231,9 +231,9 @@ impl Seats {
         self.opening
     }
 
-    /// Seats that have a connection, or for which one is under way, and that of the subscriptions.
+    /// Seats that have a connection, or for which one is under way.
     pub(super) fn taken(&self) -> usize {
-        self.taken + usize::from(self.is_reserved)
+        self.taken
     }
 
     /// The seat is not among those that are idle.
