@@ -212,15 +212,9 @@ impl Embedder {
                 Action::Complete { request, outcome } => self.completed.push((request, outcome)),
                 Action::Started(result) => self.started = Some(result),
                 Action::Push { conn: _, elements } => self.pushes.push(elements),
-                Action::Leased { lease, outcome } => {
-                    self.leases.entry(lease).or_default().outcome = Some(outcome);
-                }
-                Action::LeaseMoving { lease, deadline } => {
-                    self.leases.entry(lease).or_default().moving = Some(deadline);
-                }
-                Action::LeaseLost { lease, cause } => {
-                    self.leases.entry(lease).or_default().lost = Some(cause);
-                }
+                Action::Leased { lease, outcome } => self.lease(lease).outcome = Some(outcome),
+                Action::LeaseMoving { lease, deadline } => self.lease(lease).moving = Some(deadline),
+                Action::LeaseLost { lease, cause } => self.lease(lease).lost = Some(cause),
                 Action::Emit(event) => {
                     if let Event::CutOver { from, .. } = event {
                         self.retired.insert(from);
@@ -234,6 +228,10 @@ impl Embedder {
                 _ => {}
             }
         }
+    }
+
+    fn lease(&mut self, lease: LeaseId) -> &mut LeaseState {
+        self.leases.entry(lease).or_default()
     }
 
     /// Writes what a connection has to write, as far as its socket takes it.

@@ -170,7 +170,11 @@ impl Client {
                 self.obey_with(now, elements);
             }
             ConnectionEvent::Malformed(error) => self.emit(Event::NotificationMalformed { conn, error }),
-            ConnectionEvent::Pushed(elements) => self.on_pushed(conn, elements),
+            ConnectionEvent::Pushed(elements) => {
+                if let Some(elements) = self.on_pushed(conn, elements) {
+                    self.actions.push_back(Action::Push { conn, elements });
+                }
+            }
             ConnectionEvent::Answered(reply) => self.subscriptions.handle_reply(conn, reply),
             ConnectionEvent::Silent => {
                 self.links.owner(conn).into_iter().for_each(|owner| self.rest(now, conn, owner));

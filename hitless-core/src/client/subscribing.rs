@@ -88,19 +88,18 @@ impl Client {
         }
     }
 
-    /// A push that is no notification has come on `conn`.
-    pub(super) fn on_pushed(&mut self, conn: ConnId, elements: Vec<Frame>) {
+    /// A push that is no notification has come on `conn`. Gives it back if it is none of the subscriptions.
+    pub(super) fn on_pushed(&mut self, conn: ConnId, elements: Vec<Frame>) -> Option<Vec<Frame>> {
         let is_subscribed = self.links.owner(conn) == Some(Owner::Subscriptions);
-        match is_subscribed.then(|| Push::parse(&elements)).flatten() {
-            Some(push) => {
-                if self.subscriptions.handle_push(conn, push)
-                    && let Some(connection) = self.links.connection_mut(conn)
-                {
-                    connection.confirm();
-                }
-            }
-            None => self.actions.push_back(Action::Push { conn, elements }),
+        let Some(push) = is_subscribed.then(|| Push::parse(&elements)).flatten() else {
+            return Some(elements);
+        };
+        if self.subscriptions.handle_push(conn, push)
+            && let Some(connection) = self.links.connection_mut(conn)
+        {
+            connection.confirm();
         }
+        None
     }
 
     /// A connection for the subscriptions could not be opened, or was lost right behind its handshake. Where another attempt cannot help, or

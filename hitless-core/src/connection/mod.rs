@@ -249,7 +249,8 @@ impl Connection {
     pub fn handle_frame(&mut self, frame: Frame) {
         self.handle_received();
         // The type decides first: a push is never the reply to a request.
-        if !frame.is_push() && !self.is_push_of_resp2(&frame) {
+        let frame = self.typed(frame);
+        if !frame.is_push() {
             return self.on_reply(frame);
         }
         if let Some(elements) = frame.into_array() {
@@ -440,9 +441,12 @@ impl Connection {
     }
 
     /// RESP2 has no type for pushes. Who subscribes to nothing gets no such array but as a reply.
-    fn is_push_of_resp2(&self, frame: &Frame) -> bool {
+    fn typed(&self, frame: Frame) -> Frame {
         let is_possible = self.subscribing.is_some() && self.resp3.is_none();
-        is_possible && frame.as_array().is_some_and(Push::is_one)
+        match frame {
+            Frame::Array(elements) if is_possible && Push::is_one(&elements) => Frame::Push(elements),
+            frame => frame,
+        }
     }
 
     fn transmit_subscriptions(&mut self, buffer: &mut WriteBuffer) -> bool {

@@ -20,7 +20,7 @@ use crate::error::{ConnectError, Delivery, LeaseError, RequestError};
 use crate::event::Event;
 use crate::ids::{ChangeId, ConnId, IdMap, LeaseId, RequestId, ReviewId, SubscriptionId};
 use crate::observe::Metrics;
-use crate::pubsub::{SubscribeError, Topic};
+use crate::pubsub::{Item, SubscribeError, Topic};
 use crate::request::{Outcome, Request, SendError};
 use crate::review::Handled;
 use crate::timer::earliest;
@@ -307,16 +307,20 @@ impl State {
             Action::Subscribed { change, outcome } => {
                 effects.wakers.extend(self.changes.remove(change).and_then(|waits| waits.put(outcome)));
             }
-            Action::Deliver { subscription, item } => match self.mailboxes.get(subscription) {
-                Some(mailbox) => {
-                    let (missed, waker) = mailbox.put(item);
-                    effects.missed.extend(missed);
-                    effects.wakers.extend(waker);
-                }
-                None => effects.missed.push(item),
-            },
+            Action::Deliver { subscription, item } => self.deliver(subscription, item, effects),
             Action::Started(result) => self.on_started(result, effects),
             Action::Terminated => self.on_terminated(effects),
+        }
+    }
+
+    fn deliver(&self, subscription: SubscriptionId, item: Item, effects: &mut Effects) {
+        match self.mailboxes.get(subscription) {
+            Some(mailbox) => {
+                let (missed, waker) = mailbox.put(item);
+                effects.missed.extend(missed);
+                effects.wakers.extend(waker);
+            }
+            None => effects.missed.push(item),
         }
     }
 

@@ -209,7 +209,7 @@ impl Seats {
     }
 
     pub(super) fn has_room(&self) -> bool {
-        self.taken + usize::from(self.is_reserved) < self.limit
+        self.taken < self.limit - usize::from(self.is_reserved)
     }
 
     /// Keeps a place for the subscriptions, or gives it back. False if there is none to keep.

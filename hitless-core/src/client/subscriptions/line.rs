@@ -13,7 +13,7 @@ use crate::pubsub::Topic;
 /// One connection that carries subscriptions.
 #[derive(Clone, Debug)]
 pub(super) struct Line {
-    pub(super) conn: ConnId,
+    conn: ConnId,
     /// What is not answered, in the order in which it was written: each has one answer, a push or an error.
     awaited: VecDeque<Awaited>,
     /// What was subscribed to here, and whether that is confirmed.
@@ -60,6 +60,10 @@ impl Line {
             leaving: BTreeMap::new(),
             has_answered: false,
         }
+    }
+
+    pub(super) fn conn(&self) -> ConnId {
+        self.conn
     }
 
     /// It is being written.

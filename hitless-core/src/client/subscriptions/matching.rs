@@ -3,6 +3,8 @@
 #[cfg(feature = "explore")]
 mod fingerprint;
 
+use std::collections::VecDeque;
+
 use bytes::Bytes;
 
 use crate::pubsub::Message;
@@ -11,47 +13,96 @@ use crate::pubsub::Message;
 #[derive(Clone, Debug, Default)]
 pub(super) struct Sought {
     /// Payloads of the old one since P0. None of the messages before is on the new one.
-    pub(super) old: Vec<Bytes>,
+    old: Vec<Bytes>,
     /// So many of them came before the answer to Pm. The new one shows the sequence from one of them on, or from the first behind them.
-    pub(super) before_pm: usize,
+    before_pm: usize,
     /// So many of them came before the answer to P1. The new one has shown all of these that are its own, once it has answered P2.
-    pub(super) before_p1: usize,
+    before_p1: usize,
     /// Messages of the new one.
-    pub(super) new: Vec<Message>,
+    new: Vec<Message>,
+}
+
+/// Where the new one may begin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Bounds {
+    /// As P0, Pm, P1 and P2 have it.
+    Known,
+    /// Anywhere: one of the answers will never come.
+    Unknown,
 }
 
 /// Which places in the old one's messages the new one may begin at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Fits {
-    /// The earliest one: with it most messages are the same.
-    pub(super) first: usize,
-    /// No other place fits.
-    pub(super) is_only: bool,
+pub(super) enum Fits {
+    /// None: one connection has not shown what it should have.
+    Nowhere,
+    /// This one and no other.
+    Only(usize),
+    /// Several. This is the earliest: with it most messages are the same.
+    First(usize),
 }
 
 impl Sought {
-    /// The places that fit what was received; `None` if there is none, so that one connection has not shown what it should have. `p1` is
-    /// how many messages of the old one the new one must have shown, counted from P0; `latest` the last place that the new one may
-    /// begin at.
-    pub(super) fn fits(&self, p1: usize, latest: usize) -> Option<Fits> {
+    /// The old one has shown this.
+    pub(super) fn note_old(&mut self, payload: Bytes) {
+        self.old.push(payload);
+    }
+
+    /// The new one has shown this.
+    pub(super) fn note_new(&mut self, message: Message) {
+        self.new.push(message);
+    }
+
+    /// Pm is answered.
+    pub(super) fn note_pm(&mut self) {
+        self.before_pm = self.old.len();
+    }
+
+    /// P1 is answered.
+    pub(super) fn note_p1(&mut self) {
+        self.before_p1 = self.old.len();
+    }
+
+    /// How many messages are kept here.
+    pub(super) fn len(&self) -> usize {
+        self.old.len() + self.new.len()
+    }
+
+    /// The places that fit what was received.
+    pub(super) fn fits(&self, bounds: Bounds) -> Fits {
         let (old, new) = (&self.old, &self.new);
-        let earliest = p1.saturating_sub(new.len());
+        let places = match bounds {
+            Bounds::Known => self.before_p1.saturating_sub(new.len())..=self.before_pm,
+            Bounds::Unknown => 0..=old.len(),
+        };
         // Nothing that a payload can hold separates the two.
-        let both: Vec<Option<&Bytes>> = new
-            .iter()
-            .map(|message| Some(&message.payload))
-            .chain([None])
-            .chain(old.iter().map(Some))
-            .collect();
+        let payloads = new.iter().map(|message| Some(&message.payload));
+        let both: Vec<Option<&Bytes>> = payloads.chain([None]).chain(old.iter().map(Some)).collect();
         let equal = prefix_lengths(&both);
         let behind = new.len() + 1;
         let fits = |place: &usize| {
             let common = new.len().min(old.len() - place);
             equal.get(behind + place).copied().unwrap_or(0) >= common
         };
-        let mut places = (earliest..=latest.min(old.len())).filter(fits);
-        let first = places.next()?;
-        Some(Fits { first, is_only: places.next().is_none() })
+        let mut places = places.filter(fits);
+        match (places.next(), places.next()) {
+            (None, _) => Fits::Nowhere,
+            (Some(place), None) => Fits::Only(place),
+            (Some(place), Some(_)) => Fits::First(place),
+        }
+    }
+
+    /// The new one begins at `place`; without one, behind all that the old one has shown. Returns what it has shown and the old one has not,
+    /// and what it is still to show.
+    pub(super) fn split(self, place: Option<usize>) -> (VecDeque<Message>, VecDeque<Bytes>) {
+        let Self { mut old, new, .. } = self;
+        let place = place.unwrap_or(old.len());
+        let mut owed = VecDeque::from(old.split_off(place));
+        let mut ahead = VecDeque::from(new);
+        let both = owed.len().min(ahead.len());
+        owed.drain(..both);
+        ahead.drain(..both);
+        (ahead, owed)
     }
 }
 
@@ -81,24 +132,23 @@ mod tests {
     use super::*;
     use crate::pubsub::Topic;
 
-    fn fits(old: &[u8], new: &[u8], p1: usize, latest: usize) -> Option<(usize, bool)> {
+    fn fits(old: &[u8], new: &[u8], before_p1: usize, before_pm: usize) -> Fits {
         let payload = |byte: &u8| Bytes::copy_from_slice(&[*byte]);
         let message = |byte| Message::new(Topic::from("a"), "a", payload(byte));
         let (old, new) = (old.iter().map(payload).collect(), new.iter().map(message).collect());
-        let sought = Sought { old, new, before_pm: 0, before_p1: 0 };
-        sought.fits(p1, latest).map(|fits| (fits.first, fits.is_only))
+        Sought { old, new, before_pm, before_p1 }.fits(Bounds::Known)
     }
 
     #[test]
     fn contents_and_counts_decide() {
-        assert_eq!(fits(b"", b"", 0, 0), Some((0, true)));
-        assert_eq!(fits(b"abc", b"bcd", 3, 2), Some((1, true)));
+        assert_eq!(fits(b"", b"", 0, 0), Fits::Only(0));
+        assert_eq!(fits(b"abc", b"bcd", 3, 2), Fits::Only(1));
         // The next one may be equal to those before.
-        assert_eq!(fits(b"abc", b"bcd", 3, 3), Some((1, false)));
-        assert_eq!(fits(b"aa", b"a", 1, 1), Some((0, false)));
+        assert_eq!(fits(b"abc", b"bcd", 3, 3), Fits::First(1));
+        assert_eq!(fits(b"aa", b"a", 1, 1), Fits::First(0));
         // The new one has shown but one of two that it must have shown.
-        assert_eq!(fits(b"aa", b"a", 2, 1), Some((1, true)));
-        assert_eq!(fits(b"ab", b"xy", 2, 1), None);
+        assert_eq!(fits(b"aa", b"a", 2, 1), Fits::Only(1));
+        assert_eq!(fits(b"ab", b"xy", 2, 1), Fits::Nowhere);
     }
 
     proptest! {
@@ -115,7 +165,11 @@ mod tests {
                 .filter(|place| place + new.len() >= p1)
                 .filter(|place| old[*place..].iter().zip(&new).all(|(old, new)| old == new))
                 .collect();
-            let expected = places.first().map(|first| (*first, places.len() == 1));
+            let expected = match places[..] {
+                [] => Fits::Nowhere,
+                [place] => Fits::Only(place),
+                [place, ..] => Fits::First(place),
+            };
             prop_assert_eq!(fits(&old, &new, p1, latest), expected);
         }
     }

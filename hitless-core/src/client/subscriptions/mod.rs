@@ -20,7 +20,7 @@ use resp3_codec::{Frame, cmd};
 use self::audience::Audience;
 pub(super) use self::audience::Said;
 use self::line::{Answered, Awaited, Line, Ping};
-use self::overlap::{Ended, Key, Order, Overlap};
+use self::overlap::{Key, Order, Outcome, Overlap};
 use self::place::Place;
 use crate::coordinator::Redial;
 use crate::error::{CloseCause, ConnectError, ServerError};
@@ -170,7 +170,7 @@ impl Subscriptions {
     /// another one.
     pub(super) fn promote(&mut self, now: Instant, conn: ConnId) {
         self.place.fill(now, conn);
-        match self.successor.take_if(|successor| successor.line.conn == conn) {
+        match self.successor.take_if(|successor| successor.line.conn() == conn) {
             Some(successor) => self.switch(successor),
             None => {
                 // What was shown by another one has no continuation here.
@@ -187,7 +187,7 @@ impl Subscriptions {
         if let Some(Successor { only_here, .. }) = self.successor.take() {
             self.resume(only_here);
         }
-        let Some(active) = self.active.as_mut().filter(|active| active.conn == from) else {
+        let Some(active) = self.active.as_mut().filter(|active| active.conn() == from) else {
             // Nothing is subscribed to there.
             return self.decisions.push_back(Decision::Switch(from));
         };
@@ -205,7 +205,7 @@ impl Subscriptions {
 
     /// `conn` ends, or is to be left, for this reason.
     pub(super) fn note_end(&mut self, conn: ConnId, cause: CloseCause) {
-        if self.active.as_ref().is_some_and(|active| active.conn == conn) {
+        if self.active.as_ref().is_some_and(|active| active.conn() == conn) {
             self.ended_by = cause;
         }
     }
@@ -214,11 +214,11 @@ impl Subscriptions {
     pub(super) fn vacate(&mut self, conn: ConnId) {
         self.place.forget(conn);
         if let Some(Successor { only_here, .. }) =
-            self.successor.take_if(|successor| successor.line.conn == conn)
+            self.successor.take_if(|successor| successor.line.conn() == conn)
         {
             self.resume(only_here);
         }
-        if self.active.take_if(|active| active.conn == conn).is_some() {
+        if self.active.take_if(|active| active.conn() == conn).is_some() {
             self.place.empty();
             self.owed.clear();
             match &mut self.successor {
@@ -231,7 +231,7 @@ impl Subscriptions {
 
     /// The connection is about to be lost or left. False if it was of no use.
     pub(super) fn note_service(&mut self, now: Instant, conn: ConnId) -> bool {
-        match self.active.as_ref().filter(|active| active.conn == conn) {
+        match self.active.as_ref().filter(|active| active.conn() == conn) {
             Some(active) => self.place.note_service(now, active.has_answered()),
             None => true,
         }
@@ -246,7 +246,7 @@ impl Subscriptions {
 
     /// Something has come on `conn`.
     pub(super) fn note_received(&mut self, now: Instant, conn: ConnId) {
-        if self.active.as_ref().is_some_and(|active| active.conn == conn) {
+        if self.active.as_ref().is_some_and(|active| active.conn() == conn) {
             self.place.note_received(now);
         }
     }
@@ -294,7 +294,7 @@ impl Subscriptions {
         }
         match &self.active {
             Some(active) if !self.audience.has_topics() && self.successor.is_none() => {
-                self.decisions.push_back(Decision::Release(active.conn));
+                self.decisions.push_back(Decision::Release(active.conn()));
             }
             Some(active) if !active.is_awaited() => self.write(Side::Active, Awaited::Ping(Ping::Life)),
             Some(_) | None => {}
@@ -315,7 +315,7 @@ impl Subscriptions {
     }
 
     pub(super) fn active(&self) -> Option<ConnId> {
-        self.active.as_ref().map(|active| active.conn)
+        self.active.as_ref().map(|active| active.conn())
     }
 
     pub(super) fn failure(&self) -> Option<&Arc<ConnectError>> {
@@ -331,10 +331,10 @@ impl Subscriptions {
     }
 
     fn side(&self, conn: ConnId) -> Option<Side> {
-        if self.active.as_ref().is_some_and(|active| active.conn == conn) {
+        if self.active.as_ref().is_some_and(|active| active.conn() == conn) {
             return Some(Side::Active);
         }
-        let is_successor = self.successor.as_ref().is_some_and(|successor| successor.line.conn == conn);
+        let is_successor = self.successor.as_ref().is_some_and(|successor| successor.line.conn() == conn);
         // Whatever an old connection still shows, its successor shows as well.
         is_successor.then_some(Side::Successor)
     }
@@ -354,7 +354,7 @@ impl Subscriptions {
             Awaited::Ping(_) => cmd("PING"),
         };
         line.expect(awaited);
-        let (conn, command) = (line.conn, command.into_bytes());
+        let (conn, command) = (line.conn(), command.into_bytes());
         self.decisions.push_back(Decision::Write { conn, command });
     }
 
@@ -498,49 +498,59 @@ impl Subscriptions {
             && successor.overlap.is_done()
             && !std::mem::replace(&mut successor.is_offered, true)
         {
-            self.decisions.push_back(Decision::Switch(active.conn));
+            self.decisions.push_back(Decision::Switch(active.conn()));
         }
     }
 
     /// The switch: `successor` goes on where the connection before has stopped.
     fn switch(&mut self, successor: Successor) {
         let Successor { line, overlap, only_here, refused, .. } = successor;
-        let Ended { gaps, keys } = overlap.end();
-        let mut ambiguous = BTreeSet::new();
+        let outcomes = overlap.end();
         self.active = Some(line);
         self.owed.clear();
-        let mut open = gaps;
+        let mut gaps = BTreeSet::new();
+        gaps.extend(outcomes.iter().filter_map(|outcome| match outcome {
+            Outcome::Gap(topic) => Some(topic.clone()),
+            Outcome::Ambiguous(_) | Outcome::Message(_) | Outcome::Owed(..) => None,
+        }));
         for topic in self.audience.topics() {
             let shows = self.active.as_ref().is_some_and(|line| line.shows(topic));
             if !shows && !only_here.contains(topic) {
-                open.insert(topic.clone());
+                gaps.insert(topic.clone());
             }
         }
         for (topic, error) in refused {
-            open.remove(&topic);
+            gaps.remove(&topic);
             let unwanted = self.audience.refuse(&topic, &error);
             self.drop_topics(unwanted);
         }
-        self.tell_gaps(open, self.ended_by);
-        for ending in keys {
-            let (topic, channel) = ending.key.clone();
-            if ending.is_ambiguous {
-                let item = Item::Ambiguous { topic: topic.clone(), channel };
-                self.audience.tell(&topic, &item);
-                ambiguous.insert(topic);
-            }
-            ending.messages.iter().for_each(|message| self.audience.deliver(message));
-            if !ending.owed.is_empty() {
-                self.owed.insert(ending.key, ending.owed);
-            }
-        }
+        self.tell_gaps(gaps, self.ended_by);
+        self.go_on(outcomes);
         if !self.owed.is_empty() {
             self.write(Side::Active, Awaited::Ping(Ping::Debts));
+        }
+        self.subscribe_missing();
+    }
+
+    /// Goes on where the connection before has stopped.
+    fn go_on(&mut self, outcomes: Vec<Outcome>) {
+        let mut ambiguous = BTreeSet::new();
+        for outcome in outcomes {
+            match outcome {
+                Outcome::Gap(_) => {}
+                Outcome::Ambiguous((topic, channel)) => {
+                    self.audience.tell(&topic, &Item::Ambiguous { topic: topic.clone(), channel });
+                    ambiguous.insert(topic);
+                }
+                Outcome::Message(message) => self.audience.deliver(&message),
+                Outcome::Owed(key, owed) => {
+                    self.owed.insert(key, owed);
+                }
+            }
         }
         if !ambiguous.is_empty() {
             self.decisions.push_back(Decision::Ambiguous { topics: ambiguous.len() });
         }
-        self.subscribe_missing();
     }
 
     /// Messages of `topics` may be missing: it is told now where later ones are shown already, and otherwise once they are.

@@ -22,7 +22,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::Bytes;
 
-use super::matching::Sought;
+use super::matching::{Bounds, Fits, Sought};
 use crate::pubsub::{Message, Topic};
 
 /// How often a key is subscribed again where contents leave its place open.
@@ -91,24 +91,17 @@ pub(super) enum Order {
     SubscribeAgain(Topic),
 }
 
-/// How one key goes on with the new connection.
+/// What the switch comes to, step by step.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Ending {
-    pub(super) key: Key,
-    /// More than one place fits.
-    pub(super) is_ambiguous: bool,
-    /// What the new connection has shown and the old one has not.
-    pub(super) messages: Vec<Message>,
-    /// What is to be skipped when the new connection shows it, because the old one has shown it.
-    pub(super) owed: VecDeque<Bytes>,
-}
-
-/// How an overlap has ended.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Ended {
-    /// Topics of which messages may be missing.
-    pub(super) gaps: BTreeSet<Topic>,
-    pub(super) keys: Vec<Ending>,
+pub(super) enum Outcome {
+    /// Messages of this topic may be missing.
+    Gap(Topic),
+    /// More than one place fits this key.
+    Ambiguous(Key),
+    /// The new connection has shown this, and the old one has not.
+    Message(Message),
+    /// This is to be skipped when the new connection shows it, because the old one has shown it.
+    Owed(Key, VecDeque<Bytes>),
 }
 
 impl Overlap {
@@ -141,12 +134,12 @@ impl Overlap {
         match self.step {
             Step::P0 => self.subscribe(),
             Step::Pm => {
-                self.each_sought(|sought| sought.before_pm = sought.old.len());
+                self.each_sought(Sought::note_pm);
                 self.step = Step::P1;
                 self.orders.push_back(Order::PingOld);
             }
             Step::P1 => {
-                self.each_sought(|sought| sought.before_p1 = sought.old.len());
+                self.each_sought(Sought::note_p1);
                 self.step = Step::P2;
                 self.orders.push_back(Order::PingNew);
             }
@@ -167,7 +160,7 @@ impl Overlap {
             return;
         }
         match self.stream(message) {
-            Stream::Sought(sought) => sought.old.push(message.payload.clone()),
+            Stream::Sought(sought) => sought.note_old(message.payload.clone()),
             Stream::Found(found) => match found.ahead.pop_front() {
                 Some(ahead) => {
                     self.kept -= 1;
@@ -192,7 +185,7 @@ impl Overlap {
             return None;
         }
         match self.stream(&message) {
-            Stream::Sought(sought) => sought.new.push(message),
+            Stream::Sought(sought) => sought.note_new(message),
             Stream::Found(found) => match found.owed.pop_front() {
                 Some(owed) => {
                     self.kept -= 1;
@@ -246,33 +239,34 @@ impl Overlap {
         self.step == Step::Done
     }
 
-    /// The switch: what is delivered now, and what the new connection shows next that is not.
-    pub(super) fn end(mut self) -> Ended {
+    /// The switch: topics with gaps come first, and a doubt before the messages of its key.
+    pub(super) fn end(mut self) -> Vec<Outcome> {
         self.give_up();
         let mut gaps = self.gaps;
-        let mut keys = Vec::new();
+        let mut outcomes = Vec::new();
         for (key, stream) in self.streams {
-            let (found, is_ambiguous) = match stream {
-                Stream::Found(found) => (found, false),
+            let Found { ahead, owed } = match stream {
+                Stream::Found(found) => found,
                 Stream::Sought(sought) => {
-                    let is_bounded = !gaps.contains(&key.0);
-                    // Where the bounds are not known, any place may be the one.
-                    let (p1, latest) =
-                        if is_bounded { (sought.before_p1, sought.before_pm) } else { (0, sought.old.len()) };
-                    match sought.fits(p1, latest) {
-                        Some(fits) => (Found::at(sought, fits.first), is_bounded && !fits.is_only),
-                        None => {
+                    let is_known = !gaps.contains(&key.0);
+                    let place = match sought.fits(if is_known { Bounds::Known } else { Bounds::Unknown }) {
+                        Fits::Nowhere => {
                             gaps.insert(key.0.clone());
-                            let end = sought.old.len();
-                            (Found::at(sought, end), false)
+                            None
                         }
-                    }
+                        Fits::Only(place) => Some(place),
+                        Fits::First(place) => {
+                            outcomes.extend(is_known.then(|| Outcome::Ambiguous(key.clone())));
+                            Some(place)
+                        }
+                    };
+                    Found::at(sought, place)
                 }
             };
-            let Found { ahead, owed } = found;
-            keys.push(Ending { key, is_ambiguous, messages: ahead.into(), owed });
+            outcomes.extend(ahead.into_iter().map(Outcome::Message));
+            outcomes.extend((!owed.is_empty()).then_some(Outcome::Owed(key, owed)));
         }
-        Ended { gaps, keys }
+        gaps.into_iter().map(Outcome::Gap).chain(outcomes).collect()
     }
 
     fn begin_round(&mut self) {
@@ -312,15 +306,14 @@ impl Overlap {
         let mut open = BTreeSet::new();
         for (key, stream) in &mut self.streams {
             let Stream::Sought(sought) = stream else { continue };
-            let fits = sought.fits(sought.before_p1, sought.before_pm);
-            match fits.filter(|fits| fits.is_only) {
-                Some(fits) => {
-                    let before = sought.old.len() + sought.new.len();
-                    let found = Found::at(std::mem::take(sought), fits.first);
+            match sought.fits(Bounds::Known) {
+                Fits::Only(place) => {
+                    let before = sought.len();
+                    let found = Found::at(std::mem::take(sought), Some(place));
                     self.kept -= before - found.kept();
                     *stream = Stream::Found(found);
                 }
-                None => {
+                Fits::Nowhere | Fits::First(_) => {
                     open.insert(key.0.clone());
                 }
             }
@@ -373,21 +366,16 @@ impl Overlap {
 impl Stream {
     fn kept(&self) -> usize {
         match self {
-            Self::Sought(sought) => sought.old.len() + sought.new.len(),
+            Self::Sought(sought) => sought.len(),
             Self::Found(found) => found.kept(),
         }
     }
 }
 
 impl Found {
-    /// The new connection begins at `place` of what the old one has shown since P0.
-    fn at(sought: Sought, place: usize) -> Self {
-        let Sought { mut old, new, .. } = sought;
-        let mut owed = VecDeque::from(old.split_off(place));
-        let mut ahead = VecDeque::from(new);
-        let both = owed.len().min(ahead.len());
-        owed.drain(..both);
-        ahead.drain(..both);
+    /// The new connection begins at `place` of what the old one has shown since P0; without one, behind all of it.
+    fn at(sought: Sought, place: Option<usize>) -> Self {
+        let (ahead, owed) = sought.split(place);
         Self { ahead, owed }
     }
 
