@@ -176,7 +176,10 @@ impl<R: Runtime> Session<R> {
             }
         });
         self.leases.values_mut().for_each(|wish| wish.poll(&mut cx));
-        let has_read = self.subscribers.values_mut().fold(false, |any, reading| reading.poll(&mut cx) || any);
+        let mut has_read = false;
+        for reading in self.subscribers.values_mut() {
+            has_read |= reading.poll(&mut cx);
+        }
         if let Some(stream) = &mut self.event_stream {
             while let Poll::Ready(Some(event)) = stream.poll_next(&mut cx) {
                 self.events.push((now, event.expect("no event is missed")));
