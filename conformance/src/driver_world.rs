@@ -16,6 +16,7 @@ use hitless_core::endpoint::{Peer, Target};
 use hitless_core::error::ConnectError;
 use hitless_core::event::Event;
 use hitless_core::observe::MetricsSnapshot;
+use hitless_core::pubsub::Topic;
 use hitless_core::request::{Request, SendError};
 use resp3_codec::Frame;
 
@@ -25,7 +26,9 @@ use crate::net::{self, tcp::TcpServer};
 use crate::server::Server;
 use crate::session::Session;
 use crate::vault::Vault;
-use crate::world::{Finished, Holder, Host, LeaseState, Reviewer, Setup, Ticket, World};
+use crate::world::{
+    Finished, Holder, Host, LeaseState, Reviewer, Setup, Subscriber, SubscriptionState, Ticket, World,
+};
 
 /// The longest that the case's thread sleeps: it may be waiting for something at the server, which wakes nobody.
 const TICK: Duration = Duration::from_millis(1);
@@ -147,6 +150,26 @@ impl<A: Adapter> World for DriverWorld<A> {
 
     fn return_lease(&mut self, holder: Holder) {
         self.session.return_lease(holder);
+    }
+
+    fn subscribe(&mut self, topics: Vec<Topic>) -> Result<Subscriber, &'static str> {
+        Ok(self.session.subscribe(topics, &self.waker))
+    }
+
+    fn subscription_state(&mut self, subscriber: Subscriber) -> SubscriptionState {
+        self.session.subscription_state(subscriber, &self.waker)
+    }
+
+    fn subscribe_more(&mut self, subscriber: Subscriber, topics: Vec<Topic>) {
+        self.session.subscribe_more(subscriber, topics, &self.waker);
+    }
+
+    fn unsubscribe(&mut self, subscriber: Subscriber, topics: Vec<Topic>) {
+        self.session.unsubscribe(subscriber, topics);
+    }
+
+    fn close_subscription(&mut self, subscriber: Subscriber) {
+        self.session.close_subscription(subscriber);
     }
 
     fn review_by(&mut self, reviewer: Reviewer) -> Result<(), &'static str> {

@@ -7,20 +7,22 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
+use futures_core::Stream as _;
 use hitless_core::client::Stats;
 use hitless_core::config::ConfigBuilder;
 use hitless_core::driver::{
     Builder, Client, Connector, Error, Events, Lease, LeaseNotice, MetricsHook, Pushes, Reply, Resolver,
-    Runtime,
+    Runtime, Subscription,
 };
 use hitless_core::error::{ConnectError, LeaseError};
 use hitless_core::event::Event;
+use hitless_core::pubsub::{SubscribeError, Topic};
 use hitless_core::request::{Request, SendError};
 use resp3_codec::Frame;
 
 use crate::hooked::with_hooks;
 use crate::vault::Vault;
-use crate::world::{Finished, Holder, LeaseState, Reviewer, Ticket};
+use crate::world::{Finished, Holder, LeaseState, Reviewer, Subscriber, SubscriptionState, Ticket};
 
 /// Events that may be unread: a world may look late, where a real application's observer is expected to keep up.
 const UNREAD: usize = 100_000;
@@ -34,6 +36,7 @@ pub(crate) struct Session<R: Runtime> {
     finished: BTreeMap<Ticket, Finished>,
     next_ticket: u64,
     leases: BTreeMap<Holder, Wish<R>>,
+    subscribers: BTreeMap<Subscriber, Reading<R>>,
     event_stream: Option<Events>,
     events: Vec<(Instant, Event)>,
     push_stream: Option<Pushes>,
@@ -45,6 +48,51 @@ enum Wish<R: Runtime> {
     Waits(Pin<Box<dyn Future<Output = Result<Lease<R>, Error>>>>),
     Has(Lease<R>),
     Failed(LeaseError),
+}
+
+type Boxed<T> = Pin<Box<dyn Future<Output = Result<T, Error>>>>;
+
+/// A subscription, and what was read of it.
+struct Reading<R: Runtime> {
+    subscribing: Option<Boxed<Subscription<R>>>,
+    subscription: Option<Subscription<R>>,
+    /// The wish for more topics.
+    more: Option<Boxed<()>>,
+    state: SubscriptionState,
+}
+
+impl<R: Runtime> Reading<R> {
+    /// Reads what there is. True if there was anything.
+    fn poll(&mut self, cx: &mut Context<'_>) -> bool {
+        let before = (self.state.items.len(), self.state.outcome.is_some());
+        if let Some(Poll::Ready(result)) = self.subscribing.as_mut().map(|future| future.as_mut().poll(cx)) {
+            self.subscribing = None;
+            self.state.outcome = Some(match result {
+                Ok(subscription) => {
+                    self.subscription = Some(subscription);
+                    Ok(())
+                }
+                Err(error) => Err(refusal(error)),
+            });
+        }
+        if let Some(Poll::Ready(result)) = self.more.as_mut().map(|future| future.as_mut().poll(cx)) {
+            self.more = None;
+            self.state.outcome = Some(result.map_err(refusal));
+        }
+        if let Some(subscription) = &mut self.subscription {
+            while let Poll::Ready(Some(item)) = Pin::new(&mut *subscription).poll_next(cx) {
+                self.state.items.push(item);
+            }
+        }
+        (self.state.items.len(), self.state.outcome.is_some()) != before
+    }
+}
+
+fn refusal(error: Error) -> SubscribeError {
+    match error {
+        Error::Subscribe(error) => error,
+        error => panic!("a subscription, or why there is none: {error}"),
+    }
 }
 
 impl<R: Runtime> Wish<R> {
@@ -72,6 +120,7 @@ impl<R: Runtime> Session<R> {
             finished: BTreeMap::new(),
             next_ticket: 0,
             leases: BTreeMap::new(),
+            subscribers: BTreeMap::new(),
             event_stream: None,
             events: Vec::new(),
             push_stream: None,
@@ -127,6 +176,10 @@ impl<R: Runtime> Session<R> {
             }
         });
         self.leases.values_mut().for_each(|wish| wish.poll(&mut cx));
+        let mut has_read = false;
+        for reading in self.subscribers.values_mut() {
+            has_read |= reading.poll(&mut cx);
+        }
         if let Some(stream) = &mut self.event_stream {
             while let Poll::Ready(Some(event)) = stream.poll_next(&mut cx) {
                 self.events.push((now, event.expect("no event is missed")));
@@ -137,7 +190,7 @@ impl<R: Runtime> Session<R> {
                 self.pushes.push(push.expect("no push is missed").elements);
             }
         }
-        self.events.len() + self.pushes.len() + self.finished.len() > before
+        has_read || self.events.len() + self.pushes.len() + self.finished.len() > before
     }
 
     pub(crate) fn send(&mut self, request: Request) -> Result<Ticket, SendError> {
@@ -190,6 +243,45 @@ impl<R: Runtime> Session<R> {
 
     pub(crate) fn return_lease(&mut self, holder: Holder) {
         self.leases.remove(&holder);
+    }
+
+    pub(crate) fn subscribe(&mut self, topics: Vec<Topic>, waker: &Waker) -> Subscriber {
+        let client = self.client.clone().expect("connect first");
+        let subscriber = Subscriber(self.next_ticket);
+        self.next_ticket += 1;
+        let mut reading = Reading {
+            subscribing: Some(Box::pin(async move { client.subscribe(topics).await })),
+            subscription: None,
+            more: None,
+            state: SubscriptionState::default(),
+        };
+        reading.poll(&mut Context::from_waker(waker));
+        self.subscribers.insert(subscriber, reading);
+        subscriber
+    }
+
+    pub(crate) fn subscription_state(&mut self, subscriber: Subscriber, waker: &Waker) -> SubscriptionState {
+        let reading = self.subscribers.get_mut(&subscriber).expect("it is open");
+        reading.poll(&mut Context::from_waker(waker));
+        reading.state.clone()
+    }
+
+    pub(crate) fn subscribe_more(&mut self, subscriber: Subscriber, topics: Vec<Topic>, waker: &Waker) {
+        let reading = self.subscribers.get_mut(&subscriber).expect("it is open");
+        let subscription = reading.subscription.as_ref().expect("it was confirmed");
+        reading.state.outcome = None;
+        reading.more = Some(Box::pin(subscription.subscribe(topics)));
+        reading.poll(&mut Context::from_waker(waker));
+    }
+
+    pub(crate) fn unsubscribe(&mut self, subscriber: Subscriber, topics: Vec<Topic>) {
+        let reading = &self.subscribers[&subscriber];
+        let subscription = reading.subscription.as_ref().expect("it was confirmed");
+        subscription.unsubscribe(topics);
+    }
+
+    pub(crate) fn close_subscription(&mut self, subscriber: Subscriber) {
+        self.subscribers.remove(&subscriber);
     }
 
     pub(crate) fn finished(&self, ticket: Ticket) -> Option<&Finished> {

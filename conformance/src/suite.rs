@@ -304,6 +304,16 @@ macro_rules! for_each_case {
                 nothing_is_shown,
                 ;
             }
+            subscriptions {
+                nothing_is_lost_or_repeated_in_a_move,
+                a_loss_is_a_gap,
+                many_share_one_connection,
+                resp2,
+                the_set_changes_during_a_move,
+                no_connection_in_time,
+                ;
+                a_dead_subscription_is_noticed: "it takes half a minute",
+            }
             failover {
                 refusals_are_not_seen,
                 without_a_warning_the_refusal_is_the_reply,

@@ -14,6 +14,7 @@ use hitless_core::error::{CloseCause, ConnectError, LeaseError};
 use hitless_core::event::Event;
 use hitless_core::notification::Notification;
 use hitless_core::observe::{HookFailures, Metrics, MetricsSnapshot};
+use hitless_core::pubsub::{Item, SubscribeError, Topic};
 use hitless_core::request::{Outcome, Request, SendError};
 use hitless_core::review::Verdict;
 use resp3_codec::Frame;
@@ -89,6 +90,36 @@ pub trait World {
     /// Returns a lease, or gives it up that is awaited. Its requests must have ended, or be cancelled.
     fn return_lease(&mut self, holder: Holder) {
         let _ = holder;
+    }
+
+    /// Subscribes to `topics`: what becomes of it is [`subscription_state`](Self::subscription_state).
+    ///
+    /// # Errors
+    /// The reason why this world cannot do that.
+    fn subscribe(&mut self, topics: Vec<Topic>) -> Result<Subscriber, &'static str> {
+        let _ = topics;
+        Err("nobody subscribes here")
+    }
+
+    /// What a subscription has received so far.
+    fn subscription_state(&mut self, subscriber: Subscriber) -> SubscriptionState {
+        let _ = subscriber;
+        SubscriptionState::default()
+    }
+
+    /// Has a subscription that was confirmed receive more topics.
+    fn subscribe_more(&mut self, subscriber: Subscriber, topics: Vec<Topic>) {
+        let _ = (subscriber, topics);
+    }
+
+    /// Has a subscription receive nothing of these topics any more.
+    fn unsubscribe(&mut self, subscriber: Subscriber, topics: Vec<Topic>) {
+        let _ = (subscriber, topics);
+    }
+
+    /// Closes a subscription.
+    fn close_subscription(&mut self, subscriber: Subscriber) {
+        let _ = subscriber;
     }
 
     /// Has every notification judged by `reviewer`, from the beginning of the client that is to be opened.
@@ -174,6 +205,19 @@ pub struct LeaseState {
     pub moving: Option<Instant>,
     /// Why the connection is gone.
     pub lost: Option<CloseCause>,
+}
+
+/// A subscription, in the eyes of a case.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Subscriber(pub(crate) u64);
+
+/// What has become of a subscription.
+#[derive(Clone, Debug, Default)]
+pub struct SubscriptionState {
+    /// How the latest wish for topics has ended; `None` while it is awaited.
+    pub outcome: Option<Result<(), SubscribeError>>,
+    /// Everything that was received.
+    pub items: Vec<Item>,
 }
 
 /// How a request ended.

@@ -39,6 +39,9 @@ pub(crate) enum Verdict {
 const LEASE: &str = "it needs a connection of its own: `client.lease()` lends one";
 const WAIT: &str = "it answers for the writes of its own connection: end a pipeline of writes with it, or send it on the connection \
                     that wrote, which `client.lease()` lends";
+const SUBSCRIBE: &str =
+    "use `client.subscribe` (or `psubscribe`, `ssubscribe`), whose stream receives what is published";
+const UNSUBSCRIBE: &str = "use `Subscription::unsubscribe`, or drop the subscription";
 const ELSEWHERE: &str = "this version has nothing for it yet; use another library for it, such as redis-rs";
 const WATCH: &str = "use `client.transaction`, which watches keys and runs a batch, or `client.lease()` for a connection of its own";
 const BATCH: &str = "use an atomic pipeline, which sends MULTI .. EXEC as one batch, `client.transaction`, or `client.lease()` for a \
@@ -263,12 +266,12 @@ fn by_name(name: &[u8], command: &impl Words) -> Verdict {
         b"MONITOR" => refused("MONITOR", ELSEWHERE),
         b"SYNC" => refused("SYNC", ELSEWHERE),
         b"PSYNC" => refused("PSYNC", ELSEWHERE),
-        b"SUBSCRIBE" => refused("SUBSCRIBE", ELSEWHERE),
-        b"UNSUBSCRIBE" => refused("UNSUBSCRIBE", ELSEWHERE),
-        b"PSUBSCRIBE" => refused("PSUBSCRIBE", ELSEWHERE),
-        b"PUNSUBSCRIBE" => refused("PUNSUBSCRIBE", ELSEWHERE),
-        b"SSUBSCRIBE" => refused("SSUBSCRIBE", ELSEWHERE),
-        b"SUNSUBSCRIBE" => refused("SUNSUBSCRIBE", ELSEWHERE),
+        b"SUBSCRIBE" => refused("SUBSCRIBE", SUBSCRIBE),
+        b"UNSUBSCRIBE" => refused("UNSUBSCRIBE", UNSUBSCRIBE),
+        b"PSUBSCRIBE" => refused("PSUBSCRIBE", SUBSCRIBE),
+        b"PUNSUBSCRIBE" => refused("PUNSUBSCRIBE", UNSUBSCRIBE),
+        b"SSUBSCRIBE" => refused("SSUBSCRIBE", SUBSCRIBE),
+        b"SUNSUBSCRIBE" => refused("SUNSUBSCRIBE", UNSUBSCRIBE),
         // Some of its forms have no reply: every later one would be taken for that of the request before.
         b"REPLCONF" => refused("REPLCONF", "it belongs to replication"),
         b"SCRIPT" if has_subcommand(command, b"DEBUG") => refused("SCRIPT DEBUG", "use `redis-cli --ldb`"),
@@ -464,7 +467,8 @@ mod tests {
             (cmd("CLIENT").args(["IMPORT-SOURCE", "ON"]), "`Builder::setup`"),
             (cmd("CLIENT").arg("MAINT_NOTIFICATIONS").arg("ON"), "`Builder::maintenance`"),
             (cmd("BLPOP").arg("q").arg(0), "LPOP"),
-            (cmd("SUBSCRIBE").arg("c"), "another library"),
+            (cmd("MONITOR"), "another library"),
+            (cmd("SUBSCRIBE").arg("c"), "`client.subscribe`"),
             (cmd("BLPOP").arg("q").arg(0), "`client.lease()`"),
             (cmd("WAIT").arg(1).arg(0), "`client.lease()`"),
             (cmd("SELECT").arg(1), "`client.lease()`"),

@@ -313,6 +313,20 @@ pub enum Event {
         /// On which connection; `None` if it waited for one.
         conn: Option<ConnId>,
     },
+    /// The connection of the subscriptions is lost, or messages were left out in its move: of so many topics messages may be missing. Those
+    /// who subscribe are told where.
+    SubscriptionGaps {
+        /// How many topics.
+        topics: usize,
+        /// How the connection ended.
+        cause: CloseCause,
+    },
+    /// The connection of the subscriptions has moved, and of so many topics messages with equal contents left it open which of them both
+    /// connections have shown. None is repeated; those who subscribe are told where some may be missing.
+    SubscriptionsAmbiguous {
+        /// How many topics.
+        topics: usize,
+    },
     /// The machine has no connection left and will not open another.
     Terminated,
 }

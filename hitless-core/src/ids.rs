@@ -74,6 +74,18 @@ id!(
     "l"
 );
 
+id!(
+    /// One subscription, from its opening until it is closed.
+    SubscriptionId,
+    "s"
+);
+
+id!(
+    /// One wish of a subscription for more topics, until they are confirmed or refused.
+    ChangeId,
+    "w"
+);
+
 /// What [`Arena`] needs of an identifier.
 pub(crate) trait Id: Copy {
     fn new(index: u32, generation: u32) -> Self;

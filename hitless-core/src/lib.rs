@@ -182,6 +182,7 @@ mod level;
 pub mod mode;
 pub mod notification;
 pub mod observe;
+pub mod pubsub;
 pub mod request;
 pub mod review;
 mod rng;

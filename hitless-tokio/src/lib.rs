@@ -84,11 +84,12 @@ pub use hitless_core::error::{
     ProtocolError, Refusal, RequestError, SetupCommand, Stage, SystemError, TlsFault, TlsProgress,
 };
 pub use hitless_core::event::{self, Event};
-pub use hitless_core::ids::{ConnId, LeaseId, RequestId};
+pub use hitless_core::ids::{ConnId, LeaseId, RequestId, SubscriptionId};
 pub use hitless_core::maintenance::{self, BreakerConfig, Level};
 pub use hitless_core::mode::{Mode, UnknownMode};
 pub use hitless_core::notification::{self, Notification};
 pub use hitless_core::observe;
+pub use hitless_core::pubsub::{self, SubscribeError, Topic};
 pub use hitless_core::request::{
     Class, Outcome, Pipeline, RefusedCommand, Replay, Replies, Request, SendError, Timeout,
 };
@@ -123,3 +124,6 @@ pub type Reply = driver::Reply<Adapter>;
 /// A connection that one caller has for itself, from [`Client::lease`] until its last clone is dropped: for WATCH .. EXEC, WAIT, commands that
 /// block, and whatever needs a connection of its own.
 pub type Lease = driver::Lease<Adapter>;
+
+/// What is received for some topics, from [`Client::subscribe`] until it is dropped: a stream that survives a move.
+pub type Subscription = driver::Subscription<Adapter>;

@@ -25,6 +25,7 @@ pub mod proxies;
 pub mod refusals;
 pub mod requests;
 pub mod shutdown;
+pub mod subscriptions;
 pub mod targets;
 pub mod tls;
 pub mod windows;
@@ -51,6 +52,7 @@ pub(crate) mod source {
     pub(crate) const refusals: &str = include_str!("refusals.rs");
     pub(crate) const requests: &str = include_str!("requests.rs");
     pub(crate) const shutdown: &str = include_str!("shutdown.rs");
+    pub(crate) const subscriptions: &str = include_str!("subscriptions.rs");
     pub(crate) const targets: &str = include_str!("targets.rs");
     pub(crate) const tls: &str = include_str!("tls.rs");
     pub(crate) const windows: &str = include_str!("windows.rs");

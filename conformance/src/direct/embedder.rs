@@ -18,7 +18,8 @@ use hitless_core::client::{Action, Client};
 use hitless_core::config::Config;
 use hitless_core::error::{CloseCause, ConnectError, CredentialsError, SystemError};
 use hitless_core::event::Event;
-use hitless_core::ids::{ConnId, LeaseId, RequestId};
+use hitless_core::ids::{ChangeId, ConnId, LeaseId, RequestId, SubscriptionId};
+use hitless_core::pubsub::{Item, SubscribeError};
 use hitless_core::request::Outcome;
 use hitless_core::review::REVIEW_LIMIT;
 use hitless_core::write_buffer::WriteBuffer;
@@ -44,6 +45,10 @@ pub(super) struct Embedder {
     pub(super) pushes: Vec<Vec<Frame>>,
     /// What was said of each lease.
     pub(super) leases: BTreeMap<LeaseId, LeaseState>,
+    /// What was said of each wish for topics.
+    pub(super) changes: BTreeMap<ChangeId, Result<(), SubscribeError>>,
+    /// What each subscription has received.
+    pub(super) received: BTreeMap<SubscriptionId, Vec<Item>>,
     reviewer: Option<Opinion>,
     vault: Option<Arc<Vault>>,
     /// Dials that wait for their credentials.
@@ -96,6 +101,8 @@ impl Embedder {
             events: Vec::new(),
             pushes: Vec::new(),
             leases: BTreeMap::new(),
+            changes: BTreeMap::new(),
+            received: BTreeMap::new(),
         }
     }
 
@@ -196,18 +203,18 @@ impl Embedder {
                     self.keyless.retain(|keyless| *keyless != conn);
                     wire.hang_up(now, conn);
                 }
+                Action::Subscribed { change, outcome } => {
+                    self.changes.insert(change, outcome);
+                }
+                Action::Deliver { subscription, item } => {
+                    self.received.entry(subscription).or_default().push(item);
+                }
                 Action::Complete { request, outcome } => self.completed.push((request, outcome)),
                 Action::Started(result) => self.started = Some(result),
                 Action::Push { conn: _, elements } => self.pushes.push(elements),
-                Action::Leased { lease, outcome } => {
-                    self.leases.entry(lease).or_default().outcome = Some(outcome);
-                }
-                Action::LeaseMoving { lease, deadline } => {
-                    self.leases.entry(lease).or_default().moving = Some(deadline);
-                }
-                Action::LeaseLost { lease, cause } => {
-                    self.leases.entry(lease).or_default().lost = Some(cause);
-                }
+                Action::Leased { lease, outcome } => self.lease(lease).outcome = Some(outcome),
+                Action::LeaseMoving { lease, deadline } => self.lease(lease).moving = Some(deadline),
+                Action::LeaseLost { lease, cause } => self.lease(lease).lost = Some(cause),
                 Action::Emit(event) => {
                     if let Event::CutOver { from, .. } = event {
                         self.retired.insert(from);
@@ -221,6 +228,10 @@ impl Embedder {
                 _ => {}
             }
         }
+    }
+
+    fn lease(&mut self, lease: LeaseId) -> &mut LeaseState {
+        self.leases.entry(lease).or_default()
     }
 
     /// Writes what a connection has to write, as far as its socket takes it.

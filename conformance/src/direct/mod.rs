@@ -19,7 +19,8 @@ use hitless_core::client::Stats;
 use hitless_core::config::ConfigBuilder;
 use hitless_core::error::{ConnectError, LeaseError};
 use hitless_core::event::Event;
-use hitless_core::ids::{LeaseId, RequestId};
+use hitless_core::ids::{ChangeId, LeaseId, RequestId, SubscriptionId};
+use hitless_core::pubsub::{SubscribeError, Topic};
 use hitless_core::request::{Request, SendError};
 use resp3_codec::Frame;
 
@@ -28,7 +29,9 @@ use self::wire::Wire;
 use crate::clock;
 use crate::server::{Server, ServerMachine};
 use crate::vault::Vault;
-use crate::world::{Finished, Holder, Host, Layout, LeaseState, Reviewer, Setup, Ticket, World};
+use crate::world::{
+    Finished, Holder, Host, Layout, LeaseState, Reviewer, Setup, Subscriber, SubscriptionState, Ticket, World,
+};
 
 /// Seeds that each case runs with.
 const SEEDS: u64 = 4;
@@ -111,6 +114,7 @@ struct DirectWorld {
     tickets: BTreeMap<RequestId, Ticket>,
     finished: BTreeMap<Ticket, Finished>,
     holders: BTreeMap<Holder, Result<LeaseId, LeaseError>>,
+    subscribers: BTreeMap<Subscriber, (SubscriptionId, Result<ChangeId, SubscribeError>)>,
     trace: Option<Trace>,
 }
 
@@ -129,6 +133,7 @@ impl DirectWorld {
             tickets: BTreeMap::new(),
             finished: BTreeMap::new(),
             holders: BTreeMap::new(),
+            subscribers: BTreeMap::new(),
             trace: host.trace.clone(),
         }
     }
@@ -267,6 +272,47 @@ impl World for DirectWorld {
     fn return_lease(&mut self, holder: Holder) {
         if let (Some(Ok(lease)), Some(embedder)) = (self.holders.remove(&holder), &mut self.embedder) {
             embedder.client.return_lease(self.now, lease);
+            self.settle();
+        }
+    }
+
+    fn subscribe(&mut self, topics: Vec<Topic>) -> Result<Subscriber, &'static str> {
+        let subscriber = Subscriber(self.next_ticket);
+        self.next_ticket += 1;
+        let client = &mut self.embedder.as_mut().expect("connect first").client;
+        let id = client.open_subscription().expect("the client takes it");
+        let change = client.subscribe(self.now, id, topics);
+        self.subscribers.insert(subscriber, (id, change));
+        self.settle();
+        Ok(subscriber)
+    }
+
+    fn subscription_state(&mut self, subscriber: Subscriber) -> SubscriptionState {
+        let (id, change) = &self.subscribers[&subscriber];
+        let embedder = self.embedder.as_ref().expect("connect first");
+        let outcome = match change {
+            Ok(change) => embedder.changes.get(change).cloned(),
+            Err(error) => Some(Err(error.clone())),
+        };
+        SubscriptionState { outcome, items: embedder.received.get(id).cloned().unwrap_or_default() }
+    }
+
+    fn subscribe_more(&mut self, subscriber: Subscriber, topics: Vec<Topic>) {
+        let client = &mut self.embedder.as_mut().expect("connect first").client;
+        let (id, change) = self.subscribers.get_mut(&subscriber).expect("it is open");
+        *change = client.subscribe(self.now, *id, topics);
+        self.settle();
+    }
+
+    fn unsubscribe(&mut self, subscriber: Subscriber, topics: Vec<Topic>) {
+        let client = &mut self.embedder.as_mut().expect("connect first").client;
+        client.unsubscribe(self.now, self.subscribers[&subscriber].0, &topics);
+        self.settle();
+    }
+
+    fn close_subscription(&mut self, subscriber: Subscriber) {
+        if let (Some((id, _)), Some(embedder)) = (self.subscribers.remove(&subscriber), &mut self.embedder) {
+            embedder.client.close_subscription(self.now, id);
             self.settle();
         }
     }

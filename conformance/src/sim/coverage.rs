@@ -36,11 +36,14 @@ enum Group {
     Request,
     /// How those end who want a lease or a transaction.
     Lease,
+    /// What subscribers are told.
+    Subscription,
 }
 
 /// What a range of seeds must reach.
 const EXPECTED: &[(Group, &[&str])] = &[
     (Group::Lease, &["done", "not done"]),
+    (Group::Subscription, &["subscribed", "message", "gap"]),
     (
         Group::Action,
         &["Resolve", "Connect", "Flush", "Close", "Complete", "Started", "Push", "Emit", "Terminated"],
@@ -169,6 +172,7 @@ impl Coverage {
                 What::Replied { .. } => coverage.count(Group::Request, "answered"),
                 What::Cancelled { .. } => coverage.count(Group::Request, "cancelled"),
                 What::Refused { .. } => coverage.count(Group::Request, "refused"),
+                What::Heard(what) => coverage.count(Group::Subscription, what),
                 What::Held { ran, .. } => {
                     coverage.count(Group::Lease, if *ran { "done" } else { "not done" })
                 }

@@ -39,6 +39,7 @@ mod plan;
 mod runtime;
 mod scenario;
 mod simulation;
+mod subscriber;
 mod trace;
 mod world;
 

@@ -29,6 +29,8 @@ pub(super) struct Plan {
     pub(super) tasks: usize,
     /// Tasks that hold leases, and what each draws from.
     pub(super) holders: Vec<u64>,
+    /// Whether somebody subscribes, and somebody publishes.
+    pub(super) listens: bool,
     /// Requests that they send together, at least.
     pub(super) requests: usize,
     /// What happens, by the time since the pool was open.
@@ -149,13 +151,16 @@ impl Plan {
         // By another seed, so that the rest of the plan does not change with it.
         let holding = &mut Rng::new(seed ^ 0x1ea5_e1ea_5e1e_a5e1);
         let holders = if holding.below(2) == 0 { 0 } else { 1 + holding.below(4) };
-        let holders = (0..holders).map(|_| holding.next_u64()).collect();
-        let settings = settings.max_dedicated(1 + holding.below(3) as u32);
+        let holders: Vec<u64> = (0..holders).map(|_| holding.next_u64()).collect();
+        let lent = 1 + holding.below(3) as u32;
+        let listens = !holders.is_empty() && holding.below(2) == 0;
+        let settings = settings.max_dedicated(lent + u32::from(listens));
         let mut plan = Self {
             weather,
             pool_size,
             tasks,
             holders,
+            listens,
             requests,
             steps,
             calm_at,

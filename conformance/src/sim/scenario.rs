@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use hitless_core::driver::{Builder, Client, Reply, Runtime as _};
 use hitless_core::guide::Rng;
+use hitless_core::pubsub::Item;
 use resp3_codec::cmd;
 
 use super::caller::{Caller, Habits, Keys, single, token};
@@ -21,6 +22,7 @@ use super::opinions::Opinions;
 use super::plan::{Ending, Plan, Step, nodes};
 use super::runtime::Executor;
 use super::simulation::{Simulation, Slot};
+use super::subscriber;
 use super::trace::{RequestKind, Trace, What};
 use crate::server::ServerMachine;
 
@@ -63,12 +65,12 @@ impl Scenario {
     /// If a law is broken.
     pub(super) fn run(mut self) {
         let client = self.open();
-        let (keys, tallies) = self.chaos(&client);
+        let (keys, tallies, heard) = self.chaos(&client);
         self.write(&client);
         self.probe(&client);
         self.end(client);
         self.leave_nothing();
-        self.judge(&keys, &tallies);
+        self.judge(&keys, &tallies, &heard);
     }
 
     fn open(&mut self) -> Client<Executor> {
@@ -96,7 +98,7 @@ impl Scenario {
 
     /// Lets the load run, and everything happen that the plan has; then waits until everybody has an answer and the
     /// pool is whole.
-    fn chaos(&mut self, client: &Client<Executor>) -> (Vec<Keys>, Vec<Tally>) {
+    fn chaos(&mut self, client: &Client<Executor>) -> (Vec<Keys>, Vec<Tally>, Vec<Item>) {
         let start = self.sim.executor.now();
         let calm_at = start + self.plan.calm_at;
         let steps = std::mem::take(&mut self.plan.steps);
@@ -108,6 +110,7 @@ impl Scenario {
             (0..self.plan.tasks).map(|number| self.start_caller(client, number, calm_at)).collect();
         let holders: Vec<Slot<Tally>> =
             (0..self.plan.holders.len()).map(|number| self.start_holder(client, number, calm_at)).collect();
+        let listener = self.plan.listens.then(|| self.start_listener(client, calm_at));
         let limit = self.plan.calm_at + RECOVERY;
         self.sim.run_until("everybody has an answer", limit, |sim| {
             let holders_are_done = holders.iter().all(|holder| lock(holder).is_some());
@@ -122,7 +125,28 @@ impl Scenario {
         let size = self.plan.pool_size as usize;
         self.sim.run_until("the pool is whole", RECOVERY, |_| client.stats().serving == size);
         let tallies = holders.iter().filter_map(|holder| lock(holder).take()).collect();
-        (callers.iter().filter_map(|caller| lock(caller).take()).collect(), tallies)
+        let heard = listener.map(|listener| self.hear_all(client, &listener)).unwrap_or_default();
+        (callers.iter().filter_map(|caller| lock(caller).take()).collect(), tallies, heard)
+    }
+
+    /// Somebody subscribes, and somebody else publishes.
+    fn start_listener(&mut self, client: &Client<Executor>, until: Instant) -> Slot<Vec<Item>> {
+        let executor = self.sim.executor.clone();
+        let think = self.plan.calm_at / 80;
+        self.sim.start(subscriber::publish(executor.clone(), client.clone(), until, think));
+        self.sim.start(subscriber::listen(executor, client.clone(), self.sim.trace.clone()))
+    }
+
+    /// Publishes the last message until the subscriber has heard it. RULE-263
+    fn hear_all(&mut self, client: &Client<Executor>, listener: &Slot<Vec<Item>>) -> Vec<Item> {
+        let until = self.sim.executor.now() + RECOVERY;
+        while lock(listener).is_none() {
+            assert!(self.sim.executor.now() < until, "liveness: the subscriber hears nothing any more");
+            let (executor, client) = (self.sim.executor.clone(), client.clone());
+            let publishing = subscriber::publish_last(executor, client);
+            self.sim.block_on("the last message is published", RECOVERY, publishing);
+        }
+        lock(listener).take().unwrap_or_default()
     }
 
     fn start_holder(&mut self, client: &Client<Executor>, number: usize, until: Instant) -> Slot<Tally> {
@@ -254,7 +278,7 @@ impl Scenario {
         assert_eq!(at_server, 0, "INV-15: connections at the server");
     }
 
-    fn judge(&self, keys: &[Keys], tallies: &[Tally]) {
+    fn judge(&self, keys: &[Keys], tallies: &[Tally], heard: &[Item]) {
         let entries = self.sim.trace.entries();
         let config = self.plan.settings.clone().build().expect("the client was opened with them");
         self.sim.network.with_server(|server, _| {
@@ -269,6 +293,7 @@ impl Scenario {
                 keys,
             });
             holder::check(server.ledger(), tallies);
+            subscriber::check(server.ledger(), heard);
         });
     }
 }

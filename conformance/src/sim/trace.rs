@@ -63,6 +63,8 @@ pub(super) enum What {
     Cancelled { task: usize, request: u64 },
     /// A task has had a lease, or wanted one; `ran` if all that it wanted was done.
     Held { task: usize, ran: bool },
+    /// A subscriber was told this.
+    Heard(&'static str),
     /// A task has done its part.
     TaskDone(usize),
     /// The pool is open.

@@ -15,6 +15,7 @@ use hitless_core::error::ConnectError;
 use hitless_core::event::Event;
 use hitless_core::guide::Rng;
 use hitless_core::observe::MetricsSnapshot;
+use hitless_core::pubsub::Topic;
 use hitless_core::request::{Request, SendError};
 use resp3_codec::Frame;
 
@@ -27,7 +28,9 @@ use crate::direct::assign_addresses;
 use crate::server::Server;
 use crate::session::Session;
 use crate::vault::Vault;
-use crate::world::{Finished, Holder, Host, LeaseState, Reviewer, Setup, Ticket, World};
+use crate::world::{
+    Finished, Holder, Host, LeaseState, Reviewer, Setup, Subscriber, SubscriptionState, Ticket, World,
+};
 
 /// Seeds that each case runs with.
 const SEEDS: u64 = 4;
@@ -163,6 +166,26 @@ impl World for SimWorld {
 
     fn return_lease(&mut self, holder: Holder) {
         self.session.return_lease(holder);
+    }
+
+    fn subscribe(&mut self, topics: Vec<Topic>) -> Result<Subscriber, &'static str> {
+        Ok(self.session.subscribe(topics, Waker::noop()))
+    }
+
+    fn subscription_state(&mut self, subscriber: Subscriber) -> SubscriptionState {
+        self.session.subscription_state(subscriber, Waker::noop())
+    }
+
+    fn subscribe_more(&mut self, subscriber: Subscriber, topics: Vec<Topic>) {
+        self.session.subscribe_more(subscriber, topics, Waker::noop());
+    }
+
+    fn unsubscribe(&mut self, subscriber: Subscriber, topics: Vec<Topic>) {
+        self.session.unsubscribe(subscriber, topics);
+    }
+
+    fn close_subscription(&mut self, subscriber: Subscriber) {
+        self.session.close_subscription(subscriber);
     }
 
     fn review_by(&mut self, reviewer: Reviewer) -> Result<(), &'static str> {

@@ -6,6 +6,7 @@ mod credentials;
 mod hooks;
 mod leases;
 mod load;
+mod subscriptions;
 mod time;
 
 use std::panic::resume_unwind;

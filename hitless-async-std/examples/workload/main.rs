@@ -14,6 +14,9 @@
 //!
 //! `op` is `I`, `S` or `G`. `status` is `ok` or `Type:text`, where an error whose request may have run says `Unknown`.
 //! `value` is the number that INCR returned, and `mismatch` if GET did not return what was last set successfully.
+//!
+//! With `--mode pubsub` a subscriber of the channel `ch:<run id>`, which has a client of its own, adds a line for each message:
+//! `op` is `M`, and `value` what was published. Where messages may be missing, `status` says so (`Gap:..`, `Ambiguous:..`).
 
 #[path = "../../../hitless-tokio/examples/workload/load.rs"]
 mod load;
@@ -23,6 +26,8 @@ mod options;
 mod record;
 #[path = "../../../hitless-tokio/examples/workload/run.rs"]
 mod run;
+#[path = "../../../hitless-tokio/examples/workload/subscriber.rs"]
+mod subscriber;
 #[path = "../../../hitless-tokio/examples/workload/summary.rs"]
 mod summary;
 

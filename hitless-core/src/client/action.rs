@@ -8,8 +8,9 @@ use resp3_codec::Frame;
 use crate::endpoint::{Peer, Target};
 use crate::error::{CloseCause, ConnectError, LeaseError};
 use crate::event::Event;
-use crate::ids::{ConnId, LeaseId, RequestId, ReviewId};
+use crate::ids::{ChangeId, ConnId, LeaseId, RequestId, ReviewId, SubscriptionId};
 use crate::notification::Notification;
+use crate::pubsub::{Item, SubscribeError};
 use crate::request::Outcome;
 use crate::review::Handled;
 
@@ -112,6 +113,21 @@ pub enum Action {
         /// Why the connection ended.
         cause: CloseCause,
     },
+    /// A wish for topics has ended: all of them are confirmed, so that what is published from now on is delivered; or none of them is
+    /// subscribed to. The client says this once for each.
+    Subscribed {
+        /// The wish.
+        change: ChangeId,
+        /// Why they are not.
+        outcome: Result<(), SubscribeError>,
+    },
+    /// A subscription receives something. Keep no more of it than there is room for.
+    Deliver {
+        /// The subscription.
+        subscription: SubscriptionId,
+        /// What.
+        item: Item,
+    },
     /// Something to observe.
     Emit(Event),
     /// Shut down: no connection, no request and no timer is left.
@@ -130,6 +146,8 @@ pub struct Review {
     pub client_id: Option<i64>,
     /// The address of that connection.
     pub peer: Option<Peer>,
+    /// Whether it carries subscriptions.
+    pub is_blocking: bool,
     /// What the server announces.
     pub notification: Notification,
     /// The elements of the push, the name first.

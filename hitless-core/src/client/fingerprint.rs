@@ -22,6 +22,7 @@ impl Client {
         self.coordinator.reseed(seed);
         self.pool.reseed(seed);
         self.leases.reseed(seed);
+        self.subscriptions.reseed(seed);
     }
 }
 
@@ -36,6 +37,7 @@ impl Fingerprint for Client {
             lifecycle,
             outage,
             leases,
+            subscriptions,
             keyring,
             actions,
             surplus: _,
@@ -49,6 +51,7 @@ impl Fingerprint for Client {
         digest.part(lifecycle);
         digest.part(outage);
         digest.part(leases);
+        digest.part(subscriptions);
         digest.part(keyring);
         digest.value(&actions.len());
     }

@@ -71,7 +71,11 @@ impl Links {
         let Some(link) = self.live.get_mut(conn).filter(|link| link.connection.is_none()) else {
             return false;
         };
-        link.connection = Some(Connection::with_credentials(config, credentials, link.probe, peer));
+        let mut connection = Connection::with_credentials(config, credentials, link.probe, peer);
+        if link.owner == Owner::Subscriptions {
+            connection.carry_subscriptions();
+        }
+        link.connection = Some(connection);
         true
     }
 

@@ -4,8 +4,9 @@
 //! that can lead to a decision ends in `settle`, which obeys the coordinator until it is quiet. What the owner of the
 //! client has to do is then in one ordered queue, [`poll_action`](Client::poll_action).
 //!
-//! Inside, seven machines with private state know nothing of each other: the links (one for each connection), the pool
+//! Inside, eight machines with private state know nothing of each other: the links (one for each connection), the pool
 //! (which connection serves which slot), the leases (which connection is lent to whom, and who waits for one), the
+//! subscriptions (who wants which topics, and where the successor of their connection goes on), the
 //! requests (where each is), the lifecycle, the outage (why there is no connection) and the keyring (who has which
 //! credentials). Each link belongs to an owner.
 //!
@@ -32,6 +33,8 @@ mod reviews;
 mod send;
 mod settle;
 mod shutdown;
+mod subscribing;
+mod subscriptions;
 #[cfg(test)]
 mod tests;
 
@@ -51,6 +54,7 @@ use self::outage::Outage;
 use self::owner::Owner;
 use self::pool::Pool;
 use self::requests::{RequestLimits, Requests};
+use self::subscriptions::Subscriptions;
 use crate::config::Config;
 use crate::connection::Connection;
 use crate::coordinator::{Coordinator, CoordinatorStats};
@@ -72,6 +76,7 @@ pub struct Client {
     lifecycle: Lifecycle,
     outage: Outage,
     leases: Leases,
+    subscriptions: Subscriptions,
     keyring: Keyring,
     actions: VecDeque<Action>,
     /// Connections that are ready and not needed; empty between facts.
@@ -98,6 +103,7 @@ impl Client {
             lifecycle: Lifecycle::new(now, config.start_timeout()),
             outage: Outage::new(config.when_disconnected()),
             leases: Leases::new(config.max_dedicated() as usize, config.parked_requests(), seed),
+            subscriptions: Subscriptions::new(seed),
             keyring: Keyring::new(&config, seed),
             actions: VecDeque::new(),
             surplus: Vec::new(),
@@ -224,6 +230,7 @@ impl Client {
         self.reopen_due(now);
         self.time_out_requests(now);
         self.time_out_leases(now);
+        self.subscriptions.handle_timeout(now);
         self.settle(now);
     }
 
@@ -272,9 +279,11 @@ impl Client {
             requests: self.requests.len(),
             parked: self.requests.parked(),
             abandoned: self.links.abandoned(),
-            dedicated: self.leases.dedicated(),
+            dedicated: self.leases.dedicated() + usize::from(self.subscriptions.has_connection()),
             leased: self.leases.lent().count(),
             waiting_for_lease: self.leases.waiting(),
+            subscriptions: self.subscriptions.len(),
+            topics: self.subscriptions.topics(),
         }
     }
 
@@ -300,6 +309,7 @@ impl Client {
             self.pool.poll_timeout(),
             self.lifecycle.poll_timeout(),
             self.leases.poll_timeout(),
+            self.subscriptions.poll_timeout(),
             self.keyring.poll_timeout(),
         ])
     }
@@ -339,4 +349,8 @@ pub struct Stats {
     pub leased: usize,
     /// Callers that wait for one.
     pub waiting_for_lease: usize,
+    /// Subscriptions that are open. Their one connection is among those that are [`dedicated`](Self::dedicated).
+    pub subscriptions: usize,
+    /// What they subscribe to, each topic once.
+    pub topics: usize,
 }

@@ -44,6 +44,7 @@ impl Client {
                 self.outage.end();
             }
             Owner::Seat(seat) => self.leases.promote(now, seat, conn),
+            Owner::Subscriptions => self.subscriptions.promote(now, conn),
         }
     }
 
@@ -53,6 +54,7 @@ impl Client {
         match owner {
             Owner::Slot(slot) => self.pool.note_service(now, slot, conn, has_answered),
             Owner::Seat(seat) => self.leases.note_service(now, seat, conn, has_answered),
+            Owner::Subscriptions => self.subscriptions.note_service(now, conn),
         }
     }
 
@@ -72,6 +74,10 @@ impl Client {
                 let error = ConnectError::LostBehindHandshake(cause);
                 self.lease_dial_failed(now, error, Redial::AfterPause);
             }
+            Owner::Subscriptions => {
+                let error = ConnectError::LostBehindHandshake(cause);
+                self.subscriptions_dial_failed(now, error, Redial::AfterPause);
+            }
         }
     }
 
@@ -84,6 +90,7 @@ impl Client {
                 self.pool.active(slot)
             }
             Owner::Seat(seat) => self.leases.active(seat).map(|conn| (conn, true)),
+            Owner::Subscriptions => self.subscriptions.active().map(|conn| (conn, true)),
         };
         match present {
             None => self.promote(now, conn, owner),
@@ -99,6 +106,11 @@ impl Client {
             Owner::Slot(slot) if self.pool.rest(slot, conn) => self.coordinator.handle_silent(now, conn),
             Owner::Slot(_) => {}
             Owner::Seat(seat) => self.retire(now, seat, conn),
+            // Nobody waits for a reply there that may still come.
+            Owner::Subscriptions => {
+                self.actions.push_back(Action::Close { conn, cause: CloseCause::Silent });
+                self.lose(now, conn, CloseCause::Silent);
+            }
         }
     }
 
@@ -121,6 +133,7 @@ impl Client {
         let present = match owner {
             Owner::Slot(slot) => self.pool.active(slot),
             Owner::Seat(seat) => self.leases.active(seat).map(|conn| (conn, true)),
+            Owner::Subscriptions => self.subscriptions.active().map(|conn| (conn, true)),
         };
         present.map(|(conn, _)| conn).filter(|conn| *conn != from && *conn != to)
     }
@@ -129,8 +142,8 @@ impl Client {
     pub(super) fn resume(&mut self, now: Instant, conn: ConnId, owner: Owner) {
         let resumes = match owner {
             Owner::Slot(slot) => self.pool.resume(now, slot, conn),
-            // Its lease is lost already.
-            Owner::Seat(_) => false,
+            // Its lease is lost already, and a connection for subscriptions is closed.
+            Owner::Seat(_) | Owner::Subscriptions => false,
         };
         if resumes {
             self.outage.end();
@@ -143,6 +156,7 @@ impl Client {
         match owner {
             Owner::Slot(slot) => self.pool.vacate(slot, conn),
             Owner::Seat(seat) => self.leases.vacate(seat, conn),
+            Owner::Subscriptions => self.subscriptions.vacate(conn),
         }
     }
 
@@ -157,8 +171,8 @@ impl Client {
                     self.open(now, owner);
                 }
             }
-            // One is opened when somebody waits for it: `lend`.
-            Owner::Seat(_) => {}
+            // One is opened when somebody waits for it: `lend`, `tend_subscriptions`.
+            Owner::Seat(_) | Owner::Subscriptions => {}
         }
     }
 
@@ -181,15 +195,20 @@ impl Client {
                 self.refuse_parked(now);
             }
             Owner::Seat(_) => self.lease_dial_failed(now, error, redial),
+            Owner::Subscriptions => self.subscriptions_dial_failed(now, error, redial),
         }
     }
 
-    /// `owner` is asked to switch from `conn` to its successor, which is ready.
-    pub(super) fn switch(&mut self, now: Instant, conn: ConnId) {
+    /// The owner of `conn` is asked to switch to its successor `to`, which is ready.
+    pub(super) fn switch(&mut self, now: Instant, conn: ConnId, to: ConnId) {
         let may_switch = match self.links.owner(conn) {
             // Pipelined requests move one by one, so that every moment is a good one to switch.
             Some(Owner::Slot(_)) | None => true,
             Some(Owner::Seat(seat)) => self.leases.may_switch(seat, conn),
+            Some(Owner::Subscriptions) => {
+                self.subscriptions.begin_overlap(conn, to);
+                false
+            }
         };
         if may_switch {
             self.coordinator.handle_switched(now, conn);
@@ -200,6 +219,7 @@ impl Client {
     pub(super) fn end_lease(&mut self, conn: ConnId, cause: CloseCause) {
         match self.links.owner(conn) {
             Some(Owner::Seat(seat)) => self.lose_lease(seat, conn, cause),
+            Some(Owner::Subscriptions) => self.subscriptions.note_end(conn, cause),
             Some(Owner::Slot(_)) | None => {}
         }
     }
@@ -229,6 +249,7 @@ impl Client {
         match owner {
             Owner::Slot(slot) => self.pool.assign(slot, conn),
             Owner::Seat(seat) => self.leases.assign(seat, conn),
+            Owner::Subscriptions => self.subscriptions.assign(conn),
         }
         self.links.insert(conn, owner);
     }

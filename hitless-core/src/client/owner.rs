@@ -10,6 +10,7 @@ use crate::coordinator::Role;
 /// | slot of the pool | shared | at once: requests move one by one |
 /// | seat, idle | held | at once: nobody has it |
 /// | seat, lent | held | when the lease is returned |
+/// | subscriptions | held | when it is known where the successor goes on |
 ///
 /// Each part of the client that has to treat owners differently matches on this type exhaustively, so that an owner of
 /// another kind cannot be left out.
@@ -19,6 +20,8 @@ pub(super) enum Owner {
     Slot(usize),
     /// The seat that has this number: the room for one dedicated connection.
     Seat(usize),
+    /// The subscriptions, which have one connection together.
+    Subscriptions,
 }
 
 impl Owner {
@@ -26,7 +29,7 @@ impl Owner {
     pub(super) fn role(self) -> Role {
         match self {
             Self::Slot(_) => Role::Shared,
-            Self::Seat(_) => Role::Held,
+            Self::Seat(_) | Self::Subscriptions => Role::Held,
         }
     }
 }

@@ -24,6 +24,7 @@ impl Client {
         self.release_surplus(now);
         self.renew(now);
         self.replay();
+        self.tend_subscriptions(now);
         self.lend(now);
         self.end_grace(now);
         self.close_what_is_idle(now);
@@ -37,6 +38,7 @@ impl Client {
         let Some(connection) = self.links.connection_mut(conn) else { return };
         connection.handle_received();
         connection.note_time(now);
+        self.subscriptions.note_received(now, conn);
         self.drain_events(now, conn);
         self.watch(conn);
     }
@@ -175,7 +177,12 @@ impl Client {
                 self.obey_with(now, elements);
             }
             ConnectionEvent::Malformed(error) => self.emit(Event::NotificationMalformed { conn, error }),
-            ConnectionEvent::Pushed(elements) => self.actions.push_back(Action::Push { conn, elements }),
+            ConnectionEvent::Pushed(elements) => {
+                if let Some(elements) = self.on_pushed(conn, elements) {
+                    self.actions.push_back(Action::Push { conn, elements });
+                }
+            }
+            ConnectionEvent::Answered(reply) => self.subscriptions.handle_reply(conn, reply),
             ConnectionEvent::Silent => {
                 self.links.owner(conn).into_iter().for_each(|owner| self.rest(now, conn, owner));
             }
@@ -202,7 +209,7 @@ impl Client {
             }
             Directive::Serve { conn } => self.serve(now, conn),
             Directive::CutOver { from, to } => self.cut_over(now, from, to),
-            Directive::Successor { from, .. } => self.switch(now, from),
+            Directive::Successor { from, to, .. } => self.switch(now, from, to),
             Directive::Lost { conn, replacement } => {
                 // Where the connection was closed by the other side, that was said before.
                 self.end_lease(conn, CloseCause::MoveDeadline);
@@ -291,6 +298,7 @@ impl Client {
         if let Some(relaxed) = self.coordinator.relaxed(now, None) {
             self.requests.relax_parked(relaxed);
             self.leases.relax(relaxed);
+            self.subscriptions.relax(relaxed);
         }
     }
 

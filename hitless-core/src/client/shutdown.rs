@@ -6,6 +6,7 @@ use super::{Action, Client};
 use crate::error::{CloseCause, ConnectError};
 use crate::event::Event;
 use crate::ids::ConnId;
+use crate::pubsub::SubscribeError;
 
 impl Client {
     /// Accepts no more requests but those on leases that are out, lets the accepted ones finish until `until`, closes every connection and says
@@ -29,6 +30,7 @@ impl Client {
         self.complete_deferred();
         self.give_up_replays();
         self.refuse_all_leases(now);
+        self.subscriptions.fail_all(&SubscribeError::ShutDown);
         self.unpark();
     }
 

@@ -3,6 +3,7 @@
 mod credentials;
 mod error;
 pub mod maintenance;
+mod subscriptions;
 mod tcp;
 #[cfg(feature = "tls")]
 mod tls;
@@ -296,6 +297,7 @@ pub struct ConfigBuilder {
     when_disconnected: WhenDisconnected,
     reply_limits: Limits,
     event_capacity: usize,
+    subscription_capacity: usize,
     maintenance: maintenance::Config,
     /// By the connector.
     is_encrypted_by_connector: bool,
@@ -330,6 +332,7 @@ impl ConfigBuilder {
             when_disconnected: WhenDisconnected::Wait,
             reply_limits: Limits::default(),
             event_capacity: 1024,
+            subscription_capacity: 1024,
             maintenance: maintenance::Config::default(),
             is_encrypted_by_connector: false,
             server_name: None,
@@ -609,9 +612,11 @@ impl ConfigBuilder {
         let dedicated = self.max_dedicated as usize;
         check("max_dedicated", (1..=MAX_POOL_SIZE).contains(&dedicated), dedicated, "from 1 to 10000")?;
         check("parked_requests", parked > 0, parked, PARKED_RANGE)?;
-        for (setting, value) in
-            [("requests_in_flight", self.requests_in_flight), ("event_capacity", self.event_capacity)]
-        {
+        for (setting, value) in [
+            ("requests_in_flight", self.requests_in_flight),
+            ("event_capacity", self.event_capacity),
+            ("subscription_capacity", self.subscription_capacity),
+        ] {
             check(setting, value > 0, value, "at least 1")?;
         }
         for (setting, value) in [

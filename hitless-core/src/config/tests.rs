@@ -95,6 +95,8 @@ fn the_defaults_are_the_documented_ones() {
     assert_eq!(config.lease_timeout(), config.connect_timeout());
     assert_eq!((config.connect_timeout(), config.command_timeout()), (Some(seconds(5)), Some(seconds(3))));
     assert_eq!((config.parked_requests(), config.event_capacity()), (10_000, 1_024));
+    assert_eq!(config.subscription_capacity(), 1_024);
+    assert!(builder().subscription_capacity(0).build().is_err());
     assert_eq!(config.reply_limits(), Limits::default());
     assert_eq!(config.when_disconnected(), WhenDisconnected::Wait);
     assert_eq!(config.start_timeout(), Some(seconds(10)));

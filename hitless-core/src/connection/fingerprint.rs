@@ -13,6 +13,7 @@ impl Fingerprint for Connection {
             resp3,
             opt_in,
             auth,
+            subscribing,
             pipeline,
             relaxed,
             silence,
@@ -29,6 +30,7 @@ impl Fingerprint for Connection {
             resp3.is_some(),
             opt_in.is_some(),
             auth.is_some(),
+            subscribing,
             relaxed,
             events.len(),
         ));

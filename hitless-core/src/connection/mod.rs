@@ -36,7 +36,8 @@ use crate::handshake::{
 };
 use crate::ids::RequestId;
 use crate::notification::{Notification, NotificationError};
-use crate::request::{Class, Outcome, Replay, Replies};
+use crate::pubsub::Push;
+use crate::request::{Class, LARGE, Outcome, Replay, Replies};
 use crate::timer::earliest;
 use crate::write_buffer::WriteBuffer;
 
@@ -89,8 +90,11 @@ pub enum ConnectionEvent {
     },
     /// A maintenance push that makes no sense was dropped.
     Malformed(NotificationError),
-    /// A push that is not a maintenance notification.
+    /// A push that is not a maintenance notification. On a connection for subscriptions also the arrays that are none by their
+    /// type because the server speaks RESP2.
     Pushed(Vec<Frame>),
+    /// On a connection for subscriptions: a reply to what was written for them, that to a PING or an error.
+    Answered(Frame),
     /// Something written is unanswered, and no byte came for so long that the link counts as dead: give it no more
     /// requests, and open another connection. Said once until something comes.
     Silent,
@@ -122,6 +126,8 @@ pub struct Connection {
     opt_in: Option<Bytes>,
     /// AUTH with other credentials, until it is written.
     auth: Option<Bytes>,
+    /// Commands of the subscriptions that are not taken yet; absent on connections that carry none.
+    subscribing: Option<VecDeque<Bytes>>,
     pipeline: Pipeline,
     relaxed: Option<Duration>,
     silence: Silence,
@@ -154,6 +160,7 @@ impl Connection {
             resp3: None,
             opt_in: None,
             auth: None,
+            subscribing: None,
             pipeline: Pipeline::new(),
             relaxed: None,
             silence: Silence::new(config.dead_link_timeout()),
@@ -225,10 +232,31 @@ impl Connection {
         }
     }
 
+    /// The connection carries subscriptions, and no requests.
+    pub(crate) fn carry_subscriptions(&mut self) {
+        self.subscribing.get_or_insert_default();
+    }
+
+    /// Writes a command of the subscriptions, which has one answer: a reply, or the push by which
+    /// [`confirm`](Self::confirm) is called. Does nothing on a connection that takes nothing more.
+    pub(crate) fn write(&mut self, command: Bytes) {
+        if let (Some(subscribing), Phase::Ready) = (&mut self.subscribing, &self.phase) {
+            subscribing.push_back(command);
+        }
+    }
+
+    /// A push has answered the oldest command of the subscriptions.
+    pub(crate) fn confirm(&mut self) {
+        if self.pipeline.confirm() {
+            self.settle_drain();
+        }
+    }
+
     /// A frame was received.
     pub fn handle_frame(&mut self, frame: Frame) {
         self.handle_received();
         // The type decides first: a push is never the reply to a request.
+        let frame = self.typed(frame);
         if !frame.is_push() {
             return self.on_reply(frame);
         }
@@ -251,7 +279,7 @@ impl Connection {
         }
         self.phase = Phase::Closed;
         self.handshake_bytes.clear();
-        (self.opt_in, self.auth) = (None, None);
+        (self.opt_in, self.auth, self.subscribing) = (None, None, None);
         // Only the reply to the oldest request can be what we could not read: no other link would bring a better one.
         let is_ours = matches!(cause, CloseCause::Protocol(_));
         if let Some(mut accepted) = is_ours.then(|| self.pipeline.take_oldest()).flatten() {
@@ -301,6 +329,9 @@ impl Connection {
         }
         self.phase = Phase::Draining;
         (self.opt_in, self.auth) = (None, None);
+        if let Some(subscribing) = &mut self.subscribing {
+            subscribing.clear();
+        }
         self.return_unsent();
         self.settle_drain();
         self.give_up_if_dead();
@@ -325,6 +356,7 @@ impl Connection {
             return true;
         }
         match self.phase {
+            Phase::Ready if self.subscribing.is_some() => self.transmit_subscriptions(buffer),
             Phase::Ready => self.pipeline.transmit(buffer),
             Phase::Negotiating(_) | Phase::Draining | Phase::Closed => false,
         }
@@ -354,7 +386,12 @@ impl Connection {
     pub fn has_unsent(&self) -> bool {
         let opts_in = self.opt_in.is_some() && self.pipeline.len() == 0;
         let authenticates = self.auth.is_some() && matches!(self.phase, Phase::Ready);
-        !self.handshake_bytes.is_empty() || self.pipeline.has_unsent() || opts_in || authenticates
+        let subscribes = self.subscribing.as_ref().is_some_and(|unsent| !unsent.is_empty());
+        !self.handshake_bytes.is_empty()
+            || self.pipeline.has_unsent()
+            || opts_in
+            || authenticates
+            || subscribes
     }
 
     /// True if the opt-in was written and not yet answered: if the link dies now, the opt-in may be why.
@@ -409,6 +446,28 @@ impl Connection {
     pub fn batch(&self) -> usize {
         let batch = self.pipeline.batch();
         if self.is_encrypted { batch.max(ENCRYPTED_BATCH) } else { batch }
+    }
+
+    /// RESP2 has no type for pushes. Who subscribes to nothing gets no such array but as a reply.
+    fn typed(&self, frame: Frame) -> Frame {
+        let is_possible = self.subscribing.is_some() && self.resp3.is_none();
+        match frame {
+            Frame::Array(elements) if is_possible && Push::is_one(&elements) => Frame::Push(elements),
+            frame => frame,
+        }
+    }
+
+    fn transmit_subscriptions(&mut self, buffer: &mut WriteBuffer) -> bool {
+        let Some(subscribing) = &mut self.subscribing else { return false };
+        let limit = buffer.len() + LARGE;
+        let mut any = false;
+        while buffer.len() < limit {
+            let Some(command) = subscribing.pop_front() else { break };
+            buffer.push(&command);
+            self.pipeline.expect_own(Own::Subscribing);
+            any = true;
+        }
+        any
     }
 
     fn on_push(&mut self, elements: Vec<Frame>) {
@@ -469,6 +528,7 @@ impl Connection {
                         self.resp3.map(|proof| ConnectionEvent::OptedIn(judge_opt_in(proof, &reply)))
                     }
                     Own::Auth => Some(ConnectionEvent::Authenticated(judge_auth(&reply))),
+                    Own::Subscribing => Some(ConnectionEvent::Answered(reply)),
                 });
                 self.settle_drain();
             }

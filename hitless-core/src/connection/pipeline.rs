@@ -76,6 +76,8 @@ struct Written {
 pub(super) enum Own {
     OptIn,
     Auth,
+    /// A command of the subscriptions.
+    Subscribing,
 }
 
 /// What one reply did.
@@ -181,6 +183,16 @@ impl Pipeline {
         };
         self.written.push_back(written);
         self.awaited += 1;
+    }
+
+    /// The answer to a command of the subscriptions has come as a push. True if one was the next to be answered.
+    pub(super) fn confirm(&mut self) -> bool {
+        let is_next = self.written.front().is_some_and(|written| written.own == Some(Own::Subscribing));
+        if is_next {
+            self.written.pop_front();
+            self.awaited -= 1;
+        }
+        is_next
     }
 
     #[inline]

@@ -191,6 +191,12 @@ impl<R: Runtime, N: Resolver + Connector> Builder<R, N> {
         self.with(|settings| settings.reply_limits(limits))
     }
 
+    /// How many items a [`Subscription`](super::Subscription) may leave unread before it misses some, and is told how many
+    /// ([`Item::Lagged`](crate::pubsub::Item::Lagged)); at least 1. Default: 1024.
+    pub fn subscription_capacity(self, capacity: usize) -> Self {
+        self.with(|settings| settings.subscription_capacity(capacity))
+    }
+
     /// How many events and pushes a slow observer may leave unread before it misses some, and is told how many
     /// ([`Missed`](super::Missed)); at least 1. Default: 1024.
     pub fn event_capacity(self, capacity: usize) -> Self {

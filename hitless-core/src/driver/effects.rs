@@ -8,6 +8,7 @@ use smallvec::SmallVec;
 
 use super::signals::Signals;
 use super::waiter::Waiter;
+use crate::pubsub::Item;
 use crate::request::Outcome;
 
 /// Completions, wake-ups and frames to drop. They are collected while the lock is held and applied after it, so that no
@@ -19,6 +20,8 @@ pub(super) struct Effects {
     pub(super) wakers: Vec<Waker>,
     /// Replies of cancelled requests, and pushes that no observer gets.
     pub(super) dropped: Vec<Frame>,
+    /// What subscribers did not read in time.
+    pub(super) missed: Vec<Item>,
 }
 
 impl Effects {
@@ -38,6 +41,7 @@ impl Effects {
             waker.wake();
         }
         self.dropped.clear();
+        self.missed.clear();
     }
 
     fn is_empty(&self) -> bool {

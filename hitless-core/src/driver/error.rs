@@ -5,6 +5,7 @@ use thiserror::Error as ThisError;
 
 use crate::config::ConfigError;
 use crate::error::{ConnectError, Delivery, LeaseError, RequestError, ServerError};
+use crate::pubsub::SubscribeError;
 use crate::request::{RefusedCommand, Replies, SendError};
 use crate::value::{FromFrame, ValueError};
 
@@ -26,6 +27,9 @@ pub enum Error {
     /// There is no lease.
     #[error(transparent)]
     Lease(#[from] LeaseError),
+    /// Topics were not subscribed to.
+    #[error(transparent)]
+    Subscribe(#[from] SubscribeError),
     /// The client did not accept the request, which it gives back.
     #[error(transparent)]
     Send(#[from] SendError),
@@ -60,9 +64,12 @@ impl Error {
     #[must_use]
     pub fn delivery(&self) -> Option<Delivery> {
         match self {
-            Self::Config(_) | Self::Connect(_) | Self::Refused(_) | Self::Lease(_) | Self::Send(_) => {
-                Some(Delivery::NotSent)
-            }
+            Self::Config(_)
+            | Self::Connect(_)
+            | Self::Refused(_)
+            | Self::Lease(_)
+            | Self::Subscribe(_)
+            | Self::Send(_) => Some(Delivery::NotSent),
             Self::Request(error) => Some(error.delivery()),
             Self::NotAtomic(_) => Some(Delivery::Unknown),
             Self::Server(_)

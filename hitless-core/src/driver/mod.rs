@@ -24,6 +24,8 @@
 //! batch of frames is handed over in one visit, and wakers are collected under the lock and woken after it. Should the
 //! runtime drop a task before its end, then every reply that is awaited ends with
 //! [`ShutDown`](crate::error::RequestError::ShutDown).
+//!
+#![doc = include_str!("../../docs/waiting.md")]
 
 mod alarm;
 mod builder;
@@ -44,6 +46,7 @@ mod room;
 mod shared;
 mod signals;
 mod state;
+mod subscription;
 mod supervisor;
 #[cfg(feature = "tls")]
 mod tls;
@@ -61,6 +64,7 @@ pub use self::hooks::{
 pub use self::lease::{Lease, LeaseNotice};
 pub use self::observer::{Events, Missed, Observer, Push, Pushes};
 pub use self::reply::Reply;
+pub use self::subscription::Subscription;
 pub use self::traits::{Connector, Resolver, Runtime, Stream, Timer};
 pub use crate::endpoint::{KEEPALIVE, KEEPALIVE_INTERVAL, KEEPALIVE_RETRIES, USER_TIMEOUT};
 pub use crate::error::ServerError;

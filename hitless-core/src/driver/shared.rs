@@ -17,6 +17,7 @@ use super::observer::{Broadcast, Events, Pushes};
 use super::room::{Refusal, Turn};
 use super::signals::Signals;
 use super::state::{ConnTask, DialOrder, State};
+use super::subscription::Mailbox;
 use super::traits::Runtime;
 use super::waiter::{Latch, Waiter};
 use crate::client::Stats;
@@ -26,7 +27,8 @@ use crate::error::{
     CloseCause, ConnectError, CredentialsError, Delivery, LeaseError, SystemError, TlsProgress,
 };
 use crate::event::{Event, Level};
-use crate::ids::{ConnId, LeaseId, RequestId, ReviewId};
+use crate::ids::{ConnId, LeaseId, RequestId, ReviewId, SubscriptionId};
+use crate::pubsub::{SubscribeError, Topic};
 use crate::request::{Outcome, Request, SendError};
 use crate::review::Verdict;
 use crate::timer::after;
@@ -50,6 +52,8 @@ pub(super) struct Shared<R> {
     /// The name that the connections give themselves.
     pub(super) client_name: Option<Arc<str>>,
     pub(super) pool_size: u32,
+    /// How many items a subscription may leave unread.
+    pub(super) subscription_capacity: usize,
     pub(super) when_full: WhenFull,
     pub(super) log_level: Level,
     pub(super) reply_limits: Limits,
@@ -93,6 +97,7 @@ impl<R: Runtime> Shared<R> {
         let (now, seed) = (runtime.now(), runtime.seed());
         let client_name = config.client_name().map(Arc::from);
         let when_full = config.when_full();
+        let subscription_capacity = config.subscription_capacity();
         let (pool_size, log_level) = (config.pool_size(), config.maintenance().log_level());
         let reply_limits = config.reply_limits();
         #[cfg(feature = "redis-rs")]
@@ -108,6 +113,7 @@ impl<R: Runtime> Shared<R> {
             hook_signals,
             client_name,
             pool_size,
+            subscription_capacity,
             when_full,
             log_level,
             reply_limits,
@@ -172,6 +178,34 @@ impl<R: Runtime> Shared<R> {
     /// The last handle of `lease` is gone.
     pub(super) fn return_lease(&self, lease: LeaseId) {
         self.enter(&mut Effects::default(), |state, now| state.return_lease(now, lease));
+    }
+
+    pub(super) fn open_subscription(&self, mailbox: &Arc<Mailbox>) -> Result<SubscriptionId, SubscribeError> {
+        self.enter_unsettled(|state, _| state.open_subscription(mailbox))
+    }
+
+    /// Has a subscription receive more topics.
+    pub(super) fn subscribe(
+        &self,
+        subscription: SubscriptionId,
+        topics: Vec<Topic>,
+    ) -> Result<Arc<Waiter<Result<(), SubscribeError>>>, SubscribeError> {
+        let confirmed = Arc::new(Waiter::new());
+        self.enter(&mut Effects::default(), |state, now| {
+            state.subscribe(now, subscription, topics, &confirmed)
+        })?;
+        Ok(confirmed)
+    }
+
+    pub(super) fn unsubscribe(&self, subscription: SubscriptionId, topics: &[Topic]) {
+        self.enter(&mut Effects::default(), |state, now| {
+            state.machine.unsubscribe(now, subscription, topics);
+        });
+    }
+
+    /// The handle of a subscription is gone.
+    pub(super) fn close_subscription(&self, subscription: SubscriptionId) {
+        self.enter(&mut Effects::default(), |state, now| state.close_subscription(now, subscription));
     }
 
     /// [`send`](Self::send) for callers that wait for room, in the order of their arrival. If it is not the caller's

@@ -11,14 +11,16 @@ use super::lease::{LeaseNotice, Terms};
 use super::observer::{Broadcast, Events, Push};
 use super::room::Queue;
 use super::signals::{self, Signals};
+use super::subscription::Mailbox;
 use super::waiter::Waiter;
 use crate::client::{Action, Client as Machine, Review};
 use crate::config::Config;
 use crate::endpoint::Target;
 use crate::error::{ConnectError, Delivery, LeaseError, RequestError};
 use crate::event::Event;
-use crate::ids::{ConnId, IdMap, LeaseId, RequestId, ReviewId};
+use crate::ids::{ChangeId, ConnId, IdMap, LeaseId, RequestId, ReviewId, SubscriptionId};
 use crate::observe::Metrics;
+use crate::pubsub::{Item, SubscribeError, Topic};
 use crate::request::{Outcome, Request, SendError};
 use crate::review::Handled;
 use crate::timer::earliest;
@@ -50,6 +52,10 @@ pub(super) struct State {
     pub(super) waiters: IdMap<RequestId, Arc<Waiter<Outcome>>>,
     /// What is told to those who have or want a lease.
     leases: IdMap<LeaseId, Arc<Terms>>,
+    /// What subscribers have not read.
+    mailboxes: IdMap<SubscriptionId, Arc<Mailbox>>,
+    /// Those who wait for topics to be confirmed.
+    changes: IdMap<ChangeId, Arc<Waiter<Result<(), SubscribeError>>>>,
     /// Callers that wait for room.
     pub(super) queue: Queue,
     pub(super) orders: Vec<DialOrder>,
@@ -100,6 +106,8 @@ impl State {
             latest: now,
             waiters: IdMap::new(),
             leases: IdMap::new(),
+            mailboxes: IdMap::new(),
+            changes: IdMap::new(),
             queue: Queue::default(),
             orders: Vec::new(),
             asks: Vec::new(),
@@ -174,6 +182,35 @@ impl State {
         self.machine.return_lease(now, lease);
     }
 
+    /// Opens a subscription of the machine, whose items go to `mailbox`.
+    pub(super) fn open_subscription(
+        &mut self,
+        mailbox: &Arc<Mailbox>,
+    ) -> Result<SubscriptionId, SubscribeError> {
+        let subscription = self.machine.open_subscription()?;
+        self.mailboxes.insert(subscription, Arc::clone(mailbox));
+        Ok(subscription)
+    }
+
+    /// Has a subscription receive more topics, and keeps `confirmed` for what becomes of that.
+    pub(super) fn subscribe(
+        &mut self,
+        now: Instant,
+        subscription: SubscriptionId,
+        topics: Vec<Topic>,
+        confirmed: &Arc<Waiter<Result<(), SubscribeError>>>,
+    ) -> Result<(), SubscribeError> {
+        let change = self.machine.subscribe(now, subscription, topics)?;
+        self.changes.insert(change, Arc::clone(confirmed));
+        Ok(())
+    }
+
+    pub(super) fn close_subscription(&mut self, now: Instant, subscription: SubscriptionId) {
+        // The handle that is being dropped holds the mailbox too, so that nothing is freed under the lock.
+        self.mailboxes.remove(subscription);
+        self.machine.close_subscription(now, subscription);
+    }
+
     /// Has the task of the hooks started, if it was not. It sees every event from now on.
     pub(super) fn want_hooks(&mut self, effects: &mut Effects) {
         if !std::mem::replace(&mut self.hooks.is_wanted, true) {
@@ -214,6 +251,9 @@ impl State {
         let lost = Err(RequestError::ShutDown { delivery: Delivery::Unknown });
         let waiters = std::mem::replace(&mut self.waiters, IdMap::new());
         effects.completed.extend(waiters.iter().map(|(_, waiter)| (Arc::clone(waiter), lost.clone())));
+        for (_, confirmed) in self.changes.iter() {
+            effects.wakers.extend(confirmed.put(Err(SubscribeError::ShutDown)));
+        }
         self.on_terminated(effects);
     }
 
@@ -279,8 +319,23 @@ impl State {
             Action::LeaseLost { lease, cause } => {
                 self.tell_holder(lease, LeaseNotice::Lost { cause }, effects)
             }
+            Action::Subscribed { change, outcome } => {
+                effects.wakers.extend(self.changes.remove(change).and_then(|waits| waits.put(outcome)));
+            }
+            Action::Deliver { subscription, item } => self.deliver(subscription, item, effects),
             Action::Started(result) => self.on_started(result, effects),
             Action::Terminated => self.on_terminated(effects),
+        }
+    }
+
+    fn deliver(&self, subscription: SubscriptionId, item: Item, effects: &mut Effects) {
+        match self.mailboxes.get(subscription) {
+            Some(mailbox) => {
+                let (missed, waker) = mailbox.put(item);
+                effects.missed.extend(missed);
+                effects.wakers.extend(waker);
+            }
+            None => effects.missed.push(item),
         }
     }
 
@@ -321,6 +376,7 @@ impl State {
         effects.signals.extend(tasks.iter().map(|(_, signals)| (Arc::clone(signals), signals::CLOSE)));
         self.events.close(&mut effects.wakers);
         self.pushes.close(&mut effects.wakers);
+        effects.wakers.extend(self.mailboxes.iter().filter_map(|(_, mailbox)| mailbox.close()));
         self.queue.notify(|_| usize::MAX, effects);
         effects.signals.push((Arc::clone(&self.renewal), signals::CLOSE));
         effects.signals.push((Arc::clone(&self.supervisor), signals::WORK));

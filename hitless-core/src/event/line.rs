@@ -48,6 +48,8 @@ impl Event {
             Self::Drained { .. } => "handoff.drained",
             Self::DrainDeadline { .. } => "handoff.deadline_reached",
             Self::RequestTimedOut { .. } => "request.timed_out",
+            Self::SubscriptionGaps { .. } => "subscription.gaps",
+            Self::SubscriptionsAmbiguous { .. } => "subscription.ambiguous",
             Self::Terminated => "client.terminated",
         }
     }
@@ -68,6 +70,7 @@ impl Event {
             | Self::TargetVetoed { .. }
             | Self::TargetRefused { .. }
             | Self::HandoffFailed { .. }
+            | Self::SubscriptionGaps { .. }
             | Self::MoveFinished { stayed: 1.., .. } => Level::Warn,
             Self::ConnectionClosed { cause, .. } => match cause {
                 CloseCause::ByClient | CloseCause::ShutDown => Level::Debug,
@@ -84,6 +87,7 @@ impl Event {
             | Self::MoveSuperseded { .. }
             | Self::MoveFinished { .. }
             | Self::CutOver { .. }
+            | Self::SubscriptionsAmbiguous { .. }
             | Self::RequestTimedOut { .. }
             | Self::Terminated => Level::Info,
             // A refused opt-in is ordinary: servers without the feature refuse it, and the client works all the same.
@@ -132,6 +136,8 @@ impl fmt::Display for Line<'_> {
             | Event::FellBack { .. }
             | Event::OptedIn { .. }
             | Event::RequestTimedOut { .. }
+            | Event::SubscriptionGaps { .. }
+            | Event::SubscriptionsAmbiguous { .. }
             | Event::Terminated => self.connection(f),
             Event::NotificationReceived { .. }
             | Event::NotificationMalformed { .. }
@@ -166,6 +172,15 @@ impl Line<'_> {
                 write!(f, "{conn} is ready at {peer}, and will not be told of maintenance")
             }
             Event::ConnectionClosed { conn, peer, cause } => write!(f, "{conn} at {peer} has ended: {cause}"),
+            Event::SubscriptionGaps { topics, cause } => {
+                write!(f, "messages of {topics} topics may be missing: {cause}")
+            }
+            Event::SubscriptionsAmbiguous { topics } => {
+                write!(
+                    f,
+                    "equal messages of {topics} topics could not be told apart in a move; some may be missing"
+                )
+            }
             Event::ConnectionSilent { conn, peer } => {
                 write!(f, "{conn} at {peer} does not answer: another connection is opened in its place")
             }

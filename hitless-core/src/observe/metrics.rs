@@ -97,6 +97,8 @@ impl Metrics {
             | Event::Reauthenticated { .. }
             | Event::ReauthenticationRefused { .. }
             | Event::CredentialsFailed { .. }
+            | Event::SubscriptionGaps { .. }
+            | Event::SubscriptionsAmbiguous { .. }
             | Event::Terminated => {}
         }
     }

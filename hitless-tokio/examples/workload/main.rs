@@ -14,11 +14,15 @@
 //!
 //! `op` is `I`, `S` or `G`. `status` is `ok` or `Type:text`, where an error whose request may have run says `Unknown`.
 //! `value` is the number that INCR returned, and `mismatch` if GET did not return what was last set successfully.
+//!
+//! With `--mode pubsub` a subscriber of the channel `ch:<run id>`, which has a client of its own, adds a line for each message:
+//! `op` is `M`, and `value` what was published. Where messages may be missing, `status` says so (`Gap:..`, `Ambiguous:..`).
 
 mod load;
 mod options;
 mod record;
 mod run;
+mod subscriber;
 mod summary;
 
 use std::process::ExitCode;

@@ -62,12 +62,13 @@ pub(crate) struct Options {
 enum Mix {
     /// INCR, SET, INCR, GET.
     Mix,
+    /// The same, and a subscriber of the channel `ch:<run id>`.
+    Pubsub,
 }
 
 impl Options {
     /// A builder for the client that is asked for.
     pub(crate) fn builder(&self) -> Result<Builder, Failure> {
-        let Mix::Mix = self.mode;
         let maintenance =
             maintenance::Config::builder().mode(self.maint).endpoint_type(self.endpoint_type).build()?;
         let mut settings =
@@ -80,6 +81,14 @@ impl Options {
             .pool_size(self.pool)
             .command_timeout(Duration::from_millis(self.timeout_ms))
             .maintenance(maintenance))
+    }
+
+    /// Whether there is a subscriber.
+    pub(crate) fn subscribes(&self) -> bool {
+        match self.mode {
+            Mix::Mix => false,
+            Mix::Pubsub => true,
+        }
     }
 
     pub(crate) fn duration(&self) -> Duration {

@@ -46,6 +46,7 @@ pub(crate) enum Op {
     Incr,
     Set,
     Get,
+    Message,
 }
 
 /// What became of one operation.
@@ -65,6 +66,7 @@ impl fmt::Display for Record {
             Op::Incr => 'I',
             Op::Set => 'S',
             Op::Get => 'G',
+            Op::Message => 'M',
         };
         let Self { start, latency, status, worker, value, .. } = self;
         write!(f, "{start:.6},{},{op},{status},{worker},{value}", latency.as_micros())
@@ -89,12 +91,17 @@ pub(crate) fn status(error: &Error) -> String {
         _ => "Other",
     };
     let delivery = if error.delivery() == Some(Delivery::Unknown) { "Unknown " } else { "" };
+    plain(&format!("{kind}:{delivery}{error}"))
+}
+
+/// One line, no comma, not too long.
+pub(crate) fn plain(text: &str) -> String {
     let plain = |letter: char| match letter {
         ',' => ';',
         letter if letter.is_control() => ' ',
         letter => letter,
     };
-    format!("{kind}:{delivery}{error}").chars().map(plain).take(STATUS).collect()
+    text.chars().map(plain).take(STATUS).collect()
 }
 
 /// Writes records until no worker is left; the buffer goes out whenever there is nothing else to do.

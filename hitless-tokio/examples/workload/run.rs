@@ -13,6 +13,7 @@ use super::hitless::{CloseCause, Event, Events};
 use super::load::Worker;
 use super::options::Options;
 use super::record::{self, Epoch, now};
+use super::subscriber::Subscriber;
 use super::{Failure, sleep, spawn};
 
 /// For what is under way when the time is over.
@@ -38,11 +39,17 @@ async fn run(options: Options) -> Result<(), Failure> {
 
     let epoch = Epoch::now();
     let (records, received) = mpsc::channel();
+    let subscriber = match options.subscribes() {
+        true => Some(Subscriber::begin(&options, epoch, records.clone()).await?),
+        false => None,
+    };
     let writer = thread::spawn(move || record::write(file, &received));
     println!("READY {:.6} {}", epoch.seconds(epoch.begin()), env!("CARGO_PKG_VERSION"));
     io::stdout().flush()?;
 
     let end = epoch.begin() + options.duration();
+    let subscribed = subscriber.as_ref().map(Subscriber::client);
+    let reading = subscriber.map(|subscriber| spawn(subscriber.read()));
     let workers: Vec<_> = (0..options.workers)
         .map(|worker| {
             let worker = Worker::new(worker, &options.run_id, client.clone(), epoch, records.clone());
@@ -54,6 +61,10 @@ async fn run(options: Options) -> Result<(), Failure> {
         worker.await?;
     }
     client.shutdown(GRACE).await;
+    if let (Some(subscribed), Some(reading)) = (subscribed, reading) {
+        subscribed.shutdown(Duration::ZERO).await;
+        reading.await?;
+    }
     let summary = writer.join().map_err(|_| "the writer of the file panicked")??;
     eprint!("{summary}");
     Ok(())

@@ -13,6 +13,8 @@ pub(crate) struct Summary {
     /// When each success was complete, in seconds since 1970.
     completed: Vec<f64>,
     errors: BTreeMap<String, u64>,
+    /// Messages that a subscriber has received.
+    messages: u64,
     mismatches: u64,
     /// By worker: the last number that INCR returned, and how many INCRs failed since.
     counters: BTreeMap<u32, (i64, i64)>,
@@ -24,7 +26,9 @@ pub(crate) struct Summary {
 
 impl Summary {
     pub(crate) fn add(&mut self, record: &Record) {
-        if record.status == "ok" {
+        if record.status == "ok" && record.op == Op::Message {
+            self.messages += 1;
+        } else if record.status == "ok" {
             self.latencies.push(record.latency);
             self.completed.push(record.start + record.latency.as_secs_f64());
             self.mismatches += u64::from(record.value == "mismatch");
@@ -82,6 +86,7 @@ impl fmt::Display for Summary {
         )?;
         writeln!(f, "longest gap  {:.1} ms between two successes", self.longest_gap() * 1000.0)?;
         writeln!(f, "INCR         {} lost, {} executed twice", self.lost, self.repeated)?;
-        writeln!(f, "GET          {} mismatches", self.mismatches)
+        writeln!(f, "GET          {} mismatches", self.mismatches)?;
+        writeln!(f, "messages     {}", self.messages)
     }
 }

@@ -15,9 +15,10 @@ use crate::hitless::{
     NotificationHook, Observed, Observer, Outcome, Peer, Pipeline, ProtocolError, ProviderError,
     ProviderFuture, Push, Pushes, Refusal, RefusedCommand, Replay, Replies, Reply, ReplyError, Request,
     RequestError, RequestId, Resolver, Runtime, Secret, SendError, ServerError, SetupCommand, Stage, Stats,
-    Stream, SystemError, Target, TargetPolicy, TargetVerdict, TcpOptions, Timer, TlsFault, TlsProgress,
-    ToArg, ToArgs, UnknownEndpointType, UnknownMode, Unreviewed, ValueError, Verdict, WhenDisconnected,
-    WhenFull, cmd, driver, event, maintenance, notification, observe,
+    Stream, SubscribeError, Subscription, SubscriptionId, SystemError, Target, TargetPolicy, TargetVerdict,
+    TcpOptions, Timer, TlsFault, TlsProgress, ToArg, ToArgs, Topic, UnknownEndpointType, UnknownMode,
+    Unreviewed, ValueError, Verdict, WhenDisconnected, WhenFull, cmd, driver, event, maintenance,
+    notification, observe, pubsub,
 };
 
 #[test]
@@ -72,6 +73,10 @@ fn requests_and_replies_can_be_named() {
     let _: fn(&Lease) -> LeaseId = Lease::id;
     let _: fn(&Lease) -> Option<LeaseNotice> = Lease::notice;
     let _: fn(LeaseError) -> Error = Error::Lease;
+    let _: fn(&Subscription) -> SubscriptionId = Subscription::id;
+    let _: fn(SubscribeError) -> Error = Error::Subscribe;
+    let _: fn(&'static str) -> Topic = Topic::from;
+    let _: fn(pubsub::Item) -> Option<pubsub::Message> = pubsub::Item::into_message;
     let _: fn(Frame) -> Result<u64, ValueError> = FromFrame::from_frame;
     let _: fn(Replies) -> Outcome = Ok;
     let _: fn(&Frame) -> Option<ServerError> = ServerError::from_frame;

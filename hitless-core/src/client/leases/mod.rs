@@ -214,6 +214,16 @@ impl Leases {
 
     // ---- connections
 
+    /// Keeps a place among the dedicated connections for the subscriptions, or gives it back. False if there is none to keep.
+    pub(super) fn reserve(&mut self, is_needed: bool) -> bool {
+        self.seats.reserve(is_needed)
+    }
+
+    /// A connection that nobody has, the one that was used last longest ago.
+    pub(super) fn idle(&self) -> Option<ConnId> {
+        self.seats.idle()
+    }
+
     /// A seat for a connection that is to be opened.
     pub(super) fn take_seat(&mut self) -> usize {
         self.seats.take()

@@ -16,6 +16,8 @@ const IDLE: Duration = Duration::from_secs(60);
 #[derive(Clone, Debug)]
 pub(super) struct Seats {
     limit: usize,
+    /// One of the places belongs to the subscriptions.
+    is_reserved: bool,
     /// A place that is empty is used again.
     seats: Vec<Option<Seat>>,
     taken: usize,
@@ -52,7 +54,7 @@ enum User {
 
 impl Seats {
     pub(super) const fn new(limit: usize) -> Self {
-        Self { limit, seats: Vec::new(), taken: 0, opening: 0, idle: Vec::new() }
+        Self { limit, is_reserved: false, seats: Vec::new(), taken: 0, opening: 0, idle: Vec::new() }
     }
 
     /// Takes an empty seat. There must be room.
@@ -207,7 +209,21 @@ impl Seats {
     }
 
     pub(super) fn has_room(&self) -> bool {
-        self.taken < self.limit
+        self.taken < self.limit - usize::from(self.is_reserved)
+    }
+
+    /// Keeps a place for the subscriptions, or gives it back. False if there is none to keep.
+    pub(super) fn reserve(&mut self, is_needed: bool) -> bool {
+        if is_needed && !self.is_reserved && !self.has_room() {
+            return false;
+        }
+        self.is_reserved = is_needed;
+        true
+    }
+
+    /// A connection that nobody has, the one that was used last longest ago.
+    pub(super) fn idle(&self) -> Option<ConnId> {
+        self.active(*self.idle.first()?)
     }
 
     /// Seats whose first connection is under way.

@@ -52,6 +52,7 @@ impl From<Error> for RedisError {
             Error::Lease(LeaseError::Full) => general(ErrorKind::Client, "too many callers", &error),
             Error::Connect(_)
             | Error::Lease(_)
+            | Error::Subscribe(_)
             | Error::Send(_)
             | Error::Request(_)
             | Error::Conflict { .. }

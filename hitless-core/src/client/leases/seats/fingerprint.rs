@@ -6,7 +6,8 @@ use crate::fingerprint::{Digest, Fingerprint};
 
 impl Fingerprint for Seats {
     fn fingerprint<H: Hasher>(&self, digest: &mut Digest<'_, H>) {
-        let Self { limit: _, seats, taken: _, opening: _, idle } = self;
+        let Self { limit: _, is_reserved, seats, taken: _, opening: _, idle } = self;
+        digest.value(is_reserved);
         digest.part(seats);
         digest.value(idle);
     }

@@ -1,0 +1,190 @@
+use super::*;
+use crate::timer::epoch;
+
+const OLD: ConnId = ConnId::from_parts(0, 0);
+const NEW: ConnId = ConnId::from_parts(1, 0);
+
+/// The machine, and what it said.
+struct World {
+    now: Instant,
+    subscriptions: Subscriptions,
+    id: SubscriptionId,
+}
+
+impl World {
+    /// A subscription to these channels, confirmed on `OLD`.
+    fn subscribed(channels: &[&str]) -> Self {
+        let now = epoch();
+        let mut subscriptions = Subscriptions::new(0);
+        let id = subscriptions.open().unwrap();
+        subscriptions.subscribe(now, id, channels.iter().map(|name| Topic::from(*name)), None).unwrap();
+        assert!(subscriptions.wants_connection(now));
+        subscriptions.assign(OLD);
+        subscriptions.promote(now, OLD);
+        let mut world = Self { now, subscriptions, id };
+        for name in channels {
+            assert!(world.subscriptions.handle_push(OLD, Push::Subscribed(Topic::from(*name))));
+        }
+        world.writes();
+        assert!(world.said().iter().all(|said| matches!(said, Said::Changed { outcome: Ok(()), .. })));
+        world
+    }
+
+    fn writes(&mut self) -> Vec<(ConnId, String)> {
+        let mut writes = Vec::new();
+        while let Some(decision) = self.subscriptions.poll_decision() {
+            if let Decision::Write { conn, command } = decision {
+                let text = String::from_utf8_lossy(&command).into_owned();
+                writes.push((conn, text.split("\r\n").skip(2).step_by(2).collect::<Vec<_>>().join(" ")));
+            }
+        }
+        writes
+    }
+
+    fn said(&mut self) -> Vec<Said> {
+        std::iter::from_fn(|| self.subscriptions.poll_said()).collect()
+    }
+
+    /// What the subscription has received: payloads, and the kinds of other items.
+    fn received(&mut self) -> Vec<String> {
+        let text = |item: Item| match item {
+            Item::Message(message) => String::from_utf8_lossy(&message.payload).into_owned(),
+            Item::Gap { .. } => "gap".to_owned(),
+            Item::Refused { .. } => "refused".to_owned(),
+            other => format!("{other:?}"),
+        };
+        let items = self.said().into_iter().filter_map(|said| match said {
+            Said::Deliver { item, .. } => Some(text(item)),
+            Said::Changed { .. } => None,
+        });
+        items.collect()
+    }
+
+    fn message(&mut self, conn: ConnId, channel: &'static str, payload: &'static str) {
+        self.subscriptions
+            .handle_push(conn, Push::Message(Message::new(Topic::from(channel), channel, payload)));
+    }
+
+    fn pong(&mut self, conn: ConnId) {
+        self.subscriptions.handle_reply(conn, Frame::simple("PONG"));
+    }
+}
+
+fn on(conn: ConnId, command: &str) -> (ConnId, String) {
+    (conn, command.to_owned())
+}
+
+/// The dialogue of a move: PING, SUBSCRIBE beside it, PING twice, PING there; then the switch. RULE-260
+#[test]
+fn a_move_is_a_dialogue() {
+    let mut world = World::subscribed(&["a"]);
+    world.subscriptions.begin_overlap(OLD, NEW);
+    assert_eq!(world.writes(), [on(OLD, "PING")]);
+    world.message(OLD, "a", "1");
+    world.pong(OLD);
+    assert_eq!(world.writes(), [on(NEW, "SUBSCRIBE a")]);
+    assert!(world.subscriptions.handle_push(NEW, Push::Subscribed(Topic::from("a"))));
+    assert_eq!(world.writes(), [on(OLD, "PING")]);
+    world.pong(OLD);
+    assert_eq!(world.writes(), [on(OLD, "PING")]);
+    world.message(NEW, "a", "2");
+    world.pong(OLD);
+    assert_eq!(world.writes(), [on(NEW, "PING")]);
+    world.pong(NEW);
+    assert_eq!(world.subscriptions.poll_decision(), Some(Decision::Switch(OLD)));
+    world.message(OLD, "a", "2");
+    world.message(OLD, "a", "3");
+    world.subscriptions.promote(world.now, NEW);
+    world.message(OLD, "a", "4");
+    world.message(NEW, "a", "3");
+    world.message(NEW, "a", "4");
+    assert_eq!(world.received(), ["1", "2", "3", "4"]);
+    assert_eq!(world.writes(), [on(NEW, "PING")], "it still owes what the old one has shown");
+}
+
+/// A successor that is lost before the switch leaves no trace, but for what was subscribed to there alone. RULE-264
+#[test]
+fn a_successor_may_be_lost() {
+    let mut world = World::subscribed(&["a"]);
+    world.subscriptions.begin_overlap(OLD, NEW);
+    world.pong(OLD);
+    world.subscriptions.subscribe(world.now, world.id, [Topic::from("b")], None).unwrap();
+    assert!(world.subscriptions.handle_push(NEW, Push::Subscribed(Topic::from("a"))));
+    assert!(world.subscriptions.handle_push(NEW, Push::Subscribed(Topic::from("b"))));
+    world.message(NEW, "b", "1");
+    world.writes();
+    world.subscriptions.vacate(NEW);
+    assert_eq!(world.writes(), [on(OLD, "SUBSCRIBE b")]);
+    // The answer to a ping of the overlap that is over, and what another one makes of it.
+    world.subscriptions.begin_overlap(OLD, NEW);
+    assert_eq!(world.writes(), [on(OLD, "PING")]);
+    world.pong(OLD);
+    assert_eq!(world.writes(), [], "the answer to the other ping");
+    assert!(world.subscriptions.handle_push(OLD, Push::Subscribed(Topic::from("b"))));
+    world.message(OLD, "a", "2");
+    assert_eq!(world.received(), ["1", "gap", "2"]);
+    world.pong(OLD);
+    assert_eq!(world.writes(), [on(NEW, "SUBSCRIBE a"), on(NEW, "SUBSCRIBE b")]);
+}
+
+/// What the server refuses is an error of whoever asked, together with what was asked for at the same time, and an item for those who
+/// had it before a loss. RULE-268
+#[test]
+fn refusals_are_told() {
+    let mut world = World::subscribed(&["a"]);
+    let change =
+        world.subscriptions.subscribe(world.now, world.id, ["b", "secret"].map(Topic::from), None).unwrap();
+    assert!(world.subscriptions.handle_push(OLD, Push::Subscribed(Topic::from("b"))));
+    let refusal = || Frame::error("NOPERM no permission");
+    world.writes();
+    world.subscriptions.handle_reply(OLD, refusal());
+    let said = world.said();
+    let [Said::Changed { change: of, outcome: Err(SubscribeError::Refused { topic, error }) }] = &said[..]
+    else {
+        panic!("{said:?}")
+    };
+    assert_eq!((*of, topic, error.code()), (change, &Topic::from("secret"), "NOPERM"));
+    assert_eq!(world.writes(), [on(OLD, "UNSUBSCRIBE b")]);
+    world.subscriptions.vacate(OLD);
+    world.subscriptions.promote(world.now, NEW);
+    assert_eq!(world.writes(), [on(NEW, "SUBSCRIBE a")]);
+    world.subscriptions.handle_reply(NEW, refusal());
+    assert_eq!(world.received(), ["refused"]);
+    assert_eq!(world.subscriptions.topics(), 0);
+}
+
+/// A topic that the server gives up by itself is subscribed to again, with a gap. RULE-263
+#[test]
+fn what_the_server_drops_is_subscribed_to_again() {
+    let mut world = World::subscribed(&["a"]);
+    assert!(!world.subscriptions.handle_push(OLD, Push::Unsubscribed(Topic::from("a"))));
+    assert_eq!(world.writes(), [on(OLD, "SUBSCRIBE a")]);
+    assert!(world.subscriptions.handle_push(OLD, Push::Subscribed(Topic::from("a"))));
+    world.message(OLD, "a", "1");
+    assert_eq!(world.received(), ["gap", "1"]);
+}
+
+/// A topic that goes and comes back before the server has answered is confirmed by the last answer. RULE-264
+#[test]
+fn a_topic_may_go_and_come_back() {
+    let mut world = World::subscribed(&["a"]);
+    world.subscriptions.unsubscribe(world.id, &[Topic::from("a")]);
+    world.subscriptions.subscribe(world.now, world.id, [Topic::from("a")], None).unwrap();
+    assert_eq!(world.writes(), [on(OLD, "UNSUBSCRIBE a"), on(OLD, "SUBSCRIBE a")]);
+    world.message(OLD, "a", "of the first one");
+    assert!(world.subscriptions.handle_push(OLD, Push::Unsubscribed(Topic::from("a"))));
+    assert_eq!(world.said(), []);
+    assert!(world.subscriptions.handle_push(OLD, Push::Subscribed(Topic::from("a"))));
+    world.message(OLD, "a", "1");
+    assert_eq!(world.received(), ["1"]);
+}
+
+/// As many topics as the client keeps, and not one more. INV-14
+#[test]
+fn topics_are_bounded() {
+    let mut world = World::subscribed(&["a"]);
+    let many = (1..crate::pubsub::TOPIC_LIMIT).map(|number| Topic::from(number.to_string()));
+    assert!(world.subscriptions.subscribe(world.now, world.id, many, None).is_ok());
+    let refused = world.subscriptions.subscribe(world.now, world.id, [Topic::from("b")], None);
+    assert_eq!(refused, Err(SubscribeError::Full));
+}
