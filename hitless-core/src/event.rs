@@ -313,6 +313,12 @@ pub enum Event {
         /// On which connection; `None` if it waited for one.
         conn: Option<ConnId>,
     },
+    /// A command that blocks has taken something for a caller that had given it up. What that was goes to
+    /// [`Action::Orphaned`](crate::client::Action::Orphaned) alone.
+    Orphaned {
+        /// The name of the command, in upper case.
+        command: &'static str,
+    },
     /// The machine has no connection left and will not open another.
     Terminated,
 }

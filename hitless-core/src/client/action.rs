@@ -10,7 +10,7 @@ use crate::error::{CloseCause, ConnectError, LeaseError};
 use crate::event::Event;
 use crate::ids::{ConnId, LeaseId, RequestId, ReviewId};
 use crate::notification::Notification;
-use crate::request::Outcome;
+use crate::request::{Orphan, Outcome};
 use crate::review::Handled;
 
 /// A decision of the client, in the order in which it was made. None goes stale when it is obeyed late: facts about a
@@ -112,6 +112,8 @@ pub enum Action {
         /// Why the connection ended.
         cause: CloseCause,
     },
+    /// A command that blocks has taken something after its caller had given it up. Nobody else will be told.
+    Orphaned(Orphan),
     /// Something to observe.
     Emit(Event),
     /// Shut down: no connection, no request and no timer is left.
@@ -130,6 +132,8 @@ pub struct Review {
     pub client_id: Option<i64>,
     /// The address of that connection.
     pub peer: Option<Peer>,
+    /// A command that blocks waits there.
+    pub is_blocking: bool,
     /// What the server announces.
     pub notification: Notification,
     /// The elements of the push, the name first.

@@ -36,9 +36,11 @@ impl Fingerprint for Client {
             lifecycle,
             outage,
             leases,
+            blocked,
             keyring,
             actions,
             surplus: _,
+            helpers,
             now: _,
         } = self;
         digest.part(coordinator);
@@ -48,6 +50,8 @@ impl Fingerprint for Client {
         digest.part(lifecycle);
         digest.part(outage);
         digest.part(leases);
+        digest.part(blocked);
+        digest.part(helpers);
         digest.part(keyring);
         digest.value(&actions.len());
     }

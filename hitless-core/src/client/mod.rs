@@ -4,16 +4,17 @@
 //! that can lead to a decision ends in `settle`, which obeys the coordinator until it is quiet. What the owner of the
 //! client has to do is then in one ordered queue, [`poll_action`](Client::poll_action).
 //!
-//! Inside, seven machines with private state know nothing of each other: the links (one for each connection), the pool
-//! (which connection serves which slot), the leases (which connection is lent to whom, and who waits for one), the
-//! requests (where each is), the lifecycle, the outage (why there is no connection) and the keyring (who has which
-//! credentials). Each link belongs to an owner.
+//! Inside, eight machines with private state know nothing of each other: the links (one for each connection), the pool
+//! (which connection serves which slot), the leases (which connection is lent to whom, and who waits for one), the blocked
+//! (the commands that wait at their server), the requests (where each is), the lifecycle, the outage (why there is no
+//! connection) and the keyring (who has which credentials). Each link belongs to an owner.
 //!
 //! # State by state
 //!
 #![doc = include_str!("../../docs/client.md")]
 
 mod action;
+mod blocked;
 mod credentials;
 #[cfg(feature = "explore")]
 mod fingerprint;
@@ -34,6 +35,7 @@ mod settle;
 mod shutdown;
 #[cfg(test)]
 mod tests;
+mod waiting;
 
 use std::collections::VecDeque;
 use std::net::IpAddr;
@@ -43,6 +45,7 @@ use std::time::{Duration, Instant};
 use resp3_codec::Frame;
 
 pub use self::action::{Action, Review};
+use self::blocked::Blocked;
 use self::keyring::Keyring;
 use self::leases::Leases;
 use self::lifecycle::Lifecycle;
@@ -72,10 +75,14 @@ pub struct Client {
     lifecycle: Lifecycle,
     outage: Outage,
     leases: Leases,
+    blocked: Blocked,
     keyring: Keyring,
     actions: VecDeque<Action>,
     /// Connections that are ready and not needed; empty between facts.
     surplus: Vec<ConnId>,
+    /// Connections that have answered everything and are cut over, and that stay for what is asked about commands that wait at
+    /// their server; one for each address.
+    helpers: Vec<ConnId>,
     /// The latest instant that a fact or a request came with.
     now: Instant,
 }
@@ -95,9 +102,11 @@ impl Client {
             lifecycle: Lifecycle::new(now, config.start_timeout()),
             outage: Outage::new(config.when_disconnected()),
             leases: Leases::new(config.max_dedicated() as usize, config.parked_requests(), seed),
+            blocked: Blocked::new(),
             keyring: Keyring::new(&config, seed),
             actions: VecDeque::new(),
             surplus: Vec::new(),
+            helpers: Vec::new(),
             config,
             now,
         };
@@ -182,6 +191,9 @@ impl Client {
             self.drain_events(now, conn);
             self.replay();
         }
+        if self.blocked.has_decisions() {
+            self.settle(now);
+        }
     }
 
     /// The stream ends behind the frames that come next. Their age is unknown, so an announcement among them opens
@@ -214,6 +226,7 @@ impl Client {
         self.reopen_due(now);
         self.time_out_requests(now);
         self.time_out_leases(now);
+        self.blocked.handle_timeout(now);
         self.settle(now);
     }
 
@@ -259,7 +272,8 @@ impl Client {
             coordinator: self.coordinator.stats(),
             pool_size: self.pool.len(),
             serving: self.pool.serving(),
-            requests: self.requests.len(),
+            requests: self.requests.len() - self.blocked.own_requests(),
+            blocking: self.blocked.waiting(),
             parked: self.requests.parked(),
             abandoned: self.links.abandoned(),
             dedicated: self.leases.dedicated(),
@@ -285,6 +299,7 @@ impl Client {
             self.requests.poll_timeout(),
             self.lifecycle.poll_timeout(),
             self.leases.poll_timeout(),
+            self.blocked.poll_timeout(),
             self.keyring.poll_timeout(),
         ])
     }
@@ -310,6 +325,8 @@ pub struct Stats {
     pub requests: usize,
     /// Those of them that wait for a connection.
     pub parked: usize,
+    /// Those of them that are commands which block at their server, or wait for a connection to do so.
+    pub blocking: usize,
     /// Requests that were written, and that nobody waits for any more, because they were cancelled or have timed out. They are not
     /// among [`requests`](Self::requests), but count for `requests_in_flight` on their connection until their replies are in.
     /// Many of them say that a server is slow, or a link dead.

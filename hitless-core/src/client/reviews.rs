@@ -34,7 +34,8 @@ impl Client {
     ) {
         let peer = self.coordinator.peer(conn).cloned();
         let client_id = self.links.client_id(conn);
-        let review = Review { id, conn, client_id, peer, notification, elements };
+        let is_blocking = self.is_blocking(conn);
+        let review = Review { id, conn, client_id, peer, is_blocking, notification, elements };
         self.actions.push_back(Action::Review(Box::new(review)));
     }
 }

@@ -24,6 +24,8 @@
 //! batch of frames is handed over in one visit, and wakers are collected under the lock and woken after it. Should the
 //! runtime drop a task before its end, then every reply that is awaited ends with
 //! [`ShutDown`](crate::error::RequestError::ShutDown).
+//!
+#![doc = include_str!("../../docs/waiting.md")]
 
 mod alarm;
 mod builder;

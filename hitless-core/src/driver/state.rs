@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use resp3_codec::Frame;
 
-use super::effects::Effects;
+use super::effects::{Effects, OnOrphan};
 use super::hooks::task::QueuedReview;
 use super::lease::{LeaseNotice, Terms};
 use super::observer::{Broadcast, Events, Push};
@@ -70,6 +70,7 @@ pub(super) struct State {
     pushes: Arc<Broadcast<Push>>,
     metrics: Arc<Mutex<Metrics>>,
     pub(super) hooks: HookQueue,
+    pub(super) on_orphan: Option<OnOrphan>,
 }
 
 /// Reviews on their way to the task of the hooks and back.
@@ -120,6 +121,7 @@ impl State {
                 reviews: Vec::new(),
                 waiting: IdMap::new(),
             },
+            on_orphan: None,
         }
     }
 
@@ -255,6 +257,10 @@ impl State {
                 // owns a reference or two.
                 drop(self.events.publish(event, &mut effects.wakers));
             }
+            Action::Orphaned(orphan) => match &self.on_orphan {
+                Some(on_orphan) => effects.orphans.push((Arc::clone(on_orphan), orphan)),
+                None => effects.dropped.push(orphan.reply),
+            },
             Action::Leased { lease, outcome } => {
                 effects.wakers.extend(self.leases.get(lease).and_then(|terms| terms.grant(outcome)));
             }

@@ -48,6 +48,7 @@ impl Event {
             Self::Drained { .. } => "handoff.drained",
             Self::DrainDeadline { .. } => "handoff.deadline_reached",
             Self::RequestTimedOut { .. } => "request.timed_out",
+            Self::Orphaned { .. } => "request.orphaned",
             Self::Terminated => "client.terminated",
         }
     }
@@ -68,6 +69,7 @@ impl Event {
             | Self::TargetVetoed { .. }
             | Self::TargetRefused { .. }
             | Self::HandoffFailed { .. }
+            | Self::Orphaned { .. }
             | Self::MoveFinished { stayed: 1.., .. } => Level::Warn,
             Self::ConnectionClosed { cause, .. } => match cause {
                 CloseCause::ByClient | CloseCause::ShutDown => Level::Debug,
@@ -132,6 +134,7 @@ impl fmt::Display for Line<'_> {
             | Event::FellBack { .. }
             | Event::OptedIn { .. }
             | Event::RequestTimedOut { .. }
+            | Event::Orphaned { .. }
             | Event::Terminated => self.connection(f),
             Event::NotificationReceived { .. }
             | Event::NotificationMalformed { .. }
@@ -196,6 +199,9 @@ impl Line<'_> {
             Event::RequestTimedOut { conn: Some(conn) } => write!(f, "a request on {conn} timed out"),
             Event::RequestTimedOut { conn: None } => {
                 write!(f, "a request that waited for a connection timed out")
+            }
+            Event::Orphaned { command } => {
+                write!(f, "{command} has taken something that nobody waits for any more")
             }
             _ => write!(f, "the client has terminated"),
         }

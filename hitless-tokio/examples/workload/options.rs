@@ -62,12 +62,13 @@ pub(crate) struct Options {
 enum Mix {
     /// INCR, SET, INCR, GET.
     Mix,
+    /// The same, and five consumers beside the workers that wait with BLPOP.
+    Blpop,
 }
 
 impl Options {
     /// A builder for the client that is asked for.
     pub(crate) fn builder(&self) -> Result<Builder, Failure> {
-        let Mix::Mix = self.mode;
         let maintenance =
             maintenance::Config::builder().mode(self.maint).endpoint_type(self.endpoint_type).build()?;
         let mut settings =
@@ -80,6 +81,14 @@ impl Options {
             .pool_size(self.pool)
             .command_timeout(Duration::from_millis(self.timeout_ms))
             .maintenance(maintenance))
+    }
+
+    /// Whether there are consumers.
+    pub(crate) fn has_consumers(&self) -> bool {
+        match self.mode {
+            Mix::Mix => false,
+            Mix::Blpop => true,
+        }
     }
 
     pub(crate) fn duration(&self) -> Duration {

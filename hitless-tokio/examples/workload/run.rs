@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use clap::Parser;
 
+use super::consumers;
 use super::hitless::{CloseCause, Event, Events};
 use super::load::Worker;
 use super::options::Options;
@@ -39,10 +40,15 @@ async fn run(options: Options) -> Result<(), Failure> {
     let epoch = Epoch::now();
     let (records, received) = mpsc::channel();
     let writer = thread::spawn(move || record::write(file, &received));
-    println!("READY {:.6} {}", epoch.seconds(epoch.begin()), env!("CARGO_PKG_VERSION"));
+    let consumers = match options.has_consumers() {
+        true => Some(consumers::start(&options, epoch, &records).await?),
+        false => None,
+    };
+    let begin = now();
+    println!("READY {:.6} {}", epoch.seconds(begin), env!("CARGO_PKG_VERSION"));
     io::stdout().flush()?;
 
-    let end = epoch.begin() + options.duration();
+    let end = begin + options.duration();
     let workers: Vec<_> = (0..options.workers)
         .map(|worker| {
             let worker = Worker::new(worker, &options.run_id, client.clone(), epoch, records.clone());
@@ -52,6 +58,9 @@ async fn run(options: Options) -> Result<(), Failure> {
     drop(records);
     for worker in workers {
         worker.await?;
+    }
+    if let Some(consumers) = consumers {
+        consumers.shutdown(GRACE).await;
     }
     client.shutdown(GRACE).await;
     let summary = writer.join().map_err(|_| "the writer of the file panicked")??;

@@ -99,15 +99,20 @@ impl Leases {
 
     /// Somebody wants a connection within `limit`. `None` if too many wait.
     pub(super) fn wait(&mut self, now: Instant, limit: Option<Duration>) -> Option<LeaseId> {
-        if self.waiting >= self.waiting_limit {
+        if self.is_crowded() {
             return None;
         }
+        Some(self.rejoin(now, limit))
+    }
+
+    /// [`wait`](Self::wait) for somebody who was accepted before, and is not turned away for the crowd.
+    pub(super) fn rejoin(&mut self, now: Instant, limit: Option<Duration>) -> LeaseId {
         let until = limit.map(|limit| after(now, limit));
         self.quiet_until = earliest([self.quiet_until, until]);
         let lease = self.leases.insert(Lease::Waiting { since: now, until });
         self.queue.push_back(lease);
         self.waiting += 1;
-        Some(lease)
+        lease
     }
 
     /// A window is open: extends the time of those who wait.
@@ -346,6 +351,29 @@ impl Leases {
     /// The leases that have a connection.
     pub(super) fn lent(&self) -> impl Iterator<Item = (LeaseId, ConnId)> {
         self.seats.lent()
+    }
+
+    /// Who has `conn`.
+    pub(super) fn holder(&self, seat: usize, conn: ConnId) -> Option<LeaseId> {
+        self.seats.holder(seat, conn)
+    }
+
+    /// The connections that nobody has.
+    pub(super) fn idle(&self) -> impl Iterator<Item = ConnId> {
+        self.seats.idle()
+    }
+
+    /// The successor of the connection of `lease`, if it is ready and the coordinator waits for the switch.
+    pub(super) fn successor(&self, lease: LeaseId) -> Option<ConnId> {
+        match self.leases.get(lease)? {
+            Lease::Held { seat, .. } => self.seats.successor(*seat),
+            Lease::Waiting { .. } | Lease::Lost(_) => None,
+        }
+    }
+
+    /// Whether as many wait as may.
+    pub(super) fn is_crowded(&self) -> bool {
+        self.waiting >= self.waiting_limit
     }
 
     pub(super) fn waiting(&self) -> usize {

@@ -118,15 +118,14 @@ async fn handle<R: Runtime>(shared: Arc<Shared<R>>, queued: QueuedReview) {
 }
 
 fn context_of<R: Runtime>(shared: &Shared<R>, review: Review) -> (ReviewId, HookContext, Notification) {
-    let Review { id, conn, client_id, peer, notification, elements, .. } = review;
+    let Review { id, conn, client_id, peer, is_blocking, notification, elements, .. } = review;
     let context = HookContext {
         client_name: shared.client_name.clone(),
         client_id,
         pool_size: shared.pool_size,
         conn,
         peer,
-        // Subscriptions and blocking commands do not share the connections of the pool.
-        is_blocking: false,
+        is_blocking,
         frame: Frame::Push(elements),
     };
     (id, context, notification)

@@ -60,6 +60,7 @@ fn samples(now: Instant) -> Vec<Event> {
         Event::Reauthenticated { conn, peer: peer() },
         Event::ReauthenticationRefused { conn, peer: peer(), code },
         Event::CredentialsFailed { error: CredentialsError::failed("no token\nyet"), retry_at: until },
+        Event::Orphaned { command: "BLPOP" },
         Event::Terminated,
     ]
 }
@@ -100,6 +101,7 @@ fn number(event: &Event) -> usize {
         Event::ReauthenticationRefused { .. } => 30,
         Event::CredentialsFailed { .. } => 31,
         Event::TargetRefused { .. } => 32,
+        Event::Orphaned { .. } => 33,
     }
 }
 
@@ -109,7 +111,7 @@ fn every_event_is_one_line_without_secrets() {
     let now = epoch();
     let samples = samples(now);
     let numbers: BTreeSet<usize> = samples.iter().map(number).collect();
-    assert!(numbers.iter().copied().eq(0..33), "a variant has no sample: {numbers:?}");
+    assert!(numbers.iter().copied().eq(0..34), "a variant has no sample: {numbers:?}");
     for event in samples {
         for text in [event.to_string(), event.line(now).to_string(), format!("{event:?}")] {
             assert!(!text.is_empty() && !text.contains('\n'), "{}: {text:?}", event.name());
