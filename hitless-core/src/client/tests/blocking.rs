@@ -288,8 +288,9 @@ fn the_server_is_asked_until_the_command_waits_there() {
 /// have run. A refusal is remembered by address. RULE-250
 #[test]
 fn what_cannot_be_called_back_waits_for_the_deadline() {
+    type Answered = fn(ConnId) -> Frame;
     let stranger = |conn| listed(conn, "brpop", "b");
-    let answers: [(fn(ConnId) -> Frame, bool); 3] =
+    let answers: [(Answered, bool); 3] =
         [(|_| Frame::error("NOPERM no"), true), (|_| Frame::simple("OK"), false), (stranger, false)];
     for (answer, is_remembered) in answers {
         let mut world = client(5);
