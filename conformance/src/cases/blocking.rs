@@ -89,20 +89,17 @@ pub fn consumers_and_producers_through_moves(host: &dyn Host) {
         for _ in 0..25 {
             rpush(&mut bed, "q", &pushed.to_string());
             pushed += 1;
-            for consumer in &mut consumers {
-                if bed.finished_at(*consumer).is_some() {
-                    consumed.push(element(&bed.reply(*consumer)));
-                    *consumer = bed.send(blpop("q", "0"));
-                }
-            }
+            collect(&mut bed, &mut consumers, &mut consumed);
             bed.run_for(millis(2));
         }
         bed.run_until("everything has moved", 4 * SECOND, |bed| bed.connections(from).is_empty());
     }
     while consumed.len() < pushed {
-        let consumer = consumers.remove(0);
-        consumed.push(element(&bed.reply(consumer)));
-        consumers.push(bed.send(blpop("q", "0")));
+        let before = consumed.len();
+        bed.run_until_soon("a consumer is served", |bed| {
+            collect(bed, &mut consumers, &mut consumed);
+            consumed.len() > before
+        });
     }
     let different: BTreeSet<&String> = consumed.iter().collect();
     assert_eq!((consumed.len(), different.len()), (pushed, pushed), "each once");
@@ -110,6 +107,16 @@ pub fn consumers_and_producers_through_moves(host: &dyn Host) {
         bed.cancel(consumer);
     }
     bed.finish();
+}
+
+/// Takes what consumers have got, and lets them go on.
+fn collect(bed: &mut Testbed, consumers: &mut [Ticket], consumed: &mut Vec<String>) {
+    for consumer in consumers {
+        if bed.finished_at(*consumer).is_some() {
+            consumed.push(element(&bed.reply(*consumer)));
+            *consumer = bed.send(blpop("q", "0"));
+        }
+    }
 }
 
 fn element(reply: &Frame) -> String {

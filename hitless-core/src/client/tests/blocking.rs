@@ -578,6 +578,7 @@ fn a_lost_successor_changes_nothing() {
     reply(&mut world, shared, Frame::Integer(1));
     reply(&mut world, conn, unblocked());
     assert_eq!(said(&mut world, conn), ["BLPOP q 0"], "there is no other one yet");
+    assert_eq!(said(&mut world, shared), [unblock(conn)]);
     let until = world.now + 20 * SECOND;
     while world.dials.is_empty() {
         assert!(world.next_timeout(until), "the handoff is tried again");
