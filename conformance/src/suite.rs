@@ -274,6 +274,16 @@ macro_rules! for_each_case {
                 shutdown_with_leases_out,
                 ;
             }
+            blocking {
+                connections_of_their_own,
+                a_consumer_moves,
+                consumers_and_producers_through_moves,
+                a_server_that_refuses_to_unblock,
+                a_consumer_that_gives_up,
+                a_shutdown_takes_nothing,
+                a_demotion_takes_nothing,
+                ;
+            }
             proxies {
                 the_same_ids,
                 answers_change,

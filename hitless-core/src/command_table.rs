@@ -1,13 +1,16 @@
 //! What the core must know of commands: which are read-only by name *and arguments* (they may be repeated), which
-//! a shared connection cannot carry, and which block, for how long. Everything else may write.
+//! a shared connection cannot carry, and which block, for how long (`blocking.rs`). Everything else may write.
 //!
 //! Source: the `readonly`, `blocking` and `noscript` flags and the key specifications of Redis 7 (`COMMAND INFO`).
 //! Commands that are read-only by flag but write with certain arguments are not flagged `readonly` there either
 //! (SORT, GEORADIUS, GETEX, XREADGROUP), and so are not in this table.
 
-use std::time::Duration;
+mod blocking;
 
 use resp3_codec::Command;
+
+use self::blocking::block_value;
+pub(crate) use self::blocking::{Blocker, Blocking, Takes, beyond, blocking};
 
 /// What the table looks at: the words of a command, however they are held.
 pub(crate) trait Words {
@@ -57,7 +60,8 @@ const OPT_IN: &str =
     "the client sends it; set `maintenance` when the client is built (`Builder::maintenance`)";
 const RESET: &str =
     "the connection belongs to everybody; build another client for other settings, or use `client.lease()`";
-const BLOCKING: &str = "it would block everybody's commands: `client.lease()` lends a connection of its own, or use a form that does \
+const BLOCKING: &str = "it would hold up the commands behind it: send it alone (`client.call`), which gives it a connection of its own, or \
+                        in an atomic pipeline, where nothing blocks; on `client.lease()` it holds up nobody else; or use a form that does \
                         not block, such as LPOP for BLPOP";
 
 /// What a command changes on the connection that runs it.
@@ -82,32 +86,6 @@ pub(crate) enum OnLease {
         command: &'static str,
         instead: &'static str,
     },
-}
-
-/// How long a command asks its server to wait before it answers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Blocking {
-    For(Duration),
-    ForEver,
-}
-
-impl Blocking {
-    /// Both, one behind the other.
-    pub(crate) fn and(self, other: Self) -> Self {
-        match (self, other) {
-            (Self::For(one), Self::For(other)) => Self::For(one.saturating_add(other)),
-            (Self::ForEver, _) | (_, Self::ForEver) => Self::ForEver,
-        }
-    }
-}
-
-/// `limit`, and besides it as long as the server was asked to wait; `None` is for ever.
-pub(crate) fn beyond(blocking: Option<Blocking>, limit: Option<Duration>) -> Option<Duration> {
-    match blocking {
-        None => limit,
-        Some(Blocking::For(time)) => limit.map(|limit| limit.saturating_add(time)),
-        Some(Blocking::ForEver) => None,
-    }
 }
 
 /// No command name is longer than this, so a longer one is in no table.
@@ -170,30 +148,6 @@ pub(crate) fn on_lease(command: &impl Words) -> OnLease {
             // WAIT, WAITAOF, and those that block: nobody else waits.
             _ => OnLease::Plain,
         },
-    }
-}
-
-/// How long `command` may block, if it does. The server refuses at once a time that is no number.
-pub(crate) fn blocking(command: &impl Words) -> Option<Blocking> {
-    let Verdict::Refused { command: name, .. } = verdict(command) else { return None };
-    let time = |place: Option<usize>| {
-        let word = match place {
-            Some(place) => command.words().nth(place),
-            None => command.words().skip(1).last(),
-        };
-        str::from_utf8(word?).ok()?.parse().ok()
-    };
-    let seconds: f64 = match name {
-        "BLPOP" | "BRPOP" | "BLMOVE" | "BRPOPLPUSH" | "BZPOPMIN" | "BZPOPMAX" => time(None)?,
-        "BLMPOP" | "BZMPOP" => time(Some(1))?,
-        "WAIT" | "WAITAOF" => time(None)? / 1000.0,
-        "XREAD BLOCK" | "XREADGROUP BLOCK" => time(block_value(command))? / 1000.0,
-        _ => return None,
-    };
-    match Duration::try_from_secs_f64(seconds) {
-        Ok(Duration::ZERO) => Some(Blocking::ForEver),
-        Ok(time) => Some(Blocking::For(time)),
-        Err(_) => None,
     }
 }
 
@@ -323,24 +277,6 @@ fn may_set_client(command: &impl Words) -> bool {
         && command.words().nth(1).is_some_and(|word| !is_harmless(word))
 }
 
-/// The place of the value of the option BLOCK of an XREAD or XREADGROUP, if it has that. Options stand before STREAMS. What follows that are keys and ids, and
-/// what follows an option is its value: a stream, a group or a consumer may be called `block`.
-fn block_value(command: &impl Words) -> Option<usize> {
-    let mut arguments = command.words().enumerate().skip(1);
-    while let Some((place, argument)) = arguments.next() {
-        let values = match argument.to_ascii_uppercase().as_slice() {
-            b"BLOCK" => return Some(place + 1),
-            b"STREAMS" => return None,
-            b"GROUP" => 2,
-            b"COUNT" | b"CLAIM" => 1,
-            // NOACK, or a word that the server refuses.
-            _ => 0,
-        };
-        arguments.by_ref().take(values).for_each(drop);
-    }
-    None
-}
-
 #[rustfmt::skip]
 fn is_read_only(name: &[u8]) -> bool {
     matches!(
@@ -421,36 +357,6 @@ mod tests {
             assert!(matches!(verdict(&command), Verdict::Refused { .. }), "{command:?}");
         }
         assert_eq!(verdict(&cmd("CLIENT").arg("ID")), Verdict::MayWrite);
-    }
-
-    /// Each command that blocks says for how long, wherever it says so. RULE-210
-    #[test]
-    fn the_time_of_a_command_that_blocks_is_known() {
-        let seconds = |seconds| Some(Blocking::For(Duration::from_secs_f64(seconds)));
-        for (words, expected) in [
-            ("BLPOP a b 2", seconds(2.0)),
-            ("brpop a 0.5", seconds(0.5)),
-            ("BLMOVE a b LEFT RIGHT 3", seconds(3.0)),
-            ("BRPOPLPUSH a b 3", seconds(3.0)),
-            ("BZPOPMIN z 1", seconds(1.0)),
-            ("BZPOPMAX z 0", Some(Blocking::ForEver)),
-            ("BLMPOP 7 1 q LEFT", seconds(7.0)),
-            ("BZMPOP 0 1 z MIN", Some(Blocking::ForEver)),
-            ("WAIT 1 1500", seconds(1.5)),
-            ("WAITAOF 1 0 0", Some(Blocking::ForEver)),
-            ("XREAD COUNT 1 BLOCK 250 STREAMS s $", seconds(0.25)),
-            ("XREADGROUP GROUP g block block 0 STREAMS s >", Some(Blocking::ForEver)),
-            ("XREAD STREAMS block 5", None),
-            ("BLPOP q x", None),
-            ("BLPOP q -1", None),
-            ("BLPOP", None),
-            ("SUBSCRIBE 5", None),
-            ("GET 5", None),
-        ] {
-            let mut words = words.split(' ');
-            let command = cmd(words.next().unwrap()).args(words);
-            assert_eq!(blocking(&command), expected, "{command:?}");
-        }
     }
 
     /// Each refusal says what to do instead; what has a setting names it. RULE-135

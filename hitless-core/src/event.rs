@@ -327,6 +327,12 @@ pub enum Event {
         /// How many topics.
         topics: usize,
     },
+    /// A command that blocks has taken something for a caller that had given it up. What that was goes to
+    /// [`Action::Orphaned`](crate::client::Action::Orphaned) alone.
+    Orphaned {
+        /// The name of the command, in upper case.
+        command: &'static str,
+    },
     /// The machine has no connection left and will not open another.
     Terminated,
 }

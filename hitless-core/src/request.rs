@@ -13,7 +13,8 @@ use smallvec::SmallVec;
 use thiserror::Error;
 
 pub use self::packed::PackedError;
-use crate::command_table::{self, Blocking, OnLease, StateChange, Verdict, Words};
+pub(crate) use self::packed::with_word;
+use crate::command_table::{self, Blocker, Blocking, OnLease, StateChange, Verdict, Words};
 use crate::endpoint::Endpoint;
 use crate::error::{CloseCause, ConnectError, RequestError, to_server};
 
@@ -35,6 +36,9 @@ pub enum Class {
     Atomic,
     /// On the connection of a lease and on no other one; never sent again, whatever was refused or lost.
     Leased,
+    /// One command that waits at its server (BLPOP and its kin), on a connection that it has for itself while it waits. A move takes
+    /// it along, and it is sent again only where the server has proved that it did not run.
+    Blocking,
 }
 
 /// May a request be written a second time when its connection is lost before the reply?
@@ -80,8 +84,8 @@ impl Replay {
 /// The timeout of one request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 pub enum Timeout {
-    /// The client's command timeout, relaxed during maintenance. On a lease the time that a command asks its server to block
-    /// is added to it: `BLPOP q 0` has no timeout.
+    /// The client's command timeout, relaxed during maintenance. The time that a command asks its server to block is added to
+    /// it: `BLPOP q 0` has no timeout.
     #[default]
     Configured,
     /// The caller's own, from acceptance, or from the call if it waits for room; never relaxed, because the caller chose it.
@@ -93,7 +97,7 @@ pub enum Timeout {
 pub(crate) struct Special {
     /// What the commands change on their connection, each with the place of its reply.
     pub(crate) changes: Vec<(u32, StateChange)>,
-    /// How long the commands may block, all together; only on a lease. A byte may not come for that long.
+    /// How long the commands may block, all together; nothing on a shared connection. A byte may not come for that long.
     pub(crate) blocking: Option<Blocking>,
 }
 
@@ -142,9 +146,15 @@ impl Request {
     ///
     /// # Errors
     /// [`RefusedCommand`] for commands that would break a shared connection for everybody else (SELECT, MULTI,
-    /// SUBSCRIBE, BLPOP, ...): it says what to use instead.
+    /// SUBSCRIBE, ...): it says what to use instead. Those that block have a connection of their own ([`Class::Blocking`]).
     pub fn command(command: Command) -> Result<Self, RefusedCommand> {
-        let replay = Replay::of(&command)?;
+        let replay = match Replay::of(&command) {
+            Ok(replay) => replay,
+            Err(refused) => {
+                let blocker = Blocker::of(&command).ok_or(refused)?;
+                return Ok(Self::waiting(command.into_bytes(), blocker));
+            }
+        };
         // No script is a read: this spares reads a look at the name.
         let has_script = replay != Replay::Idempotent && command_table::is_script(&command);
         Ok(Self {
@@ -175,6 +185,13 @@ impl Request {
         Ok(Self { is_unchecked: false, special, ..request })
     }
 
+    /// A command that waits at its server, encoded.
+    fn waiting(payload: Bytes, blocker: Blocker) -> Self {
+        let request = Self::raw(payload, NonZeroU32::MIN);
+        let special = Special::new(Vec::new(), blocker.time);
+        Self { class: Class::Blocking, is_unchecked: false, special, ..request }
+    }
+
     /// Bytes that the caller encoded, calling for `replies` replies. Nothing is checked; replayed only if unsent. A lease that
     /// carries it is closed when it is returned, since nobody knows what it has changed.
     #[must_use]
@@ -199,15 +216,22 @@ impl Request {
     }
 
     /// Says what may be done when its connection is lost. A request of class [`Class::Atomic`] is never replayed once
-    /// it is written, one of class [`Class::Leased`] never, whatever is said here.
+    /// it is written, nor is one of class [`Class::Blocking`], and one of class [`Class::Leased`] never, whatever is said here.
     #[must_use]
     pub fn replay(mut self, replay: Replay) -> Self {
         self.replay = match (self.class, replay) {
             (Class::Leased, _) => Replay::Never,
-            (Class::Atomic, Replay::Idempotent) => Replay::IfUnsent,
-            (Class::Atomic | Class::Shared, replay) => replay,
+            (Class::Atomic | Class::Blocking, Replay::Idempotent) => Replay::IfUnsent,
+            (Class::Atomic | Class::Blocking | Class::Shared, replay) => replay,
         };
         self
+    }
+
+    /// A command that was read before, on a connection that it has for itself: it has no time of its own, and `blocking` is what it
+    /// asks of the server.
+    pub(crate) fn apart(payload: Bytes, blocking: Option<Blocking>) -> Self {
+        let request = Self::raw(payload, NonZeroU32::MIN).for_lease();
+        Self { is_unchecked: false, special: Special::new(Vec::new(), blocking), ..request }
     }
 
     /// The same request, for a lease.
@@ -262,6 +286,18 @@ impl fmt::Debug for Request {
             .field("timeout", &self.timeout)
             .finish()
     }
+}
+
+/// What a command that blocks has taken after its caller had given it up: it was on its way when the future was dropped.
+///
+/// `Debug` shows the reply, cut as [`Frame`] says.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Orphan {
+    /// The name of the command, in upper case.
+    pub command: &'static str,
+    /// The reply that nobody has got, such as the key and the element of BLPOP.
+    pub reply: Frame,
 }
 
 /// Several commands sent as one unit: wholly on one connection, in order, in one piece.
@@ -324,6 +360,8 @@ impl Pipeline {
     }
 
     /// Appends a command. A command that the connection cannot carry, shared or lent, is reported when the pipeline is sent.
+    ///
+    /// One that blocks, such as BLPOP, may stand in an atomic pipeline only, where it answers at once.
     ///
     /// WAIT and WAITAOF may stand at the end of a pipeline that is not atomic, behind at least one other command: they wait for the
     /// writes before them. They hold up whatever else travels on that connection; on a lease that is nobody.
@@ -437,6 +475,8 @@ impl Pipeline {
         let behind = self.waits.take();
         match Replay::of(command) {
             Ok(replay) => self.read_only &= replay == Replay::Idempotent,
+            // Inside a transaction nothing blocks.
+            Err(_) if self.atomic && Blocker::of(command).is_some() => self.read_only = false,
             Err(refused) => {
                 let waits = matches!(refused.command, "WAIT" | "WAITAOF");
                 self.read_only = false;

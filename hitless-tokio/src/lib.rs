@@ -91,7 +91,7 @@ pub use hitless_core::notification::{self, Notification};
 pub use hitless_core::observe;
 pub use hitless_core::pubsub::{self, SubscribeError, Topic};
 pub use hitless_core::request::{
-    Class, Outcome, Pipeline, RefusedCommand, Replay, Replies, Request, SendError, Timeout,
+    Class, Orphan, Outcome, Pipeline, RefusedCommand, Replay, Replies, Request, SendError, Timeout,
 };
 pub use hitless_core::review::{Handled, Ignored, Unreviewed, Verdict};
 #[cfg(feature = "tls")]

@@ -8,6 +8,7 @@ use hitless_core::event::{Event, Ignored};
 use crate::testbed::Testbed;
 
 pub mod attributes;
+pub mod blocking;
 pub mod chaos;
 pub mod credentials;
 pub mod demotions;
@@ -35,6 +36,7 @@ pub(crate) mod source {
     #![allow(non_upper_case_globals, reason = "named as the modules are")]
 
     pub(crate) const attributes: &str = include_str!("attributes.rs");
+    pub(crate) const blocking: &str = include_str!("blocking.rs");
     pub(crate) const chaos: &str = include_str!("chaos.rs");
     pub(crate) const credentials: &str = include_str!("credentials.rs");
     pub(crate) const demotions: &str = include_str!("demotions.rs");

@@ -88,7 +88,7 @@ pub fn refused_commands(host: &dyn Host) {
     let mut bed = Testbed::new(host);
     bed.connect();
     let names = "WATCH MULTI EXEC DISCARD SELECT AUTH HELLO RESET MONITOR SUBSCRIBE PSUBSCRIBE SSUBSCRIBE UNSUBSCRIBE \
-         READONLY ASKING QUIT WAIT WAITAOF BLPOP brpop BLMOVE";
+         READONLY ASKING QUIT WAIT WAITAOF";
     for name in names.split_whitespace() {
         let refused = Request::command(cmd(name).arg("x")).expect_err(name);
         assert!(!refused.instead.is_empty(), "{name}");
@@ -103,7 +103,11 @@ pub fn refused_commands(host: &dyn Host) {
         assert!(refused.is_err(), "{command} {argument}");
     }
     let blocking_read = cmd("XREAD").arg("BLOCK").arg(0).arg("STREAMS").arg("s").arg("$");
-    assert!(Request::command(blocking_read).is_err());
+    for blocks in [blocking_read, cmd("BLPOP").arg("q").arg(0), cmd("brpop").arg("q").arg(0)] {
+        let pipeline = Pipeline::new().command(get("k")).command(blocks);
+        let refused = pipeline.into_request().expect_err("it holds up what follows");
+        assert!(refused.instead.contains("send it alone"), "{refused}");
+    }
     assert_eq!(bed.call(incr("n")), Frame::Integer(1));
     bed.finish();
 }

@@ -6,7 +6,7 @@ use hitless_core::client::Stats;
 use hitless_core::config::Config;
 use hitless_core::error::RequestError;
 use hitless_core::event::Event;
-use hitless_core::request::{Outcome, Pipeline, Request, SendError};
+use hitless_core::request::{Class, Outcome, Pipeline, Request, SendError};
 use resp3_codec::{Command, Frame};
 
 use super::{SECOND, SOON, Testbed};
@@ -24,6 +24,7 @@ impl Testbed {
     /// # Errors
     /// The client does not accept it.
     pub fn try_send(&mut self, request: Request) -> Result<Ticket, SendError> {
+        self.blocks |= request.class() == Class::Blocking;
         self.world.send(request)
     }
 

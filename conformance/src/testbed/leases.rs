@@ -19,7 +19,7 @@ impl Testbed {
     /// Connections that the client may have beside the pool.
     #[must_use]
     pub fn dedicated(&self) -> u32 {
-        if self.lends { self.config().max_dedicated() } else { 0 }
+        if self.lends || self.blocks { self.config().max_dedicated() } else { 0 }
     }
 
     /// Waits for a lease, which must come.

@@ -53,6 +53,8 @@ pub struct Testbed {
     config: Option<Config>,
     /// Somebody has wanted a lease.
     lends: bool,
+    /// It has sent commands that block, which have connections beside the pool.
+    blocks: bool,
     load: Option<Load>,
     #[cfg(feature = "tls")]
     tls: Option<hitless_core::config::Tls>,
@@ -126,6 +128,7 @@ impl Builder<'_> {
             c,
             config: None,
             lends: false,
+            blocks: false,
             load: None,
             #[cfg(feature = "tls")]
             tls,

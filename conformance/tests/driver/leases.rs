@@ -95,9 +95,7 @@ fn what_no_lease_carries() {
     let lease = take(&mut fixture, &client);
     let error = fixture.block_on(lease.call(words("SUBSCRIBE c"))).unwrap_err();
     assert!(matches!(error, Error::Refused(_)), "{error:?}");
-    for (command, help) in
-        [("WATCH k", "client.transaction"), ("SELECT 1", "client.lease()"), ("BLPOP q 0", "client.lease()")]
-    {
+    for (command, help) in [("WATCH k", "client.transaction"), ("SELECT 1", "client.lease()")] {
         let error = fixture.block_on(client.call(words(command))).unwrap_err();
         assert!(error.to_string().contains(help), "{error}");
         assert_eq!(error.delivery(), Some(Delivery::NotSent));

@@ -12,12 +12,18 @@
 //! start_epoch_s,latency_us,op,status,worker,value
 //! ```
 //!
-//! `op` is `I`, `S` or `G`. `status` is `ok` or `Type:text`, where an error whose request may have run says `Unknown`.
+//! `op` is `I`, `S`, `G` or `B`. `status` is `ok` or `Type:text`, where an error whose request may have run says `Unknown`.
 //! `value` is the number that INCR returned, and `mismatch` if GET did not return what was last set successfully.
 //!
 //! With `--mode pubsub` a subscriber of the channel `ch:<run id>`, which has a client of its own, adds a line for each message:
 //! `op` is `M`, and `value` what was published. Where messages may be missing, `status` says so (`Gap:..`, `Ambiguous:..`).
+//!
+//! With `--mode blpop` there are five consumers beside the workers, on a client of their own: consumer 0 waits with
+//! `BLPOP q:RUN_ID:s 2`, consumers 1 to 4 with `BLPOP q:RUN_ID:<number> 15`. `READY` is printed when they wait. Their `op` is `B`,
+//! `worker` their number, `value` the item; `status` is `nil` where none came.
 
+#[path = "../../../hitless-tokio/examples/workload/consumers.rs"]
+mod consumers;
 #[path = "../../../hitless-tokio/examples/workload/load.rs"]
 mod load;
 #[path = "../../../hitless-tokio/examples/workload/options.rs"]

@@ -11,7 +11,7 @@ use crate::event::Event;
 use crate::ids::{ChangeId, ConnId, LeaseId, RequestId, ReviewId, SubscriptionId};
 use crate::notification::Notification;
 use crate::pubsub::{Item, SubscribeError};
-use crate::request::Outcome;
+use crate::request::{Orphan, Outcome};
 use crate::review::Handled;
 
 /// A decision of the client, in the order in which it was made. None goes stale when it is obeyed late: facts about a
@@ -128,6 +128,8 @@ pub enum Action {
         /// What.
         item: Item,
     },
+    /// A command that blocks has taken something after its caller had given it up. Nobody else will be told.
+    Orphaned(Orphan),
     /// Something to observe.
     Emit(Event),
     /// Shut down: no connection, no request and no timer is left.
@@ -146,7 +148,7 @@ pub struct Review {
     pub client_id: Option<i64>,
     /// The address of that connection.
     pub peer: Option<Peer>,
-    /// Whether it carries subscriptions.
+    /// Whether it carries subscriptions, or a command that blocks waits there.
     pub is_blocking: bool,
     /// What the server announces.
     pub notification: Notification,

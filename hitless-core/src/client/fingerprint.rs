@@ -38,9 +38,11 @@ impl Fingerprint for Client {
             outage,
             leases,
             subscriptions,
+            blocked,
             keyring,
             actions,
             surplus: _,
+            helpers,
             now: _,
             quiet_until: _,
         } = self;
@@ -52,6 +54,8 @@ impl Fingerprint for Client {
         digest.part(outage);
         digest.part(leases);
         digest.part(subscriptions);
+        digest.part(blocked);
+        digest.part(helpers);
         digest.part(keyring);
         digest.value(&actions.len());
     }

@@ -68,19 +68,24 @@ impl Client {
     /// The holder does not need `lease` any more. If the connection is as it was at the beginning and owes no reply, the next caller
     /// gets it, and it may be moved now if its server wants that; otherwise it is closed, and what was not answered fails.
     pub fn return_lease(&mut self, now: Instant, lease: LeaseId) {
+        self.give_back(now, lease, true);
+        self.settle(now);
+    }
+
+    /// `lease` is over. Its connection stays if it `may_stay`, and is as it was.
+    pub(super) fn give_back(&mut self, now: Instant, lease: LeaseId, may_stay: bool) {
         let is_quiet = match self.leases.holding(lease) {
             Holding::Connection(conn) => {
                 self.links.connection(conn).is_some_and(|connection| connection.requests() == 0)
             }
             Holding::Lost(_) | Holding::Nothing => true,
         };
-        let may_stay = is_quiet && self.lifecycle.is_open();
+        let may_stay = may_stay && is_quiet && self.lifecycle.is_open();
         match self.leases.give_back(now, lease, may_stay) {
             Returned::Nothing | Returned::Clean { is_awaited: false, .. } => {}
             Returned::Clean { conn, is_awaited: true } => self.coordinator.handle_switched(now, conn),
             Returned::Dirty(conn) => self.release(now, conn, CloseCause::ByClient),
         }
-        self.settle(now);
     }
 
     /// [`send`](Self::send) on the connection of `lease`, where requests are answered in the order in which they were sent. None is ever
@@ -149,6 +154,9 @@ impl Client {
     /// Lends what nobody has to those who wait, and opens connections for the others.
     pub(super) fn lend(&mut self, now: Instant) {
         while let Some((lease, conn)) = self.leases.lend() {
+            if self.place_blocked(now, lease) {
+                continue;
+            }
             self.actions.push_back(Action::Leased { lease, outcome: Ok(()) });
             if let Some(deadline) = self.coordinator.retires_at(now, conn) {
                 self.actions.push_back(Action::LeaseMoving { lease, deadline });
@@ -164,14 +172,17 @@ impl Client {
 
     /// The address `source` is being retired: the holders of connections to it are told.
     pub(super) fn tell_holders(&mut self, source: &Peer, deadline: Instant) {
-        let Self { leases, coordinator, actions, .. } = self;
-        let there = leases.lent().filter(|(_, conn)| coordinator.peer(*conn) == Some(source));
+        let Self { leases, coordinator, actions, blocked, .. } = self;
+        let lent = leases.lent().filter(|(lease, _)| blocked.of_lease(*lease).is_none());
+        let there = lent.filter(|(_, conn)| coordinator.peer(*conn) == Some(source));
         actions.extend(there.map(|(lease, _)| Action::LeaseMoving { lease, deadline }));
     }
 
     /// `conn` of `seat` is gone, or no good any more: so is the lease of whoever has it.
     pub(super) fn lose_lease(&mut self, seat: usize, conn: ConnId, cause: CloseCause) {
-        if let Some(lease) = self.leases.lose(seat, conn, cause) {
+        if let Some(lease) = self.leases.lose(seat, conn, cause)
+            && !self.lose_blocked(lease)
+        {
             self.actions.push_back(Action::LeaseLost { lease, cause });
         }
     }
@@ -191,6 +202,9 @@ impl Client {
 
     /// Everything that was written to `conn` is answered, and nothing more is sent there.
     pub(super) fn on_drained(&mut self, now: Instant, conn: ConnId) {
+        if self.stays_as_helper(conn) {
+            return;
+        }
         self.coordinator.handle_drained(now, conn);
         if let Some(Owner::Seat(seat)) = self.links.owner(conn)
             && self.leases.is_retired(seat, conn)
@@ -248,6 +262,9 @@ impl Client {
         // No pause is longer.
         self.leases.begin_waits(after(now, LONGEST_DEFERRAL));
         while let Some((lease, _)) = self.leases.refuse_first(now) {
+            if self.refuse_blocked(lease, &LeaseError::ShutDown) {
+                continue;
+            }
             self.actions.push_back(Action::Leased { lease, outcome: Err(LeaseError::ShutDown) });
         }
     }
@@ -265,6 +282,9 @@ impl Client {
             }
             None => LeaseError::TimedOut { after },
         };
+        if self.refuse_blocked(lease, &error) {
+            return;
+        }
         self.actions.push_back(Action::Leased { lease, outcome: Err(error) });
     }
 }

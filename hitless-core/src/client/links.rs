@@ -99,6 +99,15 @@ impl Links {
         connection.enqueue(accepted)
     }
 
+    /// Puts a request of the client's own on `conn`, which may drain.
+    #[expect(clippy::result_large_err, reason = "a request moves by value, and comes back as it was")]
+    pub(super) fn enqueue_own(&mut self, conn: ConnId, accepted: Accepted) -> Result<Ticket, Accepted> {
+        match self.connection_mut(conn) {
+            Some(connection) => connection.enqueue_own(accepted),
+            None => Err(accepted),
+        }
+    }
+
     /// A window of `conn` was opened or closed.
     pub(super) fn retime(&mut self, conn: ConnId, relaxed: Option<Duration>) {
         if let Some(connection) = self.connection_mut(conn) {

@@ -6,15 +6,16 @@
 //!
 //! Inside, eight machines with private state know nothing of each other: the links (one for each connection), the pool
 //! (which connection serves which slot), the leases (which connection is lent to whom, and who waits for one), the
-//! subscriptions (who wants which topics, and where the successor of their connection goes on), the
-//! requests (where each is), the lifecycle, the outage (why there is no connection) and the keyring (who has which
-//! credentials). Each link belongs to an owner.
+//! subscriptions (who wants which topics, and where the successor of their connection goes on), the blocked (the commands
+//! that wait at their server), the requests (where each is), the lifecycle, the outage (why there is no connection) and
+//! the keyring (who has which credentials). Each link belongs to an owner.
 //!
 //! # State by state
 //!
 #![doc = include_str!("../../docs/client.md")]
 
 mod action;
+mod blocked;
 mod credentials;
 #[cfg(feature = "explore")]
 mod fingerprint;
@@ -37,6 +38,7 @@ mod subscribing;
 mod subscriptions;
 #[cfg(test)]
 mod tests;
+mod waiting;
 
 use std::collections::VecDeque;
 use std::net::IpAddr;
@@ -46,6 +48,7 @@ use std::time::{Duration, Instant};
 use resp3_codec::Frame;
 
 pub use self::action::{Action, Review};
+use self::blocked::Blocked;
 use self::keyring::Keyring;
 use self::leases::Leases;
 use self::lifecycle::Lifecycle;
@@ -77,10 +80,14 @@ pub struct Client {
     outage: Outage,
     leases: Leases,
     subscriptions: Subscriptions,
+    blocked: Blocked,
     keyring: Keyring,
     actions: VecDeque<Action>,
     /// Connections that are ready and not needed; empty between facts.
     surplus: Vec<ConnId>,
+    /// Connections that have answered everything and are cut over, and that stay for what is asked about commands that wait at
+    /// their server; one for each address.
+    helpers: Vec<ConnId>,
     /// The latest instant that a fact or a request came with.
     now: Instant,
     /// Nothing but requests is due before this instant. `settle` keeps it: all else that is due changes by facts, which are few beside the
@@ -104,9 +111,11 @@ impl Client {
             outage: Outage::new(config.when_disconnected()),
             leases: Leases::new(config.max_dedicated() as usize, config.parked_requests(), seed),
             subscriptions: Subscriptions::new(seed),
+            blocked: Blocked::new(),
             keyring: Keyring::new(&config, seed),
             actions: VecDeque::new(),
             surplus: Vec::new(),
+            helpers: Vec::new(),
             quiet_until: None,
             config,
             now,
@@ -198,6 +207,9 @@ impl Client {
             self.drain_events(now, conn);
             self.replay();
         }
+        if self.blocked.has_decisions() {
+            self.settle(now);
+        }
     }
 
     /// The stream ends behind the frames that come next. Their age is unknown, so an announcement among them opens
@@ -231,6 +243,7 @@ impl Client {
         self.time_out_requests(now);
         self.time_out_leases(now);
         self.subscriptions.handle_timeout(now);
+        self.blocked.handle_timeout(now);
         self.settle(now);
     }
 
@@ -276,7 +289,8 @@ impl Client {
             coordinator: self.coordinator.stats(),
             pool_size: self.pool.len(),
             serving: self.pool.serving(),
-            requests: self.requests.len(),
+            requests: self.requests.len() - self.blocked.own_requests(),
+            blocking: self.blocked.waiting(),
             parked: self.requests.parked(),
             abandoned: self.links.abandoned(),
             dedicated: self.leases.dedicated() + usize::from(self.subscriptions.has_connection()),
@@ -310,6 +324,7 @@ impl Client {
             self.lifecycle.poll_timeout(),
             self.leases.poll_timeout(),
             self.subscriptions.poll_timeout(),
+            self.blocked.poll_timeout(),
             self.keyring.poll_timeout(),
         ])
     }
@@ -339,6 +354,8 @@ pub struct Stats {
     pub requests: usize,
     /// Those of them that wait for a connection.
     pub parked: usize,
+    /// Those of them that are commands which block at their server, or wait for a connection to do so.
+    pub blocking: usize,
     /// Requests that were written, and that nobody waits for any more, because they were cancelled or have timed out. They are not
     /// among [`requests`](Self::requests), but count for `requests_in_flight` on their connection until their replies are in.
     /// Many of them say that a server is slow, or a link dead.

@@ -204,7 +204,11 @@ impl Client {
         let may_switch = match self.links.owner(conn) {
             // Pipelined requests move one by one, so that every moment is a good one to switch.
             Some(Owner::Slot(_)) | None => true,
-            Some(Owner::Seat(seat)) => self.leases.may_switch(seat, conn),
+            Some(Owner::Seat(seat)) => {
+                let may_switch = self.leases.may_switch(seat, conn);
+                self.call_back(now, seat, conn);
+                may_switch
+            }
             Some(Owner::Subscriptions) => {
                 self.subscriptions.begin_overlap(conn, to);
                 false

@@ -64,6 +64,8 @@ enum Place {
     Parked,
     Alone,
     Deferred,
+    /// The client sends requests of its own for it.
+    Apart,
     On {
         conn: ConnId,
         ticket: Ticket,
@@ -94,6 +96,12 @@ impl Requests {
         let id = self.places.insert(Entry { order: self.accepted, place: Place::Parked });
         self.accepted += 1;
         Accepted::new(now, id, request, command_timeout, None)
+    }
+
+    /// Gives an id to a request for which the client sends others. It is in use until [`complete`](Self::complete).
+    pub(super) fn accept_apart(&mut self) -> RequestId {
+        self.accepted += 1;
+        self.places.insert(Entry { order: self.accepted - 1, place: Place::Apart })
     }
 
     /// A request with this deadline was put on `conn`.
@@ -188,8 +196,12 @@ impl Requests {
 
     /// The caller does not want a request any more. Returns its place on a connection, which has to cancel it as well.
     pub(super) fn cancel(&mut self, id: RequestId) -> Option<(ConnId, Ticket)> {
+        if let Place::Apart = self.places.get(id)?.place {
+            return None;
+        }
         match self.places.remove(id)?.place {
             Place::On { conn, ticket } => return Some((conn, ticket)),
+            Place::Apart => {}
             Place::Deferred => self.deferred.retain(|deferred| deferred.accepted.id != id),
             Place::Parked => self.parked.retain(|parked| parked.id != id),
             Place::Alone => self.alone.retain(|alone| alone.id != id),

@@ -4,7 +4,6 @@ use std::time::{Duration, Instant};
 
 use resp3_codec::Frame;
 
-use super::owner::Owner;
 use super::{Action, Client, Review};
 use crate::ids::{ConnId, ReviewId};
 use crate::notification::Notification;
@@ -35,7 +34,7 @@ impl Client {
     ) {
         let peer = self.coordinator.peer(conn).cloned();
         let client_id = self.links.client_id(conn);
-        let is_blocking = self.links.owner(conn) == Some(Owner::Subscriptions);
+        let is_blocking = self.is_blocking(conn);
         let review = Review { id, conn, client_id, peer, is_blocking, notification, elements };
         self.actions.push_back(Action::Review(Box::new(review)));
     }

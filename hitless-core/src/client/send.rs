@@ -43,6 +43,9 @@ impl Client {
         if request.class == Class::Leased {
             return Err(SendError::NeedsLease(request));
         }
+        if request.class == Class::Blocking {
+            return self.send_blocking(now, since, request);
+        }
         let route = self.route(request.size());
         if self.room_by(route) == 0 {
             return Err(match self.outage.cause() {
@@ -86,6 +89,9 @@ impl Client {
 
     /// Cancels a request: no completion follows. If it was written, the client swallows its replies when they come.
     pub fn cancel(&mut self, now: Instant, request: RequestId) {
+        if self.blocked.handle_dropped(request) {
+            return self.settle(now);
+        }
         if let Some((conn, ticket)) = self.requests.cancel(request)
             && let Some(connection) = self.links.connection_mut(conn)
         {
@@ -175,7 +181,10 @@ impl Client {
     }
 
     pub(super) fn complete(&mut self, id: RequestId, outcome: Outcome) {
-        if self.requests.complete(id) {
+        if !self.requests.complete(id) {
+            return;
+        }
+        if let Err(outcome) = self.end_part(id, outcome) {
             self.actions.push_back(Action::Complete { request: id, outcome });
         }
     }

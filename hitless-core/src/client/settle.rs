@@ -20,13 +20,16 @@ impl Client {
     pub(super) fn settle(&mut self, now: Instant) {
         self.now = now;
         self.obey_all(now);
+        self.obey_blocked(now);
         self.ask_for_new_credentials(now);
         self.release_surplus(now);
         self.renew(now);
         self.replay();
         self.tend_subscriptions(now);
         self.lend(now);
+        self.release_helpers(now);
         self.end_grace(now);
+        self.obey_blocked(now);
         self.close_what_is_idle(now);
         self.report_start();
         self.report_termination();
@@ -303,6 +306,8 @@ impl Client {
     }
 
     pub(super) fn retime_one(&mut self, now: Instant, conn: ConnId) {
-        self.links.retime(conn, self.coordinator.relaxed(now, Some(conn)));
+        let relaxed = self.coordinator.relaxed(now, Some(conn));
+        self.links.retime(conn, relaxed);
+        self.relax_blocked(conn, relaxed);
     }
 }

@@ -29,6 +29,8 @@ impl Client {
         }
         self.complete_deferred();
         self.give_up_replays();
+        self.blocked.handle_shutdown();
+        self.obey_blocked(now);
         self.refuse_all_leases(now);
         self.subscriptions.fail_all(&SubscribeError::ShutDown);
         self.unpark();
@@ -65,7 +67,8 @@ impl Client {
         if !self.lifecycle.is_shutting_down() {
             return;
         }
-        let idle: Vec<ConnId> = self.links.idle().filter(|conn| !self.is_lent(*conn)).collect();
+        let is_used = |conn: &ConnId| self.is_lent(*conn) || self.is_called_back_by(*conn);
+        let idle: Vec<ConnId> = self.links.idle().filter(|conn| !is_used(conn)).collect();
         for conn in idle {
             self.release(now, conn, CloseCause::ShutDown);
         }

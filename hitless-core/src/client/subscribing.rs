@@ -76,7 +76,7 @@ impl Client {
             let is_wanted = self.lifecycle.is_open() && self.subscriptions.has_topics();
             if !self.leases.reserve(is_wanted || self.subscriptions.has_connection()) {
                 // Nobody has that one, and it would be closed soon.
-                let Some(idle) = self.leases.idle() else { return };
+                let Some(idle) = self.leases.idle().next() else { return };
                 self.release(now, idle, CloseCause::ByClient);
                 continue;
             }

@@ -1,3 +1,4 @@
+mod blocking;
 mod credentials;
 mod dead;
 mod dials;

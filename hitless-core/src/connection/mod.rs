@@ -184,6 +184,19 @@ impl Connection {
         Ok(self.pipeline.push(accepted))
     }
 
+    /// Takes a request of the client itself, which concerns the server behind this link, so that it comes while the connection drains,
+    /// too.
+    #[expect(clippy::result_large_err, reason = "a request moves by value, and comes back as it was")]
+    pub(crate) fn enqueue_own(&mut self, mut accepted: Accepted) -> Result<Ticket, Accepted> {
+        if !self.takes_own() {
+            return Err(accepted);
+        }
+        if let Some(relaxed) = self.relaxed {
+            accepted.relax(relaxed);
+        }
+        Ok(self.pipeline.push(accepted))
+    }
+
     /// Cancels a request; true if it was here. If it was written, the connection swallows its replies when they come,
     /// so that the others stay in order.
     pub fn cancel(&mut self, ticket: Ticket) -> bool {
@@ -357,8 +370,10 @@ impl Connection {
         }
         match self.phase {
             Phase::Ready if self.subscribing.is_some() => self.transmit_subscriptions(buffer),
-            Phase::Ready => self.pipeline.transmit(buffer),
-            Phase::Negotiating(_) | Phase::Draining | Phase::Closed => false,
+            Phase::Draining if self.subscribing.is_some() => false,
+            // A connection that drains has requests of the client itself, and no others.
+            Phase::Ready | Phase::Draining => self.pipeline.transmit(buffer),
+            Phase::Negotiating(_) | Phase::Closed => false,
         }
     }
 
@@ -379,6 +394,11 @@ impl Connection {
     #[must_use]
     pub fn is_serving(&self) -> bool {
         matches!(self.phase, Phase::Ready) && !self.silence.is_dead
+    }
+
+    /// True if requests of the client itself may be enqueued.
+    pub(crate) fn takes_own(&self) -> bool {
+        matches!(self.phase, Phase::Ready | Phase::Draining) && !self.silence.is_dead
     }
 
     /// True if [`poll_transmit`](Self::poll_transmit) has something to append.
@@ -569,7 +589,7 @@ impl Connection {
     }
 
     fn settle_drain(&mut self) {
-        if matches!(self.phase, Phase::Draining) && self.pipeline.is_drained() {
+        if matches!(self.phase, Phase::Draining) && self.pipeline.len() == 0 {
             self.events.push_back(ConnectionEvent::Drained);
         }
     }

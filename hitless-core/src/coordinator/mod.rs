@@ -254,6 +254,11 @@ impl Coordinator {
         self.moves.retires_at(now, self.conns.get(conn)?.peer())
     }
 
+    /// Whether a move takes the connections away from the address of `conn`, be it to the very same one.
+    pub(crate) fn is_being_retired(&self, conn: ConnId) -> bool {
+        self.conns.get(conn).is_some_and(|conn| self.moves.deadline(conn.peer()).is_some())
+    }
+
     /// Hands on what the machines say until all of them are quiet.
     fn settle(&mut self, now: Instant) {
         loop {

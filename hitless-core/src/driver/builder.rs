@@ -7,13 +7,15 @@ use std::time::Duration;
 use resp3_codec::{Command, Limits};
 
 use super::credentials::{CredentialsProvider, Provider};
+use super::effects::OnOrphan;
 use super::error::Error;
-use super::handle::Client;
+use super::handle::{Client, Watchers};
 use super::hooks::{Hooks, NotificationHook};
 use super::observer::{Broadcast, Events};
 use super::traits::{Connector, Resolver, Runtime};
 use crate::config::{ConfigBuilder, Protocol, WhenDisconnected, WhenFull, maintenance};
 use crate::event::Event;
+use crate::request::Orphan;
 
 /// Collects the settings of a [`Client`] and opens it.
 ///
@@ -28,6 +30,7 @@ pub struct Builder<R, N = R> {
     events: Arc<Broadcast<Event>>,
     hooks: Hooks,
     provider: Provider,
+    on_orphan: Option<OnOrphan>,
 }
 
 impl<R: Runtime, N: Resolver + Connector> Builder<R, N> {
@@ -43,14 +46,14 @@ impl<R: Runtime, N: Resolver + Connector> Builder<R, N> {
     pub fn from_settings(runtime: R, network: N, settings: ConfigBuilder) -> Self {
         // The capacity is set when the settings are complete.
         let events = Arc::new(Broadcast::new(0));
-        Self { runtime, network, settings, events, hooks: Hooks::default(), provider: None }
+        Self { runtime, network, settings, events, hooks: Hooks::default(), provider: None, on_orphan: None }
     }
 
     /// Opens connections through `network` instead, such as a tunnel or a resolver of your own. Default: the adapter's sockets and the
     /// system's resolver.
     pub fn network<M: Resolver + Connector>(self, network: M) -> Builder<R, M> {
-        let Self { runtime, settings, events, hooks, provider, .. } = self;
-        Builder { runtime, network, settings, events, hooks, provider }
+        let Self { runtime, settings, events, hooks, provider, on_orphan, .. } = self;
+        Builder { runtime, network, settings, events, hooks, provider, on_orphan }
     }
 
     /// User and password, the same for every connection. `None` as user is the default user. Default: those of the URL, or no authentication. A server that refuses
@@ -125,8 +128,8 @@ impl<R: Runtime, N: Resolver + Connector> Builder<R, N> {
     }
 
     /// The longest that a command may take from its acceptance; `None` is for ever, and zero an error. Default: 3 s, which windows of
-    /// maintenance relax. A request with a [timeout of its own](crate::request::Request::timeout) has that, and for one that blocks on a
-    /// [lease](super::Lease) its time at the server comes on top.
+    /// maintenance relax. A request with a [timeout of its own](crate::request::Request::timeout) has that, and for a command that blocks
+    /// its time at the server comes on top.
     pub fn command_timeout(self, timeout: impl Into<Option<Duration>>) -> Self {
         self.with(|settings| settings.command_timeout(timeout.into()))
     }
@@ -239,6 +242,17 @@ impl<R: Runtime, N: Resolver + Connector> Builder<R, N> {
         self
     }
 
+    /// Hands what a command that blocks has taken to `on_orphan` when its caller has given it up meanwhile: the element was on its way when
+    /// the future was dropped, or when its own timeout was over. Default: nobody gets it, and an event ([`Event::Orphaned`]) says so.
+    ///
+    /// The client never writes it back, because it cannot know whether that is right: the order of the list has changed. The callback
+    /// runs on a task of the client and delays its replies: have it hand the element on, through a channel such as those of `std::sync::mpsc`.
+    /// A panic in it is caught, and counted as one of a hook ([`Client::hook_failures`]).
+    pub fn on_orphan(mut self, on_orphan: impl Fn(Orphan) + Send + Sync + 'static) -> Self {
+        self.on_orphan = Some(Arc::new(on_orphan));
+        self
+    }
+
     /// A stream of what will happen to the client, from its first dial on.
     #[must_use]
     pub fn events(&self) -> Events {
@@ -264,9 +278,10 @@ impl<R: Runtime, N: Resolver + Connector> Builder<R, N> {
     /// # Cancel safety
     /// Dropping the future closes what was opened.
     pub async fn connect(self) -> Result<Client<R>, Error> {
-        let config = self.settings.build()?;
-        Client::open_observed(self.runtime, self.network, config, self.events, self.hooks.0, self.provider)
-            .await
+        let Self { runtime, network, settings, events, hooks, provider, on_orphan } = self;
+        let config = settings.build()?;
+        let watchers = Watchers { events, hooks: hooks.0, provider, on_orphan };
+        Client::open_observed(runtime, network, config, watchers).await
     }
 
     fn with(mut self, change: impl FnOnce(ConfigBuilder) -> ConfigBuilder) -> Self {
@@ -278,7 +293,7 @@ impl<R: Runtime, N: Resolver + Connector> Builder<R, N> {
 /// Shows that there is a credentials provider, and not what it holds.
 impl<R: fmt::Debug, N: fmt::Debug> fmt::Debug for Builder<R, N> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { runtime, network, settings, events, hooks, provider } = self;
+        let Self { runtime, network, settings, events, hooks, provider, on_orphan } = self;
         f.debug_struct("Builder")
             .field("runtime", runtime)
             .field("network", network)
@@ -286,6 +301,7 @@ impl<R: fmt::Debug, N: fmt::Debug> fmt::Debug for Builder<R, N> {
             .field("events", events)
             .field("hooks", hooks)
             .field("asks_a_provider", &provider.is_some())
+            .field("on_orphan", &on_orphan.is_some())
             .finish()
     }
 }

@@ -8,6 +8,7 @@ use resp3_codec::{Command, Frame};
 
 use super::builder::Builder;
 use super::credentials::Provider;
+use super::effects::OnOrphan;
 use super::error::{CheckReplies as _, Error};
 use super::hooks::{ErasedHook, HookFailures, HookId, NotificationHook};
 use super::observer::{Broadcast, Events, Pushes};
@@ -41,6 +42,14 @@ use crate::value::FromFrame;
 /// [`SendError::ShuttingDown`]. A client does not come back from that: open another one.
 pub struct Client<R: Runtime> {
     handle: Arc<Handle<R>>,
+}
+
+/// Foreign code that a client is opened with.
+pub(super) struct Watchers {
+    pub(super) events: Arc<Broadcast<Event>>,
+    pub(super) hooks: Vec<Arc<dyn ErasedHook>>,
+    pub(super) provider: Provider,
+    pub(super) on_orphan: Option<OnOrphan>,
 }
 
 /// Shuts the client down when the last handle and the last reply are gone.
@@ -92,21 +101,21 @@ impl<R: Runtime> Client<R> {
         config: Config,
     ) -> Result<Self, Error> {
         let events = Arc::new(Broadcast::new(config.event_capacity()));
-        Self::open_observed(runtime, network, config, events, Vec::new(), None).await
+        let watchers = Watchers { events, hooks: Vec::new(), provider: None, on_orphan: None };
+        Self::open_observed(runtime, network, config, watchers).await
     }
 
     pub(super) async fn open_observed<N: Resolver + Connector>(
         runtime: R,
         network: N,
         config: Config,
-        events: Arc<Broadcast<Event>>,
-        hooks: Vec<Arc<dyn ErasedHook>>,
-        provider: Provider,
+        watchers: Watchers,
     ) -> Result<Self, Error> {
         #[cfg(feature = "tls")]
         let network = super::tls::Secured::new(network, &config, || runtime.system_roots())?;
-        let client =
-            Self { handle: Arc::new(Handle { shared: Shared::new(runtime, config, events, hooks) }) };
+        let Watchers { events, hooks, provider, on_orphan } = watchers;
+        let shared = Shared::new(runtime, config, events, hooks, on_orphan);
+        let client = Self { handle: Arc::new(Handle { shared }) };
         let shared = client.shared();
         supervisor::spawn(shared, network, provider);
         std::future::poll_fn(|cx| shared.started.poll(cx)).await?;
@@ -115,13 +124,17 @@ impl<R: Runtime> Client<R> {
 
     /// Sends one command and waits for its reply.
     ///
+    /// A command that blocks, such as BLPOP, has a connection of its own while it waits, and a move takes it along: see
+    /// [what is promised](super#blocking-commands).
+    ///
     /// # Errors
     /// [`Error::Refused`] for a command that does not belong on a shared connection (a [`lease`](Self::lease) takes most of them), [`Error::Send`] if the client does
     /// not accept it now (see [`WhenFull`]), [`Error::Request`] if no reply came, [`Error::Server`] if the reply is an
     /// error.
     ///
     /// # Cancel safety
-    /// Like dropping a [`Reply`]: the other replies keep their order; the command may have run.
+    /// Like dropping a [`Reply`]: the other replies keep their order; the command may have run. One that blocks is called back from
+    /// the server; what it has taken by then goes to [`Builder::on_orphan`].
     pub async fn call(&self, command: Command) -> Result<Frame, Error> {
         let replies = self.request(Request::command(command)?).await?;
         let frame = only(replies);

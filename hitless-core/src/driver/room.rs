@@ -49,6 +49,8 @@ pub(super) struct Turn {
 /// Why a request was not accepted.
 pub(super) enum Refusal {
     Send(SendError),
+    /// Waiting for room is useless.
+    Crowded(SendError),
     /// The time of the request was over before there was room.
     TimedOut(RequestError),
 }
@@ -56,7 +58,7 @@ pub(super) enum Refusal {
 impl From<Refusal> for Error {
     fn from(refusal: Refusal) -> Self {
         match refusal {
-            Refusal::Send(error) => error.into(),
+            Refusal::Send(error) | Refusal::Crowded(error) => error.into(),
             Refusal::TimedOut(error) => error.into(),
         }
     }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use resp3_codec::{Frame, Limits};
 
-use super::effects::Effects;
+use super::effects::{Effects, OnOrphan};
 use super::hooks::task::{QueuedReview, review_limit};
 use super::hooks::{ErasedHook, HookFailures, HookId, Live, Observed, Registry};
 use super::lease::Terms;
@@ -29,7 +29,7 @@ use crate::error::{
 use crate::event::{Event, Level};
 use crate::ids::{ConnId, LeaseId, RequestId, ReviewId, SubscriptionId};
 use crate::pubsub::{SubscribeError, Topic};
-use crate::request::{Outcome, Request, SendError};
+use crate::request::{Class, Outcome, Request, SendError};
 use crate::review::Verdict;
 use crate::timer::after;
 use crate::write_buffer::WriteBuffer;
@@ -90,6 +90,7 @@ impl<R: Runtime> Shared<R> {
         config: Config,
         events: Arc<Broadcast<Event>>,
         hooks: Vec<Arc<dyn ErasedHook>>,
+        on_orphan: Option<OnOrphan>,
     ) -> Arc<Self> {
         let supervisor = Arc::new(Signals::default());
         let hook_signals = Arc::new(Signals::default());
@@ -103,13 +104,18 @@ impl<R: Runtime> Shared<R> {
         #[cfg(feature = "redis-rs")]
         let database = config.database();
         let signals = (Arc::clone(&supervisor), Arc::clone(&hook_signals));
-        let state = State::new(now, seed, config, events, signals, Arc::clone(&started));
+        let mut state = State::new(now, seed, config, events, signals, Arc::clone(&started));
+        let registry = Registry::default();
+        state.on_orphan = on_orphan.map(|on_orphan| -> OnOrphan {
+            let failures = Arc::clone(registry.failures());
+            Arc::new(move |orphan| failures.guard(|| on_orphan(orphan)))
+        });
         let shared = Arc::new(Self {
             runtime,
             supervisor,
             started,
             gone: Latch::default(),
-            hooks: Registry::default(),
+            hooks: registry,
             hook_signals,
             client_name,
             pool_size,
@@ -237,6 +243,13 @@ impl<R: Runtime> Shared<R> {
                 SendError::NoConnection { request, .. } => SendError::Full(request),
                 error => error,
             });
+            if let Err(SendError::Full(request)) = &sent
+                && request.class() == Class::Blocking
+                && state.room(turn.lease) > 0
+            {
+                // Room would not help: too many wait for a connection of their own.
+                return sent.map_err(Refusal::Crowded);
+            }
             if let (Err(SendError::Full(_)), Some(waker)) = (&sent, waker) {
                 before = state.queue.wait(turn, waker, deadline);
             }

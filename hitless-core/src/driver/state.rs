@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use resp3_codec::Frame;
 
-use super::effects::Effects;
+use super::effects::{Effects, OnOrphan};
 use super::hooks::task::QueuedReview;
 use super::lease::{LeaseNotice, Terms};
 use super::observer::{Broadcast, Events, Push};
@@ -21,7 +21,7 @@ use crate::event::Event;
 use crate::ids::{ChangeId, ConnId, IdMap, LeaseId, RequestId, ReviewId, SubscriptionId};
 use crate::observe::Metrics;
 use crate::pubsub::{Item, SubscribeError, Topic};
-use crate::request::{Outcome, Request, SendError};
+use crate::request::{Orphan, Outcome, Request, SendError};
 use crate::review::Handled;
 use crate::timer::earliest;
 
@@ -76,6 +76,7 @@ pub(super) struct State {
     pushes: Arc<Broadcast<Push>>,
     metrics: Arc<Mutex<Metrics>>,
     pub(super) hooks: HookQueue,
+    pub(super) on_orphan: Option<OnOrphan>,
 }
 
 /// Reviews on their way to the task of the hooks and back.
@@ -128,6 +129,7 @@ impl State {
                 reviews: Vec::new(),
                 waiting: IdMap::new(),
             },
+            on_orphan: None,
         }
     }
 
@@ -310,6 +312,7 @@ impl State {
                 // owns a reference or two.
                 drop(self.events.publish(event, &mut effects.wakers));
             }
+            Action::Orphaned(orphan) => self.hand_out(orphan, effects),
             Action::Leased { lease, outcome } => {
                 effects.wakers.extend(self.leases.get(lease).and_then(|terms| terms.grant(outcome)));
             }
@@ -325,6 +328,13 @@ impl State {
             Action::Deliver { subscription, item } => self.deliver(subscription, item, effects),
             Action::Started(result) => self.on_started(result, effects),
             Action::Terminated => self.on_terminated(effects),
+        }
+    }
+
+    fn hand_out(&self, orphan: Orphan, effects: &mut Effects) {
+        match &self.on_orphan {
+            Some(on_orphan) => effects.orphans.push((Arc::clone(on_orphan), orphan)),
+            None => effects.dropped.push(orphan.reply),
         }
     }
 

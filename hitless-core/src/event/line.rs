@@ -50,6 +50,7 @@ impl Event {
             Self::RequestTimedOut { .. } => "request.timed_out",
             Self::SubscriptionGaps { .. } => "subscription.gaps",
             Self::SubscriptionsAmbiguous { .. } => "subscription.ambiguous",
+            Self::Orphaned { .. } => "request.orphaned",
             Self::Terminated => "client.terminated",
         }
     }
@@ -71,6 +72,7 @@ impl Event {
             | Self::TargetRefused { .. }
             | Self::HandoffFailed { .. }
             | Self::SubscriptionGaps { .. }
+            | Self::Orphaned { .. }
             | Self::MoveFinished { stayed: 1.., .. } => Level::Warn,
             Self::ConnectionClosed { cause, .. } => match cause {
                 CloseCause::ByClient | CloseCause::ShutDown => Level::Debug,
@@ -138,6 +140,7 @@ impl fmt::Display for Line<'_> {
             | Event::RequestTimedOut { .. }
             | Event::SubscriptionGaps { .. }
             | Event::SubscriptionsAmbiguous { .. }
+            | Event::Orphaned { .. }
             | Event::Terminated => self.connection(f),
             Event::NotificationReceived { .. }
             | Event::NotificationMalformed { .. }
@@ -211,6 +214,9 @@ impl Line<'_> {
             Event::RequestTimedOut { conn: Some(conn) } => write!(f, "a request on {conn} timed out"),
             Event::RequestTimedOut { conn: None } => {
                 write!(f, "a request that waited for a connection timed out")
+            }
+            Event::Orphaned { command } => {
+                write!(f, "{command} has taken something that nobody waits for any more")
             }
             _ => write!(f, "the client has terminated"),
         }

@@ -42,6 +42,8 @@ pub struct Metrics {
     pub requests_moved: u64,
     /// Requests that timed out.
     pub requests_timed_out: u64,
+    /// Things that commands which block have taken for callers that had given them up.
+    pub orphaned: u64,
     /// Connections that became ready.
     pub connections_opened: u64,
     /// Connections that had been ready and ended.
@@ -83,6 +85,7 @@ impl Metrics {
             Event::Drained { took, .. } => self.drain_duration.record(*took),
             Event::DrainDeadline { .. } => self.drains_cut_short += 1,
             Event::RequestTimedOut { .. } => self.requests_timed_out += 1,
+            Event::Orphaned { .. } => self.orphaned += 1,
             Event::OptInRefused { .. }
             | Event::FellBack { .. }
             | Event::Demoted { .. }
@@ -119,6 +122,7 @@ impl Metrics {
         self.drains_cut_short += other.drains_cut_short;
         self.requests_moved += other.requests_moved;
         self.requests_timed_out += other.requests_timed_out;
+        self.orphaned += other.orphaned;
         self.connections_opened += other.connections_opened;
         self.connections_closed += other.connections_closed;
         self.connect_failures += other.connect_failures;

@@ -2,12 +2,13 @@
 
 use std::num::NonZeroU32;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
+use resp3_codec::encode_command;
 use smallvec::SmallVec;
 use thiserror::Error;
 
 use super::{Class, IN_BATCH, RefusedCommand, Replay, Request, Special, Timeout};
-use crate::command_table::{self, Blocking, OnLease, Words};
+use crate::command_table::{self, Blocker, Blocking, OnLease, Words};
 
 impl Request {
     /// Commands that were encoded elsewhere, such as by another library: one, or several as one unit. They are not encoded anew,
@@ -28,9 +29,9 @@ impl Request {
     /// [`PackedError::Refused`] for a command that a shared connection cannot carry, [`PackedError::Malformed`] if the bytes are
     /// not commands: their replies could not be told from those of others.
     pub fn packed(payload: Bytes) -> Result<Self, PackedError> {
-        let parts = Parts::of(&payload)?;
-        let Parts { replies, class, replay, has_script } = parts;
-        let (timeout, is_unchecked, special) = (Timeout::Configured, false, None);
+        let Parts { replies, class, replay, has_script, blocking } = Parts::of(&payload)?;
+        let (timeout, is_unchecked, special) =
+            (Timeout::Configured, false, Special::new(Vec::new(), blocking));
         Ok(Self { payload, replies, class, replay, timeout, has_script, is_unchecked, special })
     }
 
@@ -69,12 +70,36 @@ impl Request {
     }
 }
 
+impl Request {
+    /// What it is, if it is one command that waits for elements.
+    pub(crate) fn blocker(&self) -> Option<Blocker> {
+        Blocker::of(&Packed(words(&self.payload)?))
+    }
+}
+
+/// The same command with another word in one place.
+pub(crate) fn with_word(payload: &[u8], place: usize, word: &str) -> Option<Bytes> {
+    let command = Packed(words(payload)?);
+    let words = command.words().enumerate().map(|(at, it)| if at == place { word.as_bytes() } else { it });
+    let words: SmallVec<[&[u8]; 8]> = words.collect();
+    let mut changed = BytesMut::with_capacity(payload.len() + word.len());
+    encode_command(&mut changed, &words);
+    Some(changed.freeze())
+}
+
+/// The words of one command.
+fn words(mut payload: &[u8]) -> Option<&[u8]> {
+    length(&mut payload, b'*')?;
+    Some(payload)
+}
+
 /// What decides how commands are treated.
 struct Parts {
     replies: NonZeroU32,
     class: Class,
     replay: Replay,
     has_script: bool,
+    blocking: Option<Blocking>,
 }
 
 impl Parts {
@@ -91,13 +116,26 @@ impl Parts {
         let mut replay = if class == Class::Atomic { Replay::IfUnsent } else { Replay::Idempotent };
         let mut has_script = false;
         for command in inner {
-            // No script is a read.
-            if Replay::of_words(command)? != Replay::Idempotent {
-                replay = Replay::IfUnsent;
-                has_script |= command_table::is_script(command);
+            match Replay::of_words(command).map_err(|refused| (refused, Blocker::of(command))) {
+                Ok(Replay::Idempotent) => {}
+                Ok(Replay::IfUnsent | Replay::Never) => {
+                    // No script is a read.
+                    replay = Replay::IfUnsent;
+                    has_script |= command_table::is_script(command);
+                }
+                // Inside a transaction nothing blocks.
+                Err((_, Some(_))) if class == Class::Atomic => {}
+                Err((_, Some(blocker))) if inner.len() == 1 => return Ok(Self::blocking(blocker)),
+                Err((refused, _)) => return Err(refused.into()),
             }
         }
-        Ok(Self { replies, class, replay, has_script })
+        Ok(Self { replies, class, replay, has_script, blocking: None })
+    }
+
+    /// Those of a command that waits at its server, sent alone.
+    fn blocking(blocker: Blocker) -> Self {
+        let (class, replay) = (Class::Blocking, Replay::IfUnsent);
+        Self { replies: NonZeroU32::MIN, class, replay, has_script: false, blocking: blocker.time }
     }
 }
 
@@ -179,8 +217,9 @@ mod tests {
     }
 
     /// The parts of a request that decide how it is treated.
-    fn parts(request: &Request) -> (Bytes, NonZeroU32, Class, Replay, bool) {
-        (request.payload.clone(), request.replies, request.class, request.replay, request.has_script)
+    fn parts(request: &Request) -> (Bytes, NonZeroU32, Class, Replay, bool, Option<Blocking>) {
+        let Request { payload, replies, class, replay, has_script, .. } = request;
+        (payload.clone(), *replies, *class, *replay, *has_script, request.blocking())
     }
 
     /// What somebody else has encoded is the same request as our own. RULE-192
@@ -195,15 +234,21 @@ mod tests {
             cmd("SORT").arg("k").arg("STORE").arg("d"),
             cmd("PING"),
             cmd("SET").arg("").arg(""),
+            cmd("blpop").arg("q").arg(7),
+            cmd("XREADGROUP").args(["GROUP", "g", "c", "BLOCK", "0", "STREAMS", "s", ">"]),
+            cmd("BLPOP").arg("q").arg("no number"),
         ] {
             let ours = Request::command(command.clone()).unwrap();
             assert_eq!(parts(&packed(std::slice::from_ref(&command)).unwrap()), parts(&ours), "{command:?}");
         }
         let reads = [cmd("GET").arg("k"), cmd("TTL").arg("k")];
         let mixed = [cmd("GET").arg("k"), cmd("EVALSHA").arg("x").arg(0)];
-        for commands in [reads, mixed] {
-            let ours = Pipeline::from(commands.clone()).into_request().unwrap().unwrap();
-            assert_eq!(parts(&packed(&commands).unwrap()), parts(&ours));
+        let blocks = [cmd("GET").arg("k"), cmd("BLPOP").arg("q").arg(0)];
+        for commands in [reads, mixed, blocks] {
+            match Pipeline::from(commands.clone()).into_request() {
+                Ok(ours) => assert_eq!(parts(&packed(&commands).unwrap()), parts(&ours.unwrap())),
+                Err(refused) => assert_eq!(packed(&commands).unwrap_err(), PackedError::Refused(refused)),
+            }
             let ours = commands.iter().cloned().fold(Pipeline::atomic(), Pipeline::command);
             let ours = ours.into_request().unwrap().unwrap();
             let batch: Vec<Command> =
@@ -250,13 +295,29 @@ mod tests {
         assert_eq!(Request::packed_for_lease(Bytes::new()).err(), Some(PackedError::Malformed));
     }
 
+    /// What holds up a shared connection is refused beside other commands, and nowhere else. RULE-93, RULE-192, RULE-246
+    #[test]
+    fn packed_commands_that_block_are_refused_beside_others() {
+        for command in
+            [cmd("blpop").arg("k").arg(0), cmd("XREAD").arg("BLOCK").arg(0).arg("STREAMS").arg("s").arg("$")]
+        {
+            let get = cmd("GET").arg("k");
+            let ours = Pipeline::from([get.clone(), command.clone()]).into_request().unwrap_err();
+            assert_eq!(packed(&[get, command.clone()]).unwrap_err(), PackedError::Refused(ours));
+            assert!(ours.instead.contains("send it alone"), "{ours}");
+            assert_eq!(packed(std::slice::from_ref(&command)).unwrap().class, Class::Blocking);
+            let batch = packed(&[cmd("MULTI"), command.clone(), cmd("EXEC")]).unwrap();
+            assert_eq!((batch.class, batch.blocking()), (Class::Atomic, None));
+            let ours = Pipeline::atomic().command(command).into_request().unwrap().unwrap();
+            assert_eq!((ours.payload(), ours.class, ours.blocking()), (batch.payload(), Class::Atomic, None));
+        }
+    }
+
     /// What breaks the shared connection is refused in every place. RULE-93, RULE-192
     #[test]
     fn packed_commands_are_refused_as_our_own() {
         for command in [
             cmd("SELECT").arg(1),
-            cmd("blpop").arg("k").arg(0),
-            cmd("XREAD").arg("BLOCK").arg(0).arg("STREAMS").arg("s").arg("$"),
             cmd("SUBSCRIBE").arg("c"),
             cmd("WATCH").arg("k"),
             cmd("EXEC"),
@@ -268,6 +329,14 @@ mod tests {
             assert_eq!(packed(&[get.clone(), command.clone(), get]).unwrap_err(), refused);
             assert_eq!(packed(&[multi, command, exec]).unwrap_err(), refused);
         }
+    }
+
+    /// A command that is sent again with less time is the same but for that word. RULE-248
+    #[test]
+    fn one_word_of_a_command_is_replaced() {
+        let of = |time: &str| cmd("XREAD").args(["BLOCK", time, "STREAMS", "s\r\n", ""]).into_bytes();
+        assert_eq!(with_word(&of("20000"), 2, "7"), Some(of("7")));
+        assert_eq!(with_word(b"GET k", 1, "x"), None);
     }
 
     /// Bytes that are not whole commands would take the replies of others. INV-02, RULE-192

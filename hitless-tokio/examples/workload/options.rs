@@ -64,6 +64,8 @@ enum Mix {
     Mix,
     /// The same, and a subscriber of the channel `ch:<run id>`.
     Pubsub,
+    /// The same, and five consumers beside the workers that wait with BLPOP.
+    Blpop,
 }
 
 impl Options {
@@ -85,10 +87,12 @@ impl Options {
 
     /// Whether there is a subscriber.
     pub(crate) fn subscribes(&self) -> bool {
-        match self.mode {
-            Mix::Mix => false,
-            Mix::Pubsub => true,
-        }
+        matches!(self.mode, Mix::Pubsub)
+    }
+
+    /// Whether there are consumers.
+    pub(crate) fn has_consumers(&self) -> bool {
+        matches!(self.mode, Mix::Blpop)
     }
 
     pub(crate) fn duration(&self) -> Duration {

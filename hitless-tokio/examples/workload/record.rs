@@ -26,10 +26,6 @@ impl Epoch {
         Self { instant: Instant::now(), since_epoch }
     }
 
-    pub(crate) fn begin(&self) -> Instant {
-        self.instant
-    }
-
     /// Seconds from 1970 to `instant`.
     pub(crate) fn seconds(&self, instant: Instant) -> f64 {
         (self.since_epoch + instant.saturating_duration_since(self.instant)).as_secs_f64()
@@ -47,6 +43,8 @@ pub(crate) enum Op {
     Set,
     Get,
     Message,
+    /// BLPOP.
+    Pop,
 }
 
 /// What became of one operation.
@@ -67,6 +65,7 @@ impl fmt::Display for Record {
             Op::Set => 'S',
             Op::Get => 'G',
             Op::Message => 'M',
+            Op::Pop => 'B',
         };
         let Self { start, latency, status, worker, value, .. } = self;
         write!(f, "{start:.6},{},{op},{status},{worker},{value}", latency.as_micros())

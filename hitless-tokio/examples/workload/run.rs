@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use clap::Parser;
 
+use super::consumers;
 use super::hitless::{CloseCause, Event, Events};
 use super::load::Worker;
 use super::options::Options;
@@ -44,10 +45,15 @@ async fn run(options: Options) -> Result<(), Failure> {
         false => None,
     };
     let writer = thread::spawn(move || record::write(file, &received));
-    println!("READY {:.6} {}", epoch.seconds(epoch.begin()), env!("CARGO_PKG_VERSION"));
+    let consumers = match options.has_consumers() {
+        true => Some(consumers::start(&options, epoch, &records).await?),
+        false => None,
+    };
+    let begin = now();
+    println!("READY {:.6} {}", epoch.seconds(begin), env!("CARGO_PKG_VERSION"));
     io::stdout().flush()?;
 
-    let end = epoch.begin() + options.duration();
+    let end = begin + options.duration();
     let subscribed = subscriber.as_ref().map(Subscriber::client);
     let reading = subscriber.map(|subscriber| spawn(subscriber.read()));
     let workers: Vec<_> = (0..options.workers)
@@ -59,6 +65,9 @@ async fn run(options: Options) -> Result<(), Failure> {
     drop(records);
     for worker in workers {
         worker.await?;
+    }
+    if let Some(consumers) = consumers {
+        consumers.shutdown(GRACE).await;
     }
     client.shutdown(GRACE).await;
     if let (Some(subscribed), Some(reading)) = (subscribed, reading) {

@@ -16,6 +16,9 @@ pub(crate) struct Summary {
     /// Messages that a subscriber has received.
     messages: u64,
     mismatches: u64,
+    /// Items that BLPOP brought, and how often it brought none.
+    items: u64,
+    nils: u64,
     /// By worker: the last number that INCR returned, and how many INCRs failed since.
     counters: BTreeMap<u32, (i64, i64)>,
     /// INCRs that were acknowledged and are missing in the count.
@@ -26,8 +29,12 @@ pub(crate) struct Summary {
 
 impl Summary {
     pub(crate) fn add(&mut self, record: &Record) {
-        if record.status == "ok" && record.op == Op::Message {
+        if record.op == Op::Message && record.status == "ok" {
             self.messages += 1;
+        } else if record.op == Op::Pop && matches!(record.status.as_str(), "ok" | "nil") {
+            // How long it took says when an item was pushed.
+            let count = if record.status == "ok" { &mut self.items } else { &mut self.nils };
+            *count += 1;
         } else if record.status == "ok" {
             self.latencies.push(record.latency);
             self.completed.push(record.start + record.latency.as_secs_f64());
@@ -87,6 +94,12 @@ impl fmt::Display for Summary {
         writeln!(f, "longest gap  {:.1} ms between two successes", self.longest_gap() * 1000.0)?;
         writeln!(f, "INCR         {} lost, {} executed twice", self.lost, self.repeated)?;
         writeln!(f, "GET          {} mismatches", self.mismatches)?;
-        writeln!(f, "messages     {}", self.messages)
+        if self.messages > 0 {
+            writeln!(f, "messages     {}", self.messages)?;
+        }
+        if self.items + self.nils > 0 {
+            writeln!(f, "BLPOP        {} items, {} times none", self.items, self.nils)?;
+        }
+        Ok(())
     }
 }

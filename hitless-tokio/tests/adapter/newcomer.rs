@@ -262,8 +262,10 @@ async fn commands() -> Vec<Row> {
     client.call(cmd("RPUSH").arg("list").arg("a")).await.unwrap();
     let wrong = Pipeline::new().command(cmd("PING")).command(cmd("INCR").arg("list"));
     let wrong = client.pipeline(wrong).await.unwrap().check().unwrap_err();
+    let blocks = Pipeline::new().command(cmd("BLPOP").arg("q").arg(0)).command(cmd("PING"));
+    let blocks = client.pipeline(blocks).await.unwrap_err();
     let mut rows = vec![
-        row("BLPOP", call(&client, cmd("BLPOP").arg("q").arg(0)).await, &["BLPOP", "LPOP", "client.lease()"]),
+        row("BLPOP in a pipeline", blocks, &["BLPOP", "LPOP", "client.call", "client.lease()"]),
         row("SELECT", call(&client, cmd("SELECT").arg(1)).await, &["SELECT", "`Builder::database`"]),
         row("AUTH", call(&client, cmd("AUTH").arg("secret")).await, &["AUTH", "`Builder::credentials`"]),
         row("SUBSCRIBE", call(&client, cmd("SUBSCRIBE").arg("c")).await, &["SUBSCRIBE", "another library"]),

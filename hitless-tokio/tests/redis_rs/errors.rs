@@ -23,7 +23,7 @@ pub(super) async fn kinds_of_errors(mut con: Client) -> RedisResult<()> {
 /// What a shared connection cannot carry is an error of the caller, and the connection goes on.
 pub(super) async fn refused_commands(mut con: Client) -> RedisResult<()> {
     let errors = [
-        con.blpop::<_, ()>("list", 0.0).await.unwrap_err(),
+        redis::pipe().get("k").cmd("BLPOP").arg("list").arg(0).query_async::<()>(&mut con).await.unwrap_err(),
         cmd("SELECT").arg(1).query_async::<()>(&mut con).await.unwrap_err(),
         cmd("WATCH").arg("k").query_async::<()>(&mut con).await.unwrap_err(),
         con.client_setname::<_, ()>("me").await.unwrap_err(),

@@ -117,18 +117,23 @@ impl Leases {
 
     /// Somebody wants a connection within `limit`. `None` if too many wait.
     pub(super) fn wait(&mut self, now: Instant, limit: Option<Duration>) -> Option<LeaseId> {
-        if self.waiting() >= self.waiting_limit {
+        if self.is_crowded() {
             return None;
         }
+        Some(self.rejoin(now, limit))
+    }
+
+    /// [`wait`](Self::wait) for somebody who was accepted before, and is not turned away for the crowd.
+    pub(super) fn rejoin(&mut self, now: Instant, limit: Option<Duration>) -> LeaseId {
         let until = limit.map(|limit| after(now, limit));
         let lease = self.leases.insert(Lease::Waiting { since: now, until });
         self.enqueue(lease, until);
-        Some(lease)
+        lease
     }
 
     /// Somebody wants a connection from `at` on, within `limit` from then. `None` if too many wait.
     pub(super) fn wait_from(&mut self, at: Instant, limit: Option<Duration>) -> Option<LeaseId> {
-        if self.waiting() >= self.waiting_limit {
+        if self.is_crowded() {
             return None;
         }
         let lease = self.leases.insert(Lease::Later { at, limit });
@@ -217,11 +222,6 @@ impl Leases {
     /// Keeps a place among the dedicated connections for the subscriptions, or gives it back. False if there is none to keep.
     pub(super) fn reserve(&mut self, is_needed: bool) -> bool {
         self.seats.reserve(is_needed)
-    }
-
-    /// A connection that nobody has, the one that was used last longest ago.
-    pub(super) fn idle(&self) -> Option<ConnId> {
-        self.seats.idle()
     }
 
     /// A seat for a connection that is to be opened.
@@ -415,6 +415,29 @@ impl Leases {
     /// The leases that have a connection.
     pub(super) fn lent(&self) -> impl Iterator<Item = (LeaseId, ConnId)> {
         self.seats.lent()
+    }
+
+    /// Who has `conn`.
+    pub(super) fn holder(&self, seat: usize, conn: ConnId) -> Option<LeaseId> {
+        self.seats.holder(seat, conn)
+    }
+
+    /// The connections that nobody has; the one that was used last longest ago is the first.
+    pub(super) fn idle(&self) -> impl Iterator<Item = ConnId> {
+        self.seats.idle()
+    }
+
+    /// The successor of the connection of `lease`, if it is ready and the coordinator waits for the switch.
+    pub(super) fn successor(&self, lease: LeaseId) -> Option<ConnId> {
+        match self.leases.get(lease)? {
+            Lease::Held { seat, .. } => self.seats.successor(*seat),
+            Lease::Later { .. } | Lease::Waiting { .. } | Lease::Lost(_) => None,
+        }
+    }
+
+    /// Whether as many wait as may.
+    pub(super) fn is_crowded(&self) -> bool {
+        self.waiting() >= self.waiting_limit
     }
 
     /// Those who wait, and those who come later.

@@ -82,14 +82,18 @@ impl Seats {
         }
     }
 
-    /// `conn` is the connection of `seat` from now on, and nobody has it.
+    /// `conn` is the connection of `seat` from now on: of whoever has the one before, or of nobody.
     pub(super) fn promote(&mut self, now: Instant, at: usize, conn: ConnId) {
         let Some(seat) = self.get_mut(at) else { return };
         let before = seat.active.replace(conn);
         seat.since = Some(now);
         seat.next.retain(|next| *next != conn);
         seat.is_asked = false;
+        let is_held = matches!(seat.used_by, User::Holder(_));
         self.opening -= usize::from(before.is_none());
+        if is_held {
+            return;
+        }
         self.idle.retain(|idle| *idle != at);
         self.set_idle(now, at);
     }
@@ -204,6 +208,16 @@ impl Seats {
         })
     }
 
+    /// The connections that nobody has; the one that was used last longest ago is the first.
+    pub(super) fn idle(&self) -> impl Iterator<Item = ConnId> {
+        self.idle.iter().filter_map(|at| self.active(*at))
+    }
+
+    /// The successor that is ready, if the coordinator waits for the switch to it.
+    pub(super) fn successor(&self, at: usize) -> Option<ConnId> {
+        self.get(at).filter(|seat| seat.is_asked)?.next.first().copied()
+    }
+
     pub(super) fn has_idle(&self) -> bool {
         !self.idle.is_empty()
     }
@@ -219,11 +233,6 @@ impl Seats {
         }
         self.is_reserved = is_needed;
         true
-    }
-
-    /// A connection that nobody has, the one that was used last longest ago.
-    pub(super) fn idle(&self) -> Option<ConnId> {
-        self.active(*self.idle.first()?)
     }
 
     /// Seats whose first connection is under way.

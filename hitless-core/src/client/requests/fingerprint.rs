@@ -32,6 +32,7 @@ impl Fingerprint for Place {
             Self::Parked => digest.value(&0),
             Self::Deferred => digest.value(&1),
             Self::Alone => digest.value(&3),
+            Self::Apart => digest.value(&4),
             // The connection knows the place of each of its requests.
             Self::On { conn, ticket: _ } => {
                 digest.value(&2);

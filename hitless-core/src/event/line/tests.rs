@@ -62,6 +62,7 @@ fn samples(now: Instant) -> Vec<Event> {
         Event::CredentialsFailed { error: CredentialsError::failed("no token\nyet"), retry_at: until },
         Event::SubscriptionGaps { topics: 3, cause: CloseCause::ByServer },
         Event::SubscriptionsAmbiguous { topics: 1 },
+        Event::Orphaned { command: "BLPOP" },
         Event::Terminated,
     ]
 }
@@ -104,6 +105,7 @@ fn number(event: &Event) -> usize {
         Event::TargetRefused { .. } => 32,
         Event::SubscriptionGaps { .. } => 33,
         Event::SubscriptionsAmbiguous { .. } => 34,
+        Event::Orphaned { .. } => 35,
     }
 }
 
@@ -113,7 +115,7 @@ fn every_event_is_one_line_without_secrets() {
     let now = epoch();
     let samples = samples(now);
     let numbers: BTreeSet<usize> = samples.iter().map(number).collect();
-    assert!(numbers.iter().copied().eq(0..35), "a variant has no sample: {numbers:?}");
+    assert!(numbers.iter().copied().eq(0..36), "a variant has no sample: {numbers:?}");
     for event in samples {
         for text in [event.to_string(), event.line(now).to_string(), format!("{event:?}")] {
             assert!(!text.is_empty() && !text.contains('\n'), "{}: {text:?}", event.name());

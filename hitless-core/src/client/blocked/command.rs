@@ -1,0 +1,598 @@
+//! One command that blocks, from its acceptance to its end: where it is, and how it is called back from its server.
+//!
+//! Its own reply alone says what became of it. An element wins over everything that was decided meanwhile; `-UNBLOCKED` proves that it
+//! has taken none, so that it may be sent again; anything else is `Unknown`. What is asked over the helper's connection only brings the
+//! reply about.
+//!
+//! # State by state
+//!
+#![doc = include_str!("../../../docs/blocked.md")]
+
+#[cfg(feature = "explore")]
+mod fingerprint;
+#[cfg(test)]
+mod tests;
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use super::Answer;
+use super::reply::Said;
+use crate::command_table::{Blocker, Blocking, Takes};
+use crate::error::{Delivery, RequestError};
+use crate::request::{Outcome, Replies, Timeout, with_word};
+use crate::timer::{after, earliest};
+
+/// The pause before the server is asked again; it doubles each time.
+const FIRST_PAUSE: Duration = Duration::from_millis(5);
+const LONGEST_PAUSE: Duration = Duration::from_millis(160);
+
+/// What is to be done for a command.
+#[derive(Clone, Debug, PartialEq)]
+pub(in crate::client) enum Decision {
+    /// It waits for a connection.
+    Wait,
+    /// Send it on the connection that it has, to wait for so long; as it was accepted if that says nothing else.
+    Issue(Option<Duration>),
+    /// Send it on the successor of its connection as well.
+    Join(Option<Duration>),
+    /// What was sent on the successor is not wanted, and neither is the successor.
+    Leave,
+    /// What was sent on the successor is the command from now on.
+    TakeOver,
+    /// Ask the server whether it waits there.
+    Ask(Place),
+    /// Have the server send it away.
+    Unblock,
+    /// It did not run: place it again, on the successor if there is one, or on the connection that it has if that may stay.
+    MoveOn { may_stay: bool },
+    /// It does not use its connection any more.
+    Return { may_stay: bool },
+    /// It has ended.
+    Complete(Outcome),
+    /// It has ended with what a server answers when the time is over.
+    CompleteEmpty,
+    /// It has taken something that nobody waits for any more.
+    Orphan(Replies),
+}
+
+/// On which of its connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(in crate::client) enum Place {
+    Here,
+    /// The successor.
+    There,
+}
+
+/// Why a command is called back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+enum Reason {
+    /// A successor of its connection is ready.
+    Move,
+    ShutDown,
+    /// Nobody waits for it any more.
+    Dropped,
+}
+
+/// Where a command is.
+#[derive(Clone, Debug, PartialEq)]
+enum Stage {
+    /// It waits for a connection.
+    Waiting,
+    /// The server has refused it for now.
+    Paused {
+        until: Instant,
+    },
+    /// It was sent, and its reply is awaited.
+    Sent(Step),
+    /// Its reply is in, and the answer to UNBLOCK is not: nothing else may be sent on its connection, since that could be hit.
+    Answered(Next),
+    /// It did not run, and is being placed again.
+    MovingOn,
+    Over,
+}
+
+/// What is asked of the server of a command that was sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    Nothing,
+    /// Whether it has begun on the successor.
+    Joining,
+    /// Whether it waits.
+    Asking,
+    /// To send it away.
+    Unblocking,
+    /// The server has sent it away: the proof is on its way.
+    Proving,
+    /// The server is asked again then.
+    Resting {
+        until: Instant,
+    },
+    /// It cannot be called back: its reply is awaited as long as the server lets it.
+    Stuck,
+}
+
+/// What follows once both replies are in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Next {
+    Return,
+    MoveOn,
+    Rest { until: Instant },
+    Again,
+}
+
+/// When the server's time for it is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ends {
+    /// It was never sent.
+    Open,
+    Never,
+    At(Instant),
+}
+
+/// What was sent on the successor while the command still waits on its connection.
+#[derive(Clone, Debug, Default)]
+struct Joined {
+    has_begun: bool,
+    replies: Option<Replies>,
+}
+
+/// A command, and how far it is.
+#[derive(Clone, Debug)]
+pub(super) struct Command {
+    payload: Bytes,
+    blocker: Blocker,
+    timeout: Timeout,
+    accepted_at: Instant,
+    /// When it was sent last.
+    sent_at: Instant,
+    ends: Ends,
+    deadline: Option<Instant>,
+    reason: Option<Reason>,
+    stage: Stage,
+    joined: Option<Joined>,
+    /// Its connection may serve somebody else afterwards.
+    may_stay: bool,
+    pause: Duration,
+}
+
+impl Command {
+    /// A command that was accepted and waits for a connection.
+    pub(super) fn new(accepted_at: Instant, payload: Bytes, blocker: Blocker, timeout: Timeout) -> Self {
+        let deadline = match timeout {
+            Timeout::Explicit(timeout) => Some(after(accepted_at, timeout)),
+            Timeout::Configured => None,
+        };
+        Self {
+            payload,
+            blocker,
+            timeout,
+            accepted_at,
+            sent_at: accepted_at,
+            ends: Ends::Open,
+            deadline,
+            reason: None,
+            stage: Stage::Waiting,
+            joined: None,
+            may_stay: true,
+            pause: FIRST_PAUSE,
+        }
+    }
+
+    /// It has a connection: its first one, another one, or the one that it was sent on before. `limit` is what the client allows a
+    /// command beyond the time at the server.
+    pub(super) fn handle_placed(&mut self, now: Instant, limit: Option<Duration>, say: &mut Vec<Decision>) {
+        if !matches!(self.stage, Stage::Waiting | Stage::MovingOn) {
+            return;
+        }
+        self.may_stay = true;
+        if self.gives_up(say) {
+            return;
+        }
+        (self.reason, self.stage, self.pause) = (None, Stage::Sent(Step::Nothing), FIRST_PAUSE);
+        if let Some(joined) = self.joined.take() {
+            say.push(Decision::TakeOver);
+            if let Some(replies) = joined.replies {
+                self.handle_outcome(now, Ok(replies), false, say);
+            }
+            return;
+        }
+        let is_first = self.ends == Ends::Open;
+        if is_first {
+            self.ends = match self.blocker.time {
+                Some(Blocking::For(time)) => Ends::At(after(now, time)),
+                Some(Blocking::ForEver) | None => Ends::Never,
+            };
+        }
+        let left = self.left(now);
+        if left.is_some_and(|left| left.is_zero()) && !is_first {
+            return self.end_empty(say);
+        }
+        self.sent_at = now;
+        if self.timeout == Timeout::Configured {
+            self.deadline = self.deadline_by(limit);
+        }
+        say.push(Decision::Issue(left.filter(|_| !is_first)));
+    }
+
+    /// It did not run, and there is no connection on which it could be sent again.
+    pub(super) fn handle_unplaced(&mut self, say: &mut Vec<Decision>) {
+        if self.stage == Stage::MovingOn && !self.gives_up(say) {
+            (self.stage, self.reason) = (Stage::Waiting, None);
+            say.push(Decision::Wait);
+        }
+    }
+
+    /// There is no connection for it.
+    pub(super) fn handle_refused(&mut self, error: RequestError, say: &mut Vec<Decision>) {
+        if self.stage == Stage::Waiting {
+            self.complete(Err(error), say);
+            self.stage = Stage::Over;
+        }
+    }
+
+    /// How it has ended on its connection. `in_window`: maintenance is under way there.
+    pub(super) fn handle_outcome(
+        &mut self,
+        now: Instant,
+        outcome: Outcome,
+        in_window: bool,
+        say: &mut Vec<Decision>,
+    ) {
+        let Stage::Sent(step) = self.stage else { return };
+        // Where its connection is lost nothing follows that UNBLOCK could hit.
+        let is_owed = step == Step::Unblocking && outcome.is_ok();
+        let next = match outcome {
+            Ok(replies) => self.judge(now, replies, in_window, say),
+            Err(error) => {
+                self.may_stay = false;
+                self.leave_successor(say);
+                match error.delivery() {
+                    Delivery::NotSent if !matches!(error, RequestError::ShutDown { .. }) => Next::Again,
+                    _ => {
+                        self.complete(Err(error), say);
+                        Next::Return
+                    }
+                }
+            }
+        };
+        if is_owed {
+            self.stage = Stage::Answered(next);
+        } else {
+            self.perform(next, say);
+        }
+    }
+
+    /// What was sent on the successor has ended there.
+    pub(super) fn handle_joined(&mut self, outcome: Outcome, say: &mut Vec<Decision>) {
+        let Some(joined) = &mut self.joined else { return };
+        match outcome {
+            Ok(replies) => {
+                (joined.has_begun, joined.replies) = (true, Some(replies));
+                if self.stage == Stage::Sent(Step::Joining) {
+                    self.ask(say);
+                }
+            }
+            Err(_) => {
+                self.joined = None;
+                if let Stage::Sent(Step::Joining | Step::Resting { .. }) = self.stage {
+                    // The next successor begins anew.
+                    (self.stage, self.reason) = (Stage::Sent(Step::Nothing), None);
+                }
+            }
+        }
+    }
+
+    /// What the server has answered over the helper's connection.
+    pub(super) fn handle_answer(&mut self, now: Instant, answer: Answer, say: &mut Vec<Decision>) {
+        match (&self.stage, answer) {
+            (Stage::Sent(Step::Joining), Answer::Waits) => {
+                self.joined.iter_mut().for_each(|joined| joined.has_begun = true);
+                self.ask(say);
+            }
+            (Stage::Sent(Step::Asking), Answer::Waits) => {
+                self.stage = Stage::Sent(Step::Unblocking);
+                say.push(Decision::Unblock);
+            }
+            (Stage::Sent(Step::Joining | Step::Asking), Answer::NotYet | Answer::NotSent)
+            | (Stage::Sent(Step::Unblocking), Answer::Unblocked(false) | Answer::NotSent) => self.rest(now),
+            (Stage::Sent(Step::Unblocking), Answer::Unblocked(true)) => {
+                self.stage = Stage::Sent(Step::Proving);
+            }
+            (Stage::Sent(Step::Unblocking), Answer::Impossible | Answer::Waits | Answer::NotYet) => {
+                // Whether it is still to be carried out is not known.
+                self.may_stay = false;
+                self.stick(say);
+            }
+            (Stage::Sent(Step::Joining | Step::Asking), Answer::Impossible | Answer::Unblocked(_)) => {
+                self.stick(say);
+            }
+            (Stage::Answered(next), answer) => {
+                let next = *next;
+                self.may_stay &= matches!(answer, Answer::Unblocked(_) | Answer::NotSent);
+                self.perform(next, say);
+            }
+            (
+                Stage::Waiting
+                | Stage::Paused { .. }
+                | Stage::Sent(Step::Nothing | Step::Proving | Step::Resting { .. } | Step::Stuck)
+                | Stage::MovingOn
+                | Stage::Over,
+                _,
+            ) => {}
+        }
+    }
+
+    /// A successor of its connection is ready.
+    pub(super) fn handle_successor(&mut self, now: Instant, say: &mut Vec<Decision>) {
+        if self.stage != Stage::Sent(Step::Nothing) {
+            return;
+        }
+        self.reason = Some(Reason::Move);
+        match self.blocker.takes {
+            Takes::Elements => self.ask(say),
+            Takes::Nothing => {
+                self.joined = Some(Joined::default());
+                say.push(Decision::Join(self.left(now)));
+                self.ask(say);
+            }
+        }
+    }
+
+    /// Its connection is given up, and what was written there is still awaited.
+    pub(super) fn handle_lost(&mut self, say: &mut Vec<Decision>) {
+        self.may_stay = false;
+        self.leave_successor(say);
+    }
+
+    /// Nobody waits for it any more.
+    pub(super) fn handle_dropped(&mut self, say: &mut Vec<Decision>) {
+        self.reason = Some(Reason::Dropped);
+        self.leave_successor(say);
+        match self.stage {
+            Stage::Waiting | Stage::Paused { .. } => self.leave(say),
+            Stage::Sent(Step::Nothing | Step::Joining) => self.ask(say),
+            // To close the connection is what is left.
+            Stage::Sent(Step::Stuck) => {
+                self.may_stay = false;
+                self.leave(say);
+            }
+            Stage::Sent(Step::Asking | Step::Unblocking | Step::Proving | Step::Resting { .. })
+            | Stage::Answered(_)
+            | Stage::MovingOn
+            | Stage::Over => {}
+        }
+    }
+
+    /// The client shuts down.
+    pub(super) fn handle_shutdown(&mut self, say: &mut Vec<Decision>) {
+        if self.reason >= Some(Reason::ShutDown) {
+            return;
+        }
+        self.reason = Some(Reason::ShutDown);
+        self.leave_successor(say);
+        match self.stage {
+            Stage::Waiting | Stage::Paused { .. } => {
+                self.gives_up(say);
+            }
+            Stage::Sent(Step::Nothing | Step::Joining) => self.ask(say),
+            Stage::Sent(_) | Stage::Answered(_) | Stage::MovingOn | Stage::Over => {}
+        }
+    }
+
+    pub(super) fn handle_timeout(&mut self, now: Instant, say: &mut Vec<Decision>) {
+        let is_due = |at: Instant| at <= now;
+        if self.is_wanted()
+            && let Some(deadline) = self.deadline.filter(|at| is_due(*at))
+        {
+            let delivery = match self.stage {
+                Stage::Sent(_) | Stage::Over => Delivery::Unknown,
+                // Where its reply is in and somebody waits, that was the proof.
+                Stage::Waiting | Stage::Paused { .. } | Stage::MovingOn | Stage::Answered(_) => {
+                    Delivery::NotSent
+                }
+            };
+            let after = deadline.saturating_duration_since(self.accepted_at);
+            self.complete(Err(RequestError::TimedOut { after, delivery }), say);
+            return self.handle_dropped(say);
+        }
+        match self.stage {
+            Stage::Waiting | Stage::Paused { .. } if matches!(self.ends, Ends::At(at) if is_due(at)) => {
+                self.end_empty(say);
+            }
+            Stage::Paused { until } if is_due(until) => {
+                self.stage = Stage::Waiting;
+                say.push(Decision::Wait);
+            }
+            Stage::Sent(Step::Resting { until }) if is_due(until) => self.ask(say),
+            _ => {}
+        }
+    }
+
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        let own = match self.stage {
+            Stage::Waiting => self.ends.at(),
+            Stage::Paused { until } => earliest([Some(until), self.ends.at()]),
+            Stage::Sent(Step::Resting { until }) => Some(until),
+            Stage::Sent(_) | Stage::Answered(_) | Stage::MovingOn | Stage::Over => None,
+        };
+        earliest([own, self.deadline.filter(|_| self.is_wanted())])
+    }
+
+    /// A window is open: extends its time, unless the caller has chosen that.
+    pub(super) fn relax(&mut self, relaxed: Duration) {
+        if self.timeout == Timeout::Configured && self.deadline.is_some() {
+            self.deadline = self.deadline.max(self.deadline_by(Some(relaxed)));
+        }
+    }
+
+    pub(super) fn blocker(&self) -> &Blocker {
+        &self.blocker
+    }
+
+    /// What is sent so that the server waits for `left`, or for as long as the caller has asked for, and how long that is.
+    pub(super) fn payload(&self, left: Option<Duration>) -> Option<(Bytes, Option<Blocking>)> {
+        let Some(left) = left else { return Some((self.payload.clone(), self.blocker.time)) };
+        let (place, word) = self.blocker.word_for(left)?;
+        Some((with_word(&self.payload, place, &word)?, Some(Blocking::For(left))))
+    }
+
+    /// Whether somebody waits for it.
+    pub(super) fn is_wanted(&self) -> bool {
+        self.reason != Some(Reason::Dropped) && self.stage != Stage::Over
+    }
+
+    /// Whether its reply is awaited on a connection.
+    pub(super) fn is_sent(&self) -> bool {
+        matches!(self.stage, Stage::Sent(_))
+    }
+
+    /// Whether it may still have to be called back.
+    pub(super) fn is_over(&self) -> bool {
+        self.stage == Stage::Over
+    }
+
+    pub(super) fn may_need_helper(&self) -> bool {
+        !matches!(self.stage, Stage::Sent(Step::Stuck) | Stage::Over)
+    }
+
+    /// What a reply calls for. A command that has ended says so.
+    fn judge(&mut self, now: Instant, replies: Replies, in_window: bool, say: &mut Vec<Decision>) -> Next {
+        let reply = Said::of(replies.first());
+        let is_ours = self.reason.is_some() || reply == Said::SentAway;
+        if matches!(reply, Said::Unblocked | Said::SentAway) && is_ours {
+            self.may_stay &= reply == Said::Unblocked;
+            let misses = self.blocker.is_from_now && self.joined.is_none();
+            if !misses || self.reason > Some(Reason::Move) {
+                return Next::MoveOn;
+            }
+        }
+        self.leave_successor(say);
+        if reply == Said::Refused && in_window && self.reason <= Some(Reason::Move) {
+            let until = after(now, self.next_pause());
+            return Next::Rest { until };
+        }
+        if self.is_wanted() {
+            self.complete(Ok(replies), say);
+        } else if reply == Said::Something && self.blocker.takes == Takes::Elements {
+            say.push(Decision::Orphan(replies));
+        }
+        Next::Return
+    }
+
+    fn perform(&mut self, next: Next, say: &mut Vec<Decision>) {
+        if next == Next::Return {
+            return self.leave(say);
+        }
+        if self.gives_up(say) {
+            return;
+        }
+        match next {
+            Next::MoveOn => {
+                self.stage = Stage::MovingOn;
+                say.push(Decision::MoveOn { may_stay: self.may_stay });
+            }
+            Next::Rest { until } => {
+                say.push(Decision::Return { may_stay: self.may_stay });
+                (self.stage, self.reason) = (Stage::Paused { until }, None);
+            }
+            Next::Again => {
+                say.extend([Decision::Return { may_stay: self.may_stay }, Decision::Wait]);
+                (self.stage, self.reason) = (Stage::Waiting, None);
+            }
+            Next::Return => {}
+        }
+    }
+
+    /// It has not run and is not to be sent again, because nobody waits for it or the client shuts down.
+    fn gives_up(&mut self, say: &mut Vec<Decision>) -> bool {
+        match self.reason {
+            None | Some(Reason::Move) => return false,
+            Some(Reason::ShutDown) => {
+                self.complete(Err(RequestError::ShutDown { delivery: Delivery::NotSent }), say);
+            }
+            Some(Reason::Dropped) => {}
+        }
+        self.leave(say);
+        true
+    }
+
+    /// Asks first whether it has begun where it was sent as well, and then whether it waits where it was.
+    fn ask(&mut self, say: &mut Vec<Decision>) {
+        let joins = self.joined.as_ref().is_some_and(|joined| !joined.has_begun);
+        let (step, place) = if joins { (Step::Joining, Place::There) } else { (Step::Asking, Place::Here) };
+        self.stage = Stage::Sent(step);
+        say.push(Decision::Ask(place));
+    }
+
+    fn rest(&mut self, now: Instant) {
+        let until = after(now, self.next_pause());
+        self.stage = Stage::Sent(Step::Resting { until });
+    }
+
+    fn next_pause(&mut self) -> Duration {
+        let next = self.pause.saturating_mul(2).min(LONGEST_PAUSE);
+        std::mem::replace(&mut self.pause, next)
+    }
+
+    /// It cannot be called back.
+    fn stick(&mut self, say: &mut Vec<Decision>) {
+        self.stage = Stage::Sent(Step::Stuck);
+        if !self.is_wanted() {
+            self.handle_dropped(say);
+        }
+    }
+
+    fn leave_successor(&mut self, say: &mut Vec<Decision>) {
+        if self.joined.take().is_some_and(|joined| joined.replies.is_none()) {
+            // Nobody moves from its connection any more.
+            self.may_stay = false;
+            say.push(Decision::Leave);
+        }
+    }
+
+    fn leave(&mut self, say: &mut Vec<Decision>) {
+        self.leave_successor(say);
+        self.stage = Stage::Over;
+        say.push(Decision::Return { may_stay: self.may_stay });
+    }
+
+    fn end_empty(&mut self, say: &mut Vec<Decision>) {
+        say.push(Decision::CompleteEmpty);
+        self.reason = Some(Reason::Dropped);
+        self.leave(say);
+    }
+
+    /// Tells the caller, if there is one, who waits no more.
+    fn complete(&mut self, outcome: Outcome, say: &mut Vec<Decision>) {
+        if self.is_wanted() {
+            say.push(Decision::Complete(outcome));
+            self.reason = Some(Reason::Dropped);
+        }
+    }
+
+    /// How long its server is still to wait; `None` is for ever.
+    fn left(&self, now: Instant) -> Option<Duration> {
+        self.ends.at().map(|at| at.saturating_duration_since(now))
+    }
+
+    /// When it is due, if the client allows a command so long beyond its time at the server.
+    fn deadline_by(&self, limit: Option<Duration>) -> Option<Instant> {
+        let from = match self.blocker.time {
+            None => self.sent_at,
+            Some(Blocking::For(_)) => self.ends.at()?,
+            Some(Blocking::ForEver) => return None,
+        };
+        limit.map(|limit| after(from, limit))
+    }
+}
+
+impl Ends {
+    fn at(self) -> Option<Instant> {
+        match self {
+            Self::At(at) => Some(at),
+            Self::Open | Self::Never => None,
+        }
+    }
+}

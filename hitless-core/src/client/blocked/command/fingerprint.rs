@@ -1,0 +1,57 @@
+use std::hash::Hasher;
+
+use super::{Command, Ends, Joined, Next, Stage, Step};
+use crate::fingerprint::{Digest, Fingerprint};
+
+impl Fingerprint for Command {
+    fn fingerprint<H: Hasher>(&self, digest: &mut Digest<'_, H>) {
+        let Self {
+            payload: _,
+            blocker,
+            timeout,
+            accepted_at: _,
+            sent_at,
+            ends,
+            deadline,
+            reason,
+            stage,
+            joined,
+            may_stay,
+            pause,
+        } = self;
+        digest.value(&(blocker, timeout, reason, may_stay, pause));
+        digest.instant(*sent_at);
+        match ends {
+            Ends::Open => digest.value(&0),
+            Ends::Never => digest.value(&1),
+            Ends::At(at) => digest.deadline(*at),
+        }
+        digest.deadline_if_any(*deadline);
+        digest.part(stage);
+        digest.each(joined, |digest, Joined { has_begun, replies }| {
+            digest.value(&(has_begun, replies.is_some()));
+        });
+    }
+}
+
+impl Fingerprint for Stage {
+    fn fingerprint<H: Hasher>(&self, digest: &mut Digest<'_, H>) {
+        digest.value(&std::mem::discriminant(self));
+        match self {
+            Self::Paused { until } => digest.deadline(*until),
+            Self::Sent(step) => {
+                digest.value(&std::mem::discriminant(step));
+                if let Step::Resting { until } = step {
+                    digest.deadline(*until);
+                }
+            }
+            Self::Answered(next) => {
+                digest.value(&std::mem::discriminant(next));
+                if let Next::Rest { until } = next {
+                    digest.deadline(*until);
+                }
+            }
+            Self::Waiting | Self::MovingOn | Self::Over => {}
+        }
+    }
+}

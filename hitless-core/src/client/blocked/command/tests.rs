@@ -1,0 +1,367 @@
+use std::collections::VecDeque;
+
+use proptest::prelude::*;
+use resp3_codec::{Frame, cmd};
+
+use super::*;
+use crate::tests::{Table, cell};
+use crate::timer::epoch;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn pops(time: &str) -> Command {
+    of("BLPOP", &["q", time])
+}
+
+fn of(name: &str, arguments: &[&str]) -> Command {
+    let command = cmd(name).args(arguments.iter().copied());
+    let blocker = Blocker::of(&command).unwrap();
+    Command::new(epoch(), command.into_bytes(), blocker, Timeout::Configured)
+}
+
+fn item() -> Replies {
+    Replies::from_iter([Frame::Array(vec![Frame::bulk("q"), Frame::bulk("item")])])
+}
+
+fn unblocked() -> Replies {
+    Replies::from_iter([Frame::error("UNBLOCKED client unblocked via CLIENT UNBLOCK")])
+}
+
+fn lost(delivery: Delivery) -> RequestError {
+    RequestError::ConnectionLost { cause: crate::error::CloseCause::ByServer, delivery }
+}
+
+const STATES: [&str; 10] = [
+    "waiting",
+    "paused",
+    "sent",
+    "asking",
+    "unblocking",
+    "proving",
+    "resting",
+    "stuck",
+    "answered",
+    "dropped, asking",
+];
+
+fn in_state(name: &str) -> Command {
+    let (mut command, now, say) = (pops("20"), epoch(), &mut Vec::new());
+    if name == "waiting" {
+        return command;
+    }
+    command.handle_placed(now, None, say);
+    match name {
+        "paused" => {
+            command.handle_outcome(now, Ok(Replies::from_iter([Frame::error("LOADING x")])), true, say)
+        }
+        "sent" => {}
+        "dropped, asking" => command.handle_dropped(say),
+        _ => command.handle_successor(now, say),
+    }
+    match name {
+        "resting" => command.handle_answer(now, Answer::NotYet, say),
+        "stuck" => command.handle_answer(now, Answer::Impossible, say),
+        "unblocking" | "proving" | "answered" => command.handle_answer(now, Answer::Waits, say),
+        _ => {}
+    }
+    match name {
+        "proving" => command.handle_answer(now, Answer::Unblocked(true), say),
+        "answered" => command.handle_outcome(now, Ok(unblocked()), false, say),
+        _ => {}
+    }
+    command
+}
+
+type Fact = fn(&mut Command, Instant, &mut Vec<Decision>);
+
+const FACTS: [(&str, Fact); 14] = [
+    ("it has a connection", |command, now, say| command.handle_placed(now, None, say)),
+    ("there is none for it", |command, _, say| command.handle_refused(lost(Delivery::NotSent), say)),
+    ("an element", |command, now, say| command.handle_outcome(now, Ok(item()), false, say)),
+    ("nil", |command, now, say| {
+        command.handle_outcome(now, Ok(Replies::from_iter([Frame::Null])), false, say)
+    }),
+    ("-UNBLOCKED", |command, now, say| command.handle_outcome(now, Ok(unblocked()), false, say)),
+    ("its connection is lost", |command, now, say| {
+        command.handle_outcome(now, Err(lost(Delivery::Unknown)), false, say)
+    }),
+    ("a successor is ready", |command, now, say| command.handle_successor(now, say)),
+    ("it waits there", |command, now, say| command.handle_answer(now, Answer::Waits, say)),
+    ("it does not wait", |command, now, say| command.handle_answer(now, Answer::NotYet, say)),
+    ("UNBLOCK has hit", |command, now, say| command.handle_answer(now, Answer::Unblocked(true), say)),
+    ("UNBLOCK has hit nothing", |command, now, say| {
+        command.handle_answer(now, Answer::Unblocked(false), say)
+    }),
+    ("an odd answer, or none", |command, now, say| command.handle_answer(now, Answer::Impossible, say)),
+    ("its caller gives up", |command, _, say| command.handle_dropped(say)),
+    ("the client shuts down", |command, _, say| command.handle_shutdown(say)),
+];
+
+fn stage_name(command: &Command) -> &'static str {
+    match command.stage {
+        Stage::Waiting => "waiting",
+        Stage::Paused { .. } => "paused",
+        Stage::Sent(Step::Nothing) => "sent",
+        Stage::Sent(Step::Joining) => "joining",
+        Stage::Sent(Step::Asking) => "asking",
+        Stage::Sent(Step::Unblocking) => "unblocking",
+        Stage::Sent(Step::Proving) => "proving",
+        Stage::Sent(Step::Resting { .. }) => "resting",
+        Stage::Sent(Step::Stuck) => "stuck",
+        Stage::Answered(_) => "answered",
+        Stage::MovingOn => "moving on",
+        Stage::Over => "over",
+    }
+}
+
+fn decision_name(decision: &Decision) -> String {
+    match decision {
+        Decision::Complete(Ok(_)) => "`Complete`".to_owned(),
+        Decision::Complete(Err(error)) => format!("`Complete` ({})", error.delivery()),
+        Decision::Return { may_stay: true } => "`Return`".to_owned(),
+        Decision::Return { may_stay: false } => "`Return`, to be closed".to_owned(),
+        other => {
+            let text = format!("{other:?}");
+            format!("`{}`", text.split([' ', '(']).next().unwrap())
+        }
+    }
+}
+
+/// Every fact in every state of a command. INV-11, INV-21
+#[test]
+fn table_of_a_command_that_blocks() {
+    const LEGEND: &str = "\
+Found out by a test, of a BLPOP: what is decided, and the state that follows. `·`: nothing. *answered*: its reply is in, and the answer to UNBLOCK is not.";
+    let head: Vec<&str> = std::iter::once("").chain(STATES).collect();
+    let mut table = Table::new("blocked.md", LEGEND, &head);
+    for (fact, happen) in FACTS {
+        let mut row = vec![fact.to_owned()];
+        for state in STATES {
+            let (mut command, mut said) = (in_state(state), Vec::new());
+            let before = stage_name(&command);
+            happen(&mut command, epoch(), &mut said);
+            let said: Vec<String> = said.iter().map(decision_name).collect();
+            row.push(cell(&said, before, stage_name(&command)));
+        }
+        table.row(row);
+    }
+    table.check();
+}
+
+/// The time at the server begins when it is sent first, and what is left is sent the next time. RULE-248
+#[test]
+fn the_time_that_is_left_is_asked_for() {
+    let (mut command, now, mut said) = (pops("2"), epoch(), Vec::new());
+    command.handle_placed(now + SECOND, None, &mut said);
+    assert_eq!(said, [Decision::Issue(None)]);
+    for (after, expected) in
+        [(2 * SECOND, Decision::Issue(Some(SECOND))), (3 * SECOND, Decision::CompleteEmpty)]
+    {
+        command.handle_successor(now + after, &mut said);
+        command.handle_answer(now + after, Answer::Waits, &mut said);
+        command.handle_answer(now + after, Answer::Unblocked(true), &mut said);
+        command.handle_outcome(now + after, Ok(unblocked()), false, &mut said);
+        said.clear();
+        command.handle_placed(now + after, None, &mut said);
+        assert_eq!(said[0], expected);
+    }
+}
+
+/// One consumer and its server, naively: what was written is read in order on each connection, and nothing is lost by itself.
+struct Model {
+    command: Command,
+    now: Instant,
+    /// The connection that the command has: 0, and then those of the successors.
+    current: usize,
+    has_successor: bool,
+    /// What was written to each connection, and what the server has answered there. The helper's is the last one.
+    written: Vec<VecDeque<Word>>,
+    answered: Vec<VecDeque<Word>>,
+    /// The connection on which the server has it waiting.
+    blocked: Option<usize>,
+    list: u32,
+    pushed: u32,
+    delivered: u32,
+    orphaned: u32,
+    unblocks: u32,
+    is_over: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Word {
+    Pop,
+    List(usize),
+    Unblock(usize),
+    Item,
+    Unblocked,
+    Listed(bool),
+    Hit(bool),
+}
+
+const CONNS: usize = 6;
+
+impl Model {
+    fn new() -> Self {
+        let mut model = Self {
+            command: pops("0"),
+            now: epoch(),
+            current: 0,
+            has_successor: false,
+            written: vec![VecDeque::new(); CONNS + 1],
+            answered: vec![VecDeque::new(); CONNS + 1],
+            blocked: None,
+            list: 0,
+            pushed: 0,
+            delivered: 0,
+            orphaned: 0,
+            unblocks: 0,
+            is_over: false,
+        };
+        model.tell(|command, now, say| command.handle_placed(now, None, say));
+        model
+    }
+
+    fn tell(&mut self, fact: impl FnOnce(&mut Command, Instant, &mut Vec<Decision>)) {
+        let mut said = Vec::new();
+        fact(&mut self.command, self.now, &mut said);
+        for decision in said {
+            self.obey(decision);
+        }
+    }
+
+    fn obey(&mut self, decision: Decision) {
+        assert!(!self.is_over || matches!(decision, Decision::Return { .. }), "{decision:?} behind the end");
+        match decision {
+            Decision::Issue(_) => self.written[self.current].push_back(Word::Pop),
+            Decision::Ask(Place::Here) => self.written[CONNS].push_back(Word::List(self.current)),
+            Decision::Unblock => {
+                self.unblocks += 1;
+                assert_eq!(self.unblocks, 1, "one at a time");
+                self.written[CONNS].push_back(Word::Unblock(self.current));
+            }
+            Decision::MoveOn { may_stay } => {
+                assert!(may_stay && self.unblocks == 0, "nothing may be hit any more");
+                if std::mem::take(&mut self.has_successor) {
+                    self.current += 1;
+                }
+                self.tell(|command, now, say| command.handle_placed(now, None, say));
+            }
+            Decision::Complete(outcome) => {
+                assert!(outcome.is_ok_and(|replies| replies == item()));
+                self.delivered += 1;
+            }
+            Decision::Orphan(_) => self.orphaned += 1,
+            Decision::Return { may_stay } => {
+                assert!(may_stay && self.unblocks == 0);
+                self.is_over = true;
+            }
+            Decision::Wait
+            | Decision::Join(_)
+            | Decision::Leave
+            | Decision::TakeOver
+            | Decision::Ask(Place::There)
+            | Decision::CompleteEmpty => panic!("{decision:?}"),
+        }
+    }
+
+    /// The server reads the next of what was written to a connection.
+    fn serve(&mut self, conn: usize) {
+        let Some(word) = self.written[conn].pop_front() else { return };
+        let answer = match word {
+            Word::Pop if self.list > 0 => {
+                self.list -= 1;
+                Word::Item
+            }
+            Word::Pop => {
+                assert_eq!(self.blocked.replace(conn), None, "it waits in one place");
+                return;
+            }
+            Word::List(about) => Word::Listed(self.blocked == Some(about)),
+            Word::Unblock(about) => {
+                let hits = self.blocked.take_if(|blocked| *blocked == about).is_some();
+                if hits {
+                    self.answered[about].push_back(Word::Unblocked);
+                }
+                Word::Hit(hits)
+            }
+            answer => panic!("{answer:?}"),
+        };
+        self.answered[conn].push_back(answer);
+    }
+
+    /// The client reads the next of what the server has answered on a connection.
+    fn read(&mut self, conn: usize) {
+        let Some(word) = self.answered[conn].pop_front() else { return };
+        let outcome = |replies| {
+            move |command: &mut Command, now, say: &mut _| {
+                command.handle_outcome(now, Ok(replies), false, say);
+            }
+        };
+        let answer = match word {
+            Word::Item => return self.tell(outcome(item())),
+            Word::Unblocked => return self.tell(outcome(unblocked())),
+            Word::Listed(true) => Answer::Waits,
+            Word::Listed(false) => Answer::NotYet,
+            Word::Hit(hits) => {
+                self.unblocks -= 1;
+                Answer::Unblocked(hits)
+            }
+            word => panic!("{word:?}"),
+        };
+        self.tell(|command, now, say| command.handle_answer(now, answer, say));
+    }
+
+    fn happen(&mut self, what: (u8, usize)) {
+        match what {
+            (0 | 1, conn) => self.serve([self.current, CONNS][conn % 2]),
+            (2 | 3, conn) => self.read([self.current, CONNS][conn % 2]),
+            (4, _) => {
+                self.pushed += 1;
+                match self.blocked.take() {
+                    Some(conn) => self.answered[conn].push_back(Word::Item),
+                    None => self.list += 1,
+                }
+            }
+            (5, _) if self.current + 1 < CONNS && !self.has_successor => {
+                self.has_successor = true;
+                self.tell(|command, now, say| command.handle_successor(now, say));
+            }
+            (6, 0) => self.tell(|command, _, say| command.handle_dropped(say)),
+            (6, _) => {
+                self.now += SECOND;
+                self.tell(|command, now, say| command.handle_timeout(now, say));
+            }
+            _ => {}
+        }
+    }
+
+    /// Everything that is under way arrives.
+    fn settle(&mut self) {
+        for _ in 0..20 {
+            for conn in 0..=CONNS {
+                self.serve(conn);
+                self.read(conn);
+            }
+            self.happen((6, 1));
+        }
+    }
+}
+
+proptest! {
+    /// Whatever comes between what: an element is in the list, with the caller, or handed out, and in one of these places only. UNBLOCK
+    /// hits no other command. INV-21, PITFALL-37
+    #[test]
+    fn no_element_is_lost_or_repeated(happenings in prop::collection::vec((0..7_u8, 0..8_usize), 0..80)) {
+        let mut model = Model::new();
+        for happening in happenings {
+            model.happen(happening);
+        }
+        model.settle();
+        prop_assert_eq!(model.pushed, model.list + model.delivered + model.orphaned);
+        prop_assert!(model.delivered + model.orphaned <= 1);
+        prop_assert_eq!(model.unblocks, 0);
+        if !model.is_over {
+            prop_assert!(model.blocked == Some(model.current), "it waits where it should");
+        }
+    }
+}

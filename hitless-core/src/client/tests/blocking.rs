@@ -1,0 +1,620 @@
+//! Commands that block: each has a connection for itself while it waits, and a move takes it along.
+
+use resp3_codec::{Command, Decoder, Limits};
+
+use super::*;
+use crate::error::LeaseError;
+use crate::request::Orphan;
+
+/// A client with a pool of one, and at most `limit` dedicated connections to servers that number their connections.
+fn client(limit: u32) -> World {
+    let mut world = World::with(|builder| builder.pool_size(1).max_dedicated(limit));
+    answer_dials(&mut world);
+    world
+}
+
+/// The server's id of a connection.
+fn id_of(conn: ConnId) -> i64 {
+    100 + i64::try_from(conn.index()).unwrap()
+}
+
+fn answer_dials(world: &mut World) {
+    while !world.dials.is_empty() {
+        let (conn, address) = world.dials.remove(0);
+        world.client.handle_connected(world.now, conn, address);
+        world.drain();
+        world.pending.remove(&conn);
+        let hello =
+            [("proto", 3), ("id", id_of(conn))].map(|(key, value)| (Frame::bulk(key), Frame::Integer(value)));
+        let ok = || Frame::simple("OK");
+        world.client.handle_frames(world.now, conn, [Frame::Map(hello.into()), ok(), ok(), ok()]);
+        world.drain();
+    }
+}
+
+fn send(world: &mut World, words: &str) -> RequestId {
+    let id = world.client.send(world.now, Request::command(command(words)).unwrap()).unwrap();
+    world.drain();
+    answer_dials(world);
+    id
+}
+
+fn command(words: &str) -> Command {
+    let mut words = words.split(' ');
+    cmd(words.next().unwrap()).args(words)
+}
+
+/// What was written to a connection and not looked at.
+fn said(world: &mut World, conn: ConnId) -> Vec<String> {
+    let lines = world.pending.remove(&conn).unwrap_or_default();
+    let mut decoder = Decoder::new(Limits::default());
+    for line in lines {
+        decoder.buffer().extend_from_slice(&line);
+        decoder.buffer().extend_from_slice(b"\n");
+    }
+    let words = |frame: Frame| {
+        let words: Vec<_> =
+            frame.as_array().unwrap().iter().map(|word| word.as_str().unwrap().to_owned()).collect();
+        words.join(" ")
+    };
+    std::iter::from_fn(|| decoder.poll_frame().unwrap()).map(words).collect()
+}
+
+/// The connection to which these words were written, which are looked at by that.
+fn carrier(world: &mut World, words: &str) -> ConnId {
+    let conns: Vec<ConnId> = world.pending.keys().copied().collect();
+    let found = conns.into_iter().find(|conn| {
+        let lines = world.pending[conn].clone();
+        let is_there = said(world, *conn) == [words];
+        if !is_there {
+            world.pending.insert(*conn, lines);
+        }
+        is_there
+    });
+    found.unwrap_or_else(|| panic!("{words} is not written"))
+}
+
+fn reply(world: &mut World, conn: ConnId, frame: Frame) {
+    world.client.handle_frames(world.now, conn, [frame]);
+    world.drain();
+}
+
+fn popped() -> Frame {
+    Frame::Array(vec![Frame::bulk("q"), Frame::bulk("item")])
+}
+
+fn unblocked() -> Frame {
+    Frame::error("UNBLOCKED client unblocked via CLIENT UNBLOCK")
+}
+
+/// The line of CLIENT LIST for a connection on which `command` waits.
+fn listed(conn: ConnId, command: &str, flags: &str) -> Frame {
+    let id = id_of(conn);
+    Frame::Verbatim {
+        format: *b"txt",
+        text: format!("id={id} addr=127.0.0.1:9 name= age=3 flags={flags} db=0 cmd={command} user=default\n")
+            .into(),
+    }
+}
+
+fn ask(conn: ConnId) -> String {
+    format!("CLIENT LIST ID {}", id_of(conn))
+}
+
+fn unblock(conn: ConnId) -> String {
+    format!("CLIENT UNBLOCK {} ERROR", id_of(conn))
+}
+
+/// The server announces that it retires, and the successors are dialled and ready.
+fn announce(world: &mut World, shared: ConnId) {
+    world.push(shared, &["MOVING", "1", "30", "127.0.0.1:2"]);
+    while !world.dials.is_empty() {
+        answer_dials(world);
+    }
+}
+
+/// A command that waits on a connection of its own, and the shared connection.
+fn waiting(world: &mut World, words: &str) -> (RequestId, ConnId, ConnId) {
+    let shared = world.conns()[0];
+    let id = send(world, words);
+    let conn = carrier(world, words);
+    assert_ne!(conn, shared);
+    (id, conn, shared)
+}
+
+fn outcome(world: &World, id: RequestId) -> &Frame {
+    &world.done[&id].as_ref().unwrap()[0]
+}
+
+fn orphans(world: &World) -> Vec<Orphan> {
+    let of = |action: &Action| match action {
+        Action::Orphaned(orphan) => Some(orphan.clone()),
+        _ => None,
+    };
+    world.others.iter().filter_map(of).collect()
+}
+
+/// Nothing is left of commands that have ended.
+fn assert_idle(world: &World) {
+    let stats = world.client.stats();
+    assert_eq!((stats.requests, stats.blocking, stats.leased, stats.waiting_for_lease), (0, 0, 0, 0));
+    assert_eq!(world.client.blocked.own_requests(), 0);
+}
+
+/// A command that blocks holds up nobody: it has a dedicated connection while it waits, which serves the next one afterwards.
+/// RULE-247, PITFALL-26
+#[test]
+fn a_command_that_blocks_has_a_connection_for_itself() {
+    let mut world = client(5);
+    let (first, conn, shared) = waiting(&mut world, "BLPOP q 0");
+    let get = send(&mut world, "GET k");
+    assert_eq!(said(&mut world, shared), ["GET k"]);
+    reply(&mut world, shared, Frame::bulk("v"));
+    assert_eq!(outcome(&world, get), &Frame::bulk("v"));
+    let stats = world.client.stats();
+    assert_eq!((stats.requests, stats.blocking, stats.leased), (1, 1, 1));
+    world.pass(1000 * SECOND);
+    assert!(!world.done.contains_key(&first), "it asked to wait for ever");
+    reply(&mut world, conn, popped());
+    assert_eq!(outcome(&world, first), &popped());
+    assert_idle(&world);
+    let (second, again, _) = waiting(&mut world, "BRPOP q 0");
+    assert_eq!(again, conn);
+    reply(&mut world, conn, popped());
+    assert_eq!(outcome(&world, second), &popped());
+}
+
+/// Those that block and those that want a lease stand in one line, and share one limit. RULE-247, INV-14
+#[test]
+fn commands_that_block_wait_in_line_with_leases() {
+    let mut world = client(1);
+    let (first, conn, _) = waiting(&mut world, "BLPOP q 0");
+    let lease = world.client.lease(world.now).unwrap();
+    let second = send(&mut world, "BLPOP r 0");
+    let third = send(&mut world, "BLPOP s 0");
+    assert!(said(&mut world, conn).is_empty());
+    assert_eq!(world.client.stats().waiting_for_lease, 3);
+    reply(&mut world, conn, popped());
+    assert!(world.done.contains_key(&first) && said(&mut world, conn).is_empty(), "the lease was first");
+    world.client.return_lease(world.now, lease);
+    world.drain();
+    assert_eq!(said(&mut world, conn), ["BLPOP r 0"]);
+    world.client.cancel(world.now, third);
+    world.pass(6 * SECOND);
+    assert!(!world.done.contains_key(&third));
+    reply(&mut world, conn, Frame::Null);
+    assert_eq!(outcome(&world, second), &Frame::Null);
+    assert_idle(&world);
+}
+
+/// A command that gets no connection in time was not sent, and says why. RULE-247, RULE-201
+#[test]
+fn a_command_that_gets_no_connection_says_so() {
+    let mut world = client(1);
+    waiting(&mut world, "BLPOP q 0");
+    let second = send(&mut world, "BLPOP r 0");
+    world.pass(5 * SECOND);
+    let error = RequestError::TimedOut { after: 5 * SECOND, delivery: Delivery::NotSent };
+    assert_eq!(world.failure_of(second), &error);
+    let mut world = World::with(|builder| builder.pool_size(1).max_dedicated(1).parked_requests(1));
+    answer_dials(&mut world);
+    waiting(&mut world, "BLPOP q 0");
+    send(&mut world, "BLPOP r 0");
+    let third = world.client.send(world.now, Request::command(command("BLPOP s 0")).unwrap());
+    assert!(matches!(third, Err(SendError::Full(_))), "{third:?}");
+    assert_eq!(world.client.lease(world.now), Err(LeaseError::Full));
+}
+
+/// A move calls the command back with a proof that it has taken nothing, and sends it again on the successor with the time that is left.
+/// INV-21, RULE-248, RULE-249
+#[test]
+fn a_move_takes_a_command_along() {
+    let mut world = client(5);
+    let (id, conn, shared) = waiting(&mut world, "BLPOP q 20");
+    announce(&mut world, shared);
+    assert_eq!(said(&mut world, shared), [ask(conn)], "over the shared connection that is cut over");
+    world.pass(SECOND);
+    reply(&mut world, shared, listed(conn, "blpop", "b"));
+    assert_eq!(said(&mut world, shared), [unblock(conn)]);
+    reply(&mut world, shared, Frame::Integer(1));
+    assert!(!world.closed.contains(&conn));
+    reply(&mut world, conn, unblocked());
+    let to = carrier(&mut world, "BLPOP q 19.000");
+    assert!(![conn, shared].contains(&to));
+    assert!(world.closed.contains(&conn) && world.closed.contains(&shared), "nothing waits there any more");
+    reply(&mut world, to, popped());
+    assert_eq!(outcome(&world, id), &popped());
+    assert_idle(&world);
+}
+
+/// The proof counts whichever reply comes first, and the connection takes nothing else before both are in. RULE-249, PITFALL-37
+#[test]
+fn the_answer_to_unblock_is_awaited() {
+    let mut world = client(5);
+    let (_, conn, shared) = waiting(&mut world, "BLPOP q 0");
+    announce(&mut world, shared);
+    said(&mut world, shared);
+    reply(&mut world, shared, listed(conn, "blpop", "b"));
+    reply(&mut world, conn, unblocked());
+    assert!(world.pending.values().flatten().all(|line| !line.starts_with(b"BLPOP")));
+    said(&mut world, shared);
+    reply(&mut world, shared, Frame::Integer(1));
+    carrier(&mut world, "BLPOP q 0");
+}
+
+/// An element that was popped wins over everything: the caller gets it, and nothing is sent again. INV-21, INV-05
+#[test]
+fn a_popped_element_wins() {
+    for unblock_hits in [false, true] {
+        let mut world = client(5);
+        let (id, conn, shared) = waiting(&mut world, "BLPOP q 0");
+        announce(&mut world, shared);
+        reply(&mut world, shared, listed(conn, "blpop", "b"));
+        reply(&mut world, conn, popped());
+        assert_eq!(outcome(&world, id), &popped(), "at once");
+        assert!(!world.closed.contains(&conn), "UNBLOCK could hit the next command");
+        reply(&mut world, shared, Frame::Integer(i64::from(unblock_hits)));
+        assert!(world.closed.contains(&conn));
+        assert_idle(&world);
+        let (_, to, _) = waiting(&mut world, "BLPOP q 0");
+        assert_ne!(to, conn);
+    }
+}
+
+/// UNBLOCK is sent once at a time, after the server has shown the command waiting, and again where it has hit nothing. RULE-249,
+/// PITFALL-37
+#[test]
+fn the_server_is_asked_until_the_command_waits_there() {
+    let mut world = client(5);
+    let (_, conn, shared) = waiting(&mut world, "BLPOP q 0");
+    announce(&mut world, shared);
+    for _ in 0..3 {
+        assert_eq!(said(&mut world, shared), [ask(conn)]);
+        reply(&mut world, shared, listed(conn, "client|setinfo", "N"));
+        assert!(said(&mut world, shared).is_empty(), "it is asked again after a pause");
+        world.pass(SECOND / 5);
+    }
+    assert_eq!(said(&mut world, shared), [ask(conn)]);
+    reply(&mut world, shared, listed(conn, "blpop", "b"));
+    assert_eq!(said(&mut world, shared), [unblock(conn)]);
+    world.pass(SECOND);
+    assert!(said(&mut world, shared).is_empty(), "one at a time");
+    reply(&mut world, shared, Frame::Integer(0));
+    world.pass(SECOND / 5);
+    assert_eq!(said(&mut world, shared), [ask(conn)]);
+}
+
+/// Where the server lets nobody be called back, or shows somebody else, the command waits until the deadline of the move: then it may
+/// have run. A refusal is remembered by address. RULE-250
+#[test]
+fn what_cannot_be_called_back_waits_for_the_deadline() {
+    type Answered = fn(ConnId) -> Frame;
+    let stranger = |conn| listed(conn, "brpop", "b");
+    let answers: [(Answered, bool); 3] =
+        [(|_| Frame::error("NOPERM no"), true), (|_| Frame::simple("OK"), false), (stranger, false)];
+    for (answer, is_remembered) in answers {
+        let mut world = client(5);
+        let (id, conn, shared) = waiting(&mut world, "BLPOP q 0");
+        let (other, other_conn, _) = waiting(&mut world, "BLPOP r 0");
+        world.push(shared, &["MOVING", "1", "30", "127.0.0.1:2"]);
+        answer_dials(&mut world);
+        answer_dials(&mut world);
+        assert_eq!(said(&mut world, shared), [ask(conn), ask(other_conn)]);
+        world.client.handle_frames(world.now, shared, [answer(conn), answer(other_conn)]);
+        world.drain();
+        assert_eq!(world.client.blocked.is_unwilling(&peer(1)), is_remembered);
+        assert!(world.closed.contains(&shared), "nobody needs it");
+        world.pass(29 * SECOND);
+        reply(&mut world, other_conn, popped());
+        assert_eq!(outcome(&world, other), &popped());
+        world.pass(2 * SECOND);
+        let error = RequestError::MoveDeadline { delivery: Delivery::Unknown };
+        assert_eq!(world.failure_of(id), &error);
+        assert_idle(&world);
+    }
+}
+
+/// Without the server's id of its connection, as in RESP2, nothing is asked. RULE-250
+#[test]
+fn a_connection_without_an_id_is_not_asked_about() {
+    let mut world = World::with(|builder| builder.pool_size(1).max_dedicated(1));
+    world.answer_dials();
+    let id = world.client.send(world.now, Request::command(command("BLPOP q 0")).unwrap()).unwrap();
+    world.drain();
+    world.answer_dials();
+    let shared = world.conns()[0];
+    carrier(&mut world, "BLPOP q 0");
+    world.push(shared, &["MOVING", "1", "30", "127.0.0.1:2"]);
+    world.answer_dials();
+    world.answer_dials();
+    assert!(said(&mut world, shared).is_empty());
+    world.pass(31 * SECOND);
+    assert_eq!(world.failure_of(id), &RequestError::MoveDeadline { delivery: Delivery::Unknown });
+}
+
+/// One shared connection of those that are cut over stays until the last command has left. RULE-251, INV-20
+#[test]
+fn one_helper_stays_until_the_last_command_has_left() {
+    let mut world = World::with(|builder| builder.pool_size(3).max_dedicated(5));
+    answer_dials(&mut world);
+    let pool = world.conns();
+    let (id, conn, _) = waiting(&mut world, "BLPOP q 0");
+    announce(&mut world, pool[0]);
+    let helpers: Vec<ConnId> = pool.iter().copied().filter(|conn| !world.closed.contains(conn)).collect();
+    assert_eq!(helpers.len(), 1);
+    world.pass(SECOND);
+    assert!(!world.closed.contains(&helpers[0]));
+    assert_eq!(said(&mut world, helpers[0]), [ask(conn)]);
+    reply(&mut world, helpers[0], listed(conn, "blpop", "N"));
+    assert!(!world.closed.contains(&helpers[0]), "it is asked again");
+    reply(&mut world, conn, popped());
+    assert!(world.done.contains_key(&id) && world.closed.contains(&helpers[0]));
+}
+
+/// A command timeout never cuts a command short, and neither does a window; beyond both it fails, and its connection is not lost.
+/// RULE-210, PITFALL-11
+#[test]
+fn a_command_timeout_comes_behind_the_time_at_the_server() {
+    let mut world = client(5);
+    let shared = world.conns()[0];
+    let (id, conn, _) = waiting(&mut world, "BLPOP q 20");
+    world.pass(22 * SECOND);
+    assert!(!world.done.contains_key(&id));
+    world.push(shared, &["MIGRATING", "1", "30"]);
+    world.pass(6 * SECOND);
+    assert!(!world.done.contains_key(&id), "a window extends it");
+    world.pass(3 * SECOND);
+    let error = RequestError::TimedOut { after: 30 * SECOND, delivery: Delivery::Unknown };
+    assert_eq!(world.failure_of(id), &error);
+    assert_eq!(said(&mut world, shared), [ask(conn)], "it is called back");
+    reply(&mut world, shared, listed(conn, "blpop", "b"));
+    reply(&mut world, shared, Frame::Integer(1));
+    reply(&mut world, conn, unblocked());
+    assert_idle(&world);
+    assert_eq!(waiting(&mut world, "BLPOP q 0").1, conn);
+}
+
+/// A caller that gives up takes nothing from the list: the command is called back, and its connection serves the next one. What was popped by
+/// then is handed out, and to nobody else. RULE-252, INV-21
+#[test]
+fn a_dropped_command_is_called_back() {
+    for answer in [unblocked(), popped(), Frame::Null] {
+        let mut world = client(5);
+        let (id, conn, shared) = waiting(&mut world, "BLPOP q 0");
+        world.client.cancel(world.now, id);
+        world.drain();
+        assert_eq!(said(&mut world, shared), [ask(conn)]);
+        reply(&mut world, shared, listed(conn, "blpop", "b"));
+        assert_eq!(said(&mut world, shared), [unblock(conn)]);
+        let is_popped = answer == popped();
+        reply(&mut world, conn, answer);
+        reply(&mut world, shared, Frame::Integer(i64::from(!is_popped)));
+        assert!(world.done.is_empty());
+        let orphan = Orphan { command: "BLPOP", reply: popped() };
+        assert_eq!(orphans(&world), if is_popped { vec![orphan] } else { vec![] });
+        assert_eq!(world.events.iter().any(|event| matches!(event, Event::Orphaned { .. })), is_popped);
+        assert_idle(&world);
+        assert_eq!(waiting(&mut world, "BLPOP q 0").1, conn, "it is not lost");
+    }
+}
+
+/// Where it cannot be called back, closing its connection is what takes it out of the server's line. RULE-252
+#[test]
+fn a_dropped_command_that_cannot_be_called_back_is_cut_off() {
+    let mut world = client(5);
+    let (id, conn, shared) = waiting(&mut world, "BLPOP q 0");
+    world.client.cancel(world.now, id);
+    world.drain();
+    reply(&mut world, shared, Frame::error("NOPERM no"));
+    assert!(world.closed.contains(&conn));
+    assert_idle(&world);
+}
+
+/// A shutdown calls back what waits: nothing is taken, and the error says so. RULE-253, INV-15
+#[test]
+fn a_shutdown_calls_commands_back() {
+    let mut world = client(1);
+    let (id, conn, shared) = waiting(&mut world, "BLPOP q 0");
+    let second = send(&mut world, "BLPOP r 0");
+    world.client.shutdown(world.now, world.now + 10 * SECOND);
+    world.drain();
+    let error = RequestError::ShutDown { delivery: Delivery::NotSent };
+    assert_eq!(world.failure_of(second), &error);
+    assert_eq!(said(&mut world, shared), [ask(conn)]);
+    reply(&mut world, shared, listed(conn, "blpop", "b"));
+    reply(&mut world, shared, Frame::Integer(1));
+    assert!(!world.client.is_terminated());
+    reply(&mut world, conn, unblocked());
+    assert_eq!(world.failure_of(id), &error);
+    assert!(world.client.is_terminated());
+    let mut world = client(1);
+    let (id, ..) = waiting(&mut world, "BLPOP q 0");
+    world.client.shutdown(world.now, world.now);
+    world.drain();
+    assert_eq!(world.failure_of(id), &RequestError::ShutDown { delivery: Delivery::Unknown });
+    assert!(world.client.is_terminated());
+}
+
+/// XREAD begins on the successor before it ends where it was, so that nothing is missed in between. RULE-254, PITFALL-39
+#[test]
+fn a_read_begins_on_the_successor_first() {
+    let words = "XREAD BLOCK 0 STREAMS s $";
+    let mut world = client(5);
+    let (id, conn, shared) = waiting(&mut world, words);
+    announce(&mut world, shared);
+    let new_shared = carrier_of(&mut world, |line| line.starts_with("CLIENT LIST"));
+    let to = carrier(&mut world, words);
+    assert_ne!(to, conn);
+    assert!(said(&mut world, shared).is_empty(), "it still waits where it was");
+    reply(&mut world, new_shared, listed(to, "xread", "b"));
+    assert_eq!(said(&mut world, shared), [ask(conn)]);
+    reply(&mut world, shared, listed(conn, "xread", "b"));
+    reply(&mut world, shared, Frame::Integer(1));
+    reply(&mut world, conn, unblocked());
+    assert!(world.closed.contains(&conn) && !world.done.contains_key(&id));
+    reply(&mut world, to, popped());
+    assert_eq!(outcome(&world, id), &popped());
+    assert_idle(&world);
+}
+
+/// The reply of the old connection wins, since it may have more; what was begun on the new one is dropped. RULE-254
+#[test]
+fn the_older_read_wins() {
+    for newer_first in [false, true] {
+        let words = "XREAD BLOCK 0 STREAMS s $";
+        let mut world = client(5);
+        let (id, conn, shared) = waiting(&mut world, words);
+        announce(&mut world, shared);
+        let new_shared = carrier_of(&mut world, |line| line.starts_with("CLIENT LIST"));
+        let to = carrier(&mut world, words);
+        if newer_first {
+            reply(&mut world, to, Frame::bulk("newer"));
+            assert!(!world.done.contains_key(&id));
+        }
+        reply(&mut world, conn, Frame::bulk("older"));
+        assert_eq!(outcome(&world, id), &Frame::bulk("older"));
+        assert_eq!(world.closed.contains(&to), !newer_first, "nobody else may wait behind it");
+        assert!(world.closed.contains(&conn));
+        reply(&mut world, new_shared, listed(to, "xread", "b"));
+        if newer_first {
+            assert_eq!(said(&mut world, shared), [ask(conn)], "asked before it was answered");
+            reply(&mut world, shared, listed(conn, "xread", "N"));
+        }
+        assert_idle(&world);
+    }
+}
+
+/// A server that is no master any more proves that the command did not run: it is sent again elsewhere. Somebody else's UNBLOCK is
+/// an answer. RULE-249
+#[test]
+fn a_demotion_sends_a_command_elsewhere() {
+    let mut world = client(5);
+    let (id, conn, _) = waiting(&mut world, "BLPOP q 20");
+    world.pass(SECOND);
+    reply(
+        &mut world,
+        conn,
+        Frame::error("UNBLOCKED force unblock from blocking operation, instance state changed"),
+    );
+    assert!(world.closed.contains(&conn));
+    answer_dials(&mut world);
+    let other = carrier(&mut world, "BLPOP q 19.000");
+    reply(&mut world, other, unblocked());
+    assert_eq!(outcome(&world, id), &unblocked(), "somebody has asked for that");
+    assert_idle(&world);
+}
+
+/// Inside a window a refusal proves that the command did not run: it is sent again a little later. Outside of one it is the reply.
+/// RULE-249
+#[test]
+fn a_refused_command_is_sent_again_inside_a_window() {
+    let mut world = client(5);
+    let (id, conn, shared) = waiting(&mut world, "BLPOP q 0");
+    world.push(shared, &["FAILING_OVER", "1", "30"]);
+    reply(&mut world, conn, Frame::error("READONLY no"));
+    assert!(!world.done.contains_key(&id) && said(&mut world, conn).is_empty());
+    world.pass(SECOND);
+    assert_eq!(said(&mut world, conn), ["BLPOP q 0"]);
+    world.push(shared, &["FAILED_OVER", "1"]);
+    reply(&mut world, conn, Frame::error("LOADING no"));
+    assert!(outcome(&world, id).is_error());
+}
+
+/// Time that is over is nil, without asking anybody. RULE-248
+#[test]
+fn no_time_left_is_nil() {
+    let mut world = client(5);
+    let (id, conn, shared) = waiting(&mut world, "BLPOP q 2");
+    announce(&mut world, shared);
+    reply(&mut world, shared, listed(conn, "blpop", "b"));
+    reply(&mut world, shared, Frame::Integer(1));
+    world.pass(2 * SECOND);
+    reply(&mut world, conn, unblocked());
+    assert_eq!(outcome(&world, id), &Frame::Null);
+    assert_idle(&world);
+}
+
+/// A connection that is lost takes a command along that may have run, and none that was not written. INV-05, RULE-250
+#[test]
+fn a_lost_connection_is_unknown() {
+    let mut world = client(5);
+    let (id, conn, _) = waiting(&mut world, "BLPOP q 0");
+    world.close(conn);
+    let error = RequestError::ConnectionLost { cause: CloseCause::ByServer, delivery: Delivery::Unknown };
+    assert_eq!(world.failure_of(id), &error);
+    assert_idle(&world);
+
+    let mut world = client(5);
+    let request = Request::command(command("BLPOP q 0")).unwrap();
+    let id = world.client.send(world.now, request).unwrap();
+    world.drain();
+    let (conn, address) = world.dials.remove(0);
+    world.client.handle_connected(world.now, conn, address);
+    world.drain();
+    let hello = vec![(Frame::bulk("proto"), Frame::Integer(3))];
+    let ok = || Frame::simple("OK");
+    world.client.handle_frames(world.now, conn, [Frame::Map(hello), ok(), ok(), ok()]);
+    world.obey();
+    world.close(conn);
+    assert!(!world.done.contains_key(&id), "it was not written");
+    world.pass(SECOND);
+    answer_dials(&mut world);
+    carrier(&mut world, "BLPOP q 0");
+}
+
+/// A successor that is lost before the proof leaves the command where it is, and the next one calls it back anew. INV-21
+#[test]
+fn a_lost_successor_changes_nothing() {
+    let mut world = client(5);
+    let (id, conn, shared) = waiting(&mut world, "BLPOP q 0");
+    let before = world.conns();
+    announce(&mut world, shared);
+    said(&mut world, shared);
+    let peers: Vec<ConnId> = world.conns().into_iter().filter(|it| !before.contains(it)).collect();
+    let successor = world.client.leases.successor(world.client.blocked.lease(id).unwrap()).unwrap();
+    assert!(peers.contains(&successor));
+    world.close(successor);
+    reply(&mut world, shared, listed(conn, "blpop", "b"));
+    reply(&mut world, shared, Frame::Integer(1));
+    reply(&mut world, conn, unblocked());
+    assert_eq!(said(&mut world, conn), ["BLPOP q 0"], "there is no other one yet");
+    assert_eq!(said(&mut world, shared), [unblock(conn)]);
+    let until = world.now + 20 * SECOND;
+    while world.dials.is_empty() {
+        assert!(world.next_timeout(until), "the handoff is tried again");
+        world.drain();
+    }
+    answer_dials(&mut world);
+    assert_eq!(said(&mut world, shared), [ask(conn)]);
+    reply(&mut world, shared, listed(conn, "blpop", "b"));
+    reply(&mut world, shared, Frame::Integer(1));
+    reply(&mut world, conn, unblocked());
+    let to = carrier(&mut world, "BLPOP q 0");
+    reply(&mut world, to, popped());
+    assert_eq!(outcome(&world, id), &popped());
+}
+
+fn carrier_of(world: &mut World, wanted: impl Fn(&str) -> bool) -> ConnId {
+    let conns: Vec<ConnId> = world.pending.keys().copied().collect();
+    for conn in conns {
+        let lines = world.pending[&conn].clone();
+        let all = said(world, conn);
+        if all.iter().any(|line| wanted(line)) {
+            return conn;
+        }
+        world.pending.insert(conn, lines);
+    }
+    panic!("nothing of the kind is written")
+}
+
+/// Hooks are told that the connection that got a notification has a command waiting. RULE-111
+#[test]
+fn a_review_says_that_a_command_waits_there() {
+    let mut world = client(5);
+    world.client.review_notifications(Some(SECOND));
+    let (_, conn, shared) = waiting(&mut world, "BLPOP q 0");
+    world.push(shared, &["MIGRATING", "1", "30"]);
+    world.push(conn, &["MIGRATING", "2", "30"]);
+    let seen: Vec<bool> = world.reviews.iter().map(|review| review.is_blocking).collect();
+    assert_eq!(seen, [false, true]);
+}
