@@ -100,7 +100,6 @@ impl Links {
     }
 
     /// Puts a request of the client's own on `conn`, which may drain.
-    #[expect(clippy::result_large_err, reason = "a request moves by value, and comes back as it was")]
     pub(super) fn enqueue_own(&mut self, conn: ConnId, accepted: Accepted) -> Result<Ticket, Accepted> {
         match self.connection_mut(conn) {
             Some(connection) => connection.enqueue_own(accepted),

@@ -186,7 +186,6 @@ impl Connection {
 
     /// Takes a request of the client itself, which concerns the server behind this link, so that it comes while the connection drains,
     /// too.
-    #[expect(clippy::result_large_err, reason = "a request moves by value, and comes back as it was")]
     pub(crate) fn enqueue_own(&mut self, mut accepted: Accepted) -> Result<Ticket, Accepted> {
         if !self.takes_own() {
             return Err(accepted);

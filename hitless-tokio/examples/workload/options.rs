@@ -45,8 +45,8 @@ pub(crate) struct Options {
     #[arg(long)]
     pub(crate) run_id: String,
     /// What the workers do.
-    #[arg(long, value_enum, default_value_t = Mix::Mix)]
-    mode: Mix,
+    #[arg(long, value_enum, default_value_t = Work::Mix)]
+    mode: Work,
     /// Whether to ask for maintenance notifications: enabled, disabled or auto.
     #[arg(long, default_value_t = Mode::Auto)]
     maint: Mode,
@@ -59,7 +59,7 @@ pub(crate) struct Options {
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
-enum Mix {
+enum Work {
     /// INCR, SET, INCR, GET.
     Mix,
     /// The same, and a subscriber of the channel `ch:<run id>`.
@@ -87,12 +87,12 @@ impl Options {
 
     /// Whether there is a subscriber.
     pub(crate) fn subscribes(&self) -> bool {
-        matches!(self.mode, Mix::Pubsub)
+        matches!(self.mode, Work::Pubsub)
     }
 
     /// Whether there are consumers.
     pub(crate) fn has_consumers(&self) -> bool {
-        matches!(self.mode, Mix::Blpop)
+        matches!(self.mode, Work::Blpop)
     }
 
     pub(crate) fn duration(&self) -> Duration {
