@@ -127,3 +127,8 @@ pub type Lease = driver::Lease<Adapter>;
 
 /// What is received for some topics, from [`Client::subscribe`] until it is dropped: a stream that survives a move.
 pub type Subscription = driver::Subscription<Adapter>;
+
+/// The examples of the README compile.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;
