@@ -68,8 +68,6 @@ impl Meters {
 pub(crate) struct Ending {
     /// Of each counter.
     pub(crate) tallies: Vec<Tally>,
-    /// Transactions that the server refused.
-    pub(crate) refused: u64,
     /// Tasks that did not end.
     pub(crate) missing: u64,
 }
@@ -77,7 +75,7 @@ pub(crate) struct Ending {
 /// A load that runs.
 pub(crate) struct Load {
     stop: Arc<AtomicBool>,
-    endings: Receiver<(usize, Tally, u64)>,
+    endings: Receiver<(usize, Tally)>,
 }
 
 impl Load {
@@ -118,13 +116,12 @@ impl Load {
         self.stop.store(true, Ordering::Relaxed);
         let until = clock::now() + patience;
         let tallies = vec![Tally::default(); counter_keys().len()];
-        let mut ending = Ending { tallies, refused: 0, missing: (TASKS + TRANSACTORS) as u64 };
+        let mut ending = Ending { tallies, missing: (TASKS + TRANSACTORS) as u64 };
         let next = || self.endings.recv_timeout(until.saturating_duration_since(clock::now()));
-        while let Ok((counter, Tally { acknowledged, uncertain }, refused)) = next() {
+        while let Ok((counter, Tally { acknowledged, uncertain })) = next() {
             let tally = &mut ending.tallies[counter];
             tally.acknowledged += acknowledged;
             tally.uncertain += uncertain;
-            ending.refused += refused;
             ending.missing -= 1;
         }
         ending
@@ -145,8 +142,6 @@ enum Turn {
     Done,
     /// Nothing was done, and nothing is wrong: others were faster for too long.
     GaveUp,
-    /// The server has refused it for the time being, and nothing was done.
-    Refused,
 }
 
 /// What all tasks have.
@@ -158,7 +153,7 @@ struct Worker<R: Runtime> {
     stop: Arc<AtomicBool>,
     /// An operation of some task has failed: only the first is told, all are counted.
     failed: AtomicBool,
-    done: Sender<(usize, Tally, u64)>,
+    done: Sender<(usize, Tally)>,
 }
 
 /// An operation without the reply that it must have.
@@ -169,7 +164,6 @@ enum Failure {
 
 impl<R: Runtime> Worker<R> {
     async fn run<J: Job<R>>(self: Arc<Self>, counter: usize, meter: fn(&Meters) -> &Meter, mut job: J) {
-        let mut refused = 0;
         let mut began = clock::now();
         while !self.stop.load(Ordering::Relaxed) {
             let result = job.turn(&self).await;
@@ -178,10 +172,6 @@ impl<R: Runtime> Worker<R> {
             match result {
                 Ok(Turn::Done) => record(Ended::WithReply),
                 Ok(Turn::GaveUp) => {}
-                Ok(Turn::Refused) => {
-                    refused += 1;
-                    self.pause(transactions::AFTER_REFUSAL).await;
-                }
                 Err(failure) => {
                     record(Ended::WithError);
                     if !self.failed.swap(true, Ordering::Relaxed) {
@@ -193,7 +183,7 @@ impl<R: Runtime> Worker<R> {
             began = clock::now();
         }
         // Nobody waits any more for a task that is late.
-        let _ = self.done.send((counter, job.tally(), refused));
+        let _ = self.done.send((counter, job.tally()));
     }
 
     async fn pause(&self, time: Duration) {

@@ -51,6 +51,9 @@ pub(crate) trait Pool {
     /// Puts the load on the pool.
     fn start_load(&self, meters: &Arc<Meters>, log: &Arc<Log>) -> Load;
 
+    /// Connections that are lent.
+    fn leased(&self) -> usize;
+
     /// Closes the pool.
     fn close(self: Box<Self>);
 }
@@ -111,6 +114,10 @@ impl<E: Executor, A: Runtime + Resolver + Connector> OpenPool<E, A> {
 impl<E: Executor, A: Runtime> Pool for OpenPool<E, A> {
     fn start_load(&self, meters: &Arc<Meters>, log: &Arc<Log>) -> Load {
         self.executor.block_on(async { Load::start(&self.adapter, &self.client, meters, log) })
+    }
+
+    fn leased(&self) -> usize {
+        self.client.stats().leased
     }
 
     fn close(self: Box<Self>) {

@@ -56,7 +56,7 @@ impl Row {
         let Figures { operations, errors, counted, transactions, gap, .. } = &self.figures;
         let Figures { p999_before, p999_during, emptied, dials, .. } = &self.figures;
         let time = |time: &Option<Duration>| time.map_or_else(|| "-".to_owned(), millis);
-        let besides = |count| if count == 0 { String::new() } else { format!("{count} + ") };
+        let failed_dials = if dials.failed == 0 { String::new() } else { format!("{} + ", dials.failed) };
         [
             self.name.to_owned(),
             operations.to_string(),
@@ -66,11 +66,11 @@ impl Row {
             millis(*gap),
             time(p999_before),
             time(p999_during),
-            format!("{}{}", besides(transactions.refused), transactions.completed),
+            transactions.completed.to_string(),
             transactions.counted.lost.to_string(),
             millis(transactions.gap),
             time(emptied),
-            format!("{}{}", besides(dials.failed), dials.accepted.iter().sum::<u64>()),
+            format!("{failed_dials}{}", dials.accepted.iter().sum::<u64>()),
         ]
     }
 }
@@ -133,11 +133,7 @@ impl Report {
             f,
             "  and {GAP_FACTOR} x the control phase's; not judged where the server itself was slow, and longer by twice"
         )?;
-        writeln!(
-            f,
-            "  the outage where it refused to serve; for tx {} more, and there each of them may be refused once (n +);",
-            millis(HELD_AT_MOST)
-        )?;
+        writeln!(f, "  the outage where it refused to serve; for tx {} more;", millis(HELD_AT_MOST))?;
         writeln!(
             f,
             "  dials: one for each connection that moves, by the nodes' own count, and the scout's that failed (n +);"

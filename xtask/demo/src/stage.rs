@@ -72,7 +72,6 @@ impl Rig {
 
         let mut figures = parts.figures(&meters);
         figures.errors += ending.missing;
-        figures.transactions.refused = ending.refused;
         let added = self.auditor.counters(&keys)?.into_iter().zip(counters);
         for (counter, ((after, before), tally)) in added.zip(ending.tallies).enumerate() {
             let added = after as i64 - before as i64;
@@ -181,7 +180,7 @@ impl Stage<'_> {
     /// A node refuses dials from now on.
     pub(crate) fn refuse_dials(&self, node: Node) {
         self.say(format!("{node} is dead: it refuses dials"));
-        self.refuse(node);
+        self.rig.world.with(|server, now| server.refuse_dials(now, self.rig.world.id(node), None));
     }
 
     /// A node accepts dials from now on.
@@ -190,11 +189,28 @@ impl Stage<'_> {
         self.rig.world.with(|server, _| server.restore(self.rig.world.id(node)));
     }
 
-    /// A node refuses dials from now on, and closes its connections.
-    pub(crate) fn kill(&self, node: Node) {
+    /// A node refuses dials from now on, and closes its connections: at the first moment in which no transaction has one, since
+    /// an EXEC that is written and not answered by then would have to end with an error.
+    pub(crate) fn kill_between_transactions(&self, node: Node) {
+        let id = self.rig.world.id(node);
+        let give_up = clock::now() + PATIENCE;
+        // While the server is looked at it answers nobody: a transaction that begins meanwhile gets no further than its WATCH.
+        while !self.rig.world.with(|server, now| {
+            let is_time = self.leased() == 0 || now >= give_up;
+            if is_time {
+                server.refuse_dials(now, id, None);
+                server.kill_all(now, id, CloseHow::Fin);
+            }
+            is_time
+        }) {
+            self.wait(ASK);
+        }
         self.say(format!("{node} is gone: it closes its connections and refuses dials"));
-        self.refuse(node);
-        self.rig.world.with(|server, now| server.kill_all(now, self.rig.world.id(node), CloseHow::Fin));
+    }
+
+    /// Connections that transactions have.
+    fn leased(&self) -> usize {
+        self.rig.pool.as_ref().map_or(0, |pool| pool.leased())
     }
 
     /// Clients are told that a migration begins.
@@ -272,10 +288,6 @@ impl Stage<'_> {
 
     fn say(&self, text: String) {
         self.rig.log.add(Who::Server, text);
-    }
-
-    fn refuse(&self, node: Node) {
-        self.rig.world.with(|server, now| server.refuse_dials(now, self.rig.world.id(node), None));
     }
 }
 

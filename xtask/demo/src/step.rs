@@ -49,7 +49,8 @@ const NAME_FOLLOWS: Duration = Duration::from_millis(3300);
 const FAILOVER: Duration = Duration::from_secs(5);
 /// From the demotion of a node to the promotion of another. It ends while nothing is under way: requests that are
 /// refused are sent again after pauses of 20 ms, 40 ms and so on, after 620 ms and then after 1260 ms, and an INCR whose
-/// connection is closed before its reply would have to end with an error.
+/// connection is closed before its reply would have to end with an error. Transactions begin again after such pauses too, and
+/// return their connections meanwhile.
 const OUTAGE: Duration = Duration::from_secs(1);
 const FAILOVER_ENDS: Duration = Duration::from_millis(200);
 const MOVES_IN_A_ROW: usize = 10;
@@ -180,7 +181,7 @@ fn fail_over(stage: &mut Stage<'_>) {
     stage.demote(C);
     stage.wait_since_announcement(OUTAGE);
     stage.point_name_at(&[D]);
-    stage.kill(C);
+    stage.kill_between_transactions(C);
     stage.wait(FAILOVER_ENDS);
     stage.complete_failover();
     stage.end_event();

@@ -17,9 +17,6 @@ pub(super) const COUNTERS: usize = 2;
 pub(crate) const HELD_AT_MOST: Duration = Duration::from_millis(200);
 /// From what is read to what is written; shorter times as well, so that now this one and now that one is faster.
 const LONGEST_THOUGHT: u64 = 20;
-/// The caller of a transaction is told at once that a server takes no writes, and comes back so much later. That is longer than any outage
-/// here, so that nothing is under way when the server closes its connections: an EXEC without a reply would have to be an error.
-pub(super) const AFTER_REFUSAL: Duration = Duration::from_millis(1300);
 
 pub(super) struct Transactions {
     counter: String,
@@ -66,7 +63,6 @@ impl<R: Runtime> Job<R> for Transactions {
                 wrong.map_or(Ok(Turn::Done), |reply| Err(Failure::wrong("SET", "OK", reply)))
             }
             Ok(None) => Ok(Turn::GaveUp),
-            Err(Error::Discarded(refusal)) if refusal.code() == "READONLY" => Ok(Turn::Refused),
             Err(error) => {
                 self.tally.note_failure(&error);
                 Err(error.into())
