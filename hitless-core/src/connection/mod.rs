@@ -213,6 +213,11 @@ impl Connection {
         }
     }
 
+    /// Does not opt in, if that was not written yet. True if it was to be.
+    pub(crate) fn withdraw_opt_in(&mut self) -> bool {
+        self.opt_in.take().is_some()
+    }
+
     /// Authenticates with other credentials, once the handshake is done: AUTH is written between two requests, none of which is
     /// cut in two, and [`Authenticated`](ConnectionEvent::Authenticated) is the answer. Does nothing on a connection that drains
     /// or has ended. A call before the last one was written takes its place.
