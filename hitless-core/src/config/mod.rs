@@ -486,8 +486,8 @@ impl ConfigBuilder {
     }
 
     /// How long what was written to a TCP link may be unacknowledged before the system ends the link (`TCP_USER_TIMEOUT`, on Linux and
-    /// Android): 1 ms to 24 days; `None` is what the system has, about a quarter of an hour. Default: 30 s. Less ends links sooner that
-    /// a bad network would have kept.
+    /// Android): 1 ms to 24 days, in whole milliseconds; `None` is what the system has, about a quarter of an hour. Default: 30 s. Less
+    /// ends links sooner that a bad network would have kept.
     pub fn tcp_user_timeout(mut self, timeout: Option<Duration>) -> Self {
         self.tcp.user_timeout = timeout;
         self
