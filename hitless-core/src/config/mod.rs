@@ -463,7 +463,7 @@ impl ConfigBuilder {
         self
     }
 
-    /// How long a TCP link is quiet before the system probes it: 1 s to 9 h, in whole seconds; `None` has no link probed. Default: 30 s.
+    /// How long a TCP link is quiet before the system probes it: 1 s to 9 h, in whole seconds; `None`: never. Default: 30 s.
     /// The client finds dead links that owe a reply by [`dead_link_timeout`](Self::dead_link_timeout); this finds those that are idle,
     /// and keeps firewalls from forgetting them. Less finds them sooner, and costs a packet each time.
     pub fn tcp_keepalive(mut self, after: Option<Duration>) -> Self {

@@ -138,8 +138,9 @@ impl<R: Runtime, N: Resolver + Connector> Builder<R, N> {
         self.with(|settings| settings.dead_link_timeout(timeout.into()))
     }
 
-    /// How long a TCP link is quiet before the system probes it, 1 s to 9 h; `None` has no link probed. Default: 30 s. Two more settings say
-    /// when the link ends. See [`ConfigBuilder::tcp_keepalive`].
+    /// How long a TCP link is quiet before the system probes it, 1 s to 9 h in whole seconds; `None`: never. Default: 30 s. After
+    /// [`tcp_keepalive_retries`](Self::tcp_keepalive_retries) probes without an answer the system ends the link. See
+    /// [`ConfigBuilder::tcp_keepalive`].
     pub fn tcp_keepalive(self, after: impl Into<Option<Duration>>) -> Self {
         self.with(|settings| settings.tcp_keepalive(after.into()))
     }
