@@ -40,7 +40,7 @@ impl Fingerprint for Client {
             actions,
             surplus: _,
             now: _,
-            quiet_until: _,
+            others_due_at: _,
         } = self;
         digest.part(coordinator);
         digest.part(links);
