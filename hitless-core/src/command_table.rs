@@ -7,7 +7,7 @@
 
 mod blocking;
 
-use resp3_codec::Command;
+use resp3_codec::{Command, Frame};
 
 use self::blocking::block_value;
 pub(crate) use self::blocking::{Blocker, Blocking, Takes, beyond, blocking};
@@ -295,6 +295,11 @@ fn is_read_only(name: &[u8]) -> bool {
             | b"GEOPOS" | b"GEODIST" | b"GEOHASH" | b"GEOSEARCH" | b"GEORADIUS_RO" | b"GEORADIUSBYMEMBER_RO"
             | b"PFCOUNT" | b"EVAL_RO" | b"EVALSHA_RO" | b"FCALL_RO" | b"PING" | b"ECHO" | b"TIME" | b"INFO"
     )
+}
+
+/// Whether a reply says that the command was not run, but queued in the transaction that is open.
+pub(crate) fn is_queued(reply: &Frame) -> bool {
+    matches!(reply, Frame::Simple(text) if text == "QUEUED")
 }
 
 #[cfg(test)]

@@ -44,7 +44,8 @@ use crate::timer::Span;
 /// What became of a request that failed: may the server have executed it?
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Delivery {
-    /// It did not run: no byte of it was handed to a socket, or it was queued in a transaction whose EXEC was not.
+    /// It did not run: no byte of it was handed to a socket, or it was only queued in a transaction whose EXEC was not. Repeating it is
+    /// safe; of a transaction, begin the whole of it again.
     NotSent,
     /// It was written, or may have been: it may have run. Repeating it is safe only if it is idempotent.
     Unknown,

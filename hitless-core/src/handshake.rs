@@ -25,6 +25,7 @@ use resp3_codec::{Command, Frame, cmd};
 
 pub use self::opt_in::{OptIn, Probe, opt_in_command};
 use self::refusal::{HelloRefusal, field, refusal};
+use crate::command_table::is_queued;
 use crate::config::{Config, Credentials, Protocol};
 use crate::endpoint::Peer;
 pub use crate::error::{ErrorCode, HandshakeError, SetupCommand, Stage};
@@ -283,7 +284,7 @@ pub(crate) fn auth(credentials: &Credentials) -> Command {
 
 /// What the server says to AUTH: the code of its error alone, for it may repeat what it was told.
 pub(crate) fn judge_auth(reply: &Frame) -> Result<(), ErrorCode> {
-    reply.as_error().map_or(Ok(()), |text| Err(ErrorCode::of(text)))
+    unaccepted(reply).map_or(Ok(()), |text| Err(ErrorCode::of(text)))
 }
 
 /// The opt-in of a connection to `peer`.
@@ -294,7 +295,12 @@ pub(crate) fn opt_in(config: &Config, peer: &Peer) -> Command {
 
 /// What the server says to the opt-in: to be read only where RESP3 is spoken.
 pub(crate) fn judge_opt_in(_proof: Resp3, reply: &Frame) -> OptIn {
-    reply.as_error().map_or(OptIn::Accepted, OptIn::of_error)
+    unaccepted(reply).map_or(OptIn::Accepted, OptIn::of_error)
+}
+
+/// What a reply says that accepts nothing: an error, or that the command was only queued, in somebody's transaction.
+fn unaccepted(reply: &Frame) -> Option<&[u8]> {
+    reply.as_error().or_else(|| reply.as_bytes().filter(|_| is_queued(reply)))
 }
 
 fn contains_ignoring_case(text: &[u8], wanted: &[u8]) -> bool {

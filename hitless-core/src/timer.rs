@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 /// Where [`after`] ends: far enough to mean "never", near enough for every platform to represent.
 const FAR_FUTURE: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
-/// An alarm that rings so late was not held up by the work of others alone: the process was stopped, and has read nothing.
+/// A timer is late because other tasks had the thread, or because the process was stopped. From this much on it was stopped, and has read
+/// nothing meanwhile.
 pub(crate) const STOPPED: Duration = Duration::from_millis(100);
 
 /// The earliest of `deadlines`; absent ones do not count.

@@ -30,8 +30,11 @@ const RUNS_AGAIN: Duration = Duration::from_millis(100);
 /// From when a move is given up to the end of the last of its connections.
 const LONGEST_MOVE: Duration = Duration::from_secs(10);
 
-/// The last second of a move is kept free of attempts that can be made before, and those that end just before it are the last.
+/// Handoffs are planned to end before the last second of a move; those that end just before it are the last.
 const LAST_TRIES: Duration = Duration::from_millis(1100);
+
+/// A handoff that starts late may use that second: it has half a second, and the longest round trip until it is known to have failed.
+const LATE_TRY: Duration = Duration::from_millis(600);
 
 /// All that is known of a run.
 pub(super) struct Evidence<'a> {
@@ -234,8 +237,8 @@ fn service(entries: &[(Instant, What)]) -> BTreeMap<Peer, Vec<Spell>> {
 /// is: it serves nobody from before.
 ///
 /// Where the process was stopped, what was not yet written may be overdue afterwards; if it runs again within a few milliseconds
-/// of a deadline, nothing tells it that it was stopped; and if it runs again when the deadline of a move has come or is hardly a
-/// second away, it may say at once that connections stay. Beside a request that kills the link
+/// of a deadline, nothing tells it that it was stopped; and if it runs again when the deadline of a move has come or is hardly
+/// half a second away, it may say at once that connections stay. Beside a request that kills the link
 /// that carries it fails what had been written to that link when it came for the first time, and nothing else; others may
 /// wait, and fail without having been sent: RULE-165
 fn nobody_notices(evidence: &Evidence<'_>, requests: &BTreeMap<u64, Asked>, stops: &[(Instant, Duration)]) {
@@ -244,7 +247,7 @@ fn nobody_notices(evidence: &Evidence<'_>, requests: &BTreeMap<u64, Asked>, stop
     let first = first_poisonings(evidence, requests);
     // When a process that was stopped for too long ran again and gave a move up: what it left behind is closed.
     let woke_too_late = |of: &Finished<'_>| {
-        !stopped(stops, of.at - RUNS_AGAIN, of.at).is_zero() && of.deadline <= of.at + LAST_TRIES
+        !stopped(stops, of.at - RUNS_AGAIN, of.at).is_zero() && of.deadline <= of.at + LATE_TRY
     };
     let moves = moves(evidence.entries);
     let left_behind: Vec<Instant> =

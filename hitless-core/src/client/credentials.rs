@@ -2,7 +2,6 @@
 
 use std::time::Instant;
 
-use super::owner::Owner;
 use super::{Action, Client};
 use crate::config::Credentials;
 use crate::endpoint::Target;
@@ -100,12 +99,10 @@ impl Client {
 
     fn authenticate_all(&mut self, credentials: &Credentials) {
         for conn in self.keyring.renew(credentials) {
-            if let Some(Owner::Seat(seat)) = self.links.owner(conn)
-                && self.leases.is_lent(seat, conn)
-            {
-                // AUTH would come into the transaction of whoever has it.
-                self.leases.note_stale(seat, conn);
-            } else if let Some(connection) = self.links.connection_mut(conn) {
+            if self.leave_alone(conn) {
+                continue;
+            }
+            if let Some(connection) = self.links.connection_mut(conn) {
                 connection.authenticate(credentials);
                 self.flush(conn);
             }

@@ -44,7 +44,7 @@ impl Fingerprint for Client {
             surplus: _,
             helpers,
             now: _,
-            quiet_until: _,
+            others_due_at: _,
         } = self;
         digest.part(coordinator);
         digest.part(links);

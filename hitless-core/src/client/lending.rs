@@ -154,6 +154,9 @@ impl Client {
     /// Lends what nobody has to those who wait, and opens connections for the others.
     pub(super) fn lend(&mut self, now: Instant) {
         while let Some((lease, conn)) = self.leases.lend() {
+            if self.links.connection_mut(conn).is_some_and(Connection::withdraw_opt_in) {
+                self.leave_alone(conn);
+            }
             if self.place_blocked(now, lease) {
                 continue;
             }
@@ -272,6 +275,18 @@ impl Client {
     /// Whether somebody has `conn`.
     pub(super) fn is_lent(&self, conn: ConnId) -> bool {
         matches!(self.links.owner(conn), Some(Owner::Seat(seat)) if self.leases.is_lent(seat, conn))
+    }
+
+    /// Whether `conn` is lent. What the client itself sends there would come into the transaction of whoever has it, so that such a connection
+    /// stays as it is, and is closed when it is returned: the next one has it from its handshake.
+    pub(super) fn leave_alone(&mut self, conn: ConnId) -> bool {
+        match self.links.owner(conn) {
+            Some(Owner::Seat(seat)) if self.leases.is_lent(seat, conn) => {
+                self.leases.note_stale(seat, conn);
+                true
+            }
+            Some(Owner::Slot(_) | Owner::Seat(_)) | None => false,
+        }
     }
 
     fn refuse_lease(&mut self, lease: LeaseId, after: Duration) {

@@ -1,10 +1,11 @@
 //! The whole client as one machine: a pool of shared, pipelined connections, and the policy that moves them.
 //!
 //! It composes the [`Coordinator`], which decides, with a [`Connection`] per socket, which speaks the protocol. Every fact
-//! that can lead to a decision ends in `settle`, which obeys the coordinator until it is quiet. What the owner of the
-//! client has to do is then in one ordered queue, [`poll_action`](Client::poll_action).
+//! that can lead to a decision ends in `settle`, which obeys the coordinator until it is quiet. So must every fact that may move a
+//! deadline other than a request's: `settle` computes when the next of them is due. What the owner of the client has to do is then in
+//! one ordered queue, [`poll_action`](Client::poll_action).
 //!
-//! Inside, eight machines with private state know nothing of each other: the links (one for each connection), the pool
+//! Inside, nine machines with private state know nothing of each other: the links (one for each connection), the pool
 //! (which connection serves which slot), the leases (which connection is lent to whom, and who waits for one), the
 //! subscriptions (who wants which topics, and where the successor of their connection goes on), the blocked (the commands
 //! that wait at their server), the requests (where each is), the lifecycle, the outage (why there is no connection) and
@@ -90,9 +91,8 @@ pub struct Client {
     helpers: Vec<ConnId>,
     /// The latest instant that a fact or a request came with.
     now: Instant,
-    /// Nothing but requests is due before this instant. `settle` keeps it: all else that is due changes by facts, which are few beside the
-    /// requests.
-    quiet_until: Option<Instant>,
+    /// When anything but a request is due. `settle` keeps it: all else that is due changes by facts, which are few beside the requests.
+    others_due_at: Option<Instant>,
 }
 
 impl Client {
@@ -116,7 +116,7 @@ impl Client {
             actions: VecDeque::new(),
             surplus: Vec::new(),
             helpers: Vec::new(),
-            quiet_until: None,
+            others_due_at: None,
             config,
             now,
         };
@@ -309,11 +309,11 @@ impl Client {
 
     /// When time itself leads to something.
     fn deadline(&self) -> Option<Instant> {
-        debug_assert_eq!(self.quiet_until, self.others_due(), "a fact did not end in `settle`");
+        debug_assert_eq!(self.others_due_at, self.others_due(), "a fact did not end in `settle`");
         if self.is_terminated() {
             return None;
         }
-        earliest([self.quiet_until, self.requests.poll_timeout()])
+        earliest([self.others_due_at, self.requests.poll_timeout()])
     }
 
     /// When anything but a request is due.
@@ -330,7 +330,7 @@ impl Client {
     }
 
     fn settle_timeout(&mut self) {
-        self.quiet_until = self.others_due();
+        self.others_due_at = self.others_due();
     }
 
     fn flush(&mut self, conn: ConnId) {

@@ -248,6 +248,9 @@ impl Client {
     }
 
     fn opt_in(&mut self, conn: ConnId) {
+        if self.leave_alone(conn) {
+            return;
+        }
         let Some(peer) = self.coordinator.peer(conn) else { return };
         let command = handshake::opt_in(&self.config, peer);
         if let Some(connection) = self.links.connection_mut(conn) {

@@ -466,7 +466,7 @@ impl ConfigBuilder {
         self
     }
 
-    /// How long a TCP link is quiet before the system probes it: 1 s to 9 h, in whole seconds; `None` has no link probed. Default: 30 s.
+    /// How long a TCP link is quiet before the system probes it: 1 s to 9 h, in whole seconds; `None`: never. Default: 30 s.
     /// The client finds dead links that owe a reply by [`dead_link_timeout`](Self::dead_link_timeout); this finds those that are idle,
     /// and keeps firewalls from forgetting them. Less finds them sooner, and costs a packet each time.
     pub fn tcp_keepalive(mut self, after: Option<Duration>) -> Self {
@@ -489,8 +489,8 @@ impl ConfigBuilder {
     }
 
     /// How long what was written to a TCP link may be unacknowledged before the system ends the link (`TCP_USER_TIMEOUT`, on Linux and
-    /// Android): 1 ms to 24 days; `None` is what the system has, about a quarter of an hour. Default: 30 s. Less ends links sooner that
-    /// a bad network would have kept.
+    /// Android): 1 ms to 24 days, in whole milliseconds; `None` is what the system has, about a quarter of an hour. Default: 30 s. Less
+    /// ends links sooner that a bad network would have kept.
     pub fn tcp_user_timeout(mut self, timeout: Option<Duration>) -> Self {
         self.tcp.user_timeout = timeout;
         self

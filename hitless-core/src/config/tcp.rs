@@ -5,8 +5,11 @@ use std::time::Duration;
 
 use super::ConfigError;
 use crate::endpoint::TcpOptions;
-use crate::timer::Span;
 
+/// In what the system counts idle time and intervals: it cuts off what is left.
+const SECOND: Duration = Duration::from_secs(1);
+/// In what it counts the user timeout.
+const MILLISECOND: Duration = Duration::from_millis(1);
 /// What Linux takes, which is the least of all: 15 bits of seconds.
 const SECONDS: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(0x7fff);
 /// 31 bits of milliseconds.
@@ -18,13 +21,28 @@ const RETRIES: RangeInclusive<u32> = 1..=127;
 pub(super) fn check(options: &TcpOptions) -> Result<(), ConfigError> {
     let TcpOptions { keepalive, keepalive_interval, keepalive_retries, user_timeout } = options;
     let lengths = [
-        ("tcp_keepalive", *keepalive, SECONDS, "from 1 s to 32767 s, or None"),
-        ("tcp_keepalive_interval", Some(*keepalive_interval), SECONDS, "from 1 s to 32767 s"),
-        ("tcp_user_timeout", *user_timeout, MILLISECONDS, "from 1 ms to 24 days, or None"),
+        ("tcp_keepalive", *keepalive, SECONDS, SECOND, "from 1 s to 32767 s in whole seconds, or None"),
+        (
+            "tcp_keepalive_interval",
+            Some(*keepalive_interval),
+            SECONDS,
+            SECOND,
+            "from 1 s to 32767 s in whole seconds",
+        ),
+        (
+            "tcp_user_timeout",
+            *user_timeout,
+            MILLISECONDS,
+            MILLISECOND,
+            "from 1 ms to 24 days in whole milliseconds, or None",
+        ),
     ];
-    for (setting, length, limits, range) in lengths {
-        if let Some(length) = length.filter(|length| !limits.contains(length)) {
-            return Err(ConfigError::OutOfRange { setting, range, value: Span(length).to_string() });
+    for (setting, length, limits, unit, range) in lengths {
+        let fits = |length: Duration| limits.contains(&length) && length.as_nanos() % unit.as_nanos() == 0;
+        if let Some(length) = length.filter(|length| !fits(*length)) {
+            // `Debug` rounds nothing, so the error shows the fraction.
+            let value = if length.is_zero() { "0s".to_owned() } else { format!("{length:?}") };
+            return Err(ConfigError::OutOfRange { setting, range, value });
         }
     }
     if RETRIES.contains(keepalive_retries) {

@@ -196,9 +196,13 @@ fn options_of_tcp_are_checked() {
     assert_eq!((options.keepalive, options.keepalive_interval), (Some(seconds(60)), seconds(3)));
     assert_eq!((options.keepalive_retries, options.user_timeout), (5, None));
     assert_eq!(build(|it| it).unwrap().tcp_options(), TcpOptions::default());
-    let rows: [(&str, Change); 6] = [
+    let rows: [(&str, Change); 10] = [
         ("tcp_keepalive is 500ms", |it| it.tcp_keepalive(Some(Duration::from_millis(500)))),
         ("tcp_keepalive is 40000s", |it| it.tcp_keepalive(Some(Duration::from_secs(40_000)))),
+        ("tcp_keepalive is 1.5s", |it| it.tcp_keepalive(Some(Duration::from_millis(1_500)))),
+        ("tcp_keepalive is 1.000000001s", |it| it.tcp_keepalive(Some(Duration::new(1, 1)))),
+        ("tcp_keepalive_interval is 2.5s", |it| it.tcp_keepalive_interval(Duration::from_millis(2_500))),
+        ("tcp_user_timeout is 1.5ms", |it| it.tcp_user_timeout(Some(Duration::from_micros(1_500)))),
         ("tcp_keepalive_interval is 0s", |it| it.tcp_keepalive_interval(Duration::ZERO)),
         ("tcp_keepalive_retries is 0", |it| it.tcp_keepalive_retries(0)),
         ("tcp_keepalive_retries is 128", |it| it.tcp_keepalive_retries(128)),

@@ -89,7 +89,7 @@ fn with_parameters(
             "client_name" => builder = builder.client_name(&decode("client_name", value)?),
             "when_disconnected" => builder.when_disconnected = when_disconnected(value)?,
             // This may be a part of a password that holds an & or a ?, and so it is not repeated.
-            _ if has_password || query.contains('@') || !pair.contains('=') => {
+            _ if has_password || query.contains('@') || !pair.contains('=') || !is_plain(key) => {
                 let problem = "a parameter is unknown (known are protocol, db, user, pass, client_name, client_info and when_disconnected); \
                                inside a password, write & as %26 and ? as %3F";
                 return Err(wrong("query", problem));
@@ -158,14 +158,26 @@ fn tcp(place: &str, query: &str) -> Result<ConfigBuilder, ConfigError> {
     Ok(builder)
 }
 
+/// Whether a parameter could have this name.
+fn is_plain(key: &str) -> bool {
+    key.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'_'))
+}
+
 fn unix(path: &str) -> Result<ConfigBuilder, ConfigError> {
-    if !path.starts_with('/') {
-        let problem = if path.contains('@') {
-            "user and password of a unix socket stand behind it, as in unix:///run/redis.sock?user=..&pass=.."
-        } else {
-            "a unix socket needs an absolute path, as in unix:///run/redis.sock"
-        };
+    let is_absolute = path.starts_with('/');
+    let has_userinfo = match path.split_once('@') {
+        None => false,
+        Some(_) if !is_absolute => true,
+        // An @ may also be a part of a name, as in /run/redis@1.sock.
+        Some((before, behind)) => before.contains(':') || behind.starts_with('/'),
+    };
+    if has_userinfo {
+        let problem = "user and password of a unix socket stand behind it, as in unix:///run/redis.sock?user=..&pass=..; \
+                       inside a path, write @ as %40";
         return Err(wrong("path", problem));
+    }
+    if !is_absolute {
+        return Err(wrong("path", "a unix socket needs an absolute path, as in unix:///run/redis.sock"));
     }
     if path.ends_with("#insecure") {
         return Err(wrong("end", FRAGMENT));
@@ -326,6 +338,8 @@ mod tests {
         ] {
             assert_eq!(endpoint(url), "unix:/run/redis.sock", "{url:?}");
         }
+        assert_eq!(endpoint("unix:///run/redis@1.sock"), "unix:/run/redis@1.sock");
+        assert_eq!(endpoint("unix:///run/a%40/b:c.sock"), "unix:/run/a@/b:c.sock");
         assert_eq!(parse("unix:/run/redis.sock?db=3\n").unwrap().build().unwrap().database(), 3);
         let config = parse("redis://:secret@h\n").unwrap().build().unwrap();
         assert_eq!(config.credentials().unwrap().password.expose(), "secret");
@@ -371,12 +385,19 @@ mod tests {
                 "\"password\": known are protocol, db, user, pass, client_name, client_info and when_disconnected",
             ),
             ("redis://h?timeout=5&pass=secret", "\"timeout\": known are"),
+            ("redis://h?secret1=x", "a parameter is unknown"),
+            ("redis://h?Secret=x", "a parameter is unknown"),
+            ("unix:///run/redis.sock?a+secret=x", "a parameter is unknown"),
             ("redis://h?user=secret", "user=..&pass=.."),
             ("redis://h?protocol=secret", "2, 3, resp2 or resp3"),
             ("redis://h?when_disconnected=secret", "wait or fail"),
             ("redis://h?db=secret", "must be a number"),
             ("redis://h?client_info=secret", "true or false"),
             ("unix://:secret@/run/redis.sock", "?user=..&pass=.."),
+            ("unix:///:secret@/run/redis.sock", "?user=..&pass=.."),
+            ("unix:///ann:secret/se@cret@run/redis.sock", "?user=..&pass=.."),
+            ("unix:///secret@/run/redis.sock", "?user=..&pass=.."),
+            ("redis+unix:/:secret@run/redis.sock?db=1", "?user=..&pass=.."),
             ("unix:secret", "unix:///run/redis.sock"),
             ("unix://secret", "unix:///run/redis.sock"),
             ("redis://:secret@[fe80::1%eth0]:6379", "a host name"),

@@ -414,6 +414,19 @@ fn an_opt_in_waits_until_nothing_is_under_way() {
     assert_eq!(said(&mut connection), ["1=10", "OptedIn(Accepted)", "2=20"]);
 }
 
+/// What was only queued, in a transaction that is open on the link, is not accepted. RULE-249
+#[test]
+fn queued_is_no_acceptance() {
+    let mut connection = ready();
+    connection.opt_in(resp3_codec::cmd("ASK"));
+    transmit(&mut connection);
+    connection.authenticate(&Credentials::new(None, "new"));
+    transmit(&mut connection);
+    connection.handle_frame(Frame::simple("QUEUED"));
+    connection.handle_frame(Frame::simple("QUEUED"));
+    assert_eq!(said(&mut connection), ["OptedIn(Unclear(QUEUED))", "Authenticated(Err(QUEUED))"]);
+}
+
 /// A connection that speaks RESP2 cannot be told of anything, and one that drains or is closed need not be.
 #[test]
 fn only_a_connection_that_serves_in_resp3_opts_in() {

@@ -141,13 +141,14 @@ impl<R: Runtime, N: Resolver + Connector> Builder<R, N> {
         self.with(|settings| settings.dead_link_timeout(timeout.into()))
     }
 
-    /// How long a TCP link is quiet before the system probes it, 1 s to 9 h; `None` has no link probed. Default: 30 s. Two more settings say
-    /// when the link ends. See [`ConfigBuilder::tcp_keepalive`].
+    /// How long a TCP link is quiet before the system probes it, 1 s to 9 h in whole seconds; `None`: never. Default: 30 s. After
+    /// [`tcp_keepalive_retries`](Self::tcp_keepalive_retries) probes without an answer the system ends the link. See
+    /// [`ConfigBuilder::tcp_keepalive`].
     pub fn tcp_keepalive(self, after: impl Into<Option<Duration>>) -> Self {
         self.with(|settings| settings.tcp_keepalive(after.into()))
     }
 
-    /// How long a probe waits for its answer before the next one follows, 1 s to 9 h. Default: 10 s. See
+    /// How long a probe waits for its answer before the next one follows, 1 s to 9 h in whole seconds. Default: 10 s. See
     /// [`ConfigBuilder::tcp_keepalive_interval`].
     pub fn tcp_keepalive_interval(self, interval: Duration) -> Self {
         self.with(|settings| settings.tcp_keepalive_interval(interval))
@@ -159,8 +160,9 @@ impl<R: Runtime, N: Resolver + Connector> Builder<R, N> {
         self.with(|settings| settings.tcp_keepalive_retries(retries))
     }
 
-    /// How long what was written to a TCP link may be unacknowledged before the system ends the link, 1 ms to 24 days; `None` is what
-    /// the system has. Default: 30 s. Other platforms than Linux and Android ignore it. See [`ConfigBuilder::tcp_user_timeout`].
+    /// How long what was written to a TCP link may be unacknowledged before the system ends the link, 1 ms to 24 days in whole
+    /// milliseconds; `None` is what the system has. Default: 30 s. Other platforms than Linux and Android ignore it. See
+    /// [`ConfigBuilder::tcp_user_timeout`].
     pub fn tcp_user_timeout(self, timeout: impl Into<Option<Duration>>) -> Self {
         self.with(|settings| settings.tcp_user_timeout(timeout.into()))
     }

@@ -313,7 +313,7 @@ impl Leases {
         session.note_unknown();
     }
 
-    /// `conn` has credentials that hold no more: nobody gets it after its holder.
+    /// `conn` is not as a handshake of today would make it, in its credentials or its opt-in: nobody gets it after its holder.
     pub(super) fn note_stale(&mut self, seat: usize, conn: ConnId) {
         if let Some((session, _)) = self.session(seat, conn) {
             session.note_unknown();

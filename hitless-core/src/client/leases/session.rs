@@ -35,7 +35,7 @@ impl Session {
         self == Self::default()
     }
 
-    /// Whether what is sent there is queued, until something ends the transaction.
+    /// Whether what is sent there is certainly queued, until something ends the transaction.
     pub(super) fn queues(self) -> bool {
         self.in_transaction && !self.is_unsure
     }
@@ -51,8 +51,12 @@ impl Session {
             StateChange::Exec if !refused || is_discarded(reply) => self.end_transaction(),
             StateChange::Discard if !refused => self.end_transaction(),
             StateChange::Exec | StateChange::Discard => {}
-            // AUTH and SELECT change nothing when they are refused; that is rare, and one more dial.
-            StateChange::Setting => self.has_settings = true,
+            // AUTH and SELECT change nothing when they are refused; that is rare, and one more dial. RESET, which is among the
+            // settings, ends a transaction; one that a transaction queues is not told from it.
+            StateChange::Setting => {
+                self.has_settings = true;
+                self.in_transaction &= refused;
+            }
         }
     }
 

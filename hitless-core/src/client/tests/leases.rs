@@ -572,6 +572,58 @@ fn new_credentials_leave_a_lent_connection_alone() {
     assert!(!world.conns().contains(&mine) && world.conns().contains(&theirs));
 }
 
+/// Connects what is dialled; the server answers the opt-in so, if it is asked. Nothing is written yet that follows from it.
+fn connect_asking(world: &mut World, opt_in: Option<Frame>) {
+    let (conn, address) = world.dials.remove(0);
+    world.client.handle_connected(world.now, conn, address);
+    world.drain();
+    world.pending.remove(&conn);
+    let frames = accepted_handshake().into_iter().take(3).chain(opt_in);
+    world.client.handle_frames(world.now, conn, frames);
+    world.obey();
+}
+
+/// When a server has learnt of notifications, connections that nobody has opt in. On one that is lent, also if it was lent just
+/// before the opt-in was written, nothing comes between the requests of its holder; it is closed when it is returned. RULE-249
+#[test]
+fn an_opt_in_leaves_a_lent_connection_alone() {
+    for lent_meanwhile in [false, true] {
+        let mut world = World::with(|builder| builder.pool_size(1).max_dedicated(2));
+        connect_asking(&mut world, Some(Frame::error("ERR unknown subcommand 'MAINT_NOTIFICATIONS'.")));
+        let [held, idle] = [(); 2].map(|()| {
+            let lease = wish(&mut world);
+            connect_asking(&mut world, None);
+            assert_eq!(granted(&world, lease), Some(Ok(())));
+            lease
+        });
+        let shared = world.conns()[0];
+        let mine = answered(&mut world, held, "MULTI", Some(StateChange::Multi));
+        let theirs = answered(&mut world, idle, "GET", None);
+        world.now += crate::mode::RECHECK_AFTER;
+        give_back(&mut world, idle);
+        world.close(shared);
+        world.pass(SECOND);
+        connect_asking(&mut world, Some(Frame::simple("OK")));
+        let next = lent_meanwhile.then(|| world.client.lease(world.now).unwrap());
+        let mut written = |conn| {
+            let mut bytes = WriteBuffer::new();
+            world.client.poll_transmit(conn, &mut bytes);
+            bytes.len()
+        };
+        assert_eq!(written(mine), 0, "the transaction goes on");
+        assert_eq!(written(theirs) > 0, !lent_meanwhile, "the opt-in");
+        world.drain();
+        answered(&mut world, held, "EXEC", Some(StateChange::Exec));
+        give_back(&mut world, held);
+        assert!(!world.conns().contains(&mine) && world.conns().contains(&theirs));
+        if let Some(next) = next {
+            assert_eq!(answered(&mut world, next, "GET", None), theirs);
+            give_back(&mut world, next);
+            assert!(!world.conns().contains(&theirs));
+        }
+    }
+}
+
 /// A provider that fails once refuses nobody: who waits has a lease when it answers, and is refused at once only where nobody is to
 /// wait. RULE-201, RULE-220
 #[test]

@@ -115,6 +115,11 @@ fn what_was_only_queued_has_not_run() {
         ("m= d", Unknown),
         // RESET is among the settings.
         ("m= r", Unknown),
+        ("m= r=", Unknown),
+        ("m= r= w=", Unknown),
+        ("m= r!", NotSent),
+        ("r= m=", NotSent),
+        ("m= r= m=", NotSent),
         // The one is refused inside a transaction, the other queued.
         ("m= w u", NotSent),
         ("m= x", Unknown),

@@ -315,7 +315,7 @@ impl Attempts {
         answer: Result<Vec<IpAddr>, SystemError>,
     ) {
         if self.is_overdue(now, conn) && !self.put_off(now, conn) {
-            // The limit is within the time of the move, and it is the limit's turn.
+            // Too late for the attempt: its limit, which is within the time of the move, is handled next and ends it.
             return;
         }
         let Some(attempt) = self.live.get_mut(&conn) else { return };
