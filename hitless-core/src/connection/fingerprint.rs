@@ -15,6 +15,8 @@ impl Fingerprint for Connection {
             auth,
             pipeline,
             relaxed,
+            // Read with the event that says so.
+            was_refused_in_window: _,
             silence,
             has_answered,
             events,
