@@ -35,8 +35,9 @@ impl Client {
 
     /// Wants another connection for a transaction that the server has refused to run on that of `lease`: by READONLY, LOADING or MASTERDOWN,
     /// before anything of it ran. The wish begins after a pause that grows with the number of `refusals` so far, 1 for the first; until then
-    /// it waits like any other. `None` if the refusal is to stand, as for single commands: outside of a maintenance window, and once
-    /// the command timeout is over, which counts from `since`. Return `lease` in either case: its connection moves when it is free.
+    /// it waits like any other. `None` if the refusal is to stand, as for single commands: if no maintenance window is open, and none was when
+    /// the refusal came, and once the command timeout is over, which counts from `since`. Return `lease` in either case: its connection
+    /// moves when it is free.
     ///
     /// # Errors
     /// Those of [`lease`](Self::lease).
@@ -54,6 +55,9 @@ impl Client {
             Holding::Connection(conn) => self.coordinator.relaxed(now, Some(conn)),
             Holding::Lost(_) | Holding::Nothing => None,
         };
+        // The caller may ask when the window has closed and the connection is gone.
+        let was_open = self.leases.was_refused_in_window(lease);
+        let relaxed = relaxed.or_else(|| was_open.then(|| self.config.maintenance().relaxed_timeout()));
         let at = after(now, deferral(refusals.saturating_sub(1)));
         let limit = effective_timeout(self.config.command_timeout(), relaxed);
         if relaxed.is_none() || limit.is_some_and(|limit| after(since, limit) <= at) {
@@ -220,6 +224,14 @@ impl Client {
     pub(super) fn note_outcome(&mut self, conn: ConnId, id: RequestId, outcome: &Outcome) {
         if let Some(Owner::Seat(seat)) = self.links.owner(conn) {
             self.leases.note_outcome(seat, conn, id, outcome);
+        }
+    }
+
+    /// The server of `conn` has refused to run something.
+    pub(super) fn note_refusal(&mut self, conn: ConnId) {
+        if let Some(Owner::Seat(seat)) = self.links.owner(conn) {
+            let in_window = self.links.connection(conn).is_some_and(Connection::was_refused_in_window);
+            self.leases.note_refusal(seat, conn, in_window);
         }
     }
 

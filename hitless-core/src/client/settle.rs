@@ -162,7 +162,10 @@ impl Client {
             }
             ConnectionEvent::Returned { accepted } => self.place_again(accepted, successor),
             ConnectionEvent::Deferred { accepted, replies } => self.defer(now, accepted, replies),
-            ConnectionEvent::Refused(refusal) => self.coordinator.handle_refusal(now, conn, refusal),
+            ConnectionEvent::Refused(refusal) => {
+                self.note_refusal(conn);
+                self.coordinator.handle_refusal(now, conn, refusal);
+            }
             ConnectionEvent::OptedIn(opt_in) => self.coordinator.handle_opt_in(now, conn, opt_in),
             ConnectionEvent::Authenticated(answer) => self.on_authenticated(conn, answer),
             ConnectionEvent::Ready(negotiated) => {

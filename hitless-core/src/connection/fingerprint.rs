@@ -16,6 +16,8 @@ impl Fingerprint for Connection {
             subscribing,
             pipeline,
             relaxed,
+            // Read with the event that says so.
+            was_refused_in_window: _,
             silence,
             has_answered,
             events,

@@ -131,6 +131,8 @@ pub struct Connection {
     subscribing: Option<VecDeque<Bytes>>,
     pipeline: Pipeline,
     relaxed: Option<Duration>,
+    /// The latest refusal was the answer to something that was written inside a window, or came inside one.
+    was_refused_in_window: bool,
     silence: Silence,
     /// A request has got a reply that is no error.
     has_answered: bool,
@@ -164,6 +166,7 @@ impl Connection {
             subscribing: None,
             pipeline: Pipeline::new(),
             relaxed: None,
+            was_refused_in_window: false,
             silence: Silence::new(config.dead_link_timeout()),
             has_answered: false,
             events: VecDeque::new(),
@@ -425,6 +428,11 @@ impl Connection {
         matches!(&self.phase, Phase::Negotiating(handshake) if handshake.awaits_opt_in())
     }
 
+    /// Whether a window was open when the latest refusal came, or when what it answers was written.
+    pub(crate) const fn was_refused_in_window(&self) -> bool {
+        self.was_refused_in_window
+    }
+
     /// True if a request has got a reply that is no error: behind this link is a server that works.
     #[must_use]
     pub fn has_answered(&self) -> bool {
@@ -529,6 +537,9 @@ impl Connection {
 
     fn on_reply_to_request(&mut self, reply: Frame) {
         let refusal = reply.as_error().and_then(Refusal::of_error);
+        if refusal.is_some() {
+            self.was_refused_in_window = self.relaxed.is_some() || self.pipeline.next_has_outlived_window();
+        }
         match self.pipeline.reply(reply) {
             Matched::Complete { mut accepted, replies, outlived_window } => {
                 self.has_answered = self.has_answered || replies.iter().any(|reply| !reply.is_error());

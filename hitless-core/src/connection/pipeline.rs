@@ -302,6 +302,11 @@ impl Pipeline {
         self.window_closed_before = unsent.unwrap_or(Ticket(self.next_ticket));
     }
 
+    /// Whether what is answered next was written in a window that has closed since.
+    pub(super) fn next_has_outlived_window(&self) -> bool {
+        self.written.front().is_some_and(|written| written.ticket < self.window_closed_before)
+    }
+
     /// Takes out everything that was not written, in order.
     pub(super) fn take_unsent(&mut self) -> impl Iterator<Item = Accepted> + use<> {
         self.unsent_bytes = 0;

@@ -414,7 +414,7 @@ fn an_opt_in_waits_until_nothing_is_under_way() {
     assert_eq!(said(&mut connection), ["1=10", "OptedIn(Accepted)", "2=20"]);
 }
 
-/// What was only queued, in a transaction that is open on the link, is not accepted. RULE-249
+/// What was only queued, in a transaction that is open on the link, is not accepted. RULE-229
 #[test]
 fn queued_is_no_acceptance() {
     let mut connection = ready();

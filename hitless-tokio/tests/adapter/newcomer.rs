@@ -268,7 +268,7 @@ async fn commands() -> Vec<Row> {
         row("BLPOP in a pipeline", blocks, &["BLPOP", "LPOP", "client.call", "client.lease()"]),
         row("SELECT", call(&client, cmd("SELECT").arg(1)).await, &["SELECT", "`Builder::database`"]),
         row("AUTH", call(&client, cmd("AUTH").arg("secret")).await, &["AUTH", "`Builder::credentials`"]),
-        row("SUBSCRIBE", call(&client, cmd("SUBSCRIBE").arg("c")).await, &["SUBSCRIBE", "another library"]),
+        row("SUBSCRIBE", call(&client, cmd("SUBSCRIBE").arg("c")).await, &["SUBSCRIBE", "client.subscribe"]),
         row(
             "WATCH",
             call(&client, cmd("WATCH").arg("k")).await,

@@ -51,13 +51,13 @@ impl Fingerprint for Lease {
             Self::Later { at: _, limit } => digest.value(limit),
             // How long it has waited is only reported.
             Self::Waiting { since: _, until } => digest.deadline_if_any(*until),
-            Self::Held { seat, session, under_way } => {
-                digest.value(&(seat, session));
+            Self::Held { seat, session, under_way, refused_in_window } => {
+                digest.value(&(seat, session, refused_in_window));
                 digest.each(under_way, |digest, UnderWay { request, special }| {
                     digest.value(&(request.index(), special));
                 });
             }
-            Self::Lost(cause) => digest.value(cause),
+            Self::Lost { cause, refused_in_window } => digest.value(&(cause, refused_in_window)),
         }
     }
 }

@@ -61,8 +61,13 @@ enum Lease {
         seat: usize,
         session: Session,
         under_way: VecDeque<UnderWay>,
+        /// The latest refusal came in a window.
+        refused_in_window: bool,
     },
-    Lost(CloseCause),
+    Lost {
+        cause: CloseCause,
+        refused_in_window: bool,
+    },
 }
 
 /// A request that is not answered and changes the state of its connection.
@@ -171,7 +176,12 @@ impl Leases {
         }
         let (lease, _) = self.take_first()?;
         let (seat, conn) = self.seats.lend(lease)?;
-        let held = Lease::Held { seat, session: Session::default(), under_way: VecDeque::new() };
+        let held = Lease::Held {
+            seat,
+            session: Session::default(),
+            under_way: VecDeque::new(),
+            refused_in_window: false,
+        };
         if let Some(lease) = self.leases.get_mut(lease) {
             *lease = held;
         }
@@ -207,7 +217,7 @@ impl Leases {
                 due.push((*lease, now.saturating_duration_since(*since)));
                 false
             }
-            Some(Lease::Later { .. } | Lease::Held { .. } | Lease::Lost(_)) | None => false,
+            Some(Lease::Later { .. } | Lease::Held { .. } | Lease::Lost { .. }) | None => false,
         });
         self.quiet_until = next;
         self.waiting = self.queue.len();
@@ -313,6 +323,14 @@ impl Leases {
         session.note_unknown();
     }
 
+    /// The server of `conn` has refused to run something, inside a window or not.
+    pub(super) fn note_refusal(&mut self, seat: usize, conn: ConnId, in_window: bool) {
+        let Some(lease) = self.seats.holder(seat, conn) else { return };
+        if let Some(Lease::Held { refused_in_window, .. }) = self.leases.get_mut(lease) {
+            *refused_in_window = in_window;
+        }
+    }
+
     /// `conn` is not as a handshake of today would make it, in its credentials or its opt-in: nobody gets it after its holder.
     pub(super) fn note_stale(&mut self, seat: usize, conn: ConnId) {
         if let Some((session, _)) = self.session(seat, conn) {
@@ -323,7 +341,8 @@ impl Leases {
     /// The connection of a lease is gone, or of no use any more. Returns the lease, if there was one.
     pub(super) fn lose(&mut self, seat: usize, conn: ConnId, cause: CloseCause) -> Option<LeaseId> {
         let lease = self.seats.lose(seat, conn)?;
-        let lost = std::mem::replace(self.leases.get_mut(lease)?, Lease::Lost(cause));
+        let refused_in_window = self.was_refused_in_window(lease);
+        let lost = std::mem::replace(self.leases.get_mut(lease)?, Lease::Lost { cause, refused_in_window });
         if let Lease::Held { session, under_way, .. } = lost
             && session.queues()
             && !under_way
@@ -354,7 +373,7 @@ impl Leases {
                 self.leave_queue();
                 return Returned::Nothing;
             }
-            Lease::Lost(_) => return Returned::Nothing,
+            Lease::Lost { .. } => return Returned::Nothing,
         };
         let Some(conn) = self.seats.active(seat) else { return Returned::Nothing };
         // Also of one that is closed now: nobody holds it any more.
@@ -388,8 +407,18 @@ impl Leases {
             Some(Lease::Held { seat, .. }) => {
                 self.seats.active(*seat).map_or(Holding::Nothing, Holding::Connection)
             }
-            Some(Lease::Lost(cause)) => Holding::Lost(*cause),
+            Some(Lease::Lost { cause, .. }) => Holding::Lost(*cause),
             Some(Lease::Later { .. } | Lease::Waiting { .. }) | None => Holding::Nothing,
+        }
+    }
+
+    /// Whether the latest refusal that the holder of `lease` was told came in a window.
+    pub(super) fn was_refused_in_window(&self, lease: LeaseId) -> bool {
+        match self.leases.get(lease) {
+            Some(Lease::Held { refused_in_window, .. } | Lease::Lost { refused_in_window, .. }) => {
+                *refused_in_window
+            }
+            Some(Lease::Later { .. } | Lease::Waiting { .. }) | None => false,
         }
     }
 
@@ -486,7 +515,7 @@ impl Leases {
         let lease = self.seats.holder(seat, conn)?;
         match self.leases.get_mut(lease)? {
             Lease::Held { session, under_way, .. } => Some((session, under_way)),
-            Lease::Later { .. } | Lease::Waiting { .. } | Lease::Lost(_) => None,
+            Lease::Later { .. } | Lease::Waiting { .. } | Lease::Lost { .. } => None,
         }
     }
 }

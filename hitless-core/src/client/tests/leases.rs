@@ -584,7 +584,7 @@ fn connect_asking(world: &mut World, opt_in: Option<Frame>) {
 }
 
 /// When a server has learnt of notifications, connections that nobody has opt in. On one that is lent, also if it was lent just
-/// before the opt-in was written, nothing comes between the requests of its holder; it is closed when it is returned. RULE-249
+/// before the opt-in was written, nothing comes between the requests of its holder; it is closed when it is returned. RULE-229
 #[test]
 fn an_opt_in_leaves_a_lent_connection_alone() {
     for lent_meanwhile in [false, true] {

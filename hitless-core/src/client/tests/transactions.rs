@@ -41,6 +41,68 @@ fn a_refused_transaction_may_begin_again_inside_a_window() {
     assert_eq!(world.conns().len(), 2, "one connection was lent again and again");
 }
 
+/// The window that was open when the refusal came counts, whatever comes with it before the caller asks: the end of the window, or of the
+/// link. RULE-235
+#[test]
+fn a_refusal_is_judged_by_the_window_in_which_it_came() {
+    let refusal = || Frame::error("READONLY it is a replica");
+    let failed_over = || Frame::Push(vec![Frame::bulk("FAILED_OVER"), Frame::Integer(2)]);
+    for (opens, closes_before, closes_behind, is_lost, begins_again) in [
+        (true, false, false, true, true),
+        (true, false, true, false, true),
+        (true, false, true, true, true),
+        // The end of the window came over another connection, ahead of this older reply.
+        (true, true, false, false, true),
+        (false, false, false, false, false),
+        (false, false, false, true, false),
+    ] {
+        let mut world = lender(1);
+        let held = lease(&mut world);
+        let shared = world.conns()[0];
+        if opens {
+            world.push(shared, &["FAILING_OVER", "1", "5"]);
+        }
+        ask(&mut world, held, "exec", None);
+        let conn = carrier(&world, "exec");
+        world.pending.remove(&conn);
+        if closes_before {
+            world.client.handle_frames(world.now, shared, [failed_over()]);
+        }
+        let behind = closes_behind.then(failed_over);
+        world.client.handle_frames(world.now, conn, [refusal()].into_iter().chain(behind));
+        world.drain();
+        if is_lost {
+            world.close(conn);
+        }
+        let now = world.now;
+        let next = world.client.lease_after_refusal(now, held, now, 1).unwrap();
+        let case = (opens, closes_before, closes_behind, is_lost);
+        assert_eq!(next.is_some(), begins_again, "{case:?}");
+    }
+}
+
+/// A refusal that came when the window had closed says nothing of the one before. RULE-235
+#[test]
+fn a_later_refusal_is_judged_for_itself() {
+    let mut world = lender(1);
+    let held = lease(&mut world);
+    let shared = world.conns()[0];
+    world.push(shared, &["FAILING_OVER", "1", "5"]);
+    for (is_open, begins_again) in [(true, true), (false, false)] {
+        if !is_open {
+            world.push(shared, &["FAILED_OVER", "2"]);
+        }
+        ask(&mut world, held, "exec", None);
+        let conn = carrier(&world, "exec");
+        world.pending.remove(&conn);
+        world.client.handle_frames(world.now, conn, [Frame::error("READONLY it is a replica")]);
+        world.drain();
+        let now = world.now;
+        let next = world.client.lease_after_refusal(now, held, now, 1).unwrap();
+        assert_eq!(next.is_some(), begins_again);
+    }
+}
+
 /// Who waits for another try can give up, is refused when the client shuts down, and counts for the limit of those who wait. INV-14, RULE-235
 #[test]
 fn a_pause_is_a_wish_like_any_other() {
