@@ -21,7 +21,7 @@ const TAKE: &str = "
     if taken <= tonumber(ARGV[1]) then
         return 0
     end
-    return redis.call('PTTL', KEYS[1])
+    return math.max(1, redis.call('PTTL', KEYS[1]))
 ";
 
 /// A clone shares the limits, as whoever uses the same server does.

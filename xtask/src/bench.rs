@@ -9,7 +9,8 @@ use crate::shell::Cmd;
 /// What `cargo xtask bench` takes.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Which benchmark: codec, handoff, or client, which needs a redis-server that speaks TLS.
+    /// Which benchmark: codec, handoff, or client, which needs a redis-server. One that is built without TLS will do for
+    /// `--link loopback --link distant`.
     name: OsString,
     /// Passed on to the benchmark.
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
