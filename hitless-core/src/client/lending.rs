@@ -297,7 +297,7 @@ impl Client {
                 self.leases.note_stale(seat, conn);
                 true
             }
-            Some(Owner::Slot(_) | Owner::Seat(_)) | None => false,
+            Some(Owner::Slot(_) | Owner::Seat(_) | Owner::Subscriptions) | None => false,
         }
     }
 

@@ -460,7 +460,7 @@ impl Leases {
     pub(super) fn successor(&self, lease: LeaseId) -> Option<ConnId> {
         match self.leases.get(lease)? {
             Lease::Held { seat, .. } => self.seats.successor(*seat),
-            Lease::Later { .. } | Lease::Waiting { .. } | Lease::Lost(_) => None,
+            Lease::Later { .. } | Lease::Waiting { .. } | Lease::Lost { .. } => None,
         }
     }
 

@@ -7,6 +7,7 @@ use crate::coordinator::Redial;
 use crate::error::{CredentialsError, LeaseError};
 use crate::ids::LeaseId;
 use crate::request::Special;
+use crate::tests::accepted_handshake;
 
 /// A client with a pool of one and at most `limit` dedicated connections.
 pub(super) fn lender(limit: u32) -> World {

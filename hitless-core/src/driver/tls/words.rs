@@ -84,21 +84,24 @@ fn of_certificate(name: &ServerName<'_>, error: &CertificateError) -> String {
         CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
             "its certificate is not one for servers".into()
         }
-        CertificateError::Other(OtherError(error)) => of_chain(&error.to_string()).into(),
+        CertificateError::Other(OtherError(error)) => of_chain(&error.to_string()),
         CertificateError::BadEncoding | CertificateError::BadSignature => "its certificate is damaged".into(),
         other => format!("its certificate cannot be used: {other}"),
     }
 }
 
 /// `problem` is the name of an error of webpki, which rustls does not take apart.
-fn of_chain(problem: &str) -> &'static str {
+fn of_chain(problem: &str) -> String {
     if problem.starts_with("CaUsedAsEndEntity") {
         "its certificate is one of an authority (CA:TRUE), which cannot be a server's as well: issue one for the server, or make one that \
          signs itself with CA:FALSE, and trust that by `Tls::builder().roots(..)`"
+            .into()
     } else if problem.starts_with("EndEntityUsedAsCa") {
-        "what has issued its certificate is none of an authority: that one's certificate lacks CA:TRUE"
+        "what has issued its certificate is none of an authority: that one's certificate lacks CA:TRUE".into()
     } else {
-        "its certificate, or one of those that lead from it to an authority, cannot be used"
+        format!(
+            "its certificate, or one of those that lead from it to an authority, cannot be used: {problem}"
+        )
     }
 }
 
