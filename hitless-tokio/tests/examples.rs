@@ -14,6 +14,8 @@ mod cache;
 mod credentials;
 #[path = "../examples/hooks_and_metrics.rs"]
 mod hooks_and_metrics;
+#[path = "../examples/network/main.rs"]
+mod network;
 #[path = "../examples/quick_start.rs"]
 mod quick_start;
 #[cfg(feature = "redis-rs")]
@@ -32,6 +34,8 @@ use std::time::Duration;
 
 use hitless_conformance::net::tcp::TcpServer;
 use hitless_conformance::server::{EndpointSpec, Server, ServerConfig};
+// The modules of `network` are those of both adapters, and ask the crate which one it is.
+use hitless_tokio as hitless;
 
 /// Longest time for an example. Each ends by itself in a moment.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -81,6 +85,16 @@ fn the_figures_of_a_move_are_told() {
     ] {
         assert!(figures.iter().any(|shown| shown == figure), "{figure}: {figures:#?}");
     }
+}
+
+/// RULE-243
+#[test]
+fn a_name_of_ones_own_leads_to_the_server() {
+    let answer = run(async |server| {
+        let url = format!("redis://redis.test:{}", server.addresses()[0].port());
+        network::run(&url, "redis.test=127.0.0.1").await.unwrap()
+    });
+    assert_eq!(answer, hitless::Frame::simple("PONG"));
 }
 
 /// RULE-243

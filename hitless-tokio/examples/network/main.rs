@@ -11,7 +11,7 @@ mod table;
 use std::collections::HashMap;
 use std::error::Error;
 
-use hitless::{Client, cmd};
+use hitless::{Client, Frame, cmd};
 use hitless_tokio as hitless;
 
 use self::socks::Socks;
@@ -23,6 +23,12 @@ const USAGE: &str = "write a URL, and socks=ADDRESS:PORT or NAME=ADDRESS";
 async fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [url, network] = arguments.as_slice() else { return Err(USAGE.into()) };
+    println!("{:?}", run(url, network).await?);
+    Ok(())
+}
+
+/// Sends PING through the network, and returns the answer.
+pub(crate) async fn run(url: &str, network: &str) -> Result<Frame, Box<dyn Error>> {
     let (name, address) = network.split_once('=').ok_or(USAGE)?;
     let builder = Client::builder(url)?.pool_size(1);
     let client = if name == "socks" {
@@ -31,6 +37,5 @@ async fn main() -> Result<(), Box<dyn Error>> {
         let names = HashMap::from([(name.to_owned(), vec![address.parse()?])]);
         builder.network(Table(names)).connect().await?
     };
-    println!("{:?}", client.call(cmd("PING")).await?);
-    Ok(())
+    Ok(client.call(cmd("PING")).await?)
 }

@@ -32,12 +32,17 @@ impl Connector for Socks {
         }
         write(&mut stream, &connect_to(address)).await?;
         // The address that the proxy dials from follows; nobody needs it.
-        let answer = read(&mut stream, 10).await?;
+        let answer = read(&mut stream, 5).await?;
         if answer[1] != 0 {
             return Err(io::Error::other(format!("the SOCKS proxy cannot connect: code {}", answer[1])));
         }
-        let length = if answer[3] == 4 { 22 } else { 10 };
-        read(&mut stream, length - answer.len()).await?;
+        let length = match answer[3] {
+            1 => 10,
+            3 => 7 + usize::from(answer[4]),
+            4 => 22,
+            kind => return Err(io::Error::other(format!("the SOCKS proxy has an address of kind {kind}"))),
+        };
+        read(&mut stream, length.saturating_sub(answer.len())).await?;
         // The client knows the connection by the server's address, and not by the proxy's.
         Ok((stream, address.into()))
     }

@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 use std::io::{self, Read as _, Write as _};
 use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use super::serve;
@@ -24,7 +26,7 @@ fn connections_may_go_through_a_proxy() {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let proxy = listener.local_addr().unwrap();
     let upstream = server.addresses()[0];
-    let thread = thread::spawn(move || serve_one(&listener, 0));
+    let thread = thread::spawn(move || serve_one(listener.accept().unwrap().0, 0).unwrap());
     block_on(async {
         let builder = Client::builder(&format!("redis://{upstream}")).unwrap().pool_size(1);
         let client = builder.network(Socks(proxy)).connect().await.unwrap();
@@ -40,13 +42,25 @@ fn connections_may_go_through_a_proxy() {
 fn a_proxy_that_refuses_is_named() {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let proxy = listener.local_addr().unwrap();
-    let thread = thread::spawn(move || {
-        for _ in 0..4 {
-            serve_one(&listener, 5);
+    let is_over = Arc::new(AtomicBool::new(false));
+    let thread = thread::spawn({
+        let is_over = Arc::clone(&is_over);
+        move || {
+            loop {
+                let (client, _) = listener.accept().unwrap();
+                if is_over.load(Ordering::Acquire) {
+                    return;
+                }
+                // Who has given up in between reads no refusal.
+                let _ = serve_one(client, 5);
+            }
         }
     });
     let builder = Client::builder("redis://127.0.0.1:1").unwrap().pool_size(1);
     let error = block_on(builder.network(Socks(proxy)).connect()).unwrap_err().to_string();
+    is_over.store(true, Ordering::Release);
+    // It is accepted, or the thread has ended at another one.
+    let _ = TcpStream::connect(proxy);
     assert!(error.contains("the SOCKS proxy cannot connect: code 5"), "{error}");
     thread.join().unwrap();
 }
@@ -70,26 +84,25 @@ fn names_may_come_from_a_table() {
 }
 
 /// A SOCKS5 proxy for one connection, which answers with `code`. Returns what it was asked for.
-fn serve_one(listener: &TcpListener, code: u8) -> SocketAddr {
-    let (mut client, _) = listener.accept().unwrap();
+fn serve_one(mut client: TcpStream, code: u8) -> io::Result<SocketAddr> {
     let mut hello = [0; 3];
-    client.read_exact(&mut hello).unwrap();
+    client.read_exact(&mut hello)?;
     assert_eq!(hello, [5, 1, 0]);
-    client.write_all(&[5, 0]).unwrap();
+    client.write_all(&[5, 0])?;
     let mut request = [0; 10];
-    client.read_exact(&mut request).unwrap();
+    client.read_exact(&mut request)?;
     assert_eq!(request[..4], [5, 1, 0, 1]);
     let ip = Ipv4Addr::new(request[4], request[5], request[6], request[7]);
     let address = SocketAddr::from((ip, u16::from_be_bytes([request[8], request[9]])));
-    client.write_all(&[5, code, 0, 1, 0, 0, 0, 0, 0, 0]).unwrap();
+    client.write_all(&[5, code, 0, 1, 0, 0, 0, 0, 0, 0])?;
     if code == 0 {
-        let server = TcpStream::connect(address).unwrap();
-        let (from_client, to_server) = (client.try_clone().unwrap(), server.try_clone().unwrap());
+        let server = TcpStream::connect(address)?;
+        let (from_client, to_server) = (client.try_clone()?, server.try_clone()?);
         let upwards = thread::spawn(move || join(from_client, to_server));
         join(server, client);
         upwards.join().unwrap();
     }
-    address
+    Ok(address)
 }
 
 /// Hands on what comes until either side ends.
