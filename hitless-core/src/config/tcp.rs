@@ -38,7 +38,8 @@ pub(super) fn check(options: &TcpOptions) -> Result<(), ConfigError> {
         ),
     ];
     for (setting, length, limits, unit, range) in lengths {
-        let fits = |length: Duration| limits.contains(&length) && length.as_nanos().is_multiple_of(unit.as_nanos());
+        let fits =
+            |length: Duration| limits.contains(&length) && length.as_nanos().is_multiple_of(unit.as_nanos());
         if let Some(length) = length.filter(|length| !fits(*length)) {
             // `Debug` rounds nothing, so the error shows the fraction.
             let value = if length.is_zero() { "0s".to_owned() } else { format!("{length:?}") };
