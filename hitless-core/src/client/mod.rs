@@ -207,7 +207,8 @@ impl Client {
             self.drain_events(now, conn);
             self.replay();
         }
-        if self.blocked.has_decisions() {
+        // An errand for a command that blocks may have been overdue.
+        if !self.blocked.is_empty() {
             self.settle(now);
         }
     }

@@ -14,7 +14,7 @@ use super::owner::Owner;
 use super::{Action, Client};
 use crate::config::Protocol;
 use crate::connection::Connection;
-use crate::error::{CloseCause, Delivery, LeaseError, RequestError};
+use crate::error::{CloseCause, Delivery, LeaseError, Refusal, RequestError};
 use crate::event::Event;
 use crate::ids::{ConnId, LeaseId, RequestId};
 use crate::request::{Orphan, Outcome, Replies, Request, SendError};
@@ -238,29 +238,30 @@ impl Client {
         match about.zip(client_id) {
             Some((about, client_id)) => {
                 let command = cmd("CLIENT").arg("LIST").arg("ID").arg(client_id);
-                self.run_errand(now, id, about, PartKind::Ask { about }, command);
+                match self.find_helper(about) {
+                    Some(helper) => self.run_errand(now, id, helper, PartKind::Ask { about }, command),
+                    None => self.blocked.handle_answer(now, id, Answer::Impossible),
+                }
             }
             None => self.blocked.handle_answer(now, id, Answer::Impossible),
         }
     }
 
     fn unblock(&mut self, now: Instant, id: RequestId) {
-        let about = self.conn_of(id);
-        let client_id = about.and_then(|about| self.links.client_id(about));
-        match about.zip(client_id) {
-            Some((about, client_id)) => {
+        let client_id = self.conn_of(id).and_then(|about| self.links.client_id(about));
+        // Over the connection that has shown it waiting: another one may lead to another proxy, where the id is somebody else's.
+        let takes = |conn: &ConnId| self.links.connection(*conn).is_some_and(Connection::takes_own);
+        match self.blocked.helper(id).filter(takes).zip(client_id) {
+            Some((helper, client_id)) => {
                 let command = cmd("CLIENT").arg("UNBLOCK").arg(client_id).arg("ERROR");
-                self.run_errand(now, id, about, PartKind::Unblock, command);
+                self.run_errand(now, id, helper, PartKind::Unblock, command);
             }
             None => self.blocked.handle_answer(now, id, Answer::NotSent),
         }
     }
 
-    /// Has a helper say `command` about the connection `about`.
-    fn run_errand(&mut self, now: Instant, id: RequestId, about: ConnId, kind: PartKind, command: Command) {
-        let Some(helper) = self.find_helper(about) else {
-            return self.blocked.handle_answer(now, id, Answer::Impossible);
-        };
+    /// Has the connection `helper` say `command` about the command `id`.
+    fn run_errand(&mut self, now: Instant, id: RequestId, helper: ConnId, kind: PartKind, command: Command) {
         let request = Request::apart(command.into_bytes(), None);
         let accepted = self.requests.accept(now, request, self.config.command_timeout());
         let (request, deadline) = (accepted.id, accepted.deadline());
@@ -391,6 +392,9 @@ impl Client {
             Err(error) if error.delivery() == Delivery::NotSent => return Answer::NotSent,
             Ok(None) | Err(_) => return Answer::Impossible,
         };
+        if reply.as_error().is_some_and(passes) {
+            return Answer::NotSent;
+        }
         let answer = answer(self, reply);
         if answer == Answer::Impossible
             && reply.is_error()
@@ -410,4 +414,9 @@ impl Client {
         let database = self.config.database();
         judge_listing(reply, Wanted { client_id, command: blocker.name, client_name, database })
     }
+}
+
+/// Whether an error says that the server can run nothing for now. It has not run the command, and it may be asked again.
+fn passes(error: &[u8]) -> bool {
+    Refusal::of_code(error).is_some() || error.starts_with(b"BUSY ") || error.starts_with(b"TRYAGAIN ")
 }

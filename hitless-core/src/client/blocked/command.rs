@@ -190,7 +190,12 @@ impl Command {
         if self.gives_up(say) {
             return;
         }
-        (self.reason, self.stage, self.pause) = (None, Stage::Sent(Step::Nothing), FIRST_PAUSE);
+        // A pause behind a refusal goes on to grow.
+        let is_retry = self.stage == Stage::Waiting && self.ends != Ends::Open;
+        if !is_retry {
+            self.pause = FIRST_PAUSE;
+        }
+        (self.reason, self.stage) = (None, Stage::Sent(Step::Nothing));
         if let Some(joined) = self.joined.take() {
             say.push(Decision::TakeOver);
             if let Some(replies) = joined.replies {
@@ -463,7 +468,8 @@ impl Command {
         let is_ours = self.reason.is_some() || reply == Said::SentAway;
         if matches!(reply, Said::Unblocked | Said::SentAway) && is_ours {
             self.may_stay &= reply == Said::Unblocked;
-            let misses = self.blocker.is_from_now && self.joined.is_none();
+            let has_begun = self.joined.as_ref().is_some_and(|joined| joined.has_begun);
+            let misses = self.blocker.is_from_now && !has_begun;
             if !misses || self.reason > Some(Reason::Move) {
                 return Next::MoveOn;
             }

@@ -27,9 +27,10 @@ impl Fingerprint for RequestId {
 
 impl Fingerprint for Entry {
     fn fingerprint<H: Hasher>(&self, digest: &mut Digest<'_, H>) {
-        let Self { command, lease, main, joined, errand } = self;
+        let Self { command, lease, main, joined, errand, helper } = self;
         digest.part(command);
         digest.part(lease);
+        digest.part(helper);
         digest.part(main);
         digest.each(joined, |digest, (request, conn)| {
             digest.part(request);

@@ -52,6 +52,8 @@ struct Entry {
     joined: Option<(RequestId, ConnId)>,
     /// What is asked about it.
     errand: Option<RequestId>,
+    /// The connection over which that was asked last. Ids belong to one proxy, and it has told this one.
+    helper: Option<ConnId>,
 }
 
 /// A request that was sent for a command.
@@ -132,7 +134,8 @@ impl Blocked {
     ) {
         let command = Command::new(now, payload, blocker, timeout);
         self.quiet_until = earliest([self.quiet_until, command.poll_timeout()]);
-        self.commands.insert(id, Entry { command, lease: None, main: None, joined: None, errand: None });
+        self.commands
+            .insert(id, Entry { command, lease: None, main: None, joined: None, errand: None, helper: None });
         self.decisions.push_back((id, Decision::Wait));
     }
 
@@ -193,6 +196,11 @@ impl Blocked {
         self.with(id, |command, say| command.handle_answer(now, answer, say));
     }
 
+    /// The connection over which was asked about `id` last.
+    pub(super) fn helper(&self, id: RequestId) -> Option<ConnId> {
+        self.commands.get(id)?.helper
+    }
+
     /// Nobody waits for `id` any more. False if it is no command that blocks.
     pub(super) fn handle_dropped(&mut self, id: RequestId) -> bool {
         if self.commands.get(id).is_none_or(|entry| !entry.command.is_wanted()) {
@@ -239,7 +247,9 @@ impl Blocked {
         match part.kind {
             PartKind::Main => entry.main = Some(request),
             PartKind::Joined => entry.joined = Some((request, part.conn)),
-            PartKind::Ask { .. } | PartKind::Unblock => entry.errand = Some(request),
+            PartKind::Ask { .. } | PartKind::Unblock => {
+                (entry.errand, entry.helper) = (Some(request), Some(part.conn));
+            }
         }
         self.parts.insert(request, part);
     }
@@ -339,8 +349,9 @@ impl Blocked {
         entry.is_some_and(|entry| entry.command.is_sent())
     }
 
-    pub(super) fn has_decisions(&self) -> bool {
-        !self.decisions.is_empty()
+    /// Whether no command is left, dropped ones included.
+    pub(super) fn is_empty(&self) -> bool {
+        self.commands.is_empty()
     }
 
     /// Commands whose callers wait.

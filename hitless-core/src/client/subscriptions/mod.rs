@@ -253,7 +253,10 @@ impl Subscriptions {
 
     /// A push has come on `conn`. True if it is the answer to what was written there first.
     pub(super) fn handle_push(&mut self, conn: ConnId, push: Push) -> bool {
-        let Some(side) = self.side(conn) else { return false };
+        let Some(side) = self.side(conn) else {
+            // The connection before: what it answers is of no interest, but that it has answered is.
+            return !matches!(push, Push::Message(_));
+        };
         let (is_subscribed, topic) = match push {
             Push::Message(message) => {
                 self.on_message(side, message);
@@ -364,7 +367,10 @@ impl Subscriptions {
                 if self.pay(&message) {
                     return;
                 }
-                self.audience.deliver(&message);
+                // What was unsubscribed from meanwhile, and subscribed to again on the successor alone, comes from there.
+                if self.active.as_ref().is_some_and(|active| active.carries(&message.topic)) {
+                    self.audience.deliver(&message);
+                }
                 if let Some(successor) = &mut self.successor {
                     successor.overlap.handle_old_message(&message);
                 }

@@ -74,6 +74,17 @@ fn on(conn: ConnId, command: &str) -> (ConnId, String) {
     (conn, command.to_owned())
 }
 
+/// What the connection before answers behind the switch is taken from what it owes, or it would never have answered everything.
+/// RULE-264
+#[test]
+fn answers_behind_the_switch_count() {
+    let mut world = World::subscribed(&["a"]);
+    let gone = ConnId::from_parts(7, 0);
+    assert!(world.subscriptions.handle_push(gone, Push::Unsubscribed(Topic::from("b"))));
+    world.message(gone, "a", "1");
+    assert!(world.received().is_empty());
+}
+
 /// The dialogue of a move: PING, SUBSCRIBE beside it, PING twice, PING there; then the switch. RULE-260
 #[test]
 fn a_move_is_a_dialogue() {

@@ -511,10 +511,13 @@ fn a_refused_command_is_sent_again_inside_a_window() {
     let mut world = client(5);
     let (id, conn, shared) = waiting(&mut world, "BLPOP q 0");
     world.push(shared, &["FAILING_OVER", "1", "30"]);
-    reply(&mut world, conn, Frame::error("READONLY no"));
-    assert!(!world.done.contains_key(&id) && said(&mut world, conn).is_empty());
-    world.pass(SECOND);
-    assert_eq!(said(&mut world, conn), ["BLPOP q 0"]);
+    for pause in [5, 10, 20, 40] {
+        reply(&mut world, conn, Frame::error("READONLY no"));
+        world.pass(Duration::from_millis(pause - 1));
+        assert!(!world.done.contains_key(&id) && said(&mut world, conn).is_empty(), "the pauses grow");
+        world.pass(Duration::from_millis(1));
+        assert_eq!(said(&mut world, conn), ["BLPOP q 0"]);
+    }
     world.push(shared, &["FAILED_OVER", "1"]);
     reply(&mut world, conn, Frame::error("LOADING no"));
     assert!(outcome(&world, id).is_error());

@@ -579,7 +579,8 @@ fn connect_asking(world: &mut World, opt_in: Option<Frame>) {
     world.client.handle_connected(world.now, conn, address);
     world.drain();
     world.pending.remove(&conn);
-    let frames = accepted_handshake().into_iter().take(3).chain(opt_in);
+    let [hello, _, name, version] = accepted_handshake();
+    let frames = [hello].into_iter().chain(opt_in).chain([name, version]);
     world.client.handle_frames(world.now, conn, frames);
     world.obey();
 }
@@ -600,7 +601,7 @@ fn an_opt_in_leaves_a_lent_connection_alone() {
         let shared = world.conns()[0];
         let mine = answered(&mut world, held, "MULTI", Some(StateChange::Multi));
         let theirs = answered(&mut world, idle, "GET", None);
-        world.now += crate::mode::RECHECK_AFTER;
+        world.pass(crate::mode::RECHECK_AFTER);
         give_back(&mut world, idle);
         world.close(shared);
         world.pass(SECOND);

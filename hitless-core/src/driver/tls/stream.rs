@@ -125,10 +125,6 @@ impl<S: Stream> TlsStream<S> {
                 let _ = self.poll_flush(cx);
                 return Poll::Ready(Err(Failure::Tls(error)));
             }
-            // Nothing counts behind the closing message, and the stream may stay open.
-            if self.end.is_some() && self.session.is_handshaking() {
-                return Poll::Ready(Err(Failure::Closed));
-            }
         }
     }
 

@@ -277,19 +277,6 @@ fn the_alert_of_a_failed_handshake_is_flushed() {
     assert_eq!(alert, Some(21), "{:?}", line.to_server);
 }
 
-/// The closing message of TLS ends a handshake, also where the stream stays open behind it. RULE-239
-#[test]
-fn the_closing_message_ends_a_handshake() {
-    let wire = Wire::default();
-    // An alert, a warning: close_notify.
-    wire.line().to_client.extend([21, 3, 3, 0, 2, 1, 0]);
-    let name = name();
-    let handshake = TlsStream::handshake(wire, session(), &name, |_| ());
-    let mut cx = Context::from_waker(Waker::noop());
-    let Poll::Ready(Err(error)) = std::pin::pin!(handshake).poll(&mut cx) else { panic!("it has ended") };
-    assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof, "{error}");
-}
-
 /// To write nothing is done at once.
 #[test]
 fn nothing_is_written_at_once() {
