@@ -24,15 +24,22 @@ impl Refusal {
     /// assert_eq!(Refusal::of_error(text), Some(Refusal::ReadOnly));
     /// let text = b"EXECABORT Transaction discarded because of: LOADING Redis is loading the dataset in memory";
     /// assert_eq!(Refusal::of_error(text), Some(Refusal::Loading));
+    /// let text = b"ERR Transaction contains write commands but instance is now a read-only replica. EXEC aborted.";
+    /// assert_eq!(Refusal::of_error(text), Some(Refusal::ReadOnly));
     /// assert_eq!(Refusal::of_error(b"ERR no such key"), None);
     /// ```
     #[must_use]
     pub fn of_error(text: &[u8]) -> Option<Self> {
         const ABORTED: &[u8] = b"EXECABORT ";
         const REASON: &[u8] = b"because of: ";
+        // Redis before 7; the next word is slave or replica.
+        const DEMOTED: &[u8] = b"ERR Transaction contains write commands but instance is now a read-only ";
         if let Some(aborted) = text.strip_prefix(ABORTED) {
             let at = aborted.windows(REASON.len()).position(|words| words == REASON)?;
             return Self::of_code(&aborted[at + REASON.len()..]);
+        }
+        if text.starts_with(DEMOTED) {
+            return Some(Self::ReadOnly);
         }
         Self::of_code(text)
     }

@@ -309,10 +309,11 @@ impl Leases {
     pub(super) fn note_outcome(&mut self, seat: usize, conn: ConnId, id: RequestId, outcome: &Outcome) {
         let Some((session, under_way)) = self.session(seat, conn) else { return };
         let special = take(under_way, id);
-        match (outcome, special) {
-            (Ok(replies), Some(special)) => session.note_replies(&special.changes, replies),
-            (Ok(_), None) => {}
-            (Err(_), _) => session.note_unknown(),
+        match outcome {
+            Ok(replies) => {
+                session.note_replies(special.as_ref().map_or(&[][..], |it| &it.changes[..]), replies)
+            }
+            Err(_) => session.note_unknown(),
         }
     }
 

@@ -1,6 +1,6 @@
 //! What the holder of a lease has left on its connection: whether the next one would notice.
 
-use crate::command_table::StateChange;
+use crate::command_table::{StateChange, is_queued};
 use resp3_codec::Frame;
 
 /// The state of the connection of one lease, as its replies tell it.
@@ -17,12 +17,18 @@ pub(super) struct Session {
 impl Session {
     /// A request that makes these `changes` was answered by `replies`.
     pub(super) fn note_replies(&mut self, changes: &[(u32, StateChange)], replies: &[Frame]) {
-        for (place, change) in changes {
-            match replies.get(*place as usize) {
-                Some(reply) => self.note_reply(*change, reply),
-                None => self.is_unsure = true,
+        let mut changes = changes.iter().peekable();
+        for (place, reply) in replies.iter().enumerate() {
+            let change = changes.next_if(|(at, _)| *at as usize == place).map(|(_, change)| *change);
+            if !change.is_some_and(ends_queue) {
+                self.note_inside(reply);
+            }
+            if let Some(change) = change {
+                self.note_reply(change, reply);
             }
         }
+        // Replies are missing.
+        self.is_unsure |= changes.next().is_some();
     }
 
     /// The state is not known any more: a request has failed, or its caller has given it up.
@@ -47,10 +53,10 @@ impl Session {
             StateChange::Multi => self.in_transaction |= !refused,
             // Inside a transaction it is queued, and EXEC forgets what is watched anyway.
             StateChange::Unwatch => self.watches &= refused || self.in_transaction,
-            // A refused EXEC leaves everything as it is, unless the server says that it has discarded the transaction.
             StateChange::Exec if !refused || is_discarded(reply) => self.end_transaction(),
             StateChange::Discard if !refused => self.end_transaction(),
-            StateChange::Exec | StateChange::Discard => {}
+            // Some errors end the transaction, and others do not: what follows may run.
+            StateChange::Exec | StateChange::Discard => self.is_unsure = true,
             // AUTH and SELECT change nothing when they are refused; that is rare, and one more dial. RESET, which is among the
             // settings, ends a transaction; one that a transaction queues is not told from it.
             StateChange::Setting => {
@@ -58,6 +64,11 @@ impl Session {
                 self.in_transaction &= refused;
             }
         }
+    }
+
+    /// Inside a transaction everything is queued or refused. Whatever is answered otherwise has run, so that there is none any more.
+    fn note_inside(&mut self, reply: &Frame) {
+        self.is_unsure |= self.in_transaction && !reply.is_error() && !is_queued(reply);
     }
 
     fn end_transaction(&mut self) {
@@ -119,6 +130,12 @@ mod tests {
             vec![(Watch, ok()), (Multi, ok()), (Unwatch, Frame::simple("QUEUED"))],
             vec![(Watch, ok()), (Multi, no()), (Exec, Frame::error("ERR EXEC without MULTI"))],
             vec![(Watch, ok()), (Discard, Frame::error("ERR DISCARD without MULTI"))],
+            vec![
+                (Multi, ok()),
+                (Exec, Frame::error("ERR Transaction contains write commands. EXEC aborted.")),
+            ],
+            vec![(Multi, ok()), (Watch, ok()), (Exec, Frame::Null)],
+            vec![(Multi, ok()), (Multi, ok()), (Exec, Frame::Null)],
             vec![(Setting, ok())],
             vec![(Setting, Frame::simple("QUEUED")), (Exec, Frame::Array(vec![]))],
         ] {
@@ -134,6 +151,9 @@ mod tests {
         assert!(session.is_clean());
         session.note_replies(&changes, &[ok()]);
         assert!(!session.is_clean(), "replies are missing");
+        let mut session = Session::default();
+        session.note_replies(&changes, &[ok(), ok(), ok(), Frame::Null]);
+        assert!(!session.is_clean(), "a command has run inside the transaction");
         let mut session = Session::default();
         session.note_unknown();
         assert!(!session.is_clean());

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use resp3_codec::{Command, Frame, ToArgs, cmd};
 
-use super::super::error::Error;
+use super::super::error::{Error, ReplyError};
 use super::super::handle::Client;
 use super::super::traits::Runtime;
 use super::Lease;
@@ -106,7 +106,9 @@ impl<R: Runtime> Client<R> {
 /// The server is in no state to run a transaction, and has run nothing of it.
 fn is_refusal(error: &Error) -> bool {
     match error {
-        Error::Server(error) | Error::Discarded(error) => Refusal::of_error(error.text()).is_some(),
+        Error::Server(error) | Error::Discarded(error) | Error::Reply(ReplyError { error, .. }) => {
+            Refusal::of_error(error.text()).is_some()
+        }
         _ => false,
     }
 }
