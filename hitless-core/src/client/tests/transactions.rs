@@ -133,31 +133,38 @@ fn a_pause_is_a_wish_like_any_other() {
     }
 }
 
-/// Does one thing on `lease`: the first letter of a command, `=` if it is answered, `!` if it is refused, and nothing if it is not answered.
+/// Does one thing on `lease`: the first letter of a command, `=` if it is answered, `q` if it is queued, `!` if it is refused, and nothing if
+/// it is not answered.
 fn play(world: &mut World, lease: LeaseId, step: &str) {
     let (word, answer) = step.split_at(1);
     let change = match word {
-        "m" => Multi,
-        "e" => Exec,
-        "d" => Discard,
-        "r" => Setting,
-        "w" => Watch,
-        "u" => Unwatch,
+        "m" => Some(Multi),
+        "e" => Some(Exec),
+        "d" => Some(Discard),
+        "r" => Some(Setting),
+        "w" => Some(Watch),
+        "u" => Some(Unwatch),
+        "g" => None,
         _ => {
             let raw = Request::raw(Bytes::from_static(b"raw\n"), NonZeroU32::MIN);
             world.client.send_on(world.now, lease, raw).unwrap();
             return world.drain();
         }
     };
-    if answer == "=" {
-        answered(world, lease, word, Some(change));
-        return;
-    }
-    ask(world, lease, word, Some(change));
-    if answer == "!" {
+    let reply = match answer {
+        "=" => {
+            answered(world, lease, word, change);
+            return;
+        }
+        "q" => Some(Frame::simple("QUEUED")),
+        "!" => Some(Frame::error("ERR no")),
+        _ => None,
+    };
+    ask(world, lease, word, change);
+    if let Some(reply) = reply {
         let conn = carrier(world, word);
         world.pending.remove(&conn);
-        world.client.handle_frames(world.now, conn, [Frame::error("ERR no")]);
+        world.client.handle_frames(world.now, conn, [reply]);
         world.drain();
     }
 }
@@ -185,6 +192,15 @@ fn what_was_only_queued_has_not_run() {
         // The one is refused inside a transaction, the other queued.
         ("m= w u", NotSent),
         ("m= x", Unknown),
+        // Some errors end a transaction, and others do not.
+        ("m= e!", Unknown),
+        ("m= d!", Unknown),
+        ("m= gq uq", NotSent),
+        ("m= g! w! m!", NotSent),
+        // What is answered has run.
+        ("m= g=", Unknown),
+        ("m= w=", Unknown),
+        ("m= gq g=", Unknown),
     ] {
         let mut world = lender(1);
         let held = lease(&mut world);
