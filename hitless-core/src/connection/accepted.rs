@@ -16,7 +16,7 @@ const FIRST_DEFERRAL: Duration = Duration::from_millis(20);
 pub(crate) const LONGEST_DEFERRAL: Duration = Duration::from_secs(1);
 
 /// How often a request that may run twice is sent again: one that has broken three links would break every other one.
-pub(crate) const REPLAYS: u32 = 2;
+const REPLAYS: u32 = 2;
 
 /// An accepted request with its deadline. It may wait, be written, and come back to wait again. It cannot be in two
 /// places: it moves by value.
