@@ -150,7 +150,10 @@ fn scouts_go_first(record: &Record<'_>) {
         _ => None,
     };
     let replaced: BTreeMap<_, _> = record.events.iter().filter_map(cut_over).collect();
-    for (_, event) in record.events {
+    // When a connection became ready of which nothing was told before. It may be a scout's: its attempt has gone on to another address, and the
+    // owner of what it replaces never switches. Those behind it dial at that instant.
+    let mut untold_at = None;
+    for (at, event) in record.events {
         match event {
             Event::MoveStarted { source, .. } => {
                 arrived.remove(source);
@@ -163,6 +166,7 @@ fn scouts_go_first(record: &Record<'_>) {
                 // The owner of a connection that is lent may never switch: then there is no cut-over.
                 let dialled = dialing.iter().find(|(_, (to, _))| to == conn).map(|(from, _)| *from);
                 let from = replaced.get(conn).copied().or(dialled);
+                untold_at = if from.is_none() { Some(*at) } else { untold_at };
                 let handoff = from.and_then(|from| dialing.remove(&from));
                 arrived.extend(handoff.map(|(_, source)| source));
             }
@@ -174,6 +178,9 @@ fn scouts_go_first(record: &Record<'_>) {
             Event::HandoffDialing { from, to, .. } => {
                 let Some(source) = peers.get(from) else { continue };
                 let others = dialing.values().filter(|(_, other)| other == source).count();
+                if others > 0 && untold_at == Some(*at) {
+                    arrived.insert(source.clone());
+                }
                 let alone = others == 0 || arrived.contains(source);
                 assert!(alone, "INV-07: dials beside the scout: {event:?}\n{}", record.history());
                 dialing.insert(*from, (*to, source.clone()));
