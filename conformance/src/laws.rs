@@ -142,33 +142,45 @@ fn scouts_go_first(record: &Record<'_>) {
     let workers = record.config.handoff_capacity().workers() as usize;
     let mut peers: BTreeMap<ConnId, Peer> = BTreeMap::new();
     let mut arrived: BTreeSet<Peer> = BTreeSet::new();
-    // By predecessor: the successor, and the source.
-    let mut dialing: BTreeMap<ConnId, (ConnId, Peer)> = BTreeMap::new();
+    // By predecessor: the successor, the source, and whether an event tells what becomes of the attempt.
+    let mut dialing: BTreeMap<ConnId, (ConnId, Peer, bool)> = BTreeMap::new();
     // An attempt that goes on to another address has another id by then.
     let cut_over = |(_, event): &(_, Event)| match event {
         Event::CutOver { from, to, .. } => Some((*to, *from)),
         _ => None,
     };
     let replaced: BTreeMap<_, _> = record.events.iter().filter_map(cut_over).collect();
-    // When a connection became ready of which nothing was told before. It may be a scout's: its attempt has gone on to another address, and the
-    // owner of what it replaces never switches. Those behind it dial at that instant.
-    let mut untold_at = None;
-    for (at, event) in record.events {
+    let is_told = |later: &[(Instant, Event)], from: ConnId| {
+        let ends = later.iter().find_map(|(_, event)| match event {
+            Event::CutOver { from: of, .. } | Event::HandoffFailed { from: of, .. } if *of == from => {
+                Some(true)
+            }
+            Event::HandoffDialing { from: of, .. } | Event::ConnectionClosed { conn: of, .. }
+                if *of == from =>
+            {
+                Some(false)
+            }
+            _ => None,
+        });
+        ends == Some(true)
+    };
+    for (index, (_, event)) in record.events.iter().enumerate() {
         match event {
             Event::MoveStarted { source, .. } => {
                 arrived.remove(source);
-                dialing.retain(|_, (_, of)| of != source);
+                dialing.retain(|_, (_, of, _)| of != source);
             }
-            Event::MoveSuperseded { source, .. } => dialing.retain(|_, (_, of)| of != source),
+            Event::MoveSuperseded { source, .. } => dialing.retain(|_, (_, of, _)| of != source),
             Event::ConnectionReady { conn, peer, .. } => {
                 peers.insert(*conn, peer.clone());
-                // It has arrived and its worker is free, although the cut-over is not told yet.
-                // The owner of a connection that is lent may never switch: then there is no cut-over.
-                let dialled = dialing.iter().find(|(_, (to, _))| to == conn).map(|(from, _)| *from);
-                let from = replaced.get(conn).copied().or(dialled);
-                untold_at = if from.is_none() { Some(*at) } else { untold_at };
+                // It has arrived and its worker is free, although the cut-over is not told yet. The owner of a connection that is lent
+                // may never switch, and then there is no cut-over. If the attempt has gone on to another address as well, nothing tells
+                // that it has arrived but a connection of which nothing else is told.
+                let dialled = dialing.iter().find(|(_, (to, ..))| to == conn);
+                let untold = || dialing.iter().find(|(_, (.., is_told))| !is_told);
+                let from = replaced.get(conn).or_else(|| Some(dialled.or_else(untold)?.0)).copied();
                 let handoff = from.and_then(|from| dialing.remove(&from));
-                arrived.extend(handoff.map(|(_, source)| source));
+                arrived.extend(handoff.map(|(_, source, _)| source));
             }
             // Its successor was dialled before this move, or for another reason.
             Event::CutOver { from, .. } => {
@@ -177,13 +189,11 @@ fn scouts_go_first(record: &Record<'_>) {
             }
             Event::HandoffDialing { from, to, .. } => {
                 let Some(source) = peers.get(from) else { continue };
-                let others = dialing.values().filter(|(_, other)| other == source).count();
-                if others > 0 && untold_at == Some(*at) {
-                    arrived.insert(source.clone());
-                }
+                let others = dialing.values().filter(|(_, other, _)| other == source).count();
                 let alone = others == 0 || arrived.contains(source);
                 assert!(alone, "INV-07: dials beside the scout: {event:?}\n{}", record.history());
-                dialing.insert(*from, (*to, source.clone()));
+                let is_told = is_told(&record.events[index + 1..], *from);
+                dialing.insert(*from, (*to, source.clone(), is_told));
                 assert!(dialing.len() <= workers, "INV-07: more dials than workers\n{}", record.history());
             }
             Event::HandoffFailed { from, .. } | Event::ConnectionClosed { conn: from, .. } => {
