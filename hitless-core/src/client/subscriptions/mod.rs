@@ -20,7 +20,7 @@ use resp3_codec::{Frame, cmd};
 use self::audience::Audience;
 pub(super) use self::audience::Said;
 use self::line::{Answered, Awaited, Line, Ping};
-use self::overlap::{Key, Order, Outcome, Overlap};
+use self::overlap::{Key, Order, Outcome, Overlap, take_through};
 use self::place::Place;
 use crate::coordinator::Redial;
 use crate::error::{CloseCause, ConnectError, ServerError};
@@ -394,15 +394,15 @@ impl Subscriptions {
         }
         let key = (message.topic.clone(), message.channel.clone());
         let Some(owed) = self.owed.get_mut(&key) else { return false };
-        let is_owed = owed.pop_front().is_some_and(|owed| owed == message.payload);
-        if !is_owed || owed.is_empty() {
-            // What comes in another order than on the connection before is told, and nothing is left out for it.
+        let left_out = take_through(owed, |owed| *owed == message.payload);
+        if owed.is_empty() {
             self.owed.remove(&key);
         }
-        if !is_owed {
+        if left_out != Some(0) {
+            // It begins later than was known, or comes in another order than on the connection before. What that has shown is not repeated.
             self.tell_gaps([message.topic.clone()].into(), CloseCause::ByClient);
         }
-        is_owed
+        left_out.is_some()
     }
 
     fn on_answer(&mut self, side: Side, answered: Answered) {

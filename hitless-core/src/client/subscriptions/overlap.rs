@@ -161,16 +161,16 @@ impl Overlap {
         }
         match self.stream(message) {
             Stream::Sought(sought) => sought.note_old(message.payload.clone()),
-            Stream::Found(found) => match found.ahead.pop_front() {
-                Some(ahead) => {
-                    self.kept -= 1;
-                    if ahead.payload != message.payload {
-                        self.note_gap(message.topic.clone());
-                    }
-                    return;
+            Stream::Found(found) if found.ahead.is_empty() => found.owed.push_back(message.payload.clone()),
+            Stream::Found(found) => {
+                let before = found.kept();
+                let left_out = take_through(&mut found.ahead, |ahead| ahead.payload == message.payload);
+                if left_out.is_none() {
+                    found.owed.push_back(message.payload.clone());
                 }
-                None => found.owed.push_back(message.payload.clone()),
-            },
+                let gone = before - found.kept();
+                return self.note_shown(gone, left_out, &message.topic);
+            }
         }
         self.keep_one();
     }
@@ -186,19 +186,30 @@ impl Overlap {
         }
         match self.stream(&message) {
             Stream::Sought(sought) => sought.note_new(message),
-            Stream::Found(found) => match found.owed.pop_front() {
-                Some(owed) => {
-                    self.kept -= 1;
-                    if owed != message.payload {
-                        self.note_gap(message.topic);
-                    }
-                    return None;
+            Stream::Found(found) if found.owed.is_empty() => found.ahead.push_back(message),
+            Stream::Found(found) => {
+                let before = found.kept();
+                let topic = message.topic.clone();
+                let left_out = take_through(&mut found.owed, |owed| *owed == message.payload);
+                if left_out.is_none() {
+                    found.ahead.push_back(message);
                 }
-                None => found.ahead.push_back(message),
-            },
+                let gone = before - found.kept();
+                self.note_shown(gone, left_out, &topic);
+                return None;
+            }
         }
         self.keep_one();
         None
+    }
+
+    /// One connection has shown what the other one had shown; so many messages need not be kept any more. What the other one had shown before
+    /// it, or all of it, was left out or comes in another order.
+    fn note_shown(&mut self, gone: usize, left_out: Option<usize>, topic: &Topic) {
+        self.kept -= gone;
+        if left_out != Some(0) {
+            self.note_gap(topic.clone());
+        }
     }
 
     /// The bounds will never be known: the old connection is gone, or it is left now. What it has shown so far is all.
@@ -391,6 +402,13 @@ impl Order {
             Self::PingOld | Self::PingNew => false,
         }
     }
+}
+
+/// Takes the first of `queue` that is meant, and all before it; without one, all of it. Returns how many were before it.
+pub(super) fn take_through<T>(queue: &mut VecDeque<T>, is_meant: impl Fn(&T) -> bool) -> Option<usize> {
+    let place = queue.iter().position(is_meant);
+    queue.drain(..place.map_or(queue.len(), |place| place + 1));
+    place
 }
 
 #[cfg(test)]

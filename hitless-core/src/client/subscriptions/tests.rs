@@ -113,6 +113,54 @@ fn a_move_is_a_dialogue() {
     assert_eq!(world.writes(), [on(NEW, "PING")], "it still owes what the old one has shown");
 }
 
+/// Where the deadline comes before it is known at which message the successor begins, a gap is told, and what was received is not repeated.
+/// INV-19, RULE-261
+#[test]
+fn nothing_is_repeated_behind_a_gap() {
+    let mut world = World::subscribed(&["a"]);
+    world.subscriptions.begin_overlap(OLD, NEW);
+    world.pong(OLD);
+    assert!(world.subscriptions.handle_push(NEW, Push::Subscribed(Topic::from("a"))));
+    for payload in ["1", "2", "3"] {
+        world.message(OLD, "a", payload);
+    }
+    world.subscriptions.promote(world.now, NEW);
+    assert_eq!(world.received(), ["1", "2", "3", "gap"]);
+    world.message(NEW, "a", "2");
+    world.message(NEW, "a", "3");
+    world.message(NEW, "a", "4");
+    assert_eq!(world.received(), ["gap", "4"]);
+}
+
+/// Where one of the two connections leaves a message out, both go on from the next one that they have in common: a gap is told, and nothing is
+/// repeated. INV-19, RULE-261
+#[test]
+fn what_one_connection_leaves_out_shifts_nothing() {
+    for (first, second) in [(NEW, OLD), (OLD, NEW)] {
+        let mut world = World::subscribed(&["a"]);
+        world.subscriptions.begin_overlap(OLD, NEW);
+        world.pong(OLD);
+        assert!(world.subscriptions.handle_push(NEW, Push::Subscribed(Topic::from("a"))));
+        world.pong(OLD);
+        world.message(OLD, "a", "1");
+        world.message(NEW, "a", "1");
+        world.pong(OLD);
+        world.pong(NEW);
+        world.message(first, "a", "2");
+        world.message(first, "a", "3");
+        world.message(second, "a", "3");
+        world.message(second, "a", "4");
+        world.message(first, "a", "4");
+        world.subscriptions.promote(world.now, NEW);
+        world.message(NEW, "a", "5");
+        let received = world.received();
+        assert_eq!(received.iter().filter(|item| *item == "gap").count(), 1, "{received:?}");
+        let messages: Vec<_> = received.iter().filter(|item| *item != "gap").collect();
+        let expected: &[&str] = if first == OLD { &["1", "2", "3", "4", "5"] } else { &["1", "3", "4", "5"] };
+        assert_eq!(messages, expected);
+    }
+}
+
 /// A successor that is lost before the switch leaves no trace, but for what was subscribed to there alone. RULE-264
 #[test]
 fn a_successor_may_be_lost() {
