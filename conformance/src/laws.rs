@@ -150,20 +150,6 @@ fn scouts_go_first(record: &Record<'_>) {
         _ => None,
     };
     let replaced: BTreeMap<_, _> = record.events.iter().filter_map(cut_over).collect();
-    let is_told = |later: &[(Instant, Event)], from: ConnId| {
-        let ends = later.iter().find_map(|(_, event)| match event {
-            Event::CutOver { from: of, .. } | Event::HandoffFailed { from: of, .. } if *of == from => {
-                Some(true)
-            }
-            Event::HandoffDialing { from: of, .. } | Event::ConnectionClosed { conn: of, .. }
-                if *of == from =>
-            {
-                Some(false)
-            }
-            _ => None,
-        });
-        ends == Some(true)
-    };
     for (index, (_, event)) in record.events.iter().enumerate() {
         match event {
             Event::MoveStarted { source, .. } => {
@@ -202,6 +188,18 @@ fn scouts_go_first(record: &Record<'_>) {
             _ => {}
         }
     }
+}
+
+/// Whether an event tells what becomes of the attempt to replace `from` that has just begun.
+fn is_told(later: &[(Instant, Event)], from: ConnId) -> bool {
+    let told = later.iter().find_map(|(_, event)| match event {
+        Event::CutOver { from: of, .. } | Event::HandoffFailed { from: of, .. } if *of == from => Some(true),
+        Event::HandoffDialing { from: of, .. } | Event::ConnectionClosed { conn: of, .. } if *of == from => {
+            Some(false)
+        }
+        _ => None,
+    });
+    told == Some(true)
 }
 
 /// A slot has at most two established connections, the old one and the new one. A connection that was cut over in the
