@@ -10,7 +10,7 @@ use std::time::Duration;
 use hitless_conformance::net::front::{self, Front};
 use hitless_conformance::net::redis_process::RedisProcess;
 use hitless_conformance::server::{EndpointId, EndpointSpec, Moving, ServerConfig, ServerMachine, Target};
-use hitless_tokio::{Client, Error, Mode, Peer, RequestError, cmd, maintenance};
+use hitless_tokio::{Client, Error, Events, Mode, Peer, RequestError, cmd, maintenance};
 
 const SECOND: Duration = Duration::from_secs(1);
 /// How long a move may take, and the server serves.
@@ -28,19 +28,35 @@ fn start(endpoints: usize) -> (RedisProcess, Front, Vec<EndpointId>) {
     (redis, front, endpoints)
 }
 
-async fn connect(front: &Front, endpoint: EndpointId) -> Client {
+async fn connect(front: &Front, endpoint: EndpointId) -> (Client, Events) {
     let maintenance =
         maintenance::Config::builder().mode(Mode::Enabled).max_workers(CONSUMERS).build().unwrap();
     let url = format!("redis://{}", front.address(endpoint));
     let builder = Client::builder(&url).unwrap().pool_size(2).max_dedicated(CONSUMERS);
-    builder.maintenance(maintenance).connect().await.unwrap()
+    let builder = builder.maintenance(maintenance);
+    let events = builder.events();
+    (builder.connect().await.unwrap(), events)
 }
 
-/// Waits for something that comes by itself, and fails if it does not.
-async fn until(what: &str, client: &Client, holds: impl Fn(&Client) -> bool) {
+/// Asks the server until so many commands wait there, and fails if they do not.
+async fn until_blocked(server: &Client, count: u32) {
+    let look = async { while blocked(server).await != count {} };
+    let in_time = tokio::time::timeout(GRACE, look).await;
+    assert!(in_time.is_ok(), "{count} commands wait: {}", blocked(server).await);
+}
+
+/// How many commands wait at the server.
+async fn blocked(server: &Client) -> u32 {
+    let clients: String = server.query(cmd("INFO").arg("clients")).await.unwrap();
+    let line = clients.lines().find_map(|line| line.strip_prefix("blocked_clients:"));
+    line.unwrap().trim_end().parse().unwrap()
+}
+
+/// Waits for events until `holds`, and fails if it does not.
+async fn until(what: &str, client: &Client, events: &mut Events, holds: impl Fn(&Client) -> bool) {
     let wait = async {
         while !holds(client) {
-            tokio::time::sleep(Duration::from_millis(2)).await;
+            events.next().await.expect("the client goes on").expect("no event is missed");
         }
     };
     let in_time = tokio::time::timeout(GRACE, wait).await;
@@ -93,14 +109,14 @@ async fn no_element_is_lost_or_repeated_in_a_race() {
     let moves = 10 + 2 * usize::try_from(races).unwrap() / CONSUMERS as usize;
     let (redis, front, nodes) = start(moves + 1);
     let producer = Client::connect(&format!("redis://{}", redis.address())).await.unwrap();
-    let client = connect(&front, nodes[0]).await;
+    let (client, _) = connect(&front, nodes[0]).await;
     let basket = Basket::default();
     let consumers: Vec<_> = (0..CONSUMERS)
         .map(|number| tokio::spawn(consume(client.clone(), format!("q{}", number % QUEUES), basket.clone())))
         .collect();
     let (mut pushed, mut called_back) = (0_u32, 0);
     for pair in nodes.windows(2) {
-        until("all consumers wait", &client, |client| client.stats().leased == CONSUMERS as usize).await;
+        until_blocked(&producer, CONSUMERS).await;
         front.with(|server, now| server.moving(now, pair[0], Moving::new(Target::Endpoint(pair[1]), GRACE)));
         let there = Peer::from(front.address(pair[1]));
         let push = async {
@@ -144,7 +160,7 @@ async fn every_command_that_blocks_is_taken_along() {
     let producer = Client::connect(&format!("redis://{}", redis.address())).await.unwrap();
     producer.call(cmd("XGROUP").args(["CREATE", "group-stream", "g", "$", "MKSTREAM"])).await.unwrap();
     producer.call(cmd("XADD").args(["stream", "*", "f", "before"])).await.unwrap();
-    let client = connect(&front, nodes[0]).await;
+    let (client, mut events) = connect(&front, nodes[0]).await;
     let commands = [
         ("BLPOP l1 30", "RPUSH l1 new"),
         ("BRPOP l2 0", "RPUSH l2 new"),
@@ -168,10 +184,10 @@ async fn every_command_that_blocks_is_taken_along() {
         })
         .into_iter()
         .collect();
-    until("they wait", &client, |client| client.stats().leased == 10).await;
+    until_blocked(&producer, 10).await;
     front.with(|server, now| server.moving(now, nodes[0], Moving::new(Target::Endpoint(nodes[1]), GRACE)));
     let there = Peer::from(front.address(nodes[1]));
-    until("they have moved", &client, |client| is_all_at(client, &there)).await;
+    until("they have moved", &client, &mut events, |client| is_all_at(client, &there)).await;
     for (reply, push) in waiting {
         producer.call(words(push)).await.unwrap();
         let reply = format!("{:?}", reply.await.unwrap().unwrap());
@@ -190,17 +206,19 @@ async fn without_the_right_to_unblock_commands_stay() {
     let rights = ["SETUSER", "app", "on", ">secret", "~*", "&*", "+@all", "-client|unblock"];
     producer.call(cmd("ACL").args(rights)).await.unwrap();
     let url = format!("redis://app:secret@{}", front.address(nodes[0]));
-    let client = Client::builder(&url).unwrap().pool_size(1).connect().await.unwrap();
+    let builder = Client::builder(&url).unwrap().pool_size(1);
+    let mut events = builder.events();
+    let client = builder.connect().await.unwrap();
     let consumer = {
         let client = client.clone();
         tokio::spawn(async move { client.query::<(String, String)>(cmd("BLPOP").arg("q").arg(0)).await })
     };
-    until("it waits", &client, |client| client.stats().leased == 1).await;
+    until_blocked(&producer, 1).await;
     front.with(|server, now| {
         server.moving(now, nodes[0], Moving::new(Target::Endpoint(nodes[1]), 5 * SECOND))
     });
     let there = Peer::from(front.address(nodes[1]));
-    until("the pool has moved", &client, |client| {
+    until("the pool has moved", &client, &mut events, |client| {
         client.stats().coordinator.connections.contains_key(&there)
     })
     .await;
