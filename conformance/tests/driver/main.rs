@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod blocking;
 mod credentials;
 mod flush;
 mod hooks;
@@ -19,7 +20,7 @@ use bytes::Bytes;
 use hitless_conformance::server::{EndpointSpec, Server, ServerConfig};
 use hitless_conformance::sim::{Executor, Fixture, Network};
 use hitless_core::config::{ConfigBuilder, maintenance};
-use hitless_core::driver::{Builder, Client, Error, Runtime as _};
+use hitless_core::driver::{Builder, Client, Error, Reply, Runtime as _};
 use hitless_core::endpoint::Target;
 use hitless_core::error::{CloseCause, ConnectError, Delivery, ProtocolError, RequestError};
 use hitless_core::event::{Event, Ignored};

@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 
 use resp3_codec::{Command, Frame, cmd};
 
+#[cfg(feature = "driver")]
+use super::blocked::has_taken;
 use super::blocked::{Answer, Decision, Part, PartKind, Place, Wanted, judge_listing, judge_unblocking};
 use super::leases::Holding;
 use super::owner::Owner;
@@ -350,7 +352,21 @@ impl Client {
     }
 
     fn hand_out_orphan(&mut self, id: RequestId, replies: Replies) {
-        let Some(command) = self.blocked.blocker(id).map(|blocker| blocker.name) else { return };
+        if let Some(command) = self.blocked.blocker(id).map(|blocker| blocker.name) {
+            self.orphan(command, replies);
+        }
+    }
+
+    /// The caller has dropped the replies of `command` unread. The elements that it removed are handed to `on_orphan`.
+    #[cfg(feature = "driver")]
+    pub(crate) fn handle_unread(&mut self, now: Instant, command: &'static str, replies: Replies) {
+        if has_taken(replies.first()) {
+            self.orphan(command, replies);
+        }
+        self.settle(now);
+    }
+
+    fn orphan(&mut self, command: &'static str, replies: Replies) {
         let Some(reply) = replies.into_iter().next() else { return };
         self.emit(Event::Orphaned { command });
         self.actions.push_back(Action::Orphaned(Orphan { command, reply }));

@@ -65,7 +65,7 @@ impl<R: Runtime> Future for Reply<R> {
 impl<R: Runtime> Drop for Reply<R> {
     fn drop(&mut self) {
         if !self.done {
-            self.client.shared().cancel(self.request);
+            self.client.shared().cancel(self.request, &self.waiter);
         }
     }
 }

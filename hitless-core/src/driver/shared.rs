@@ -141,7 +141,7 @@ impl<R: Runtime> Shared<R> {
     }
 
     pub(super) fn send(&self, request: Request) -> Result<(RequestId, Arc<Waiter<Outcome>>), SendError> {
-        let waiter = Arc::new(Waiter::new());
+        let waiter = Arc::new(Waiter::of(&request));
         let sent =
             self.enter(&mut Effects::default(), |state, now| state.send(now, now, None, request, &waiter));
         sent.map(|id| (id, waiter))
@@ -153,7 +153,7 @@ impl<R: Runtime> Shared<R> {
         lease: LeaseId,
         request: Request,
     ) -> Result<(RequestId, Arc<Waiter<Outcome>>), SendError> {
-        let waiter = Arc::new(Waiter::new());
+        let waiter = Arc::new(Waiter::of(&request));
         let mut effects = Effects::default();
         let sent = self.enter(&mut effects, |state, now| state.send(now, now, Some(lease), request, &waiter));
         sent.map(|id| (id, waiter))
@@ -222,7 +222,7 @@ impl<R: Runtime> Shared<R> {
         request: Request,
         waker: Option<Waker>,
     ) -> Result<(RequestId, Arc<Waiter<Outcome>>), Refusal> {
-        let waiter = Arc::new(Waiter::new());
+        let waiter = Arc::new(Waiter::of(&request));
         let mut before = None;
         let sent = self.enter(&mut Effects::default(), |state, now| {
             let since = *turn.since.get_or_insert(now);
@@ -263,12 +263,15 @@ impl<R: Runtime> Shared<R> {
         drop(self.enter(&mut Effects::default(), |state, _| state.queue.leave(lease, position)));
     }
 
-    /// The caller has dropped its reply.
-    pub(super) fn cancel(&self, request: RequestId) {
+    /// The caller has dropped its reply. If it has come, it is in `waiter`.
+    pub(super) fn cancel(&self, request: RequestId, waiter: &Waiter<Outcome>) {
         self.enter(&mut Effects::default(), |state, now| {
             // The future that is being dropped holds the waiter too, so that nothing is freed under the lock.
             state.waiters.remove(request);
-            state.machine.cancel(now, request);
+            match waiter.take_unread() {
+                Some((command, replies)) => state.machine.handle_unread(now, command, replies),
+                None => state.machine.cancel(now, request),
+            }
         });
     }
 

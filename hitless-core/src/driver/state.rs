@@ -274,6 +274,7 @@ impl State {
     fn on_action(&mut self, action: Action, effects: &mut Effects) {
         match action {
             Action::Complete { request, outcome } => match self.waiters.remove(request) {
+                Some(waiter) if waiter.takes() => effects.wakers.extend(waiter.put(outcome)),
                 Some(waiter) => effects.completed.push((waiter, outcome)),
                 None => effects.dropped.extend(outcome.into_iter().flatten()),
             },

@@ -4,11 +4,15 @@ use std::mem;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
+use crate::request::{Outcome, Replies, Request};
+
 /// A place for one value that one task waits for. It has its own lock, so that the woken task does not need the
 /// client's.
 #[derive(Debug)]
 pub(super) struct Waiter<T> {
     slot: Mutex<Slot<T>>,
+    /// The name of the command that is answered here, if it removes elements from their keys.
+    takes: Option<&'static str>,
 }
 
 #[derive(Debug)]
@@ -20,7 +24,7 @@ enum Slot<T> {
 
 impl<T> Waiter<T> {
     pub(super) fn new() -> Self {
-        Self { slot: Mutex::new(Slot::Empty(None)) }
+        Self { slot: Mutex::new(Slot::Empty(None)), takes: None }
     }
 
     /// Puts the value in and wakes the task that waits.
@@ -57,8 +61,30 @@ impl<T> Waiter<T> {
         }
     }
 
+    /// Whether the value holds elements that exist nowhere else. It is put in under the client's lock, so that a caller who gives up
+    /// finds it here or gives up before it comes.
+    pub(super) fn takes(&self) -> bool {
+        self.takes.is_some()
+    }
+
     fn lock(&self) -> MutexGuard<'_, Slot<T>> {
         self.slot.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Waiter<Outcome> {
+    /// For the outcome of `request`.
+    pub(super) fn of(request: &Request) -> Self {
+        Self { takes: request.takes(), ..Self::new() }
+    }
+
+    /// Takes the replies of a command that removes elements, if they have come and were not read; and the command's name.
+    pub(super) fn take_unread(&self) -> Option<(&'static str, Replies)> {
+        let takes = self.takes?;
+        match mem::replace(&mut *self.lock(), Slot::Taken) {
+            Slot::Full(Ok(replies)) => Some((takes, replies)),
+            Slot::Full(Err(_)) | Slot::Empty(_) | Slot::Taken => None,
+        }
     }
 }
 

@@ -75,6 +75,16 @@ impl Request {
     pub(crate) fn blocker(&self) -> Option<Blocker> {
         Blocker::of(&Packed(words(&self.payload)?))
     }
+
+    /// The name of the command, if it blocks and removes elements from their keys.
+    #[cfg(feature = "driver")]
+    pub(crate) fn takes(&self) -> Option<&'static str> {
+        if self.class != Class::Blocking {
+            return None;
+        }
+        let blocker = self.blocker()?;
+        (blocker.takes == command_table::Takes::Elements).then_some(blocker.name)
+    }
 }
 
 /// The same command with another word in one place.
@@ -220,6 +230,20 @@ mod tests {
     fn parts(request: &Request) -> (Bytes, NonZeroU32, Class, Replay, bool, Option<Blocking>) {
         let Request { payload, replies, class, replay, has_script, .. } = request;
         (payload.clone(), *replies, *class, *replay, *has_script, request.blocking())
+    }
+
+    /// XREAD leaves its entries where they are, and LPOP does not block. RULE-252
+    #[cfg(feature = "driver")]
+    #[test]
+    fn commands_that_block_and_remove_elements() {
+        for (command, takes) in [
+            (cmd("blpop").arg("q").arg(0), Some("BLPOP")),
+            (cmd("BZMPOP").args(["0", "1", "z", "MIN"]), Some("BZMPOP")),
+            (cmd("XREAD").args(["BLOCK", "0", "STREAMS", "s", "$"]), None),
+            (cmd("LPOP").arg("q"), None),
+        ] {
+            assert_eq!(Request::command(command.clone()).unwrap().takes(), takes, "{command:?}");
+        }
     }
 
     /// What somebody else has encoded is the same request as our own. RULE-192

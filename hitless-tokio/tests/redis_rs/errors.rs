@@ -1,8 +1,5 @@
 //! Errors, and callers that share the client.
 
-use std::future::Future as _;
-use std::task::Poll;
-
 use redis::{AsyncCommands, ErrorKind, RedisResult, ServerErrorKind, cmd};
 
 use crate::hitless::{Client, Delivery};
@@ -47,12 +44,12 @@ pub(super) async fn wrong_types(mut con: Client) -> RedisResult<()> {
     Ok(())
 }
 
-/// A clone is another handle to the same pool.
+/// A clone is another handle to the same pool, of two connections.
 pub(super) async fn clones_share_the_pool(con: Client) -> RedisResult<()> {
     let (mut first, mut second) = (con.clone(), con);
-    let mut waits = Box::pin(async move { first.incr::<_, _, u64>("n", 1).await });
-    assert!(std::future::poll_fn(|cx| Poll::Ready(waits.as_mut().poll(cx))).await.is_pending());
-    let n: u64 = second.incr("n", 1).await?;
-    assert_eq!(n + waits.await?, 3);
+    let _: () = first.set("n", 1).await?;
+    assert_eq!(second.incr::<_, _, u64>("n", 1).await?, 2);
+    let clients: String = cmd("CLIENT").arg("LIST").query_async(&mut first).await?;
+    assert!((1..=2).contains(&clients.lines().count()), "{clients}");
     Ok(())
 }

@@ -8,6 +8,7 @@ mod command;
 mod fingerprint;
 mod listing;
 mod reply;
+
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
@@ -16,6 +17,8 @@ use bytes::Bytes;
 use self::command::Command;
 pub(super) use self::command::{Decision, Place};
 pub(super) use self::listing::{Wanted, judge_listing, judge_unblocking};
+#[cfg(feature = "driver")]
+pub(super) use self::reply::has_taken;
 use crate::command_table::{Blocker, Blocking};
 use crate::endpoint::Peer;
 use crate::error::{CloseCause, Delivery, RequestError};

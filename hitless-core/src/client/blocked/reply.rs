@@ -38,6 +38,12 @@ impl Said {
     }
 }
 
+/// Whether the command has taken an element.
+#[cfg(feature = "driver")]
+pub(in crate::client) fn has_taken(reply: Option<&Frame>) -> bool {
+    Said::of(reply) == Said::Something
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

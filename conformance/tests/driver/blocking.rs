@@ -1,0 +1,52 @@
+//! Commands that block, and futures of them that are dropped.
+
+use std::sync::{Arc, Mutex};
+
+use super::*;
+
+/// A client that says what nobody has got, and what that was so far.
+fn taker() -> (Fixture, Client<Executor>, Arc<Mutex<Vec<(&'static str, Frame)>>>) {
+    let mut fixture = fixture();
+    let orphans = Arc::new(Mutex::new(Vec::new()));
+    let kept = Arc::clone(&orphans);
+    let builder = builder(&fixture)
+        .max_dedicated(1)
+        .on_orphan(move |orphan| kept.lock().unwrap().push((orphan.command, orphan.reply)));
+    let client = fixture.block_on(builder.connect()).unwrap();
+    (fixture, client, orphans)
+}
+
+/// Sends `command`, and has its reply come.
+fn answered(fixture: &mut Fixture, client: &Client<Executor>, command: &[&str]) -> Reply<Executor> {
+    let request = Request::command(cmd(command[0]).args(&command[1..])).unwrap();
+    let reply = client.send(request).unwrap();
+    fixture.run();
+    assert_eq!(client.stats().blocking, 0, "it is answered");
+    reply
+}
+
+/// What BLPOP answers.
+fn pair(element: &'static str) -> Frame {
+    Frame::Array(vec![Frame::bulk("q"), Frame::bulk(element)])
+}
+
+/// A future may be dropped after its reply has come and before it is polled: its element goes to `on_orphan`. RULE-252
+#[test]
+fn an_element_that_nobody_polls_is_handed_out() {
+    let (mut fixture, client, orphans) = taker();
+    fixture.block_on(client.call(cmd("RPUSH").args(["q", "1", "2"]))).unwrap();
+
+    let dropped = answered(&mut fixture, &client, &["BLPOP", "q", "0"]);
+    drop(dropped);
+    assert_eq!(std::mem::take(&mut *orphans.lock().unwrap()), [("BLPOP", pair("1"))]);
+
+    let polled = answered(&mut fixture, &client, &["BLPOP", "q", "0"]);
+    assert_eq!(fixture.block_on(polled).unwrap()[0], pair("2"));
+    assert!(orphans.lock().unwrap().is_empty());
+
+    let empty = client.send(Request::command(cmd("BLPOP").args(["q", "1"])).unwrap()).unwrap();
+    fixture.pass(Duration::from_secs(2));
+    assert_eq!(client.stats().blocking, 0, "it is answered");
+    drop(empty);
+    assert!(orphans.lock().unwrap().is_empty(), "nothing was taken");
+}
