@@ -96,6 +96,10 @@ pub(crate) fn verdict(command: &impl Words) -> Verdict {
     if name.len() > LONGEST {
         return Verdict::MayWrite;
     }
+    // Nearly all are written in capitals, and this is every command's way.
+    if !name.iter().any(u8::is_ascii_lowercase) {
+        return by_name(name, command);
+    }
     let mut upper = [0; LONGEST];
     let upper = &mut upper[..name.len()];
     upper.copy_from_slice(name);

@@ -136,6 +136,7 @@ impl Frame {
     }
 
     /// The text of an error of either kind, its code being the first word.
+    #[inline]
     pub fn as_error(&self) -> Option<&[u8]> {
         match self.value() {
             Self::Error(text) | Self::BlobError(text) => Some(text),

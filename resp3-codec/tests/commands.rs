@@ -121,6 +121,14 @@ fn options_and_tuples_are_as_many_arguments_as_they_hold() {
 }
 
 #[test]
+fn a_name_of_any_length_is_read_back() {
+    for len in [0, 1, 9, 10, 11, 99, 100] {
+        let name = "N".repeat(len);
+        assert_eq!(cmd(name.as_str()).arg("x").name(), name.as_bytes());
+    }
+}
+
+#[test]
 fn debug_output_shows_the_name_and_no_argument() {
     let auth = cmd("AUTH").arg("user").arg("hunter2");
     assert_eq!(auth.name(), b"AUTH");

@@ -158,10 +158,10 @@ impl Client {
                 self.complete(id, outcome);
             }
             ConnectionEvent::Returned { accepted } if accepted.request.class == Class::Leased => {
-                self.fail_on_lease(accepted);
+                self.fail_on_lease(*accepted);
             }
-            ConnectionEvent::Returned { accepted } => self.place_again(accepted, successor),
-            ConnectionEvent::Deferred { accepted, replies } => self.defer(now, accepted, replies),
+            ConnectionEvent::Returned { accepted } => self.place_again(*accepted, successor),
+            ConnectionEvent::Deferred { accepted, replies } => self.defer(now, *accepted, replies),
             ConnectionEvent::Refused(refusal) => {
                 self.note_refusal(conn);
                 self.coordinator.handle_refusal(now, conn, refusal);

@@ -66,12 +66,12 @@ pub enum ConnectionEvent {
     /// with its [`Accepted::delivery`].
     Returned {
         /// The request.
-        accepted: Accepted,
+        accepted: Box<Accepted>,
     },
     /// The server refused to run a request, as servers do for a while during maintenance. Send it again a little later.
     Deferred {
         /// The request.
-        accepted: Accepted,
+        accepted: Box<Accepted>,
         /// The refusal, which is the outcome if the request is not sent again.
         replies: Replies,
     },
@@ -550,7 +550,7 @@ impl Connection {
                     if !replies.iter().all(did_not_run) {
                         accepted.note_partly_run();
                     }
-                    ConnectionEvent::Deferred { accepted, replies }
+                    ConnectionEvent::Deferred { accepted: Box::new(accepted), replies }
                 } else {
                     ConnectionEvent::Completed { id: accepted.id, outcome: Ok(replies) }
                 };
@@ -594,7 +594,7 @@ impl Connection {
 
     fn return_unsent(&mut self) {
         let unsent = self.pipeline.take_unsent();
-        self.events.extend(unsent.map(|accepted| ConnectionEvent::Returned { accepted }));
+        self.events.extend(unsent.map(returned));
     }
 
     /// A link that counts as dead and is replaced is kept for those who still wait for a reply, and for nobody else.
@@ -612,7 +612,7 @@ impl Connection {
 
     fn return_or_fail(&mut self, accepted: Accepted, repeatable: bool, cause: CloseCause) {
         if repeatable {
-            self.events.push_back(ConnectionEvent::Returned { accepted });
+            self.events.push_back(returned(accepted));
             return;
         }
         let delivery = accepted.delivery();
@@ -643,6 +643,10 @@ impl fmt::Debug for Connection {
             .field("events", &self.events)
             .finish_non_exhaustive()
     }
+}
+
+fn returned(accepted: Accepted) -> ConnectionEvent {
+    ConnectionEvent::Returned { accepted: Box::new(accepted) }
 }
 
 /// True if the server refused all of a request, or some of it and the rest may run again.

@@ -1,4 +1,4 @@
-//! The two queues of a connection: requests that wait to be written, and requests that wait for their replies. Order alone
+//! The queue of a connection: requests that wait for their replies, and behind them those that wait to be written. Order alone
 //! pairs requests with replies, so a written request keeps its place until its replies are in.
 
 #[cfg(feature = "explore")]
@@ -41,34 +41,31 @@ const REST: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
 #[cfg_attr(feature = "explore", derive(Clone))]
-struct Unsent {
+struct Entry {
+    /// That of a command of the connection's own is the next request's, and names no place.
     ticket: Ticket,
-    accepted: Accepted,
-}
-
-impl Unsent {
-    fn bytes(&self) -> usize {
-        self.accepted.request.payload.len()
-    }
-
-    fn is_large(&self) -> bool {
-        self.accepted.request.size() == Size::Large
-    }
-}
-
-#[derive(Debug)]
-#[cfg_attr(feature = "explore", derive(Clone))]
-struct Written {
-    ticket: Ticket,
-    /// `None` once it was cancelled or has timed out: its replies still come and are swallowed.
+    /// `None` once a written request was cancelled or has timed out: its replies still come and are swallowed.
     accepted: Option<Accepted>,
     left: u32,
-    replies: Replies,
+    /// Those that have come, while there are more to come.
+    replies: Vec<Frame>,
     is_large: bool,
+    /// A window closed after this was written.
+    outlived_window: bool,
     /// What the request has of it: it may block the server also once nobody waits for it here.
     special: Option<Arc<Special>>,
     /// What it is, if the connection itself has sent it.
     own: Option<Own>,
+}
+
+impl Entry {
+    fn bytes(&self) -> usize {
+        self.accepted.as_ref().map_or(0, |accepted| accepted.request.payload.len())
+    }
+
+    fn is_due(&self, now: Instant) -> bool {
+        self.accepted.as_ref().is_some_and(|accepted| accepted.is_due(now))
+    }
 }
 
 /// What a connection sends of itself.
@@ -96,17 +93,16 @@ pub(super) enum Matched {
 #[derive(Debug)]
 #[cfg_attr(feature = "explore", derive(Clone))]
 pub(super) struct Pipeline {
-    unsent: VecDeque<Unsent>,
+    /// Those that were written come first. Their tickets ascend.
+    entries: VecDeque<Entry>,
+    written: usize,
     /// The bytes of all that is unsent.
     unsent_bytes: usize,
-    written: VecDeque<Written>,
     /// Large requests here, unsent or written.
     large: usize,
     /// Replies that are still to come.
     awaited: usize,
-    next_ticket: u64,
-    /// Written requests that are older than this were under way when a window closed.
-    window_closed_before: Ticket,
+    next_ticket: Ticket,
     /// No request is due before this instant. It is a lower bound: completions do not change it.
     quiet_until: Option<Instant>,
     /// When the youngest request was accepted.
@@ -116,13 +112,12 @@ pub(super) struct Pipeline {
 impl Pipeline {
     pub(super) const fn new() -> Self {
         Self {
-            unsent: VecDeque::new(),
+            entries: VecDeque::new(),
+            written: 0,
             unsent_bytes: 0,
-            written: VecDeque::new(),
             large: 0,
             awaited: 0,
-            next_ticket: 0,
-            window_closed_before: Ticket(0),
+            next_ticket: Ticket(0),
             quiet_until: None,
             used_at: None,
         }
@@ -130,66 +125,65 @@ impl Pipeline {
 
     #[inline]
     pub(super) fn push(&mut self, accepted: Accepted) -> Ticket {
-        let ticket = Ticket(self.next_ticket);
-        self.next_ticket += 1;
+        let ticket = self.next_ticket;
+        self.next_ticket = Ticket(ticket.0 + 1);
         self.quiet_until = earliest([self.quiet_until, accepted.deadline()]);
         self.used_at = self.used_at.max(Some(accepted.accepted_at()));
-        let unsent = Unsent { ticket, accepted };
-        self.unsent_bytes += unsent.bytes();
-        self.large += usize::from(unsent.is_large());
-        self.unsent.push_back(unsent);
+        let request = &accepted.request;
+        let is_large = request.size() == Size::Large;
+        self.unsent_bytes += request.payload.len();
+        self.large += usize::from(is_large);
+        self.entries.push_back(Entry {
+            ticket,
+            left: request.replies.get(),
+            replies: Vec::new(),
+            is_large,
+            outlived_window: false,
+            special: request.special.clone(),
+            own: None,
+            accepted: Some(accepted),
+        });
         ticket
     }
 
     /// Appends requests to `buffer`; true if there were any. From here on the server may run them.
     pub(super) fn transmit(&mut self, buffer: &mut WriteBuffer) -> bool {
         let limit = buffer.len() + TAKE;
-        let mut any = false;
+        let before = self.written;
         while buffer.len() < limit {
-            let Some(unsent) = self.unsent.pop_front() else { break };
-            self.unsent_bytes -= unsent.bytes();
-            let is_large = unsent.is_large();
-            let Unsent { ticket, accepted } = unsent;
+            let Some(Entry { accepted: Some(accepted), left, .. }) = self.entries.get(self.written) else {
+                break;
+            };
             buffer.push(&accepted.request.payload);
-            let (left, special) = (accepted.request.replies.get(), accepted.request.special.clone());
-            self.awaited += left as usize;
-            self.written.push_back(Written {
-                ticket,
-                accepted: Some(accepted),
-                left,
-                replies: Replies::new(),
-                own: None,
-                is_large,
-                special,
-            });
-            any = true;
+            self.unsent_bytes -= accepted.request.payload.len();
+            self.awaited += *left as usize;
+            self.written += 1;
         }
-        any
+        self.written > before
     }
 
     /// The connection itself has written something that has one reply.
     pub(super) fn expect_own(&mut self, own: Own) {
-        let ticket = Ticket(self.next_ticket);
-        self.next_ticket += 1;
-        let replies = Replies::new();
-        let written = Written {
-            ticket,
+        let entry = Entry {
+            ticket: self.entries.get(self.written).map_or(self.next_ticket, |unsent| unsent.ticket),
             accepted: None,
             left: 1,
-            replies,
+            replies: Vec::new(),
             is_large: false,
+            outlived_window: false,
             special: None,
             own: Some(own),
         };
-        self.written.push_back(written);
+        self.entries.insert(self.written, entry);
+        self.written += 1;
         self.awaited += 1;
     }
 
     /// The answer to a command of the subscriptions has come as a push. True if one was the next to be answered.
     pub(super) fn confirm(&mut self) -> bool {
-        let is_next = self.written.front().is_some_and(|written| written.own == Some(Own::Subscribing));
+        let is_next = self.next().is_some_and(|next| next.own == Some(Own::Subscribing));
         if is_next {
-            self.written.pop_front();
+            self.take_next();
             self.awaited -= 1;
         }
         is_next
@@ -197,23 +191,31 @@ impl Pipeline {
 
     #[inline]
     pub(super) fn reply(&mut self, frame: Frame) -> Matched {
-        let Some(front) = self.written.front_mut() else { return Matched::Stray };
+        if self.written == 0 {
+            return Matched::Stray;
+        }
+        let Some(next) = self.entries.front_mut() else { return Matched::Stray };
         self.awaited -= 1;
-        if let Some(own) = front.own {
-            self.written.pop_front();
+        if let Some(own) = next.own {
+            self.take_next();
             return Matched::Own(own, frame);
         }
-        front.left -= 1;
-        if front.accepted.is_some() {
-            front.replies.push(frame);
-        }
-        if front.left > 0 {
+        next.left -= 1;
+        if next.left > 0 {
+            if next.accepted.is_some() {
+                next.replies.push(frame);
+            }
             return Matched::Nothing;
         }
-        self.large -= usize::from(front.is_large);
-        match self.written.pop_front() {
-            Some(Written { ticket, accepted: Some(accepted), replies, .. }) => {
-                let outlived_window = ticket < self.window_closed_before;
+        self.large -= usize::from(next.is_large);
+        match self.take_next() {
+            Some(Entry { accepted: Some(accepted), mut replies, outlived_window, .. }) => {
+                let replies = if replies.is_empty() {
+                    Replies::from_buf([frame])
+                } else {
+                    replies.push(frame);
+                    Replies::from_vec(replies)
+                };
                 Matched::Complete { accepted, replies, outlived_window }
             }
             _ => Matched::Nothing,
@@ -222,18 +224,18 @@ impl Pipeline {
 
     /// Cancels a request. True if it was here.
     pub(super) fn cancel(&mut self, ticket: Ticket) -> bool {
-        if let Ok(at) = self.unsent.binary_search_by_key(&ticket, |unsent| unsent.ticket) {
-            let cancelled = self.unsent.remove(at);
-            self.unsent_bytes -= cancelled.as_ref().map_or(0, Unsent::bytes);
-            self.large -= usize::from(cancelled.as_ref().is_some_and(Unsent::is_large));
-            return cancelled.is_some();
+        let from = self.entries.partition_point(|entry| entry.ticket < ticket);
+        let mut same = self.entries.range(from..).take_while(|entry| entry.ticket == ticket);
+        let Some(at) = same.position(|entry| entry.own.is_none()).map(|at| from + at) else { return false };
+        if at < self.written {
+            let written = &mut self.entries[at];
+            written.replies = Vec::new();
+            return written.accepted.take().is_some();
         }
-        let Ok(at) = self.written.binary_search_by_key(&ticket, |written| written.ticket) else {
-            return false;
-        };
-        let written = &mut self.written[at];
-        written.replies = Replies::new();
-        written.accepted.take().is_some()
+        let cancelled = self.entries.remove(at);
+        self.unsent_bytes -= cancelled.as_ref().map_or(0, Entry::bytes);
+        self.large -= usize::from(cancelled.as_ref().is_some_and(|cancelled| cancelled.is_large));
+        cancelled.is_some()
     }
 
     /// Takes out what is due, in order of acceptance, and whether it was written.
@@ -242,9 +244,9 @@ impl Pipeline {
             return Vec::new();
         }
         let mut due = Vec::new();
-        for written in &mut self.written {
-            if written.accepted.as_ref().is_some_and(|accepted| accepted.is_due(now)) {
-                written.replies = Replies::new();
+        for written in self.entries.range_mut(..self.written) {
+            if written.is_due(now) {
+                written.replies = Vec::new();
                 due.extend(written.accepted.take().map(|accepted| (accepted, true)));
             }
         }
@@ -259,71 +261,71 @@ impl Pipeline {
     /// Takes out what is due and was not written, in order of acceptance.
     pub(super) fn take_due_unsent(&mut self, now: Instant) -> Vec<Accepted> {
         let may_be_due = self.quiet_until.is_some_and(|quiet_until| quiet_until <= now);
-        if !may_be_due || !self.unsent.iter().any(|unsent| unsent.accepted.is_due(now)) {
+        if !may_be_due || !self.entries.range(self.written..).any(|unsent| unsent.is_due(now)) {
             return Vec::new();
         }
-        let (due, waiting): (VecDeque<_>, VecDeque<_>) =
-            std::mem::take(&mut self.unsent).into_iter().partition(|unsent| unsent.accepted.is_due(now));
-        self.unsent = waiting;
-        self.unsent_bytes -= due.iter().map(Unsent::bytes).sum::<usize>();
-        self.large -= due.iter().filter(|unsent| unsent.is_large()).count();
-        due.into_iter().map(|unsent| unsent.accepted).collect()
+        let unsent = self.entries.split_off(self.written);
+        let (due, waiting): (Vec<_>, Vec<_>) = unsent.into_iter().partition(|unsent| unsent.is_due(now));
+        self.entries.extend(waiting);
+        self.unsent_bytes -= due.iter().map(Entry::bytes).sum::<usize>();
+        self.large -= due.iter().filter(|unsent| unsent.is_large).count();
+        due.into_iter().filter_map(|unsent| unsent.accepted).collect()
     }
 
     /// Gives back the memory of a burst, or asks for one more alarm if the burst may go on.
     fn rest(&mut self, now: Instant) {
-        if self.unsent.capacity().max(self.written.capacity()) <= KEPT {
+        if self.entries.capacity() <= KEPT {
             return;
         }
         let rested_at = self.used_at.map(|used_at| after(used_at, REST));
         self.quiet_until = rested_at.filter(|rested_at| *rested_at > now);
         if self.quiet_until.is_none() {
-            self.unsent.shrink_to(KEPT);
-            self.written.shrink_to(KEPT);
+            self.entries.shrink_to(KEPT);
         }
     }
 
     /// Extends the deadlines of everything here.
     pub(super) fn relax(&mut self, relaxed: Duration) {
-        for written in &mut self.written {
-            if let Some(accepted) = &mut written.accepted {
-                accepted.relax(relaxed);
-            }
-        }
-        for unsent in &mut self.unsent {
-            unsent.accepted.relax(relaxed);
+        for accepted in self.entries.iter_mut().filter_map(|entry| entry.accepted.as_mut()) {
+            accepted.relax(relaxed);
         }
         self.quiet_until = earliest(self.waiting().map(Accepted::deadline));
     }
 
     /// A window closes that was open for everything written so far.
     pub(super) fn close_window(&mut self) {
-        let unsent = self.unsent.front().map(|unsent| unsent.ticket);
-        self.window_closed_before = unsent.unwrap_or(Ticket(self.next_ticket));
+        for written in self.entries.range_mut(..self.written) {
+            written.outlived_window = true;
+        }
     }
 
     /// Whether what is answered next was written in a window that has closed since.
     pub(super) fn next_has_outlived_window(&self) -> bool {
-        self.written.front().is_some_and(|written| written.ticket < self.window_closed_before)
+        self.next().is_some_and(|next| next.outlived_window)
     }
 
     /// Takes out everything that was not written, in order.
     pub(super) fn take_unsent(&mut self) -> impl Iterator<Item = Accepted> + use<> {
+        let unsent = self.entries.split_off(self.written);
         self.unsent_bytes = 0;
-        self.large -= self.unsent.iter().filter(|unsent| unsent.is_large()).count();
-        std::mem::take(&mut self.unsent).into_iter().map(|unsent| unsent.accepted)
+        self.large -= unsent.iter().filter(|unsent| unsent.is_large).count();
+        unsent.into_iter().filter_map(|unsent| unsent.accepted)
     }
 
     /// Takes out the request whose reply is the next to come, unless it was cancelled or has timed out.
     pub(super) fn take_oldest(&mut self) -> Option<Accepted> {
-        self.written.front_mut()?.accepted.take()
+        let is_written = self.written > 0;
+        self.entries.front_mut().filter(|_| is_written)?.accepted.take()
     }
 
     /// Takes out everything that was written, in order, but for what was cancelled or has timed out.
     pub(super) fn take_written(&mut self) -> impl Iterator<Item = Accepted> + use<> {
+        let unsent = self.entries.split_off(self.written);
+        let written = std::mem::replace(&mut self.entries, unsent);
+        self.written = 0;
         self.awaited = 0;
-        self.large -= self.written.iter().filter(|written| written.is_large).count();
-        std::mem::take(&mut self.written).into_iter().filter_map(|written| written.accepted)
+        self.large -= written.iter().filter(|written| written.is_large).count();
+        written.into_iter().filter_map(|written| written.accepted)
     }
 
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
@@ -331,7 +333,7 @@ impl Pipeline {
     }
 
     pub(super) fn has_unsent(&self) -> bool {
-        !self.unsent.is_empty()
+        self.entries.len() > self.written
     }
 
     pub(super) fn unsent_bytes(&self) -> usize {
@@ -350,38 +352,50 @@ impl Pipeline {
 
     /// True if no reply is awaited. A cancelled request counts until its replies are in.
     pub(super) fn is_drained(&self) -> bool {
-        self.written.is_empty()
+        self.written == 0
     }
 
     /// How long the server was asked to wait before the reply that is the next to come.
     pub(super) fn blocking(&self) -> Option<Blocking> {
-        self.written.front()?.special.as_ref()?.blocking
+        self.next()?.special.as_ref()?.blocking
     }
 
     /// True if somebody waits for a reply.
     pub(super) fn is_awaited(&self) -> bool {
-        self.written.iter().any(|written| written.accepted.is_some())
+        self.entries.range(..self.written).any(|written| written.accepted.is_some())
     }
 
     /// Requests here. A cancelled one that was written counts until its replies are in.
     pub(super) fn len(&self) -> usize {
-        self.unsent.len() + self.written.len()
+        self.entries.len()
     }
 
     /// Requests that were written and that nobody waits for any more.
     pub(super) fn abandoned(&self) -> usize {
-        self.written.iter().filter(|written| written.accepted.is_none() && written.own.is_none()).count()
+        let written = self.entries.range(..self.written);
+        written.filter(|written| written.accepted.is_none() && written.own.is_none()).count()
     }
 
     /// How many frames are worth handing in at a time. A request with many replies is answered by the last of them, so
     /// that few requests make few parts.
     pub(super) fn batch(&self) -> usize {
-        let parts = self.written.len().clamp(1, PARTS);
+        let parts = self.written.clamp(1, PARTS);
         (self.awaited / parts).clamp(BATCH.0, BATCH.1)
     }
 
+    /// What is answered next.
+    fn next(&self) -> Option<&Entry> {
+        self.entries.front().filter(|_| self.written > 0)
+    }
+
+    /// Takes out what is answered next.
+    #[inline]
+    fn take_next(&mut self) -> Option<Entry> {
+        self.written = self.written.checked_sub(1)?;
+        self.entries.pop_front()
+    }
+
     fn waiting(&self) -> impl Iterator<Item = &Accepted> {
-        let written = self.written.iter().filter_map(|written| written.accepted.as_ref());
-        written.chain(self.unsent.iter().map(|unsent| &unsent.accepted))
+        self.entries.iter().filter_map(|entry| entry.accepted.as_ref())
     }
 }

@@ -151,6 +151,26 @@ fn what_nobody_waits_for_is_counted_until_it_is_answered() {
     assert_eq!((connection.requests(), connection.abandoned()), (0, 0));
 }
 
+/// AUTH overtakes requests that are not written yet. Afterwards each request is still found by its ticket. RULE-300
+#[test]
+fn a_request_that_auth_has_overtaken_is_cancelled() {
+    let now = epoch();
+    for cancelled in 0..2 {
+        let mut connection = ready();
+        let tickets = [1, 2].map(|id| enqueue(&mut connection, now, id, request("a", 1)));
+        connection.authenticate(&Credentials::new(None, "new"));
+        transmit(&mut connection);
+        connection.cancel(tickets[cancelled]);
+        assert_eq!((connection.requests(), connection.abandoned()), (3, 1));
+        connection.handle_frame(Frame::simple("OK"));
+        for reply in [1, 2] {
+            connection.handle_frame(Frame::Integer(reply));
+        }
+        let answered = ["2=2", "1=1"][cancelled];
+        assert_eq!(said(&mut connection), ["Authenticated(Ok(()))", answered]);
+    }
+}
+
 /// Every refusal in reply to a request is told, also of one that nobody waits for and of one that is sent again; what the server
 /// says to the connection's own questions is not one. RULE-153
 #[test]
@@ -325,7 +345,7 @@ fn a_request_comes_back_from_two_lost_links() {
         let Some(ConnectionEvent::Returned { accepted }) = connection.poll_event() else {
             panic!("it comes back")
         };
-        coming = accepted;
+        coming = *accepted;
         // What was not written has cost nothing.
         let mut unwritten = ready();
         unwritten.enqueue(coming).unwrap();
@@ -333,7 +353,7 @@ fn a_request_comes_back_from_two_lost_links() {
         let Some(ConnectionEvent::Returned { accepted }) = unwritten.poll_event() else {
             panic!("it comes back")
         };
-        coming = accepted;
+        coming = *accepted;
     }
     let mut connection = ready();
     connection.enqueue(coming).unwrap();

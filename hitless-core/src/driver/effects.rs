@@ -14,19 +14,37 @@ use crate::request::{Orphan, Outcome};
 /// Whom an orphan is handed to. It does not panic.
 pub(super) type OnOrphan = Arc<dyn Fn(Orphan) + Send + Sync>;
 
-/// Completions, wake-ups and frames to drop. They are collected while the lock is held and applied after it, so that no
+/// Completions, wake-ups and replies to drop. They are collected while the lock is held and applied after it, so that no
 /// foreign code runs and no frame is freed under the lock.
 #[derive(Default)]
 pub(super) struct Effects {
-    pub(super) completed: SmallVec<[(Arc<Waiter<Outcome>>, Outcome); 1]>,
+    pub(super) completed: Vec<(Arc<Waiter<Outcome>>, Outcome)>,
     pub(super) signals: SmallVec<[(Arc<Signals>, u8); 2]>,
     pub(super) wakers: Vec<Waker>,
-    /// What commands have taken for nobody, and whom it is handed to.
-    pub(super) orphans: Vec<(OnOrphan, Orphan)>,
-    /// Replies of cancelled requests, and pushes that no observer gets.
-    pub(super) dropped: Vec<Frame>,
-    /// What subscribers did not read in time.
-    pub(super) missed: Vec<Item>,
+    /// What nobody waits for.
+    pub(super) unclaimed: Vec<Unclaimed>,
+}
+
+/// What is dropped, or handed to nobody in particular.
+pub(super) enum Unclaimed {
+    /// What a command has taken, and whom it is handed to.
+    Orphan(OnOrphan, Orphan),
+    /// A reply of a cancelled request, or a push that no observer gets.
+    Frame { _dropped: Frame },
+    /// What a subscriber did not read in time.
+    Item { _dropped: Item },
+}
+
+impl From<Frame> for Unclaimed {
+    fn from(frame: Frame) -> Self {
+        Self::Frame { _dropped: frame }
+    }
+}
+
+impl From<Item> for Unclaimed {
+    fn from(item: Item) -> Self {
+        Self::Item { _dropped: item }
+    }
 }
 
 impl Effects {
@@ -45,19 +63,17 @@ impl Effects {
         for waker in self.wakers.drain(..) {
             waker.wake();
         }
-        for (on_orphan, orphan) in self.orphans.drain(..) {
-            on_orphan(orphan);
+        for unclaimed in self.unclaimed.drain(..) {
+            if let Unclaimed::Orphan(on_orphan, orphan) = unclaimed {
+                on_orphan(orphan);
+            }
         }
-        self.dropped.clear();
-        self.missed.clear();
     }
 
     fn is_empty(&self) -> bool {
         self.completed.is_empty()
             && self.signals.is_empty()
             && self.wakers.is_empty()
-            && self.orphans.is_empty()
-            && self.dropped.is_empty()
-            && self.missed.is_empty()
+            && self.unclaimed.is_empty()
     }
 }

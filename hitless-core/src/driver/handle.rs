@@ -136,8 +136,13 @@ impl<R: Runtime> Client<R> {
     /// Like dropping a [`Reply`]: the other replies keep their order; the command may have run. One that blocks is called back from
     /// the server; what it has taken by then goes to [`Builder::on_orphan`].
     pub async fn call(&self, command: Command) -> Result<Frame, Error> {
-        let replies = self.request(Request::command(command)?).await?;
-        let frame = only(replies);
+        let request = Request::command(command)?;
+        // Not by `request`, whose future would be moved into this one: this is every command's way.
+        let reply = match self.shared().when_full {
+            WhenFull::Fail => self.send(request)?,
+            WhenFull::Wait => room::send(self, request, None).await?,
+        };
+        let frame = only(reply.await?);
         match ServerError::from_frame(&frame) {
             None => Ok(frame),
             Some(error) => Err(error.into()),
@@ -293,6 +298,7 @@ impl<R: Runtime> Drop for Handle<R> {
 }
 
 /// The only reply of one command.
+#[inline]
 pub(super) fn only(replies: Replies) -> Frame {
     // The machine completes a request with as many replies as it calls for.
     replies.into_inner().map_or(Frame::Null, |[frame]| frame)

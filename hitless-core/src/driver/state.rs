@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use resp3_codec::Frame;
 
-use super::effects::{Effects, OnOrphan};
+use super::effects::{Effects, OnOrphan, Unclaimed};
 use super::hooks::task::QueuedReview;
 use super::lease::{LeaseNotice, Terms};
 use super::observer::{Broadcast, Events, Push};
@@ -276,7 +276,7 @@ impl State {
             Action::Complete { request, outcome } => match self.waiters.remove(request) {
                 Some(waiter) if waiter.takes() => effects.wakers.extend(waiter.put(outcome)),
                 Some(waiter) => effects.completed.push((waiter, outcome)),
-                None => effects.dropped.extend(outcome.into_iter().flatten()),
+                None => effects.unclaimed.extend(outcome.into_iter().flatten().map(Unclaimed::from)),
             },
             Action::Flush { conn } => {
                 if let Some(signals) = self.tasks.get(conn) {
@@ -300,7 +300,7 @@ impl State {
             }
             Action::Push { conn, elements } => {
                 let unseen = self.pushes.publish(Push { conn, elements }, &mut effects.wakers);
-                effects.dropped.extend(unseen.map(|push| Frame::Push(push.elements)));
+                effects.unclaimed.extend(unseen.map(|push| Frame::Push(push.elements).into()));
             }
             Action::Review(review) => self.on_review(review, effects),
             Action::Reviewed { review, handled } => {
@@ -334,8 +334,8 @@ impl State {
 
     fn hand_out(&self, orphan: Orphan, effects: &mut Effects) {
         match &self.on_orphan {
-            Some(on_orphan) => effects.orphans.push((Arc::clone(on_orphan), orphan)),
-            None => effects.dropped.push(orphan.reply),
+            Some(on_orphan) => effects.unclaimed.push(Unclaimed::Orphan(Arc::clone(on_orphan), orphan)),
+            None => effects.unclaimed.push(orphan.reply.into()),
         }
     }
 
@@ -343,10 +343,10 @@ impl State {
         match self.mailboxes.get(subscription) {
             Some(mailbox) => {
                 let (missed, waker) = mailbox.put(item);
-                effects.missed.extend(missed);
+                effects.unclaimed.extend(missed.map(Unclaimed::from));
                 effects.wakers.extend(waker);
             }
-            None => effects.missed.push(item),
+            None => effects.unclaimed.push(item.into()),
         }
     }
 

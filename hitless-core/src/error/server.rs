@@ -21,6 +21,7 @@ pub struct ServerError {
 impl ServerError {
     /// The error that `frame` is; `None` if it is no error. An attribute around it is ignored.
     #[must_use]
+    #[inline]
     pub fn from_frame(frame: &Frame) -> Option<Self> {
         frame.as_error().map(|text| Self { text: String::from_utf8_lossy(text).into() })
     }
