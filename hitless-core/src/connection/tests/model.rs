@@ -11,6 +11,8 @@ const TAKE: usize = 64 * 1024;
 /// Two payloads of this size do not fit into one call.
 const LARGE: usize = 40 * 1024;
 const CONFIGURED: u64 = 3;
+/// What the connection itself has sent.
+const OWN: u32 = u32::MAX;
 
 /// A request as the model keeps it; instants are seconds.
 #[derive(Clone, Debug)]
@@ -96,6 +98,29 @@ impl Fifo {
             class: wish.class,
             replay: wish.replay,
         });
+    }
+
+    /// What the connection itself writes, before all that is not written. It is nobody's request.
+    fn push_own(&mut self) {
+        let place = self.items.iter().take_while(|item| item.is_written).count();
+        self.items.insert(
+            place,
+            Item {
+                id: OWN,
+                ticket: Ticket::nth(u64::MAX),
+                payload: Bytes::new(),
+                left: 1,
+                got: Vec::new(),
+                given_up: true,
+                is_written: true,
+                outlived_window: false,
+                accepted_at: 0,
+                deadline: None,
+                timeout: Timeout::Configured,
+                class: Class::Shared,
+                replay: Replay::Never,
+            },
+        );
     }
 
     fn relax(&mut self, seconds: u64) {
@@ -189,6 +214,7 @@ fn drain(buffer: &mut WriteBuffer) -> Vec<u8> {
 #[derive(Clone, Debug)]
 enum Step {
     Push(Wish),
+    PushOwn,
     Transmit,
     Reply,
     Abandon { nth: usize },
@@ -200,6 +226,7 @@ enum Step {
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         5 => wish().prop_map(Step::Push),
+        1 => Just(Step::PushOwn),
         3 => Just(Step::Transmit),
         5 => Just(Step::Reply),
         2 => (0..12_usize).prop_map(|nth| Step::Abandon { nth }),
@@ -230,10 +257,18 @@ proptest! {
                     tickets.push(ticket);
                     model.push(now, ticket, &copy, &wish);
                 }
+                Step::PushOwn => {
+                    pipeline.expect_own(Own::Auth);
+                    model.push_own();
+                }
                 Step::Transmit => {
                     let expected = model.transmit();
                     prop_assert_eq!(pipeline.transmit(&mut buffer), !expected.is_empty());
                     prop_assert!(drain(&mut buffer) == expected);
+                }
+                Step::Reply if model.items.first().is_some_and(|item| item.id == OWN) => {
+                    model.items.remove(0);
+                    prop_assert!(matches!(pipeline.reply(Frame::Null), Matched::Own(Own::Auth, Frame::Null)));
                 }
                 Step::Reply => match (pipeline.reply(Frame::Integer(now as i64)), model.reply(Frame::Integer(now as i64))) {
                     (Matched::Stray, None) | (Matched::Nothing, Some(None)) => {}
