@@ -9,7 +9,7 @@ use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
-use hitless_core::client::Stats;
+use hitless_core::client::{Invalidation, Stats};
 use hitless_core::config::ConfigBuilder;
 use hitless_core::driver::{Connector, Resolver, Runtime, Stream};
 use hitless_core::endpoint::{Peer, Target};
@@ -199,6 +199,10 @@ impl<A: Adapter> World for DriverWorld<A> {
 
     fn pushes(&self) -> &[Vec<Frame>] {
         self.session.pushes()
+    }
+
+    fn invalidations(&self) -> Result<&[Invalidation], &'static str> {
+        Ok(self.session.invalidations())
     }
 
     fn stats(&mut self) -> Stats {

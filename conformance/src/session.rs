@@ -8,11 +8,11 @@ use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
 use futures_core::Stream as _;
-use hitless_core::client::Stats;
+use hitless_core::client::{Invalidation, Stats};
 use hitless_core::config::ConfigBuilder;
 use hitless_core::driver::{
-    Builder, Client, Connector, Error, Events, Lease, LeaseNotice, MetricsHook, Pushes, Reply, Resolver,
-    Runtime, Subscription,
+    Builder, Client, Connector, Error, Events, Invalidations, Lease, LeaseNotice, MetricsHook, Pushes, Reply,
+    Resolver, Runtime, Subscription,
 };
 use hitless_core::error::{ConnectError, LeaseError};
 use hitless_core::event::Event;
@@ -41,6 +41,8 @@ pub(crate) struct Session<R: Runtime> {
     events: Vec<(Instant, Event)>,
     push_stream: Option<Pushes>,
     pushes: Vec<Vec<Frame>>,
+    invalidation_stream: Option<Invalidations>,
+    invalidations: Vec<Invalidation>,
 }
 
 /// The wish for a lease, and what has become of it.
@@ -125,6 +127,8 @@ impl<R: Runtime> Session<R> {
             events: Vec::new(),
             push_stream: None,
             pushes: Vec::new(),
+            invalidation_stream: None,
+            invalidations: Vec::new(),
         }
     }
 
@@ -151,6 +155,7 @@ impl<R: Runtime> Session<R> {
         match result {
             Ok(client) => {
                 self.push_stream = Some(client.pushes());
+                self.invalidation_stream = client.invalidations().ok();
                 self.client = Some(client);
                 Ok(())
             }
@@ -166,7 +171,7 @@ impl<R: Runtime> Session<R> {
     /// Takes in what the client has to say, and has `waker` woken when there is more. True if it was anything.
     pub(crate) fn collect(&mut self, now: Instant, waker: &Waker) -> bool {
         let mut cx = Context::from_waker(waker);
-        let before = self.events.len() + self.pushes.len() + self.finished.len();
+        let before = self.said();
         let finished = &mut self.finished;
         self.replies.retain(|ticket, reply| match Pin::new(reply).poll(&mut cx) {
             Poll::Pending => true,
@@ -190,7 +195,16 @@ impl<R: Runtime> Session<R> {
                 self.pushes.push(push.expect("no push is missed").elements);
             }
         }
-        has_read || self.events.len() + self.pushes.len() + self.finished.len() > before
+        if let Some(stream) = &mut self.invalidation_stream {
+            while let Poll::Ready(Some(told)) = Pin::new(&mut *stream).poll_next(&mut cx) {
+                self.invalidations.push(told);
+            }
+        }
+        has_read || self.said() > before
+    }
+
+    fn said(&self) -> usize {
+        self.events.len() + self.pushes.len() + self.invalidations.len() + self.finished.len()
     }
 
     pub(crate) fn send(&mut self, request: Request) -> Result<Ticket, SendError> {
@@ -298,6 +312,10 @@ impl<R: Runtime> Session<R> {
 
     pub(crate) fn pushes(&self) -> &[Vec<Frame>] {
         &self.pushes
+    }
+
+    pub(crate) fn invalidations(&self) -> &[Invalidation] {
+        &self.invalidations
     }
 
     pub(crate) fn stats(&self) -> Stats {

@@ -324,6 +324,14 @@ macro_rules! for_each_case {
                 ;
                 a_dead_subscription_is_noticed: "it takes half a minute",
             }
+            caching {
+                what_was_read_is_told_when_it_changes,
+                changes_behind_a_prefix_are_broadcast,
+                a_move_makes_everything_invalid,
+                a_loss_makes_everything_invalid,
+                a_server_that_refuses_is_an_error,
+                ;
+            }
             failover {
                 refusals_are_not_seen,
                 without_a_warning_the_refusal_is_the_reply,

@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use hitless_core::client::Stats;
+use hitless_core::client::{Invalidation, Stats};
 use hitless_core::config::ConfigBuilder;
 use hitless_core::error::{CloseCause, ConnectError, LeaseError};
 use hitless_core::event::Event;
@@ -159,6 +159,14 @@ pub trait World {
 
     /// The pushes that are no maintenance notifications, so far.
     fn pushes(&self) -> &[Vec<Frame>];
+
+    /// What caches were told so far.
+    ///
+    /// # Errors
+    /// The reason why this world cannot say that.
+    fn invalidations(&self) -> Result<&[Invalidation], &'static str> {
+        Err("nobody keeps a cache here")
+    }
 
     /// What is going on in the client. What it said until then is among the [`events`](Self::events) afterwards.
     fn stats(&mut self) -> Stats;

@@ -73,18 +73,19 @@
 mod net;
 mod runtime;
 
-pub use hitless_core::client::Stats;
+pub use hitless_core::client::{Invalidation, Stats};
 pub use hitless_core::config::{
-    Config, ConfigBuilder, ConfigError, Credentials, HandoffCapacity, Protocol, Secret, WhenDisconnected,
-    WhenFull,
+    Config, ConfigBuilder, ConfigError, Credentials, HandoffCapacity, Protocol, Secret, Tracking,
+    WhenDisconnected, WhenFull,
 };
 #[cfg(feature = "tls")]
 pub use hitless_core::config::{Tls, TlsBuilder};
 pub use hitless_core::coordinator::CoordinatorStats;
 pub use hitless_core::driver::{
     self, CheckReplies, Connector, CredentialsProvider, Error, Events, HookContext, HookFailures, HookId,
-    HookResult, LeaseNotice, LogLine, LoggingHook, MetricsHook, Missed, NotificationHook, Observed, Observer,
-    ProviderError, ProviderFuture, Push, Pushes, ReplyError, Resolver, Runtime, ServerError,
+    HookResult, Invalidations, LeaseNotice, LogLine, LoggingHook, MetricsHook, Missed, NotificationHook,
+    Observed, Observer, ProviderError, ProviderFuture, Push, Pushes, ReplyError, Resolver, Runtime,
+    ServerError,
 };
 pub use hitless_core::endpoint::{Endpoint, EndpointError, Host, Peer, Target, TcpOptions};
 pub use hitless_core::endpoint_type::{EndpointPreference, EndpointType, UnknownEndpointType};

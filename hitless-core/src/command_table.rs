@@ -56,6 +56,7 @@ const HELLO: &str =
 const NAME: &str = "set `client_name` when the client is built (`Builder::client_name`)";
 const SETUP: &str =
     "have every connection run it: give it to `setup` when the client is built (`Builder::setup`)";
+const TRACKING: &str = "set `tracking` when the client is built (`Builder::tracking`)";
 const OPT_IN: &str =
     "the client sends it; set `maintenance` when the client is built (`Builder::maintenance`)";
 const RESET: &str =
@@ -247,7 +248,7 @@ fn client_subcommand(command: &impl Words) -> Verdict {
     let Some(subcommand) = command.words().nth(1) else { return Verdict::MayWrite };
     match subcommand.to_ascii_uppercase().as_slice() {
         b"REPLY" => refused("CLIENT REPLY", "replies are what requests are matched by"),
-        b"TRACKING" => refused("CLIENT TRACKING", SETUP),
+        b"TRACKING" => refused("CLIENT TRACKING", TRACKING),
         b"CACHING" => refused("CLIENT CACHING", LEASE),
         b"SETNAME" => refused("CLIENT SETNAME", NAME),
         b"SETINFO" => refused("CLIENT SETINFO", SETUP),

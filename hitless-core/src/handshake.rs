@@ -4,7 +4,7 @@
 //! alone decides what the other replies mean:
 //!
 //! * a map with `proto` 3 is the proof of RESP3, without which the opt-in's reply cannot be read (here: by type);
-//!   Setup commands of the user follow it in a second write;
+//!   CLIENT TRACKING and the setup commands of the user follow it in a second write;
 //! * `unknown command` or NOPROTO: the server speaks RESP2 only. The other replies are discarded and write 2 repeats
 //!   authentication, database and name in RESP2;
 //! * a refusal in other words, or a reply of RESP2, is an error of the connection that says so
@@ -52,6 +52,7 @@ enum Step {
     OptIn,
     Auth,
     Select,
+    Tracking,
     /// A command of the user; 1 for the first.
     Setup(u32),
     Ping,
@@ -79,6 +80,8 @@ pub(crate) struct Handshake {
     resp3: Option<Resp3>,
     client_id: Option<i64>,
     opt_in: OptIn,
+    /// It is to turn tracking on.
+    tracks: bool,
 }
 
 impl Handshake {
@@ -97,12 +100,18 @@ impl Handshake {
             resp3: None,
             client_id: None,
             opt_in: OptIn::NotAsked,
+            tracks: false,
         };
         match (probe, config.protocol()) {
             (Probe::OptIn | Probe::Skip, Protocol::Resp3) => handshake.write_resp3(probe, peer, buffer),
             (Probe::Resp2 | Probe::Bare, _) | (_, Protocol::Resp2) => handshake.write_resp2(probe, buffer),
         }
         handshake
+    }
+
+    /// Has the handshake turn tracking on, or fail. To be called before the first reply.
+    pub(crate) fn track(&mut self) {
+        self.tracks = true;
     }
 
     /// True from the write of the opt-in to its reply.
@@ -134,11 +143,16 @@ impl Handshake {
             (Some(Step::OptIn), Some(proof)) => self.judge_opt_in(proof, reply)?,
             (Some(Step::Auth), _) => self.accept(Stage::Auth, reply)?,
             (Some(Step::Select), _) => self.accept(Stage::Select, reply)?,
+            (Some(Step::Tracking), _) => self.accept(Stage::Tracking, reply)?,
             (Some(Step::Setup(number)), _) => self.accept(self.setup_stage(number), reply)?,
             (Some(Step::Ping), _) => self.judge_ping(reply)?,
             (Some(Step::Ignored | Step::OptIn) | None, _) => {}
         }
-        if self.expected.is_empty() { Ok(Progress::Done(self.negotiated())) } else { Ok(Progress::Pending) }
+        match (self.expected.is_empty(), self.resp3) {
+            (false, _) => Ok(Progress::Pending),
+            (true, None) if self.tracks => Err(HandshakeError::TrackingNeedsResp3),
+            (true, _) => Ok(Progress::Done(self.negotiated())),
+        }
     }
 
     fn negotiated(&self) -> Negotiated {
@@ -197,12 +211,18 @@ impl Handshake {
         }
     }
 
-    /// What the user wants to have run, once it is known that the server understands; false if there is nothing.
+    /// What the user wants to have run, once it is known that the server understands; false if there is nothing. RESP2 has no words for
+    /// what tracking would say.
     fn write_setup(&mut self, buffer: &mut BytesMut) -> bool {
+        let tracking = self.config.tracking().filter(|_| self.tracks && self.resp3.is_some());
+        if let Some(tracking) = tracking {
+            tracking.command().encode(buffer);
+            self.expected.push_back(Step::Tracking);
+        }
         let commands = self.config.setup();
         commands.iter().for_each(|command| command.encode(buffer));
         self.expected.extend((1..).zip(commands).map(|(number, _)| Step::Setup(number)));
-        !commands.is_empty()
+        tracking.is_some() || !commands.is_empty()
     }
 
     fn setup_stage(&self, number: u32) -> Stage {

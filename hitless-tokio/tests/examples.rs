@@ -10,6 +10,8 @@
 #[cfg(feature = "redis-rs")]
 #[path = "../examples/cache.rs"]
 mod cache;
+#[path = "../examples/client_side_cache.rs"]
+mod client_side_cache;
 #[path = "../examples/credentials.rs"]
 mod credentials;
 #[path = "../examples/hooks_and_metrics.rs"]
@@ -71,6 +73,12 @@ fn what_is_in_stock_is_sold_once() {
 #[test]
 fn every_connection_shows_the_new_password() {
     assert_eq!(run(async |_| credentials::run().await.unwrap()), 3);
+}
+
+/// What has changed is read anew, and what the old node has said is not believed after a move. RULE-243, RULE-273
+#[test]
+fn a_value_is_read_when_it_has_changed_and_after_a_move() {
+    assert_eq!(run(async |_| client_side_cache::run().await.unwrap()), 3);
 }
 
 /// RULE-243

@@ -9,6 +9,7 @@ use crate::testbed::Testbed;
 
 pub mod attributes;
 pub mod blocking;
+pub mod caching;
 pub mod chaos;
 pub mod credentials;
 pub mod demotions;
@@ -37,6 +38,7 @@ pub(crate) mod source {
 
     pub(crate) const attributes: &str = include_str!("attributes.rs");
     pub(crate) const blocking: &str = include_str!("blocking.rs");
+    pub(crate) const caching: &str = include_str!("caching.rs");
     pub(crate) const chaos: &str = include_str!("chaos.rs");
     pub(crate) const credentials: &str = include_str!("credentials.rs");
     pub(crate) const demotions: &str = include_str!("demotions.rs");

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use hitless_core::client::{Action, Client};
+use hitless_core::client::{Action, Client, Invalidation};
 use hitless_core::config::Config;
 use hitless_core::error::{CloseCause, ConnectError, CredentialsError, SystemError};
 use hitless_core::event::Event;
@@ -43,6 +43,8 @@ pub(super) struct Embedder {
     pub(super) completed: Vec<(RequestId, Outcome)>,
     pub(super) events: Vec<(Instant, Event)>,
     pub(super) pushes: Vec<Vec<Frame>>,
+    /// What caches were told.
+    pub(super) invalidations: Vec<Invalidation>,
     /// What was said of each lease.
     pub(super) leases: BTreeMap<LeaseId, LeaseState>,
     /// What was said of each wish for topics.
@@ -100,6 +102,7 @@ impl Embedder {
             completed: Vec::new(),
             events: Vec::new(),
             pushes: Vec::new(),
+            invalidations: Vec::new(),
             leases: BTreeMap::new(),
             changes: BTreeMap::new(),
             received: BTreeMap::new(),
@@ -212,6 +215,7 @@ impl Embedder {
                 Action::Complete { request, outcome } => self.completed.push((request, outcome)),
                 Action::Started(result) => self.started = Some(result),
                 Action::Push { conn: _, elements } => self.pushes.push(elements),
+                Action::Invalidated(told) => self.invalidations.push(told),
                 Action::Leased { lease, outcome } => self.lease(lease).outcome = Some(outcome),
                 Action::LeaseMoving { lease, deadline } => self.lease(lease).moving = Some(deadline),
                 Action::LeaseLost { lease, cause } => self.lease(lease).lost = Some(cause),

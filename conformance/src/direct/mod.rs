@@ -15,7 +15,7 @@ use std::rc::Rc;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use hitless_core::client::Stats;
+use hitless_core::client::{Invalidation, Stats};
 use hitless_core::config::ConfigBuilder;
 use hitless_core::error::{ConnectError, LeaseError};
 use hitless_core::event::Event;
@@ -344,6 +344,10 @@ impl World for DirectWorld {
 
     fn pushes(&self) -> &[Vec<Frame>] {
         self.embedder.as_ref().map_or(&[], |embedder| &embedder.pushes)
+    }
+
+    fn invalidations(&self) -> Result<&[Invalidation], &'static str> {
+        Ok(self.embedder.as_ref().map_or(&[], |embedder| &embedder.invalidations))
     }
 
     fn stats(&mut self) -> Stats {

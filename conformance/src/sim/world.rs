@@ -8,7 +8,7 @@ use std::task::Waker;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use hitless_core::client::Stats;
+use hitless_core::client::{Invalidation, Stats};
 use hitless_core::config::ConfigBuilder;
 use hitless_core::driver::Runtime as _;
 use hitless_core::error::ConnectError;
@@ -213,6 +213,10 @@ impl World for SimWorld {
 
     fn pushes(&self) -> &[Vec<Frame>] {
         self.session.pushes()
+    }
+
+    fn invalidations(&self) -> Result<&[Invalidation], &'static str> {
+        Ok(self.session.invalidations())
     }
 
     fn stats(&mut self) -> Stats {

@@ -1,5 +1,6 @@
 //! The vocabulary of the cases: a [`World`] with three endpoints, so that a case reads as a dialogue.
 
+mod caching;
 mod client;
 mod control;
 mod credentials;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use bytes::Bytes;
 use resp3_codec::Frame;
 
 use crate::endpoint::{Peer, Target};
@@ -80,6 +81,10 @@ pub enum Action {
         /// Its elements, the name first.
         elements: Vec<Frame>,
     },
+    /// Something that was read on a connection of the pool is invalid: the server says so, or would not be heard. It comes before the
+    /// replies that follow it on that connection. The client says this only where the configuration
+    /// [tracks](crate::config::ConfigBuilder::tracking).
+    Invalidated(Invalidation),
     /// Judge a notification, whose window is open already, and report with
     /// [`Client::handle_verdict`](super::Client::handle_verdict). The client says this only after
     /// [`Client::review_notifications`](super::Client::review_notifications).
@@ -134,6 +139,18 @@ pub enum Action {
     Emit(Event),
     /// Shut down: no connection, no request and no timer is left.
     Terminated,
+}
+
+/// What a cache in the application must not believe any more.
+///
+/// This enum is closed: whoever keeps a cache has to obey each of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Invalidation {
+    /// These keys have changed, were deleted or have expired, or the server does not watch them any more. A key is that of every
+    /// database.
+    Keys(Vec<Bytes>),
+    /// Everything may have changed.
+    All,
 }
 
 /// A notification that waits for a verdict.

@@ -72,8 +72,10 @@ impl Links {
             return false;
         };
         let mut connection = Connection::with_credentials(config, credentials, link.probe, peer);
-        if link.owner == Owner::Subscriptions {
-            connection.carry_subscriptions();
+        match link.owner {
+            Owner::Slot(_) if config.tracking().is_some() => connection.track(),
+            Owner::Slot(_) | Owner::Seat(_) => {}
+            Owner::Subscriptions => connection.carry_subscriptions(),
         }
         link.connection = Some(connection);
         true

@@ -20,6 +20,7 @@ mod blocked;
 mod credentials;
 #[cfg(feature = "explore")]
 mod fingerprint;
+mod invalidation;
 mod keyring;
 mod leases;
 mod lending;
@@ -48,7 +49,7 @@ use std::time::{Duration, Instant};
 
 use resp3_codec::Frame;
 
-pub use self::action::{Action, Review};
+pub use self::action::{Action, Invalidation, Review};
 use self::blocked::Blocked;
 use self::keyring::Keyring;
 use self::leases::Leases;

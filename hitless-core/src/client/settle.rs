@@ -132,6 +132,7 @@ impl Client {
         cause: CloseCause,
     ) {
         let Some(mut connection) = connection else { return };
+        let has_vouched = connection.vouches();
         connection.handle_closed(cause);
         let was_queued = self.leases.take_queued(conn);
         while let Some(mut event) = connection.poll_event() {
@@ -141,6 +142,9 @@ impl Client {
                 error.set_not_run();
             }
             self.on_event(now, conn, event, None);
+        }
+        if has_vouched {
+            self.invalidate_all();
         }
     }
 
@@ -184,12 +188,14 @@ impl Client {
             }
             ConnectionEvent::Malformed(error) => self.emit(Event::NotificationMalformed { conn, error }),
             ConnectionEvent::Pushed(elements) => {
+                self.note_invalidation(conn, &elements);
                 if let Some(elements) = self.on_pushed(conn, elements) {
                     self.actions.push_back(Action::Push { conn, elements });
                 }
             }
             ConnectionEvent::Answered(reply) => self.subscriptions.handle_reply(conn, reply),
             ConnectionEvent::Silent => {
+                self.distrust(conn);
                 self.links.owner(conn).into_iter().for_each(|owner| self.rest(now, conn, owner));
             }
             ConnectionEvent::Heard => {
@@ -283,6 +289,7 @@ impl Client {
         if let Some(connection) = self.links.connection_mut(from) {
             connection.drain();
         }
+        self.distrust(from);
         let mut moved = 0;
         while let Some(event) = self.poll_event(from) {
             moved += usize::from(matches!(event, ConnectionEvent::Returned { .. }));

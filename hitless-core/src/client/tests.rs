@@ -1,4 +1,5 @@
 mod blocking;
+mod caches;
 mod credentials;
 mod dead;
 mod dials;
@@ -9,6 +10,7 @@ mod modes;
 mod outage;
 mod replays;
 mod table;
+mod tracking;
 mod transactions;
 mod world;
 

@@ -32,6 +32,12 @@ pub enum ConfigError {
         /// Why, and what to use instead.
         problem: &'static str,
     },
+    /// Tracking that cannot work, or invalidations that nobody asks the server for.
+    #[error("tracking is not possible: {problem}")]
+    Tracking {
+        /// Why, and what to do instead.
+        problem: &'static str,
+    },
     /// The URL does not begin with a scheme that this client speaks. What stands in its place may be a secret, and is not
     /// repeated.
     #[error(

@@ -7,6 +7,7 @@ mod subscriptions;
 mod tcp;
 #[cfg(feature = "tls")]
 mod tls;
+mod tracking;
 mod url;
 
 use std::sync::Arc;
@@ -19,6 +20,7 @@ pub use self::error::ConfigError;
 pub use self::maintenance::HandoffCapacity;
 #[cfg(feature = "tls")]
 pub use self::tls::{Tls, TlsBuilder};
+pub use self::tracking::Tracking;
 use crate::command_table;
 use crate::endpoint::{Endpoint, Host, TcpOptions, lies_in, server_name, shares_domain};
 use crate::mode::Mode;
@@ -281,6 +283,7 @@ pub struct ConfigBuilder {
     client_name: Option<Arc<str>>,
     client_info: bool,
     setup: Vec<Command>,
+    tracking: Option<Tracking>,
     protocol: Protocol,
     pool_size: u32,
     max_dedicated: u32,
@@ -298,6 +301,7 @@ pub struct ConfigBuilder {
     reply_limits: Limits,
     event_capacity: usize,
     subscription_capacity: usize,
+    invalidation_capacity: usize,
     maintenance: maintenance::Config,
     /// By the connector.
     is_encrypted_by_connector: bool,
@@ -318,6 +322,7 @@ impl ConfigBuilder {
             client_name: None,
             client_info: true,
             setup: Vec::new(),
+            tracking: None,
             protocol: Protocol::default(),
             pool_size: 10,
             max_dedicated: 100,
@@ -333,6 +338,7 @@ impl ConfigBuilder {
             reply_limits: Limits::default(),
             event_capacity: 1024,
             subscription_capacity: 1024,
+            invalidation_capacity: 10_000,
             maintenance: maintenance::Config::default(),
             is_encrypted_by_connector: false,
             server_name: None,
@@ -394,7 +400,7 @@ impl ConfigBuilder {
         self
     }
 
-    /// A command that every connection runs before it serves, such as `CLIENT TRACKING ON` or `READONLY`; the successor of a
+    /// A command that every connection runs before it serves, such as `READONLY`; the successor of a
     /// moved connection does, too. To be called once for each. They are sent in order when HELLO was accepted, or at the end
     /// of a handshake in RESP2, and an error reply is an error of the connection. Default: none.
     pub fn setup(mut self, command: Command) -> Self {
@@ -616,6 +622,7 @@ impl ConfigBuilder {
             ("requests_in_flight", self.requests_in_flight),
             ("event_capacity", self.event_capacity),
             ("subscription_capacity", self.subscription_capacity),
+            ("invalidation_capacity", self.invalidation_capacity),
         ] {
             check(setting, value > 0, value, "at least 1")?;
         }
@@ -643,6 +650,7 @@ impl ConfigBuilder {
                 return Err(ConfigError::Setup { command, problem });
             }
         }
+        self.check_tracking()?;
         self.check_names()?;
         let capacity = self.maintenance.capacity(self.pool_size, self.max_dedicated);
         Ok(Config { settings: self, capacity })

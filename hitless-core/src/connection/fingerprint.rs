@@ -20,9 +20,10 @@ impl Fingerprint for Connection {
             was_refused_in_window: _,
             silence,
             has_answered,
+            tracks,
             events,
         } = self;
-        digest.value(&(std::mem::discriminant(phase), has_answered));
+        digest.value(&(std::mem::discriminant(phase), has_answered, tracks));
         match phase {
             Phase::Negotiating(handshake) => digest.part(handshake),
             Phase::Ready | Phase::Draining | Phase::Closed => {}

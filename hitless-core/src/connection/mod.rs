@@ -136,6 +136,8 @@ pub struct Connection {
     silence: Silence,
     /// A request has got a reply that is no error.
     has_answered: bool,
+    /// The server tells what has changed of what was read here.
+    tracks: bool,
     events: VecDeque<ConnectionEvent>,
 }
 
@@ -169,6 +171,7 @@ impl Connection {
             was_refused_in_window: false,
             silence: Silence::new(config.dead_link_timeout()),
             has_answered: false,
+            tracks: false,
             events: VecDeque::new(),
         }
     }
@@ -256,6 +259,14 @@ impl Connection {
     /// The connection carries subscriptions, and no requests.
     pub(crate) fn carry_subscriptions(&mut self) {
         self.subscribing.get_or_insert_default();
+    }
+
+    /// The handshake turns tracking on, as it is configured, or fails.
+    pub(crate) fn track(&mut self) {
+        if let Phase::Negotiating(handshake) = &mut self.phase {
+            handshake.track();
+            self.tracks = true;
+        }
     }
 
     /// Writes a command of the subscriptions, which has one answer: a reply, or the push by which
@@ -437,6 +448,16 @@ impl Connection {
     #[must_use]
     pub fn has_answered(&self) -> bool {
         self.has_answered
+    }
+
+    /// True if the server tells what has changed of what was read here.
+    pub(crate) const fn tracks(&self) -> bool {
+        self.tracks
+    }
+
+    /// The same, and something was read.
+    pub(crate) const fn vouches(&self) -> bool {
+        self.tracks && self.has_answered
     }
 
     /// Requests here, waiting or written. A cancelled request that was written counts until its replies are in.

@@ -13,7 +13,7 @@ use super::handle::{Client, Watchers};
 use super::hooks::{Hooks, NotificationHook};
 use super::observer::{Broadcast, Events};
 use super::traits::{Connector, Resolver, Runtime};
-use crate::config::{ConfigBuilder, Protocol, WhenDisconnected, WhenFull, maintenance};
+use crate::config::{ConfigBuilder, Protocol, Tracking, WhenDisconnected, WhenFull, maintenance};
 use crate::event::Event;
 use crate::request::Orphan;
 
@@ -94,6 +94,13 @@ impl<R: Runtime, N: Resolver + Connector> Builder<R, N> {
     /// connection. See [`ConfigBuilder::setup`].
     pub fn setup(self, command: Command) -> Self {
         self.with(|settings| settings.setup(command))
+    }
+
+    /// Has the server tell which keys have changed, for a cache in the application: [`Client::invalidations`] is the stream.
+    /// Default: it tells of none. It needs RESP3, and every connection of the pool turns it on before it serves; a server that
+    /// refuses is an error of the connection. See [`ConfigBuilder::tracking`].
+    pub fn tracking(self, tracking: Tracking) -> Self {
+        self.with(|settings| settings.tracking(tracking))
     }
 
     /// The dialect. Default: [`Protocol::Resp3`], which falls back to RESP2 with a server that has no RESP3. RESP2 has no maintenance
@@ -200,6 +207,12 @@ impl<R: Runtime, N: Resolver + Connector> Builder<R, N> {
     /// ([`Item::Lagged`](crate::pubsub::Item::Lagged)); at least 1. Default: 1024.
     pub fn subscription_capacity(self, capacity: usize) -> Self {
         self.with(|settings| settings.subscription_capacity(capacity))
+    }
+
+    /// How many keys a reader of [invalidations](Client::invalidations) may leave unread before it is told that everything is invalid; at
+    /// least 1. Default: 10 000. See [`ConfigBuilder::invalidation_capacity`].
+    pub fn invalidation_capacity(self, keys: usize) -> Self {
+        self.with(|settings| settings.invalidation_capacity(keys))
     }
 
     /// How many events and pushes a slow observer may leave unread before it misses some, and is told how many

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::task::Waker;
 
+use bytes::Bytes;
 use resp3_codec::Frame;
 use smallvec::SmallVec;
 
@@ -33,11 +34,19 @@ pub(super) enum Unclaimed {
     Frame { _dropped: Frame },
     /// What a subscriber did not read in time.
     Item { _dropped: Item },
+    /// Keys that a reader of invalidations is not told one by one.
+    Keys { _dropped: Vec<Bytes> },
 }
 
 impl From<Frame> for Unclaimed {
     fn from(frame: Frame) -> Self {
         Self::Frame { _dropped: frame }
+    }
+}
+
+impl From<Vec<Bytes>> for Unclaimed {
+    fn from(keys: Vec<Bytes>) -> Self {
+        Self::Keys { _dropped: keys }
     }
 }
 

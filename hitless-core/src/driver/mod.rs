@@ -36,6 +36,7 @@ mod error;
 mod guard;
 mod handle;
 mod hooks;
+mod invalidations;
 mod io_task;
 mod lease;
 mod observer;
@@ -61,6 +62,7 @@ pub use self::hooks::{
     HOOK_LIMIT, HookContext, HookFailures, HookId, HookResult, LogLine, LoggingHook, MetricsHook,
     NotificationHook, Observed,
 };
+pub use self::invalidations::Invalidations;
 pub use self::lease::{Lease, LeaseNotice};
 pub use self::observer::{Events, Missed, Observer, Push, Pushes};
 pub use self::reply::Reply;

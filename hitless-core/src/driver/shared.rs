@@ -12,6 +12,7 @@ use resp3_codec::{Frame, Limits};
 use super::effects::{Effects, OnOrphan};
 use super::hooks::task::{QueuedReview, review_limit};
 use super::hooks::{ErasedHook, HookFailures, HookId, Live, Observed, Registry};
+use super::invalidations::Invalidations;
 use super::lease::Terms;
 use super::observer::{Broadcast, Events, Pushes};
 use super::room::{Refusal, Turn};
@@ -453,6 +454,11 @@ impl<R: Runtime> Shared<R> {
 
     pub(super) fn pushes(&self) -> Pushes {
         self.lock().pushes().observe()
+    }
+
+    /// `None` where the server tells of none.
+    pub(super) fn invalidations(&self) -> Option<Invalidations> {
+        Some(self.lock().invalidations()?.read())
     }
 
     pub(super) fn stats(&self) -> Stats {

@@ -7,13 +7,14 @@ use resp3_codec::Frame;
 
 use super::effects::{Effects, OnOrphan, Unclaimed};
 use super::hooks::task::QueuedReview;
+use super::invalidations::Readers;
 use super::lease::{LeaseNotice, Terms};
 use super::observer::{Broadcast, Events, Push};
 use super::room::Queue;
 use super::signals::{self, Signals};
 use super::subscription::Mailbox;
 use super::waiter::Waiter;
-use crate::client::{Action, Client as Machine, Review};
+use crate::client::{Action, Client as Machine, Invalidation, Review};
 use crate::config::Config;
 use crate::endpoint::Target;
 use crate::error::{ConnectError, Delivery, LeaseError, RequestError};
@@ -74,6 +75,8 @@ pub(super) struct State {
     started: Arc<Waiter<Result<(), ConnectError>>>,
     events: Arc<Broadcast<Event>>,
     pushes: Arc<Broadcast<Push>>,
+    /// Only where the server is asked to tell.
+    invalidations: Option<Arc<Readers>>,
     metrics: Arc<Mutex<Metrics>>,
     pub(super) hooks: HookQueue,
     pub(super) on_orphan: Option<OnOrphan>,
@@ -102,6 +105,8 @@ impl State {
     ) -> Self {
         let capacity = config.event_capacity();
         events.set_capacity(capacity);
+        let unread = config.invalidation_capacity();
+        let invalidations = config.tracking().map(|_| Arc::new(Readers::new(unread)));
         Self {
             machine: Machine::new(now, Arc::new(config), seed),
             latest: now,
@@ -121,6 +126,7 @@ impl State {
             started,
             events,
             pushes: Arc::new(Broadcast::new(capacity)),
+            invalidations,
             metrics: Arc::default(),
             hooks: HookQueue {
                 signals: hooks,
@@ -271,6 +277,10 @@ impl State {
         &self.pushes
     }
 
+    pub(super) fn invalidations(&self) -> Option<&Arc<Readers>> {
+        self.invalidations.as_ref()
+    }
+
     fn on_action(&mut self, action: Action, effects: &mut Effects) {
         match action {
             Action::Complete { request, outcome } => match self.waiters.remove(request) {
@@ -323,9 +333,8 @@ impl State {
             Action::LeaseLost { lease, cause } => {
                 self.tell_holder(lease, LeaseNotice::Lost { cause }, effects)
             }
-            Action::Subscribed { change, outcome } => {
-                effects.wakers.extend(self.changes.remove(change).and_then(|waits| waits.put(outcome)));
-            }
+            Action::Subscribed { change, outcome } => self.on_subscribed(change, outcome, effects),
+            Action::Invalidated(invalidation) => self.invalidate(invalidation, effects),
             Action::Deliver { subscription, item } => self.deliver(subscription, item, effects),
             Action::Started(result) => self.on_started(result, effects),
             Action::Terminated => self.on_terminated(effects),
@@ -336,6 +345,22 @@ impl State {
         match &self.on_orphan {
             Some(on_orphan) => effects.unclaimed.push(Unclaimed::Orphan(Arc::clone(on_orphan), orphan)),
             None => effects.unclaimed.push(orphan.reply.into()),
+        }
+    }
+
+    fn on_subscribed(
+        &mut self,
+        change: ChangeId,
+        outcome: Result<(), SubscribeError>,
+        effects: &mut Effects,
+    ) {
+        effects.wakers.extend(self.changes.remove(change).and_then(|waits| waits.put(outcome)));
+    }
+
+    /// The machine says this only where there are readers.
+    fn invalidate(&self, invalidation: Invalidation, effects: &mut Effects) {
+        if let Some(readers) = &self.invalidations {
+            readers.tell(invalidation, effects);
         }
     }
 
@@ -387,6 +412,7 @@ impl State {
         effects.signals.extend(tasks.iter().map(|(_, signals)| (Arc::clone(signals), signals::CLOSE)));
         self.events.close(&mut effects.wakers);
         self.pushes.close(&mut effects.wakers);
+        self.invalidations.iter().for_each(|readers| readers.close(effects));
         effects.wakers.extend(self.mailboxes.iter().filter_map(|(_, mailbox)| mailbox.close()));
         self.queue.notify(|_| usize::MAX, effects);
         effects.signals.push((Arc::clone(&self.renewal), signals::CLOSE));

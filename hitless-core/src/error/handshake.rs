@@ -115,6 +115,8 @@ pub enum Stage {
     Auth,
     /// SELECT.
     Select,
+    /// CLIENT TRACKING.
+    Tracking,
     /// A setup command of the user.
     Setup(SetupCommand),
     /// PING, with which a handshake in RESP2 ends where something has refused more.
@@ -128,6 +130,7 @@ impl fmt::Display for Stage {
             Self::OptIn => f.write_str("CLIENT MAINT_NOTIFICATIONS"),
             Self::Auth => f.write_str("AUTH"),
             Self::Select => f.write_str("SELECT"),
+            Self::Tracking => f.write_str("CLIENT TRACKING"),
             Self::Setup(command) => command.fmt(f),
             Self::Ping => f.write_str("PING"),
         }
@@ -167,6 +170,11 @@ pub enum HandshakeError {
         /// The code of its error; `None` if the reply was that of RESP2.
         code: Option<ErrorCode>,
     },
+    /// `tracking` is set, and the server speaks RESP2 only, in which it cannot tell what is invalid.
+    #[error(
+        "the server has no RESP3, without which it cannot tell a cache what is invalid: do without `tracking`"
+    )]
+    TrackingNeedsResp3,
     /// The server asks for a password although one was sent to it, and was accepted.
     #[error("the server asks for a password at {stage}, although it has accepted one")]
     NotAuthenticated {
@@ -189,6 +197,9 @@ fn hint(stage: Stage, code: &ErrorCode) -> &'static str {
         (_, "DENIED") => ": it is in protected mode and takes local clients only; set a password on it",
         (Stage::Auth, "ERR") => ": is the password right, and does the server have one?",
         (Stage::Select, _) => ": does the database exist?",
+        (Stage::Tracking, "ERR") => {
+            ": it has to know it (Redis 6), because a cache would believe it; or do without `tracking`"
+        }
         _ => "",
     }
 }
@@ -202,7 +213,7 @@ impl HandshakeError {
             Self::TooManyClients => Some(ErrorCode::of(b"ERR")),
             Self::HelloRefused { code } => *code,
             Self::NotAuthenticated { .. } => Some(ErrorCode::of(b"NOAUTH")),
-            Self::UnexpectedReply { .. } => None,
+            Self::TrackingNeedsResp3 | Self::UnexpectedReply { .. } => None,
         }
     }
 
@@ -219,6 +230,7 @@ impl HandshakeError {
                 matches!(code.as_str(), "LOADING" | "BUSY" | "MASTERDOWN" | "CLUSTERDOWN" | "TRYAGAIN")
             }
             Self::MaintenanceRefused { .. }
+            | Self::TrackingNeedsResp3
             | Self::NotAuthenticated { .. }
             | Self::UnexpectedReply { .. } => false,
         }

@@ -5,8 +5,8 @@ use crate::fingerprint::{Digest, Fingerprint};
 
 impl Fingerprint for Handshake {
     fn fingerprint<H: Hasher>(&self, digest: &mut Digest<'_, H>) {
-        let Self { config: _, credentials: _, expected, resp3, client_id: _, opt_in } = self;
+        let Self { config: _, credentials: _, expected, resp3, client_id: _, opt_in, tracks } = self;
         digest.value(expected);
-        digest.value(&(resp3.is_some(), opt_in));
+        digest.value(&(resp3.is_some(), opt_in, tracks));
     }
 }

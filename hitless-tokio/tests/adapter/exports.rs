@@ -10,15 +10,15 @@ use crate::hitless::{
     Config, ConfigBuilder, ConfigError, ConnId, ConnectError, Connector, CoordinatorStats, Credentials,
     CredentialsError, CredentialsProvider, Delivery, Endpoint, EndpointError, EndpointPreference,
     EndpointType, Error, ErrorCode, Event, Events, Frame, FromFrame, Handled, HandoffCapacity,
-    HandshakeError, HookContext, HookFailures, HookId, HookResult, Host, Ignored, Lease, LeaseError, LeaseId,
-    LeaseNotice, Level, Limit, LogLine, LoggingHook, MetricsHook, Missed, Mode, Notification,
-    NotificationHook, Observed, Observer, Outcome, Peer, Pipeline, ProtocolError, ProviderError,
-    ProviderFuture, Push, Pushes, Refusal, RefusedCommand, Replay, Replies, Reply, ReplyError, Request,
-    RequestError, RequestId, Resolver, Runtime, Secret, SendError, ServerError, SetupCommand, Stage, Stats,
-    Stream, SubscribeError, Subscription, SubscriptionId, SystemError, Target, TargetPolicy, TargetVerdict,
-    TcpOptions, Timer, TlsFault, TlsProgress, ToArg, ToArgs, Topic, UnknownEndpointType, UnknownMode,
-    Unreviewed, ValueError, Verdict, WhenDisconnected, WhenFull, cmd, driver, event, maintenance,
-    notification, observe, pubsub,
+    HandshakeError, HookContext, HookFailures, HookId, HookResult, Host, Ignored, Invalidation,
+    Invalidations, Lease, LeaseError, LeaseId, LeaseNotice, Level, Limit, LogLine, LoggingHook, MetricsHook,
+    Missed, Mode, Notification, NotificationHook, Observed, Observer, Outcome, Peer, Pipeline, ProtocolError,
+    ProviderError, ProviderFuture, Push, Pushes, Refusal, RefusedCommand, Replay, Replies, Reply, ReplyError,
+    Request, RequestError, RequestId, Resolver, Runtime, Secret, SendError, ServerError, SetupCommand, Stage,
+    Stats, Stream, SubscribeError, Subscription, SubscriptionId, SystemError, Target, TargetPolicy,
+    TargetVerdict, TcpOptions, Timer, TlsFault, TlsProgress, ToArg, ToArgs, Topic, Tracking,
+    UnknownEndpointType, UnknownMode, Unreviewed, ValueError, Verdict, WhenDisconnected, WhenFull, cmd,
+    driver, event, maintenance, notification, observe, pubsub,
 };
 
 #[test]
@@ -116,6 +116,9 @@ fn what_is_observed_can_be_named() {
     let _: fn(&Client) -> Pushes = Client::pushes;
     let _: fn(&mut Pushes) -> Option<Result<Push, Missed>> = Pushes::try_next;
     let _: fn(Push) -> ConnId = |push| push.conn;
+    let _: fn(Builder, Tracking) -> Builder = Builder::tracking;
+    let _: fn(&Client) -> Result<Invalidations, Error> = Client::invalidations;
+    let _: fn(&mut Invalidations) -> Option<Invalidation> = Invalidations::try_next;
     let _: fn(&Event) -> Option<Unreviewed> = |event| match event {
         Event::NotificationUnreviewed { reason, .. } => Some(*reason),
         _ => None,

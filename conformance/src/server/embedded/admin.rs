@@ -7,6 +7,7 @@ use resp3_codec::Frame;
 
 use super::super::backend::{Condition, Protocol};
 use super::dispatch::{Call, Outcome, bulk, integer, ok, wrong_number};
+use super::tracking;
 
 pub(super) fn ping(call: &mut Call<'_>) -> Outcome {
     let message = match call.args() {
@@ -62,11 +63,13 @@ pub(super) fn dbsize(call: &mut Call<'_>) -> Outcome {
 
 pub(super) fn flushall(call: &mut Call<'_>) -> Outcome {
     (0..call.data.store.databases()).for_each(|db| call.data.store.clear(db));
+    tracking::flush(call);
     ok()
 }
 
 pub(super) fn flushdb(call: &mut Call<'_>) -> Outcome {
     call.data.store.clear(call.session.db);
+    tracking::flush(call);
     ok()
 }
 

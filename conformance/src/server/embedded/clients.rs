@@ -8,6 +8,7 @@ use super::super::request::decimal;
 use super::Dataset;
 use super::blocking::UnblockReason;
 use super::dispatch::{Call, Failure, NOT_AN_INTEGER, Outcome, bulk, ok, wrong_number};
+use super::tracking;
 
 const WRONG_PASS: &str = "WRONGPASS invalid username-password pair or user is disabled.";
 
@@ -99,6 +100,7 @@ pub(super) fn reset(call: &mut Call<'_>) -> Outcome {
     call.data.forget_all(call.conn, &channels, &patterns);
     let session = &mut *call.session;
     session.transaction = None;
+    session.tracking = None;
     session.protocol = Protocol::Resp2;
     session.db = 0;
     session.name = Bytes::new();
@@ -122,6 +124,7 @@ pub(super) fn client(call: &mut Call<'_>) -> Outcome {
         }
         (b"setinfo", [option, value]) => set_info(call, option, value),
         (b"list", rest) => list(call, rest),
+        (b"tracking", rest) => tracking::tracking(call, rest),
         (b"info", []) => Ok(text(call.session.describe()).into()),
         (b"unblock", [id, reason @ ..]) => unblock(call, id, reason),
         (b"id" | b"getname" | b"setname" | b"setinfo" | b"info" | b"unblock", _) => {

@@ -13,6 +13,7 @@ use super::Dataset;
 use super::session::{Session, Transaction};
 use super::store::WrongType;
 use super::table::{self, Class, Spec};
+use super::tracking;
 
 pub(super) const NO_AUTH: &str = "NOAUTH Authentication required.";
 pub(super) const NOT_AN_INTEGER: &str = "ERR value is not an integer or out of range";
@@ -163,6 +164,9 @@ impl Dataset {
         in_exec: bool,
     ) -> Outcome {
         let outcome = (spec.run)(&mut Call { now, conn, request, data: self, session, effects, in_exec });
+        if outcome.is_ok() {
+            tracking::note(session, spec, request);
+        }
         if !matches!(outcome, Ok(Answer::Later)) {
             effects.push_back(Effect::Executed { conn, request: request.clone(), ok: outcome.is_ok() });
         }

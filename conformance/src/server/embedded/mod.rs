@@ -15,6 +15,7 @@ mod session;
 mod store;
 mod strings;
 mod table;
+mod tracking;
 mod transactions;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -125,6 +126,7 @@ impl Dataset {
                     session.dirty = true;
                 }
             }
+            self.invalidate(&key, effects);
             self.serve(now, db, &key, effects);
         }
     }

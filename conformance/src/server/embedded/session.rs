@@ -11,6 +11,7 @@ use super::super::machine::EndpointId;
 use super::super::request::Request;
 use super::dispatch::full_name;
 use super::store::Db;
+use super::tracking::Tracking;
 
 /// Which end of a list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +54,7 @@ pub(super) struct Session {
     pub(super) dirty: bool,
     pub(super) channels: BTreeSet<Bytes>,
     pub(super) patterns: BTreeSet<Bytes>,
+    pub(super) tracking: Option<Tracking>,
     pub(super) blocked: Option<Blocked>,
     /// Requests that wait for a blocked one to end.
     pub(super) backlog: VecDeque<(Request, Turn)>,
@@ -74,6 +76,7 @@ impl Session {
             dirty: false,
             channels: BTreeSet::new(),
             patterns: BTreeSet::new(),
+            tracking: None,
             blocked: None,
             backlog: VecDeque::new(),
             last_command: None,

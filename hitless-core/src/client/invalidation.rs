@@ -1,0 +1,76 @@
+//! What caches in the application are told.
+//!
+//! The server vouches on a connection for what was read there, and on no other one. So whatever ends that, everything that was read there may
+//! have changed without a word: when the connection is lost or closed, when its link counts as dead, and when a move
+//! takes the place of its server. It may answer what it owes after that move, so its end is told as well.
+
+use resp3_codec::Frame;
+
+use super::{Action, Client, Invalidation};
+use crate::connection::Connection;
+use crate::ids::ConnId;
+
+impl Client {
+    /// A push that is no notification has come on `conn`.
+    pub(super) fn note_invalidation(&mut self, conn: ConnId, elements: &[Frame]) {
+        let tracks = self.links.connection(conn).is_some_and(Connection::tracks);
+        if let Some(invalidation) = tracks.then(|| of_push(elements)).flatten() {
+            self.actions.push_back(Action::Invalidated(invalidation));
+        }
+    }
+
+    /// Nobody vouches any more for what was read on `conn`, or is going to be: what was written there may still be answered.
+    pub(super) fn distrust(&mut self, conn: ConnId) {
+        let may_have_read = |it: &Connection| it.vouches() || (it.tracks() && it.awaited() > 0);
+        if self.links.connection(conn).is_some_and(may_have_read) {
+            self.invalidate_all();
+        }
+    }
+
+    pub(super) fn invalidate_all(&mut self) {
+        self.actions.push_back(Action::Invalidated(Invalidation::All));
+    }
+}
+
+/// What a push says, if it is about that. One that makes no sense leaves nothing to believe in.
+fn of_push(elements: &[Frame]) -> Option<Invalidation> {
+    let [kind, what @ ..] = elements else { return None };
+    if kind.as_bytes()? != b"invalidate" {
+        return None;
+    }
+    let keys = match what {
+        [keys] => keys.as_array(),
+        _ => None,
+    };
+    // Null, for one, is what FLUSHALL says.
+    let keys = keys.and_then(|keys| keys.iter().map(|key| key.clone().into_bytes()).collect());
+    Some(keys.map_or(Invalidation::All, Invalidation::Keys))
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+
+    fn of(elements: impl IntoIterator<Item = Frame>) -> Option<Invalidation> {
+        of_push(&elements.into_iter().collect::<Vec<_>>())
+    }
+
+    /// RULE-272, PITFALL-44
+    #[test]
+    fn what_makes_no_sense_leaves_nothing_to_believe_in() {
+        let (kind, keys) =
+            (Frame::bulk("invalidate"), Frame::Array(vec![Frame::bulk("a"), Frame::bulk("b")]));
+        let told = Invalidation::Keys(vec![Bytes::from_static(b"a"), Bytes::from_static(b"b")]);
+        assert_eq!(of([kind.clone(), keys.clone()]), Some(told));
+        assert_eq!(of([kind.clone(), Frame::Null]), Some(Invalidation::All));
+        assert_eq!(of([kind.clone(), Frame::NullArray]), Some(Invalidation::All));
+        assert_eq!(of([kind.clone()]), Some(Invalidation::All));
+        assert_eq!(of([kind.clone(), keys.clone(), keys.clone()]), Some(Invalidation::All));
+        assert_eq!(of([kind.clone(), Frame::Array(vec![Frame::Integer(1)])]), Some(Invalidation::All));
+        assert_eq!(of([Frame::bulk("message"), keys.clone()]), None);
+        assert_eq!(of([Frame::Integer(1), keys]), None);
+        assert_eq!(of([]), None);
+    }
+}

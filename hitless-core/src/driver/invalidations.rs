@@ -1,0 +1,336 @@
+//! What a cache in the application must not believe any more: a stream for each reader.
+
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use bytes::Bytes;
+
+use super::effects::Effects;
+use super::error::Error;
+use super::handle::Client;
+use super::traits::Runtime;
+use crate::client::Invalidation;
+use crate::config::ConfigError;
+
+/// What a cache in the application must not believe any more: a stream of [`Invalidation`]s, from the moment it was made.
+/// [`Client::invalidations`] makes one; any number of them may exist, and each is told everything.
+///
+/// # What is promised
+/// The stream tells of everything that was read by way of the pool: by [`call`](Client::call) and its kin, in pipelines, and by the typed
+/// commands of `redis`. What is read on a [lease](Client::lease) or by a command that blocks is not watched, and must not be cached.
+///
+/// [`Keys`](Invalidation::Keys) is what the server says. [`All`](Invalidation::All) is said when nobody vouches any more for what was read:
+/// when a connection moves to another server, once the new one serves; when the old one has given its last reply; when a
+/// connection is lost or does not answer any more; when the server says so (FLUSHALL) or what it says makes no sense; and at the end
+/// of the client, behind which the stream ends. Only connections that have answered something count.
+///
+/// An invalidation can be read before the replies that follow it on its connection are given to their callers.
+///
+/// # Too slow
+/// What is not read is gathered: [`next`](Self::next) returns all the keys at once. Beyond
+/// [`invalidation_capacity`](crate::config::ConfigBuilder::invalidation_capacity) of them, all of them give way to one
+/// [`All`](Invalidation::All). So nothing is missed, and nothing grows.
+///
+/// # How to cache
+/// A reply may reach its caller after an invalidation that was sent behind it: then the value is outdated, and no other invalidation
+/// follows. So leave a mark of your own in the cache before you send, have invalidations remove marks as they remove values, and
+/// put the value in only where your mark is still there. The mark must be yours alone: that of another task may stand for a newer question.
+///
+/// ```no_run
+/// # use std::collections::HashMap;
+/// # use std::sync::Mutex;
+/// use hitless_core::client::Invalidation;
+/// use hitless_core::driver::{Client, Error, Invalidations, Runtime};
+/// use hitless_core::{Bytes, cmd};
+///
+/// enum Entry {
+///     Asked(u64),
+///     Value(Option<String>),
+/// }
+///
+/// struct Inner {
+///     entries: HashMap<Bytes, Entry>,
+///     invalidations: Invalidations,
+///     asked: u64,
+/// }
+///
+/// impl Inner {
+///     /// The entries that may be believed now.
+///     fn entries(&mut self) -> &mut HashMap<Bytes, Entry> {
+///         while let Some(invalidation) = self.invalidations.try_next() {
+///             match invalidation {
+///                 Invalidation::Keys(keys) => keys.iter().for_each(|key| drop(self.entries.remove(key))),
+///                 Invalidation::All => self.entries.clear(),
+///             }
+///         }
+///         &mut self.entries
+///     }
+/// }
+///
+/// async fn get<R: Runtime>(client: &Client<R>, cache: &Mutex<Inner>, key: &Bytes) -> Result<Option<String>, Error> {
+///     let mark = {
+///         let mut cache = cache.lock().unwrap();
+///         if let Some(Entry::Value(value)) = cache.entries().get(key) {
+///             return Ok(value.clone());
+///         }
+///         cache.asked += 1;
+///         let mark = cache.asked;
+///         cache.entries.insert(key.clone(), Entry::Asked(mark));
+///         mark
+///     };
+///     let value: Option<String> = client.query(cmd("GET").arg(key)).await?;
+///     let mut cache = cache.lock().unwrap();
+///     if let Some(entry @ Entry::Asked(_)) = cache.entries().get_mut(key)
+///         && matches!(entry, Entry::Asked(found) if *found == mark)
+///     {
+///         *entry = Entry::Value(value.clone());
+///     }
+///     Ok(value)
+/// }
+/// ```
+#[derive(Debug)]
+pub struct Invalidations {
+    readers: Arc<Readers>,
+    index: usize,
+}
+
+impl<R: Runtime> Client<R> {
+    /// What a cache in the application must not believe any more, from now on. Make it before you read what you cache.
+    ///
+    /// # Errors
+    /// [`Error::Config`] unless the client was built with [`tracking`](super::Builder::tracking): the server would tell nothing.
+    pub fn invalidations(&self) -> Result<Invalidations, Error> {
+        self.shared().invalidations().ok_or_else(|| {
+            let problem = "the server is not asked to tell: set `tracking` when the client is built (`Builder::tracking`)";
+            ConfigError::Tracking { problem }.into()
+        })
+    }
+}
+
+impl Invalidations {
+    /// The next word, as soon as there is one; `None` once the client has terminated.
+    ///
+    /// # Cancel safety
+    /// Dropping the future loses nothing.
+    pub async fn next(&mut self) -> Option<Invalidation> {
+        std::future::poll_fn(|cx| self.poll(cx)).await
+    }
+
+    /// The next word if there is one now. `None` means none yet, or none any more.
+    pub fn try_next(&mut self) -> Option<Invalidation> {
+        self.readers.lock().take(self.index)
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Invalidation>> {
+        // Cloning and dropping a waker runs foreign code, which must not find the lock taken.
+        let waker = cx.waker().clone();
+        let mut all = self.readers.lock();
+        if let Some(invalidation) = all.take(self.index) {
+            return Poll::Ready(Some(invalidation));
+        }
+        if all.is_closed {
+            return Poll::Ready(None);
+        }
+        let before = all.readers[self.index].as_mut().and_then(|reader| reader.waker.replace(waker));
+        drop(all);
+        drop(before);
+        Poll::Pending
+    }
+}
+
+impl futures_core::Stream for Invalidations {
+    type Item = Invalidation;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Invalidation>> {
+        self.poll(cx)
+    }
+}
+
+impl Drop for Invalidations {
+    fn drop(&mut self) {
+        let reader = self.readers.lock().readers[self.index].take();
+        drop(reader);
+    }
+}
+
+/// Everyone who reads the invalidations of a client. It has its own lock, so that readers do not need the client's.
+#[derive(Debug)]
+pub(super) struct Readers {
+    all: Mutex<All>,
+    /// How many keys each may leave unread.
+    capacity: usize,
+}
+
+#[derive(Debug, Default)]
+struct All {
+    readers: Vec<Option<Reader>>,
+    is_closed: bool,
+}
+
+#[derive(Debug)]
+struct Reader {
+    unread: Unread,
+    waker: Option<Waker>,
+}
+
+/// That everything is invalid covers what was said before it, and whatever is said until it is read.
+#[derive(Debug, PartialEq, Eq)]
+enum Unread {
+    Keys(Vec<Bytes>),
+    All,
+}
+
+impl Readers {
+    pub(super) fn new(capacity: usize) -> Self {
+        Self { all: Mutex::default(), capacity }
+    }
+
+    /// A reader of everything from now on.
+    pub(super) fn read(self: &Arc<Self>) -> Invalidations {
+        let mut all = self.lock();
+        let unread = if all.is_closed { Unread::All } else { Unread::Keys(Vec::new()) };
+        let index = match all.readers.iter().position(Option::is_none) {
+            Some(free) => free,
+            None => {
+                all.readers.push(None);
+                all.readers.len() - 1
+            }
+        };
+        all.readers[index] = Some(Reader { unread, waker: None });
+        drop(all);
+        Invalidations { readers: Arc::clone(self), index }
+    }
+
+    /// Tells every reader. What is not kept goes to `effects`.
+    pub(super) fn tell(&self, invalidation: Invalidation, effects: &mut Effects) {
+        let keys = match invalidation {
+            Invalidation::Keys(keys) => keys,
+            Invalidation::All => return self.tell_all(effects),
+        };
+        for reader in self.lock().readers.iter_mut().flatten().filter(|_| !keys.is_empty()) {
+            match &mut reader.unread {
+                Unread::Keys(unread) if unread.len() + keys.len() <= self.capacity => {
+                    unread.extend_from_slice(&keys);
+                    effects.wakers.extend(reader.waker.take());
+                }
+                Unread::Keys(_) => reader.invalidate_all(effects),
+                Unread::All => {}
+            }
+        }
+        effects.unclaimed.push(keys.into());
+    }
+
+    /// Nobody tells anything any more.
+    pub(super) fn close(&self, effects: &mut Effects) {
+        self.tell_all(effects);
+        self.lock().is_closed = true;
+    }
+
+    fn tell_all(&self, effects: &mut Effects) {
+        self.lock().readers.iter_mut().flatten().for_each(|reader| reader.invalidate_all(effects));
+    }
+
+    fn lock(&self) -> MutexGuard<'_, All> {
+        self.all.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl All {
+    fn take(&mut self, index: usize) -> Option<Invalidation> {
+        let unread = &mut self.readers[index].as_mut()?.unread;
+        match std::mem::replace(unread, Unread::Keys(Vec::new())) {
+            Unread::Keys(keys) => (!keys.is_empty()).then_some(Invalidation::Keys(keys)),
+            Unread::All => Some(Invalidation::All),
+        }
+    }
+}
+
+impl Reader {
+    fn invalidate_all(&mut self, effects: &mut Effects) {
+        if let Unread::Keys(keys) = std::mem::replace(&mut self.unread, Unread::All) {
+            effects.unclaimed.push(keys.into());
+        }
+        effects.wakers.extend(self.waker.take());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn keys(names: &[&'static str]) -> Invalidation {
+        Invalidation::Keys(names.iter().map(|name| Bytes::from_static(name.as_bytes())).collect())
+    }
+
+    fn tell(readers: &Readers, invalidation: Invalidation) -> usize {
+        let mut effects = Effects::default();
+        readers.tell(invalidation, &mut effects);
+        effects.wakers.len()
+    }
+
+    fn poll(reader: &mut Invalidations) -> Poll<Option<Invalidation>> {
+        reader.poll(&mut Context::from_waker(Waker::noop()))
+    }
+
+    /// RULE-276
+    #[test]
+    fn each_reader_is_told_everything_from_its_beginning() {
+        let readers = Arc::new(Readers::new(8));
+        assert_eq!(tell(&readers, keys(&["a"])), 0);
+        let mut early = readers.read();
+        assert!(poll(&mut early).is_pending());
+        assert_eq!(tell(&readers, keys(&["b", "c"])), 1, "it is woken");
+        let mut late = readers.read();
+        assert_eq!(tell(&readers, keys(&["d"])), 0);
+        assert_eq!(early.try_next(), Some(keys(&["b", "c", "d"])));
+        assert_eq!(late.try_next(), Some(keys(&["d"])));
+        assert_eq!((early.try_next(), late.try_next()), (None, None));
+    }
+
+    /// More keys than a reader may leave unread give way to one word, for that reader alone. RULE-276, INV-14
+    #[test]
+    fn who_lags_is_told_that_everything_is_invalid() {
+        let readers = Arc::new(Readers::new(2));
+        let (mut slow, mut fast) = (readers.read(), readers.read());
+        tell(&readers, keys(&["a", "b"]));
+        assert_eq!(fast.try_next(), Some(keys(&["a", "b"])));
+        assert!(poll(&mut slow).is_ready());
+        tell(&readers, keys(&["a", "b"]));
+        assert_eq!(fast.try_next(), Some(keys(&["a", "b"])));
+        assert_eq!(tell(&readers, keys(&["c"])), 0);
+        assert_eq!(readers.lock().readers[0].as_ref().unwrap().unread, Unread::All, "nothing is kept");
+        tell(&readers, keys(&["d"]));
+        assert_eq!(slow.try_next(), Some(Invalidation::All));
+        assert_eq!(slow.try_next(), None, "that covers the key behind it as well");
+        assert_eq!(fast.try_next(), Some(keys(&["c", "d"])));
+        assert!(poll(&mut slow).is_pending());
+        assert_eq!(tell(&readers, keys(&["e", "f", "g"])), 1, "it is woken");
+        assert_eq!(slow.try_next(), Some(Invalidation::All));
+    }
+
+    /// RULE-276
+    #[test]
+    fn the_last_word_is_that_everything_is_invalid() {
+        let readers = Arc::new(Readers::new(8));
+        let mut reader = readers.read();
+        tell(&readers, keys(&["a"]));
+        readers.close(&mut Effects::default());
+        assert_eq!(poll(&mut reader), Poll::Ready(Some(Invalidation::All)));
+        assert_eq!(poll(&mut reader), Poll::Ready(None));
+        let mut late = readers.read();
+        assert_eq!(poll(&mut late), Poll::Ready(Some(Invalidation::All)));
+        assert_eq!(poll(&mut late), Poll::Ready(None));
+    }
+
+    #[test]
+    fn nothing_is_kept_for_nobody() {
+        let readers = Arc::new(Readers::new(8));
+        let reader = readers.read();
+        tell(&readers, keys(&["a"]));
+        drop(reader);
+        let mut next = readers.read();
+        assert_eq!(next.try_next(), None);
+        assert_eq!(readers.lock().readers.len(), 1);
+    }
+}
