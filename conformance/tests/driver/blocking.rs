@@ -4,10 +4,12 @@ use std::sync::{Arc, Mutex};
 
 use super::*;
 
-/// A client that says what nobody has got, and what that was so far.
-fn taker() -> (Fixture, Client<Executor>, Arc<Mutex<Vec<(&'static str, Frame)>>>) {
+/// What `on_orphan` was given, with the names of the commands.
+type Orphans = Arc<Mutex<Vec<(&'static str, Frame)>>>;
+
+fn taker() -> (Fixture, Client<Executor>, Orphans) {
     let mut fixture = fixture();
-    let orphans = Arc::new(Mutex::new(Vec::new()));
+    let orphans = Orphans::default();
     let kept = Arc::clone(&orphans);
     let builder = builder(&fixture)
         .max_dedicated(1)
