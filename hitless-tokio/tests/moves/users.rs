@@ -17,11 +17,11 @@ use crate::spawn;
 /// From one message to the next: 200 a second.
 const MESSAGES_APART: Duration = Duration::from_millis(5);
 /// With every so many messages comes an element for each of the queues, and an entry of the stream.
-const MESSAGES_PER_ELEMENT: u64 = 2;
+const MESSAGES_PER_ELEMENT: u64 = 4;
 /// With every so many one for the queue that is empty most of the time.
 const MESSAGES_PER_RARE_ELEMENT: u64 = 50;
 /// What the others do between two operations.
-const PAUSE: Duration = Duration::from_millis(4);
+const PAUSE: Duration = Duration::from_millis(20);
 /// A transaction thinks so long at most, and so often: it has its lease for 200 ms at most.
 const THOUGHT: u64 = 40;
 const TRIES: u32 = 5;
