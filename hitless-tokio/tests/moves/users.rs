@@ -61,26 +61,22 @@ impl Load {
             let subscription = client.subscribe(topics.clone()).await.unwrap();
             subscribers.push(boxed(subscribe(subscription, topics)));
         }
-        let stop = Arc::new(AtomicBool::new(false));
-        let counter = |key: String, job: fn(Client, String, Stop) -> Ending<u64>| {
-            let ending = job(client.clone(), key.clone(), Stop(Arc::clone(&stop)));
-            (key, ending)
-        };
-        let kinds: [(&str, fn(Client, String, Stop) -> Ending<u64>); 3] = [
-            ("pipeline", |client, key, stop| boxed(pipelines(client, key, stop))),
-            ("atomic", |client, key, stop| boxed(atomic_pipelines(client, key, stop))),
-            ("redis-rs", |client, key, stop| boxed(typed(client, key, stop))),
-        ];
-        let named = |kind: &str, number| format!("{kind}:{number}");
-        let counters =
-            kinds.iter().flat_map(|(kind, job)| (0..2).map(move |number| (named(kind, number), *job)));
-        let counters = counters.map(|(key, job)| counter(key, job)).collect();
-        let transactor = |number| boxed(transactions(client.clone(), number, Stop(Arc::clone(&stop))));
+        let flag = Arc::new(AtomicBool::new(false));
+        let stop = || Stop(Arc::clone(&flag));
+        let mut counters = Vec::new();
+        for number in 0..2 {
+            let [plain, atomic, other] =
+                ["pipeline", "atomic", "redis-rs"].map(|kind| format!("{kind}:{number}"));
+            counters.push((plain.clone(), boxed(pipelines(client.clone(), plain, stop()))));
+            counters.push((atomic.clone(), boxed(atomic_pipelines(client.clone(), atomic, stop()))));
+            counters.push((other.clone(), boxed(typed(client.clone(), other, stop()))));
+        }
+        let transactor = |number| boxed(transactions(client.clone(), number, stop()));
         let readers = (0..READERS).map(|number| boxed(read_stream(client.clone(), number))).collect();
         Self {
             counters,
             transactors: (0..TRANSACTORS).map(transactor).collect(),
-            holder: boxed(hold_leases(client.clone(), Stop(Arc::clone(&stop)))),
+            holder: boxed(hold_leases(client.clone(), stop())),
             consumers: vec![
                 ("queue", boxed(pop(client.clone(), "queue", 0))),
                 ("queue", boxed(pop(client.clone(), "queue", 1))),
@@ -90,8 +86,8 @@ impl Load {
             ],
             readers,
             subscribers,
-            producer: boxed(produce(direct.clone(), Stop(Arc::clone(&stop)))),
-            stop,
+            producer: boxed(produce(direct.clone(), stop())),
+            stop: flag,
         }
     }
 
