@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use redis::AsyncCommands;
 
-use super::{SECOND, sleep};
+use super::{SECOND, sleep, sleep_until};
 use crate::hitless::pubsub::{Item, Topic};
-use crate::hitless::{Client, Frame, FromFrame, Pipeline, Subscription, cmd};
+use crate::hitless::{Adapter, Client, Frame, FromFrame, Pipeline, Runtime as _, Subscription, cmd};
 use crate::spawn;
 
 /// From one message to the next: 200 a second.
@@ -162,7 +162,7 @@ async fn produce(direct: Client, stop: Stop) -> u64 {
     let publish = |number: &str| ["PUBLISH", "SPUBLISH"].map(|name| cmd(name).arg("news").arg(number));
     let add = |number: &str| cmd("XADD").args(["stream", "*", "number", number]);
     let push = |queue: &str, number: &str| cmd("RPUSH").arg(queue).arg(number);
-    let mut number = 0;
+    let (mut number, mut next) = (0, Adapter.now());
     while !stop.is_set() {
         let text = number.to_string();
         let mut batch = publish(&text).to_vec();
@@ -176,7 +176,8 @@ async fn produce(direct: Client, stop: Stop) -> u64 {
         }
         direct.pipeline(batch).await.unwrap();
         number += 1;
-        sleep(MESSAGES_APART).await;
+        next += MESSAGES_APART;
+        sleep_until(next).await;
     }
     let mut batch = publish(END).to_vec();
     for (queue, consumers) in QUEUES.into_iter().chain([(RARE, 1)]) {

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use hitless_conformance::clock;
 use hitless_core::cmd;
 
 use crate::load::CONSUMERS;
@@ -56,7 +57,7 @@ impl Feeder {
 }
 
 fn feed(data: &mut Auditor, stopped: &AtomicBool) -> io::Result<Fed> {
-    let mut fed = Fed::default();
+    let (mut fed, mut next) = (Fed::default(), clock::now());
     while !stopped.load(Ordering::Relaxed) {
         if fed.messages % MESSAGES_PER_ITEM == 0 {
             data.write(cmd("RPUSH").arg(QUEUE).arg(fed.items))?;
@@ -64,7 +65,8 @@ fn feed(data: &mut Auditor, stopped: &AtomicBool) -> io::Result<Fed> {
         }
         data.write(cmd("PUBLISH").arg(CHANNEL).arg(fed.messages))?;
         fed.messages += 1;
-        thread::sleep(APART);
+        next += APART;
+        thread::sleep(next.saturating_duration_since(clock::now()));
     }
     data.write(cmd("RPUSH").arg(QUEUE).args([END; CONSUMERS]))?;
     data.write(cmd("PUBLISH").arg(CHANNEL).arg(format!("{END}{}", fed.messages)))?;
