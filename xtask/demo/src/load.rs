@@ -1,6 +1,8 @@
 //! The load: tasks that use the client without pause, and check every reply.
 
 mod commands;
+mod consumers;
+mod subscriber;
 mod transactions;
 
 use std::fmt;
@@ -16,6 +18,8 @@ use hitless_core::driver::{Client, Error, Runtime, Timer};
 use hitless_core::error::Delivery;
 
 use self::commands::Commands;
+pub(crate) use self::consumers::{CONSUMERS, SPARES, Taken};
+pub(crate) use self::subscriber::{Lasting, Received, TOPICS};
 use self::transactions::Transactions;
 pub(crate) use self::transactions::{HELD_AT_MOST, WORKERS as TRANSACTORS};
 use crate::log::{Log, Who};
@@ -23,6 +27,9 @@ use crate::meter::{Ended, Meter};
 
 /// Single commands under way at a time.
 pub(crate) const TASKS: usize = 32;
+
+/// Connections that are lent to transactions and consumers.
+pub(crate) const LENT: usize = TRANSACTORS + CONSUMERS + SPARES;
 
 /// A task that met an error waits this long: a load that fails at once would fail millions of times.
 const AFTER_ERROR: Duration = Duration::from_millis(10);
@@ -63,11 +70,22 @@ impl Meters {
     }
 }
 
+/// What a task knows in the end.
+enum Known {
+    Counted { counter: usize, tally: Tally },
+    Taken(Taken),
+    Received(Received),
+}
+
 /// What is known once the load has ended.
 #[derive(Debug)]
 pub(crate) struct Ending {
     /// Of each counter.
     pub(crate) tallies: Vec<Tally>,
+    /// By all consumers.
+    pub(crate) taken: Taken,
+    /// By the subscriber.
+    pub(crate) received: Received,
     /// Tasks that did not end.
     pub(crate) missing: u64,
 }
@@ -75,7 +93,7 @@ pub(crate) struct Ending {
 /// A load that runs.
 pub(crate) struct Load {
     stop: Arc<AtomicBool>,
-    endings: Receiver<(usize, Tally)>,
+    endings: Receiver<Known>,
 }
 
 impl Load {
@@ -83,6 +101,7 @@ impl Load {
     pub(crate) fn start<R: Runtime>(
         runtime: &R,
         client: &Client<R>,
+        lasting: &Lasting<R>,
         meters: &Arc<Meters>,
         log: &Arc<Log>,
     ) -> Self {
@@ -107,21 +126,33 @@ impl Load {
             let job = Transactions::new(key, number);
             runtime.spawn(Arc::clone(&worker).run(counter, |meters| &meters.transactions, job));
         }
+        for _ in 0..CONSUMERS {
+            runtime.spawn(Arc::clone(&worker).consume());
+        }
+        runtime.spawn(worker.receive(lasting.clone()));
         Self { stop, endings }
     }
 
-    /// Lets every task finish its operation, and returns what they know. A task that is not done within `patience` is
+    /// Lets every task finish its operation, and consumers and subscriber come to the end of what they are fed; returns what they know. A task that is not done within `patience` is
     /// missing.
     pub(crate) fn finish(self, patience: Duration) -> Ending {
         self.stop.store(true, Ordering::Relaxed);
         let until = clock::now() + patience;
         let tallies = vec![Tally::default(); counter_keys().len()];
-        let mut ending = Ending { tallies, missing: (TASKS + TRANSACTORS) as u64 };
+        let (taken, received) = (Taken::default(), Received::default());
+        let missing = (TASKS + TRANSACTORS + CONSUMERS + 1) as u64;
+        let mut ending = Ending { tallies, taken, received, missing };
         let next = || self.endings.recv_timeout(until.saturating_duration_since(clock::now()));
-        while let Ok((counter, Tally { acknowledged, uncertain })) = next() {
-            let tally = &mut ending.tallies[counter];
-            tally.acknowledged += acknowledged;
-            tally.uncertain += uncertain;
+        while let Ok(known) = next() {
+            match known {
+                Known::Counted { counter, tally: Tally { acknowledged, uncertain } } => {
+                    let tally = &mut ending.tallies[counter];
+                    tally.acknowledged += acknowledged;
+                    tally.uncertain += uncertain;
+                }
+                Known::Taken(taken) => ending.taken.add(taken),
+                Known::Received(received) => ending.received = received,
+            }
             ending.missing -= 1;
         }
         ending
@@ -153,7 +184,7 @@ struct Worker<R: Runtime> {
     stop: Arc<AtomicBool>,
     /// An operation of some task has failed: only the first is told, all are counted.
     failed: AtomicBool,
-    done: Sender<(usize, Tally)>,
+    done: Sender<Known>,
 }
 
 /// An operation without the reply that it must have.
@@ -174,16 +205,20 @@ impl<R: Runtime> Worker<R> {
                 Ok(Turn::GaveUp) => {}
                 Err(failure) => {
                     record(Ended::WithError);
-                    if !self.failed.swap(true, Ordering::Relaxed) {
-                        self.log.add(Who::Demo, format_args!("the first error: {failure}"));
-                    }
+                    self.tell(&failure);
                     self.pause(AFTER_ERROR).await;
                 }
             }
             began = clock::now();
         }
         // Nobody waits any more for a task that is late.
-        let _ = self.done.send((counter, job.tally()));
+        let _ = self.done.send(Known::Counted { counter, tally: job.tally() });
+    }
+
+    fn tell(&self, failure: &Failure) {
+        if !self.failed.swap(true, Ordering::Relaxed) {
+            self.log.add(Who::Demo, format_args!("the first error: {failure}"));
+        }
     }
 
     async fn pause(&self, time: Duration) {

@@ -5,10 +5,12 @@
 //! | [`world`] | nodes in front of a real `redis-server` or an embedded one, and the name they share |
 //! | [`pool`] | the client under test and its runtime |
 //! | [`load`], [`meter`] | the tasks that use it, and what they measure |
+//! | [`feeder`] | what consumers wait for and subscribers receive |
 //! | [`step`], [`stage`] | what happens in each step, and the run of one |
 //! | [`verdict`], [`report`] | what hitless means, and what is said of each step |
 //! | [`log`], [`narrator`] | what can be watched meanwhile |
 
+mod feeder;
 mod load;
 mod log;
 mod meter;
@@ -27,7 +29,7 @@ use std::sync::Arc;
 use clap::Parser;
 use hitless_conformance::clock;
 
-use load::{TASKS, TRANSACTORS};
+use load::{CONSUMERS, TASKS, TRANSACTORS};
 use log::Log;
 use pool::{CONNECTIONS, RuntimeName};
 use report::Report;
@@ -85,7 +87,7 @@ fn open(args: &Args) -> Result<Rig, Box<dyn Error>> {
     let world = World::start(args.embedded, args.tls)?;
     log::print(format_args!(
         "hitless demo: nodes A to D, at {} and so on, over {}; a pool of {CONNECTIONS}, {TASKS} tasks, \
-         {TRANSACTORS} that use transactions, {}",
+         {TRANSACTORS} that use transactions, {CONSUMERS} consumers, a subscriber, {}",
         world.address(world::Node::A),
         world.description(),
         args.runtime

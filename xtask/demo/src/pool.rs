@@ -10,7 +10,7 @@ use hitless_core::config::maintenance;
 use hitless_core::driver::{Client, Connector, Error, Resolver, Runtime};
 use hitless_core::mode::Mode;
 
-use crate::load::{Load, Meters, TRANSACTORS};
+use crate::load::{LENT, Lasting, Load, Meters};
 use crate::log::Log;
 use crate::narrator::Narrator;
 use crate::world::World;
@@ -26,6 +26,8 @@ pub(crate) const HANDOFF_RETRIES: u32 = 3;
 const RELAXED_AFTER_HANDOFF: Duration = Duration::from_secs(1);
 /// Of these the demo reads a few at a time.
 const EVENTS_KEPT: usize = 64 * 1024;
+/// The subscriber is not to be too slow on a busy machine.
+const MESSAGES_KEPT: usize = 64 * 1024;
 const GRACE: Duration = Duration::from_secs(1);
 
 /// What the client lives on.
@@ -51,8 +53,8 @@ pub(crate) trait Pool {
     /// Puts the load on the pool.
     fn start_load(&self, meters: &Arc<Meters>, log: &Arc<Log>) -> Load;
 
-    /// Connections that are lent.
-    fn leased(&self) -> usize;
+    /// Transactions that have a connection.
+    fn transactions(&self) -> usize;
 
     /// Closes the pool.
     fn close(self: Box<Self>);
@@ -102,22 +104,25 @@ struct OpenPool<E, A: Runtime> {
     executor: E,
     adapter: A,
     client: Client<A>,
+    lasting: Lasting<A>,
 }
 
 impl<E: Executor, A: Runtime + Resolver + Connector> OpenPool<E, A> {
     fn new(executor: E, adapter: A, world: &World, narrator: Narrator) -> Result<Self, Error> {
-        let client = executor.block_on(connect(adapter.clone(), world, narrator))?;
-        Ok(Self { executor, adapter, client })
+        let (client, lasting) = executor.block_on(connect(adapter.clone(), world, narrator))?;
+        Ok(Self { executor, adapter, client, lasting })
     }
 }
 
 impl<E: Executor, A: Runtime> Pool for OpenPool<E, A> {
     fn start_load(&self, meters: &Arc<Meters>, log: &Arc<Log>) -> Load {
-        self.executor.block_on(async { Load::start(&self.adapter, &self.client, meters, log) })
+        self.executor.block_on(async { Load::start(&self.adapter, &self.client, &self.lasting, meters, log) })
     }
 
-    fn leased(&self) -> usize {
-        self.client.stats().leased
+    fn transactions(&self) -> usize {
+        let stats = self.client.stats();
+        // The others are lent to consumers.
+        stats.leased.saturating_sub(stats.blocking)
     }
 
     fn close(self: Box<Self>) {
@@ -129,7 +134,7 @@ async fn connect<A: Runtime + Resolver + Connector>(
     adapter: A,
     world: &World,
     narrator: Narrator,
-) -> Result<Client<A>, Error> {
+) -> Result<(Client<A>, Lasting<A>), Error> {
     let maintenance = maintenance::Config::builder()
         .mode(Mode::Enabled)
         .max_handoff_retries(HANDOFF_RETRIES)
@@ -140,13 +145,15 @@ async fn connect<A: Runtime + Resolver + Connector>(
         .pool_size(CONNECTIONS)
         .command_timeout(COMMAND_TIMEOUT)
         .event_capacity(EVENTS_KEPT)
+        .subscription_capacity(MESSAGES_KEPT)
         .maintenance(maintenance);
     adapter.spawn(narrator.run(builder.events()));
     let client = builder.connect().await?;
-    // What transactions will need is there before the dials of a step are counted.
+    let lasting = Lasting::begin(&client).await?;
+    // What transactions and consumers will need is there before the dials of a step are counted.
     let mut leases = Vec::new();
-    for _ in 0..TRANSACTORS {
+    for _ in 0..LENT {
         leases.push(client.lease().await?);
     }
-    Ok(client)
+    Ok((client, lasting))
 }

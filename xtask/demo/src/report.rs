@@ -54,7 +54,7 @@ impl Row {
     /// The cells of the table.
     fn cells(&self) -> [String; COLUMNS] {
         let Figures { operations, errors, counted, transactions, gap, .. } = &self.figures;
-        let Figures { p999_before, p999_during, emptied, dials, .. } = &self.figures;
+        let Figures { p999_before, p999_during, items, messages, emptied, dials, .. } = &self.figures;
         let time = |time: &Option<Duration>| time.map_or_else(|| "-".to_owned(), millis);
         let failed_dials = if dials.failed == 0 { String::new() } else { format!("{} + ", dials.failed) };
         [
@@ -69,13 +69,20 @@ impl Row {
             transactions.completed.to_string(),
             transactions.counted.lost.to_string(),
             millis(transactions.gap),
+            items.pushed.to_string(),
+            items.counted.lost.to_string(),
+            items.counted.twice.to_string(),
+            messages.received.to_string(),
+            messages.counted.lost.to_string(),
+            messages.counted.twice.to_string(),
+            messages.gaps.to_string(),
             time(emptied),
             format!("{failed_dials}{}", dials.accepted.iter().sum::<u64>()),
         ]
     }
 }
 
-const COLUMNS: usize = 13;
+const COLUMNS: usize = 20;
 
 const HEAD: [&str; COLUMNS] = [
     "step",
@@ -89,6 +96,13 @@ const HEAD: [&str; COLUMNS] = [
     "tx",
     "tx lost",
     "tx gap",
+    "items",
+    "lost",
+    "twice",
+    "messages",
+    "lost",
+    "twice",
+    "told",
     "old empty",
     "dials",
 ];
@@ -138,7 +152,15 @@ impl Report {
             f,
             "  dials: one for each connection that moves, by the nodes' own count, and the scout's that failed (n +);"
         )?;
-        writeln!(f, "  the old node empty before it closes what is left")
+        writeln!(f, "  the old node empty before it closes what is left;")?;
+        writeln!(
+            f,
+            "  0 items that BLPOP takes and 0 messages of a subscriber lost or taken twice; of what may be missing (told) the subscriber"
+        )?;
+        writeln!(
+            f,
+            "  is told, before the next message, where a node closes its connections without a warning, and nowhere else"
+        )
     }
 }
 

@@ -10,13 +10,14 @@ use hitless_conformance::clock;
 use hitless_conformance::server::{CloseHow, Fault, Moving, Notice, Rule, Target};
 use hitless_core::Frame;
 
+use crate::feeder::{Fed, Feeder};
 use crate::load::{self, Ending, Load, Meters, TASKS};
 use crate::log::{self, Log, Who};
 use crate::meter::Interval;
 use crate::narrator::{Counts, Narrator};
 use crate::pool::{self, Pool, RuntimeName};
 use crate::step::Step;
-use crate::verdict::{Counted, Dials, Figures, Transactions, millis};
+use crate::verdict::{Counted, Dials, Figures, Items, Messages, Transactions, millis};
 use crate::world::{Auditor, NODES, Node, World};
 
 /// How long a request may take to end once the load is to stop: longer than any relaxed timeout.
@@ -67,11 +68,14 @@ impl Rig {
         log::print(format_args!("\n-- {}", step.title));
         let meters = Arc::new(Meters::new(clock::now()));
         let load = pool.start_load(&meters, &self.log);
+        let feeder = Feeder::start(self.world.auditor()?);
         let parts = self.play(step, &meters);
+        let fed = feeder.finish()?;
         let ending = self.end_load(load);
 
         let mut figures = parts.figures(&meters);
-        figures.errors += ending.missing;
+        figures.errors += ending.missing + ending.taken.errors + ending.received.errors;
+        (figures.items, figures.messages) = compare(fed, &ending);
         let added = self.auditor.counters(&keys)?.into_iter().zip(counters);
         for (counter, ((after, before), tally)) in added.zip(ending.tallies).enumerate() {
             let added = after as i64 - before as i64;
@@ -110,6 +114,15 @@ impl Rig {
         }
         ending
     }
+}
+
+/// What became of what was fed.
+fn compare(fed: Fed, ending: &Ending) -> (Items, Messages) {
+    let (taken, received) = (&ending.taken, &ending.received);
+    let lost = fed.items.saturating_sub(taken.items.len() as u64);
+    let items = Items::new(fed.items, lost, taken.repeated, taken.uncertain);
+    let counted = Counted { lost: received.lost, twice: received.repeated };
+    (items, Messages { received: received.messages, counted, gaps: received.gaps })
 }
 
 fn dials(world: &World, counts: &Counts) -> Dials {
@@ -196,7 +209,7 @@ impl Stage<'_> {
         let give_up = clock::now() + PATIENCE;
         // While the server is looked at it answers nobody: a transaction that begins meanwhile gets no further than its WATCH.
         while !self.rig.world.with(|server, now| {
-            let is_time = self.leased() == 0 || now >= give_up;
+            let is_time = self.transactions() == 0 || now >= give_up;
             if is_time {
                 server.refuse_dials(now, id, None);
                 server.kill_all(now, id, CloseHow::Fin);
@@ -208,9 +221,9 @@ impl Stage<'_> {
         self.say(format!("{node} is gone: it closes its connections and refuses dials"));
     }
 
-    /// Connections that transactions have.
-    fn leased(&self) -> usize {
-        self.rig.pool.as_ref().map_or(0, |pool| pool.leased())
+    /// Transactions that have a connection.
+    fn transactions(&self) -> usize {
+        self.rig.pool.as_ref().map_or(0, |pool| pool.transactions())
     }
 
     /// Clients are told that a migration begins.

@@ -3,7 +3,7 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use crate::load::TRANSACTORS;
+use crate::load::{LENT, SPARES};
 use crate::pool::{CONNECTIONS, HANDOFF_RETRIES};
 use crate::stage::Stage;
 use crate::verdict::{Expectation, Gap, Handoffs};
@@ -72,8 +72,14 @@ pub(crate) fn warm_up() -> Step {
 pub(crate) fn all() -> Vec<Step> {
     let control = Expectation { gap: Gap::Reference, ..quiet() };
     let slow = Expectation { gap: Gap::ServerIsSlow, slowness: Some(DELAY), ..quiet() };
-    let replaced =
-        Expectation { accepted: &[(D, POOL)], gap: Gap::Outage(OUTAGE), slowness: Some(OUTAGE), ..quiet() };
+    let replaced = Expectation {
+        // What nobody uses is not replaced.
+        accepted: &[(D, USED)],
+        gap: Gap::Outage(OUTAGE),
+        slowness: Some(OUTAGE),
+        loses_connections: true,
+        ..quiet()
+    };
     let step = |name, title, act: Act, expected| Step { name, title, new_pool: None, act, expected };
     vec![
         step("control", "control: nothing happens", |stage| stage.wait(CONTROL), control),
@@ -102,12 +108,13 @@ pub(crate) fn all() -> Vec<Step> {
             fail_over,
             replaced,
         ),
-        step(
-            "moving-ten-times",
-            "ten MOVINGs in a row, there and back, 1 s apart",
-            move_ten_times,
-            handoffs(&[(A, 5 * POOL), (D, 5 * POOL)], 0..=0, APART),
-        ),
+        Step {
+            name: "moving-ten-times",
+            title: "ten MOVINGs in a row, there and back, 1 s apart",
+            new_pool: Some(&[D]),
+            act: move_ten_times,
+            expected: handoffs(&[(A, 5 * POOL), (D, 5 * POOL)], 0..=0, APART),
+        },
         Step {
             name: "moving-one-of-two",
             title: "MOVING of one proxy of two behind the name",
@@ -118,12 +125,14 @@ pub(crate) fn all() -> Vec<Step> {
     ]
 }
 
-/// Connections that move: those of the pool, and those of transactions.
-const POOL: u64 = CONNECTIONS as u64 + TRANSACTORS as u64;
+/// Connections that move: those of the pool, those that are lent, and the subscriber's.
+const POOL: u64 = CONNECTIONS as u64 + LENT as u64 + 1;
+/// Those of them that somebody uses.
+const USED: u64 = POOL - SPARES as u64;
 
 /// Nothing moves.
 fn quiet() -> Expectation {
-    Expectation { accepted: &[], handoffs: None, gap: Gap::Limited, slowness: None }
+    Expectation { accepted: &[], handoffs: None, gap: Gap::Limited, slowness: None, loses_connections: false }
 }
 
 fn handoffs(

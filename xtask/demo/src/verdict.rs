@@ -3,7 +3,7 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use crate::load::HELD_AT_MOST;
+use crate::load::{HELD_AT_MOST, LENT, TOPICS};
 use crate::world::{NODES, Node};
 
 /// Below this nobody tells a gap from the noise of a busy machine.
@@ -22,6 +22,9 @@ pub(crate) struct Expectation {
     pub(crate) gap: Gap,
     /// The server was that slow, or the step has shown nothing.
     pub(crate) slowness: Option<Duration>,
+    /// A node closes its connections without a warning: the subscriber is told of a gap in each topic, and consumers that nobody can say
+    /// whether an item was on its way to them.
+    pub(crate) loses_connections: bool,
 }
 
 /// Connections that leave a node for another one.
@@ -69,6 +72,10 @@ pub(crate) struct Figures {
     pub(crate) counted: Counted,
     /// What became of transactions.
     pub(crate) transactions: Transactions,
+    /// What became of items.
+    pub(crate) items: Items,
+    /// What became of messages.
+    pub(crate) messages: Messages,
     /// The longest time without a completed operation.
     pub(crate) gap: Duration,
     /// The slowest operation.
@@ -92,6 +99,34 @@ pub(crate) struct Transactions {
     pub(crate) counted: Counted,
     /// The longest time without a completed one.
     pub(crate) gap: Duration,
+}
+
+/// What became of the items that consumers wait for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Items {
+    /// Those that were pushed.
+    pub(crate) pushed: u64,
+    /// By the consumers' count; those that may have been on their way to a lost connection are not lost.
+    pub(crate) counted: Counted,
+    /// How often a consumer was told that an item may have been on its way.
+    pub(crate) uncertain: u64,
+}
+
+impl Items {
+    pub(crate) fn new(pushed: u64, missing: u64, twice: u64, uncertain: u64) -> Self {
+        Self { pushed, counted: Counted { lost: missing.saturating_sub(uncertain), twice }, uncertain }
+    }
+}
+
+/// What became of messages.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Messages {
+    /// Those that were received, each once for each topic that it fits.
+    pub(crate) received: u64,
+    /// Behind a gap no message is lost.
+    pub(crate) counted: Counted,
+    /// Gaps that the subscriber was told of.
+    pub(crate) gaps: u64,
 }
 
 /// Additions whose count does not agree with the server's.
@@ -187,6 +222,7 @@ pub(crate) fn judge(expected: &Expectation, found: &Figures, gap_limit: Duration
         checks.push(Check::new("longest gap", millis(found.gap), allowed, found.gap <= limit));
     }
     judge_transactions(expected.gap, &found.transactions, gap_limit, &mut checks);
+    judge_fed(expected.loses_connections, &found.items, &found.messages, &mut checks);
     judge_dials(expected, &found.dials, &mut checks);
     if let Some(Handoffs { within, .. }) = &expected.handoffs {
         let emptied = found.emptied.map_or_else(|| "never".to_owned(), millis);
@@ -212,6 +248,22 @@ fn judge_transactions(gap: Gap, found: &Transactions, gap_limit: Duration, check
         let allowed = format!("at most {}", millis(limit));
         checks.push(Check::new("transactions' gap", millis(found.gap), allowed, found.gap <= limit));
     }
+}
+
+fn judge_fed(loses_connections: bool, items: &Items, messages: &Messages, checks: &mut Vec<Check>) {
+    // Each connection that is lost takes one command along at most.
+    let (uncertain, gaps) = if loses_connections { (LENT as u64, TOPICS as u64) } else { (0, 0) };
+    let allowed = format!("at most {uncertain}");
+    checks.extend([
+        Check::new("items", items.pushed, "some", items.pushed > 0),
+        Check::none("items lost", items.counted.lost),
+        Check::none("items taken twice", items.counted.twice),
+        Check::new("uncertain BLPOPs", items.uncertain, allowed, items.uncertain <= uncertain),
+        Check::new("messages", messages.received, "some", messages.received > 0),
+        Check::none("messages lost", messages.counted.lost),
+        Check::none("messages received twice", messages.counted.twice),
+        Check::new("gaps in messages", messages.gaps, gaps, messages.gaps == gaps),
+    ]);
 }
 
 fn judge_dials(expected: &Expectation, found: &Dials, checks: &mut Vec<Check>) {

@@ -4,7 +4,13 @@ const MS: Duration = Duration::from_millis(1);
 
 fn expectation() -> Expectation {
     let handoffs = Handoffs { failed_dials: 1..=3, within: 5000 * MS };
-    Expectation { accepted: &[(Node::B, 10)], handoffs: Some(handoffs), gap: Gap::Limited, slowness: None }
+    Expectation {
+        accepted: &[(Node::B, 10)],
+        handoffs: Some(handoffs),
+        gap: Gap::Limited,
+        slowness: None,
+        loses_connections: false,
+    }
 }
 
 fn hitless() -> Figures {
@@ -12,6 +18,8 @@ fn hitless() -> Figures {
         operations: 100_000,
         gap: 100 * MS,
         transactions: Transactions { completed: 1000, gap: 300 * MS, ..Transactions::default() },
+        items: Items::new(250, 0, 0, 0),
+        messages: Messages { received: 2000, ..Messages::default() },
         emptied: Some(2600 * MS),
         dials: Dials { accepted: [0, 10, 0, 0], made: 12, failed: 2 },
         ..Figures::default()
@@ -46,6 +54,14 @@ fn each_defect_breaks_its_own_criterion() {
     assert_eq!(spoiled(|figures| figures.transactions.counted.lost = 1), ["updates lost"]);
     assert_eq!(spoiled(|figures| figures.transactions.counted.twice = 1), ["updates executed twice"]);
     assert_eq!(spoiled(|figures| figures.transactions.gap = 301 * MS), ["transactions' gap"]);
+    assert_eq!(spoiled(|figures| figures.items = Items::default()), ["items"]);
+    assert_eq!(spoiled(|figures| figures.items.counted.lost = 1), ["items lost"]);
+    assert_eq!(spoiled(|figures| figures.items.counted.twice = 1), ["items taken twice"]);
+    assert_eq!(spoiled(|figures| figures.items.uncertain = 1), ["uncertain BLPOPs"]);
+    assert_eq!(spoiled(|figures| figures.messages.received = 0), ["messages"]);
+    assert_eq!(spoiled(|figures| figures.messages.counted.lost = 1), ["messages lost"]);
+    assert_eq!(spoiled(|figures| figures.messages.counted.twice = 1), ["messages received twice"]);
+    assert_eq!(spoiled(|figures| figures.messages.gaps = 1), ["gaps in messages"]);
     assert_eq!(spoiled(|figures| figures.emptied = None), ["old node empty"]);
     assert_eq!(spoiled(|figures| figures.emptied = Some(5000 * MS)), ["old node empty"]);
 }
@@ -111,6 +127,23 @@ fn transactions_outlast_an_outage_as_commands_do() {
     };
     assert_eq!(found(2300 * MS), [""; 0]);
     assert_eq!(found(2301 * MS), ["transactions' gap"]);
+}
+
+/// What may have been on its way to a connection that was lost is not lost, and no more than that.
+#[test]
+fn a_loss_of_connections_is_told() {
+    let expected = Expectation { loses_connections: true, ..expectation() };
+    let found = |missing, uncertain, gaps| {
+        let messages = Messages { gaps, ..hitless().messages };
+        let items = Items::new(250, missing, 0, uncertain);
+        broken(&expected, &Figures { items, messages, ..hitless() })
+    };
+    assert_eq!(found(0, 0, 2), [""; 0]);
+    assert_eq!(found(3, 3, 2), [""; 0]);
+    assert_eq!(found(2, 1, 2), ["items lost"]);
+    assert_eq!(found(0, LENT as u64, 2), [""; 0]);
+    assert_eq!(found(0, LENT as u64 + 1, 2), ["uncertain BLPOPs"]);
+    assert_eq!(found(0, 0, 1), ["gaps in messages"]);
 }
 
 #[test]

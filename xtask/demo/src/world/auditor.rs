@@ -1,4 +1,4 @@
-//! A connection that only reads counters, in RESP2: what it finds is the server's own count.
+//! A connection that goes round the nodes, in RESP2: the counters that it reads are the server's own count.
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -8,7 +8,7 @@ use hitless_core::{Command, Decoder, Frame, Limits, cmd};
 
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Reads counters behind the client's back.
+/// Reads and writes behind the client's back.
 pub(crate) struct Auditor {
     stream: TcpStream,
     decoder: Decoder,
@@ -36,6 +36,17 @@ impl Auditor {
                 }
             })
             .collect()
+    }
+
+    /// Runs a command whose reply says nothing but that it has run.
+    ///
+    /// # Errors
+    /// The server cannot be reached, or refuses it.
+    pub(crate) fn write(&mut self, command: Command) -> io::Result<()> {
+        match self.call(command)? {
+            Frame::Error(error) => Err(invalid(format!("refused: {error:?}"))),
+            _ => Ok(()),
+        }
     }
 
     /// The version of a server that speaks RESP3, on a connection that is of no other use.

@@ -1,0 +1,20 @@
+//! All that a client does, at once, while it moves: with a plain `redis-server`, which `HITLESS_REDIS_SERVER` names.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+#[path = "../../hitless-tokio/tests/moves/mod.rs"]
+mod moves;
+
+use std::future::Future;
+
+/// The adapter under test.
+use hitless_async_std as hitless;
+
+fn block_on<F: Future>(future: F) -> F::Output {
+    async_std::task::block_on(future)
+}
+
+/// Begins a task. What comes back is its result, or its panic.
+fn spawn<T: Send + 'static>(task: impl Future<Output = T> + Send + 'static) -> impl Future<Output = T> {
+    async_std::task::spawn(task)
+}
