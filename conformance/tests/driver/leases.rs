@@ -4,7 +4,7 @@ use hitless_core::config::WhenFull;
 use hitless_core::driver::{Lease, LeaseNotice};
 use hitless_core::error::LeaseError;
 
-use hitless_conformance::server::{Condition, Notice};
+use hitless_conformance::server::{CloseHow, Condition, Fault, Notice, Rule};
 
 use super::*;
 
@@ -258,6 +258,26 @@ fn a_transaction_does_not_wait_for_ever() {
         assert_eq!(took > 5 * SECOND, is_announced, "{took:?}");
         assert!(took <= 12 * SECOND, "{took:?}");
     }
+}
+
+/// A transaction whose read ends its connection each time is tried a few times, after pauses, and then says so; it does not take its hundred
+/// tries. RULE-290
+#[test]
+fn a_transaction_whose_reads_break_their_links_slows_down() {
+    let (mut fixture, client) = lender();
+    fixture.with_endpoints(|server, _, endpoint| {
+        server.add_rule(Rule::new(Fault::CloseUnexecuted(CloseHow::Fin)).on("GET").at(endpoint).always());
+    });
+    let before = fixture.now();
+    let error = fixture.block_on(increment(&client)).unwrap_err();
+    let lost =
+        matches!(error, Error::Request(RequestError::ConnectionLost { cause: CloseCause::ByServer, .. }));
+    assert!(lost, "{error:?}");
+    let tries = fixture.received().iter().filter(|name| *name == "WATCH").count();
+    assert!((5..=9).contains(&tries), "{tries} tries");
+    let took = fixture.now() - before;
+    assert!(took >= 3 * SECOND && took <= 5 * SECOND, "{took:?}");
+    assert_eq!((client.stats().leased, client.stats().waiting_for_lease), (0, 0));
 }
 
 /// A transaction that is given up changes nothing, and leaves a connection that is used again. RULE-209

@@ -146,6 +146,11 @@ impl Leases {
         Some(lease)
     }
 
+    /// How long somebody waits who has lost `losses` connections one after the other, before the next one.
+    pub(super) fn pause_after(&mut self, losses: u32) -> Duration {
+        Reconnect::after(losses.saturating_sub(1), &mut self.rng)
+    }
+
     /// Those who wanted to come later wait from now on, if it is time.
     pub(super) fn begin_waits(&mut self, now: Instant) {
         while let Some((at, lease)) = self.later.first().copied().filter(|(at, _)| *at <= now) {
