@@ -225,6 +225,9 @@ pub enum ProtocolError {
     /// A reply arrived although no request was waiting for one.
     #[error("a reply without a request")]
     UnexpectedReply,
+    /// SUBSCRIBE, PSUBSCRIBE or SSUBSCRIBE was answered neither by a confirmation nor by an error.
+    #[error("the reply to SUBSCRIBE is neither a confirmation nor an error")]
+    NotConfirmed,
 }
 
 impl From<DecodeErrorKind> for ProtocolError {
