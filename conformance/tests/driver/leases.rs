@@ -359,3 +359,28 @@ fn a_transaction_begins_again_only_if_nothing_has_run() {
     let error = fixture.block_on(running).unwrap_err();
     assert_eq!(error.delivery(), Some(Delivery::Unknown), "{error}");
 }
+
+/// Replies become values on a lease as they do on the client, alone and in a pipeline, and the commands go over its connection. RULE-200
+#[test]
+fn replies_on_a_lease_become_values() {
+    let (mut fixture, client) = lender();
+    let lease = take(&mut fixture, &client);
+    // No shared connection carries this.
+    let () = fixture.block_on(lease.query(words("WATCH k"))).unwrap();
+    assert_eq!(fixture.block_on(lease.query::<i64>(words("INCR n"))).unwrap(), 1);
+    let batch = [words("INCR n"), words("GET n")];
+    let both: (i64, String) = fixture.block_on(lease.query_pipeline(batch)).unwrap();
+    assert_eq!(both, (2, "2".to_owned()));
+    let atomic = Pipeline::atomic().command(words("INCR n")).command(words("GET n"));
+    let both: (i64, String) = fixture.block_on(lease.query_pipeline(atomic)).unwrap();
+    assert_eq!(both, (3, "3".to_owned()));
+    let error = fixture.block_on(lease.query::<bool>(words("GET n"))).unwrap_err();
+    assert!(matches!(error, Error::Value(_)), "{error:?}");
+    let () = fixture.block_on(lease.query(words("WATCH k"))).unwrap();
+    fixture.block_on(client.call(words("SET k other"))).unwrap();
+    let sale = Pipeline::atomic().command(words("INCR n"));
+    let error = fixture.block_on(lease.query_pipeline::<(i64,)>(sale)).unwrap_err();
+    assert!(matches!(error, Error::Conflict { .. }), "{error:?}");
+    let error = fixture.block_on(lease.query::<i64>(words("NOSUCH"))).unwrap_err();
+    assert!(matches!(error, Error::Server(_)), "{error:?}");
+}

@@ -58,8 +58,7 @@ impl<R: Runtime> Client<R> {
     /// # async fn example<R: Runtime>(client: Client<R>) -> Result<(), Error> {
     /// let replies = client
     ///     .transaction(["stock"], |lease| async move {
-    ///         let left = lease.call(cmd("GET").arg("stock")).await?;
-    ///         match left.as_str().and_then(|left| left.parse::<u64>().ok()) {
+    ///         match lease.query::<Option<u64>>(cmd("GET").arg("stock")).await? {
     ///             None | Some(0) => Ok(None),
     ///             Some(left) => Ok(Some(Pipeline::from([cmd("SET").arg("stock").arg(left - 1)]))),
     ///         }
