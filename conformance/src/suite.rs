@@ -321,6 +321,7 @@ macro_rules! for_each_case {
                 resp2,
                 the_set_changes_during_a_move,
                 no_connection_in_time,
+                nonsense_instead_of_a_confirmation,
                 ;
                 a_dead_subscription_is_noticed: "it takes half a minute",
             }

@@ -115,9 +115,14 @@ impl Reconnect {
 
     /// How long to wait after one more failure.
     pub fn next(&mut self, rng: &mut Rng) -> Duration {
-        let longest = doubled(Self::FIRST, self.attempt).min(Self::CAP);
+        let pause = Self::after(self.attempt, rng);
         self.attempt = self.attempt.saturating_add(1);
-        shortened(longest, rng)
+        pause
+    }
+
+    /// How long to wait after a failure that has `before` others before it, which somebody else counts.
+    pub(crate) fn after(before: u32, rng: &mut Rng) -> Duration {
+        shortened(doubled(Self::FIRST, before).min(Self::CAP), rng)
     }
 
     /// How long to wait after one more refusal that only a change of settings can mend ([`Redial::Hopeless`]). Let one slot

@@ -225,6 +225,9 @@ pub enum ProtocolError {
     /// A reply arrived although no request was waiting for one.
     #[error("a reply without a request")]
     UnexpectedReply,
+    /// SUBSCRIBE, PSUBSCRIBE or SSUBSCRIBE was answered neither by a confirmation nor by an error.
+    #[error("the reply to SUBSCRIBE is neither a confirmation nor an error")]
+    NotConfirmed,
 }
 
 impl From<DecodeErrorKind> for ProtocolError {
@@ -286,14 +289,15 @@ pub enum ConnectError {
     /// The pool could not be opened: the client has stopped trying, at once where another attempt cannot help.
     /// [`last`](Self::last) is the reason, to be matched on.
     #[error(
-        "cannot open the connections{}: {last} (given up after {:.1}, attempts: {attempts})",
+        "cannot open the connections{}: {last} (given up after {:.1}, attempts for each connection: {attempts})",
         to_server(.endpoint, .last),
         Span(*.took)
     )]
     GaveUp {
         /// The configured server.
         endpoint: Endpoint,
-        /// How often the connection was tried that failed most often.
+        /// How often the connection was tried that failed most often. An attempt dials each address of the name until one answers,
+        /// and the other connections of the pool have as many attempts or fewer: there are more dials than attempts.
         attempts: u32,
         /// How long it took in total.
         took: Duration,

@@ -13,7 +13,7 @@ use hitless_conformance::server::{EndpointSpec, Moving, Server, ServerConfig, Ta
 use hitless_tokio::notification::{Notification, NotificationKind};
 use hitless_tokio::observe::Value;
 use hitless_tokio::{
-    Client, Event, HookContext, HookResult, LoggingHook, MetricsHook, NotificationHook, Verdict, cmd,
+    Client, Event, HookContext, HookResult, Level, LoggingHook, MetricsHook, NotificationHook, Verdict, cmd,
 };
 
 /// Tells who is on call, and stops what it should not follow.
@@ -56,7 +56,7 @@ pub(crate) async fn run() -> Result<MetricsHook, Box<dyn std::error::Error>> {
     let builder = Client::builder(&format!("redis://{}", server.address(old)))?
         .pool_size(3)
         .hook(Pager)
-        .hook(LoggingHook::new(|line| println!("{line}")))
+        .hook(LoggingHook::new(|line| println!("{line}")).level(Level::Info))
         .hook(metrics.clone());
     let mut events = builder.events();
     let client = builder.connect().await?;

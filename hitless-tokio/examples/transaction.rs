@@ -5,7 +5,7 @@
 //! $ cargo run --example transaction -p hitless-tokio -- redis://127.0.0.1:6379
 //! ```
 
-use hitless_tokio::{CheckReplies, Client, Error, Pipeline, cmd};
+use hitless_tokio::{Client, Error, Pipeline, cmd};
 use tokio::task::JoinSet;
 
 mod server;
@@ -44,7 +44,7 @@ async fn sell(client: &Client) -> Result<bool, Error> {
     // The key is watched on a connection that nobody else uses. If somebody changes it before EXEC, this begins again; `None` gives up.
     let replies = client
         .transaction(["stock"], |lease| async move {
-            let (left,): (Option<u32>,) = lease.pipeline([cmd("GET").arg("stock")]).await?.read()?;
+            let left: Option<u32> = lease.query(cmd("GET").arg("stock")).await?;
             let Some(left) = left.filter(|left| *left > 0) else { return Ok(None) };
             Ok(Some(Pipeline::from([cmd("DECR").arg("stock"), cmd("RPUSH").arg("sales").arg(left)])))
         })

@@ -54,8 +54,16 @@
 //!
 //! With the feature `redis-rs` a [`Client`] is a connection of the `redis` crate (`redis::aio::ConnectionLike`), whatever minor of its version 1 the
 //! application has: `redis::AsyncCommands`, `cmd`, `pipe`, `Script` and the scan iterators run on it. They run on a [`Lease`] as well, and there so do
-//! WATCH, `redis::aio::transaction_async` and commands that block, which are an error on the shared client.
+//! WATCH and `redis::aio::transaction_async`, which are an error on the shared client. A command that blocks has a connection of its own on either.
 //! `Delivery::of_redis_error` says whether a command that failed may have run.
+//!
+//! # Names in the documentation
+//!
+//! What is said of a type here is written in `hitless-core`, which all adapters share, and so its examples import from there. Here
+//! almost all of these names are at the top: for `hitless_core::driver::MetricsHook`, `hitless_core::config::Credentials` or `hitless_core::cmd` write
+//! `hitless_tokio::MetricsHook`, `hitless_tokio::Credentials` and `hitless_tokio::cmd`. The modules [`event`], [`maintenance`], [`notification`], [`observe`] and
+//! [`pubsub`] keep their names, as in `hitless_tokio::pubsub::Item`; `hitless_core::config::maintenance` is [`maintenance`]. The runtime `R` is [`Adapter`], and where an example has
+//! `Client<R>` or `Lease<R>`, write [`Client`] or [`Lease`].
 //!
 //! Everything is decided in `hitless-core`: this crate brings tokio's sockets, clock and tasks to its
 //! [driver]. `Client::connect` and `Builder::connect` must be awaited inside a tokio runtime with

@@ -100,7 +100,7 @@ fn the_figures_of_a_move_are_told() {
 fn a_name_of_ones_own_leads_to_the_server() {
     let answer = run(async |server| {
         let url = format!("redis://redis.test:{}", server.addresses()[0].port());
-        network::run(&url, "redis.test=127.0.0.1").await.unwrap()
+        network::run(&url, "redis.test=127.0.0.1", false).await.unwrap()
     });
     assert_eq!(answer, hitless::Frame::simple("PONG"));
 }

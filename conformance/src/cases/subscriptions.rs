@@ -1,10 +1,12 @@
 //! Subscriptions: what is published is received once, wherever the connection goes.
 
 use hitless_core::config::Protocol;
+use hitless_core::error::{CloseCause, ProtocolError};
 use hitless_core::event::Event;
 use hitless_core::pubsub::{Item, Message, SubscribeError, Topic};
+use resp3_codec::Frame;
 
-use crate::server::{CloseHow, EndpointId};
+use crate::server::{CloseHow, EndpointId, Fault, Rule};
 use crate::testbed::{SECOND, Testbed, millis};
 use crate::world::{Host, Subscriber};
 
@@ -180,6 +182,30 @@ pub fn no_connection_in_time(host: &dyn Host) {
     assert_eq!(bed.stats().topics, 0);
     bed.restore(a);
     bed.close_subscription(reader);
+    bed.finish();
+}
+
+/// A server that answers SUBSCRIBE with what is neither a confirmation nor an error breaks the protocol: the connection is closed and another
+/// one is dialled, with a gap, and after pauses that grow as long as that goes on. RULE-292
+pub fn nonsense_instead_of_a_confirmation(host: &dyn Host) {
+    let mut bed = subscriber(host);
+    let topic = channel("ch");
+    let reader = bed.subscribe(std::slice::from_ref(&topic));
+    let a = bed.a;
+    let nonsense = || Rule::new(Fault::Refuse(Frame::simple("OK"))).on("SUBSCRIBE");
+    bed.rule(nonsense().until(bed.now() + SECOND).always());
+    bed.kill_all(a, CloseHow::Fin);
+    bed.run_for(SECOND);
+    let tries = bed.arrivals("SUBSCRIBE").len();
+    assert!((3..20).contains(&tries), "{tries} times within a second");
+    bed.run_until_soon("it is subscribed to again", |bed| gaps(bed, reader) == 1);
+    bed.publish("ch", "behind");
+    bed.run_until_received(reader, 2);
+    assert_eq!(bed.received(reader)[1], message(&topic, "ch", "behind"));
+    let broken = CloseCause::Protocol(ProtocolError::NotConfirmed);
+    assert!(
+        bed.count(|event| matches!(event, Event::SubscriptionGaps { cause, .. } if *cause == broken)) > 1
+    );
     bed.finish();
 }
 

@@ -4,7 +4,7 @@ use hitless_core::config::WhenFull;
 use hitless_core::driver::{Lease, LeaseNotice};
 use hitless_core::error::LeaseError;
 
-use hitless_conformance::server::{Condition, Notice};
+use hitless_conformance::server::{CloseHow, Condition, Fault, Notice, Rule};
 
 use super::*;
 
@@ -260,6 +260,26 @@ fn a_transaction_does_not_wait_for_ever() {
     }
 }
 
+/// A transaction whose read ends its connection each time is tried a few times, after pauses, and then says so; it does not take its hundred
+/// tries. RULE-290
+#[test]
+fn a_transaction_whose_reads_break_their_links_slows_down() {
+    let (mut fixture, client) = lender();
+    fixture.with_endpoints(|server, _, endpoint| {
+        server.add_rule(Rule::new(Fault::CloseUnexecuted(CloseHow::Fin)).on("GET").at(endpoint).always());
+    });
+    let before = fixture.now();
+    let error = fixture.block_on(increment(&client)).unwrap_err();
+    let lost =
+        matches!(error, Error::Request(RequestError::ConnectionLost { cause: CloseCause::ByServer, .. }));
+    assert!(lost, "{error:?}");
+    let tries = fixture.received().iter().filter(|name| *name == "WATCH").count();
+    assert!((5..=9).contains(&tries), "{tries} tries");
+    let took = fixture.now() - before;
+    assert!(took >= 3 * SECOND && took <= 5 * SECOND, "{took:?}");
+    assert_eq!((client.stats().leased, client.stats().waiting_for_lease), (0, 0));
+}
+
 /// A transaction that is given up changes nothing, and leaves a connection that is used again. RULE-209
 #[test]
 fn a_transaction_that_is_given_up_runs_nothing() {
@@ -338,4 +358,29 @@ fn a_transaction_begins_again_only_if_nothing_has_run() {
     fixture.end();
     let error = fixture.block_on(running).unwrap_err();
     assert_eq!(error.delivery(), Some(Delivery::Unknown), "{error}");
+}
+
+/// Replies become values on a lease as they do on the client, alone and in a pipeline, and the commands go over its connection. RULE-200
+#[test]
+fn replies_on_a_lease_become_values() {
+    let (mut fixture, client) = lender();
+    let lease = take(&mut fixture, &client);
+    // No shared connection carries this.
+    let () = fixture.block_on(lease.query(words("WATCH k"))).unwrap();
+    assert_eq!(fixture.block_on(lease.query::<i64>(words("INCR n"))).unwrap(), 1);
+    let batch = [words("INCR n"), words("GET n")];
+    let both: (i64, String) = fixture.block_on(lease.query_pipeline(batch)).unwrap();
+    assert_eq!(both, (2, "2".to_owned()));
+    let atomic = Pipeline::atomic().command(words("INCR n")).command(words("GET n"));
+    let both: (i64, String) = fixture.block_on(lease.query_pipeline(atomic)).unwrap();
+    assert_eq!(both, (3, "3".to_owned()));
+    let error = fixture.block_on(lease.query::<bool>(words("GET n"))).unwrap_err();
+    assert!(matches!(error, Error::Value(_)), "{error:?}");
+    let () = fixture.block_on(lease.query(words("WATCH k"))).unwrap();
+    fixture.block_on(client.call(words("SET k other"))).unwrap();
+    let sale = Pipeline::atomic().command(words("INCR n"));
+    let error = fixture.block_on(lease.query_pipeline::<(i64,)>(sale)).unwrap_err();
+    assert!(matches!(error, Error::Conflict { .. }), "{error:?}");
+    let error = fixture.block_on(lease.query::<i64>(words("NOSUCH"))).unwrap_err();
+    assert!(matches!(error, Error::Server(_)), "{error:?}");
 }

@@ -1,7 +1,8 @@
 //! A load generator to point at a staging cluster: is its upgrade hitless for the applications?
 //!
 //! ```console
-//! $ cargo build --release --example workload -p hitless-async-std
+//! $ cargo build --release --example workload -p hitless-async-std --features tls
+//! $ target/release/examples/workload --url rediss://:secret@redis.example.com --run-id upgrade-1 --duration 600 --out operations.csv
 //! $ target/release/examples/workload --host redis.example.com --run-id upgrade-1 --duration 600 --out operations.csv
 //! ```
 //!

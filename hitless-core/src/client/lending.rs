@@ -63,10 +63,32 @@ impl Client {
         if relaxed.is_none() || limit.is_some_and(|limit| after(since, limit) <= at) {
             return Ok(None);
         }
-        let limit = effective_timeout(self.config.lease_timeout(), relaxed);
-        let wish = self.leases.wait_from(at, limit).ok_or(LeaseError::Full)?;
-        self.settle(now);
-        Ok(Some(wish))
+        self.wish_from(now, at, relaxed).map(Some)
+    }
+
+    /// Wants another connection for a transaction that has lost its own, before anything of it ran. The wish begins after the pause that
+    /// dials have between them, which grows with the number of `losses` so far, 1 for the first: what a transaction reads may be
+    /// what ends its connections. `None` if the loss is to stand: once the command timeout is over, which counts from the first loss, at
+    /// `since`. Return the lease that was lost in either case.
+    ///
+    /// # Errors
+    /// Those of [`lease`](Self::lease).
+    pub fn lease_after_loss(
+        &mut self,
+        now: Instant,
+        since: Instant,
+        losses: u32,
+    ) -> Result<Option<LeaseId>, LeaseError> {
+        if !self.lifecycle.is_open() {
+            return Err(LeaseError::ShutDown);
+        }
+        let relaxed = self.coordinator.relaxed(now, None);
+        let limit = effective_timeout(self.config.command_timeout(), relaxed);
+        if limit.is_some_and(|limit| after(since, limit) <= now) {
+            return Ok(None);
+        }
+        let at = after(now, self.leases.pause_after(losses));
+        self.wish_from(now, at, relaxed).map(Some)
     }
 
     /// The holder does not need `lease` any more. If the connection is as it was at the beginning and owes no reply, the next caller
@@ -74,6 +96,19 @@ impl Client {
     pub fn return_lease(&mut self, now: Instant, lease: LeaseId) {
         self.give_back(now, lease, true);
         self.settle(now);
+    }
+
+    /// Wants a connection from `at` on, as long as the lease timeout allows from then.
+    fn wish_from(
+        &mut self,
+        now: Instant,
+        at: Instant,
+        relaxed: Option<Duration>,
+    ) -> Result<LeaseId, LeaseError> {
+        let limit = effective_timeout(self.config.lease_timeout(), relaxed);
+        let wish = self.leases.wait_from(at, limit).ok_or(LeaseError::Full)?;
+        self.settle(now);
+        Ok(wish)
     }
 
     /// `lease` is over. Its connection stays if it `may_stay`, and is as it was.

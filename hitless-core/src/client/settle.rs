@@ -9,7 +9,7 @@ use super::owner::Owner;
 use super::{Action, Client};
 use crate::connection::{Connection, ConnectionEvent};
 use crate::coordinator::{Directive, Redial, Replacement};
-use crate::error::{CloseCause, ConnectError, RequestError};
+use crate::error::{CloseCause, ConnectError, ProtocolError, RequestError};
 use crate::event::{Event, WindowScope};
 use crate::handshake;
 use crate::ids::ConnId;
@@ -193,7 +193,11 @@ impl Client {
                     self.actions.push_back(Action::Push { conn, elements });
                 }
             }
-            ConnectionEvent::Answered(reply) => self.subscriptions.handle_reply(conn, reply),
+            ConnectionEvent::Answered(reply) => {
+                if !self.subscriptions.handle_reply(conn, reply) {
+                    self.fail(now, conn, CloseCause::Protocol(ProtocolError::NotConfirmed));
+                }
+            }
             ConnectionEvent::Silent => {
                 self.distrust(conn);
                 self.links.owner(conn).into_iter().for_each(|owner| self.rest(now, conn, owner));
@@ -202,11 +206,14 @@ impl Client {
                 self.links.owner(conn).into_iter().for_each(|owner| self.resume(now, conn, owner));
             }
             ConnectionEvent::Drained => self.on_drained(now, conn),
-            ConnectionEvent::Failed(cause) => {
-                self.actions.push_back(Action::Close { conn, cause });
-                self.lose(now, conn, cause);
-            }
+            ConnectionEvent::Failed(cause) => self.fail(now, conn, cause),
         }
+    }
+
+    /// The server breaks the protocol on `conn`.
+    fn fail(&mut self, now: Instant, conn: ConnId, cause: CloseCause) {
+        self.actions.push_back(Action::Close { conn, cause });
+        self.lose(now, conn, cause);
     }
 
     fn obey(&mut self, now: Instant, directive: Directive, push: &mut Vec<Frame>) {

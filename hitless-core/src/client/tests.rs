@@ -71,7 +71,8 @@ fn a_pool_that_cannot_be_opened_says_why_after_a_few_attempts() {
     assert!(matches!(error, ConnectError::GaveUp { attempts: 4, .. }), "{error:?}");
     let text = error.to_string();
     assert!(
-        text.contains("cannot connect to 127.0.0.1:1: connection refused") && text.contains("attempts: 4")
+        text.contains("cannot connect to 127.0.0.1:1: connection refused")
+            && text.contains("attempts for each connection: 4")
     );
     assert!(world.client.is_terminated());
 }
@@ -129,7 +130,10 @@ fn refused_credentials_end_the_start_at_once() {
     let error = world.started.take().unwrap().unwrap_err();
     assert!(matches!(error.last(), ConnectError::Handshake(_)) && !error.is_transient(), "{error:?}");
     let text = error.to_string();
-    assert!(text.contains("connections to 127.0.0.1:") && text.contains("attempts: 1"), "{text}");
+    assert!(
+        text.contains("connections to 127.0.0.1:") && text.contains("attempts for each connection: 1"),
+        "{text}"
+    );
 }
 
 /// The switch is atomic: the old node answers the requests that were written, and the new one gets the others, in

@@ -348,12 +348,21 @@ impl ConfigBuilder {
         }
     }
 
-    /// The defaults, with what a URL says: `redis://[user][:password@]host[:port][/database]`,
-    /// `unix:///path/to/socket` (also `unix:/path`, `redis+unix://` and `valkey+unix://`), with the query parameters
-    /// `protocol=2|3|resp2|resp3`, `db=n`, `user=`, `pass=`, `client_name=`, `client_info=true|false` and
-    /// `when_disconnected=wait|fail`. `valkey://` is `redis://`. A scheme has no
+    /// The defaults, with what a URL says:
+    ///
+    /// | scheme | what it names |
+    /// |---|---|
+    /// | `redis://[[user]:password@]host[:port][/database]`, `valkey://..` | a server over TCP |
+    /// | `rediss://..`, `valkeys://..` | the same with TLS, which needs the feature `tls`; without it, [`ConfigError::TlsNotBuilt`] |
+    /// | `unix:///path/to/socket`, `unix:/path`, `redis+unix://..`, `valkey+unix://..` | a Unix socket |
+    ///
+    /// Query parameters are `protocol=2|3|resp2|resp3`, `db=n`, `user=`, `pass=`, `client_name=`, `client_info=true|false` and
+    /// `when_disconnected=wait|fail`. A scheme has no
     /// case, and white space around the URL is ignored. User and password are percent-decoded. What stands there twice has to be the
     /// same, so `/1?db=2` is an error. A URL names one server or one name: no list, no Sentinel, and nothing behind a `#`.
+    ///
+    /// A user without a password (`redis://user@host`) is an error, since nobody can authenticate by a name alone. redis-rs takes such a URL,
+    /// and connects as the default user. Where the password is empty, write `user:@`.
     ///
     /// # Errors
     /// [`ConfigError`] names the part of the URL that is wrong, and repeats nothing that could be a secret.

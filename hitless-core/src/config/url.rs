@@ -188,7 +188,10 @@ fn unix(path: &str) -> Result<ConfigBuilder, ConfigError> {
 
 fn credentials(userinfo: &str) -> Result<Credentials, ConfigError> {
     let Some((user, password)) = userinfo.split_once(':') else {
-        return Err(wrong("user", "a user without a password: write user:password@ or :password@"));
+        return Err(wrong(
+            "user",
+            "a user without a password: write user:password@ or :password@, and user:@ where it is empty",
+        ));
     };
     let user = decode("user", user)?;
     Ok(Credentials {

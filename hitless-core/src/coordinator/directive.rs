@@ -1,8 +1,9 @@
 //! What the owner of a [`Coordinator`](super::Coordinator) is told to do.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use crate::backoff::Reconnect;
 use crate::endpoint::Target;
 use crate::error::{CloseCause, ConnectError};
 use crate::event::{Event, WindowScope};
@@ -10,6 +11,7 @@ use crate::handshake::Probe;
 use crate::ids::{ConnId, ReviewId};
 use crate::notification::Notification;
 use crate::review::Handled;
+use crate::rng::Rng;
 
 /// A decision of the coordinator, in the order in which it was made.
 #[derive(Clone, Debug)]
@@ -171,4 +173,15 @@ pub enum Redial {
     /// Not before something was changed (credentials, settings): fails the start of a client. In a running one a single slot
     /// tries again, after pauses that grow, and the others wait for it.
     Hopeless,
+}
+
+impl Redial {
+    /// The pause before the next dial, after one more failure behind those that `pauses` knows. `None`: there is none.
+    pub(crate) fn pause(self, pauses: &mut Reconnect, rng: &mut Rng) -> Option<Duration> {
+        match self {
+            Self::AtOnce => None,
+            Self::AfterPause => Some(pauses.next(rng)),
+            Self::Hopeless => Some(pauses.next_hopeless(rng)),
+        }
+    }
 }

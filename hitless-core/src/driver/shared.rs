@@ -21,7 +21,7 @@ use super::state::{ConnTask, DialOrder, State};
 use super::subscription::Mailbox;
 use super::traits::Runtime;
 use super::waiter::{Latch, Waiter};
-use crate::client::Stats;
+use crate::client::{Client as Machine, Stats};
 use crate::config::{Config, Credentials, WhenFull};
 use crate::endpoint::Peer;
 use crate::error::{
@@ -175,9 +175,26 @@ impl<R: Runtime> Shared<R> {
         since: Instant,
         refusals: u32,
     ) -> Result<Option<(LeaseId, Arc<Terms>)>, LeaseError> {
+        self.lease_again(|machine, now| machine.lease_after_refusal(now, refused, since, refusals))
+    }
+
+    /// Another wish, for a transaction that has lost its connection; `None` if the loss is to stand. The first of its losses was at
+    /// `since`, and this is the loss with that number.
+    pub(super) fn lease_after_loss(
+        &self,
+        since: Instant,
+        losses: u32,
+    ) -> Result<Option<(LeaseId, Arc<Terms>)>, LeaseError> {
+        self.lease_again(|machine, now| machine.lease_after_loss(now, since, losses))
+    }
+
+    fn lease_again(
+        &self,
+        wish: impl FnOnce(&mut Machine, Instant) -> Result<Option<LeaseId>, LeaseError>,
+    ) -> Result<Option<(LeaseId, Arc<Terms>)>, LeaseError> {
         let terms = Arc::new(Terms::new());
         let lease = self.enter(&mut Effects::default(), |state, now| {
-            state.lease_after_refusal(now, refused, (since, refusals), &terms)
+            state.lease_again(&terms, |machine| wish(machine, now))
         })?;
         Ok(lease.map(|lease| (lease, terms)))
     }

@@ -164,15 +164,13 @@ impl State {
         Ok(lease)
     }
 
-    /// [`Machine::lease_after_refusal`].
-    pub(super) fn lease_after_refusal(
+    /// Has the machine wish for another lease, unless it decides against it.
+    pub(super) fn lease_again(
         &mut self,
-        now: Instant,
-        refused: LeaseId,
-        (since, refusals): (Instant, u32),
         terms: &Arc<Terms>,
+        wish: impl FnOnce(&mut Machine) -> Result<Option<LeaseId>, LeaseError>,
     ) -> Result<Option<LeaseId>, LeaseError> {
-        let lease = self.machine.lease_after_refusal(now, refused, since, refusals)?;
+        let lease = wish(&mut self.machine)?;
         if let Some(lease) = lease {
             self.leases.insert(lease, Arc::clone(terms));
         }

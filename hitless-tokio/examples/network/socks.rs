@@ -6,13 +6,55 @@ use std::net::{IpAddr, SocketAddr};
 use crate::hitless::driver::Stream as _;
 use crate::hitless::{Adapter, BytesMut, Connector, Peer, Resolver, Stream, Target};
 
-/// The SOCKS5 proxy at this address, which asks for no password.
+/// A SOCKS5 proxy, which asks for no password.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Socks(pub(crate) SocketAddr);
+pub(crate) struct Socks {
+    pub(crate) proxy: SocketAddr,
+    /// Whether names are looked up on this side. Who uses a proxy may not want anybody here to learn of them, and the
+    /// answer here may not be that of the network behind the proxy.
+    pub(crate) looks_up: bool,
+}
+
+impl Socks {
+    /// `error`, with the proxy's address in front: otherwise the target alone is named.
+    fn name(self, error: &io::Error) -> io::Error {
+        io::Error::new(error.kind(), format!("SOCKS proxy {}: {error}", self.proxy))
+    }
+
+    /// Has the proxy connect to `address`.
+    async fn join(self, target: Target, address: SocketAddr) -> io::Result<Stream> {
+        let mut proxy = Target::from(Peer::from(self.proxy));
+        proxy.tcp = target.tcp;
+        let (mut stream, _) = Adapter.connect(proxy).await?;
+        // Version 5, and one method: no authentication.
+        write(&mut stream, &[5, 1, 0]).await?;
+        if read(&mut stream, 2).await?[..] != [5, 0] {
+            return Err(io::Error::other("it asks for a password, or speaks no SOCKS5"));
+        }
+        write(&mut stream, &connect_to(address)).await?;
+        // The address that the proxy dials from follows; nobody needs it.
+        let answer = read(&mut stream, 5).await?;
+        if answer[1] != 0 {
+            return Err(io::Error::other(format!("it cannot connect: {}", meaning(answer[1]))));
+        }
+        let length = match answer[3] {
+            1 => 10,
+            3 => 7 + usize::from(answer[4]),
+            4 => 22,
+            kind => return Err(io::Error::other(format!("it has an address of kind {kind}"))),
+        };
+        read(&mut stream, length.saturating_sub(answer.len())).await?;
+        Ok(stream)
+    }
+}
 
 impl Resolver for Socks {
     async fn resolve(&self, host: &str) -> io::Result<Vec<IpAddr>> {
-        Adapter.resolve(host).await
+        if self.looks_up {
+            return Adapter.resolve(host).await;
+        }
+        let text = "names are not looked up on this side of the SOCKS proxy: write the server's address, or looks-up=true";
+        Err(io::Error::new(io::ErrorKind::Unsupported, text))
     }
 }
 
@@ -22,29 +64,21 @@ impl Connector for Socks {
     /// TLS is not looked at here: the client encrypts the stream that this returns.
     async fn connect(&self, target: Target) -> io::Result<(Stream, Peer)> {
         let Peer::Tcp(address) = target.address else { return Err(io::ErrorKind::Unsupported.into()) };
-        let mut proxy = Target::from(Peer::from(self.0));
-        proxy.tcp = target.tcp;
-        let (mut stream, _) = Adapter.connect(proxy).await?;
-        // Version 5, and one method: no authentication.
-        write(&mut stream, &[5, 1, 0]).await?;
-        if read(&mut stream, 2).await?[..] != [5, 0] {
-            return Err(io::Error::other("the SOCKS proxy asks for a password, or is none"));
-        }
-        write(&mut stream, &connect_to(address)).await?;
-        // The address that the proxy dials from follows; nobody needs it.
-        let answer = read(&mut stream, 5).await?;
-        if answer[1] != 0 {
-            return Err(io::Error::other(format!("the SOCKS proxy cannot connect: code {}", answer[1])));
-        }
-        let length = match answer[3] {
-            1 => 10,
-            3 => 7 + usize::from(answer[4]),
-            4 => 22,
-            kind => return Err(io::Error::other(format!("the SOCKS proxy has an address of kind {kind}"))),
-        };
-        read(&mut stream, length.saturating_sub(answer.len())).await?;
+        let stream = self.join(target, address).await.map_err(|error| self.name(&error))?;
         // The client knows the connection by the server's address, and not by the proxy's.
         Ok((stream, address.into()))
+    }
+}
+
+/// What a proxy says by this code (RFC 1928, section 6).
+fn meaning(code: u8) -> &'static str {
+    match code {
+        2 => "its rules forbid it",
+        3 => "the network is unreachable",
+        4 => "the host is unreachable",
+        5 => "the connection is refused",
+        6 => "it took too long",
+        _ => "it does not say why",
     }
 }
 

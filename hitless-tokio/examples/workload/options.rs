@@ -7,13 +7,17 @@ use clap::{Parser, ValueEnum};
 
 use super::Failure;
 use super::hitless::{
-    Adapter, Builder, ConfigBuilder, Endpoint, EndpointPreference, Host, Mode, Protocol, maintenance,
+    Adapter, Builder, ConfigBuilder, Endpoint, EndpointPreference, Host, Mode, maintenance,
 };
 
 /// A steady load, with every operation written to a file, to see whether an upgrade of the server is hitless.
 #[derive(Debug, Parser)]
 #[command(version)]
 pub(crate) struct Options {
+    /// URL of the server, in place of host, port, user and password: `redis://user:password@host:port`. `rediss://` encrypts the
+    /// connections, and believes whom the system's authorities vouch for; build the example with `--features tls` for it.
+    #[arg(long, conflicts_with_all = ["host", "port", "user", "password"])]
+    url: Option<String>,
     /// Host name or address of the server.
     #[arg(long, default_value = "127.0.0.1")]
     host: String,
@@ -73,13 +77,14 @@ impl Options {
     pub(crate) fn builder(&self) -> Result<Builder, Failure> {
         let maintenance =
             maintenance::Config::builder().mode(self.maint).endpoint_type(self.endpoint_type).build()?;
-        let mut settings =
-            ConfigBuilder::new(Endpoint::Tcp { host: Host::parse(&self.host)?, port: self.port });
+        let mut settings = match &self.url {
+            Some(url) => ConfigBuilder::from_url(url)?,
+            None => ConfigBuilder::new(Endpoint::Tcp { host: Host::parse(&self.host)?, port: self.port }),
+        };
         if let Some(password) = &self.password {
             settings = settings.credentials(self.user.as_deref(), password);
         }
         Ok(Builder::from_settings(Adapter, Adapter, settings)
-            .protocol(Protocol::Resp3)
             .pool_size(self.pool)
             .command_timeout(Duration::from_millis(self.timeout_ms))
             .maintenance(maintenance))

@@ -29,7 +29,7 @@ fn connections_may_go_through_a_proxy() {
     let thread = thread::spawn(move || serve_one(listener.accept().unwrap().0, 0).unwrap());
     block_on(async {
         let builder = Client::builder(&format!("redis://{upstream}")).unwrap().pool_size(1);
-        let client = builder.network(Socks(proxy)).connect().await.unwrap();
+        let client = builder.network(Socks { proxy, looks_up: false }).connect().await.unwrap();
         assert_eq!(client.call(cmd("PING")).await.unwrap(), Frame::simple("PONG"));
         let peers: Vec<Peer> = client.stats().coordinator.connections.keys().cloned().collect();
         assert_eq!(peers, [Peer::from(upstream)]);
@@ -57,12 +57,32 @@ fn a_proxy_that_refuses_is_named() {
         }
     });
     let builder = Client::builder("redis://127.0.0.1:1").unwrap().pool_size(1);
-    let error = block_on(builder.network(Socks(proxy)).connect()).unwrap_err().to_string();
+    let error =
+        block_on(builder.network(Socks { proxy, looks_up: false }).connect()).unwrap_err().to_string();
     is_over.store(true, Ordering::Release);
     // It is accepted, or the thread has ended at another one.
     let _ = TcpStream::connect(proxy);
-    assert!(error.contains("the SOCKS proxy cannot connect: code 5"), "{error}");
+    let said = format!(
+        "cannot connect to 127.0.0.1:1: SOCKS proxy {proxy}: it cannot connect: the connection is refused"
+    );
+    assert!(error.contains(&said), "{error}");
     thread.join().unwrap();
+}
+
+/// A proxy that is not there is told from a server that is not there, and names stay on this side unless somebody wants them looked up.
+#[test]
+fn a_proxy_that_is_not_there_is_named() {
+    let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap();
+    let connect = |url: &str, looks_up| {
+        let builder = Client::builder(url).unwrap().pool_size(1).network(Socks { proxy: free, looks_up });
+        block_on(builder.connect()).unwrap_err().to_string()
+    };
+    let error = connect("redis://127.0.0.1:1", false);
+    assert!(error.contains(&format!("cannot connect to 127.0.0.1:1: SOCKS proxy {free}: ")), "{error}");
+    let error = connect("redis://localhost:1", false);
+    assert!(error.contains("cannot resolve localhost: names are not looked up"), "{error}");
+    let error = connect("redis://localhost:1", true);
+    assert!(error.contains(&format!(":1: SOCKS proxy {free}: ")), "{error}");
 }
 
 /// Names lead where the table says, and to nowhere else. RULE-237

@@ -127,7 +127,11 @@ async fn addresses() -> Vec<Row> {
         row(
             "a host that does not exist",
             broken("redis://nowhere.example").await,
-            &["cannot resolve nowhere.example: failed to lookup", "Name or service not known", "attempts: 4"],
+            &[
+                "cannot resolve nowhere.example: failed to lookup",
+                "Name or service not known",
+                "attempts for each connection: 4",
+            ],
         ),
         row(
             "no server",
@@ -135,7 +139,7 @@ async fn addresses() -> Vec<Row> {
             &[
                 "cannot connect to 127.0.0.1:",
                 "Connection refused (os error",
-                "attempts: 4",
+                "attempts for each connection: 4",
                 "given up after",
             ],
         ),
@@ -180,7 +184,12 @@ async fn credentials() -> Vec<Row> {
         row(
             "a wrong password",
             at(":secret@").await,
-            &["connections to 127.0.0.1:", "WRONGPASS", "user or password is wrong", "attempts: 1)"],
+            &[
+                "connections to 127.0.0.1:",
+                "WRONGPASS",
+                "user or password is wrong",
+                "attempts for each connection: 1)",
+            ],
         ),
         row(
             "no password",
@@ -228,7 +237,7 @@ async fn servers() -> Vec<Row> {
         row(
             "too many clients",
             failure_at(&url(&full)).await,
-            &["connections to 127.0.0.1:", "maxclients", "`pool_size`", "attempts: 4"],
+            &["connections to 127.0.0.1:", "maxclients", "`pool_size`", "attempts for each connection: 4"],
         ),
         row(
             "notifications of open source Redis",
@@ -243,12 +252,12 @@ async fn servers() -> Vec<Row> {
         row(
             "a server that reads its data",
             failure_at(&url(&loading)).await,
-            &["connections to 127.0.0.1:", "LOADING", "attempts: 4"],
+            &["connections to 127.0.0.1:", "LOADING", "attempts for each connection: 4"],
         ),
         row(
             "a user without the right to connect",
             failure_at(&url(&forbidden)).await,
-            &["connections to 127.0.0.1:", "NOPERM", "attempts: 1)"],
+            &["connections to 127.0.0.1:", "NOPERM", "attempts for each connection: 1)"],
         ),
         row("a server that is down later", unsent(&waits).await, down),
         row("a server that is down later, at once", unsent(&fails).await, down),

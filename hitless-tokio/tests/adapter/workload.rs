@@ -4,6 +4,8 @@
 
 #[path = "../../examples/workload/load.rs"]
 mod load;
+#[path = "../../examples/workload/options.rs"]
+mod options;
 #[path = "../../examples/workload/record.rs"]
 mod record;
 #[path = "../../examples/workload/summary.rs"]
@@ -15,11 +17,34 @@ use std::time::Duration;
 use hitless_conformance::net::tcp::TcpServer;
 use hitless_conformance::server::{EndpointSpec, Server, ServerConfig};
 
+use clap::Parser as _;
+
 use self::load::Worker;
+use self::options::Options;
 use self::record::{Epoch, Record};
 use self::summary::Summary;
 use crate::block_on;
 use crate::hitless::{self, Client};
+
+type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+/// A URL stands in place of the options that say where the server is, and is refused beside them. What it says of TLS counts.
+#[test]
+fn a_url_says_where_the_server_is() {
+    let options = |arguments: &[&str]| {
+        let always = ["workload", "--run-id", "x", "--out", "x.csv"];
+        Options::try_parse_from(always.iter().chain(arguments))
+    };
+    let server = super::serve();
+    let url = format!("redis://{}", server.addresses()[0]);
+    block_on(async {
+        let client = options(&["--url", &url]).unwrap().builder().unwrap().connect().await.unwrap();
+        assert_eq!(client.call(hitless::cmd("PING")).await.unwrap(), hitless::Frame::simple("PONG"));
+    });
+    assert!(options(&["--url", &url, "--host", "127.0.0.1"]).is_err());
+    let encrypted = options(&["--url", "rediss://127.0.0.1"]).unwrap().builder();
+    assert_eq!(encrypted.is_ok(), cfg!(feature = "tls"));
+}
 
 /// `op,status,value` of a record.
 fn outcome(record: &Record) -> String {

@@ -10,11 +10,12 @@ use hitless_bench::{client, codec, handoff};
 #[derive(Parser)]
 #[command(about = "Benchmarks against other crates")]
 enum Bench {
-    /// Decoding and encoding, against redis-protocol, redis and resp-rs.
+    /// Time and allocations of decoding and encoding one reply or command, beside redis-protocol, redis and resp-rs: no socket, one thread.
     Codec(codec::Args),
-    /// Clients against a real redis-server, beside fred, redis and rustis.
+    /// Commands per second, latencies (p50 to p99.9), processor time and allocations of whole clients against a real redis-server, beside fred, redis and
+    /// rustis: GET and SET by 1 to 1024 tasks, on one thread and on two, on loopback, with TLS and over 1 ms.
     Client(client::Args),
-    /// Moving many connections at once, in the machine alone.
+    /// What a MOVING costs the machine that decides, for each of 100 to 10 000 connections that leave at once: no socket, no server.
     Handoff(handoff::Args),
     /// The load of one client in one case, which prints a line of figures.
     #[command(hide = true)]

@@ -27,6 +27,9 @@ use crate::timer::{after, earliest};
 /// The pause before the server is asked again; it doubles each time.
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
 const LONGEST_PAUSE: Duration = Duration::from_millis(160);
+/// How often a server is asked in vain about a command that nobody waits for, before its connection is closed: ten seconds, in which a
+/// segment that was lost is sent again and brings what the command has taken.
+const VAIN_QUESTIONS: u32 = 64;
 
 /// What is to be done for a command.
 #[derive(Clone, Debug, PartialEq)]
@@ -155,6 +158,8 @@ pub(super) struct Command {
     /// Its connection may serve somebody else afterwards.
     may_stay: bool,
     pause: Duration,
+    /// How often the server has answered in vain since nobody waits.
+    vain: u32,
 }
 
 impl Command {
@@ -177,6 +182,7 @@ impl Command {
             joined: None,
             may_stay: true,
             pause: FIRST_PAUSE,
+            vain: 0,
         }
     }
 
@@ -300,8 +306,10 @@ impl Command {
                 self.stage = Stage::Sent(Step::Unblocking);
                 say.push(Decision::Unblock);
             }
-            (Stage::Sent(Step::Joining | Step::Asking), Answer::NotYet | Answer::NotSent)
-            | (Stage::Sent(Step::Unblocking), Answer::Unblocked(false) | Answer::NotSent) => self.rest(now),
+            (Stage::Sent(Step::Joining | Step::Asking), Answer::NotYet)
+            | (Stage::Sent(Step::Unblocking), Answer::Unblocked(false)) => self.ask_again(now, say),
+            // A server that could not be asked has said nothing.
+            (Stage::Sent(Step::Joining | Step::Asking | Step::Unblocking), Answer::NotSent) => self.rest(now),
             (Stage::Sent(Step::Unblocking), Answer::Unblocked(true)) => {
                 self.stage = Stage::Sent(Step::Proving);
             }
@@ -358,11 +366,7 @@ impl Command {
         match self.stage {
             Stage::Waiting | Stage::Paused { .. } => self.leave(say),
             Stage::Sent(Step::Nothing | Step::Joining) => self.ask(say),
-            // To close the connection is what is left.
-            Stage::Sent(Step::Stuck) => {
-                self.may_stay = false;
-                self.leave(say);
-            }
+            Stage::Sent(Step::Stuck) => self.cut_off(say),
             Stage::Sent(Step::Asking | Step::Unblocking | Step::Proving | Step::Resting { .. })
             | Stage::Answered(_)
             | Stage::MovingOn
@@ -530,6 +534,21 @@ impl Command {
         let (step, place) = if joins { (Step::Joining, Place::There) } else { (Step::Asking, Place::Here) };
         self.stage = Stage::Sent(step);
         say.push(Decision::Ask(place));
+    }
+
+    /// The server does not have it waiting, or has sent nothing away. Where that goes on and nobody waits, there is an end.
+    fn ask_again(&mut self, now: Instant, say: &mut Vec<Decision>) {
+        self.vain += u32::from(!self.is_wanted());
+        if self.vain >= VAIN_QUESTIONS {
+            return self.cut_off(say);
+        }
+        self.rest(now);
+    }
+
+    /// To close its connection is what is left.
+    fn cut_off(&mut self, say: &mut Vec<Decision>) {
+        self.may_stay = false;
+        self.leave(say);
     }
 
     fn rest(&mut self, now: Instant) {

@@ -146,6 +146,11 @@ impl Leases {
         Some(lease)
     }
 
+    /// How long somebody waits who has lost `losses` connections one after the other, before the next one.
+    pub(super) fn pause_after(&mut self, losses: u32) -> Duration {
+        Reconnect::after(losses.saturating_sub(1), &mut self.rng)
+    }
+
     /// Those who wanted to come later wait from now on, if it is time.
     pub(super) fn begin_waits(&mut self, now: Instant) {
         while let Some((at, lease)) = self.later.first().copied().filter(|(at, _)| *at <= now) {
@@ -278,11 +283,7 @@ impl Leases {
 
     /// A connection could not be opened, or was lost right behind its handshake: the next dial waits a little.
     pub(super) fn note_failure(&mut self, now: Instant, error: ConnectError, redial: Redial) {
-        let pause = match redial {
-            Redial::AtOnce => return,
-            Redial::AfterPause => self.pauses.next(&mut self.rng),
-            Redial::Hopeless => self.pauses.next_hopeless(&mut self.rng),
-        };
+        let Some(pause) = redial.pause(&mut self.pauses, &mut self.rng) else { return };
         self.retry_at = Some(after(now, pause));
         self.failure = Some(Arc::new(error));
     }

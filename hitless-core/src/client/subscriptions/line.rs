@@ -49,6 +49,8 @@ pub(super) enum Answered {
     Refused(Topic, Frame),
     Pong(Ping),
     Nothing,
+    /// Neither a confirmation nor an error: it is not known what the server has subscribed to.
+    Nonsense,
 }
 
 impl Line {
@@ -92,7 +94,7 @@ impl Line {
         is_meant.then(|| self.answer(None))
     }
 
-    /// A reply has come: an error, or that to a ping.
+    /// A reply has come: an error, or that to a ping, unless the server breaks the protocol.
     pub(super) fn reply(&mut self, reply: Frame) -> Answered {
         self.answer(Some(reply))
     }
@@ -131,8 +133,14 @@ impl Line {
     }
 
     fn answer(&mut self, reply: Option<Frame>) -> Answered {
+        let first = self.awaited.pop_front();
+        if matches!(first, Some(Awaited::Subscribe(_)))
+            && reply.as_ref().is_some_and(|reply| !reply.is_error())
+        {
+            return Answered::Nonsense;
+        }
         self.has_answered = true;
-        match self.awaited.pop_front() {
+        match first {
             Some(Awaited::Subscribe(topic)) => match reply {
                 _ if self.leaving.contains_key(&topic) => Answered::Nothing,
                 Some(error) => {

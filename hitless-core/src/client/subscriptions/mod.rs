@@ -280,11 +280,14 @@ impl Subscriptions {
         }
     }
 
-    /// A reply has come on `conn`: to a ping, or an error.
-    pub(super) fn handle_reply(&mut self, conn: ConnId, reply: Frame) {
-        let Some(side) = self.side(conn) else { return };
-        let Some(answered) = self.line_mut(side).map(|line| line.reply(reply)) else { return };
+    /// A reply has come on `conn`: to a ping, or an error. False if it is neither, in the place of a confirmation: that connection is of no
+    /// use.
+    pub(super) fn handle_reply(&mut self, conn: ConnId, reply: Frame) -> bool {
+        let Some(side) = self.side(conn) else { return true };
+        let Some(answered) = self.line_mut(side).map(|line| line.reply(reply)) else { return true };
+        let makes_sense = answered != Answered::Nonsense;
         self.on_answer(side, answered);
+        makes_sense
     }
 
     /// Time has passed.
@@ -433,7 +436,7 @@ impl Subscriptions {
             }
             // All that was published before the switch was shown here.
             (Side::Active, Answered::Pong(Ping::Debts)) => self.owed.clear(),
-            (_, Answered::Pong(Ping::Life | Ping::Debts) | Answered::Nothing) => {}
+            (_, Answered::Pong(Ping::Life | Ping::Debts) | Answered::Nothing | Answered::Nonsense) => {}
         }
         self.advance();
     }

@@ -120,11 +120,7 @@ impl Place {
 
     /// A connection could not be opened, or was lost soon: the next dial waits a little.
     pub(super) fn note_failure(&mut self, now: Instant, error: ConnectError, redial: Redial) {
-        let pause = match redial {
-            Redial::AtOnce => return,
-            Redial::AfterPause => self.pauses.next(&mut self.rng),
-            Redial::Hopeless => self.pauses.next_hopeless(&mut self.rng),
-        };
+        let Some(pause) = redial.pause(&mut self.pauses, &mut self.rng) else { return };
         self.retry_at = Some(after(now, pause));
         self.failure = Some(Arc::new(error));
     }

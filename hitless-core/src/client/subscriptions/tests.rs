@@ -1,4 +1,5 @@
 use super::*;
+use crate::backoff::Reconnect;
 use crate::timer::epoch;
 
 const OLD: ConnId = ConnId::from_parts(0, 0);
@@ -210,6 +211,24 @@ fn refusals_are_told() {
     world.subscriptions.handle_reply(NEW, refusal());
     assert_eq!(world.received(), ["refused"]);
     assert_eq!(world.subscriptions.topics(), 0);
+}
+
+/// What is neither a confirmation nor an error, in the place of one, is nonsense on either connection, and shows no server that works; behind a PING
+/// anything counts. RULE-292
+#[test]
+fn nonsense_in_the_place_of_a_confirmation_is_told() {
+    let nonsense = || Frame::simple("OK");
+    let mut world = World::subscribed(&["a"]);
+    world.subscriptions.begin_overlap(OLD, NEW);
+    assert!(world.subscriptions.handle_reply(OLD, nonsense()));
+    assert_eq!(world.writes(), [on(OLD, "PING"), on(NEW, "SUBSCRIBE a")]);
+    assert!(!world.subscriptions.handle_reply(NEW, nonsense()));
+    world.subscriptions.vacate(NEW);
+    world.subscriptions.vacate(OLD);
+    world.subscriptions.promote(world.now, NEW);
+    assert!(!world.subscriptions.handle_reply(NEW, nonsense()));
+    let soon = world.now + Reconnect::PROVEN_AFTER;
+    assert!(!world.subscriptions.note_service(soon, NEW), "it has answered nothing");
 }
 
 /// A topic that the server gives up by itself is subscribed to again, with a gap. RULE-263

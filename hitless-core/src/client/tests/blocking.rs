@@ -410,6 +410,26 @@ fn a_dropped_command_that_cannot_be_called_back_is_cut_off() {
     assert_idle(&world);
 }
 
+/// A server that never shows the command waiting does not keep its connection: it is closed, and the seat serves the next one. RULE-291
+#[test]
+fn a_dropped_command_that_never_waits_is_cut_off() {
+    let mut world = client(1);
+    let (id, conn, shared) = waiting(&mut world, "BLPOP q 0");
+    world.client.cancel(world.now, id);
+    world.drain();
+    let begin = world.now;
+    while !world.closed.contains(&conn) {
+        if said(&mut world, shared) == [ask(conn)] {
+            reply(&mut world, shared, listed(conn, "blpop", "N"));
+        } else {
+            assert!(world.next_timeout(begin + 15 * SECOND), "there is an end");
+            world.drain();
+        }
+    }
+    assert_idle(&world);
+    assert_ne!(waiting(&mut world, "BLPOP q 0").1, conn);
+}
+
 /// A shutdown calls back what waits: nothing is taken, and the error says so. RULE-253, INV-15
 #[test]
 fn a_shutdown_calls_commands_back() {

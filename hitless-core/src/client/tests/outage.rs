@@ -236,7 +236,7 @@ fn a_start_is_bounded_as_a_whole() {
     let error = world.started.take().unwrap().unwrap_err();
     assert_eq!(
         error.to_string(),
-        "cannot open the connections to 127.0.0.1:1: connecting took longer than 1s (given up after 2.0s, attempts: 2)"
+        "cannot open the connections to 127.0.0.1:1: connecting took longer than 1s (given up after 2.0s, attempts for each connection: 2)"
     );
     assert!(world.client.is_terminated());
 }

@@ -103,6 +103,60 @@ fn a_later_refusal_is_judged_for_itself() {
     }
 }
 
+/// A transaction whose connections are lost begins again on other ones, each time after a longer pause, until a command would have taken too
+/// long, counted from the first loss. RULE-290
+#[test]
+fn a_transaction_that_loses_its_connections_slows_down() {
+    let mut world = lender(1);
+    let mut held = lease(&mut world);
+    let mut since = None;
+    let mut pauses = Vec::new();
+    loop {
+        // A connection that has answered is replaced at once for whoever comes next.
+        let conn = answered(&mut world, held, "watch", Some(Watch));
+        world.close(conn);
+        let now = world.now;
+        let since = *since.get_or_insert(now);
+        let losses = u32::try_from(pauses.len()).unwrap() + 1;
+        let Some(next) = world.client.lease_after_loss(now, since, losses).unwrap() else { break };
+        give_back(&mut world, held);
+        assert_eq!((granted(&world, next), world.client.stats().waiting_for_lease), (None, 1), "not at once");
+        while granted(&world, next).is_none() {
+            assert!(world.next_timeout(now + 3 * SECOND), "it comes");
+            world.drain();
+            world.answer_dials();
+        }
+        pauses.push(world.now - now);
+        held = next;
+    }
+    for (pause, longest) in
+        pauses.iter().zip([50, 100, 200, 400, 800, 1_600, 2_000].map(Duration::from_millis))
+    {
+        assert!(*pause <= longest && *pause >= longest / 2, "{pauses:?}");
+    }
+    // The default of `command_timeout`.
+    let (took, limit) = (world.now - since.unwrap(), 3 * SECOND);
+    assert!(took >= limit && took <= limit + 2 * SECOND, "{took:?}");
+    assert!((5..=8).contains(&pauses.len()), "{pauses:?}");
+}
+
+/// A loss that comes first has another try, be the command timeout as short as it may; without one there is no end but the number of
+/// tries. RULE-290
+#[test]
+fn the_first_loss_has_another_try() {
+    for (timeout, behind, begins_again) in [
+        (Some(Duration::from_millis(1)), Duration::ZERO, true),
+        (Some(Duration::from_millis(1)), Duration::from_millis(1), false),
+        (None, 1_000 * SECOND, true),
+    ] {
+        let mut world = World::with(|it| it.pool_size(1).max_dedicated(1).command_timeout(timeout));
+        world.answer_dials();
+        let since = world.now;
+        let next = world.client.lease_after_loss(since + behind, since, 1).unwrap();
+        assert_eq!(next.is_some(), begins_again, "{timeout:?} {behind:?}");
+    }
+}
+
 /// Who waits for another try can give up, is refused when the client shuts down, and counts for the limit of those who wait. INV-14, RULE-235
 #[test]
 fn a_pause_is_a_wish_like_any_other() {
@@ -116,6 +170,7 @@ fn a_pause_is_a_wish_like_any_other() {
         let wish = world.client.lease_after_refusal(now, held, now, 1).unwrap().unwrap();
         assert_eq!(world.client.lease(now), Err(LeaseError::Full));
         assert_eq!(world.client.lease_after_refusal(now, held, now, 1), Err(LeaseError::Full));
+        assert_eq!(world.client.lease_after_loss(now, now, 1), Err(LeaseError::Full));
         give_back(&mut world, held);
         if gives_up {
             give_back(&mut world, wish);
@@ -129,6 +184,7 @@ fn a_pause_is_a_wish_like_any_other() {
             assert!(world.client.is_terminated());
             let late = world.client.lease_after_refusal(now, held, now, 1);
             assert_eq!(late, Err(LeaseError::ShutDown));
+            assert_eq!(world.client.lease_after_loss(now, now, 1), Err(LeaseError::ShutDown));
         }
     }
 }

@@ -28,12 +28,13 @@ impl fmt::Display for LogLine {
 /// Hands each event that is important enough for its level to a function, as a line of text.
 ///
 /// The level is the [`log_level`](crate::config::maintenance::ConfigBuilder::log_level) of the client's maintenance
-/// settings, unless [`level`](Self::level) sets another.
+/// settings, unless [`level`](Self::level) sets another. The default there is [`Level::Warn`], which says nothing of a move that succeeds.
 ///
 /// ```
+/// use hitless_core::config::maintenance::Level;
 /// use hitless_core::driver::LoggingHook;
 ///
-/// let hook = LoggingHook::new(|line| eprintln!("{line}"));
+/// let hook = LoggingHook::new(|line| eprintln!("{line}")).level(Level::Info);
 /// ```
 pub struct LoggingHook<S> {
     sink: S,

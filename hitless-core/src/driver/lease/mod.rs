@@ -11,7 +11,7 @@ use resp3_codec::{Command, Frame};
 
 pub use self::terms::LeaseNotice;
 pub(super) use self::terms::Terms;
-use super::error::Error;
+use super::error::{CheckReplies as _, Error};
 use super::handle::{Client, executed, only};
 use super::reply::Reply;
 use super::room;
@@ -20,6 +20,7 @@ use crate::config::WhenFull;
 use crate::error::ServerError;
 use crate::ids::LeaseId;
 use crate::request::{Pipeline, Replies, Request, SendError};
+use crate::value::FromFrame;
 
 /// One connection of a [`Client`] that belongs to one caller until the last clone of the lease is dropped: for WATCH .. EXEC, WAIT, commands
 /// that block, and whatever needs a connection of its own.
@@ -93,6 +94,56 @@ impl<R: Runtime> Lease<R> {
             None => Ok(frame),
             Some(error) => Err(error.into()),
         }
+    }
+
+    /// Sends one command and makes a value of its reply. [`FromFrame`] says of which replies which values are made.
+    ///
+    /// ```no_run
+    /// # use hitless_core::driver::{Client, Error, Runtime};
+    /// # use hitless_core::cmd;
+    /// # async fn example<R: Runtime>(client: Client<R>) -> Result<(), Error> {
+    /// let lease = client.lease().await?;
+    /// let visits: i64 = lease.query(cmd("INCR").arg("visits")).await?;
+    /// let replicas: i64 = lease.query(cmd("WAIT").arg(1).arg(100)).await?;
+    /// println!("visit {visits} is known to {replicas} replicas");
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// Those of [`call`](Self::call), and [`Error::Value`] if the reply is something else. The command has run then.
+    ///
+    /// # Cancel safety
+    /// That of [`call`](Self::call).
+    pub async fn query<T: FromFrame>(&self, command: Command) -> Result<T, Error> {
+        Ok(T::from_frame(self.call(command).await?)?)
+    }
+
+    /// Sends several commands as one unit and makes a value of their replies: a tuple with one element for each command, or a
+    /// `Vec` if all replies are of one type. Where single commands may fail, ask for a `Result<T, ServerError>` in their place.
+    ///
+    /// ```no_run
+    /// # use hitless_core::driver::{Client, Error, Runtime};
+    /// # use hitless_core::{cmd, request::Pipeline};
+    /// # async fn example<R: Runtime>(client: Client<R>) -> Result<(), Error> {
+    /// let lease = client.lease().await?;
+    /// lease.call(cmd("WATCH").arg("stock")).await?;
+    /// let stock: i64 = lease.query(cmd("GET").arg("stock")).await?;
+    /// let sale = Pipeline::atomic().command(cmd("SET").arg("stock").arg(stock - 1)).command(cmd("INCR").arg("sold"));
+    /// // `Error::Conflict` if somebody else has changed the stock.
+    /// let ((), sold): ((), i64) = lease.query_pipeline(sale).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// Those of [`pipeline`](Self::pipeline), and those of [`read`](super::CheckReplies::read). The commands have run in the
+    /// latter case.
+    ///
+    /// # Cancel safety
+    /// That of [`pipeline`](Self::pipeline).
+    pub async fn query_pipeline<T: FromFrame>(&self, pipeline: impl Into<Pipeline>) -> Result<T, Error> {
+        self.pipeline(pipeline).await?.read()
     }
 
     /// Sends several commands as one unit and waits for all their replies, which are returned in order; see

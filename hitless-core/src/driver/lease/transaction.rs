@@ -29,6 +29,13 @@ struct Failed {
     not_run: bool,
 }
 
+/// The connections that one transaction has lost.
+#[derive(Default)]
+struct Losses {
+    count: u32,
+    first_at: Option<Instant>,
+}
+
 impl<R: Runtime> Client<R> {
     /// Runs a batch of commands as one transaction, provided that none of `keys` has changed since `build` has read what it needs.
     ///
@@ -39,9 +46,10 @@ impl<R: Runtime> Client<R> {
     /// tries, as [`Error::Conflict`]: fewer connections to lend (`max_dedicated` of 5 to 10) let the others wait, and are faster as well.
     ///
     /// If the connection is lost, or its move cannot wait any longer, before EXEC was sent, nothing has run either, and the next try uses another
-    /// connection. Once EXEC was sent without an answer, the error says [`Delivery::Unknown`] and nothing is done again. A server that is in no
-    /// state to run it (READONLY, LOADING, MASTERDOWN) is asked again while maintenance is announced, after pauses that grow, for as long as a
-    /// command may take.
+    /// connection, after a pause of 50 ms at most, which doubles with each loss, up to 2 s. A loss that comes later than a command may take,
+    /// counted from the first one, is the error. Once EXEC was sent without an answer, the error says [`Delivery::Unknown`] and nothing is done
+    /// again. A server that is in no state to run it (READONLY, LOADING, MASTERDOWN) is asked again while maintenance is announced, after
+    /// pauses that grow, for as long as a command may take.
     ///
     /// ```no_run
     /// # use hitless_core::driver::{Client, Error, Runtime};
@@ -50,8 +58,7 @@ impl<R: Runtime> Client<R> {
     /// # async fn example<R: Runtime>(client: Client<R>) -> Result<(), Error> {
     /// let replies = client
     ///     .transaction(["stock"], |lease| async move {
-    ///         let left = lease.call(cmd("GET").arg("stock")).await?;
-    ///         match left.as_str().and_then(|left| left.parse::<u64>().ok()) {
+    ///         match lease.query::<Option<u64>>(cmd("GET").arg("stock")).await? {
     ///             None | Some(0) => Ok(None),
     ///             Some(left) => Ok(Some(Pipeline::from([cmd("SET").arg("stock").arg(left - 1)]))),
     ///         }
@@ -81,14 +88,17 @@ impl<R: Runtime> Client<R> {
         let since = self.shared().runtime.now();
         let mut lease = self.lease().await?;
         let (mut tries, mut refusals) = (0, 0);
+        let mut losses = Losses::default();
         loop {
             tries += 1;
             match lease.try_transaction(&watch, &mut build).await {
                 Ok(Tried::Done(replies)) => return Ok(replies),
                 Ok(Tried::Conflict) if tries < TRIES => {}
                 Ok(Tried::Conflict) => return Err(Error::Conflict { tries }),
-                Err(Failed { not_run: true, .. }) if lease.is_lost() && tries < TRIES => {
-                    lease = self.lease().await?;
+                Err(Failed { error, not_run: true }) if lease.is_lost() && tries < TRIES => {
+                    let Some(next) = lease.after_loss(&mut losses)? else { return Err(error) };
+                    drop(lease);
+                    lease = next.granted().await?;
                 }
                 Err(Failed { error, .. }) if is_refusal(&error) && tries < TRIES => {
                     refusals += 1;
@@ -118,6 +128,15 @@ impl<R: Runtime> Lease<R> {
     fn after_refusal(&self, since: Instant, refusals: u32) -> Result<Option<Self>, Error> {
         let client = &self.held.client;
         let wish = client.shared().lease_after_refusal(self.held.id, since, refusals)?;
+        Ok(wish.map(|(id, terms)| client.awaited(id, terms)))
+    }
+
+    /// [`after_refusal`](Self::after_refusal) behind one more loss.
+    fn after_loss(&self, losses: &mut Losses) -> Result<Option<Self>, Error> {
+        let client = &self.held.client;
+        losses.count += 1;
+        let since = *losses.first_at.get_or_insert_with(|| client.shared().runtime.now());
+        let wish = client.shared().lease_after_loss(since, losses.count)?;
         Ok(wish.map(|(id, terms)| client.awaited(id, terms)))
     }
 

@@ -18,8 +18,9 @@ impl Fingerprint for Command {
             joined,
             may_stay,
             pause,
+            vain,
         } = self;
-        digest.value(&(blocker, timeout, reason, may_stay, pause));
+        digest.value(&(blocker, timeout, reason, may_stay, pause, vain));
         digest.instant(*sent_at);
         match ends {
             Ends::Open => digest.value(&0),

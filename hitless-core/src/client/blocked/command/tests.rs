@@ -167,6 +167,48 @@ fn the_time_that_is_left_is_asked_for() {
     }
 }
 
+/// A server that never shows the command waiting, or whose UNBLOCK always hits nothing, is asked for some ten seconds once nobody waits, and then
+/// the connection is closed. As long as somebody waits there is no such end, nor for a server that could not be asked. RULE-291
+#[test]
+fn nobody_is_asked_in_vain_for_ever() {
+    for (is_dropped, waits, answer, ends) in [
+        (true, false, Answer::NotYet, true),
+        (true, true, Answer::Unblocked(false), true),
+        (true, false, Answer::NotSent, false),
+        (true, true, Answer::NotSent, false),
+        (false, false, Answer::NotYet, false),
+        (false, true, Answer::Unblocked(false), false),
+    ] {
+        let (mut command, mut now, mut said) = (pops("0"), epoch(), Vec::new());
+        command.handle_placed(now, None, &mut said);
+        if is_dropped {
+            command.handle_dropped(&mut said);
+        } else {
+            command.handle_successor(now, &mut said);
+        }
+        let mut questions = 0;
+        while std::mem::take(&mut said).last() == Some(&Decision::Ask(Place::Here)) && questions < 500 {
+            questions += 1;
+            if waits {
+                command.handle_answer(now, Answer::Waits, &mut said);
+                assert_eq!(std::mem::take(&mut said), [Decision::Unblock]);
+            }
+            command.handle_answer(now, answer, &mut said);
+            if let Some(at) = command.poll_timeout() {
+                now = at;
+                command.handle_timeout(now, &mut said);
+            } else {
+                assert_eq!(said, [Decision::Return { may_stay: false }]);
+            }
+        }
+        let took = now - epoch();
+        let case = format!("{is_dropped} {waits} {answer:?}: {questions} questions in {took:?}");
+        assert_eq!(command.is_over(), ends, "{case}");
+        assert_eq!((9 * SECOND..11 * SECOND).contains(&took), ends, "{case}");
+        assert_eq!(questions < 100, ends, "{case}");
+    }
+}
+
 /// One consumer and its server, naively: what was written is read in order on each connection, and nothing is lost by itself.
 struct Model {
     command: Command,
