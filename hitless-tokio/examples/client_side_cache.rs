@@ -43,23 +43,33 @@ impl Cache {
 
     /// The string at `key`, from the cache or else from the server.
     async fn get(&self, key: &Bytes) -> Result<Option<String>, Error> {
-        let mark = {
-            let mut entries = self.entries();
-            if let Some(Entry::Value(value)) = entries.by_key.get(key) {
-                return Ok(value.clone());
-            }
-            entries.asked += 1;
-            let mark = entries.asked;
-            entries.by_key.insert(key.clone(), Entry::Asked(mark));
-            mark
+        let mark = match self.look_up(key) {
+            Ok(value) => return Ok(value),
+            Err(mark) => mark,
         };
         let value: Option<String> = self.client.query(cmd("GET").arg(key)).await?;
-        let mut entries = self.entries();
-        // An invalidation that came meanwhile has removed the mark: this value may be older than it.
-        if matches!(entries.by_key.get(key), Some(Entry::Asked(found)) if *found == mark) {
-            entries.by_key.insert(key.clone(), Entry::Value(value.clone()));
-        }
+        mark.replace(value.clone());
         Ok(value)
+    }
+
+    /// Sets the string at `key`. The server tells of that as well, perhaps after its reply.
+    async fn set(&self, key: &Bytes, value: &str) -> Result<(), Error> {
+        let outcome = self.client.call(cmd("SET").arg(key).arg(value)).await;
+        // It may have run, also if it has failed.
+        self.entries().by_key.remove(key);
+        outcome.map(drop)
+    }
+
+    /// What the cache has, or a mark for whoever is to ask the server.
+    fn look_up<'a>(&'a self, key: &'a Bytes) -> Result<Option<String>, Mark<'a>> {
+        let mut entries = self.entries();
+        if let Some(Entry::Value(value)) = entries.by_key.get(key) {
+            return Ok(value.clone());
+        }
+        entries.asked += 1;
+        let number = entries.asked;
+        entries.by_key.insert(key.clone(), Entry::Asked(number));
+        Err(Mark { cache: self, key, number })
     }
 
     /// How often the server was asked.
@@ -84,13 +94,46 @@ impl Cache {
     }
 }
 
+/// What somebody who asks has left in the cache. It is removed if there is no reply: on an error, and when whoever asks gives up.
+struct Mark<'a> {
+    cache: &'a Cache,
+    key: &'a Bytes,
+    number: u64,
+}
+
+impl Mark<'_> {
+    /// Puts the value in the place of the mark. An invalidation that came meanwhile has removed it: this value may be older than that.
+    fn replace(self, value: Option<String>) {
+        if let Some(entry) = self.cache.entries().marked(&self) {
+            *entry = Entry::Value(value);
+        }
+    }
+}
+
+impl Drop for Mark<'_> {
+    fn drop(&mut self) {
+        let mut entries = self.cache.entries();
+        if entries.marked(self).is_some() {
+            entries.by_key.remove(self.key);
+        }
+    }
+}
+
+impl Entries {
+    /// The entry that is still `mark`.
+    fn marked(&mut self, mark: &Mark<'_>) -> Option<&mut Entry> {
+        let entry = self.by_key.get_mut(mark.key)?;
+        matches!(entry, Entry::Asked(number) if *number == mark.number).then_some(entry)
+    }
+}
+
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("the server was asked {} times", run().await?);
     Ok(())
 }
 
-/// Reads a value again and again, while it changes once and the connection moves once; says how often the server was asked.
+/// Reads a value again and again, while it changes and the connection moves; says how often the server was asked.
 pub(crate) async fn run() -> Result<u64, Box<dyn std::error::Error>> {
     let mut server = Server::new(ServerConfig::default());
     let [old, new] =
@@ -117,5 +160,14 @@ pub(crate) async fn run() -> Result<u64, Box<dyn std::error::Error>> {
     });
     while !matches!(events.next().await.ok_or("the client has ended")??, Event::MoveFinished { .. }) {}
     println!("{:?} at the new node", cache.get(&key).await?);
+    cache.set(&key, "good evening").await?;
+    println!("{:?} by this client", cache.get(&key).await?);
+
+    // Whoever gives up leaves nothing in the cache.
+    let missing = Bytes::from_static(b"missing");
+    let reply = tokio::time::timeout(Duration::ZERO, cache.get(&missing)).await;
+    if reply.is_err() && cache.entries().by_key.contains_key(&missing) {
+        return Err("a mark was left in the cache".into());
+    }
     Ok(cache.asked())
 }
