@@ -146,8 +146,8 @@ pub enum Action {
 /// This enum is closed: whoever keeps a cache has to obey each of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Invalidation {
-    /// These keys have changed, were deleted or have expired, or the server does not watch them any more. A key is that of every
-    /// database.
+    /// These keys have changed, were deleted or have expired, or the server does not watch them any more. Redis
+    /// does not say of which database a key is.
     Keys(Vec<Bytes>),
     /// Everything may have changed.
     All,

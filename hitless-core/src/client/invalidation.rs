@@ -1,14 +1,16 @@
 //! What caches in the application are told.
 //!
 //! The server vouches on a connection for what was read there, and on no other one. So whatever ends that, everything that was read there may
-//! have changed without a word: when the connection is lost or closed, when its link counts as dead, and when a move
-//! takes the place of its server. It may answer what it owes after that move, so its end is told as well.
+//! have changed without a word: when the connection is lost or closed, when its link counts as dead, when a move takes the place of its
+//! server, and when shards have moved or failed over behind it. It may answer what it owes after its move, so its end is told as well.
 
+use bytes::Bytes;
 use resp3_codec::Frame;
 
 use super::{Action, Client, Invalidation};
 use crate::connection::Connection;
 use crate::ids::ConnId;
+use crate::notification::NotificationKind;
 
 impl Client {
     /// A push that is no notification has come on `conn`.
@@ -19,7 +21,15 @@ impl Client {
         }
     }
 
-    /// Nobody vouches any more for what was read on `conn`, or is going to be: what was written there may still be answered.
+    /// A notification of this kind has come on `conn`. Once shards have moved or failed over behind a connection that stays, the servers there
+    /// may not know what was read; nothing says whether proxies turn tracking on at them.
+    pub(super) fn note_completion(&mut self, conn: ConnId, kind: NotificationKind) {
+        if kind.is_completion() {
+            self.distrust(conn);
+        }
+    }
+
+    /// Nobody vouches any more for what was read on `conn`, nor for the replies that it still owes.
     pub(super) fn distrust(&mut self, conn: ConnId) {
         let may_have_read = |it: &Connection| it.vouches() || (it.tracks() && it.awaited() > 0);
         if self.links.connection(conn).is_some_and(may_have_read) {
@@ -42,15 +52,14 @@ fn of_push(elements: &[Frame]) -> Option<Invalidation> {
         [keys] => keys.as_array(),
         _ => None,
     };
-    // Null, for one, is what FLUSHALL says.
-    let keys = keys.and_then(|keys| keys.iter().map(|key| key.clone().into_bytes()).collect());
+    // Null, for one, is what FLUSHALL says. A key that waits to be read must not keep the block alive that it was received in.
+    let copy = |key: &Frame| key.as_bytes().map(Bytes::copy_from_slice);
+    let keys = keys.and_then(|keys| keys.iter().map(copy).collect());
     Some(keys.map_or(Invalidation::All, Invalidation::Keys))
 }
 
 #[cfg(test)]
 mod tests {
-    use bytes::Bytes;
-
     use super::*;
 
     fn of(elements: impl IntoIterator<Item = Frame>) -> Option<Invalidation> {
@@ -72,5 +81,14 @@ mod tests {
         assert_eq!(of([Frame::bulk("message"), keys.clone()]), None);
         assert_eq!(of([Frame::Integer(1), keys]), None);
         assert_eq!(of([]), None);
+    }
+
+    /// RULE-276
+    #[test]
+    fn a_key_does_not_keep_what_it_was_received_with() {
+        let block = Bytes::from(vec![b'k'; 1 << 16]);
+        let told = of([Frame::bulk("invalidate"), Frame::Array(vec![Frame::Bulk(block.slice(..1))])]);
+        assert_eq!(told, Some(Invalidation::Keys(vec![Bytes::from_static(b"k")])));
+        assert!(block.is_unique());
     }
 }

@@ -244,7 +244,12 @@ impl Client {
 
     /// Everything that was written to `conn` is answered, and nothing more is sent there.
     pub(super) fn on_drained(&mut self, now: Instant, conn: ConnId) {
+        let was_helper = self.helpers.contains(&conn);
         if self.stays_as_helper(conn) {
+            if !was_helper {
+                // Its end, at which caches are told otherwise, may be far away.
+                self.distrust(conn);
+            }
             return;
         }
         self.coordinator.handle_drained(now, conn);

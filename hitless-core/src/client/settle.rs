@@ -182,6 +182,7 @@ impl Client {
                 self.dial_failed(now, conn, ConnectError::Handshake(error));
             }
             ConnectionEvent::Notified { notification, elements } => {
+                self.note_completion(conn, notification.kind());
                 self.coordinator.handle_notification(now, conn, &notification);
                 // The window opens before the next frame is handled.
                 self.obey_with(now, elements);

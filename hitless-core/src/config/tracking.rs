@@ -25,11 +25,17 @@ impl Tracking {
     }
 
     /// The server remembers nothing, and tells of every change of keys that begin with one of these prefixes, or of all keys if there is
-    /// none. It tells each connection of the pool, so each key comes as many times as
+    /// none ([`broadcast_all`](Self::broadcast_all)). It tells each connection of the pool, so each key comes as many times as
     /// [`pool_size`](ConfigBuilder::pool_size) says. No prefix may be the beginning of another one.
     pub fn broadcast(prefixes: impl IntoIterator<Item = impl AsRef<[u8]>>) -> Self {
         let prefixes = prefixes.into_iter().map(|prefix| Bytes::copy_from_slice(prefix.as_ref())).collect();
         Self { prefixes: Some(prefixes) }
+    }
+
+    /// [`broadcast`](Self::broadcast) of all keys.
+    #[must_use]
+    pub const fn broadcast_all() -> Self {
+        Self { prefixes: Some(Vec::new()) }
     }
 
     /// The prefixes of the broadcasting mode; `None` in the default mode.
@@ -75,16 +81,16 @@ impl ConfigBuilder {
     ///
     /// Each connection of the pool turns tracking on before it serves, and so does the successor of one that moves, in one more round trip
     /// of its handshake. Connections that are lent, that carry subscriptions or on which a command blocks do not: what is read
-    /// there must not be cached. It needs RESP3. A server that has none, or that refuses CLIENT TRACKING, is an error of the connection,
-    /// because a cache would believe it.
+    /// there must not be cached. It needs RESP3. A server that has none, or that refuses CLIENT TRACKING, is an error of the connection, or
+    /// a cache would keep what is outdated. Where HELLO is refused in odd words, RESP2 is not tried.
     pub fn tracking(mut self, tracking: Tracking) -> Self {
         self.tracking = Some(tracking);
         self
     }
 
     /// How many keys a reader of invalidations may leave unread, at least 1. Beyond that they give way to one word, that everything is
-    /// invalid. Default: 10 000. More take the memory of the keys as long as a reader lags; fewer empty the cache of a slow reader more
-    /// often.
+    /// invalid. A key that is told several times counts once. Default: 10 000. More take the memory of the keys as long as a reader lags;
+    /// fewer empty the cache of a slow reader more often.
     pub fn invalidation_capacity(mut self, keys: usize) -> Self {
         self.invalidation_capacity = keys;
         self

@@ -455,7 +455,7 @@ impl Connection {
         self.tracks
     }
 
-    /// The same, and something was read.
+    /// The same, and it has answered something.
     pub(crate) const fn vouches(&self) -> bool {
         self.tracks && self.has_answered
     }

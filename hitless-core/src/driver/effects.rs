@@ -1,5 +1,6 @@
 //! Effects of actions that have to wait until the client's lock is released.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::task::Waker;
 
@@ -34,8 +35,10 @@ pub(super) enum Unclaimed {
     Frame { _dropped: Frame },
     /// What a subscriber did not read in time.
     Item { _dropped: Item },
-    /// Keys that a reader of invalidations is not told one by one.
+    /// Keys that every reader of invalidations was told.
     Keys { _dropped: Vec<Bytes> },
+    /// Keys that a reader of invalidations is not told one by one.
+    Unread { _dropped: BTreeSet<Bytes> },
 }
 
 impl From<Frame> for Unclaimed {
@@ -47,6 +50,12 @@ impl From<Frame> for Unclaimed {
 impl From<Vec<Bytes>> for Unclaimed {
     fn from(keys: Vec<Bytes>) -> Self {
         Self::Keys { _dropped: keys }
+    }
+}
+
+impl From<BTreeSet<Bytes>> for Unclaimed {
+    fn from(keys: BTreeSet<Bytes>) -> Self {
+        Self::Unread { _dropped: keys }
     }
 }
 

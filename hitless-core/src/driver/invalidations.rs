@@ -1,5 +1,6 @@
 //! What a cache in the application must not believe any more: a stream for each reader.
 
+use std::collections::BTreeSet;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
@@ -21,74 +22,49 @@ use crate::config::ConfigError;
 /// commands of `redis`. What is read on a [lease](Client::lease) or by a command that blocks is not watched, and must not be cached.
 ///
 /// [`Keys`](Invalidation::Keys) is what the server says. [`All`](Invalidation::All) is said when nobody vouches any more for what was read:
-/// when a connection moves to another server, once the new one serves; when the old one has given its last reply; when a
-/// connection is lost or does not answer any more; when the server says so (FLUSHALL) or what it says makes no sense; and at the end
-/// of the client, behind which the stream ends. Only connections that have answered something count.
+/// when a connection moves to another server, once the new one serves; when the old one has given its last reply; when the server says
+/// that shards have moved or failed over behind a connection that stays; when a connection is lost or does not answer any more; when the
+/// server says so (FLUSHALL) or what it says makes no sense; and at the end of the client, behind which the stream ends. Only
+/// connections that have answered or owe a reply count.
 ///
 /// An invalidation can be read before the replies that follow it on its connection are given to their callers.
 ///
 /// # Too slow
-/// What is not read is gathered: [`next`](Self::next) returns all the keys at once. Beyond
+/// What is not read is gathered: [`next`](Self::next) returns all the keys at once, each of them once, in the order of their bytes. Beyond
 /// [`invalidation_capacity`](crate::config::ConfigBuilder::invalidation_capacity) of them, all of them give way to one
 /// [`All`](Invalidation::All). So nothing is missed, and nothing grows.
 ///
 /// # How to cache
 /// A reply may reach its caller after an invalidation that was sent behind it: then the value is outdated, and no other invalidation
-/// follows. So leave a mark of your own in the cache before you send, have invalidations remove marks as they remove values, and
-/// put the value in only where your mark is still there. The mark must be yours alone: that of another task may stand for a newer question.
+/// follows. So leave a mark in the cache before you send:
+///
+/// 1. Read the stream, as below. If the cache has the value, that is the answer. Otherwise put a mark in its place and send the question.
+/// 2. When the reply is there, read the stream again. Put the value in only where your mark is still there. The mark must be yours
+///    alone: that of another task may stand for a newer question.
+/// 3. Remove your mark if there is no reply: on an error, and when the future that waits for it is dropped.
+///
+/// The server tells your own changes like all others, at any time, so your cache may have the old value when the reply to a SET is there.
+/// Remove what you change from your cache yourself, when the reply is there.
 ///
 /// ```no_run
-/// # use std::collections::HashMap;
-/// # use std::sync::Mutex;
+/// use std::collections::HashMap;
+///
+/// use hitless_core::Bytes;
 /// use hitless_core::client::Invalidation;
-/// use hitless_core::driver::{Client, Error, Invalidations, Runtime};
-/// use hitless_core::{Bytes, cmd};
+/// use hitless_core::driver::Invalidations;
 ///
-/// enum Entry {
-///     Asked(u64),
-///     Value(Option<String>),
-/// }
-///
-/// struct Inner {
-///     entries: HashMap<Bytes, Entry>,
-///     invalidations: Invalidations,
-///     asked: u64,
-/// }
-///
-/// impl Inner {
-///     /// The entries that may be believed now.
-///     fn entries(&mut self) -> &mut HashMap<Bytes, Entry> {
-///         while let Some(invalidation) = self.invalidations.try_next() {
-///             match invalidation {
-///                 Invalidation::Keys(keys) => keys.iter().for_each(|key| drop(self.entries.remove(key))),
-///                 Invalidation::All => self.entries.clear(),
-///             }
+/// /// Removes values and marks that are invalid.
+/// fn forget_invalid<T>(cache: &mut HashMap<Bytes, T>, invalidations: &mut Invalidations) {
+///     while let Some(invalidation) = invalidations.try_next() {
+///         match invalidation {
+///             Invalidation::Keys(keys) => keys.iter().for_each(|key| drop(cache.remove(key))),
+///             Invalidation::All => cache.clear(),
 ///         }
-///         &mut self.entries
 ///     }
-/// }
-///
-/// async fn get<R: Runtime>(client: &Client<R>, cache: &Mutex<Inner>, key: &Bytes) -> Result<Option<String>, Error> {
-///     let mark = {
-///         let mut cache = cache.lock().unwrap();
-///         if let Some(Entry::Value(value)) = cache.entries().get(key) {
-///             return Ok(value.clone());
-///         }
-///         cache.asked += 1;
-///         let mark = cache.asked;
-///         cache.entries.insert(key.clone(), Entry::Asked(mark));
-///         mark
-///     };
-///     let value: Option<String> = client.query(cmd("GET").arg(key)).await?;
-///     let mut cache = cache.lock().unwrap();
-///     if let Some(entry @ Entry::Asked(_)) = cache.entries().get_mut(key)
-///         && matches!(entry, Entry::Asked(found) if *found == mark)
-///     {
-///         *entry = Entry::Value(value.clone());
-///     }
-///     Ok(value)
 /// }
 /// ```
+///
+/// All of it is in the example `client_side_cache` of `hitless-tokio`.
 #[derive(Debug)]
 pub struct Invalidations {
     readers: Arc<Readers>,
@@ -119,15 +95,17 @@ impl Invalidations {
 
     /// The next word if there is one now. `None` means none yet, or none any more.
     pub fn try_next(&mut self) -> Option<Invalidation> {
-        self.readers.lock().take(self.index)
+        let unread = self.readers.lock().take(self.index);
+        unread.map(Invalidation::from)
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Invalidation>> {
         // Cloning and dropping a waker runs foreign code, which must not find the lock taken.
         let waker = cx.waker().clone();
         let mut all = self.readers.lock();
-        if let Some(invalidation) = all.take(self.index) {
-            return Poll::Ready(Some(invalidation));
+        if let Some(unread) = all.take(self.index) {
+            drop(all);
+            return Poll::Ready(Some(unread.into()));
         }
         if all.is_closed {
             return Poll::Ready(None);
@@ -177,7 +155,7 @@ struct Reader {
 /// That everything is invalid covers what was said before it, and whatever is said until it is read.
 #[derive(Debug, PartialEq, Eq)]
 enum Unread {
-    Keys(Vec<Bytes>),
+    Keys(BTreeSet<Bytes>),
     All,
 }
 
@@ -189,7 +167,7 @@ impl Readers {
     /// A reader of everything from now on.
     pub(super) fn read(self: &Arc<Self>) -> Invalidations {
         let mut all = self.lock();
-        let unread = if all.is_closed { Unread::All } else { Unread::Keys(Vec::new()) };
+        let unread = if all.is_closed { Unread::All } else { Unread::Keys(BTreeSet::new()) };
         let index = match all.readers.iter().position(Option::is_none) {
             Some(free) => free,
             None => {
@@ -206,15 +184,17 @@ impl Readers {
     pub(super) fn tell(&self, invalidation: Invalidation, effects: &mut Effects) {
         let keys = match invalidation {
             Invalidation::Keys(keys) => keys,
-            Invalidation::All => return self.tell_all(effects),
+            Invalidation::All => return self.lock().invalidate_all(effects),
         };
         for reader in self.lock().readers.iter_mut().flatten().filter(|_| !keys.is_empty()) {
             match &mut reader.unread {
-                Unread::Keys(unread) if unread.len() + keys.len() <= self.capacity => {
-                    unread.extend_from_slice(&keys);
+                Unread::Keys(unread) => {
+                    unread.extend(keys.iter().cloned());
+                    if unread.len() > self.capacity {
+                        reader.invalidate_all(effects);
+                    }
                     effects.wakers.extend(reader.waker.take());
                 }
-                Unread::Keys(_) => reader.invalidate_all(effects),
                 Unread::All => {}
             }
         }
@@ -223,12 +203,10 @@ impl Readers {
 
     /// Nobody tells anything any more.
     pub(super) fn close(&self, effects: &mut Effects) {
-        self.tell_all(effects);
-        self.lock().is_closed = true;
-    }
-
-    fn tell_all(&self, effects: &mut Effects) {
-        self.lock().readers.iter_mut().flatten().for_each(|reader| reader.invalidate_all(effects));
+        // Readers do not need the client's lock: one that took the last word in between would wait for another one.
+        let mut all = self.lock();
+        all.invalidate_all(effects);
+        all.is_closed = true;
     }
 
     fn lock(&self) -> MutexGuard<'_, All> {
@@ -237,19 +215,32 @@ impl Readers {
 }
 
 impl All {
-    fn take(&mut self, index: usize) -> Option<Invalidation> {
+    fn invalidate_all(&mut self, effects: &mut Effects) {
+        self.readers.iter_mut().flatten().for_each(|reader| reader.invalidate_all(effects));
+    }
+
+    fn take(&mut self, index: usize) -> Option<Unread> {
         let unread = &mut self.readers[index].as_mut()?.unread;
-        match std::mem::replace(unread, Unread::Keys(Vec::new())) {
-            Unread::Keys(keys) => (!keys.is_empty()).then_some(Invalidation::Keys(keys)),
-            Unread::All => Some(Invalidation::All),
+        match std::mem::replace(unread, Unread::Keys(BTreeSet::new())) {
+            Unread::Keys(keys) if keys.is_empty() => None,
+            unread => Some(unread),
+        }
+    }
+}
+
+impl From<Unread> for Invalidation {
+    fn from(unread: Unread) -> Self {
+        match unread {
+            Unread::Keys(keys) => Self::Keys(keys.into_iter().collect()),
+            Unread::All => Self::All,
         }
     }
 }
 
 impl Reader {
     fn invalidate_all(&mut self, effects: &mut Effects) {
-        if let Unread::Keys(keys) = std::mem::replace(&mut self.unread, Unread::All) {
-            effects.unclaimed.push(keys.into());
+        if let Unread::Keys(unread) = std::mem::replace(&mut self.unread, Unread::All) {
+            effects.unclaimed.push(unread.into());
         }
         effects.wakers.extend(self.waker.take());
     }
@@ -257,7 +248,12 @@ impl Reader {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Barrier;
+
     use super::*;
+
+    /// How often a reader races with the end.
+    const RACES: usize = 2000;
 
     fn keys(names: &[&'static str]) -> Invalidation {
         Invalidation::Keys(names.iter().map(|name| Bytes::from_static(name.as_bytes())).collect())
@@ -321,6 +317,39 @@ mod tests {
         let mut late = readers.read();
         assert_eq!(poll(&mut late), Poll::Ready(Some(Invalidation::All)));
         assert_eq!(poll(&mut late), Poll::Ready(None));
+    }
+
+    /// A reader that is polled all the time while the client ends: it never waits for a word that does not come. RULE-276
+    #[test]
+    fn who_reads_while_the_client_ends_sees_the_end() {
+        for _ in 0..RACES {
+            let readers = Arc::new(Readers::new(8));
+            let mut reader = readers.read();
+            let begin = Barrier::new(2);
+            std::thread::scope(|scope| {
+                scope.spawn(|| {
+                    begin.wait();
+                    while poll(&mut reader).is_pending() {}
+                    assert_eq!(poll(&mut reader), Poll::Ready(None), "nothing else would wake it");
+                });
+                begin.wait();
+                readers.close(&mut Effects::default());
+            });
+        }
+    }
+
+    /// With a pool that is told everything on each connection, a key counts once. RULE-276, INV-14
+    #[test]
+    fn a_key_that_is_unread_counts_once() {
+        let readers = Arc::new(Readers::new(2));
+        let mut reader = readers.read();
+        for _ in 0..10 {
+            tell(&readers, keys(&["b", "a"]));
+        }
+        assert_eq!(reader.try_next(), Some(keys(&["a", "b"])));
+        tell(&readers, keys(&["a", "a", "b"]));
+        assert_eq!(reader.try_next(), Some(keys(&["a", "b"])));
+        assert_eq!(reader.try_next(), None);
     }
 
     #[test]

@@ -75,7 +75,7 @@ fn changes_behind_a_prefix_are_broadcast() {
             set(&other, key, 1).await;
             client.call(cmd("PING")).await.unwrap();
         }
-        assert_eq!(told.try_next(), Some(keys(&["user:1", "shop:1"])));
+        assert_eq!(told.try_next(), Some(keys(&["shop:1", "user:1"])));
     });
 }
 

@@ -48,7 +48,7 @@ struct Bench {
 
 impl Bench {
     fn new(pool: u32, broadcasts: bool) -> Self {
-        let mode = if broadcasts { Tracking::broadcast([""; 0]) } else { Tracking::default_mode() };
+        let mode = if broadcasts { Tracking::broadcast_all() } else { Tracking::default_mode() };
         let mut bench = Self {
             world: tracking(pool, mode),
             broadcasts,
@@ -100,11 +100,11 @@ impl Bench {
 
     // ---- the application ----
 
-    fn ask(&mut self, key: usize) {
+    fn ask(&mut self, key: usize, replay: Replay) {
         if let Some(Entry::Value(_)) = self.cache.get(&key) {
             return;
         }
-        let id = self.world.send_as(KEYS[key], Replay::IfUnsent);
+        let id = self.world.send_as(KEYS[key], replay);
         self.asked.insert(id, key);
         self.cache.insert(key, Entry::Asked(id));
         self.hear();
@@ -113,17 +113,37 @@ impl Bench {
     fn take_reply(&mut self) -> bool {
         let Some(id) = self.replies.pop_front() else { return false };
         let (key, outcome) = (self.asked.remove(&id).unwrap(), self.world.done.remove(&id).unwrap());
-        let is_marked = matches!(self.cache.get(&key), Some(Entry::Asked(mark)) if *mark == id);
-        match outcome {
-            Ok(replies) if is_marked => {
-                let answer = self.answers[replies[0].as_str().unwrap().parse::<usize>().unwrap()];
-                self.cache.insert(key, Entry::Value(answer));
-            }
-            Err(_) if is_marked => drop(self.cache.remove(&key)),
-            Ok(_) | Err(_) => {}
+        if self.remove_mark(key, id)
+            && let Ok(replies) = outcome
+        {
+            let answer = self.answers[replies[0].as_str().unwrap().parse::<usize>().unwrap()];
+            self.cache.insert(key, Entry::Value(answer));
         }
         self.check();
         true
+    }
+
+    /// The mark of `id` is not needed any more. False if it is gone.
+    fn remove_mark(&mut self, key: usize, id: RequestId) -> bool {
+        let is_marked = matches!(self.cache.get(&key), Some(Entry::Asked(mark)) if *mark == id);
+        if is_marked {
+            self.cache.remove(&key);
+        }
+        is_marked
+    }
+
+    /// A caller gives up.
+    fn cancel(&mut self, nth: usize) {
+        let Some(at) = nth.checked_rem(self.asked.len()) else { return };
+        let id = *self.asked.keys().nth(at).expect("it is below the length");
+        let key = self.asked.remove(&id).expect("it was asked");
+        self.remove_mark(key, id);
+        self.replies.retain(|reply| *reply != id);
+        if self.world.done.remove(&id).is_none() {
+            self.world.client.cancel(self.world.now, id);
+            self.world.drain();
+        }
+        self.hear();
     }
 
     fn read_told(&mut self) -> bool {
@@ -154,6 +174,18 @@ impl Bench {
         for server in self.servers.values_mut().filter(|server| server.stale.is_none()) {
             server.tracked.clear();
             server.sent.push_back(Frame::Push(vec![Frame::bulk("invalidate"), Frame::Null]));
+        }
+    }
+
+    /// Other shards take the place of those behind the connections: they know nothing of what was read, and everything has changed
+    /// there.
+    fn fail_over(&mut self) {
+        self.moves += 1;
+        self.values.iter_mut().for_each(|value| *value += 1);
+        let words = vec![Frame::bulk("FAILED_OVER"), Frame::Integer(self.moves.into())];
+        for server in self.servers.values_mut().filter(|server| server.stale.is_none()) {
+            server.tracked.clear();
+            server.sent.push_back(Frame::Push(words.clone()));
         }
     }
 
@@ -257,11 +289,13 @@ impl Bench {
 
 #[derive(Clone, Copy, Debug)]
 enum Op {
-    Ask(usize),
+    Ask(usize, Replay),
+    Cancel(usize),
     TakeReply,
     ReadTold,
     Write(usize),
     FlushAll,
+    FailOver,
     Run(usize),
     Receive(usize),
     Dial,
@@ -270,13 +304,20 @@ enum Op {
     Pass(u32),
 }
 
+/// Most reads are replayed after a loss, as GET is.
+fn replay() -> impl Strategy<Value = Replay> {
+    prop_oneof![3 => Just(Replay::Idempotent), 1 => Just(Replay::IfUnsent), 1 => Just(Replay::Never)]
+}
+
 fn op() -> impl Strategy<Value = Op> {
     prop_oneof![
-        6 => (0..KEYS.len()).prop_map(Op::Ask),
+        6 => (0..KEYS.len(), replay()).prop_map(|(key, replay)| Op::Ask(key, replay)),
+        1 => (0..8_usize).prop_map(Op::Cancel),
         6 => Just(Op::TakeReply),
         6 => Just(Op::ReadTold),
         3 => (0..KEYS.len()).prop_map(Op::Write),
         1 => Just(Op::FlushAll),
+        1 => Just(Op::FailOver),
         6 => (0..8_usize).prop_map(Op::Run),
         8 => (0..8_usize).prop_map(Op::Receive),
         4 => Just(Op::Dial),
@@ -287,8 +328,8 @@ fn op() -> impl Strategy<Value = Op> {
 }
 
 proptest! {
-    /// Reads, writes, moves and losses in any order, with everything late: once a cache has read what it was told, each of its values is
-    /// vouched for by a connection that serves, and in the end each is the server's. RULE-274, RULE-92
+    /// Reads that are given up or replayed, writes, moves, failovers and losses in any order, with everything late: once a cache has read what it was told, each of its values is
+    /// vouched for by a connection that serves, and in the end each is the server's. RULE-274, RULE-278, RULE-92
     #[test]
     fn a_cache_that_is_up_to_date_believes_nothing_outdated(
         pool in 1..3_u32,
@@ -298,11 +339,13 @@ proptest! {
         let mut bench = Bench::new(pool, broadcasts);
         for op in ops {
             match op {
-                Op::Ask(key) => bench.ask(key),
+                Op::Ask(key, replay) => bench.ask(key, replay),
+                Op::Cancel(nth) => bench.cancel(nth),
                 Op::TakeReply => drop(bench.take_reply()),
                 Op::ReadTold => drop(bench.read_told()),
                 Op::Write(key) => bench.write(key),
                 Op::FlushAll => bench.flush_all(),
+                Op::FailOver => bench.fail_over(),
                 Op::Run(nth) => drop(bench.conn(nth).map(|conn| bench.run(conn))),
                 Op::Receive(nth) => drop(bench.conn(nth).map(|conn| bench.receive(conn))),
                 Op::Dial => drop(bench.dial()),

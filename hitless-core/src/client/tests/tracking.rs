@@ -18,8 +18,8 @@ fn begin(world: &mut World) -> ConnId {
     conn
 }
 
-/// The second write of the handshake of `conn`.
-fn second_write(world: &mut World, conn: ConnId) -> String {
+/// What was written to `conn` in its handshake.
+fn written(world: &mut World, conn: ConnId) -> String {
     let lines = world.pending.remove(&conn).unwrap_or_default();
     let words = lines.iter().map(|line| String::from_utf8_lossy(line).trim().to_owned());
     words.filter(|word| !word.starts_with(['*', '$'])).collect::<Vec<_>>().join(" ")
@@ -28,7 +28,7 @@ fn second_write(world: &mut World, conn: ConnId) -> String {
 /// Connects what is dialled next, and the server turns tracking on.
 pub(super) fn connect(world: &mut World) -> ConnId {
     let conn = begin(world);
-    assert!(second_write(world, conn).starts_with("CLIENT TRACKING ON"));
+    assert!(written(world, conn).starts_with("CLIENT TRACKING ON"));
     hand_in(world, conn, Frame::simple("OK"));
     conn
 }
@@ -85,7 +85,7 @@ fn failure(world: &World) -> &ConnectError {
 fn tracking_is_on_before_a_connection_serves() {
     let mut world = tracking(1, Tracking::default_mode());
     let conn = begin(&mut world);
-    assert_eq!(second_write(&mut world, conn), "CLIENT TRACKING ON");
+    assert_eq!(written(&mut world, conn), "CLIENT TRACKING ON");
     assert_eq!(world.started, None, "the server has not turned it on");
     world.send("read");
     assert_eq!(world.pending.get(&conn).map_or(0, Vec::len), 0, "nothing may be read before");
@@ -95,7 +95,11 @@ fn tracking_is_on_before_a_connection_serves() {
 
     let mut world = tracking(1, Tracking::broadcast(["user:", "shop:"]));
     let conn = begin(&mut world);
-    assert_eq!(second_write(&mut world, conn), "CLIENT TRACKING ON BCAST PREFIX user: PREFIX shop:");
+    assert_eq!(written(&mut world, conn), "CLIENT TRACKING ON BCAST PREFIX user: PREFIX shop:");
+
+    let mut world = tracking(1, Tracking::broadcast_all());
+    let conn = begin(&mut world);
+    assert_eq!(written(&mut world, conn), "CLIENT TRACKING ON BCAST");
 }
 
 /// The successor of a connection tracks before it takes over. RULE-270, RULE-92
@@ -106,7 +110,7 @@ fn a_successor_tracks_before_it_takes_over() {
     let to = begin(&mut world);
     world.send("read");
     assert_eq!(world.pending[&conns[0]].len(), 1, "the old one serves");
-    assert!(second_write(&mut world, to).starts_with("CLIENT TRACKING ON"));
+    assert!(written(&mut world, to).starts_with("CLIENT TRACKING ON"));
     assert_eq!(told(&mut world), []);
     hand_in(&mut world, to, Frame::simple("OK"));
     world.send("read");
@@ -114,7 +118,7 @@ fn a_successor_tracks_before_it_takes_over() {
     assert_eq!(told(&mut world), [Invalidation::All]);
 }
 
-/// A cache would believe a server that does not tell. RULE-271
+/// A cache would keep what is outdated. RULE-271
 #[test]
 fn a_server_that_refuses_to_track_is_an_error_that_says_so() {
     let mut world = tracking(1, Tracking::default_mode());
@@ -140,6 +144,29 @@ fn a_server_that_refuses_to_track_is_an_error_that_says_so() {
     let old = ConnectError::Handshake(HandshakeError::TrackingNeedsResp3);
     assert_eq!(*failure(&world), old);
     assert!(old.to_string().contains("no RESP3"), "{old}");
+}
+
+/// RESP2 is not tried, which would be refused as well, for another reason. RULE-271
+#[test]
+fn a_hello_that_is_refused_in_odd_words_is_the_error() {
+    let mut world = tracking(1, Tracking::default_mode());
+    while world.started.is_none() {
+        for (conn, address) in std::mem::take(&mut world.dials) {
+            world.client.handle_connected(world.now, conn, address);
+            world.drain();
+            let asks = written(&mut world, conn);
+            let replies: &[Frame] = if asks.starts_with("HELLO") {
+                &[Frame::error("ERR busy now")]
+            } else {
+                &[Frame::simple("OK"), Frame::simple("PONG")]
+            };
+            world.client.handle_frames(world.now, conn, replies.iter().cloned());
+            world.drain();
+        }
+        world.pass(SECOND);
+    }
+    let code = Some(ErrorCode::of(b"ERR"));
+    assert_eq!(*failure(&world), ConnectError::Handshake(HandshakeError::HelloRefused { code }));
 }
 
 /// RULE-271
@@ -229,6 +256,56 @@ fn what_an_old_server_is_going_to_answer_is_invalid() {
     assert_eq!(told(&mut world), [Invalidation::All], "the new one serves");
     world.answer(old);
     assert_eq!(told(&mut world), [Invalidation::All], "the old one has ended");
+}
+
+/// Shards that are replaced behind a connection that stays may not know what was read there. RULE-278, RULE-92
+#[test]
+fn everything_is_invalid_when_shards_are_replaced() {
+    let migrated = [Frame::bulk("MIGRATED"), Frame::Integer(1)];
+    let failed_over = [Frame::bulk("FAILED_OVER"), Frame::Integer(1)];
+    let triplets = ["127.0.0.1:1", "127.0.0.1:2", "1-9"].map(Frame::bulk).to_vec();
+    let slots = [Frame::bulk("SMIGRATED"), Frame::Integer(1), Frame::Array(vec![Frame::Array(triplets)])];
+    for completion in [migrated.to_vec(), failed_over.to_vec(), slots.to_vec()] {
+        let (mut world, conns) = used(1);
+        hand_in(&mut world, conns[0], Frame::Push(completion.clone()));
+        assert_eq!(told(&mut world), [Invalidation::All], "{completion:?}");
+        assert_eq!((&world.closed[..], &world.dials[..]), (&[][..], &[][..]), "it stays");
+
+        let mut world = tracking(1, Tracking::default_mode());
+        let conn = connect(&mut world);
+        hand_in(&mut world, conn, Frame::Push(completion.clone()));
+        assert_eq!(told(&mut world), [], "nothing was read there");
+        world.send("read");
+        hand_in(&mut world, conn, Frame::Push(completion));
+        assert_eq!(told(&mut world), [Invalidation::All], "the old shard may have been asked");
+    }
+    for opener in ["MIGRATING", "FAILING_OVER"] {
+        let (mut world, conns) = used(1);
+        world.push(conns[0], &[opener, "1", "5"]);
+        assert_eq!(told(&mut world), [], "{opener}: nothing has changed");
+    }
+}
+
+/// An old connection that stays to call back a command that blocks may stay for long. RULE-92, RULE-251
+#[test]
+fn what_a_helper_has_answered_is_invalid_when_it_owes_nothing_more() {
+    let mut world =
+        World::with(|builder| builder.pool_size(1).max_dedicated(2).tracking(Tracking::default_mode()));
+    let old = connect(&mut world);
+    let blocks = Request::command(cmd("BLPOP").arg("q").arg(0)).unwrap();
+    world.client.send(world.now, blocks).unwrap();
+    world.drain();
+    world.answer_dials();
+    let late = world.send("late");
+    world.push(old, &["MOVING", "1", "30", "127.0.0.1:2"]);
+    connect(&mut world);
+    assert_eq!(told(&mut world), [Invalidation::All], "the new one serves");
+    world.answer(old);
+    assert_eq!(world.reply_of(late), "late");
+    assert!(!world.closed.contains(&old), "the command still waits");
+    assert_eq!(told(&mut world), [Invalidation::All]);
+    world.pass(31 * SECOND);
+    assert!(world.closed.contains(&old));
 }
 
 /// RULE-274

@@ -128,7 +128,7 @@ impl Knowledge {
 
     /// A dial of `peer` that asked for `probe` has failed, perhaps because that was too much: the next one asks for less. True if
     /// it is to do so at once, which it is until less was asked for in vain: names whose addresses all hang up are not dialled in
-    /// a ring.
+    /// a ring. Where RESP3 is needed, for tracking, a handshake that asks for less could only fail, and hide why this one has.
     pub(super) fn ask_for_less(&mut self, peer: &Peer, probe: Probe, why: TooMuch) -> bool {
         let most = self.most();
         if self.config.maintenance().mode() != Mode::Auto && most != Probe::Resp2 {
@@ -138,7 +138,7 @@ impl Knowledge {
         let less = match (probe, why) {
             (Probe::OptIn, TooMuch::LinkEnded) => Probe::Skip,
             // Where more has worked, less would be a silent loss of what a server in trouble will have again.
-            _ if has_worked => return false,
+            _ if has_worked || self.config.tracking().is_some() => return false,
             (Probe::OptIn | Probe::Skip, TooMuch::Hello(_)) => Probe::Resp2,
             (Probe::Skip | Probe::Resp2, TooMuch::LinkEnded) => Probe::Bare,
             (Probe::Resp2 | Probe::Bare, _) => return false,

@@ -2,7 +2,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::*;
-use crate::config::maintenance;
+use crate::config::{Tracking, maintenance};
 use crate::endpoint::Endpoint;
 use crate::timer::epoch;
 
@@ -24,6 +24,12 @@ fn knowledge(mode: Mode, protocol: Protocol) -> Knowledge {
     let maintenance = maintenance::Config::builder().mode(mode).build().unwrap();
     let builder = Config::builder(Endpoint::parse("127.0.0.1", 1).unwrap()).maintenance(maintenance);
     Knowledge::new(Arc::new(builder.protocol(protocol).build().unwrap()))
+}
+
+/// With client-side caching.
+fn tracking() -> Knowledge {
+    let builder = Config::builder(Endpoint::parse("127.0.0.1", 1).unwrap());
+    Knowledge::new(Arc::new(builder.tracking(Tracking::default_mode()).build().unwrap()))
 }
 
 fn auto() -> Knowledge {
@@ -194,6 +200,22 @@ fn less_is_asked_for_step_by_step() {
         known.learn(then, conn(3), &peer(1), Probe::OptIn, OptIn::Accepted);
         assert_eq!(known.probe(then, &peer(1)), Probe::OptIn);
     }
+}
+
+/// RESP2 could not tell a cache anything. RULE-271
+#[test]
+fn nothing_less_than_resp3_is_asked_for_where_a_cache_relies_on_it() {
+    let mut known = tracking();
+    for (probe, why) in [
+        (Probe::OptIn, TooMuch::Hello(Some(code()))),
+        (Probe::Skip, TooMuch::Hello(None)),
+        (Probe::Skip, TooMuch::LinkEnded),
+    ] {
+        assert!(!known.ask_for_less(&peer(1), probe, why));
+        assert_eq!(known.probe(epoch(), &peer(1)), Probe::OptIn, "{probe:?}, {why:?}");
+    }
+    assert!(known.ask_for_less(&peer(1), Probe::OptIn, TooMuch::LinkEnded), "RESP3 without the opt-in");
+    assert_eq!(known.probe(epoch(), &peer(1)), Probe::Skip);
 }
 
 /// Where RESP3 has worked, a refusal in other words and a link that ends say nothing of the server: less would be a silent
