@@ -401,16 +401,18 @@ fn dials_are_few(evidence: &Evidence<'_>) {
     }
 }
 
-/// A link on which nothing comes back is left: three timeouts after something was written to it another one is dialled, and
-/// when there is one, nothing is written to it any more. RULE-164
+/// A link on which nothing comes back is left: three timeouts after something was written to it the client says so and dials
+/// another one, and when there is one, nothing is written to it any more. RULE-164
 fn silent_links_are_left(evidence: &Evidence<'_>, stops: &[(Instant, Duration)]) {
     let timeout = evidence.config.command_timeout().unwrap_or(Duration::from_secs(10));
     let timeout = timeout.max(evidence.config.maintenance().relaxed_timeout());
     for (entry, (_, what)) in evidence.entries.iter().enumerate() {
         let What::Silenced(socket) = what else { continue };
-        let rest = evidence.entries[entry..].iter();
+        let is_over = |what: &What| matches!(what, What::Calm) || *what == What::HungUp(*socket);
+        let rest = &evidence.entries[entry..];
+        let end = rest.iter().position(|(_, what)| is_over(what)).unwrap_or(rest.len());
         let (mut known_at, mut dialled, mut replaced_at) = (None::<Instant>, false, None::<Instant>);
-        for (at, what) in rest.take_while(|(_, what)| !matches!(what, What::Calm)) {
+        for (at, what) in &rest[..end] {
             match what {
                 What::Wrote(to, _) if to == socket => {
                     let known_at = *known_at.get_or_insert(*at + 3 * timeout);
@@ -434,6 +436,14 @@ fn silent_links_are_left(evidence: &Evidence<'_>, stops: &[(Instant, Duration)])
                 }
                 _ => {}
             }
+        }
+        let is_told = |(_, what): &(_, What)| matches!(what, What::Event(Event::ConnectionSilent { .. }));
+        if let (Some(known_at), Some((at, _))) = (known_at, rest.get(end)) {
+            let known_at = known_at + stopped(stops, known_at - 3 * timeout, *at);
+            assert!(
+                *at <= known_at + SLACK || rest[..end].iter().any(is_told),
+                "RULE-164: {socket:?} has been silent for long, and counts as alive"
+            );
         }
     }
 }

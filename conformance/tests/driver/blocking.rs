@@ -52,3 +52,17 @@ fn an_element_that_nobody_polls_is_handed_out() {
     drop(empty);
     assert!(orphans.lock().unwrap().is_empty(), "nothing was taken");
 }
+
+/// On a lease nothing is called back, and what is dropped there is no orphan: it may only have been queued. RULE-252
+#[test]
+fn what_is_queued_on_a_lease_is_no_orphan() {
+    let (mut fixture, client, orphans) = taker();
+    let lease = fixture.block_on(client.lease()).unwrap();
+    fixture.block_on(lease.call(cmd("MULTI"))).unwrap();
+    let queued = lease.send(Request::command(cmd("BLPOP").args(["q", "0"])).unwrap()).unwrap();
+    fixture.run();
+    drop(queued);
+    let replies = fixture.block_on(lease.call(cmd("EXEC"))).unwrap();
+    assert_eq!(replies, Frame::Array(vec![Frame::Null]), "it was queued, and does not block");
+    assert!(orphans.lock().unwrap().is_empty());
+}

@@ -357,13 +357,21 @@ impl Client {
         }
     }
 
-    /// The caller has dropped the replies of `command` unread. The elements that it removed are handed to `on_orphan`.
+    /// The caller has dropped the replies of `command` unread. The elements that it removed are handed to `on_orphan`; replies without
+    /// elements are given back.
     #[cfg(feature = "driver")]
-    pub(crate) fn handle_unread(&mut self, now: Instant, command: &'static str, replies: Replies) {
-        if has_taken(replies.first()) {
-            self.orphan(command, replies);
+    pub(crate) fn handle_unread(
+        &mut self,
+        now: Instant,
+        command: &'static str,
+        replies: Replies,
+    ) -> Option<Replies> {
+        if !has_taken(replies.first()) {
+            return Some(replies);
         }
+        self.orphan(command, replies);
         self.settle(now);
+        None
     }
 
     fn orphan(&mut self, command: &'static str, replies: Replies) {

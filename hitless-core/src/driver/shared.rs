@@ -142,7 +142,7 @@ impl<R: Runtime> Shared<R> {
     }
 
     pub(super) fn send(&self, request: Request) -> Result<(RequestId, Arc<Waiter<Outcome>>), SendError> {
-        let waiter = Arc::new(Waiter::of(&request));
+        let waiter = Arc::new(Waiter::of(None, &request));
         let sent =
             self.enter(&mut Effects::default(), |state, now| state.send(now, now, None, request, &waiter));
         sent.map(|id| (id, waiter))
@@ -154,7 +154,7 @@ impl<R: Runtime> Shared<R> {
         lease: LeaseId,
         request: Request,
     ) -> Result<(RequestId, Arc<Waiter<Outcome>>), SendError> {
-        let waiter = Arc::new(Waiter::of(&request));
+        let waiter = Arc::new(Waiter::of(Some(lease), &request));
         let mut effects = Effects::default();
         let sent = self.enter(&mut effects, |state, now| state.send(now, now, Some(lease), request, &waiter));
         sent.map(|id| (id, waiter))
@@ -240,7 +240,7 @@ impl<R: Runtime> Shared<R> {
         request: Request,
         waker: Option<Waker>,
     ) -> Result<(RequestId, Arc<Waiter<Outcome>>), Refusal> {
-        let waiter = Arc::new(Waiter::of(&request));
+        let waiter = Arc::new(Waiter::of(turn.lease, &request));
         let mut before = None;
         let sent = self.enter(&mut Effects::default(), |state, now| {
             let since = *turn.since.get_or_insert(now);
@@ -283,14 +283,18 @@ impl<R: Runtime> Shared<R> {
 
     /// The caller has dropped its reply. If it has come, it is in `waiter`.
     pub(super) fn cancel(&self, request: RequestId, waiter: &Waiter<Outcome>) {
-        self.enter(&mut Effects::default(), |state, now| {
+        let unwanted = self.enter(&mut Effects::default(), |state, now| {
             // The future that is being dropped holds the waiter too, so that nothing is freed under the lock.
             state.waiters.remove(request);
             match waiter.take_unread() {
                 Some((command, replies)) => state.machine.handle_unread(now, command, replies),
-                None => state.machine.cancel(now, request),
+                None => {
+                    state.machine.cancel(now, request);
+                    None
+                }
             }
         });
+        drop(unwanted);
     }
 
     pub(super) fn shutdown(&self, grace: Duration) {

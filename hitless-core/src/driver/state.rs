@@ -421,3 +421,54 @@ impl State {
 fn room(machine: &Machine, lease: Option<LeaseId>) -> usize {
     lease.map_or_else(|| machine.room(), |lease| machine.room_on(lease))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::task::Context;
+
+    use resp3_codec::{Frame, cmd};
+
+    use super::*;
+    use crate::endpoint::{Endpoint, Host};
+    use crate::timer::epoch;
+
+    fn state() -> State {
+        let endpoint = Endpoint::Tcp { host: Host::Name("h".into()), port: 1 };
+        let config = Config::builder(endpoint).build().unwrap();
+        let (signals, started) = (Arc::new(Signals::default()), Arc::new(Waiter::new()));
+        let events = Arc::new(Broadcast::new(1));
+        State::new(epoch(), 1, config, events, (Arc::clone(&signals), signals), started)
+    }
+
+    /// Elements are where a future that is dropped finds them before the client's lock is released. RULE-252
+    #[test]
+    fn elements_are_put_in_under_the_lock() {
+        for (name, is_at_once) in [("BLPOP", true), ("LPOP", false)] {
+            let (mut state, mut effects) = (state(), Effects::default());
+            let request = Request::command(cmd(name).arg("q").arg(1)).unwrap();
+            let waiter = Arc::new(Waiter::of(None, &request));
+            let id = RequestId::from_parts(0, 0);
+            state.waiters.insert(id, Arc::clone(&waiter));
+            let outcome = Ok([Frame::bulk("element")].into_iter().collect());
+            state.on_action(Action::Complete { request: id, outcome }, &mut effects);
+            assert_eq!(effects.completed.is_empty(), is_at_once, "{name}");
+            assert_eq!(waiter.take_unread().is_some(), is_at_once, "{name}");
+        }
+    }
+
+    /// What is not there yet is not taken, and the waker that waits for it stays: dropping it would run foreign code under the lock.
+    #[test]
+    fn a_waker_outlasts_the_look_for_elements() {
+        struct Wakes;
+        impl std::task::Wake for Wakes {
+            fn wake(self: Arc<Self>) {}
+        }
+        let wakes = Arc::new(Wakes);
+        let waiter = Waiter::of(None, &Request::command(cmd("BLPOP").arg("q").arg(0)).unwrap());
+        let waker = Arc::clone(&wakes).into();
+        assert!(waiter.poll(&mut Context::from_waker(&waker)).is_pending());
+        let before = Arc::strong_count(&wakes);
+        assert!(waiter.take_unread().is_none());
+        assert_eq!(Arc::strong_count(&wakes), before);
+    }
+}

@@ -4,6 +4,7 @@ use std::mem;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
+use crate::ids::LeaseId;
 use crate::request::{Outcome, Replies, Request};
 
 /// A place for one value that one task waits for. It has its own lock, so that the woken task does not need the
@@ -73,18 +74,19 @@ impl<T> Waiter<T> {
 }
 
 impl Waiter<Outcome> {
-    /// For the outcome of `request`.
-    pub(super) fn of(request: &Request) -> Self {
-        Self { takes: request.takes(), ..Self::new() }
+    /// For the outcome of `request`. On a lease nothing is called back, and what a holder drops is the holder's loss.
+    pub(super) fn of(lease: Option<LeaseId>, request: &Request) -> Self {
+        let takes = if lease.is_none() { request.takes() } else { None };
+        Self { takes, ..Self::new() }
     }
 
     /// Takes the replies of a command that removes elements, if they have come and were not read; and the command's name.
     pub(super) fn take_unread(&self) -> Option<(&'static str, Replies)> {
         let takes = self.takes?;
-        match mem::replace(&mut *self.lock(), Slot::Taken) {
-            Slot::Full(Ok(replies)) => Some((takes, replies)),
-            Slot::Full(Err(_)) | Slot::Empty(_) | Slot::Taken => None,
-        }
+        let mut slot = self.lock();
+        // A waker that is in there stays: dropping it runs foreign code, and the caller holds the client's lock.
+        let Slot::Full(Ok(replies)) = &mut *slot else { return None };
+        Some((takes, mem::take(replies)))
     }
 }
 
