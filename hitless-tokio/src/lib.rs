@@ -14,6 +14,9 @@
 //! | [`cmd`] | begins a command: its name, then [`arg`](Command::arg) for each argument |
 //! | [`Pipeline`] | several commands as one unit, a transaction if it is [atomic](Pipeline::atomic) |
 //! | [`Lease`] | a connection that one caller has for itself; [`Client::transaction`] uses one for optimistic locking |
+//! | [`Subscription`] | a stream of messages, from [`Client::subscribe`] ([what is promised](driver#subscriptions)) |
+//! | [`Invalidations`] | what a cache in the application is told, with [`Builder::tracking`] ([what is promised](driver#client-side-caching)) |
+//! | [`Orphan`] | what a command that blocks, such as BLPOP, has taken for a future that was dropped ([what is promised](driver#blocking-commands)) |
 //! | [`Request`] | a command or a pipeline with a timeout or a replay rule of its own |
 //! | [`FromFrame`] | what [`Client::query`] makes of a reply: strings, numbers, lists, maps, tuples, and types of your own |
 //! | [`Frame`] | a reply. The error reply of a command in a pipeline is one too: [`check`](CheckReplies::check) finds the first |
@@ -54,7 +57,8 @@
 //!
 //! With the feature `redis-rs` a [`Client`] is a connection of the `redis` crate (`redis::aio::ConnectionLike`), whatever minor of its version 1 the
 //! application has: `redis::AsyncCommands`, `cmd`, `pipe`, `Script` and the scan iterators run on it. They run on a [`Lease`] as well, and there so do
-//! WATCH and `redis::aio::transaction_async`, which are an error on the shared client. A command that blocks has a connection of its own on either.
+//! WATCH and `redis::aio::transaction_async`, which are an error on the shared client. A command that blocks has a connection of its own on the client, which a move
+//! takes along; on a lease it blocks the lease.
 //! `Delivery::of_redis_error` says whether a command that failed may have run.
 //!
 //! # Names in the documentation
@@ -130,8 +134,8 @@ pub type Builder = driver::Builder<Adapter>;
 /// The replies to a request that was accepted, once they are there: a future. Dropping it cancels the request.
 pub type Reply = driver::Reply<Adapter>;
 
-/// A connection that one caller has for itself, from [`Client::lease`] until its last clone is dropped: for WATCH .. EXEC, WAIT, commands that
-/// block, and whatever needs a connection of its own.
+/// A connection that one caller has for itself, from [`Client::lease`] until its last clone is dropped: for WATCH .. EXEC, WAIT, and
+/// whatever else needs a connection of its own.
 pub type Lease = driver::Lease<Adapter>;
 
 /// What is received for some topics, from [`Client::subscribe`] until it is dropped: a stream that survives a move.

@@ -280,6 +280,34 @@ fn a_transaction_whose_reads_break_their_links_slows_down() {
     assert_eq!((client.stats().leased, client.stats().waiting_for_lease), (0, 0));
 }
 
+/// A try that comes as far as EXEC shows that the reads break no links: only losses in a row count. RULE-290
+#[test]
+fn losses_with_a_conflict_between_them_are_single() {
+    let (mut fixture, client) = lender();
+    fixture.with_endpoints(|server, _, endpoint| {
+        server.add_rule(Rule::new(Fault::CloseUnexecuted(CloseHow::Fin)).on("GET").at(endpoint).always());
+    });
+    let (other, mut tries) = (client.clone(), 0);
+    let transaction = client.transaction(["k"], |lease| {
+        tries += 1;
+        let (other, step) = (other.clone(), tries);
+        async move {
+            match step {
+                1 | 3 => drop(lease.call(words("GET k")).await?),
+                2 => {
+                    // It takes longer than a command may.
+                    lease.call(words("BLPOP q 5")).await?;
+                    other.call(words("INCR k")).await?;
+                }
+                _ => {}
+            }
+            Ok(Some(Pipeline::atomic().command(words("SET k v"))))
+        }
+    });
+    assert_eq!(fixture.block_on(transaction).unwrap(), Some(vec![Frame::simple("OK")]));
+    assert_eq!(tries, 4);
+}
+
 /// A transaction that is given up changes nothing, and leaves a connection that is used again. RULE-209
 #[test]
 fn a_transaction_that_is_given_up_runs_nothing() {

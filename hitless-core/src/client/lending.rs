@@ -7,7 +7,7 @@ use super::leases::{Holding, Returned};
 use super::owner::Owner;
 use super::{Action, Client};
 use crate::config::WhenDisconnected;
-use crate::connection::{Accepted, Connection, LONGEST_DEFERRAL, deferral};
+use crate::connection::{Accepted, Connection, deferral};
 use crate::coordinator::Redial;
 use crate::endpoint::Peer;
 use crate::error::{CloseCause, ConnectError, LeaseError, RequestError};
@@ -314,8 +314,7 @@ impl Client {
 
     /// The client shuts down: nobody gets a lease any more.
     pub(super) fn refuse_all_leases(&mut self, now: Instant) {
-        // No pause is longer.
-        self.leases.begin_waits(after(now, LONGEST_DEFERRAL));
+        self.leases.begin_all_waits();
         while let Some((lease, _)) = self.leases.refuse_first(now) {
             if self.refuse_blocked(lease, &LeaseError::ShutDown) {
                 continue;

@@ -187,18 +187,17 @@ impl Client {
                 // The window opens before the next frame is handled.
                 self.obey_with(now, elements);
             }
-            ConnectionEvent::Malformed(error) => self.emit(Event::NotificationMalformed { conn, error }),
+            ConnectionEvent::Malformed(error) => {
+                self.note_completion(conn, error.kind);
+                self.emit(Event::NotificationMalformed { conn, error });
+            }
             ConnectionEvent::Pushed(elements) => {
                 self.note_invalidation(conn, &elements);
                 if let Some(elements) = self.on_pushed(conn, elements) {
                     self.actions.push_back(Action::Push { conn, elements });
                 }
             }
-            ConnectionEvent::Answered(reply) => {
-                if !self.subscriptions.handle_reply(conn, reply) {
-                    self.fail(now, conn, CloseCause::Protocol(ProtocolError::NotConfirmed));
-                }
-            }
+            ConnectionEvent::Answered(reply) => self.on_answered(now, conn, reply),
             ConnectionEvent::Silent => {
                 self.distrust(conn);
                 self.links.owner(conn).into_iter().for_each(|owner| self.rest(now, conn, owner));
@@ -208,6 +207,13 @@ impl Client {
             }
             ConnectionEvent::Drained => self.on_drained(now, conn),
             ConnectionEvent::Failed(cause) => self.fail(now, conn, cause),
+        }
+    }
+
+    /// The server has answered a command of the subscriptions.
+    fn on_answered(&mut self, now: Instant, conn: ConnId, reply: Frame) {
+        if !self.subscriptions.handle_reply(conn, reply) {
+            self.fail(now, conn, CloseCause::Protocol(ProtocolError::NotConfirmed));
         }
     }
 

@@ -81,8 +81,8 @@ impl ConfigBuilder {
     ///
     /// Each connection of the pool turns tracking on before it serves, and so does the successor of one that moves, in one more round trip
     /// of its handshake. Connections that are lent, that carry subscriptions or on which a command blocks do not: what is read
-    /// there must not be cached. It needs RESP3. A server that has none, or that refuses CLIENT TRACKING, is an error of the connection, or
-    /// a cache would keep what is outdated. Where HELLO is refused in odd words, RESP2 is not tried.
+    /// there must not be cached. It needs RESP3. A server that has none, or that refuses CLIENT TRACKING, is an error of the connection:
+    /// a cache would keep outdated values. Where HELLO is refused in odd words, RESP2 is not tried.
     pub fn tracking(mut self, tracking: Tracking) -> Self {
         self.tracking = Some(tracking);
         self

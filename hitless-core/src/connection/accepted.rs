@@ -13,7 +13,7 @@ use crate::windows::effective_timeout;
 
 /// The pause before a refused request is sent again. It doubles each time.
 const FIRST_DEFERRAL: Duration = Duration::from_millis(20);
-pub(crate) const LONGEST_DEFERRAL: Duration = Duration::from_secs(1);
+const LONGEST_DEFERRAL: Duration = Duration::from_secs(1);
 
 /// How often a request that may run twice is sent again: one that has broken three links would break every other one.
 const REPLAYS: u32 = 2;

@@ -24,7 +24,7 @@ use bytes::{Bytes, BytesMut};
 use resp3_codec::{Command, Frame};
 
 pub use self::accepted::Accepted;
-pub(crate) use self::accepted::{LONGEST_DEFERRAL, deferral};
+pub(crate) use self::accepted::deferral;
 pub use self::pipeline::Ticket;
 use self::pipeline::{Matched, Own, Pipeline};
 use self::silence::Silence;

@@ -260,6 +260,7 @@ impl<R: Runtime, N: Resolver + Connector> Builder<R, N> {
     /// Hands what a command that blocks has taken to `on_orphan` when its caller has given it up meanwhile: the element was on its way when
     /// the future was dropped, or when its own timeout was over. Default: nobody gets it, and an event ([`Event::Orphaned`]) says so. What is
     /// still on its way when its connection ends is lost with that; the client closes it where the server cannot call the command back.
+    /// Nothing of a lease comes here: its holder has the connection.
     ///
     /// The client never writes it back, because it cannot know whether that is right: the order of the list has changed. The callback
     /// runs on a task of the client and delays its replies: have it hand the element on, through a channel such as those of `std::sync::mpsc`.

@@ -198,7 +198,7 @@ fn hint(stage: Stage, code: &ErrorCode) -> &'static str {
         (Stage::Auth, "ERR") => ": is the password right, and does the server have one?",
         (Stage::Select, _) => ": does the database exist?",
         (Stage::Tracking, "ERR") => {
-            ": it has to know it (Redis 6), or a cache would keep what is outdated; or do without `tracking`"
+            ": tracking needs Redis 6 or later, and a cache would keep outdated values without it; upgrade the server, or leave `tracking` out"
         }
         _ => "",
     }

@@ -165,6 +165,13 @@ impl Leases {
         }
     }
 
+    /// Those who wanted to come later wait from now on.
+    pub(super) fn begin_all_waits(&mut self) {
+        if let Some((latest, _)) = self.later.last().copied() {
+            self.begin_waits(latest);
+        }
+    }
+
     /// A window is open: extends the time of those who wait.
     pub(super) fn relax(&mut self, relaxed: Duration) {
         for lease in &self.queue {

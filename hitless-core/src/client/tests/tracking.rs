@@ -265,7 +265,9 @@ fn everything_is_invalid_when_shards_are_replaced() {
     let failed_over = [Frame::bulk("FAILED_OVER"), Frame::Integer(1)];
     let triplets = ["127.0.0.1:1", "127.0.0.1:2", "1-9"].map(Frame::bulk).to_vec();
     let slots = [Frame::bulk("SMIGRATED"), Frame::Integer(1), Frame::Array(vec![Frame::Array(triplets)])];
-    for completion in [migrated.to_vec(), failed_over.to_vec(), slots.to_vec()] {
+    // Of one that cannot be read it is known what it tells the end of.
+    let malformed = [Frame::bulk("MIGRATED"), Frame::bulk("?")];
+    for completion in [migrated.to_vec(), failed_over.to_vec(), slots.to_vec(), malformed.to_vec()] {
         let (mut world, conns) = used(1);
         hand_in(&mut world, conns[0], Frame::Push(completion.clone()));
         assert_eq!(told(&mut world), [Invalidation::All], "{completion:?}");

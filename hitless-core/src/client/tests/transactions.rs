@@ -160,14 +160,19 @@ fn the_first_loss_has_another_try() {
 /// Who waits for another try can give up, is refused when the client shuts down, and counts for the limit of those who wait. INV-14, RULE-235
 #[test]
 fn a_pause_is_a_wish_like_any_other() {
-    for gives_up in [true, false] {
+    for (gives_up, losses) in [(true, 0), (false, 0), (false, 7)] {
         let mut world = World::with(|it| it.pool_size(1).max_dedicated(1).parked_requests(1));
         world.answer_dials();
         let held = lease(&mut world);
         let shared = world.conns()[0];
         world.push(shared, &["FAILING_OVER", "1", "5"]);
         let now = world.now;
-        let wish = world.client.lease_after_refusal(now, held, now, 1).unwrap().unwrap();
+        let wish = match losses {
+            0 => world.client.lease_after_refusal(now, held, now, 1),
+            // The longest of all pauses.
+            losses => world.client.lease_after_loss(now, now, losses),
+        };
+        let wish = wish.unwrap().unwrap();
         assert_eq!(world.client.lease(now), Err(LeaseError::Full));
         assert_eq!(world.client.lease_after_refusal(now, held, now, 1), Err(LeaseError::Full));
         assert_eq!(world.client.lease_after_loss(now, now, 1), Err(LeaseError::Full));

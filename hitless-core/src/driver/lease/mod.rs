@@ -22,8 +22,8 @@ use crate::ids::LeaseId;
 use crate::request::{Pipeline, Replies, Request, SendError};
 use crate::value::FromFrame;
 
-/// One connection of a [`Client`] that belongs to one caller until the last clone of the lease is dropped: for WATCH .. EXEC, WAIT, commands
-/// that block, and whatever needs a connection of its own.
+/// One connection of a [`Client`] that belongs to one caller until the last clone of the lease is dropped: for WATCH .. EXEC, WAIT, and
+/// whatever else needs a connection of its own.
 ///
 /// Its requests are answered in the order in which they were sent. None of them is ever sent again.
 ///

@@ -93,7 +93,8 @@ impl<R: Runtime> Client<R> {
             tries += 1;
             match lease.try_transaction(&watch, &mut build).await {
                 Ok(Tried::Done(replies)) => return Ok(replies),
-                Ok(Tried::Conflict) if tries < TRIES => {}
+                // It came as far as EXEC: its reads break no links.
+                Ok(Tried::Conflict) if tries < TRIES => losses = Losses::default(),
                 Ok(Tried::Conflict) => return Err(Error::Conflict { tries }),
                 Err(Failed { error, not_run: true }) if lease.is_lost() && tries < TRIES => {
                     let Some(next) = lease.after_loss(&mut losses)? else { return Err(error) };

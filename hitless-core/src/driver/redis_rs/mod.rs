@@ -22,7 +22,7 @@ use crate::request::{PackedError, Request};
 /// `pipe()`, `Script` and the scan iterators run on it unchanged; they take `&mut`, and a clone of a client is cheap.
 ///
 /// Commands are treated as those of [`cmd`](crate::cmd) are, by name and arguments: which may be sent again, and which a
-/// shared connection cannot carry. The latter, such as BLPOP and SUBSCRIBE, are an error of the kind [`ErrorKind::Client`].
+/// shared connection cannot carry. The latter, such as WATCH and SUBSCRIBE, are an error of the kind [`ErrorKind::Client`].
 /// An atomic pipeline is one unit.
 ///
 /// # Errors
