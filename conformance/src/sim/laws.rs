@@ -1,11 +1,11 @@
 //! What must hold of every run, judged by its trace and by the server's ledger.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use hitless_core::config::Config;
 use hitless_core::endpoint::Peer;
-use hitless_core::error::{Delivery, RequestError};
+use hitless_core::error::{CloseCause, Delivery, RequestError};
 use hitless_core::event::Event;
 use hitless_core::ids::ConnId;
 
@@ -443,8 +443,19 @@ fn silent_links_are_left(evidence: &Evidence<'_>, stops: &[(Instant, Duration)])
             overdue += usize::from(*at > known_at + SLACK);
         }
     }
-    let is_told = |(_, what): &&(_, What)| matches!(what, What::Event(Event::ConnectionSilent { .. }));
-    let told = evidence.entries.iter().filter(is_told).count();
+    // One that drains is closed without another word.
+    let dead: BTreeSet<ConnId> = evidence
+        .entries
+        .iter()
+        .filter_map(|(_, what)| match what {
+            What::Event(
+                Event::ConnectionSilent { conn, .. }
+                | Event::ConnectionClosed { conn, cause: CloseCause::Silent, .. },
+            ) => Some(*conn),
+            _ => None,
+        })
+        .collect();
+    let told = dead.len();
     assert!(told >= overdue, "RULE-164: {overdue} links were silent for long, and {told} counted as dead");
 }
 
