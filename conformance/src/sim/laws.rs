@@ -406,7 +406,8 @@ fn dials_are_few(evidence: &Evidence<'_>) {
 fn silent_links_are_left(evidence: &Evidence<'_>, stops: &[(Instant, Duration)]) {
     let timeout = evidence.config.command_timeout().unwrap_or(Duration::from_secs(10));
     let timeout = timeout.max(evidence.config.maintenance().relaxed_timeout());
-    let mut overdue = 0;
+    // A link may fall silent twice.
+    let mut overdue = BTreeSet::new();
     for (entry, (_, what)) in evidence.entries.iter().enumerate() {
         let What::Silenced(socket) = what else { continue };
         let is_over = |what: &What| matches!(what, What::Calm) || *what == What::HungUp(*socket);
@@ -440,7 +441,9 @@ fn silent_links_are_left(evidence: &Evidence<'_>, stops: &[(Instant, Duration)])
         }
         if let (Some(known_at), Some((at, _))) = (known_at, rest.get(end)) {
             let known_at = known_at + stopped(stops, known_at - 3 * timeout, *at);
-            overdue += usize::from(*at > known_at + SLACK);
+            if *at > known_at + SLACK {
+                overdue.insert(*socket);
+            }
         }
     }
     // One that drains is closed without another word.
@@ -455,7 +458,7 @@ fn silent_links_are_left(evidence: &Evidence<'_>, stops: &[(Instant, Duration)])
             _ => None,
         })
         .collect();
-    let told = dead.len();
+    let (told, overdue) = (dead.len(), overdue.len());
     assert!(told >= overdue, "RULE-164: {overdue} links were silent for long, and {told} counted as dead");
 }
 
