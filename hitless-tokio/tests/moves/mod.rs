@@ -137,6 +137,8 @@ async fn until(
     .await;
 }
 
+/// Time that a user of the client takes for itself: the rate of a load, or thought between a read and a write. Events are awaited as such,
+/// and no check depends on how long this takes.
 async fn sleep(time: Duration) {
     sleep_until(Adapter.now() + time).await;
 }
