@@ -42,7 +42,7 @@ impl Client {
     }
 }
 
-/// What a push says, if it is about that. One that makes no sense leaves nothing to believe in.
+/// What a push says is invalid, if it is about that. One that makes no sense may have meant any key, so it counts as all.
 fn of_push(elements: &[Frame]) -> Option<Invalidation> {
     let [kind, what @ ..] = elements else { return None };
     if kind.as_bytes()? != b"invalidate" {
@@ -52,7 +52,7 @@ fn of_push(elements: &[Frame]) -> Option<Invalidation> {
         [keys] => keys.as_array(),
         _ => None,
     };
-    // Null, for one, is what FLUSHALL says. A key that waits to be read must not keep the block alive that it was received in.
+    // Null, for one, is what FLUSHALL says. Keys are copied: each would keep the block alive in which it was received.
     let copy = |key: &Frame| key.as_bytes().map(Bytes::copy_from_slice);
     let keys = keys.and_then(|keys| keys.iter().map(copy).collect());
     Some(keys.map_or(Invalidation::All, Invalidation::Keys))

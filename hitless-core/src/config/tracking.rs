@@ -25,8 +25,8 @@ impl Tracking {
     }
 
     /// The server remembers nothing, and tells of every change of keys that begin with one of these prefixes, or of all keys if there is
-    /// none ([`broadcast_all`](Self::broadcast_all)). It tells each connection of the pool, so each key comes as many times as
-    /// [`pool_size`](ConfigBuilder::pool_size) says. No prefix may be the beginning of another one.
+    /// none ([`broadcast_all`](Self::broadcast_all)). It tells each connection of the pool, so a key may be read as many
+    /// times as [`pool_size`](ConfigBuilder::pool_size) says. No prefix may be the beginning of another one.
     pub fn broadcast(prefixes: impl IntoIterator<Item = impl AsRef<[u8]>>) -> Self {
         let prefixes = prefixes.into_iter().map(|prefix| Bytes::copy_from_slice(prefix.as_ref())).collect();
         Self { prefixes: Some(prefixes) }
