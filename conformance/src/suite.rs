@@ -320,6 +320,7 @@ macro_rules! for_each_case {
                 many_share_one_connection,
                 resp2,
                 the_set_changes_during_a_move,
+                every_connection_is_lent,
                 no_connection_in_time,
                 nonsense_instead_of_a_confirmation,
                 ;

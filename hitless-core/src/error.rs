@@ -72,6 +72,17 @@ pub enum RequestError {
         /// Whether it may have run.
         delivery: Delivery,
     },
+    /// It blocks, and so needs a connection for itself: every one that `max_dedicated` allows was lent until `lease_timeout` was over.
+    #[error(
+        "no connection was free within {} for a command that blocks: as many are lent as `max_dedicated` allows. Raise it or \
+         `lease_timeout` (delivery: {delivery})",
+        Span(*.after),
+        delivery = Delivery::NotSent
+    )]
+    NotLent {
+        /// How long it waited.
+        after: Duration,
+    },
     /// There was no connection to send it on, and the last attempt to open one has failed.
     #[error("no connection{}{}: {cause} (delivery: {delivery})", to_server(.endpoint, .cause), within(*.after))]
     NoConnection {
@@ -119,6 +130,7 @@ impl RequestError {
             | Self::ConnectionLost { delivery, .. }
             | Self::MoveDeadline { delivery }
             | Self::ShutDown { delivery } => *delivery,
+            Self::NotLent { .. } => Delivery::NotSent,
         }
     }
 
@@ -130,6 +142,7 @@ impl RequestError {
             | Self::ConnectionLost { delivery, .. }
             | Self::MoveDeadline { delivery }
             | Self::ShutDown { delivery } => *delivery = Delivery::NotSent,
+            Self::NotLent { .. } => {}
         }
     }
 }

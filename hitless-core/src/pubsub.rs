@@ -91,7 +91,17 @@ pub enum SubscribeError {
         /// Why the last attempt failed.
         cause: Arc<ConnectError>,
     },
-    /// The server did not confirm them in time, or all connections that `max_dedicated` allows were lent.
+    /// Subscriptions need a connection for themselves: every one that `max_dedicated` allows was lent until `lease_timeout` was over.
+    #[error(
+        "no connection was free within {} for subscriptions: as many are lent as `max_dedicated` allows. Raise it or \
+         `lease_timeout`",
+        Span(*.after)
+    )]
+    NotLent {
+        /// How long the caller waited.
+        after: Duration,
+    },
+    /// The server did not confirm them in time.
     #[error("the server has not confirmed the subscription within {}", Span(*.after))]
     TimedOut {
         /// How long the caller waited.

@@ -169,6 +169,24 @@ pub fn the_set_changes_during_a_move(host: &dyn Host) {
     bed.finish();
 }
 
+/// A wish for topics while every dedicated connection is lent fails in time, and says which setting would help. RULE-266
+pub fn every_connection_is_lent(host: &dyn Host) {
+    let mut bed = Testbed::new(host);
+    let settings = bed.settings().pool_size(1).max_dedicated(1).lease_timeout(Some(SECOND));
+    bed.connect_with(settings);
+    let held = bed.lease();
+    let reader = bed.begin_subscription(&[channel("ch")]);
+    let refused = bed.subscribed(reader);
+    let Err(error @ SubscribeError::NotLent { .. }) = &refused else { panic!("{refused:?}") };
+    assert!(error.to_string().contains("`max_dedicated`"), "{error}");
+    bed.close_subscription(reader);
+    bed.return_lease(held);
+    let reader = bed.subscribe(&[channel("ch")]);
+    bed.publish("ch", "1");
+    bed.run_until_soon("it is received", |bed| bed.payloads(reader) == ["1"]);
+    bed.finish();
+}
+
 /// A wish for topics that cannot be confirmed in time fails, and leaves nothing behind. RULE-266
 pub fn no_connection_in_time(host: &dyn Host) {
     let mut bed = Testbed::new(host);

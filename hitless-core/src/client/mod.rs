@@ -244,7 +244,7 @@ impl Client {
         self.reopen_due(now);
         self.time_out_requests(now);
         self.time_out_leases(now);
-        self.subscriptions.handle_timeout(now);
+        self.time_out_subscriptions(now);
         self.blocked.handle_timeout(now);
         self.settle(now);
     }

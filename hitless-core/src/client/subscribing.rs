@@ -88,6 +88,19 @@ impl Client {
         }
     }
 
+    /// Those who have waited too long for a subscription are told why.
+    pub(super) fn time_out_subscriptions(&mut self, now: Instant) {
+        let (endpoint, cause) = (self.config.endpoint(), self.subscriptions.failure().cloned());
+        let has_connection = self.subscriptions.has_connection();
+        self.subscriptions.handle_timeout(now, |after| match &cause {
+            Some(cause) => {
+                SubscribeError::NoConnection { endpoint: endpoint.clone(), cause: Arc::clone(cause) }
+            }
+            None if has_connection => SubscribeError::TimedOut { after },
+            None => SubscribeError::NotLent { after },
+        });
+    }
+
     /// A push that is no notification has come on `conn`. Gives it back if it is none of the subscriptions.
     pub(super) fn on_pushed(&mut self, conn: ConnId, elements: Vec<Frame>) -> Option<Vec<Frame>> {
         let is_subscribed = self.links.owner(conn) == Some(Owner::Subscriptions);

@@ -65,7 +65,7 @@ impl Client {
             LeaseError::NoConnection { endpoint, cause, after } => {
                 RequestError::NoConnection { endpoint, cause, after, delivery }
             }
-            LeaseError::TimedOut { after } => RequestError::TimedOut { after, delivery },
+            LeaseError::TimedOut { after } => RequestError::NotLent { after },
             LeaseError::Full | LeaseError::ShutDown => RequestError::ShutDown { delivery },
         };
         self.blocked.handle_refused(id, error);
@@ -344,7 +344,7 @@ impl Client {
     }
 
     fn complete_blocked(&mut self, id: RequestId, outcome: Outcome) {
-        if matches!(outcome, Err(RequestError::TimedOut { .. })) {
+        if matches!(outcome, Err(RequestError::TimedOut { .. } | RequestError::NotLent { .. })) {
             self.emit(Event::RequestTimedOut { conn: self.conn_of(id) });
         }
         // Its id is in use until nothing is left of it.

@@ -54,6 +54,13 @@ pub enum Error {
         /// How often it was tried.
         tries: u32,
     },
+    /// A command of the `redis` crate has failed: what `?` makes of its error in a function of this crate, such as the closure of
+    /// [`Client::transaction`](super::Client::transaction).
+    ///
+    /// With the feature `redis-rs`.
+    #[cfg(feature = "redis-rs")]
+    #[error(transparent)]
+    Redis(#[from] redis::RedisError),
     /// The server refused MULTI and so may have run the commands after it one by one.
     #[error("the server refused MULTI: {0} (delivery: {delivery})", delivery = Delivery::Unknown)]
     NotAtomic(ServerError),
@@ -72,6 +79,8 @@ impl Error {
             | Self::Send(_) => Some(Delivery::NotSent),
             Self::Request(error) => Some(error.delivery()),
             Self::NotAtomic(_) => Some(Delivery::Unknown),
+            #[cfg(feature = "redis-rs")]
+            Self::Redis(error) => Delivery::of_redis_error(error),
             Self::Server(_)
             | Self::Reply(_)
             | Self::Value(_)

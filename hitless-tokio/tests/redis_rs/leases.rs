@@ -3,9 +3,9 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use redis::aio::transaction_async;
-use redis::{AsyncCommands, Direction, RedisResult, cmd, pipe};
+use redis::{AsyncCommands, Direction, RedisError, RedisResult, cmd, pipe};
 
-use crate::hitless::Client;
+use crate::hitless::{self, Client, Pipeline};
 
 pub(super) async fn a_transaction(mut con: Client) -> RedisResult<()> {
     let _: () = con.set("n", 1).await?;
@@ -31,6 +31,32 @@ pub(super) async fn a_transaction_that_begins_again(con: Client) -> RedisResult<
     })
     .await?;
     assert_eq!((n, tries.into_inner()), (11, 2));
+    Ok(())
+}
+
+/// The client's own transaction reads by typed commands, and `?` takes their errors.
+pub(super) async fn a_transaction_of_the_client(con: Client) -> RedisResult<()> {
+    let tries = AtomicU32::new(0);
+    let (con, tries) = (&con, &tries);
+    let replies = con
+        .transaction(["n"], |mut lease| async move {
+            let n: Option<u32> = lease.get("n").await?;
+            if tries.fetch_add(1, Ordering::Relaxed) == 0 {
+                let _: () = con.clone().set("n", 10).await?;
+            }
+            Ok(Some(Pipeline::from([hitless::cmd("SET").arg("n").arg(n.unwrap_or(0) + 1)])))
+        })
+        .await?;
+    assert_eq!((replies.map(|replies| replies.len()), tries.load(Ordering::Relaxed)), (Some(1), 2));
+    let n: u32 = con.clone().get("n").await?;
+    assert_eq!(n, 11);
+    let refused = con
+        .transaction(["n"], |mut lease| async move {
+            let _: Vec<u32> = lease.lrange("n", 0, -1).await?;
+            Ok(None)
+        })
+        .await;
+    assert_eq!(RedisError::from(refused.unwrap_err()).code(), Some("WRONGTYPE"));
     Ok(())
 }
 

@@ -72,7 +72,7 @@ mod examples {
             more_than_one_page;
         streams: adding_and_reading ranges groups what_is_pending trimming about_a_stream claiming
             managing_groups;
-        leases: a_transaction a_transaction_that_begins_again a_transaction_that_fails watching_by_hand waiting_for_elements;
+        leases: a_transaction a_transaction_of_the_client a_transaction_that_begins_again a_transaction_that_fails watching_by_hand waiting_for_elements;
         acl: users rights_of_a_user;
         typed: strings hashes;
         errors: kinds_of_errors refused_commands wrong_types clones_share_the_pool;

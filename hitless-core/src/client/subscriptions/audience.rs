@@ -220,8 +220,8 @@ impl Audience {
         unwanted
     }
 
-    /// Gives the changes up that wait for too long. Returns what nobody wants any more.
-    pub(super) fn time_out(&mut self, now: Instant) -> Vec<Topic> {
+    /// Gives the changes up that wait for too long, for the reason that `why` has for so long a wait. Returns what nobody wants any more.
+    pub(super) fn time_out(&mut self, now: Instant, why: impl Fn(Duration) -> SubscribeError) -> Vec<Topic> {
         if self.quiet_until.is_none_or(|at| at > now) {
             return Vec::new();
         }
@@ -230,7 +230,7 @@ impl Audience {
         let mut unwanted = Vec::new();
         for change in due {
             let after = self.changes.get(change).map(|change| now.saturating_duration_since(change.since));
-            unwanted.extend(self.fail(change, SubscribeError::TimedOut { after: after.unwrap_or_default() }));
+            unwanted.extend(self.fail(change, why(after.unwrap_or_default())));
         }
         self.quiet_until = earliest(self.changes.iter().map(|(_, change)| change.until));
         unwanted

@@ -290,10 +290,10 @@ impl Subscriptions {
         makes_sense
     }
 
-    /// Time has passed.
-    pub(super) fn handle_timeout(&mut self, now: Instant) {
+    /// Time has passed. `why` is told how long somebody has waited for a subscription, and says why it was too long.
+    pub(super) fn handle_timeout(&mut self, now: Instant, why: impl Fn(Duration) -> SubscribeError) {
         self.place.end_pause(now);
-        let unwanted = self.audience.time_out(now);
+        let unwanted = self.audience.time_out(now, why);
         self.drop_topics(unwanted);
         if !self.place.take_ping(now) {
             return;

@@ -120,6 +120,11 @@ fn is_refusal(error: &Error) -> bool {
         Error::Server(error) | Error::Discarded(error) | Error::Reply(ReplyError { error, .. }) => {
             Refusal::of_error(error.text()).is_some()
         }
+        #[cfg(feature = "redis-rs")]
+        Error::Redis(error) => {
+            let text = [error.code(), error.detail()].map(Option::unwrap_or_default).join(" ");
+            Refusal::of_error(text.as_bytes()).is_some()
+        }
         _ => false,
     }
 }

@@ -8,6 +8,7 @@ use redis::{ErrorKind, RedisError, Value, parse_redis_value};
 
 use crate::driver::Error;
 use crate::error::{CloseCause, ConnectError, Delivery, LeaseError, RequestError};
+use crate::pubsub::SubscribeError;
 use crate::request::{RefusedCommand, SendError};
 
 impl Delivery {
@@ -37,6 +38,10 @@ impl Delivery {
 impl From<Error> for RedisError {
     /// The error with the kind that the retry logic of the `redis` crate looks at.
     fn from(error: Error) -> Self {
+        let error = match error {
+            Error::Redis(error) => return error,
+            error => error,
+        };
         match &error {
             Error::Config(_) => general(ErrorKind::InvalidClientConfig, "settings", &error),
             Error::Refused(refused) => (*refused).into(),
@@ -56,6 +61,7 @@ impl From<Error> for RedisError {
             | Error::Send(_)
             | Error::Request(_)
             | Error::Conflict { .. }
+            | Error::Redis(_)
             | Error::NotAtomic(_) => io::Error::new(io_kind(&error), Carried(error)).into(),
         }
     }
@@ -73,8 +79,11 @@ fn io_kind(error: &Error) -> io::ErrorKind {
         Error::Connect(cause) => no_connection(cause),
         Error::Send(SendError::NoConnection { cause, .. })
         | Error::Request(RequestError::NoConnection { cause, .. })
-        | Error::Lease(LeaseError::NoConnection { cause, .. }) => no_connection(cause),
-        Error::Request(RequestError::TimedOut { .. }) | Error::Lease(LeaseError::TimedOut { .. }) => {
+        | Error::Lease(LeaseError::NoConnection { cause, .. })
+        | Error::Subscribe(SubscribeError::NoConnection { cause, .. }) => no_connection(cause),
+        Error::Request(RequestError::TimedOut { .. } | RequestError::NotLent { .. })
+        | Error::Lease(LeaseError::TimedOut { .. })
+        | Error::Subscribe(SubscribeError::TimedOut { .. } | SubscribeError::NotLent { .. }) => {
             io::ErrorKind::TimedOut
         }
         Error::Send(SendError::LeaseLost { cause, .. }) => lost(*cause),
@@ -82,7 +91,8 @@ fn io_kind(error: &Error) -> io::ErrorKind {
         Error::Request(RequestError::MoveDeadline { .. }) => io::ErrorKind::ConnectionAborted,
         Error::Request(RequestError::ShutDown { .. })
         | Error::Send(SendError::ShuttingDown(_))
-        | Error::Lease(LeaseError::ShutDown) => io::ErrorKind::BrokenPipe,
+        | Error::Lease(LeaseError::ShutDown)
+        | Error::Subscribe(SubscribeError::ShutDown) => io::ErrorKind::BrokenPipe,
         // Trying again may do twice what it has done already, and finds nothing watched any more.
         Error::NotAtomic(_) | Error::Conflict { .. } => io::ErrorKind::Unsupported,
         _ => io::ErrorKind::Other,
@@ -166,7 +176,7 @@ impl StdError for Carried {
 
 #[cfg(test)]
 mod tests {
-    use redis::RetryMethod;
+    use redis::{RetryMethod, ServerErrorKind};
 
     use super::*;
 
@@ -182,5 +192,22 @@ mod tests {
         assert!(error.to_string().contains(&text), "{error}");
         assert!(matches!(error.retry_method(), RetryMethod::NoRetry));
         assert!(!error.is_connection_dropped() && !error.is_timeout());
+    }
+
+    /// An error that went through `?` in a function of this crate comes out of it as it was. RULE-197
+    #[test]
+    fn an_error_comes_back_as_it_was() {
+        let error = Error::from(server(b"WRONGTYPE not a string"));
+        assert_eq!((error.delivery(), error.to_string().contains("not a string")), (None, true));
+        assert_eq!(RedisError::from(error).code(), Some("WRONGTYPE"));
+
+        let lost = RequestError::ConnectionLost { cause: CloseCause::ByServer, delivery: Delivery::Unknown };
+        let error = Error::from(RedisError::from(Error::Request(lost)));
+        assert_eq!(error.delivery(), Some(Delivery::Unknown));
+        let error = RedisError::from(error);
+        assert_eq!(Delivery::of_redis_error(&error), Some(Delivery::Unknown));
+        assert!(error.is_connection_dropped(), "{error:?}");
+        let refused = RedisError::from(Error::from(server(b"READONLY no writes")));
+        assert_eq!(refused.kind(), ServerErrorKind::ReadOnly.into());
     }
 }
