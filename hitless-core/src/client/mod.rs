@@ -254,6 +254,12 @@ impl Client {
         self.actions.pop_front()
     }
 
+    /// Whether [`poll_action`](Self::poll_action) has something.
+    #[cfg(feature = "driver")]
+    pub(crate) fn has_actions(&self) -> bool {
+        !self.actions.is_empty()
+    }
+
     /// Appends what `conn` has to write, at most 64 KiB and the rest of one request; true if there was anything. What it
     /// appends counts as written: the server may run it. After [`Action::Flush`], write and call it again until it returns
     /// false.

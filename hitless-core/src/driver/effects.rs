@@ -68,7 +68,7 @@ impl From<Item> for Unclaimed {
 impl Effects {
     /// Applies the effects, and keeps the allocations for the next time.
     pub(super) fn apply(&mut self) {
-        // The usual end of a visit that sends one more request: the task that writes has been woken for those before it.
+        // What was taken for writing has none, for one.
         if self.is_empty() {
             return;
         }

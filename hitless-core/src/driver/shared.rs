@@ -137,14 +137,13 @@ impl<R: Runtime> Shared<R> {
         if cfg!(feature = "tracing") {
             shared.enter_unsettled(|state, _| state.want_hooks(&mut effects));
         }
-        shared.enter(&mut effects, |_, _| ());
+        shared.enter_with(&mut effects, |_, _| ());
         shared
     }
 
     pub(super) fn send(&self, request: Request) -> Result<(RequestId, Arc<Waiter<Outcome>>), SendError> {
         let waiter = Arc::new(Waiter::of(None, &request));
-        let sent =
-            self.enter(&mut Effects::default(), |state, now| state.send(now, now, None, request, &waiter));
+        let sent = self.enter(|state, now| state.send(now, now, None, request, &waiter));
         sent.map(|id| (id, waiter))
     }
 
@@ -155,15 +154,14 @@ impl<R: Runtime> Shared<R> {
         request: Request,
     ) -> Result<(RequestId, Arc<Waiter<Outcome>>), SendError> {
         let waiter = Arc::new(Waiter::of(Some(lease), &request));
-        let mut effects = Effects::default();
-        let sent = self.enter(&mut effects, |state, now| state.send(now, now, Some(lease), request, &waiter));
+        let sent = self.enter(|state, now| state.send(now, now, Some(lease), request, &waiter));
         sent.map(|id| (id, waiter))
     }
 
     /// Wants a connection for one caller.
     pub(super) fn lease(&self) -> Result<(LeaseId, Arc<Terms>), LeaseError> {
         let terms = Arc::new(Terms::new());
-        let lease = self.enter(&mut Effects::default(), |state, now| state.lease(now, &terms))?;
+        let lease = self.enter(|state, now| state.lease(now, &terms))?;
         Ok((lease, terms))
     }
 
@@ -193,15 +191,13 @@ impl<R: Runtime> Shared<R> {
         wish: impl FnOnce(&mut Machine, Instant) -> Result<Option<LeaseId>, LeaseError>,
     ) -> Result<Option<(LeaseId, Arc<Terms>)>, LeaseError> {
         let terms = Arc::new(Terms::new());
-        let lease = self.enter(&mut Effects::default(), |state, now| {
-            state.lease_again(&terms, |machine| wish(machine, now))
-        })?;
+        let lease = self.enter(|state, now| state.lease_again(&terms, |machine| wish(machine, now)))?;
         Ok(lease.map(|lease| (lease, terms)))
     }
 
     /// The last handle of `lease` is gone.
     pub(super) fn return_lease(&self, lease: LeaseId) {
-        self.enter(&mut Effects::default(), |state, now| state.return_lease(now, lease));
+        self.enter(|state, now| state.return_lease(now, lease));
     }
 
     pub(super) fn open_subscription(&self, mailbox: &Arc<Mailbox>) -> Result<SubscriptionId, SubscribeError> {
@@ -215,21 +211,19 @@ impl<R: Runtime> Shared<R> {
         topics: Vec<Topic>,
     ) -> Result<Arc<Waiter<Result<(), SubscribeError>>>, SubscribeError> {
         let confirmed = Arc::new(Waiter::new());
-        self.enter(&mut Effects::default(), |state, now| {
-            state.subscribe(now, subscription, topics, &confirmed)
-        })?;
+        self.enter(|state, now| state.subscribe(now, subscription, topics, &confirmed))?;
         Ok(confirmed)
     }
 
     pub(super) fn unsubscribe(&self, subscription: SubscriptionId, topics: &[Topic]) {
-        self.enter(&mut Effects::default(), |state, now| {
+        self.enter(|state, now| {
             state.machine.unsubscribe(now, subscription, topics);
         });
     }
 
     /// The handle of a subscription is gone.
     pub(super) fn close_subscription(&self, subscription: SubscriptionId) {
-        self.enter(&mut Effects::default(), |state, now| state.close_subscription(now, subscription));
+        self.enter(|state, now| state.close_subscription(now, subscription));
     }
 
     /// [`send`](Self::send) for callers that wait for room, in the order of their arrival. If it is not the caller's
@@ -242,7 +236,7 @@ impl<R: Runtime> Shared<R> {
     ) -> Result<(RequestId, Arc<Waiter<Outcome>>), Refusal> {
         let waiter = Arc::new(Waiter::of(turn.lease, &request));
         let mut before = None;
-        let sent = self.enter(&mut Effects::default(), |state, now| {
+        let sent = self.enter(|state, now| {
             let since = *turn.since.get_or_insert(now);
             // Whoever has just come is not too late: most calls wait for nothing.
             let limit = waker.as_ref().and_then(|_| state.machine.time_limit(now, &request));
@@ -278,12 +272,12 @@ impl<R: Runtime> Shared<R> {
     }
 
     pub(super) fn leave_queue(&self, lease: Option<LeaseId>, position: u64) {
-        drop(self.enter(&mut Effects::default(), |state, _| state.queue.leave(lease, position)));
+        drop(self.enter(|state, _| state.queue.leave(lease, position)));
     }
 
     /// The caller has dropped its reply. If it has come, it is in `waiter`.
     pub(super) fn cancel(&self, request: RequestId, waiter: &Waiter<Outcome>) {
-        let unwanted = self.enter(&mut Effects::default(), |state, now| {
+        let unwanted = self.enter(|state, now| {
             // The future that is being dropped holds the waiter too, so that nothing is freed under the lock.
             state.waiters.remove(request);
             match waiter.take_unread() {
@@ -298,7 +292,7 @@ impl<R: Runtime> Shared<R> {
     }
 
     pub(super) fn shutdown(&self, grace: Duration) {
-        self.enter(&mut Effects::default(), |state, now| {
+        self.enter(|state, now| {
             // A grace beyond what an instant can hold is as good as a century.
             let century = Duration::from_secs(100 * 365 * 24 * 60 * 60);
             let until = now.checked_add(grace).unwrap_or_else(|| now + century);
@@ -332,7 +326,7 @@ impl<R: Runtime> Shared<R> {
     }
 
     pub(super) fn handle_verdict(&self, review: ReviewId, verdict: Verdict) {
-        self.enter(&mut Effects::default(), |state, now| state.machine.handle_verdict(now, review, verdict));
+        self.enter(|state, now| state.machine.handle_verdict(now, review, verdict));
     }
 
     /// The notifications that the hooks have not seen.
@@ -354,9 +348,8 @@ impl<R: Runtime> Shared<R> {
     }
 
     pub(super) fn handle_timeout(&self) {
-        let mut effects = Effects::default();
         let mut overdue = Vec::new();
-        self.enter(&mut effects, |state, now| {
+        self.enter(|state, now| {
             state.alarm = None;
             state.machine.handle_timeout(now);
             overdue = state.queue.take_due(now);
@@ -366,25 +359,25 @@ impl<R: Runtime> Shared<R> {
 
     pub(super) fn handle_resolved(&self, task: &ConnTask, result: io::Result<Vec<IpAddr>>) {
         let result = result.map_err(SystemError::from);
-        self.enter(&mut Effects::default(), |state, now| {
+        self.enter(|state, now| {
             state.forget_task(task);
             state.machine.handle_resolved(now, task.conn, result);
         });
     }
 
     pub(super) fn handle_credentials(&self, task: &ConnTask, answer: Result<Credentials, CredentialsError>) {
-        self.enter(&mut Effects::default(), |state, now| {
+        self.enter(|state, now| {
             state.forget_task(task);
             state.machine.handle_credentials(now, task.conn, answer);
         });
     }
 
     pub(super) fn handle_credentials_changed(&self) {
-        self.enter(&mut Effects::default(), |state, now| state.machine.handle_credentials_changed(now));
+        self.enter(|state, now| state.machine.handle_credentials_changed(now));
     }
 
     pub(super) fn handle_new_credentials(&self, answer: Result<Credentials, CredentialsError>) {
-        self.enter(&mut Effects::default(), |state, now| state.machine.handle_new_credentials(now, answer));
+        self.enter(|state, now| state.machine.handle_new_credentials(now, answer));
     }
 
     /// What wakes the task that asks for new credentials.
@@ -394,7 +387,7 @@ impl<R: Runtime> Shared<R> {
 
     pub(super) fn handle_connect_failed(&self, task: &ConnTask, error: &io::Error) {
         let error = SystemError::from(error);
-        self.enter(&mut Effects::default(), |state, now| {
+        self.enter(|state, now| {
             state.forget_task(task);
             state.machine.handle_connect_failed(now, task.conn, error);
         });
@@ -405,14 +398,14 @@ impl<R: Runtime> Shared<R> {
     }
 
     pub(super) fn handle_connected(&self, task: &ConnTask, peer: Peer) {
-        self.enter(&mut Effects::default(), |state, now| {
+        self.enter(|state, now| {
             state.machine.handle_connected(now, task.conn, peer);
         });
     }
 
     /// Bytes were received: hands `frames` in, which are empty afterwards. The caller keeps `effects` for their allocations.
     pub(super) fn handle_frames(&self, conn: ConnId, frames: &mut Vec<Frame>, effects: &mut Effects) {
-        self.enter(effects, |state, now| {
+        self.enter_with(effects, |state, now| {
             state.read = state.read.wrapping_add(1);
             state.machine.handle_frames(now, conn, frames.drain(..));
         });
@@ -423,7 +416,7 @@ impl<R: Runtime> Shared<R> {
     }
 
     pub(super) fn handle_closed(&self, task: &ConnTask, cause: CloseCause) {
-        self.enter(&mut Effects::default(), |state, now| {
+        self.enter(|state, now| {
             state.forget_task(task);
             state.machine.handle_closed(now, task.conn, cause);
         });
@@ -436,7 +429,7 @@ impl<R: Runtime> Shared<R> {
         buffer: &mut WriteBuffer,
         effects: &mut Effects,
     ) -> Transmitted {
-        self.enter(effects, |state, now| {
+        self.enter_with(effects, |state, now| {
             state.machine.handle_writable(now, conn);
             let mut more = false;
             while !more && state.machine.poll_transmit(conn, buffer) {
@@ -492,8 +485,25 @@ impl<R: Runtime> Shared<R> {
     }
 
     /// Changes the state under the lock, takes the machine's actions, and applies their effects after the lock is
-    /// released.
-    fn enter<T>(&self, effects: &mut Effects, change: impl FnOnce(&mut State, Instant) -> T) -> T {
+    /// released. Most changes have none: one more request goes to a connection whose task has been woken for those before it.
+    fn enter<T>(&self, change: impl FnOnce(&mut State, Instant) -> T) -> T {
+        let (result, effects) = self.enter_unsettled(|state, now| {
+            let result = change(state, now);
+            if state.is_settled() {
+                return (result, None);
+            }
+            let mut effects = Effects::default();
+            state.settle(&mut effects);
+            (result, Some(effects))
+        });
+        if let Some(mut effects) = effects {
+            effects.apply();
+        }
+        result
+    }
+
+    /// [`enter`](Self::enter) for a caller that keeps `effects` for their allocations.
+    fn enter_with<T>(&self, effects: &mut Effects, change: impl FnOnce(&mut State, Instant) -> T) -> T {
         let result = self.enter_unsettled(|state, now| {
             let result = change(state, now);
             state.settle(effects);

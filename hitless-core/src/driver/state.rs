@@ -243,13 +243,22 @@ impl State {
             let machine = &self.machine;
             self.queue.notify(|lease| room(machine, lease), effects);
         }
-        let deadlines = [self.machine.poll_timeout(), self.queue.poll_timeout()];
-        let Some(deadline) = earliest(deadlines) else { return };
-        // A later deadline waits for the earlier alarm, which then rings for nothing and is set anew.
-        if self.alarm.is_none_or(|alarm| deadline < alarm) {
+        if let Some(deadline) = self.earlier_deadline() {
             self.alarm = Some(deadline);
             effects.signals.push((Arc::clone(&self.supervisor), signals::WORK));
         }
+    }
+
+    /// Whether [`settle`](Self::settle) would do nothing.
+    pub(super) fn is_settled(&self) -> bool {
+        !self.machine.has_actions() && self.queue.is_empty() && self.earlier_deadline().is_none()
+    }
+
+    /// The next deadline, if the alarm is not set or rings later. A later deadline waits for the earlier alarm, which then rings for
+    /// nothing and is set anew.
+    fn earlier_deadline(&self) -> Option<Instant> {
+        let deadline = earliest([self.machine.poll_timeout(), self.queue.poll_timeout()])?;
+        self.alarm.is_none_or(|alarm| deadline < alarm).then_some(deadline)
     }
 
     /// The driver has died: the machine does nothing more, so every waiter gets an error.
