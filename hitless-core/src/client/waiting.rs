@@ -183,7 +183,7 @@ impl Client {
             Decision::TakeOver => self.blocked.take_over(id),
             Decision::Ask(place) => self.ask(now, id, place),
             Decision::Unblock => self.unblock(now, id),
-            Decision::MoveOn { may_stay } => self.move_on(now, id, may_stay),
+            Decision::MoveOn { may_stay, is_verified } => self.move_on(now, id, may_stay, is_verified),
             Decision::Return { may_stay } => self.return_blocked(now, id, may_stay),
             Decision::Complete(outcome) => self.complete_blocked(id, outcome),
             Decision::CompleteEmpty => {
@@ -311,7 +311,7 @@ impl Client {
     }
 
     /// The command did not run, and is to be sent again.
-    fn move_on(&mut self, now: Instant, id: RequestId, may_stay: bool) {
+    fn move_on(&mut self, now: Instant, id: RequestId, may_stay: bool, is_verified: bool) {
         let to = self.blocked.lease(id).and_then(|lease| self.leases.successor(lease));
         if let (Some(from), Some(_)) = (self.conn_of(id), to) {
             self.coordinator.handle_switched(now, from);
@@ -321,7 +321,10 @@ impl Client {
             }
         }
         if may_stay && self.conn_of(id).is_some() {
-            return self.note_placed(now, id);
+            return match is_verified {
+                true => self.note_placed(now, id),
+                false => self.blocked.handle_staying(id),
+            };
         }
         self.return_blocked(now, id, false);
         self.blocked.handle_unplaced(id);

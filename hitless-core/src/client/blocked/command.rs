@@ -48,8 +48,9 @@ pub(in crate::client) enum Decision {
     Ask(Place),
     /// Have the server send it away.
     Unblock,
-    /// It did not run: place it again, on the successor if there is one, or on the connection that it has if that may stay.
-    MoveOn { may_stay: bool },
+    /// It did not run: place it again, on the successor if there is one, or on the connection that it has if that may stay and the server
+    /// has verified that nothing waits there.
+    MoveOn { may_stay: bool, is_verified: bool },
     /// It does not use its connection any more.
     Return { may_stay: bool },
     /// It has ended.
@@ -91,6 +92,8 @@ enum Stage {
     Sent(Step),
     /// Its reply is in, and the answer to UNBLOCK is not: nothing else may be sent on its connection, since that could be hit.
     Answered(Next),
+    /// The server has sent it away, and is asked whether its connection may be used again.
+    Verifying,
     /// It did not run, and is being placed again.
     MovingOn,
     Over,
@@ -227,6 +230,13 @@ impl Command {
         say.push(Decision::Issue(left.filter(|_| !is_first)));
     }
 
+    /// It did not run, and there is no successor to send it on: it stays if nothing waits on the connection that it has.
+    pub(super) fn handle_staying(&mut self, say: &mut Vec<Decision>) {
+        if self.stage == Stage::MovingOn {
+            self.verify(say);
+        }
+    }
+
     /// It did not run, and there is no connection on which it could be sent again.
     pub(super) fn handle_unplaced(&mut self, say: &mut Vec<Decision>) {
         if self.stage == Stage::MovingOn && !self.gives_up(say) {
@@ -321,6 +331,12 @@ impl Command {
             (Stage::Sent(Step::Joining | Step::Asking), Answer::Impossible | Answer::Unblocked(_)) => {
                 self.stick(say);
             }
+            (Stage::Verifying, answer) => {
+                self.may_stay &= answer == Answer::NotYet;
+                if !self.gives_up(say) {
+                    self.move_on(true, say);
+                }
+            }
             (Stage::Answered(next), answer) => {
                 let next = *next;
                 self.may_stay &= matches!(answer, Answer::Unblocked(_) | Answer::NotSent);
@@ -369,6 +385,7 @@ impl Command {
             Stage::Sent(Step::Stuck) => self.cut_off(say),
             Stage::Sent(Step::Asking | Step::Unblocking | Step::Proving | Step::Resting { .. })
             | Stage::Answered(_)
+            | Stage::Verifying
             | Stage::MovingOn
             | Stage::Over => {}
         }
@@ -386,7 +403,7 @@ impl Command {
                 self.gives_up(say);
             }
             Stage::Sent(Step::Nothing | Step::Joining) => self.ask(say),
-            Stage::Sent(_) | Stage::Answered(_) | Stage::MovingOn | Stage::Over => {}
+            Stage::Sent(_) | Stage::Answered(_) | Stage::Verifying | Stage::MovingOn | Stage::Over => {}
         }
     }
 
@@ -398,9 +415,11 @@ impl Command {
             let delivery = match self.stage {
                 Stage::Sent(_) | Stage::Over => Delivery::Unknown,
                 // Where its reply is in and somebody waits, that was the proof.
-                Stage::Waiting | Stage::Paused { .. } | Stage::MovingOn | Stage::Answered(_) => {
-                    Delivery::NotSent
-                }
+                Stage::Waiting
+                | Stage::Paused { .. }
+                | Stage::MovingOn
+                | Stage::Answered(_)
+                | Stage::Verifying => Delivery::NotSent,
             };
             let after = deadline.saturating_duration_since(self.accepted_at);
             self.complete(Err(RequestError::TimedOut { after, delivery }), say);
@@ -424,7 +443,7 @@ impl Command {
             Stage::Waiting => self.ends.at(),
             Stage::Paused { until } => earliest([Some(until), self.ends.at()]),
             Stage::Sent(Step::Resting { until }) => Some(until),
-            Stage::Sent(_) | Stage::Answered(_) | Stage::MovingOn | Stage::Over => None,
+            Stage::Sent(_) | Stage::Answered(_) | Stage::Verifying | Stage::MovingOn | Stage::Over => None,
         };
         earliest([own, self.deadline.filter(|_| self.is_wanted())])
     }
@@ -495,14 +514,14 @@ impl Command {
         if next == Next::Return {
             return self.leave(say);
         }
+        if next == Next::MoveOn && self.reason == Some(Reason::Dropped) && self.may_stay {
+            return self.verify(say);
+        }
         if self.gives_up(say) {
             return;
         }
         match next {
-            Next::MoveOn => {
-                self.stage = Stage::MovingOn;
-                say.push(Decision::MoveOn { may_stay: self.may_stay });
-            }
+            Next::MoveOn => self.move_on(false, say),
             Next::Rest { until } => {
                 say.push(Decision::Return { may_stay: self.may_stay });
                 (self.stage, self.reason) = (Stage::Paused { until }, None);
@@ -513,6 +532,20 @@ impl Command {
             }
             Next::Return => {}
         }
+    }
+
+    fn move_on(&mut self, is_verified: bool, say: &mut Vec<Decision>) {
+        self.stage = Stage::MovingOn;
+        say.push(Decision::MoveOn { may_stay: self.may_stay, is_verified });
+    }
+
+    /// Asks whether anything waits on its connection, although the server has sent it away.
+    ///
+    /// A command that CLIENT PAUSE holds up is shown as one that waits, and a server before Redis 7.2 that sends it away runs it when the
+    /// pause is over, all the same. Its second reply must not find somebody else.
+    fn verify(&mut self, say: &mut Vec<Decision>) {
+        self.stage = Stage::Verifying;
+        say.push(Decision::Ask(Place::Here));
     }
 
     /// It has not run and is not to be sent again, because nobody waits for it or the client shuts down.

@@ -189,6 +189,11 @@ impl Blocked {
         });
     }
 
+    /// There is no successor to send `id` on, and its connection may stay.
+    pub(super) fn handle_staying(&mut self, id: RequestId) {
+        self.with(id, Command::handle_staying);
+    }
+
     /// There is no connection to send `id` on again: it waits for another one.
     pub(super) fn handle_unplaced(&mut self, id: RequestId) {
         self.with(id, Command::handle_unplaced);

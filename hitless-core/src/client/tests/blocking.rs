@@ -371,6 +371,7 @@ fn a_command_timeout_comes_behind_the_time_at_the_server() {
     reply(&mut world, shared, listed(conn, "blpop", "b"));
     reply(&mut world, shared, Frame::Integer(1));
     reply(&mut world, conn, unblocked());
+    reply(&mut world, shared, listed(conn, "blpop", "N"));
     assert_idle(&world);
     assert_eq!(waiting(&mut world, "BLPOP q 0").1, conn);
 }
@@ -387,9 +388,13 @@ fn a_dropped_command_is_called_back() {
         assert_eq!(said(&mut world, shared), [ask(conn)]);
         reply(&mut world, shared, listed(conn, "blpop", "b"));
         assert_eq!(said(&mut world, shared), [unblock(conn)]);
-        let is_popped = answer == popped();
+        let (is_popped, is_sent_away) = (answer == popped(), answer == unblocked());
         reply(&mut world, conn, answer);
-        reply(&mut world, shared, Frame::Integer(i64::from(!is_popped)));
+        reply(&mut world, shared, Frame::Integer(i64::from(is_sent_away)));
+        if is_sent_away {
+            assert_eq!(said(&mut world, shared), [ask(conn)], "whether that is true");
+            reply(&mut world, shared, listed(conn, "blpop", "N"));
+        }
         assert!(world.done.is_empty());
         let orphan = Orphan { command: "BLPOP", reply: popped() };
         assert_eq!(orphans(&world), if is_popped { vec![orphan] } else { vec![] });
@@ -397,6 +402,29 @@ fn a_dropped_command_is_called_back() {
         assert_idle(&world);
         assert_eq!(waiting(&mut world, "BLPOP q 0").1, conn, "it is not lost");
     }
+}
+
+/// A server that has postponed the command, as CLIENT PAUSE has it, says that it was sent away and shows it waiting nevertheless: what it
+/// answers then must reach nobody else, so its connection is closed. RULE-293, INV-02
+#[test]
+fn a_dropped_command_that_was_postponed_is_cut_off() {
+    let mut world = client(1);
+    let (id, conn, shared) = waiting(&mut world, "BLPOP q 0");
+    world.client.cancel(world.now, id);
+    world.drain();
+    reply(&mut world, shared, listed(conn, "blpop", "b"));
+    reply(&mut world, conn, unblocked());
+    reply(&mut world, shared, Frame::Integer(1));
+    let next = send(&mut world, "BLPOP other 5");
+    assert!(!world.closed.contains(&conn));
+    reply(&mut world, shared, listed(conn, "blpop", "b"));
+    assert_eq!(world.closed, [conn]);
+    answer_dials(&mut world);
+    let other = carrier(&mut world, "BLPOP other 5");
+    assert_ne!(other, conn);
+    reply(&mut world, other, Frame::Null);
+    assert_eq!(outcome(&world, next), &Frame::Null);
+    assert_idle(&world);
 }
 
 /// Where it cannot be called back, closing its connection is what takes it out of the server's line. RULE-252
@@ -600,9 +628,11 @@ fn a_lost_successor_changes_nothing() {
     world.close(successor);
     reply(&mut world, shared, listed(conn, "blpop", "b"));
     reply(&mut world, shared, Frame::Integer(1));
-    reply(&mut world, conn, unblocked());
-    assert_eq!(said(&mut world, conn), ["BLPOP q 0"], "there is no other one yet");
     assert_eq!(said(&mut world, shared), [unblock(conn)]);
+    reply(&mut world, conn, unblocked());
+    assert_eq!(said(&mut world, shared), [ask(conn)], "whether that is true");
+    reply(&mut world, shared, listed(conn, "blpop", "N"));
+    assert_eq!(said(&mut world, conn), ["BLPOP q 0"], "there is no other one yet");
     let until = world.now + 20 * SECOND;
     while world.dials.is_empty() {
         assert!(world.next_timeout(until), "the handoff is tried again");

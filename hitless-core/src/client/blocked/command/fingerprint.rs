@@ -52,7 +52,7 @@ impl Fingerprint for Stage {
                     digest.deadline(*until);
                 }
             }
-            Self::Waiting | Self::MovingOn | Self::Over => {}
+            Self::Waiting | Self::Verifying | Self::MovingOn | Self::Over => {}
         }
     }
 }

@@ -31,7 +31,7 @@ fn lost(delivery: Delivery) -> RequestError {
     RequestError::ConnectionLost { cause: crate::error::CloseCause::ByServer, delivery }
 }
 
-const STATES: [&str; 10] = [
+const STATES: [&str; 11] = [
     "waiting",
     "paused",
     "sent",
@@ -42,6 +42,7 @@ const STATES: [&str; 10] = [
     "stuck",
     "answered",
     "dropped, asking",
+    "dropped, verifying",
 ];
 
 fn in_state(name: &str) -> Command {
@@ -55,7 +56,7 @@ fn in_state(name: &str) -> Command {
             command.handle_outcome(now, Ok(Replies::from_iter([Frame::error("LOADING x")])), true, say)
         }
         "sent" => {}
-        "dropped, asking" => command.handle_dropped(say),
+        "dropped, asking" | "dropped, verifying" => command.handle_dropped(say),
         _ => command.handle_successor(now, say),
     }
     match name {
@@ -66,7 +67,7 @@ fn in_state(name: &str) -> Command {
     }
     match name {
         "proving" => command.handle_answer(now, Answer::Unblocked(true), say),
-        "answered" => command.handle_outcome(now, Ok(unblocked()), false, say),
+        "answered" | "dropped, verifying" => command.handle_outcome(now, Ok(unblocked()), false, say),
         _ => {}
     }
     command
@@ -109,6 +110,7 @@ fn stage_name(command: &Command) -> &'static str {
         Stage::Sent(Step::Resting { .. }) => "resting",
         Stage::Sent(Step::Stuck) => "stuck",
         Stage::Answered(_) => "answered",
+        Stage::Verifying => "verifying",
         Stage::MovingOn => "moving on",
         Stage::Over => "over",
     }
@@ -131,7 +133,8 @@ fn decision_name(decision: &Decision) -> String {
 #[test]
 fn table_of_a_command_that_blocks() {
     const LEGEND: &str = "\
-Found out by a test, of a BLPOP: what is decided, and the state that follows. `·`: nothing. *answered*: its reply is in, and the answer to UNBLOCK is not.";
+Found out by a test, of a BLPOP: what is decided, and the state that follows. `·`: nothing. *answered*: its reply is in, and the answer to UNBLOCK is not. \
+*verifying*: it was sent away, and whether its connection may be used again is asked.";
     let head: Vec<&str> = std::iter::once("").chain(STATES).collect();
     let mut table = Table::new("blocked.md", LEGEND, &head);
     for (fact, happen) in FACTS {
@@ -209,6 +212,46 @@ fn nobody_is_asked_in_vain_for_ever() {
     }
 }
 
+/// A server that has postponed the command says `-UNBLOCKED` and runs it later: its connection serves nobody else, be the caller gone or no
+/// successor there. RULE-293
+#[test]
+fn a_connection_is_used_again_if_nothing_waits_there() {
+    for (answer, is_clean) in [
+        (Answer::NotYet, true),
+        (Answer::Waits, false),
+        (Answer::NotSent, false),
+        (Answer::Impossible, false),
+    ] {
+        for is_dropped in [true, false] {
+            let (mut command, now, mut said) = (pops("20"), epoch(), Vec::new());
+            command.handle_placed(now, None, &mut said);
+            if is_dropped {
+                command.handle_dropped(&mut said);
+            } else {
+                command.handle_successor(now, &mut said);
+            }
+            command.handle_answer(now, Answer::Waits, &mut said);
+            command.handle_answer(now, Answer::Unblocked(true), &mut said);
+            said.clear();
+            command.handle_outcome(now, Ok(unblocked()), false, &mut said);
+            if !is_dropped {
+                assert_eq!(
+                    std::mem::take(&mut said),
+                    [Decision::MoveOn { may_stay: true, is_verified: false }]
+                );
+                command.handle_staying(&mut said);
+            }
+            assert_eq!(std::mem::take(&mut said), [Decision::Ask(Place::Here)]);
+            command.handle_answer(now, answer, &mut said);
+            let expected = match is_dropped {
+                true => Decision::Return { may_stay: is_clean },
+                false => Decision::MoveOn { may_stay: is_clean, is_verified: true },
+            };
+            assert_eq!(said, [expected], "{answer:?}");
+        }
+    }
+}
+
 /// One consumer and its server, naively: what was written is read in order on each connection, and nothing is lost by itself.
 struct Model {
     command: Command,
@@ -281,10 +324,12 @@ impl Model {
                 assert_eq!(self.unblocks, 1, "one at a time");
                 self.written[CONNS].push_back(Word::Unblock(self.current));
             }
-            Decision::MoveOn { may_stay } => {
+            Decision::MoveOn { may_stay, is_verified } => {
                 assert!(may_stay && self.unblocks == 0, "nothing may be hit any more");
                 if std::mem::take(&mut self.has_successor) {
                     self.current += 1;
+                } else if !is_verified {
+                    return self.tell(|command, _, say| command.handle_staying(say));
                 }
                 self.tell(|command, now, say| command.handle_placed(now, None, say));
             }
