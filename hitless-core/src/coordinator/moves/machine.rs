@@ -53,7 +53,7 @@ impl Moves {
         let endpoint = target.as_ref().and_then(MoveTarget::endpoint);
         if let Some(address) = endpoint.and_then(Endpoint::peer) {
             let back = Target::new(address, self.config.name_of(endpoint));
-            self.reinstate(now, &source, back, key.seq, false, &is_serving);
+            self.reinstate(now, &source, back, key.seq, &is_serving);
         }
         let maintenance = self.config.maintenance();
         if let Departure::Announced { deadline, .. } = departure {
@@ -143,7 +143,7 @@ impl Moves {
         is_serving: impl Fn(ConnId) -> bool,
     ) {
         let Some(seq) = self.seq(source) else { return };
-        self.reinstate(now, source, landed.clone(), seq, true, is_serving);
+        self.reinstate(now, source, landed.clone(), seq, is_serving);
         let Some(a_move) = self.live.get_mut(source) else { return };
         let mut followers = Vec::new();
         if a_move.landed().is_none() {
@@ -464,15 +464,14 @@ impl Moves {
         self.end(source)
     }
 
-    /// A move with the id `seq` leads from `source` to `back`, and `has_landed` there if so: if an older one retired that, it is in
-    /// service again. Of moves with one id that lead round in a circle the latest counts, or no connection would ever arrive.
+    /// A move with the id `seq` leads from `source` to `back`: if an older one retired that, it is in service again. Of moves with one
+    /// id that lead round in a circle the latest counts, or no connection would ever arrive.
     fn reinstate(
         &mut self,
         now: Instant,
         source: &Peer,
         back: Target,
         seq: Seq,
-        has_landed: bool,
         is_serving: impl Fn(ConnId) -> bool,
     ) {
         let address = &back.address;
@@ -480,21 +479,14 @@ impl Moves {
         if retired_by < seq || (address != source && self.leads_to(seq, address, source)) {
             let older = self.supersede(address).filter(Move::is_announced);
             if let Some(older) = older {
-                self.renew(now, older, back, has_landed, is_serving);
+                self.renew(now, older, back, is_serving);
             }
         }
     }
 
     /// The address that `older` has led away from is in service again, but its server closes whom it has told to leave: those that
     /// have not followed yet give way to new connections there, which it has not told.
-    fn renew(
-        &mut self,
-        now: Instant,
-        older: Move,
-        back: Target,
-        has_landed: bool,
-        is_serving: impl Fn(ConnId) -> bool,
-    ) {
+    fn renew(&mut self, now: Instant, older: Move, back: Target, is_serving: impl Fn(ConnId) -> bool) {
         let mut told = older.terms(now);
         // Of those that are gone somebody else takes the place.
         told.retain(|conn, _| is_serving(*conn) || older.awaiting.contains_key(conn));
@@ -502,11 +494,7 @@ impl Moves {
             return;
         }
         let source = back.address.clone();
-        let mut renewal = Move::renewal(older, back.clone());
-        if has_landed {
-            renewal.scout = Scout::Landed(back);
-        }
-        self.start(renewal);
+        self.start(Move::renewal(older, back));
         for (conn, term) in told {
             self.join(conn, &source, Some(term), is_serving(conn));
         }

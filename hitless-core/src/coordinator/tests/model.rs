@@ -208,7 +208,7 @@ impl Model {
         self.pauses.retain(|conn, _| !told.contains(conn));
         let started = format!("started: {port} {} {port}", of.seq);
         let mut renewal = Announced::new(port, of.seq, port, of.time);
-        (renewal.earlier, renewal.renews, renewal.has_landed) = (of.earlier, Some(told), landed.is_some());
+        (renewal.earlier, renewal.renews) = (of.earlier, Some(told));
         self.announced.push(renewal);
         Some(started)
     }

@@ -58,17 +58,18 @@ fn whoever_was_told_to_leave_is_replaced_at_the_same_address() {
     assert!(!moves.takes_from(&peer(1)) && moves.retires(&peer(2)));
 }
 
-/// The address to which a scout has come is in service again, and its server is alive: nobody scouts there once more. RULE-211
+/// The address to which the scout of a newer move has come is in service again, be it without having been named. One scouts there as
+/// in every move. RULE-211
 #[test]
-fn a_server_that_has_taken_a_connection_is_not_scouted() {
+fn an_address_that_was_reached_by_name_is_in_service_again() {
     let mut moves = moving(&[1, 2]);
     let key = MoveKey { target: MoveTarget::SameName, ..key(2, 3, 1) };
     moves.begin(at(0), key, announced(0), &Destination::SameName, &[conn(5)], |_| true);
     told(&mut moves);
     moves.handle_arrived(at(0), &peer(3), conn(5), target(1), None, |_| true);
     assert_eq!(told(&mut moves), ["superseded 1", "started 1", "1 moved, 0 stay"]);
-    assert_eq!(stages(&moves, &[1, 2]), ["Queued", "Queued"]);
     assert_eq!(next_route(&mut moves, 0), (1, Route::SourceAgain(vec![target(1)])));
+    assert_eq!(stages(&moves, &[1, 2]), ["Dialing", "BehindScout"]);
 }
 
 /// Whoever has given up in the older move tries once more: the server closes it like the others. RULE-211
