@@ -201,6 +201,8 @@ macro_rules! for_each_case {
                 chain_of_slow_nodes,
                 to_a_node_that_is_being_left,
                 there_and_back,
+                back_before_all_have_followed,
+                back_while_a_lease_is_held,
                 told_again_at_the_target,
                 proxies_move_independently,
                 ;

@@ -146,6 +146,15 @@ impl From<SocketAddr> for Endpoint {
     }
 }
 
+impl From<Peer> for Endpoint {
+    fn from(peer: Peer) -> Self {
+        match peer {
+            Peer::Tcp(address) => address.into(),
+            Peer::Unix(path) => Self::Unix(path),
+        }
+    }
+}
+
 impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -227,6 +227,9 @@ pub enum Event {
         refusal: Refusal,
     },
     /// The connections of `source` begin to move.
+    ///
+    /// Where `target` is `source` itself, a newer MOVING has led back to it before all had left: new connections there take the place of
+    /// those that the server has told to leave, and will close.
     MoveStarted {
         /// The address that is being retired.
         source: Peer,

@@ -1,10 +1,11 @@
 //! Several MOVINGs: repeated, overlapping, out of order, one after the other, and of several proxies.
 
+use hitless_core::error::CloseCause;
 use hitless_core::event::{Event, Ignored};
 use resp3_codec::Frame;
 
 use super::{ignored, stayed};
-use crate::server::{Closes, Fault, Moving, Retires, Rule, Target, push_frame};
+use crate::server::{Closes, EndpointId, Fault, Moving, Recipients, Retires, Rule, Target, push_frame};
 use crate::testbed::{NAME, SECOND, Testbed, incr, millis};
 use crate::world::{Host, Layout};
 
@@ -155,6 +156,64 @@ pub fn there_and_back(host: &dyn Host) {
     bed.stop_load();
     bed.assert_hitless(millis(50));
     assert_eq!((bed.accepted(bed.a), bed.accepted(bed.b)), (6, 6), "{}", bed.history());
+    bed.finish();
+}
+
+/// A move that closes those whom it tells, and nobody else: those who come back meanwhile are served.
+fn announce_to_those_there(bed: &mut Testbed, from: EndpointId, to: EndpointId) {
+    let told = Recipients::Only(bed.connections(from));
+    let moving = Moving::new(Target::Endpoint(to), SECOND * 3).told_to(told);
+    bed.announce(from, moving.closing(Closes::Recipients).retiring(Retires::Never));
+}
+
+fn closed_by_the_server(bed: &Testbed) -> usize {
+    let by_server = |event: &&Event| matches!(event, Event::ConnectionClosed { cause, .. } if *cause != CloseCause::ByClient);
+    bed.count(by_server)
+}
+
+/// Away and back again, before all have followed: the node closes, at its deadline, whom it has told to leave, though it is in service
+/// again. By then each of them has given way to a new connection there. INV-03, RULE-211, RULE-212
+pub fn back_before_all_have_followed(host: &dyn Host) {
+    let mut bed = Testbed::new(host);
+    bed.connect_pool(4);
+    bed.start_load(4);
+    // One follows, and the others are in their handshakes when it is told to go back.
+    bed.rule(Rule::new(Fault::Delay(millis(700))).on("HELLO").at(bed.b).skipping(1).always());
+    let (a, b) = (bed.a, bed.b);
+    announce_to_those_there(&mut bed, a, b);
+    bed.run_until_soon("one has followed", |bed| bed.cut_overs() == 1);
+    announce_to_those_there(&mut bed, b, a);
+    bed.run_until_soon("all are new", |bed| bed.cut_overs() == 5);
+    assert_eq!((bed.moves(), bed.accepted(bed.a)), (3, 8), "{}", bed.history());
+    bed.run_for(millis(3500));
+    assert_eq!((closed_by_the_server(&bed), stayed(&bed)), (0, 0), "{}", bed.history());
+    assert_eq!((bed.connections(bed.a).len(), bed.accepted(bed.a)), (4, 8));
+    bed.stop_load();
+    bed.assert_hitless(millis(50));
+    bed.finish();
+}
+
+/// Away and back and away again while a lease is held: it ends where it began, and its connection is given up for another one before the
+/// first deadline, which is the one that the node keeps. INV-03, RULE-211, RULE-212
+pub fn back_while_a_lease_is_held(host: &dyn Host) {
+    let mut bed = Testbed::new(host);
+    let settings = bed.settings().pool_size(2).max_dedicated(1);
+    bed.connect_with(settings);
+    let lease = bed.lease();
+    let times = [(bed.a, bed.b), (bed.b, bed.a), (bed.a, bed.b)];
+    for (number, (from, to)) in times.into_iter().enumerate() {
+        announce_to_those_there(&mut bed, from, to);
+        bed.run_until_soon("the others have followed", |bed| bed.cut_overs() == 2 * (number + 1));
+        bed.run_for(millis(500));
+        assert_eq!(bed.call_on(lease, incr("n")), Frame::Integer(number as i64 + 1));
+    }
+    bed.return_lease(lease);
+    bed.run_until_all_gone_from_a();
+    bed.run_for(millis(3500));
+    let lease = bed.lease();
+    assert_eq!(bed.call_on(lease, incr("n")), Frame::Integer(4));
+    bed.return_lease(lease);
+    assert_eq!((closed_by_the_server(&bed), stayed(&bed)), (0, 0), "{}", bed.history());
     bed.finish();
 }
 

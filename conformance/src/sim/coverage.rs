@@ -109,6 +109,7 @@ const EXPECTED: &[(Group, &[&str])] = &[
             "dialing -> stay put",
             "dialing -> queued at once",
             "superseded",
+            "renewed",
         ],
     ),
     (Group::Ignored, &["Duplicate", "Stale", "NothingOpen", "AlreadyThere", "ConnectionEnding"]),
@@ -311,6 +312,11 @@ impl Phases {
                 coverage.count(Group::Handoff, to);
             }
             Event::MoveSuperseded { .. } => coverage.count(Group::Handoff, "superseded"),
+            Event::MoveStarted { source, target: Some(target), .. }
+                if target.peer().as_ref() == Some(source) =>
+            {
+                coverage.count(Group::Handoff, "renewed");
+            }
             Event::NotificationIgnored { reason, .. } => coverage.count(Group::Ignored, &variant(reason)),
             _ => {}
         }

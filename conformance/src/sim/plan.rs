@@ -114,6 +114,8 @@ pub(super) enum Where {
 pub(super) enum Told {
     All,
     Some,
+    /// Those who are there when it begins, and nobody who comes while it lasts.
+    Present,
 }
 
 impl Plan {
@@ -139,6 +141,7 @@ impl Plan {
         drawing.faults(rng);
         // By another seed, so that the rest of the plan does not change with it.
         drawing.unkindness(&mut Rng::new(seed ^ 0x0bad_0bad_0bad_0bad));
+        drawing.shuttle(&mut Rng::new(seed ^ 0x5b07_713e_5b07_713e));
         let Drawing { mut steps, calm_at, from_the_first, .. } = drawing;
         steps.sort_by_key(|(at, _)| *at);
         let ending = match rng.below(6) {
@@ -283,6 +286,33 @@ impl Drawing {
             at += pause;
         }
         self.calm_at += SECOND + up_to(rng, SECOND);
+    }
+
+    /// In gentle weather the last move may be taken back, and made again, while some have not followed. Each of the two nodes goes on
+    /// serving, and closes at its deadline whom it has told.
+    fn shuttle(&mut self, rng: &mut Rng) {
+        if self.weather == Weather::Rough || rng.below(3) > 0 {
+            return;
+        }
+        let moves = self.steps.iter_mut().filter_map(|(at, step)| match step {
+            Step::Maintain(Maintenance::Moving(moving)) => Some((*at, moving)),
+            _ => None,
+        });
+        let Some((mut at, last)) = moves.max_by_key(|(at, _)| *at) else { return };
+        if !matches!(last.to, Where::Endpoint(_)) {
+            return;
+        }
+        (last.told, last.closes, last.retires) = (Told::Present, Closes::Recipients, Retires::Never);
+        let mut moving = last.clone();
+        for _ in 0..1 + rng.below(4) {
+            let longest = *pick(rng, &[SECOND / 20, SECOND / 5, SECOND, 3 * SECOND]);
+            at += up_to(rng, longest);
+            let (source, lands) = (moving.lands, moving.source);
+            moving =
+                MoveStep { source, lands, to: Where::Endpoint(lands), late: up_to(rng, SECOND), ..moving };
+            self.calm_at = self.calm_at.max(at + moving.time + 2 * SECOND);
+            self.steps.push((at, Step::Maintain(Maintenance::Moving(moving.clone()))));
+        }
     }
 
     fn draw_move(&self, rng: &mut Rng, home: EndpointId) -> MoveStep {

@@ -66,7 +66,9 @@ impl Coordinator {
             // Nobody has announced it, so it has no id, and gives way to every MOVING.
             let key = MoveKey { source: peer, seq: Seq(0), target: MoveTarget::SameName };
             let departure = Departure::Demoted { deadline: after(now, TIME_TO_LEAVE), may_return };
-            self.moves.begin(now, key, departure, &Destination::SameName, &residents);
+            let conns = &self.conns;
+            let is_serving = |conn| conns.is_serving(conn);
+            self.moves.begin(now, key, departure, &Destination::SameName, &residents, is_serving);
         }
     }
 }

@@ -67,7 +67,7 @@ impl Coordinator {
         let role = self.conns.get(from).map_or(Role::Shared, Conn::role);
         let purpose = Purpose::Replace { from, role, source: source.clone(), number };
         self.attempts.begin(now, conn, purpose, Some(limit));
-        self.attempts.allow_for_a_stop(conn, self.moves.deadline(&source));
+        self.attempts.allow_for_a_stop(conn, self.moves.deadline(&source, from));
         // Arriving at the source is a failure, unless the route says otherwise.
         self.attempts.avoid(conn, Some(source));
         if let Some(permit) = permit {

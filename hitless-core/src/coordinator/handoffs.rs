@@ -40,38 +40,52 @@ impl Coordinator {
         if opt_in == OptIn::Accepted || is_behind {
             self.ask_again(&address);
         }
-        if self.conns.is_serving(conn) {
-            self.moves.handle_joined(now, conn, &peer);
+        if self.conns.contains(conn) {
+            self.moves.handle_joined(now, conn, &peer, self.conns.is_serving(conn));
         }
     }
 
     /// `to`, which was dialled in the place of `from`, is ready, and connected to `landed`. A shared connection is cut over;
     /// the owner of a held one is asked to switch, unless there is nothing to switch from any more.
     fn on_arrived(&mut self, now: Instant, source: &Peer, from: ConnId, to: ConnId, landed: Target) {
-        let Some(until) = self.moves.deadline(source) else { return self.dismiss(to) };
+        let Some(until) = self.moves.deadline(source, from) else { return self.dismiss(to) };
         match self.conns.get(from).map(Conn::role) {
             Some(Role::Held) => {
                 self.conns.await_switch(from, to);
                 self.directives.push_back(Directive::Successor { from, to, until });
-                self.moves.handle_arrived(now, source, from, landed, Some(to));
+                self.handle_arrived(now, source, from, landed, Some(to));
             }
             Some(Role::Shared) | None => {
                 self.directives.push_back(Directive::CutOver { from, to });
                 if !self.moves.is_demotion(source) {
                     self.relax_after_handoff(now, to);
                 }
-                self.moves.handle_arrived(now, source, from, landed, None);
-                self.drain(now, source, from, to);
+                self.handle_arrived(now, source, from, landed, None);
+                self.drain(now, from, to, until);
             }
         }
+    }
+
+    fn handle_arrived(
+        &mut self,
+        now: Instant,
+        source: &Peer,
+        from: ConnId,
+        landed: Target,
+        awaits_switch: Option<ConnId>,
+    ) {
+        let conns = &self.conns;
+        let is_serving = |conn| conns.is_serving(conn);
+        self.moves.handle_arrived(now, source, from, landed, awaits_switch, is_serving);
     }
 
     /// The owner of `from` says that it has switched.
     pub(super) fn on_switched(&mut self, now: Instant, from: ConnId) {
         let Some(source) = self.source_of(from) else { return };
+        let until = self.moves.deadline(&source, from).unwrap_or(now);
         let Some(to) = self.moves.handle_switched(now, &source, from) else { return };
         self.directives.push_back(Directive::CutOver { from, to });
-        self.drain(now, &source, from, to);
+        self.drain(now, from, to, until);
         self.end_wait(now, to);
     }
 
@@ -80,7 +94,7 @@ impl Coordinator {
         self.conns.end_wait(to);
         self.relax_after_handoff(now, to);
         if let Some(peer) = self.source_of(to) {
-            self.moves.handle_joined(now, to, &peer);
+            self.moves.handle_joined(now, to, &peer, true);
         }
     }
 
@@ -120,10 +134,9 @@ impl Coordinator {
         self.forget(to, CloseCause::ByClient);
     }
 
-    /// `from`, if it is still there, answers what it has, and `to` serves in its place.
-    fn drain(&mut self, now: Instant, source: &Peer, from: ConnId, to: ConnId) {
-        let least = after(now, self.config.maintenance().relaxed_timeout());
-        let until = self.moves.deadline(source).map_or(least, |deadline| deadline.max(least));
+    /// `from`, if it is still there, answers what it has, and `to` serves in its place. `until` the deadline, if that is not too soon.
+    fn drain(&mut self, now: Instant, from: ConnId, to: ConnId, until: Instant) {
+        let until = until.max(after(now, self.config.maintenance().relaxed_timeout()));
         if self.conns.begin_drain(now, from, to, until) {
             self.directives.push_back(Directive::Drain { conn: from, until });
         }

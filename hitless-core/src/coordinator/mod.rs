@@ -256,7 +256,7 @@ impl Coordinator {
 
     /// Whether a move takes the connections away from the address of `conn`, be it to the very same one.
     pub(crate) fn is_being_retired(&self, conn: ConnId) -> bool {
-        self.conns.get(conn).is_some_and(|conn| self.moves.deadline(conn.peer()).is_some())
+        self.conns.get(conn).is_some_and(|conn| self.moves.takes_from(conn.peer()))
     }
 
     /// Hands on what the machines say until all of them are quiet.
@@ -354,6 +354,7 @@ impl Coordinator {
         self.vacate(conn);
         let Some(forgotten) = self.conns.remove(conn) else { return };
         self.ids.remove(conn);
+        self.moves.handle_forgotten(conn, forgotten.peer());
         self.knowledge.forget(forgotten.address(), conn);
         self.windows.forget(&WindowScope::Connection(conn));
         self.emit(Event::ConnectionClosed { conn, peer: forgotten.peer().clone(), cause });

@@ -172,9 +172,11 @@ impl Coordinator {
         deadline: Instant,
         destination: Destination,
     ) {
-        let residents = self.conns.serving_at(&key.source);
+        let residents = self.conns.residents_of(&key.source);
         let departure = Departure::Announced { at: announced_at, deadline };
-        self.moves.begin(now, key, departure, &destination, &residents);
+        let conns = &self.conns;
+        let is_serving = |conn| conns.is_serving(conn);
+        self.moves.begin(now, key, departure, &destination, &residents, is_serving);
     }
 
     /// Where the move `key` leads if it is to lead to `target`, which a reviewer may have put in the place of the server's. The

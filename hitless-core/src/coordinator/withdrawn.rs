@@ -47,7 +47,9 @@ impl Coordinator {
             let residents = self.conns.serving_at(&peer);
             let key = MoveKey { source: peer, seq, target: MoveTarget::SameName };
             let (deadline, destination) = (after(now, TIME_TO_LEAVE), Destination::SameName);
-            self.moves.begin(now, key, Departure::Quiet { deadline }, &destination, &residents);
+            let conns = &self.conns;
+            let is_serving = |conn| conns.is_serving(conn);
+            self.moves.begin(now, key, Departure::Quiet { deadline }, &destination, &residents, is_serving);
         }
     }
 

@@ -49,8 +49,9 @@ fn nobody_notices_twenty_moves_over_tls() {
     block_on(move_under_load(encryption, Some(trust)));
 }
 
-/// Moves a client that is used in all ways. Nobody sees an error, what the server has counted is what was acknowledged, each element and
-/// entry is taken once, each message is received once and in order, and no connection is left at a node until that closes it.
+/// Moves a client that is used in all ways, there and back, whoever has not followed yet. Nobody sees an error, what the server has counted is what was acknowledged, each element and
+/// entry is taken once, each message is received once and in order, and no connection is left at a node until that closes it: when the
+/// time that it has declared is over, though it may be in service again.
 async fn move_under_load(encryption: Encryption, trust: Option<Tls>) {
     let (redis, front) = start(encryption);
     let nodes: [EndpointId; 2] = front.with(|server, _| server.endpoints()).try_into().unwrap();
@@ -62,9 +63,9 @@ async fn move_under_load(encryption: Encryption, trust: Option<Tls>) {
     for number in 0..MOVES {
         let [from, to] = if number % 2 == 0 { nodes } else { [nodes[1], nodes[0]] };
         sleep_until(began + APART * number).await;
-        // On a busy machine the pace is slower: who has not followed the last one when this one leads back is closed in the end.
+        // A MOVING that nobody hears is none.
         let here = Peer::from(front.address(from));
-        until("all have arrived", &client, &mut watched, |connections| connections.keys().eq([&here])).await;
+        until("one has arrived", &client, &mut watched, |connections| connections.contains_key(&here)).await;
         announce(&front, from, to);
     }
     let last = Peer::from(front.address(nodes[MOVES as usize % 2]));
@@ -109,7 +110,10 @@ async fn judge_moves(mut events: Events) {
     let mut started = 0;
     while let Some(event) = events.next().await {
         match event.expect("no event is missed") {
-            Event::MoveStarted { .. } => started += 1,
+            Event::MoveStarted { source, target, .. } => {
+                let is_renewal = target.and_then(|target| target.peer()) == Some(source);
+                started += u32::from(!is_renewal);
+            }
             Event::MoveFinished { stayed, .. } => assert_eq!(stayed, 0),
             Event::ConnectionClosed { cause, .. } => {
                 assert!(matches!(cause, CloseCause::ByClient | CloseCause::ShutDown), "{cause}");

@@ -330,7 +330,9 @@ impl State {
         // A repeated announcement ends when the first one does, so connections that are opened later do not hear of it.
         let told = match (moving.told, seq) {
             (Told::Some, _) => self.some_recipients(moving.source),
-            (Told::All, Some(_)) => Recipients::Only(self.server.connections(moving.source)),
+            (Told::All, Some(_)) | (Told::Present, _) => {
+                Recipients::Only(self.server.connections(moving.source))
+            }
             (Told::All, None) => Recipients::All,
         };
         announced = announced.told_to(told);

@@ -221,6 +221,12 @@ impl Conns {
         there.filter(|conn| self.is_serving(*conn)).collect()
     }
 
+    /// The connections to `peer` but for those that drain, in the order of their ids.
+    pub(super) fn residents_of(&self, peer: &Peer) -> Vec<ConnId> {
+        let there = self.by_peer.get(peer).into_iter().flatten().copied();
+        there.filter(|conn| self.get(*conn).is_some_and(|conn| !conn.is_draining())).collect()
+    }
+
     /// How many connections there are to each address.
     pub(super) fn count_by_peer(&self) -> impl Iterator<Item = (&Peer, usize)> {
         self.by_peer.iter().map(|(peer, conns)| (peer, conns.len()))

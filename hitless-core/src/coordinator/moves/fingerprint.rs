@@ -1,6 +1,6 @@
 use std::hash::Hasher;
 
-use super::{AfterClose, Alarm, Departure, Handoff, Move, Moves, Scout, Stage};
+use super::{AfterClose, Alarm, Departure, Handoff, Move, Moves, Scout, Stage, Term};
 use crate::fingerprint::{Digest, Fingerprint};
 use crate::notification::MoveTarget;
 use crate::rng::Rng;
@@ -33,13 +33,13 @@ impl Fingerprint for Move {
             key,
             target,
             departure,
-            started_at,
-            deadline,
-            schedule,
+            renews,
+            term,
             scout_at,
             scout,
             handoffs,
             staying,
+            awaiting,
             moved: _,
             stayed: _,
             is_reported,
@@ -50,13 +50,11 @@ impl Fingerprint for Move {
             after_close: AfterClose { turn, decided_by },
         } = self;
         let may_return = matches!(departure, Departure::Demoted { may_return: true, .. });
-        digest.value(&(key, target, self.is_announced(), self.ends_early(), may_return));
+        digest.value(&(key, target, self.is_announced(), self.is_demotion(), may_return, renews));
         digest.value(&(is_reported, chance_taken, turn % TURNS));
         digest.value(&(relapses, is_given_up));
-        digest.deadline(*deadline);
+        digest.part(term);
         digest.deadline(*scout_at);
-        digest.deadline(self.patience());
-        digest.part(schedule);
         match scout {
             Scout::Missing => digest.value(&0),
             Scout::Sent(conn) => {
@@ -66,21 +64,37 @@ impl Fingerprint for Move {
             Scout::Landed(target) => digest.value(&(2, target)),
         }
         digest.part(handoffs);
-        digest.part(staying);
+        for told in [staying, awaiting] {
+            digest.each(told, |digest, (conn, term)| {
+                digest.part(conn);
+                digest.part(term);
+            });
+        }
         digest.part(decided_by);
         if *target == Some(MoveTarget::SameName) {
             // Half of the time, and most of it, mean something.
-            digest.instant(*started_at);
-            digest.instant(*deadline);
-            digest.instant(schedule.budget_end());
+            digest.instant(term.started_at);
+            digest.instant(term.deadline);
+            digest.instant(term.schedule.budget_end());
             digest.part(dialled);
         }
     }
 }
 
+impl Fingerprint for Term {
+    fn fingerprint<H: Hasher>(&self, digest: &mut Digest<'_, H>) {
+        // When it began means something by the half of the time alone, but for what a name is watched for.
+        let Self { started_at: _, deadline, schedule } = self;
+        digest.deadline(*deadline);
+        digest.deadline(self.half_time());
+        digest.part(schedule);
+    }
+}
+
 impl Fingerprint for Handoff {
     fn fingerprint<H: Hasher>(&self, digest: &mut Digest<'_, H>) {
-        let Self { failed, retry_at, watches_name, stage } = self;
+        let Self { term, failed, retry_at, watches_name, stage } = self;
+        digest.part(term);
         digest.value(&(failed, watches_name, std::mem::discriminant(stage)));
         digest.deadline_if_any(retry_at.filter(|_| *watches_name));
         match stage {

@@ -7,11 +7,12 @@ use std::time::Instant;
 use super::super::timers::Timers;
 use super::queue::HandoffQueue;
 use super::{
-    Alarm, Decision, Departure, Destination, Handoff, Move, MoveKey, Moves, REMEMBERED, Scout, Stage, Wanted,
+    Alarm, Decision, Departure, Destination, Handoff, Move, MoveKey, Moves, REMEMBERED, Scout, Stage, Term,
+    Wanted,
 };
 use crate::config::Config;
 use crate::dedup::Remembered;
-use crate::endpoint::{Peer, Target};
+use crate::endpoint::{Endpoint, Peer, Target};
 use crate::error::ConnectError;
 use crate::event::Event;
 use crate::ids::ConnId;
@@ -35,7 +36,7 @@ impl Moves {
     }
 
     /// Begins to move `residents`, which are the connections to the source of `key`, in the place of an older move of that
-    /// source.
+    /// source. `is_serving` says of any connection whether it is there and takes requests; residents that do not yet take part later.
     pub(in super::super) fn begin(
         &mut self,
         now: Instant,
@@ -43,35 +44,53 @@ impl Moves {
         departure: Departure,
         destination: &Destination,
         residents: &[ConnId],
+        is_serving: impl Fn(ConnId) -> bool,
     ) {
         let source = key.source.clone();
-        self.supersede(&source);
+        let earlier = self.supersede(&source).map(|older| older.earlier_terms(now)).unwrap_or_default();
         self.tell_destination(&key, destination);
         let target = destination.target();
-        if let Some(address) = target.as_ref().and_then(MoveTarget::address) {
-            self.reinstate(&source, &address, key.seq);
+        let endpoint = target.as_ref().and_then(MoveTarget::endpoint);
+        if let Some(address) = endpoint.and_then(Endpoint::peer) {
+            let back = Target::new(address, self.config.name_of(endpoint));
+            self.reinstate(now, &source, back, key.seq, &is_serving);
         }
-        let endpoint = target.as_ref().and_then(MoveTarget::endpoint).cloned();
-        let (seq, cause, deadline) = (key.seq, departure.cause(), departure.deadline());
-        self.emit(Event::MoveStarted { source: source.clone(), target: endpoint, seq, cause, deadline });
         let maintenance = self.config.maintenance();
-        if let Departure::Announced { .. } = departure {
+        if let Departure::Announced { deadline, .. } = departure {
             let until = after(deadline, maintenance.window_cap());
             self.remembered.insert(now, key.clone(), until);
         }
-        let ends_at = after(deadline, maintenance.relaxed_timeout().saturating_mul(2));
-        self.alarms.arm(Alarm::End(source.clone()), ends_at);
-        self.live.insert(source.clone(), Move::new(now, key, departure, target, maintenance));
+        self.start(Move::new(now, key, departure, target, maintenance));
         for conn in residents {
-            self.enrol(*conn, &source);
+            self.join(*conn, &source, earlier.get(conn).copied(), is_serving(*conn));
         }
         self.report_if_vetoed(now, &source);
     }
 
-    /// `conn` serves at `source`: if a move retires that address, `conn` takes part in it.
-    fn enrol(&mut self, conn: ConnId, source: &Peer) {
+    fn start(&mut self, a_move: Move) {
+        let (source, seq, deadline) = (a_move.key.source.clone(), a_move.key.seq, a_move.term.deadline);
+        let target = a_move.target.as_ref().and_then(MoveTarget::endpoint).cloned();
+        let cause = a_move.departure.cause();
+        self.emit(Event::MoveStarted { source: source.clone(), target, seq, cause, deadline });
+        let relaxed = self.config.maintenance().relaxed_timeout();
+        self.alarms.arm(Alarm::End(source.clone()), after(deadline, relaxed.saturating_mul(2)));
+        self.live.insert(source, a_move);
+    }
+
+    /// `conn` is connected to `source`, and takes part in the move of that address as soon as it serves.
+    fn join(&mut self, conn: ConnId, source: &Peer, earlier: Option<Term>, serves: bool) {
+        if serves {
+            return self.enrol(conn, source, earlier);
+        }
+        if let Some(a_move) = self.live.get_mut(source) {
+            a_move.note_awaiting(conn, earlier);
+        }
+    }
+
+    /// `conn` serves at `source`: it takes part in the move of that address. `earlier`: the time that it has, if that is less.
+    fn enrol(&mut self, conn: ConnId, source: &Peer, earlier: Option<Term>) {
         let Some(a_move) = self.live.get_mut(source) else { return };
-        if !a_move.enrol(conn) {
+        if !a_move.enrol(conn, earlier) {
             return;
         }
         match a_move.scout {
@@ -81,24 +100,39 @@ impl Moves {
         }
     }
 
-    /// A connection became ready at `peer`, which a move may be retiring: then it moves, too.
-    pub(in super::super) fn handle_joined(&mut self, now: Instant, conn: ConnId, peer: &Peer) {
-        if self.retires_at(now, peer).is_some() {
-            self.enrol(conn, peer);
+    /// A connection became ready at `peer`, or serves there from now on. A move may be retiring that address: then it moves, too, as
+    /// soon as it `serves`. It takes part in a renewal if it was told to leave before that, and moves if it has time left.
+    pub(in super::super) fn handle_joined(&mut self, now: Instant, conn: ConnId, peer: &Peer, serves: bool) {
+        let moves_on = self.retires_at(now, peer).is_some();
+        let Some(a_move) = self.live.get_mut(peer) else { return };
+        let told = if serves { a_move.awaiting.remove(&conn) } else { None };
+        let has_time = a_move.is_renewal() && told.is_some_and(|term| now < term.deadline);
+        if moves_on || has_time {
+            self.join(conn, peer, told, serves);
             self.report_if_vetoed(now, peer);
+        }
+        self.end_if_over(peer);
+    }
+
+    /// `conn`, which was connected to `peer`, is forgotten.
+    pub(in super::super) fn handle_forgotten(&mut self, conn: ConnId, peer: &Peer) {
+        if self.live.get_mut(peer).is_some_and(|a_move| a_move.awaiting.remove(&conn).is_some()) {
+            self.end_if_over(peer);
         }
     }
 
     /// The deadline of the move by which `peer` is being retired. Where the scout landed at the very address (a virtual one), a
     /// connection that arrives there has arrived.
     pub(in super::super) fn retires_at(&self, now: Instant, peer: &Peer) -> Option<Instant> {
-        let a_move = self.live.get(peer)?;
-        let moves_on = now < a_move.deadline && a_move.landed().is_none_or(|landed| landed.address != *peer);
-        moves_on.then_some(a_move.deadline)
+        let a_move = self.retiring(peer)?;
+        let deadline = a_move.term.deadline;
+        let moves_on = now < deadline && a_move.landed().is_none_or(|landed| landed.address != *peer);
+        moves_on.then_some(deadline)
     }
 
     /// The attempt for `from` has led to `landed` and is ready. The handoff is done unless the owner has a say: then it
-    /// waits for [`handle_switched`](Self::handle_switched), with `awaits_switch` as the new connection.
+    /// waits for [`handle_switched`](Self::handle_switched), with `awaits_switch` as the new connection. `is_serving` as in
+    /// [`begin`](Self::begin).
     pub(in super::super) fn handle_arrived(
         &mut self,
         now: Instant,
@@ -106,9 +140,10 @@ impl Moves {
         from: ConnId,
         landed: Target,
         awaits_switch: Option<ConnId>,
+        is_serving: impl Fn(ConnId) -> bool,
     ) {
         let Some(seq) = self.seq(source) else { return };
-        self.reinstate(source, &landed.address, seq);
+        self.reinstate(now, source, landed.clone(), seq, is_serving);
         let Some(a_move) = self.live.get_mut(source) else { return };
         let mut followers = Vec::new();
         if a_move.landed().is_none() {
@@ -120,7 +155,7 @@ impl Moves {
         match (awaits_switch, a_move.handoffs.get_mut(&from)) {
             (Some(to), Some(handoff)) => {
                 handoff.stage = Stage::AwaitsSwitch { to };
-                self.alarms.arm(Alarm::Deadline(source.clone()), a_move.deadline);
+                self.await_deadline(source);
             }
             _ => a_move.finish(from),
         }
@@ -170,7 +205,7 @@ impl Moves {
         let Some(handoff) = a_move.handoffs.get_mut(&from) else { return };
         handoff.failed += 1;
         let attempt = handoff.failed;
-        let retry_at = a_move.schedule.retry_at(now, attempt, &mut self.rng);
+        let retry_at = handoff.term.schedule.retry_at(now, attempt, &mut self.rng);
         handoff.retry_at = retry_at;
         let watches_name = handoff.watches_name;
         self.emit(Event::HandoffFailed { from, error, attempt, retry_at });
@@ -216,7 +251,7 @@ impl Moves {
         let Some(handoff) = a_move.leave(conn) else { return };
         self.alarms.cancel(&Alarm::Handoff(source.clone(), conn));
         if let Stage::Queued(entry) = handoff.stage {
-            self.queue.remove(a_move.deadline, &entry);
+            self.queue.remove(handoff.term.deadline, &entry);
         }
         self.replace_scout(source, conn);
         self.report_if_over(now, source);
@@ -231,7 +266,7 @@ impl Moves {
             }
             a_move.scout = Scout::Missing;
             a_move.relapses += 1;
-            match a_move.schedule.retry_at(now, a_move.relapses, &mut self.rng) {
+            match a_move.term.schedule.retry_at(now, a_move.relapses, &mut self.rng) {
                 Some(at) => a_move.scout_at = at,
                 None => a_move.is_given_up = true,
             }
@@ -252,7 +287,7 @@ impl Moves {
             match alarm {
                 Alarm::Handoff(source, from) => self.line_up(&source, from),
                 Alarm::Deadline(source) => self.end_waits(now, &source),
-                Alarm::End(source) => self.end(&source),
+                Alarm::End(source) => drop(self.end(&source)),
             }
         }
     }
@@ -285,15 +320,17 @@ impl Moves {
     ) -> Option<Wanted> {
         while let Some((source, from)) = self.queue.pop() {
             let Some(a_move) = self.live.get_mut(&source) else { continue };
-            let patience = a_move.patience();
             let Some(handoff) = a_move.handoffs.get_mut(&from) else { continue };
+            let patience = handoff.term.half_time();
             if now < patience && is_behind_drain(from) {
                 handoff.stage = Stage::BehindDrain;
                 self.alarms.arm(Alarm::Handoff(source, from), patience);
                 continue;
             }
-            let Some(limit) = a_move.schedule.attempt_limit(now, handoff.failed) else {
+            let Some(limit) = handoff.term.schedule.attempt_limit(now, handoff.failed) else {
                 self.stay_put(now, &source, from);
+                // Another one may scout, who has more time.
+                self.send_scouts(now, &is_behind_drain);
                 continue;
             };
             handoff.stage = Stage::Dialing;
@@ -324,17 +361,28 @@ impl Moves {
 
     /// Whether a move retires `peer`.
     pub(in super::super) fn retires(&self, peer: &Peer) -> bool {
+        self.retiring(peer).is_some()
+    }
+
+    /// The move that retires `peer`: no renewal.
+    pub(super) fn retiring(&self, peer: &Peer) -> Option<&Move> {
+        self.live.get(peer).filter(|a_move| !a_move.is_renewal())
+    }
+
+    /// Whether connections to `peer` are taken away from it, be it to the very same address.
+    pub(in super::super) fn takes_from(&self, peer: &Peer) -> bool {
         self.live.contains_key(peer)
     }
 
     /// The move that retires `source`, if the server has announced it.
     pub(in super::super) fn announced(&self, source: &Peer) -> Option<&MoveKey> {
-        self.live.get(source).filter(|a_move| a_move.is_announced()).map(|a_move| &a_move.key)
+        self.retiring(source).filter(|a_move| a_move.is_announced()).map(|a_move| &a_move.key)
     }
 
     /// Whether a move that the server has announced leads to `peer`.
     pub(in super::super) fn announces(&self, peer: &Peer) -> bool {
-        self.live.values().any(|a_move| a_move.is_announced() && a_move.leads_to().as_ref() == Some(peer))
+        let mut announced = self.live.values().filter(|a_move| a_move.is_announced() && !a_move.is_renewal());
+        announced.any(|a_move| a_move.leads_to().as_ref() == Some(peer))
     }
 
     /// The connection that is ready in the place of `from`, which is connected to `source`, if the owner has not switched yet.
@@ -344,16 +392,16 @@ impl Moves {
 
     /// Whether the move that retires `source` was begun because its server was demoted.
     pub(in super::super) fn is_demotion(&self, source: &Peer) -> bool {
-        self.live.get(source).is_some_and(Move::ends_early)
+        self.live.get(source).is_some_and(Move::is_demotion)
     }
 
     pub(in super::super) fn seq(&self, source: &Peer) -> Option<Seq> {
         Some(self.live.get(source)?.key.seq)
     }
 
-    /// The deadline of the move that retires `source`.
-    pub(in super::super) fn deadline(&self, source: &Peer) -> Option<Instant> {
-        Some(self.live.get(source)?.deadline)
+    /// When the time is over that `conn` has to leave `source`.
+    pub(in super::super) fn deadline(&self, source: &Peer, conn: ConnId) -> Option<Instant> {
+        Some(self.live.get(source)?.term(conn).deadline)
     }
 
     /// Whether a live move that is announced in the same words as `key` has led to the source of `key`: then the MOVING was
@@ -361,6 +409,7 @@ impl Moves {
     pub(in super::super) fn has_led_to_source_of(&self, key: &MoveKey) -> bool {
         self.live.values().any(|a_move| {
             (a_move.key.seq, &a_move.key.target) == (key.seq, &key.target)
+                && !a_move.is_renewal()
                 && a_move.landed().is_some_and(|landed| landed.address == key.source)
         })
     }
@@ -408,53 +457,90 @@ impl Moves {
     }
 
     /// A newer move takes the place of the one that retires `source`: what that has begun is undone.
-    fn supersede(&mut self, source: &Peer) {
-        let Some(Move { key, departure, .. }) = self.live.get(source) else { return };
+    fn supersede(&mut self, source: &Peer) -> Option<Move> {
+        let Move { key, departure, .. } = self.live.get(source)?;
         let (seq, cause) = (key.seq, departure.cause());
         self.emit(Event::MoveSuperseded { source: source.clone(), seq, cause });
-        self.end(source);
+        self.end(source)
     }
 
-    /// A move with the id `seq` leads from `source` to `address`: if an older one retired that, it is in service again. Of
-    /// moves with one id that lead round in a circle the latest counts, or no connection would ever arrive.
-    fn reinstate(&mut self, source: &Peer, address: &Peer, seq: Seq) {
-        let Some(retired_by) = self.seq(address) else { return };
+    /// A move with the id `seq` leads from `source` to `back`: if an older one retired that, it is in service again. Of moves with one
+    /// id that lead round in a circle the latest counts, or no connection would ever arrive.
+    fn reinstate(
+        &mut self,
+        now: Instant,
+        source: &Peer,
+        back: Target,
+        seq: Seq,
+        is_serving: impl Fn(ConnId) -> bool,
+    ) {
+        let address = &back.address;
+        let Some(retired_by) = self.retiring(address).map(|a_move| a_move.key.seq) else { return };
         if retired_by < seq || (address != source && self.leads_to(seq, address, source)) {
-            self.supersede(address);
+            let older = self.supersede(address).filter(Move::is_announced);
+            if let Some(older) = older {
+                self.renew(now, older, back, is_serving);
+            }
+        }
+    }
+
+    /// The address that `older` has led away from is in service again, but its server closes whom it has told to leave: those that
+    /// have not followed yet give way to new connections there, which it has not told.
+    fn renew(&mut self, now: Instant, older: Move, back: Target, is_serving: impl Fn(ConnId) -> bool) {
+        let mut told = older.terms(now);
+        // Of those that are gone somebody else takes the place.
+        told.retain(|conn, _| is_serving(*conn) || older.awaiting.contains_key(conn));
+        if told.is_empty() {
+            return;
+        }
+        let source = back.address.clone();
+        self.start(Move::renewal(older, back));
+        for (conn, term) in told {
+            self.join(conn, &source, Some(term), is_serving(conn));
         }
     }
 
     /// Whether a connection that follows the live moves with the id `seq` from `start` comes to `end`.
     fn leads_to(&self, seq: Seq, start: &Peer, end: &Peer) -> bool {
-        let next = |at: &Peer| self.live.get(at).filter(|a_move| a_move.key.seq == seq)?.leads_to();
+        let next = |at: &Peer| self.retiring(at).filter(|a_move| a_move.key.seq == seq)?.leads_to();
         std::iter::successors(Some(start.clone()), next).take(self.live.len() + 1).any(|at| at == *end)
     }
 
     /// Forgets a move and gives up what it has begun.
-    fn end(&mut self, source: &Peer) {
-        let Some(a_move) = self.live.remove(source) else { return };
+    fn end(&mut self, source: &Peer) -> Option<Move> {
+        let a_move = self.live.remove(source)?;
         self.scoutless.remove(source);
         self.alarms.cancel(&Alarm::End(source.clone()));
         self.alarms.cancel(&Alarm::Deadline(source.clone()));
-        for (from, Handoff { stage, .. }) in a_move.handoffs {
+        for (from, Handoff { stage, term, .. }) in &a_move.handoffs {
+            let from = *from;
             self.alarms.cancel(&Alarm::Handoff(source.clone(), from));
             match stage {
-                Stage::Queued(entry) => self.queue.remove(a_move.deadline, &entry),
+                Stage::Queued(entry) => self.queue.remove(term.deadline, entry),
                 Stage::Dialing => self.decisions.push_back(Decision::Cancel { from }),
-                Stage::AwaitsSwitch { to } => self.decisions.push_back(Decision::Dismiss { to }),
+                Stage::AwaitsSwitch { to } => self.decisions.push_back(Decision::Dismiss { to: *to }),
                 Stage::BehindScout | Stage::Waiting | Stage::BehindDrain => {}
             }
         }
+        Some(a_move)
     }
 
     /// The deadline has come for connections whose owners have not switched.
     fn end_waits(&mut self, now: Instant, source: &Peer) {
         let Some(a_move) = self.live.get_mut(source) else { return };
-        for (from, to) in a_move.awaited_switches() {
+        for (from, to) in a_move.overdue(now) {
             a_move.finish(from);
             self.decisions.push_back(Decision::Overdue { from, to });
         }
+        self.await_deadline(source);
         self.report_if_over(now, source);
+    }
+
+    /// Waits until the time of a connection is over whose owner has not switched.
+    fn await_deadline(&mut self, source: &Peer) {
+        if let Some(at) = self.live.get(source).and_then(Move::next_overdue) {
+            self.alarms.arm(Alarm::Deadline(source.clone()), at);
+        }
     }
 
     /// Has another one scout if the scout was `conn`, which does not take part any more.
@@ -470,7 +556,7 @@ impl Moves {
     fn line_up(&mut self, source: &Peer, from: ConnId) {
         let Some(a_move) = self.live.get_mut(source) else { return };
         let Some(handoff) = a_move.handoffs.get_mut(&from) else { return };
-        handoff.stage = Stage::Queued(self.queue.push(a_move.deadline, source.clone(), from));
+        handoff.stage = Stage::Queued(self.queue.push(handoff.term.deadline, source.clone(), from));
     }
 
     pub(super) fn wait(&mut self, source: &Peer, from: ConnId, until: Instant) {
@@ -481,15 +567,20 @@ impl Moves {
         }
     }
 
-    /// The retries are spent, or the time is: the old connection serves until the server closes it, and so do those behind the scout.
+    /// The retries are spent, or the time is: the old connection serves until the server closes it, and so do those behind the scout
+    /// that have no more time than it had.
     fn stay_put(&mut self, now: Instant, source: &Peer, from: ConnId) {
         let Some(a_move) = self.live.get_mut(source) else { return };
+        let until = a_move.term(from).deadline;
         a_move.stay(from);
         if a_move.landed().is_none() {
             a_move.scout = Scout::Missing;
             for conn in a_move.behind_scout() {
-                a_move.stay(conn);
+                if a_move.term(conn).deadline <= until {
+                    a_move.stay(conn);
+                }
             }
+            self.scoutless.insert(source.clone());
         }
         self.report_if_over(now, source);
     }
@@ -503,12 +594,16 @@ impl Moves {
 
     /// Says so once when every connection has moved or stays.
     fn report_if_over(&mut self, now: Instant, source: &Peer) {
-        let Some(a_move) = self.live.get_mut(source) else { return };
-        let Some(report) = a_move.report(now) else { return };
-        let ends_early = a_move.ends_early();
-        self.emit(report);
-        if ends_early {
-            self.end(source);
+        let report = self.live.get_mut(source).and_then(|a_move| a_move.report(now));
+        if let Some(report) = report {
+            self.emit(report);
+        }
+        self.end_if_over(source);
+    }
+
+    fn end_if_over(&mut self, source: &Peer) {
+        if self.live.get(source).is_some_and(Move::ends_now) {
+            drop(self.end(source));
         }
     }
 

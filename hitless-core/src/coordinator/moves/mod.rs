@@ -130,16 +130,18 @@ struct Move {
     /// Where it leads; `None` if the policy on targets has vetoed that.
     target: Option<MoveTarget>,
     departure: Departure,
-    started_at: Instant,
-    deadline: Instant,
-    schedule: HandoffSchedule,
+    /// Of a renewal: the address, which is in service again.
+    renews: Option<Target>,
+    term: Term,
     /// Nothing is dialled before.
     scout_at: Instant,
     scout: Scout,
     /// Handoffs that are neither done nor given up, by the connections that they move.
     handoffs: BTreeMap<ConnId, Handoff>,
-    /// Connections that stay until the server closes them.
-    staying: BTreeSet<ConnId>,
+    /// Connections that stay until the server closes them, with the time that they have.
+    staying: BTreeMap<ConnId, Term>,
+    /// Connections that the server has told to leave before they serve: they take part when their owners have switched to them.
+    awaiting: BTreeMap<ConnId, Term>,
     /// Handoffs that are done.
     moved: u32,
     /// Handoffs that were given up.
@@ -154,6 +156,14 @@ struct Move {
     /// The target keeps losing connections: whoever is at the source by now stays there.
     is_given_up: bool,
     after_close: AfterClose,
+}
+
+/// The time that there is to leave an address.
+#[derive(Clone, Copy, Debug)]
+struct Term {
+    started_at: Instant,
+    deadline: Instant,
+    schedule: HandoffSchedule,
 }
 
 /// The handoff that goes first.
@@ -177,6 +187,8 @@ struct AfterClose {
 /// One connection's part in a move.
 #[derive(Clone, Debug)]
 struct Handoff {
+    /// That of the move, or what is left of the time of an earlier one: the server closes the connection when that is over.
+    term: Term,
     /// Attempts that were made and count.
     failed: u32,
     /// When the last of them is to be repeated.

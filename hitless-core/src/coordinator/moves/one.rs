@@ -1,9 +1,9 @@
 //! One move: who takes part in it, and how far each of them is.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::time::Instant;
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
-use super::{AfterClose, Departure, Destination, Handoff, Move, MoveKey, Scout, Stage};
+use super::{AfterClose, Departure, Destination, Handoff, Move, MoveKey, Scout, Stage, Term};
 use crate::backoff::HandoffSchedule;
 use crate::config::maintenance;
 use crate::dedup::Remembered;
@@ -71,9 +71,39 @@ impl Destination {
     }
 }
 
+impl Term {
+    /// The time that begins at `started_at`, is learnt of `now` and is over at `deadline`.
+    pub(super) fn new(
+        now: Instant,
+        started_at: Instant,
+        deadline: Instant,
+        maintenance: &maintenance::Config,
+    ) -> Self {
+        let (retries, timeout) = (maintenance.max_handoff_retries(), maintenance.handoff_timeout());
+        Self { started_at, deadline, schedule: HandoffSchedule::new(now, deadline, retries, timeout) }
+    }
+
+    /// When a move to an endpoint that was not named begins to look for it, and when a connection does not wait for its
+    /// predecessor any more. Of a short move, whose budget is hardly longer than the half of its time, a quarter of the budget
+    /// is kept.
+    pub(super) fn half_time(&self) -> Instant {
+        let half = self.deadline.saturating_duration_since(self.started_at) / 2;
+        self.started_at + half.min(self.budget() / 4 * 3)
+    }
+
+    /// Late, but with time to spare.
+    fn late(&self) -> Instant {
+        self.started_at + self.budget() / 5 * 4
+    }
+
+    fn budget(&self) -> Duration {
+        self.schedule.budget_end().saturating_duration_since(self.started_at)
+    }
+}
+
 impl Handoff {
-    fn new() -> Self {
-        Self { failed: 0, retry_at: None, watches_name: false, stage: Stage::BehindScout }
+    fn new(term: Term) -> Self {
+        Self { term, failed: 0, retry_at: None, watches_name: false, stage: Stage::BehindScout }
     }
 }
 
@@ -85,27 +115,35 @@ impl Move {
         target: Option<MoveTarget>,
         maintenance: &maintenance::Config,
     ) -> Self {
-        let (started_at, deadline) = (departure.begins(now), departure.deadline());
-        let (retries, timeout) = (maintenance.max_handoff_retries(), maintenance.handoff_timeout());
-        let schedule = HandoffSchedule::new(now, deadline, retries, timeout);
+        let term = Term::new(now, departure.begins(now), departure.deadline(), maintenance);
+        Self::with_term(key, departure, target, term)
+    }
+
+    /// `old` has led away from `renews`, which is in service again: whom its server has told to leave gives way to a new connection
+    /// there, in the time that is left.
+    pub(super) fn renewal(old: Self, renews: Target) -> Self {
+        let target = MoveTarget::Endpoint(renews.address.clone().into());
+        let renewal = Self::with_term(old.key, old.departure, Some(target), old.term);
+        Self { renews: Some(renews), ..renewal }
+    }
+
+    fn with_term(key: MoveKey, departure: Departure, target: Option<MoveTarget>, term: Term) -> Self {
         let scout_at = match &target {
             // Names were seen to lead to the new node only late.
-            Some(MoveTarget::SameName) if departure.is_announced() => {
-                half_time(started_at, deadline, &schedule)
-            }
-            Some(MoveTarget::SameName | MoveTarget::Endpoint(_)) | None => started_at,
+            Some(MoveTarget::SameName) if departure.is_announced() => term.half_time(),
+            Some(MoveTarget::SameName | MoveTarget::Endpoint(_)) | None => term.started_at,
         };
         Self {
             key,
             target,
             departure,
-            started_at,
-            deadline,
-            schedule,
+            renews: None,
+            term,
             scout_at,
             scout: Scout::Missing,
             handoffs: BTreeMap::new(),
-            staying: BTreeSet::new(),
+            staying: BTreeMap::new(),
+            awaiting: BTreeMap::new(),
             moved: 0,
             stayed: 0,
             is_reported: false,
@@ -117,19 +155,50 @@ impl Move {
         }
     }
 
-    /// False if `conn` takes part already.
-    pub(super) fn enrol(&mut self, conn: ConnId) -> bool {
-        if self.handoffs.contains_key(&conn) || self.staying.contains(&conn) {
+    /// False if `conn` takes part already, or stays. `earlier`: the time that it has by the word of an earlier move, if that is less.
+    pub(super) fn enrol(&mut self, conn: ConnId, earlier: Option<Term>) -> bool {
+        if self.handoffs.contains_key(&conn) || self.staying.contains_key(&conn) {
             return false;
         }
         self.is_reported = false;
+        let term = self.term_after(earlier);
         if self.takes_nobody() {
             self.stayed += 1;
-            self.staying.insert(conn);
+            self.staying.insert(conn, term);
             return false;
         }
-        self.handoffs.insert(conn, Handoff::new());
+        if earlier.is_some() {
+            self.scout_at = self.scout_at.min(term.half_time());
+        }
+        self.handoffs.insert(conn, Handoff::new(term));
         true
+    }
+
+    /// `conn` is ready, and does not serve yet: if the server has announced the move, it has told `conn` as well.
+    pub(super) fn note_awaiting(&mut self, conn: ConnId, earlier: Option<Term>) {
+        if self.is_announced() {
+            self.awaiting.insert(conn, self.term_after(earlier));
+        }
+    }
+
+    /// The time of a connection that has `earlier` by the word of an earlier move.
+    fn term_after(&self, earlier: Option<Term>) -> Term {
+        earlier.filter(|earlier| earlier.deadline < self.term.deadline).unwrap_or(self.term)
+    }
+
+    /// The connections whose server closes them before the time of a newer move is over that takes the place of this one: it has told
+    /// them when, and was in service again since.
+    pub(super) fn earlier_terms(&self, now: Instant) -> BTreeMap<ConnId, Term> {
+        let mut terms = self.terms(now);
+        terms.retain(|_, term| self.is_renewal() || term.deadline < self.term.deadline);
+        terms
+    }
+
+    /// The connections that take part and have time left, and how much.
+    pub(super) fn terms(&self, now: Instant) -> BTreeMap<ConnId, Term> {
+        let moving = self.handoffs.iter().map(|(conn, handoff)| (*conn, handoff.term));
+        let others = self.staying.iter().chain(&self.awaiting).map(|(conn, term)| (*conn, *term));
+        moving.chain(others).filter(|(_, term)| now < term.deadline).collect()
     }
 
     /// The handoff of `from` is done.
@@ -143,7 +212,7 @@ impl Move {
     pub(super) fn stay(&mut self, conn: ConnId) -> Option<Handoff> {
         let handoff = self.handoffs.remove(&conn)?;
         self.stayed += 1;
-        self.staying.insert(conn);
+        self.staying.insert(conn, handoff.term);
         Some(handoff)
     }
 
@@ -180,7 +249,7 @@ impl Move {
             cause: self.departure.cause(),
             moved: self.moved,
             stayed: self.stayed,
-            took: now.saturating_duration_since(self.started_at),
+            took: now.saturating_duration_since(self.term.started_at),
         })
     }
 
@@ -210,14 +279,21 @@ impl Move {
         }
     }
 
-    /// The connections whose owners have not switched yet, and their successors.
-    pub(super) fn awaited_switches(&self) -> Vec<(ConnId, ConnId)> {
-        self.handoffs.keys().filter_map(|from| Some((*from, self.awaited_switch(*from)?))).collect()
+    /// The connections whose owners have not switched in their time, and their successors.
+    pub(super) fn overdue(&self, now: Instant) -> Vec<(ConnId, ConnId)> {
+        let over = self.handoffs.iter().filter(|(_, handoff)| handoff.term.deadline <= now);
+        over.filter_map(|(from, _)| Some((*from, self.awaited_switch(*from)?))).collect()
     }
 
-    /// Until when a connection waits for its own predecessor to drain.
-    pub(super) fn patience(&self) -> Instant {
-        half_time(self.started_at, self.deadline, &self.schedule)
+    /// When the time is over of the next connection whose owner has not switched.
+    pub(super) fn next_overdue(&self) -> Option<Instant> {
+        let awaited = self.handoffs.iter().filter(|(from, _)| self.awaited_switch(**from).is_some());
+        awaited.map(|(_, handoff)| handoff.term.deadline).min()
+    }
+
+    /// The time that `conn` has, be it what is left of an earlier one.
+    pub(super) fn term(&self, conn: ConnId) -> Term {
+        self.handoffs.get(&conn).map_or(self.term, |handoff| handoff.term)
     }
 
     /// Whether the server has announced it.
@@ -225,25 +301,33 @@ impl Move {
         self.departure.is_announced()
     }
 
-    /// Whether it is forgotten when it is over for every connection.
-    pub(super) fn ends_early(&self) -> bool {
+    /// Whether it is a renewal: the address is not left, but for new connections to it.
+    pub(super) fn is_renewal(&self) -> bool {
+        self.renews.is_some()
+    }
+
+    pub(super) fn is_demotion(&self) -> bool {
         matches!(self.departure, Departure::Demoted { .. })
     }
 
-    /// When the same address is dialled although the name did not change: late, but with time to spare. At once, or not at all,
-    /// where a server was demoted.
-    pub(super) fn last_chance(&self) -> Instant {
+    /// Whether it is over for every connection, and forgotten then.
+    pub(super) fn ends_now(&self) -> bool {
+        (self.is_demotion() || self.is_renewal()) && self.handoffs.is_empty() && self.awaiting.is_empty()
+    }
+
+    /// When the same address is dialled for `conn` although the name did not change: late, but with time to spare. At once, or not
+    /// at all, where a server was demoted.
+    pub(super) fn last_chance(&self, conn: ConnId) -> Instant {
         match self.departure {
-            Departure::Demoted { may_return: true, .. } => return self.started_at,
-            Departure::Demoted { may_return: false, deadline } => return deadline,
-            Departure::Announced { .. } | Departure::Quiet { .. } => {}
+            Departure::Demoted { may_return: true, .. } => self.term.started_at,
+            Departure::Demoted { may_return: false, deadline } => deadline,
+            Departure::Announced { .. } | Departure::Quiet { .. } => self.term(conn).late(),
         }
-        self.started_at + self.schedule.budget_end().saturating_duration_since(self.started_at) / 5 * 4
     }
 
     #[cfg(test)]
     pub(super) fn stage_name(&self, conn: ConnId) -> Option<&'static str> {
-        if self.staying.contains(&conn) {
+        if self.staying.contains_key(&conn) {
             return Some("StayPut");
         }
         Some(match self.handoffs.get(&conn)?.stage {
@@ -255,13 +339,4 @@ impl Move {
             Stage::AwaitsSwitch { .. } => "AwaitsSwitch",
         })
     }
-}
-
-/// When a move to an endpoint that was not named begins to look for it, and when a connection does not wait for its
-/// predecessor any more. Of a short move, whose budget is hardly longer than the half of its time, a quarter of the budget
-/// is kept.
-fn half_time(started_at: Instant, deadline: Instant, schedule: &HandoffSchedule) -> Instant {
-    let half = deadline.saturating_duration_since(started_at) / 2;
-    let most = schedule.budget_end().saturating_duration_since(started_at) / 4 * 3;
-    started_at + half.min(most)
 }

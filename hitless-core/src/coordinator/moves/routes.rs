@@ -53,7 +53,7 @@ impl Moves {
             retry_at = handoff.retry_at;
             is_due = handoff.failed < retries && retry_at.is_none_or(|at| at <= now);
         }
-        let (last_chance, deadline) = (a_move.last_chance(), a_move.deadline);
+        let (last_chance, deadline) = (a_move.last_chance(from), a_move.term(from).deadline);
         let has_chance = (fresh.is_empty() || in_vain) && now >= last_chance && !a_move.chance_taken;
         if has_chance {
             a_move.chance_taken = true;
@@ -71,10 +71,10 @@ impl Moves {
     /// Whether the move of `source` may not lead to `address`, because that is being left as well. When an older move is over, its
     /// address may have come back: names that lead there say so.
     fn retires_for(&self, now: Instant, source: &Peer, address: &Peer) -> bool {
-        let (Some(other), Some(this)) = (self.live.get(address), self.live.get(source)) else {
+        let (Some(other), Some(this)) = (self.retiring(address), self.live.get(source)) else {
             return self.retires(address);
         };
-        let is_over = other.is_announced() && other.key.seq < this.key.seq && other.deadline <= now;
+        let is_over = other.is_announced() && other.key.seq < this.key.seq && other.term.deadline <= now;
         !is_over
     }
 
@@ -86,7 +86,7 @@ impl Moves {
     /// An attempt of the move away from `source` dials `address`.
     pub(in super::super) fn handle_dialled(&mut self, now: Instant, source: &Peer, address: Peer) {
         if let Some(a_move) = self.live.get_mut(source) {
-            a_move.dialled.insert(now, address, a_move.deadline);
+            a_move.dialled.insert(now, address, a_move.term.deadline);
         }
     }
 
@@ -116,7 +116,7 @@ impl Moves {
     /// that one's move leads, and so on. `source` itself if the server named no target.
     fn route_onward(&self, source: &Target) -> Route {
         let mut onward = Route::OneOf(vec![source.clone()]);
-        let mut retiring = self.live.get(&source.address);
+        let mut retiring = self.retiring(&source.address);
         // Moves may lead round in a ring.
         for _ in 0..self.live.len() {
             let Some(a_move) = retiring else { break };
@@ -124,7 +124,7 @@ impl Moves {
                 Route::Configured => break,
                 route => onward = route,
             }
-            retiring = a_move.leads_to().and_then(|address| self.live.get(&address));
+            retiring = a_move.leads_to().and_then(|address| self.retiring(&address));
         }
         onward
     }
@@ -161,8 +161,11 @@ impl Move {
     }
 
     /// Where a handoff goes of which so many attempts have failed: where the scout has arrived, and if that does not work any
-    /// more, wherever the target leads.
+    /// more, wherever the target leads. A renewal leads to its own address.
     pub(super) fn route(&self, failed: u32) -> Route {
+        if let Some(renews) = &self.renews {
+            return Route::SourceAgain(vec![renews.clone()]);
+        }
         match (self.landed(), &self.target) {
             (Some(landed), _) if landed.address == self.key.source => {
                 Route::SourceAgain(vec![landed.clone()])

@@ -1,3 +1,5 @@
+mod renewals;
+
 use std::net::SocketAddr;
 use std::sync::LazyLock;
 
@@ -47,7 +49,7 @@ fn announced(millis: u64) -> Departure {
 fn begin(moves: &mut Moves, millis: u64, key: MoveKey, residents: &[u32]) {
     let residents: Vec<ConnId> = residents.iter().copied().map(conn).collect();
     let destination = Destination::Endpoint(key.target.endpoint().unwrap().clone());
-    moves.begin(at(millis), key, announced(millis), &destination, &residents);
+    moves.begin(at(millis), key, announced(millis), &destination, &residents, |_| true);
 }
 
 /// A move from port 1 to port 2 of connections with these numbers, of which is not told yet.
@@ -90,7 +92,8 @@ fn next(moves: &mut Moves, millis: u64) -> Option<ConnId> {
 }
 
 fn arrive(moves: &mut Moves, millis: u64, from: u32, to: u16, awaits_switch: Option<u32>) {
-    moves.handle_arrived(at(millis), &peer(1), conn(from), target(to), awaits_switch.map(conn));
+    let to = (target(to), awaits_switch.map(conn));
+    moves.handle_arrived(at(millis), &peer(1), conn(from), to.0, to.1, |_| true);
 }
 
 fn fail(moves: &mut Moves, millis: u64, from: u32) {
@@ -138,7 +141,7 @@ fn the_others_follow_where_the_scout_has_arrived() {
 fn a_move_without_a_target_waits_if_the_server_has_announced_it() {
     let same_name = |seq| MoveKey { target: MoveTarget::SameName, ..key(seq, 1, 2) };
     let mut moves = moves();
-    moves.begin(at(0), same_name(1), announced(0), &Destination::SameName, &[conn(1)]);
+    moves.begin(at(0), same_name(1), announced(0), &Destination::SameName, &[conn(1)], |_| true);
     assert_eq!(next(&mut moves, 0), None);
     assert_eq!(moves.poll_timeout(), Some(at(10_000)));
     moves.handle_timeout(at(10_000));
@@ -147,7 +150,7 @@ fn a_move_without_a_target_waits_if_the_server_has_announced_it() {
 
     let mut moves = self::moves();
     let departure = Departure::Quiet { deadline: at(20_000) };
-    moves.begin(at(0), same_name(1), departure, &Destination::SameName, &[conn(1)]);
+    moves.begin(at(0), same_name(1), departure, &Destination::SameName, &[conn(1)], |_| true);
     assert_eq!(next(&mut moves, 0), Some(conn(1)));
     assert_eq!(moves.announced(&peer(1)), None);
     assert!(moves.retires(&peer(1)) && !moves.is_remembered(at(0), &same_name(1)));
@@ -346,7 +349,7 @@ fn a_newer_move_undoes_an_older_one() {
         Some(at(41_000)),
         "only the end of the newer one is left to be waited for"
     );
-    assert_eq!((moves.seq(&peer(1)), moves.deadline(&peer(1))), (Some(Seq(2)), Some(at(21_000))));
+    assert_eq!((moves.seq(&peer(1)), moves.deadline(&peer(1), conn(1))), (Some(Seq(2)), Some(at(21_000))));
 }
 
 /// A move is forgotten twenty seconds after its deadline, which is twice the relaxed timeout, and nothing is left of it.
@@ -395,9 +398,10 @@ fn an_address_is_reinstated() {
         announced(0),
         &Destination::SameName,
         &[conn(5)],
+        |_| true,
     );
     assert_eq!(told(&mut moves), ["started 2"]);
-    moves.handle_arrived(at(0), &peer(3), conn(5), target(1), None);
+    moves.handle_arrived(at(0), &peer(3), conn(5), target(1), None, |_| true);
     assert_eq!(told(&mut moves), ["superseded 1", "1 moved, 0 stay"]);
 }
 
@@ -430,11 +434,11 @@ fn a_copy_on_arrival_is_recognised() {
 fn a_vetoed_move_is_over_for_all() {
     let mut moves = moves();
     let vetoed = Destination::Vetoed(endpoint(2));
-    moves.begin(at(0), key(1, 1, 2), announced(0), &vetoed, &[conn(1), conn(2)]);
+    moves.begin(at(0), key(1, 1, 2), announced(0), &vetoed, &[conn(1), conn(2)], |_| true);
     assert_eq!(told(&mut moves), ["vetoed", "started 1", "0 moved, 2 stay"]);
-    moves.handle_joined(at(0), conn(3), &peer(1));
+    moves.handle_joined(at(0), conn(3), &peer(1), true);
     assert_eq!(told(&mut moves), ["0 moved, 3 stay"]);
-    moves.handle_joined(at(0), conn(3), &peer(1));
+    moves.handle_joined(at(0), conn(3), &peer(1), true);
     assert_eq!(told(&mut moves), [""; 0], "it takes part already");
     assert_eq!((next(&mut moves, 0), stages(&moves, &[3])), (None, vec!["StayPut"]));
 }
@@ -445,7 +449,7 @@ fn a_rewritten_target_is_dialled() {
     let rewritten = Destination::Rewritten { announced: endpoint(2), to: endpoint(3) };
     assert!(rewritten.leads_back_to(&peer(3)) && !rewritten.leads_back_to(&peer(2)));
     assert!(!Destination::Endpoint(endpoint(3)).leads_back_to(&peer(3)));
-    moves.begin(at(0), key(1, 1, 2), announced(0), &rewritten, &[conn(1)]);
+    moves.begin(at(0), key(1, 1, 2), announced(0), &rewritten, &[conn(1)], |_| true);
     assert_eq!(told(&mut moves), ["rewritten", "started 1"]);
     assert_eq!(next_behind(&mut moves, 0, &[]).unwrap().route, Route::Named(endpoint(3)));
     assert_eq!(moves.announced(&peer(1)), Some(&key(1, 1, 2)), "copies name the server's target");
@@ -456,17 +460,17 @@ fn a_rewritten_target_is_dialled() {
 #[test]
 fn a_late_joiner_follows_until_the_deadline() {
     let mut moves = moving(&[1]);
-    moves.handle_joined(at(0), conn(2), &peer(1));
+    moves.handle_joined(at(0), conn(2), &peer(1), true);
     assert_eq!(stages(&moves, &[2]), ["BehindScout"]);
     next(&mut moves, 0);
-    moves.handle_joined(at(0), conn(3), &peer(1));
+    moves.handle_joined(at(0), conn(3), &peer(1), true);
     assert_eq!(next(&mut moves, 0), None, "there is a scout");
     arrive(&mut moves, 0, 1, 2, None);
-    moves.handle_joined(at(1), conn(4), &peer(1));
-    moves.handle_joined(at(1), conn(9), &peer(2));
-    moves.handle_joined(at(20_000), conn(5), &peer(1));
+    moves.handle_joined(at(1), conn(4), &peer(1), true);
+    moves.handle_joined(at(1), conn(9), &peer(2), true);
+    moves.handle_joined(at(20_000), conn(5), &peer(1), true);
     assert_eq!(stages(&moves, &[2, 3, 4, 5, 9]), ["Queued", "Queued", "Queued", "none", "none"]);
-    moves.handle_joined(at(19_999), conn(5), &peer(1));
+    moves.handle_joined(at(19_999), conn(5), &peer(1), true);
     assert_eq!(stages(&moves, &[5]), ["Queued"]);
     assert_eq!(moves.queued(), 4);
 }
@@ -476,11 +480,11 @@ fn a_late_joiner_follows_until_the_deadline() {
 fn a_joiner_of_an_empty_move_scouts() {
     let mut moves = moving(&[]);
     assert_eq!(next(&mut moves, 0), None);
-    moves.handle_joined(at(0), conn(1), &peer(1));
+    moves.handle_joined(at(0), conn(1), &peer(1), true);
     assert_eq!(next(&mut moves, 0), Some(conn(1)));
     arrive(&mut moves, 0, 1, 2, None);
     assert_eq!(told(&mut moves), ["1 moved, 0 stay"]);
-    moves.handle_joined(at(0), conn(2), &peer(1));
+    moves.handle_joined(at(0), conn(2), &peer(1), true);
     next(&mut moves, 0);
     arrive(&mut moves, 0, 2, 2, None);
     assert_eq!(told(&mut moves), ["2 moved, 0 stay"]);
@@ -492,7 +496,7 @@ fn whatever_joins_where_the_scout_has_landed_stays() {
     let mut moves = moving(&[1, 2]);
     next(&mut moves, 0);
     arrive(&mut moves, 0, 1, 1, None);
-    moves.handle_joined(at(0), conn(11), &peer(1));
+    moves.handle_joined(at(0), conn(11), &peer(1), true);
     assert_eq!(stages(&moves, &[11]), ["none"]);
     let wanted = next_behind(&mut moves, 0, &[]).unwrap();
     assert_eq!((wanted.from, wanted.route), (conn(2), Route::SourceAgain(vec![target(1)])));
@@ -644,7 +648,7 @@ proptest! {
                     moved = 0;
                     dialing.clear();
                 }
-                Fact::Join(index) => moves.handle_joined(at(now), conn(index), &peer(1)),
+                Fact::Join(index) => moves.handle_joined(at(now), conn(index), &peer(1), true),
                 Fact::Attempt => {
                     if let Some(wanted) = next_behind(&mut moves, now, &[]) {
                         prop_assert_eq!(moves.stage(&peer(1), wanted.from), Some("Dialing"));
@@ -684,7 +688,7 @@ proptest! {
                 Fact::Pass(millis) => {
                     now += millis;
                     let awaited = (0..6).filter(|index| stage(&moves, *index) == "AwaitsSwitch").count();
-                    let deadline = moves.deadline(&peer(1));
+                    let deadline = moves.deadline(&peer(1), conn(0));
                     moves.handle_timeout(at(now));
                     if deadline.is_some_and(|deadline| deadline <= at(now)) {
                         moved += awaited;

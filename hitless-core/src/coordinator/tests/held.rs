@@ -448,15 +448,42 @@ fn a_newer_move_replaces_an_unswitched_successor() {
     assert_eq!(switch(&mut world, from)[0], Told::CutOver { from, to: next });
 }
 
-/// A move back to where an unswitched connection still is closes the successor: the connection is in its right place. INV-10
+/// A move back to where an unswitched connection still is closes the successor, and dials another one where the connection is: its
+/// server has told it to leave, and closes it at the deadline. INV-03, INV-10, RULE-211
 #[test]
-fn a_move_back_closes_an_unswitched_successor() {
+fn a_move_back_replaces_an_unswitched_successor() {
     let (mut world, from, to) = awaiting(5 * SECOND);
-    let end = world.now + 60 * SECOND;
-    assert_eq!(announce(&mut world, to, 2, 15 * SECOND, 1), [Told::Close(to, CloseCause::ByClient)]);
-    assert_eq!(switch(&mut world, from), []);
-    assert_eq!(pass(&mut world, end), []);
+    let (until, end) = (world.now + 5 * SECOND, world.now + 60 * SECOND);
+    let said = announce(&mut world, to, 2, 15 * SECOND, 1);
+    let (next, address, _) = world.dials[0].clone();
+    let replaced = [Told::Close(to, CloseCause::ByClient), Told::Dial { conn: next, replaces: Some(from) }];
+    assert_eq!((said, address), (replaced.to_vec(), peer(1)));
+    assert_eq!(switch(&mut world, from), [], "what the owner was asked to switch to is gone");
+    assert_eq!(land(&mut world), (next, vec![Told::Successor { from, to: next, until }]));
+    assert_eq!(switch(&mut world, from)[0], Told::CutOver { from, to: next });
+    drained(&mut world, from);
+    assert_eq!(pass(&mut world, end), [], "the new one was told nothing");
     assert_eq!(world.coordinator.stats().connections, BTreeMap::from([(peer(1), 1)]));
+}
+
+/// A successor hears of the retirement of its address before its owner has switched, and the address is in service again: after the
+/// switch another one takes its place, before the deadline that it has heard. INV-03, RULE-213
+#[test]
+fn a_told_successor_of_a_node_in_service_is_replaced_after_the_switch() {
+    let (mut world, from, to) = awaiting(15 * SECOND);
+    let other = opened(&mut world, &[Role::Shared])[0];
+    let until = world.now + 10 * SECOND;
+    announce(&mut world, to, 2, 10 * SECOND, 3);
+    // The one that has moved brings the word that leads back.
+    let (elsewhere, _) = land(&mut world);
+    drained(&mut world, other);
+    announce(&mut world, elsewhere, 3, 20 * SECOND, 2);
+    land(&mut world);
+    switch(&mut world, from);
+    drained(&mut world, from);
+    let (next, address, _) = world.dials[0].clone();
+    assert_eq!(address, peer(2));
+    assert_eq!(land(&mut world), (next, vec![Told::Successor { from: to, to: next, until }]));
 }
 
 /// The address of a successor is retired before its owner has switched: it moves on once it serves, whatever made it serve, and

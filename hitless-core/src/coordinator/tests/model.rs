@@ -39,14 +39,38 @@ struct Member {
     latest: Option<Instant>,
 }
 
-/// One MOVING that was news. None is ever removed.
+/// The time that there is to leave an address.
+#[derive(Clone, Copy, Debug)]
+struct Time {
+    at: Instant,
+    deadline: Instant,
+}
+
+impl Time {
+    /// What is left of the time when a second, or a tenth, is kept for the cut-over; at least half of it is used.
+    fn budget_end(self) -> Instant {
+        let total = self.deadline - self.at;
+        self.deadline - SECOND.max(total / 10).min(total / 2)
+    }
+
+    /// Until when a connection waits for its predecessor to drain.
+    fn patience(self) -> Instant {
+        self.at + ((self.deadline - self.at) / 2).min((self.budget_end() - self.at) / 4 * 3)
+    }
+}
+
+/// One MOVING that was news, or the renewal of connections that one had told before its source was in service again. None is ever
+/// removed.
 #[derive(Clone, Debug)]
 struct Announced {
     source: u16,
     seq: u64,
     target: u16,
-    at: Instant,
-    deadline: Instant,
+    time: Time,
+    /// Of a renewal: the connections that were told, and are to be replaced at the same address.
+    renews: Option<BTreeSet<ConnId>>,
+    /// What is left for connections that were told before a renewal.
+    earlier: BTreeMap<ConnId, Time>,
     is_superseded: bool,
     has_landed: bool,
     /// The connections that handoffs were begun for, once for each dial.
@@ -57,27 +81,42 @@ struct Announced {
 }
 
 impl Announced {
+    fn new(source: u16, seq: u64, target: u16, time: Time) -> Self {
+        Self {
+            source,
+            seq,
+            target,
+            time,
+            renews: None,
+            earlier: BTreeMap::new(),
+            is_superseded: false,
+            has_landed: false,
+            dialled: vec![],
+            moved: 0,
+            stay: BTreeSet::new(),
+        }
+    }
+
     fn is_live(&self, now: Instant) -> bool {
-        !self.is_superseded && now < self.deadline + 2 * RELAXED
+        !self.is_superseded && now < self.time.deadline + 2 * RELAXED
     }
 
     fn is_remembered(&self, now: Instant) -> bool {
-        now < self.deadline + 3 * RELAXED
+        self.renews.is_none() && now < self.time.deadline + 3 * RELAXED
     }
 
     fn is_same(&self, seq: u64, target: u16) -> bool {
         (self.seq, self.target) == (seq, target)
     }
 
-    /// What is left of the time when a second, or a tenth, is kept for the cut-over; at least half of it is used.
-    fn budget_end(&self) -> Instant {
-        let total = self.deadline - self.at;
-        self.deadline - SECOND.max(total / 10).min(total / 2)
+    /// Whether `conn`, which is at the source, is to leave.
+    fn takes(&self, conn: ConnId) -> bool {
+        self.renews.as_ref().is_none_or(|told| told.contains(&conn))
     }
 
-    /// Until when a connection waits for its predecessor to drain.
-    fn patience(&self) -> Instant {
-        self.at + ((self.deadline - self.at) / 2).min((self.budget_end() - self.at) / 4 * 3)
+    /// When the server closes `conn`.
+    fn time_of(&self, conn: ConnId) -> Time {
+        self.earlier.get(&conn).copied().unwrap_or(self.time)
     }
 }
 
@@ -116,12 +155,81 @@ impl Model {
 
     /// The move that retires the address with that port.
     fn live(&self, port: u16) -> Option<&Announced> {
+        self.taking(port).filter(|of| of.renews.is_none())
+    }
+
+    /// The move that takes connections away from there, be it to the very same address.
+    fn taking(&self, port: u16) -> Option<&Announced> {
         self.announced.iter().rev().find(|of| of.source == port && of.is_live(self.now))
     }
 
-    fn live_mut(&mut self, port: u16) -> Option<&mut Announced> {
+    fn taking_mut(&mut self, port: u16) -> Option<&mut Announced> {
         let now = self.now;
         self.announced.iter_mut().rev().find(|of| of.source == port && of.is_live(now))
+    }
+
+    /// Connections to that port which their server has told to leave, and which are not replaced.
+    fn residents(&self, port: u16) -> Vec<ConnId> {
+        let is_there = |state| matches!(state, State::Serving | State::AwaitsSwitch { .. });
+        self.established()
+            .filter(|(_, it)| it.port == port && is_there(it.state))
+            .map(|(conn, _)| conn)
+            .collect()
+    }
+
+    /// A newer move with that time takes the place of the one away from `port`: who has less time by an earlier word than by the last
+    /// one before, or was told before a renewal, keeps it.
+    fn supersede(&mut self, port: u16, time: Time) -> BTreeMap<ConnId, Time> {
+        let (now, residents) = (self.now, self.residents(port));
+        let Some(of) = self.taking_mut(port) else { return BTreeMap::new() };
+        of.is_superseded = true;
+        let told = residents.into_iter().filter(|conn| of.takes(*conn));
+        let times = told.map(|conn| (conn, of.time_of(conn)));
+        let is_earlier = |kept: &Time| of.renews.is_some() || kept.deadline < of.time.deadline;
+        times
+            .filter(|(_, kept)| now < kept.deadline && is_earlier(kept) && kept.deadline < time.deadline)
+            .collect()
+    }
+
+    /// The address with that port is in service again: whom its server has told is replaced by a new connection there, in time.
+    /// One that has just `landed` it has not told.
+    fn renew(&mut self, port: u16, landed: Option<ConnId>) -> Option<String> {
+        let of = self.live(port)?.clone();
+        self.taking_mut(port)?.is_superseded = true;
+        self.said.push(format!("superseded: {port} {}", of.seq));
+        let told: BTreeSet<ConnId> = self
+            .residents(port)
+            .into_iter()
+            .filter(|conn| self.now < of.time_of(*conn).deadline && landed != Some(*conn))
+            .collect();
+        if told.is_empty() {
+            return None;
+        }
+        self.pauses.retain(|conn, _| !told.contains(conn));
+        let started = format!("started: {port} {} {port}", of.seq);
+        let mut renewal = Announced::new(port, of.seq, port, of.time);
+        (renewal.earlier, renewal.renews) = (of.earlier, Some(told));
+        self.announced.push(renewal);
+        Some(started)
+    }
+
+    /// A renewal is over when it has no connection left that it is to replace.
+    fn end_renewals(&mut self) {
+        let is_over = |of: &Announced| !of.is_superseded && !self.is_pending(of);
+        let over: Vec<usize> =
+            (0..self.announced.len()).filter(|index| is_over(&self.announced[*index])).collect();
+        over.into_iter().for_each(|index| self.announced[index].is_superseded = true);
+    }
+
+    /// Whether a renewal has connections left that it is to replace.
+    fn is_pending(&self, of: &Announced) -> bool {
+        let is_pending = |conn: &ConnId| match self.members.get(conn).map(|it| it.state) {
+            Some(State::Serving) => !of.stay.contains(conn),
+            Some(State::AwaitsSwitch { .. }) => true,
+            Some(State::Dialing | State::Draining { .. }) => false,
+            None => self.in_place_of(*conn, |state| state == State::Dialing).is_some(),
+        };
+        of.renews.as_ref().is_none_or(|told| told.iter().any(is_pending))
     }
 
     /// Where the move of `port` leads, and the move of that one, and so on.
@@ -175,7 +283,7 @@ impl Model {
         let Some(from) = replaces else { return (State::Serving, format!("serve: {conn}")) };
         match self.members.get(&from) {
             Some(old) if role == Role::Held => {
-                let until = self.live(old.port).unwrap().deadline;
+                let until = self.taking(old.port).unwrap().time_of(from).deadline;
                 (State::AwaitsSwitch { until }, format!("successor: {from} {to}", to = conn))
             }
             _ => (State::Serving, format!("cut over: {from} {to}", to = conn)),
@@ -216,7 +324,8 @@ impl Model {
     /// The server says in the handshake that its address is being retired, as it does to late joiners.
     fn land_told(&mut self, conn: ConnId) {
         let Member { port, replaces, .. } = self.members[&conn].clone();
-        let Some(Announced { seq, target, deadline, .. }) = self.live(port).cloned() else {
+        let Some(Announced { seq, target, time: Time { deadline, .. }, .. }) = self.live(port).cloned()
+        else {
             return self.land(conn);
         };
         let led_by = |from| self.announced.iter().rev().find(|of| of.dialled.contains(&from));
@@ -274,7 +383,7 @@ impl Model {
             && let Some(from) = released.replaces
             && let Some(old) = self.members.get(&from).map(|it| it.port)
         {
-            self.live_mut(old).unwrap().stay.insert(from);
+            self.taking_mut(old).unwrap().stay.insert(from);
         }
         self.said.clear();
         self.coordinator.release(self.now, conn);
@@ -289,13 +398,26 @@ impl Model {
     fn switched(&mut self, from: ConnId) {
         let successor = self.successor(from);
         if let Some(to) = successor {
-            self.members.get_mut(&to).unwrap().state = State::Serving;
+            self.serve(to);
         }
         let expected = Vec::from_iter(successor.map(|to| format!("cut over: {from} {to}")));
         self.said.clear();
         self.coordinator.handle_switched(self.now, from);
         self.obey();
         assert_eq!(self.said, expected);
+    }
+
+    /// `conn`, which awaited the switch, serves. If it was told to leave, it takes part in the renewal if it has time left.
+    fn serve(&mut self, conn: ConnId) {
+        let now = self.now;
+        let it = self.members.get_mut(&conn).unwrap();
+        it.state = State::Serving;
+        let port = it.port;
+        if let Some(of) = self.taking_mut(port).filter(|of| of.time_of(conn).deadline <= now)
+            && let Some(told) = &mut of.renews
+        {
+            told.remove(&conn);
+        }
     }
 
     fn drained(&mut self, conn: ConnId) {
@@ -314,25 +436,17 @@ impl Model {
             None => {
                 // What the newer one takes the place of, and what says that its target is being retired.
                 let is_circle = self.leads_to(seq, target, source);
-                for port in [source, target] {
-                    let gives_way = |of: &Announced| port == source || of.seq < seq || is_circle;
-                    let Some(of) = self.live_mut(port).filter(|of| gives_way(of)) else { continue };
-                    of.is_superseded = true;
-                    expected.push(format!("superseded: {port} {}", of.seq));
+                let time = Time { at: self.now, deadline: self.now + grace };
+                expected.extend(self.taking(source).map(|of| format!("superseded: {source} {}", of.seq)));
+                let earlier = self.supersede(source, time);
+                if let Some(seq) =
+                    self.live(target).map(|of| of.seq).filter(|older| *older < seq || is_circle)
+                {
+                    expected.push(format!("superseded: {target} {seq}"));
+                    expected.extend(self.renew(target, None));
                 }
                 expected.push(format!("started: {source} {seq} {target}"));
-                self.announced.push(Announced {
-                    source,
-                    seq,
-                    target,
-                    at: self.now,
-                    deadline: self.now + grace,
-                    is_superseded: false,
-                    has_landed: false,
-                    dialled: vec![],
-                    moved: 0,
-                    stay: BTreeSet::new(),
-                });
+                self.announced.push(Announced { earlier, ..Announced::new(source, seq, target, time) });
                 self.pauses.retain(|conn, _| self.members.get(conn).is_some_and(|it| it.port != source));
             }
         }
@@ -353,7 +467,9 @@ impl Model {
                 false => (seq < live.seq).then_some(Ignored::Stale),
             };
         }
-        let led_here = |of: &&Announced| of.is_live(self.now) && of.has_landed && of.target == source;
+        let led_here = |of: &&Announced| {
+            of.renews.is_none() && of.is_live(self.now) && of.has_landed && of.target == source
+        };
         if self.announced.iter().filter(led_here).any(|of| of.is_same(seq, target)) {
             return Some(Ignored::AlreadyThere);
         }
@@ -423,6 +539,7 @@ impl Model {
                 other => panic!("{other:?}"),
             }
         }
+        self.end_renewals();
         self.check();
         self.ended.clear();
     }
@@ -455,16 +572,19 @@ impl Model {
         assert_eq!(self.successor(from), None, "a second successor of {from}");
         let has_predecessor = self.has_predecessor(from);
         self.lineage.insert(conn, from);
-        let of = self.live_mut(source.port).unwrap_or_else(|| panic!("nothing retires {}", source.port));
+        let of = self.taking_mut(source.port).unwrap_or_else(|| panic!("nothing retires {}", source.port));
+        assert!(of.takes(from), "{from} was not told to leave");
         assert_eq!(port, of.target);
+        let time = of.time_of(from);
         assert!(of.has_landed || alone, "a second scout");
-        assert!(now < of.deadline, "the deadline has come");
-        assert!(!has_predecessor || now >= of.patience(), "a third socket in one slot");
-        let longest = of.budget_end().max(now + LEAST_ATTEMPT).min(of.deadline).min(now + HANDOFF_TIMEOUT);
+        assert!(now < time.deadline, "the deadline has come");
+        assert!(!has_predecessor || now >= time.patience(), "a third socket in one slot");
+        let longest =
+            time.budget_end().max(now + LEAST_ATTEMPT).min(time.deadline).min(now + HANDOFF_TIMEOUT);
         assert!(
             until.is_some_and(|until| until <= longest && (until - now >= LEAST_ATTEMPT || until == longest))
         );
-        let latest = Some(of.deadline);
+        let latest = Some(time.deadline);
         of.dialled.push(from);
         assert!(of.dialled.iter().filter(|other| **other == from).count() <= ATTEMPTS);
         let (role, state) = (source.role, State::Dialing);
@@ -501,7 +621,7 @@ impl Model {
         let now = self.now;
         let source = self.move_of(from);
         source.moved += 1;
-        let until = source.deadline.max(now + RELAXED);
+        let until = source.time_of(from).deadline.max(now + RELAXED);
         if let Some(old) = self.members.get_mut(&from) {
             assert_eq!(old.state, State::Serving, "{from} is cut over twice");
             old.state = State::Draining { until };
@@ -519,8 +639,8 @@ impl Model {
         source.has_landed = true;
         let seq = source.seq;
         // The address that a newer move leads to is in service again.
-        if let Some(older) = self.live_mut(port).filter(|of| of.seq < seq) {
-            older.is_superseded = true;
+        if self.live(port).is_some_and(|of| of.seq < seq) {
+            self.renew(port, Some(to));
         }
     }
 
@@ -538,7 +658,7 @@ impl Model {
         assert!(self.ended.contains(&conn), "{conn} is unknown");
         if let Replacement::Ready(to) = replacement {
             self.move_of(conn).moved += 1;
-            self.members.get_mut(&to).unwrap().state = State::Serving;
+            self.serve(to);
         }
         self.said.push(format!("lost: {conn} {replacement:?}"));
     }
@@ -574,12 +694,21 @@ impl Model {
                 self.said.push(format!("started: {} {} {target}", port(&source), seq.0));
             }
             Event::MoveFinished { source, seq, moved, .. } => {
-                let of = self.announced.iter().rev().find(|of| (of.source, of.seq) == (port(&source), seq.0));
-                assert_eq!(of.unwrap().moved, moved);
+                let (source, seq) = (port(&source), seq.0);
+                let is_it = |of: &&mut Announced| (of.source, of.seq) == (source, seq);
+                let of = self.announced.iter_mut().rev().find(is_it).unwrap();
+                assert_eq!(of.moved, moved);
+                // Who had no turn in time is given up without an attempt.
+                let serving =
+                    |conn: &&ConnId| self.members.get(conn).is_some_and(|it| it.state == State::Serving);
+                for conn in of.renews.clone().unwrap_or_default().iter().filter(serving) {
+                    let is_over = of.time_of(*conn).deadline <= self.now;
+                    assert!(of.stay.replace(*conn).is_some() || is_over, "{conn} is given up early");
+                }
             }
             Event::HandoffFailed { from, error: ConnectError::Released, retry_at, .. } => {
                 let source = self.members[&from].port;
-                let is_refused = self.live_mut(source).is_some_and(|of| of.stay.contains(&from));
+                let is_refused = self.taking(source).is_some_and(|of| of.stay.contains(&from));
                 assert!(
                     is_refused && retry_at.is_none(),
                     "{from} is given up, and its owner wants it to move"
@@ -595,19 +724,23 @@ impl Model {
     fn on_failure(&mut self, from: ConnId, attempt: usize, retry_at: Option<Instant>) {
         let source = self.members[&from].port;
         let (now, members) = (self.now, self.members.clone());
-        let of = self.live_mut(source).unwrap();
+        let of = self.taking_mut(source).unwrap();
+        let time = of.time_of(from);
         if let Some(at) = retry_at {
-            let latest = of.budget_end().max(now + (of.deadline - now) / 8);
+            let latest = time.budget_end().max(now + (time.deadline - now) / 8);
             assert!(now < at && at <= latest, "{from} is tried again too late");
             self.pauses.insert(from, at);
             return;
         }
-        assert!(attempt >= ATTEMPTS || now >= of.deadline, "{from} is given up early");
+        assert!(attempt >= ATTEMPTS || now >= time.deadline, "{from} is given up early");
         of.stay.insert(from);
         if !of.has_landed {
-            // They were behind the scout.
+            // They were behind the scout. Another one scouts for those that have more time.
             let behind = members.iter().filter(|(_, it)| it.port == source && it.state == State::Serving);
-            of.stay.extend(behind.map(|(conn, _)| *conn));
+            let behind =
+                behind.map(|(conn, _)| *conn).filter(|conn| of.time_of(*conn).deadline <= time.deadline);
+            let behind: Vec<ConnId> = behind.collect();
+            of.stay.extend(behind);
         }
     }
 
@@ -625,7 +758,7 @@ impl Model {
         for it in self.members.values().filter(|it| matches!(it.state, State::AwaitsSwitch { .. })) {
             let from = it.replaces.unwrap();
             let old = self.members.get(&from).unwrap_or_else(|| panic!("the owner of {from} is awaited"));
-            let of = self.live(old.port).filter(|of| of.dialled.contains(&from));
+            let of = self.taking(old.port).filter(|of| of.dialled.contains(&from));
             assert!(old.state == State::Serving && of.is_some(), "nothing retires {from}");
         }
         let stats = self.coordinator.stats();
@@ -642,11 +775,13 @@ impl Model {
 
     /// From here on every dial succeeds: each connection that can leave a retiring address has left it when this returns.
     fn settle(&mut self) {
-        let must_leave: Vec<(ConnId, Announced)> = self
+        let must_leave: Vec<(ConnId, Instant)> = self
             .established()
             .filter(|(_, it)| it.state == State::Serving)
-            .filter_map(|(conn, it)| Some((conn, self.live(it.port)?.clone())))
-            .filter(|(conn, of)| self.now < of.deadline && !of.stay.contains(conn))
+            .filter_map(|(conn, it)| Some((conn, self.taking(it.port).filter(|of| of.takes(conn))?)))
+            .filter(|(conn, of)| !of.stay.contains(conn))
+            .map(|(conn, of)| (conn, of.time_of(conn).deadline))
+            .filter(|(_, deadline)| self.now < *deadline)
             .collect();
         let end = self.now + 3600 * SECOND;
         let mut hops = 0;
@@ -674,11 +809,8 @@ impl Model {
                 break;
             }
         }
-        for (conn, of) in must_leave {
-            let left = !self.members.contains_key(&conn);
-            let is_superseded =
-                self.announced.iter().any(|it| (it.source, it.at) == (of.source, of.at) && it.is_superseded);
-            assert!(left || is_superseded, "{conn} was not cut over: {of:?}");
+        for (conn, deadline) in must_leave {
+            assert!(!self.members.contains_key(&conn), "{conn} is closed at {deadline:?}");
         }
         assert!(self.members.values().all(|it| it.state == State::Serving), "{:?}", self.members);
     }
