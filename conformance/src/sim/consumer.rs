@@ -73,8 +73,11 @@ impl Consumer {
         let mut calls = Vec::new();
         while self.executor.now() < self.until {
             calls.push(self.call(calls.len()).await);
-            let pause = up_to(&mut self.rng, PAUSE);
-            self.executor.sleep(pause).await;
+            // Whoever comes back at once may get the connection that another command has just left.
+            if self.rng.below(4) > 0 {
+                let pause = up_to(&mut self.rng, PAUSE);
+                self.executor.sleep(pause).await;
+            }
         }
         drop(self.hungry);
         calls
@@ -94,18 +97,24 @@ impl Consumer {
             1 | 2 => Some(until_beat(&self.executor, self.began_at) - up_to(&mut self.rng, BEAT / 20)),
             _ => None,
         };
+        // Leaves without a look at the reply that may have come.
+        let is_hasty = patience.is_some() && self.rng.below(2) == 0;
         let seconds = format!("{}.{:03}", millis / 1_000, millis % 1_000);
         let began_at = self.executor.now();
         let fate = match self.client.send(single(cmd(name).arg(list).arg(&tag).arg(seconds))) {
             Err(_) => Fate::NotSent,
             Ok(reply) => {
-                // A call that waits for ever has no alarm that would ring before somebody is tired of it.
                 let mut alarm = pin!(self.executor.sleep(patience.unwrap_or_default()));
                 let mut reply = pin!(reply);
-                let outcome = std::future::poll_fn(|cx| match reply.as_mut().poll(cx) {
-                    Poll::Ready(outcome) => Poll::Ready(Some(outcome)),
-                    Poll::Pending if patience.is_none() => Poll::Pending,
-                    Poll::Pending => alarm.as_mut().poll(cx).map(|()| None),
+                let outcome = std::future::poll_fn(|cx| {
+                    if is_hasty && alarm.as_mut().poll(cx).is_ready() {
+                        return Poll::Ready(None);
+                    }
+                    match reply.as_mut().poll(cx) {
+                        Poll::Ready(outcome) => Poll::Ready(Some(outcome)),
+                        Poll::Pending if patience.is_none() || is_hasty => Poll::Pending,
+                        Poll::Pending => alarm.as_mut().poll(cx).map(|()| None),
+                    }
                 });
                 outcome.await.map_or(Fate::Dropped, |outcome| judge(&outcome))
             }

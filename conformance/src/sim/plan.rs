@@ -120,6 +120,16 @@ pub(super) enum Told {
     Some,
 }
 
+impl Ending {
+    fn draw(rng: &mut Rng) -> Self {
+        match rng.below(6) {
+            0 => Self::Dropped,
+            1 => Self::RuntimeDies,
+            _ => Self::Shutdown(up_to(rng, 2 * SECOND)),
+        }
+    }
+}
+
 impl Plan {
     /// Draws a plan, and the server that it is for.
     pub(super) fn draw(seed: u64) -> (Self, Server) {
@@ -145,11 +155,7 @@ impl Plan {
         drawing.unkindness(&mut Rng::new(seed ^ 0x0bad_0bad_0bad_0bad));
         let Drawing { mut steps, calm_at, from_the_first, .. } = drawing;
         steps.sort_by_key(|(at, _)| *at);
-        let ending = match rng.below(6) {
-            0 => Ending::Dropped,
-            1 => Ending::RuntimeDies,
-            _ => Ending::Shutdown(up_to(rng, 2 * SECOND)),
-        };
+        let ending = Ending::draw(rng);
         let tasks = 4 + rng.below(7) as usize;
         let requests = 200 + rng.below(120) as usize;
         // By other seeds, so that the rest of the plan does not change with them.
@@ -160,7 +166,9 @@ impl Plan {
         let consuming = &mut Rng::new(seed ^ 0x0b10_cced_0b10_cced);
         let consumers = if holders.is_empty() { Vec::new() } else { draw_some(consuming, 3) };
         let holds_consumers = weather == Weather::Rough && consuming.below(3) == 0;
-        let settings = settings.max_dedicated(lent + u32::from(listens) + consumers.len() as u32);
+        // Not enough for all of them at all times.
+        let fed = if consumers.is_empty() { 0 } else { 1 + consuming.below(consumers.len() as u64) as u32 };
+        let settings = settings.max_dedicated(lent + u32::from(listens) + fed);
         let mut plan = Self {
             weather,
             pool_size,
