@@ -21,7 +21,7 @@ fn check(seed: u64) -> Coverage {
 }
 
 /// Whatever servers, networks and callers do, in each run twice: INV-01, INV-02, INV-03, INV-04, INV-05, INV-06, INV-07,
-/// INV-12, INV-13, INV-15, INV-20, RULE-161, RULE-162, RULE-163, RULE-164, RULE-165
+/// INV-12, INV-13, INV-15, INV-20, INV-21, RULE-161, RULE-162, RULE-163, RULE-164, RULE-165
 #[test]
 fn laws_hold_under_faults() {
     let mut coverage = Coverage::new();

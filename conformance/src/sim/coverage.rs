@@ -38,12 +38,30 @@ enum Group {
     Lease,
     /// What subscribers are told.
     Subscription,
+    /// What happens to commands that wait for elements.
+    Consumer,
 }
 
 /// What a range of seeds must reach.
 const EXPECTED: &[(Group, &[&str])] = &[
     (Group::Lease, &["done", "not done"]),
     (Group::Subscription, &["subscribed", "message", "gap"]),
+    (
+        Group::Consumer,
+        &[
+            "element",
+            "nil",
+            "refused",
+            "not sent",
+            "may have taken",
+            "dropped while it waits",
+            "orphan",
+            "waits at a move",
+            "sent again",
+            "served beside UNBLOCK",
+            "not called back",
+        ],
+    ),
     (
         Group::Action,
         &["Resolve", "Connect", "Flush", "Close", "Complete", "Started", "Push", "Emit", "Terminated"],
@@ -173,6 +191,7 @@ impl Coverage {
                 What::Replied { .. } => coverage.count(Group::Request, "answered"),
                 What::Cancelled { .. } => coverage.count(Group::Request, "cancelled"),
                 What::Refused { .. } => coverage.count(Group::Request, "refused"),
+                What::Waited(what) => coverage.count(Group::Consumer, what),
                 What::Heard(what) => coverage.count(Group::Subscription, what),
                 What::Held { ran, .. } => {
                     coverage.count(Group::Lease, if *ran { "done" } else { "not done" })

@@ -11,6 +11,7 @@ use hitless_core::ids::ConnId;
 
 use super::caller::Keys;
 use super::edges;
+use super::elements;
 use super::faults::{FaultKind, GENTLE_PAUSE, Weather};
 use super::joins;
 use super::plan::Plan;
@@ -19,7 +20,7 @@ use crate::laws::{Record, stopped};
 use crate::server::{EndpointId, Event as ServerEvent, Ledger, Request, ServerConn};
 
 /// By how much things may be late: a timer rings late, and then a busy executor looks at it late.
-const SLACK: Duration = Duration::from_millis(1500);
+pub(super) const SLACK: Duration = Duration::from_millis(1500);
 
 /// A process that was stopped cannot tell from an alarm that is no later than this. What the client takes for lateness, and by
 /// how much the executor is late in gentle weather.
@@ -333,7 +334,7 @@ fn first_poisonings(evidence: &Evidence<'_>, requests: &BTreeMap<u64, Asked>) ->
 }
 
 /// When the process was kept from running, and for how long.
-fn stops(entries: &[(Instant, What)]) -> Vec<(Instant, Duration)> {
+pub(super) fn stops(entries: &[(Instant, What)]) -> Vec<(Instant, Duration)> {
     let stop = |(at, what): &(Instant, What)| match what {
         What::Fault(fault) if matches!(fault.kind, FaultKind::ProcessStops | FaultKind::ClockJumps) => {
             Some((*at, fault.delay))
@@ -406,6 +407,8 @@ fn dials_are_few(evidence: &Evidence<'_>) {
 fn silent_links_are_left(evidence: &Evidence<'_>, stops: &[(Instant, Duration)]) {
     let timeout = evidence.config.command_timeout().unwrap_or(Duration::from_secs(10));
     let timeout = timeout.max(evidence.config.maintenance().relaxed_timeout());
+    // A command may wait for ever, and nothing comes.
+    let carriers = elements::carriers(evidence);
     // A link may fall silent twice.
     let mut overdue = BTreeSet::new();
     for (entry, (_, what)) in evidence.entries.iter().enumerate() {
@@ -441,7 +444,7 @@ fn silent_links_are_left(evidence: &Evidence<'_>, stops: &[(Instant, Duration)])
         }
         if let (Some(known_at), Some((at, _))) = (known_at, rest.get(end)) {
             let known_at = known_at + stopped(stops, known_at - 3 * timeout, *at);
-            if *at > known_at + SLACK {
+            if *at > known_at + SLACK && !carriers.contains(socket) {
                 overdue.insert(*socket);
             }
         }

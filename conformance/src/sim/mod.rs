@@ -18,6 +18,8 @@
 //! | `opinions` | a hook and a policy that have a say in what notifications do |
 //! | `caller` | tasks that send requests, and know what each reply must be |
 //! | `holder` | tasks that hold leases and run transactions |
+//! | `consumer` | tasks that wait for elements, and push them |
+//! | `elements` | what must have become of each element |
 //! | `scenario` | the course of a run |
 //! | `laws` | what must hold of it |
 //! | `joins` | the law of which connections requests join |
@@ -26,8 +28,10 @@
 //! | `fixture` | the same runtime and network without chance, for the tests of the driver |
 
 mod caller;
+mod consumer;
 mod coverage;
 mod edges;
+mod elements;
 mod faults;
 mod fixture;
 mod holder;

@@ -3,6 +3,7 @@
 
 mod adapter;
 mod apply;
+mod ear;
 mod parcel;
 mod stream_faults;
 
@@ -18,6 +19,7 @@ use hitless_core::driver::Runtime as _;
 use hitless_core::endpoint::Peer;
 use hitless_core::guide::Rng;
 
+use self::ear::Ear;
 use self::parcel::Parcel;
 use self::stream_faults::StreamFaults;
 use super::faults::{Fault, FaultKind, up_to};
@@ -64,6 +66,8 @@ pub(super) struct State {
     calm_at: Option<Instant>,
     /// The last move, for what repeats it.
     last_move: Option<(MoveStep, u64)>,
+    /// What consumers can know of.
+    pub(super) ear: Ear,
     rng: Rng,
     under_way: BTreeMap<(Instant, u64), Parcel>,
     sent: u64,
@@ -117,6 +121,7 @@ impl Network {
             dead_address: None,
             calm_at: None,
             last_move: None,
+            ear: Ear::default(),
             rng: Rng::new(seed),
             under_way: BTreeMap::new(),
             sent: 0,

@@ -31,6 +31,10 @@ pub(super) struct Plan {
     pub(super) holders: Vec<u64>,
     /// Whether somebody subscribes, and somebody publishes.
     pub(super) listens: bool,
+    /// Tasks that wait for elements, and what each draws from; somebody pushes.
+    pub(super) consumers: Vec<u64>,
+    /// Whether the server refuses to call commands back that wait.
+    pub(super) holds_consumers: bool,
     /// Requests that they send together, at least.
     pub(super) requests: usize,
     /// What happens, by the time since the pool was open.
@@ -118,6 +122,16 @@ pub(super) enum Told {
     Present,
 }
 
+impl Ending {
+    fn draw(rng: &mut Rng) -> Self {
+        match rng.below(6) {
+            0 => Self::Dropped,
+            1 => Self::RuntimeDies,
+            _ => Self::Shutdown(up_to(rng, 2 * SECOND)),
+        }
+    }
+}
+
 impl Plan {
     /// Draws a plan, and the server that it is for.
     pub(super) fn draw(seed: u64) -> (Self, Server) {
@@ -144,26 +158,28 @@ impl Plan {
         drawing.shuttle(&mut Rng::new(seed ^ 0x5b07_713e_5b07_713e));
         let Drawing { mut steps, calm_at, from_the_first, .. } = drawing;
         steps.sort_by_key(|(at, _)| *at);
-        let ending = match rng.below(6) {
-            0 => Ending::Dropped,
-            1 => Ending::RuntimeDies,
-            _ => Ending::Shutdown(up_to(rng, 2 * SECOND)),
-        };
+        let ending = Ending::draw(rng);
         let tasks = 4 + rng.below(7) as usize;
         let requests = 200 + rng.below(120) as usize;
-        // By another seed, so that the rest of the plan does not change with it.
+        // By other seeds, so that the rest of the plan does not change with them.
         let holding = &mut Rng::new(seed ^ 0x1ea5_e1ea_5e1e_a5e1);
-        let holders = if holding.below(2) == 0 { 0 } else { 1 + holding.below(4) };
-        let holders: Vec<u64> = (0..holders).map(|_| holding.next_u64()).collect();
+        let holders = draw_some(holding, 4);
         let lent = 1 + holding.below(3) as u32;
         let listens = !holders.is_empty() && holding.below(2) == 0;
-        let settings = settings.max_dedicated(lent + u32::from(listens));
+        let consuming = &mut Rng::new(seed ^ 0x0b10_cced_0b10_cced);
+        let consumers = if holders.is_empty() { Vec::new() } else { draw_some(consuming, 3) };
+        let holds_consumers = weather == Weather::Rough && consuming.below(3) == 0;
+        // Not enough for all of them at all times.
+        let fed = if consumers.is_empty() { 0 } else { 1 + consuming.below(consumers.len() as u64) as u32 };
+        let settings = settings.max_dedicated(lent + u32::from(listens) + fed);
         let mut plan = Self {
             weather,
             pool_size,
             tasks,
             holders,
             listens,
+            consumers,
+            holds_consumers,
             requests,
             steps,
             calm_at,
@@ -191,6 +207,12 @@ impl Plan {
         });
         self.from_the_first.iter().chain(steps).any(|fault| fault.kind == kind)
     }
+}
+
+/// What each of so many tasks draws from; every second time there is none.
+fn draw_some(rng: &mut Rng, most: u64) -> Vec<u64> {
+    let count = if rng.below(2) == 0 { 0 } else { 1 + rng.below(most) };
+    (0..count).map(|_| rng.next_u64()).collect()
 }
 
 /// Three or four nodes over one data set.

@@ -3,17 +3,19 @@
 use std::collections::BTreeMap;
 use std::future::Future as _;
 use std::pin::pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
 
 use hitless_core::driver::{Builder, Client, Reply, Runtime as _};
 use hitless_core::guide::Rng;
 use hitless_core::pubsub::Item;
-use resp3_codec::cmd;
+use resp3_codec::{Frame, cmd};
 
 use super::caller::{Caller, Habits, Keys, single, token};
+use super::consumer::{self, Call, Consumer};
+use super::elements::{self, Told};
 use super::holder::{self, Holder, Tally};
 use super::laws::{self, Evidence};
 use super::lock;
@@ -24,7 +26,7 @@ use super::runtime::Executor;
 use super::simulation::{Simulation, Slot};
 use super::subscriber;
 use super::trace::{RequestKind, Trace, What};
-use crate::server::ServerMachine;
+use crate::server::{Fault as ServerFault, Rule, ServerMachine};
 
 /// The longest that a client may take to open, or to be gone.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -40,6 +42,16 @@ pub(super) struct Scenario {
     rng: Rng,
     habits: Habits,
     numbers: Arc<AtomicU64>,
+    /// What consumers had taken and nobody has got.
+    orphans: Arc<Mutex<Vec<String>>>,
+}
+
+/// What everybody has to say at the end.
+struct Accounts {
+    keys: Vec<Keys>,
+    tallies: Vec<Tally>,
+    heard: Vec<Item>,
+    calls: Vec<Call>,
 }
 
 impl Scenario {
@@ -52,7 +64,7 @@ impl Scenario {
         let network = Network::new(&executor, &trace, server, rng.next_u64());
         let sim = Simulation::new(executor, network, trace);
         let habits = Habits::of(&plan);
-        Self { plan, sim, rng, habits, numbers: Arc::default() }
+        Self { plan, sim, rng, habits, numbers: Arc::default(), orphans: Arc::default() }
     }
 
     pub(super) fn trace(&self) -> Trace {
@@ -65,12 +77,12 @@ impl Scenario {
     /// If a law is broken.
     pub(super) fn run(mut self) {
         let client = self.open();
-        let (keys, tallies, heard) = self.chaos(&client);
+        let accounts = self.chaos(&client);
         self.write(&client);
         self.probe(&client);
         self.end(client);
         self.leave_nothing();
-        self.judge(&keys, &tallies, &heard);
+        self.judge(&accounts);
     }
 
     fn open(&mut self) -> Client<Executor> {
@@ -78,12 +90,20 @@ impl Scenario {
         for fault in &self.plan.from_the_first {
             self.sim.network.begin(*fault);
         }
+        if self.plan.holds_consumers {
+            let refused =
+                Frame::error("NOPERM User default has no permissions to run the 'client|unblock' command");
+            let rule = Rule::new(ServerFault::Refuse(refused)).on("CLIENT UNBLOCK").always();
+            self.sim.network.with_server(|server, _| server.add_rule(rule));
+        }
         let (executor, network) = (self.sim.executor.clone(), self.sim.network.clone());
         let opinions = self.plan.opinions.map(|seed| {
             let nodes = network.with_server(|server, _| nodes(server));
             Opinions::new(&executor, seed, nodes)
         });
         let builder = Builder::from_settings(executor, network, self.plan.settings.clone());
+        let orphans = Arc::clone(&self.orphans);
+        let builder = builder.on_orphan(move |orphan| lock(&orphans).push(consumer::element(&orphan.reply)));
         let builder = match opinions {
             Some(opinions) => builder.hook(opinions),
             None => builder,
@@ -98,7 +118,7 @@ impl Scenario {
 
     /// Lets the load run, and everything happen that the plan has; then waits until everybody has an answer and the
     /// pool is whole.
-    fn chaos(&mut self, client: &Client<Executor>) -> (Vec<Keys>, Vec<Tally>, Vec<Item>) {
+    fn chaos(&mut self, client: &Client<Executor>) -> Accounts {
         let start = self.sim.executor.now();
         let calm_at = start + self.plan.calm_at;
         let steps = std::mem::take(&mut self.plan.steps);
@@ -110,12 +130,19 @@ impl Scenario {
             (0..self.plan.tasks).map(|number| self.start_caller(client, number, calm_at)).collect();
         let holders: Vec<Slot<Tally>> =
             (0..self.plan.holders.len()).map(|number| self.start_holder(client, number, calm_at)).collect();
+        let consumers = self.start_consumers(client, calm_at);
         let listener = self.plan.listens.then(|| self.start_listener(client, calm_at));
         let limit = self.plan.calm_at + RECOVERY;
         self.sim.run_until("everybody has an answer", limit, |sim| {
             let holders_are_done = holders.iter().all(|holder| lock(holder).is_some());
-            sim.calm_at.is_none() && holders_are_done && callers.iter().all(|caller| lock(caller).is_some())
+            let consumers_are_done = consumers.iter().all(|consumer| lock(consumer).is_some());
+            let others_are_done = holders_are_done && consumers_are_done;
+            sim.calm_at.is_none() && others_are_done && callers.iter().all(|caller| lock(caller).is_some())
         });
+        if !consumers.is_empty() {
+            // Commands whose callers have left.
+            self.sim.run_until("all are called back", RECOVERY, |_| client.stats().leased == 0);
+        }
         let stats = client.stats();
         assert_eq!(
             (stats.leased, stats.waiting_for_lease),
@@ -126,7 +153,9 @@ impl Scenario {
         self.sim.run_until("the pool is whole", RECOVERY, |_| client.stats().serving == size);
         let tallies = holders.iter().filter_map(|holder| lock(holder).take()).collect();
         let heard = listener.map(|listener| self.hear_all(client, &listener)).unwrap_or_default();
-        (callers.iter().filter_map(|caller| lock(caller).take()).collect(), tallies, heard)
+        let calls = consumers.iter().filter_map(|consumer| lock(consumer).take()).flatten().collect();
+        let keys = callers.iter().filter_map(|caller| lock(caller).take()).collect();
+        Accounts { keys, tallies, heard, calls }
     }
 
     /// Somebody subscribes, and somebody else publishes.
@@ -161,6 +190,32 @@ impl Scenario {
             think: self.plan.calm_at / 40,
         };
         self.sim.start(holder.run())
+    }
+
+    /// Some wait for elements, and somebody pushes as long as they do.
+    fn start_consumers(&mut self, client: &Client<Executor>, until: Instant) -> Vec<Slot<Vec<Call>>> {
+        let hungry = Arc::new(());
+        let seeds = self.plan.consumers.clone();
+        let consumers: Vec<_> = (seeds.iter().enumerate())
+            .map(|(number, seed)| {
+                let consumer = Consumer {
+                    executor: self.sim.executor.clone(),
+                    client: client.clone(),
+                    trace: self.sim.trace.clone(),
+                    rng: Rng::new(*seed),
+                    number,
+                    began_at: self.sim.executor.now(),
+                    until,
+                    hungry: Arc::clone(&hungry),
+                };
+                self.sim.start(consumer.run())
+            })
+            .collect();
+        if let Some(seed) = seeds.first() {
+            let executor = self.sim.executor.clone();
+            self.sim.start(consumer::produce(executor, client.clone(), Rng::new(!seed), hungry));
+        }
+        consumers
     }
 
     fn start_caller(&mut self, client: &Client<Executor>, number: usize, until: Instant) -> Slot<Keys> {
@@ -278,22 +333,29 @@ impl Scenario {
         assert_eq!(at_server, 0, "INV-15: connections at the server");
     }
 
-    fn judge(&self, keys: &[Keys], tallies: &[Tally], heard: &[Item]) {
+    fn judge(&self, accounts: &Accounts) {
         let entries = self.sim.trace.entries();
         let config = self.plan.settings.clone().build().expect("the client was opened with them");
+        let read = std::mem::take(&mut self.sim.network.state().ear.elements);
+        let orphans = std::mem::take(&mut *lock(&self.orphans));
         self.sim.network.with_server(|server, _| {
             let peers: BTreeMap<_, _> =
                 server.endpoints().into_iter().map(|id| (id, server.address(id).into())).collect();
-            laws::check(&Evidence {
+            let evidence = Evidence {
                 plan: &self.plan,
                 config: &config,
                 entries: &entries,
                 ledger: server.ledger(),
                 peers,
-                keys,
-            });
-            holder::check(server.ledger(), tallies);
-            subscriber::check(server.ledger(), heard);
+                keys: &accounts.keys,
+            };
+            laws::check(&evidence);
+            holder::check(server.ledger(), &accounts.tallies);
+            subscriber::check(server.ledger(), &accounts.heard);
+            let told = Told { calls: &accounts.calls, orphans: &orphans, read: &read };
+            elements::check(&evidence, &told)
+                .into_iter()
+                .for_each(|what| self.sim.trace.note(What::Waited(what)));
         });
     }
 }

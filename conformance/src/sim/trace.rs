@@ -9,6 +9,7 @@ use hitless_core::endpoint::Target;
 use hitless_core::error::RequestError;
 use hitless_core::event::Event;
 
+use super::consumer::Fate;
 use super::faults::Fault;
 use super::lock;
 use super::network::SocketId;
@@ -65,6 +66,10 @@ pub(super) enum What {
     Held { task: usize, ran: bool },
     /// A subscriber was told this.
     Heard(&'static str),
+    /// A consumer's call has ended.
+    Consumed { tag: String, fate: Fate },
+    /// This has happened to a consumer's command. Known, and noted, at the end.
+    Waited(&'static str),
     /// A task has done its part.
     TaskDone(usize),
     /// The pool is open.

@@ -133,7 +133,9 @@ impl Stream for Socket {
         let most = if splits { state.rng.below(4) as usize + 1 } else { usize::MAX };
         let count = link.inbox.len().min(room).min(most);
         if count > 0 {
-            buffer.extend_from_slice(&link.inbox.split_to(count));
+            let bytes = link.inbox.split_to(count);
+            state.ear.hear(self.id, &bytes);
+            buffer.extend_from_slice(&bytes);
             self.network.trace.note(What::Read(self.id, count));
             return Poll::Ready(Ok(count));
         }
