@@ -65,6 +65,7 @@ impl ClientModel {
             }
             model.step(model.kind_fact(0).unwrap_or(Fact::TimePasses))?;
         }
+        model.admit_consumers()?;
         Ok(model)
     }
 
@@ -80,6 +81,8 @@ impl ClientModel {
                 Stage::Greeting => Fact::Greeted(conn),
                 Stage::Settling => Fact::Settled(conn),
                 Stage::Serving if !socket.written.is_empty() => Fact::Replied(conn),
+                Stage::Serving if socket.station.is_to_serve() => Fact::Served(conn),
+                Stage::Serving if !socket.station.outbox.is_empty() => Fact::Replied(conn),
                 Stage::Serving if socket.ending => Fact::Closed(conn),
                 Stage::Serving if socket.flush => Fact::Written(conn),
                 Stage::Serving => return None,
@@ -152,6 +155,7 @@ impl ClientModel {
             let may_refuse = self.budget.refusals > 0 && socket.written[0] != OPT_IN;
             facts.extend(may_refuse.then_some(Fact::RepliedReadOnly(conn)));
         }
+        self.facts_of_station(socket, facts);
         if socket.ending || self.budget.closes > 0 {
             facts.push(Fact::Closed(conn));
         }
@@ -174,19 +178,27 @@ impl ClientModel {
                 Action::Flush { conn } => {
                     if let Some(socket) = self.world.socket_mut(conn) {
                         socket.flush = true;
+                        socket.station.busy_since.get_or_insert(self.now);
                         if socket.stage == Stage::Greeting {
                             self.write(conn)?;
                         }
                     }
                 }
                 Action::Close { conn, cause: _ } => {
-                    if self.world.remove(conn).is_none() {
+                    let Some(socket) = self.world.remove(conn) else {
                         return Violation::of(format!(
                             "INV-15: {conn} is closed, and there is no such connection"
                         ));
-                    }
+                    };
+                    self.leave(&socket)?;
+                }
+                Action::Complete { request, outcome } if self.world.consumers.has(request) => {
+                    self.judge_call(request, &outcome)?;
                 }
                 Action::Complete { request, outcome } => self.judge(request, &outcome)?,
+                Action::Orphaned(orphan) => self.judge_orphan(&orphan.reply)?,
+                Action::Subscribed { outcome, .. } => self.judge_subscribed(outcome.is_ok())?,
+                Action::Deliver { item, .. } => self.judge_item(&item)?,
                 Action::Leased { lease, outcome } => self.lent(lease, outcome.is_ok())?,
                 Action::LeaseLost { lease, cause: _ } => {
                     let mut holders = self.world.holders.iter_mut();
@@ -265,7 +277,8 @@ impl Model for ClientModel {
     fn facts(&self) -> Vec<Fact> {
         let mut facts = Vec::new();
         let timeout = self.client.poll_timeout();
-        facts.extend(timeout.map(|_| Fact::TimePasses));
+        let may_wait = self.budget.delays != Some(0) || self.kind_fact(0).is_none();
+        facts.extend(timeout.filter(|_| may_wait).map(|_| Fact::TimePasses));
         if self.budget.pauses > 0 && timeout.is_some_and(|at| at > self.now + PAUSE) {
             facts.push(Fact::Pause);
         }
@@ -287,6 +300,7 @@ impl Model for ClientModel {
         if self.budget.cancels > 0 {
             facts.extend((0..self.world.ledger.len()).map(|nth| Fact::Cancel(nth as u8)));
         }
+        self.facts_of_consumers(&mut facts);
         facts.extend((self.budget.shutdowns > 0).then_some(Fact::Shutdown));
         facts
     }

@@ -16,7 +16,7 @@ use resp3_codec::Frame;
 
 use super::client::SEED;
 use super::fact::Fact;
-use super::scope::{Budget, POOL, Scope};
+use super::scope::{Budget, Scope};
 use super::search::{MOST_FACTS, Model, PATIENCE, Violation};
 use super::world::{OPT_IN, Retired, Socket, Stage, World};
 
@@ -46,11 +46,11 @@ impl CoordinatorModel {
             now: epoch,
             budget: scope.budget,
             world: World::default(),
-            missing: POOL,
+            missing: scope.pool,
             replacing: Vec::new(),
             trace: None,
         };
-        while scope.is_open && model.serving() < POOL {
+        while scope.is_open && model.serving() < scope.pool {
             let Some(fact) = model.kind_fact(0) else { return Violation::of("the pool does not open") };
             model.step(fact)?;
         }
@@ -324,9 +324,9 @@ impl CoordinatorModel {
         if let Some(socket) = self.world.sockets.iter().find(late) {
             return Violation::of(format!("INV-06: {} outlives its deadline", socket.conn));
         }
-        let (count, most) = (self.world.count(), 2 * POOL);
+        let (count, most) = (self.world.count(), 2 * self.scope.pool);
         if count > most {
-            return Violation::of(format!("INV-20: {count} sockets for {POOL} slots"));
+            return Violation::of(format!("INV-20: {count} sockets for {} slots", self.scope.pool));
         }
         Ok(())
     }
@@ -337,7 +337,8 @@ impl CoordinatorModel {
         let busy =
             stats.windows + stats.moves + stats.dialing + stats.handoffs_queued + stats.handoffs_working;
         let known = stats.connections.values().sum::<u32>() as usize;
-        busy == 0 && (self.serving(), open, known) == (POOL, POOL, POOL)
+        let pool = self.scope.pool;
+        busy == 0 && (self.serving(), open, known) == (pool, pool, pool)
     }
 }
 

@@ -51,6 +51,22 @@ pub(super) enum Fact {
     Return(u8),
     /// The caller of the nth request under way gives up.
     Cancel(u8),
+    /// Somebody sends a command that waits for an element.
+    Call,
+    /// The caller of the nth such command gives up.
+    Drop(u8),
+    /// Somebody appends an element to the list.
+    Append,
+    /// Somebody subscribes.
+    Subscribe,
+    /// Somebody publishes one of two contents.
+    Publish(u8),
+    /// The server carries out the oldest command that it has received there.
+    Served(ConnId),
+    /// It refuses that, because the user has no right to it.
+    Denied(ConnId),
+    /// The time of the command that waits there is over.
+    TimeIsUp(ConnId),
     Shutdown,
 }
 
@@ -82,6 +98,14 @@ impl fmt::Display for Fact {
             Self::SendOn(nth) => write!(f, "holder {nth} sends a request on its lease"),
             Self::Return(nth) => write!(f, "holder {nth} returns its lease"),
             Self::Cancel(nth) => write!(f, "request {nth} of those under way is cancelled"),
+            Self::Call => write!(f, "a command that waits for an element"),
+            Self::Drop(nth) => write!(f, "the caller of waiting command {nth} gives up"),
+            Self::Append => write!(f, "an element is appended"),
+            Self::Subscribe => write!(f, "somebody subscribes"),
+            Self::Publish(content) => write!(f, "content {content} is published"),
+            Self::Served(conn) => write!(f, "{conn}: the server carries out what it has received first"),
+            Self::Denied(conn) => write!(f, "{conn}: the server denies what it has received first"),
+            Self::TimeIsUp(conn) => write!(f, "{conn}: the time of the command that waits is over"),
             Self::Shutdown => write!(f, "shutdown, with 5 s to finish"),
         }
     }

@@ -24,10 +24,7 @@ impl ClientModel {
     /// Tells the client of `fact`, and lets the world keep count.
     pub(super) fn happen(&mut self, fact: Fact) -> Result<(), Violation> {
         match fact {
-            Fact::TimePasses => {
-                self.now = self.client.poll_timeout().unwrap_or(self.now).max(self.now);
-                self.client.handle_timeout(self.now);
-            }
+            Fact::TimePasses => self.pass_time(),
             Fact::Pause => {
                 self.budget.pauses -= 1;
                 self.now += PAUSE;
@@ -50,6 +47,7 @@ impl ClientModel {
                 self.client.handle_frames(self.now, conn, [self.scope.pushes[usize::from(nth)].frame()]);
             }
             Fact::Written(conn) => self.write(conn)?,
+            Fact::Replied(conn) if self.scope.has_consumers() => self.read(conn),
             Fact::Replied(conn) => self.reply(conn, None),
             Fact::RepliedReadOnly(conn) => {
                 self.budget.refusals -= 1;
@@ -78,8 +76,18 @@ impl ClientModel {
             }
             // The client sees to these itself.
             Fact::Open | Fact::Drained(_) | Fact::Switched(_) => {}
+            _ => self.happen_to_consumers(fact)?,
         }
         Ok(())
+    }
+
+    fn pass_time(&mut self) {
+        if let Some(delays) = self.budget.delays.filter(|_| self.kind_fact(0).is_some()) {
+            self.budget.delays = Some(delays.saturating_sub(1));
+        }
+        self.now = self.client.poll_timeout().unwrap_or(self.now).max(self.now);
+        self.note_strain();
+        self.client.handle_timeout(self.now);
     }
 
     fn happen_to_leases(&mut self, fact: Fact) -> Result<(), Violation> {
@@ -125,7 +133,9 @@ impl ClientModel {
     }
 
     fn close(&mut self, conn: ConnId) {
-        let stage = self.world.remove(conn).map(|socket| socket.stage);
+        let socket = self.world.remove(conn);
+        socket.iter().for_each(|socket| self.world.lose(socket));
+        let stage = socket.map(|socket| socket.stage);
         let budget = match stage {
             Some(Stage::Serving) => &mut self.budget.closes,
             _ => &mut self.budget.faults,
@@ -136,8 +146,12 @@ impl ClientModel {
 
     fn answer_handshake(&mut self, conn: ConnId, fact: Fact) {
         let is_staged = self.scope.is_staged;
+        let client = self.world.number(conn);
         let Some(socket) = self.world.socket_mut(conn) else { return };
-        let hello = || Frame::Map(vec![(Frame::bulk("proto"), Frame::Integer(3))]);
+        let hello = || {
+            let about = [("proto", 3), ("id", client)];
+            Frame::Map(about.map(|(key, value)| (Frame::bulk(key), Frame::Integer(value))).into())
+        };
         let ok = || Frame::simple("OK");
         let mut frames = Vec::new();
         match fact {
@@ -208,6 +222,9 @@ impl ClientModel {
             let word = b"MAINT_NOTIFICATIONS";
             socket.asks = buffer.chunk().windows(word.len()).any(|part| part == word);
             return Ok(());
+        }
+        if self.scope.has_consumers() {
+            return self.receive(conn, buffer.chunk());
         }
         if buffer.chunk().iter().any(u8::is_ascii) {
             socket.written.push(OPT_IN);

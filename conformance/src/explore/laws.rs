@@ -7,7 +7,7 @@ use resp3_codec::Frame;
 
 use super::client::ClientModel;
 use super::fact::Fact;
-use super::scope::{LENT, POOL};
+use super::scope::LENT;
 use super::search::{MOST_FACTS, Model as _, PATIENCE, Violation};
 use super::world::{Holding, Stage};
 
@@ -16,7 +16,7 @@ impl ClientModel {
     pub(super) fn check(&self, fact: Fact) -> Result<(), Violation> {
         self.check_time(fact)?;
         let stats = self.stats();
-        let held = self.world.ledger.len();
+        let held = self.world.ledger.len() + self.world.consumers.waiting();
         if stats.requests != held {
             return Violation::of(format!(
                 "INV-01: {held} requests are under way, {} are held",
@@ -35,13 +35,15 @@ impl ClientModel {
         if !(open - lookups..=open).contains(&known) {
             return Violation::of(format!("INV-20: there are {open} sockets and dials, {known} are known"));
         }
-        let places = POOL + if self.scope.budget.leases > 0 { LENT } else { 0 };
-        if self.world.count() > 2 * places {
+        let lends = self.scope.budget.leases > 0 || self.scope.has_consumers();
+        let places = self.scope.pool + if lends { LENT } else { 0 };
+        let helpers = usize::from(self.scope.budget.calls > 0);
+        if self.world.count() > 2 * places + helpers {
             return Violation::of(format!("INV-20: {} sockets for {places} places", self.world.count()));
         }
         let holders = self.world.holders.iter();
         let has = holders.filter(|holder| holder.stage == Holding::Has).count();
-        if has > LENT || has != stats.leased {
+        if has > LENT || (has != stats.leased && !self.scope.has_consumers()) {
             return Violation::of(format!("RULE-200: {has} have a lease, {} are lent", stats.leased));
         }
         for socket in &self.world.sockets {
@@ -49,6 +51,7 @@ impl ClientModel {
                 return Violation::of(format!("INV-06: {} outlives its deadline", socket.conn));
             }
         }
+        self.check_consumers()?;
         if self.is_terminated && (open > 0 || held > 0 || self.client.poll_timeout().is_some()) {
             return Violation::of("INV-15: something is left after the end");
         }
@@ -101,9 +104,13 @@ impl ClientModel {
                 self.step(fact)?;
                 continue;
             }
+            if let Some(fact) = self.ending_of_calls() {
+                self.step(fact)?;
+                continue;
+            }
             self.check_nothing_lingers()?;
             if self.is_at_rest() {
-                return Ok(());
+                return self.check_accounts();
             }
             if self.elapsed() > limit || self.client.poll_timeout().is_none() {
                 break;
@@ -117,7 +124,8 @@ impl ClientModel {
     fn check_nothing_lingers(&self) -> Result<(), Violation> {
         let refused = self.world.ledger.iter().filter(|entry| entry.was_refused).count();
         let stats = self.stats();
-        if stats.requests > stats.parked + refused {
+        let waiting = self.world.consumers.waiting();
+        if stats.requests > stats.parked + refused + waiting {
             return Violation::of("INV-03: a request is on no socket, although one serves");
         }
         Ok(())
@@ -130,7 +138,12 @@ impl ClientModel {
         let stats = self.stats();
         let of = &stats.coordinator;
         let idle = stats.requests + of.windows + of.moves + of.dialing + of.handoffs_queued;
-        let is_whole = stats.serving == POOL && self.world.sockets.len() == POOL + stats.dedicated;
-        is_whole && self.world.holders.is_empty() && idle + of.handoffs_working == 0
+        let is_whole =
+            stats.serving == self.scope.pool && self.world.sockets.len() == self.scope.pool + stats.dedicated;
+        is_whole
+            && self.is_subscribed()
+            && self.world.holders.is_empty()
+            && stats.leased == 0
+            && idle + of.handoffs_working == 0
     }
 }

@@ -6,13 +6,18 @@
 //! visited once. After each fact the laws are checked; from every so many states on, the world turns kind, and everything
 //! must come to its end. A violation comes with a shortest path to it.
 //!
+//! Where somebody waits for elements or messages, the servers are naive ones that understand what they receive (`keyspace`),
+//! and each of their steps is a fact: they receive, carry out, and what they say is read.
+//!
 //! Two things are smaller than in the real world: facts happen at the instants at which something is due, or a whole second
 //! later, not at all instants; and the jitter is the same after each fact.
 
 mod client;
+mod consumers;
 mod coordinator;
 mod fact;
 mod happening;
+mod keyspace;
 mod laws;
 mod scope;
 mod search;

@@ -12,8 +12,6 @@ use super::search::Limits;
 
 /// The port of every server.
 const PORT: u16 = 6379;
-/// Connections of the pool.
-pub(super) const POOL: usize = 2;
 /// Connections that may be lent.
 pub(super) const LENT: usize = 1;
 /// How often a handoff is tried again: once shows all that more would.
@@ -42,6 +40,17 @@ pub(super) struct Budget {
     pub(super) leases: u8,
     /// Requests on them.
     pub(super) held: u8,
+    /// Commands that wait for an element.
+    pub(super) calls: u8,
+    /// Callers of those who give up.
+    pub(super) drops: u8,
+    pub(super) elements: u8,
+    /// Commands that wait until their time is over.
+    pub(super) expiries: u8,
+    pub(super) subscribers: u8,
+    pub(super) messages: u8,
+    /// How often time passes although something could happen at once; `None` is as often as it likes.
+    pub(super) delays: Option<u8>,
 }
 
 /// Nothing happens but what must.
@@ -58,6 +67,13 @@ const NOTHING: Budget = Budget {
     shutdowns: 0,
     leases: 0,
     held: 0,
+    calls: 0,
+    drops: 0,
+    elements: 0,
+    expiries: 0,
+    subscribers: 0,
+    messages: 0,
+    delays: None,
 };
 
 /// Which machine is explored.
@@ -73,6 +89,8 @@ pub struct Scope {
     pub(super) name: &'static str,
     pub(super) about: &'static str,
     pub(super) subject: Subject,
+    /// Connections of the pool.
+    pub(super) pool: usize,
     /// The role for which the owner of a coordinator opens connections.
     pub(super) role: Role,
     /// What the name may resolve to.
@@ -83,6 +101,8 @@ pub struct Scope {
     pub(super) budget: Budget,
     /// The pool is open, on server A; otherwise the exploration begins before the first dial.
     pub(super) is_open: bool,
+    /// The exploration begins when the first push was told and its successors are ready.
+    pub(super) is_moving: bool,
     /// Pushes may come between the replies of a handshake.
     pub(super) is_staged: bool,
     pub(super) limits: Limits,
@@ -161,6 +181,11 @@ impl Scope {
         dead.is_some() && dead.as_ref() == peer
     }
 
+    /// Whether somebody waits for elements or messages: then the servers understand what they receive.
+    pub(super) fn has_consumers(&self) -> bool {
+        self.budget.calls + self.budget.subscribers > 0
+    }
+
     /// The nth of the answers that the name has.
     pub(super) fn addresses(&self, nth: u8) -> Vec<IpAddr> {
         self.answers[usize::from(nth)].iter().map(|server| server.ip()).collect()
@@ -171,7 +196,7 @@ impl Scope {
         let maintenance = maintenance::Config::builder().max_handoff_retries(RETRIES).build();
         let maintenance = maintenance.expect("retries within the range");
         let config = Config::builder(endpoint)
-            .pool_size(POOL as u32)
+            .pool_size(self.pool as u32)
             .max_dedicated(LENT as u32)
             .maintenance(maintenance)
             .build();
@@ -184,15 +209,24 @@ const BASE: Scope = Scope {
     name: "",
     about: "",
     subject: Subject::Client,
+    pool: 2,
     role: Role::Shared,
     answers: &[&[Server::A, Server::B]],
     dead: None,
     pushes: &[],
     budget: NOTHING,
     is_open: true,
+    is_moving: false,
     is_staged: false,
     limits: Limits { depth: 200, states: 500_000, complete_every: 100 },
 };
+
+/// The same, but that whatever can happen happens before time passes.
+const PROMPT: Budget = Budget { delays: Some(0), ..NOTHING };
+
+/// What the scopes have in common in which somebody waits for elements or messages: one connection for that, and one in the pool.
+const CONSUMERS: Scope =
+    Scope { pool: 1, answers: &[&[Server::A]], pushes: &[Push::Moving(1, Some(Server::B))], ..BASE };
 
 /// All scopes, in the order in which they are explored. Where the states are not limited to fewer than there are, the scope
 /// is explored to its end.
@@ -314,6 +348,52 @@ pub const SCOPES: &[Scope] = &[
         budget: Budget { pushes: 1, closes: 1, leases: 2, held: 1, ..NOTHING },
         limits: Limits { states: 150_000, ..BASE.limits },
         ..BASE
+    },
+    Scope {
+        name: "blocked",
+        about: "a command waits for an element while its address retires, is given up or not, and another one follows",
+        budget: Budget { pushes: 1, refusals: 1, calls: 2, drops: 1, elements: 1, ..PROMPT },
+        ..CONSUMERS
+    },
+    Scope {
+        name: "blocked-loss",
+        about: "a command waits for an element while its address retires, and a connection is lost",
+        budget: Budget { pushes: 1, closes: 1, calls: 1, drops: 1, elements: 2, expiries: 1, ..PROMPT },
+        ..CONSUMERS
+    },
+    Scope {
+        name: "blocked-late",
+        about: "a command waits for an element while its address retires, and once the servers take their time",
+        budget: Budget {
+            pushes: 1,
+            refusals: 1,
+            calls: 1,
+            drops: 1,
+            elements: 1,
+            delays: Some(1),
+            ..NOTHING
+        },
+        ..CONSUMERS
+    },
+    Scope {
+        name: "subscribed",
+        about: "messages are published while the address of a subscription retires",
+        budget: Budget { pushes: 1, subscribers: 1, messages: 3, ..PROMPT },
+        ..CONSUMERS
+    },
+    Scope {
+        name: "subscribed-loss",
+        about: "messages are published while the address of a subscription retires, and a connection is lost",
+        budget: Budget { pushes: 1, closes: 1, subscribers: 1, messages: 2, ..PROMPT },
+        limits: Limits { states: 250_000, ..BASE.limits },
+        ..CONSUMERS
+    },
+    Scope {
+        name: "overlap",
+        about: "messages are published while two connections are subscribed, and once the servers take their time",
+        budget: Budget { pushes: 1, subscribers: 1, messages: 2, delays: Some(1), ..NOTHING },
+        is_moving: true,
+        ..CONSUMERS
     },
     Scope {
         name: "end",

@@ -6,6 +6,9 @@ use std::time::{Duration, Instant};
 use hitless_core::endpoint::Peer;
 use hitless_core::ids::{ConnId, LeaseId, RequestId};
 
+use super::consumers::Consumers;
+use super::keyspace::{Keyspace, Station};
+
 /// How far a connection is, as the world sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Stage {
@@ -40,6 +43,8 @@ pub(super) struct Socket {
     pub(super) retired: Option<Retired>,
     /// Its owner is asked to switch to this connection, until then.
     pub(super) asked: Option<Retired>,
+    /// What its server has of it, where somebody waits for elements or messages.
+    pub(super) station: Station,
 }
 
 /// Beyond all deadlines.
@@ -96,6 +101,8 @@ pub(super) struct World {
     pub(super) deadlines: Vec<(Peer, Instant)>,
     /// In the order in which they came.
     pub(super) holders: Vec<Holder>,
+    pub(super) keyspace: Keyspace,
+    pub(super) consumers: Consumers,
 }
 
 impl Socket {
@@ -113,6 +120,7 @@ impl Socket {
             written: Vec::new(),
             retired: None,
             asked: None,
+            station: Station::default(),
         }
     }
 }
@@ -198,7 +206,7 @@ impl World {
 
     /// Takes in the tables, relative to `now`: places for ids, and for numbers of requests.
     pub(super) fn fingerprint(&self, now: Instant, hasher: &mut impl Hasher) {
-        let Self { sockets, ledger, deadlines, holders } = self;
+        let Self { sockets, ledger, deadlines, holders, keyspace: _, consumers } = self;
         for Holder { lease, stage, conn } in holders {
             (lease.index(), stage).hash(hasher);
             conn.and_then(|conn| self.socket(conn)).map(|socket| socket.conn.index()).hash(hasher);
@@ -218,6 +226,7 @@ impl World {
                 written,
                 retired,
                 asked,
+                station: _,
             } = socket;
             (conn.index(), stage, peer, asks, notified, flush, ending, leaving, silent).hash(hasher);
             let place = |number: u8| ledger.iter().position(|entry| entry.number == number);
@@ -238,6 +247,10 @@ impl World {
         }
         for (source, deadline) in deadlines.iter().filter(|(_, deadline)| *deadline > now) {
             (source, deadline.saturating_duration_since(now)).hash(hasher);
+        }
+        if consumers.are_there() {
+            self.fingerprint_servers(now, hasher);
+            consumers.fingerprint(hasher);
         }
     }
 }

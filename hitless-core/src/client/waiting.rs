@@ -332,11 +332,15 @@ impl Client {
 
     fn return_blocked(&mut self, now: Instant, id: RequestId, may_stay: bool) {
         let (lease, main) = self.blocked.take_lease(id);
-        if let Some(main) = main {
-            self.cancel_part(now, main);
+        if let Some((request, _)) = main {
+            self.cancel_part(now, request);
         }
         if let Some(lease) = lease {
             self.give_back(now, lease, may_stay && main.is_none());
+        }
+        // Also where the lease was lost before: a server that still had it waiting would give it an element that nobody gets.
+        if let Some((_, conn)) = main {
+            self.release(now, conn, CloseCause::ByClient);
         }
     }
 

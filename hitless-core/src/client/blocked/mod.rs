@@ -290,12 +290,12 @@ impl Blocked {
         Some(joined)
     }
 
-    /// `id` uses its lease no more. Returns that, and the command on its connection if it has not ended.
-    pub(super) fn take_lease(&mut self, id: RequestId) -> (Option<LeaseId>, Option<RequestId>) {
+    /// `id` uses its lease no more. Returns that, and the command on its connection if it has not ended, with that connection.
+    pub(super) fn take_lease(&mut self, id: RequestId) -> (Option<LeaseId>, Option<(RequestId, ConnId)>) {
         let Some(entry) = self.commands.get_mut(id) else { return (None, None) };
         let (lease, main) = (entry.lease.take(), entry.main.take());
         lease.map(|lease| self.leases.remove(lease));
-        main.map(|main| self.parts.remove(main));
+        let main = main.and_then(|main| Some((main, self.parts.remove(main)?.conn)));
         (lease, main)
     }
 

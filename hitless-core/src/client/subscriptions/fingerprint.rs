@@ -11,12 +11,12 @@ impl Subscriptions {
 
 impl Fingerprint for Subscriptions {
     fn fingerprint<H: Hasher>(&self, digest: &mut Digest<'_, H>) {
-        let Self { audience, place, active, successor, owed, ended_by, decisions } = self;
+        let Self { audience, place, active, successor, owed, guessed, ended_by, decisions } = self;
         digest.part(audience);
         digest.part(place);
         digest.part(active);
         digest.part(successor);
-        digest.value(&(owed, ended_by, decisions.len()));
+        digest.value(&(owed, guessed, ended_by, decisions.len()));
     }
 }
 

@@ -38,6 +38,9 @@ pub(super) struct Subscriptions {
     successor: Option<Successor>,
     /// What the connection before had shown at the last switch, and `active` is still to show.
     owed: BTreeMap<Key, VecDeque<Bytes>>,
+    /// Topics of which that is a guess: a gap was told, and what was published since may have the same contents. Whether anything was skipped
+    /// that has to be told.
+    guessed: BTreeMap<Topic, bool>,
     /// Why the connection before has ended.
     ended_by: CloseCause,
     decisions: VecDeque<Decision>,
@@ -86,6 +89,7 @@ impl Subscriptions {
             active: None,
             successor: None,
             owed: BTreeMap::new(),
+            guessed: BTreeMap::new(),
             ended_by: CloseCause::ByServer,
             decisions: VecDeque::new(),
         }
@@ -175,7 +179,7 @@ impl Subscriptions {
             None => {
                 // What was shown by another one has no continuation here.
                 self.audience.note_loss(self.ended_by);
-                self.owed.clear();
+                self.forget_debts();
                 self.active = Some(Line::new(conn));
                 self.subscribe_missing();
             }
@@ -220,7 +224,7 @@ impl Subscriptions {
         }
         if self.active.take_if(|active| active.conn() == conn).is_some() {
             self.place.empty();
-            self.owed.clear();
+            self.forget_debts();
             match &mut self.successor {
                 Some(successor) => successor.overlap.give_up(),
                 None => self.lose_all(),
@@ -370,6 +374,7 @@ impl Subscriptions {
                 if self.pay(&message) {
                     return;
                 }
+                self.tell_skipped(&message.topic);
                 // What was unsubscribed from meanwhile, and subscribed to again on the successor alone, comes from there.
                 if self.active.as_ref().is_some_and(|active| active.carries(&message.topic)) {
                     self.audience.deliver(&message);
@@ -401,7 +406,9 @@ impl Subscriptions {
         if owed.is_empty() {
             self.owed.remove(&key);
         }
-        if left_out != Some(0) {
+        if let (Some(was_skipped), Some(_)) = (self.guessed.get_mut(&message.topic), left_out) {
+            *was_skipped = true;
+        } else if left_out != Some(0) {
             // It begins later than was known, or comes in another order than on the connection before. What that has shown is not repeated.
             self.tell_gaps([message.topic.clone()].into(), CloseCause::ByClient);
         }
@@ -435,7 +442,11 @@ impl Subscriptions {
                 }
             }
             // All that was published before the switch was shown here.
-            (Side::Active, Answered::Pong(Ping::Debts)) => self.owed.clear(),
+            (Side::Active, Answered::Pong(Ping::Debts)) => {
+                let guessed: Vec<Topic> = self.guessed.keys().cloned().collect();
+                guessed.iter().for_each(|topic| self.tell_skipped(topic));
+                self.forget_debts();
+            }
             (_, Answered::Pong(Ping::Life | Ping::Debts) | Answered::Nothing | Answered::Nonsense) => {}
         }
         self.advance();
@@ -476,6 +487,7 @@ impl Subscriptions {
     fn drop_topics(&mut self, topics: Vec<Topic>) {
         for topic in topics {
             self.owed.retain(|(of, _), _| *of != topic);
+            self.guessed.remove(&topic);
             if let Some(successor) = &mut self.successor {
                 successor.overlap.forget(&topic);
                 successor.only_here.remove(&topic);
@@ -516,8 +528,9 @@ impl Subscriptions {
         let Successor { line, overlap, only_here, refused, .. } = successor;
         let outcomes = overlap.end();
         self.active = Some(line);
-        self.owed.clear();
-        let mut gaps = BTreeSet::new();
+        let skipped = self.guessed.iter().filter(|(_, was_skipped)| **was_skipped);
+        let mut gaps: BTreeSet<Topic> = skipped.map(|(topic, _)| topic.clone()).collect();
+        self.forget_debts();
         gaps.extend(outcomes.iter().filter_map(|outcome| match outcome {
             Outcome::Gap(topic) => Some(topic.clone()),
             Outcome::Ambiguous(_) | Outcome::Message(_) | Outcome::Owed(..) => None,
@@ -533,8 +546,10 @@ impl Subscriptions {
             let unwanted = self.audience.refuse(&topic, &error);
             self.drop_topics(unwanted);
         }
-        self.tell_gaps(gaps, self.ended_by);
+        self.tell_gaps(gaps.clone(), self.ended_by);
         self.go_on(outcomes);
+        let owed = self.owed.keys().map(|(topic, _)| topic).filter(|topic| gaps.contains(*topic));
+        self.guessed = owed.map(|topic| (topic.clone(), false)).collect();
         if !self.owed.is_empty() {
             self.write(Side::Active, Awaited::Ping(Ping::Debts));
         }
@@ -560,6 +575,18 @@ impl Subscriptions {
         if !ambiguous.is_empty() {
             self.decisions.push_back(Decision::Ambiguous { topics: ambiguous.len() });
         }
+    }
+
+    /// What was skipped of `topic` by a guess may be missing, which is told behind all of it.
+    fn tell_skipped(&mut self, topic: &Topic) {
+        if self.guessed.get_mut(topic).is_some_and(std::mem::take) {
+            self.tell_gaps([topic.clone()].into(), self.ended_by);
+        }
+    }
+
+    fn forget_debts(&mut self) {
+        self.owed.clear();
+        self.guessed.clear();
     }
 
     /// Messages of `topics` may be missing: it is told now where later ones are shown already, and otherwise once they are.

@@ -133,6 +133,35 @@ fn nothing_is_repeated_behind_a_gap() {
     assert_eq!(world.received(), ["gap", "4"]);
 }
 
+/// What follows a gap may have the contents of what was received before it. It is skipped, because nothing is repeated, and another gap
+/// says so behind it. INV-19, RULE-279
+#[test]
+fn what_is_skipped_behind_a_gap_is_a_gap() {
+    let begin = || {
+        let mut world = World::subscribed(&["a"]);
+        world.subscriptions.begin_overlap(OLD, NEW);
+        world.pong(OLD);
+        world.message(OLD, "a", "1");
+        world.message(OLD, "a", "2");
+        world.subscriptions.promote(world.now, NEW);
+        assert!(world.subscriptions.handle_push(NEW, Push::Subscribed(Topic::from("a"))));
+        assert_eq!(world.received(), ["1", "2", "gap"]);
+        world
+    };
+    let mut world = begin();
+    world.message(NEW, "a", "1");
+    world.message(NEW, "a", "2");
+    assert!(world.received().is_empty(), "one gap for all of it");
+    world.message(NEW, "a", "3");
+    assert_eq!(world.received(), ["gap", "3"]);
+    let mut world = begin();
+    world.message(NEW, "a", "1");
+    world.pong(NEW);
+    assert_eq!(world.received(), ["gap"]);
+    world.message(NEW, "a", "2");
+    assert_eq!(world.received(), ["2"], "all that was published before the switch was shown");
+}
+
 /// Where one of the two connections leaves a message out, both go on from the next one that they have in common: a gap is told, and nothing is
 /// repeated. INV-19, RULE-261
 #[test]

@@ -439,6 +439,27 @@ fn a_dropped_command_that_cannot_be_called_back_is_cut_off() {
     assert_idle(&world);
 }
 
+/// A link that was given up as silent shows life again, and the caller of the command that was written there gives up: the server may have
+/// it waiting, so the link is closed. RULE-252, INV-21
+#[test]
+fn a_dropped_command_on_a_link_that_was_silent_is_cut_off() {
+    let mut world = client(5);
+    let patient = Request::command(command("BLPOP q 1")).unwrap().timeout(60 * SECOND);
+    let id = world.client.send(world.now, patient).unwrap();
+    world.drain();
+    answer_dials(&mut world);
+    let conn = carrier(&mut world, "BLPOP q 1");
+    world.pass(15 * SECOND);
+    assert!(world.events.iter().any(|event| matches!(event, Event::ConnectionSilent { .. })));
+    assert!(world.closed.is_empty() && world.done.is_empty(), "its caller waits");
+    world.client.handle_frames(world.now, conn, [Frame::Push(vec![Frame::bulk("life")])]);
+    world.drain();
+    world.client.cancel(world.now, id);
+    world.drain();
+    assert_eq!(world.closed, [conn]);
+    assert_idle(&world);
+}
+
 /// A server that never shows the command waiting does not keep its connection: it is closed, and the seat serves the next one. RULE-291
 #[test]
 fn a_dropped_command_that_never_waits_is_cut_off() {
