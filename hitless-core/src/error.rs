@@ -136,12 +136,22 @@ impl RequestError {
 
     /// It turns out that the request has not run.
     pub(crate) fn set_not_run(&mut self) {
+        self.set_delivery(Delivery::NotSent);
+    }
+
+    /// It turns out that the request may have run.
+    pub(crate) fn set_unknown(&mut self) {
+        self.set_delivery(Delivery::Unknown);
+    }
+
+    fn set_delivery(&mut self, known: Delivery) {
         match self {
             Self::TimedOut { delivery, .. }
             | Self::NoConnection { delivery, .. }
             | Self::ConnectionLost { delivery, .. }
             | Self::MoveDeadline { delivery }
-            | Self::ShutDown { delivery } => *delivery = Delivery::NotSent,
+            | Self::ShutDown { delivery } => *delivery = known,
+            // It never had a connection.
             Self::NotLent { .. } => {}
         }
     }

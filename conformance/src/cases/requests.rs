@@ -183,8 +183,11 @@ pub fn timeouts_say_what_happened(host: &dyn Host) {
     bed.connect_pool(1);
     bed.rule(Rule::new(Fault::Delay(millis(600))).on("INCR"));
     let short = Request::command(incr("n")).expect("a shared command").timeout(millis(200));
+    // The one before has woken whatever writes.
+    let before = bed.send(cmd("ECHO").arg("first"));
     let (late, behind) = (bed.send_request(short), bed.send(cmd("ECHO").arg("mine")));
     let error = bed.error(late);
+    assert_eq!(bed.reply(before), Frame::bulk("first"));
     assert_eq!(error, RequestError::TimedOut { after: millis(200), delivery: Delivery::Unknown });
     assert_eq!(bed.reply(behind), Frame::bulk("mine"));
     assert_eq!(bed.increments("n"), 1);

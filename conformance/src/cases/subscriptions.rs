@@ -1,7 +1,7 @@
 //! Subscriptions: what is published is received once, wherever the connection goes.
 
 use hitless_core::config::Protocol;
-use hitless_core::error::{CloseCause, ProtocolError};
+use hitless_core::error::{CloseCause, ConnectError, ProtocolError};
 use hitless_core::event::Event;
 use hitless_core::pubsub::{Item, Message, SubscribeError, Topic};
 use resp3_codec::Frame;
@@ -196,7 +196,8 @@ pub fn no_connection_in_time(host: &dyn Host) {
     bed.black_hole(a, None);
     let reader = bed.begin_subscription(&[channel("ch")]);
     let refused = bed.subscribed(reader);
-    assert!(matches!(refused, Err(SubscribeError::TimedOut { .. })), "{refused:?}");
+    let Err(SubscribeError::NoConnection { cause, .. }) = &refused else { panic!("{refused:?}") };
+    assert!(matches!(**cause, ConnectError::TimedOut(_)), "{refused:?}");
     assert_eq!(bed.stats().topics, 0);
     bed.restore(a);
     bed.close_subscription(reader);

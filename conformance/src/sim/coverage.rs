@@ -243,6 +243,7 @@ impl Coverage {
     fn count_error(&mut self, error: &RequestError) {
         let how = match error {
             RequestError::TimedOut { .. } => "timed out",
+            RequestError::NotLent { .. } => "not lent",
             RequestError::NoConnection { .. } => "no connection",
             RequestError::ConnectionLost { .. } => "connection lost",
             RequestError::MoveDeadline { .. } => "move deadline",

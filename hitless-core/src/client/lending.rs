@@ -341,10 +341,11 @@ impl Client {
     }
 
     fn refuse_lease(&mut self, lease: LeaseId, after: Duration) {
-        let error = match self.leases.failure() {
+        // A dial that is not over hangs.
+        let hangs = || self.leases.is_dialling().then(|| Arc::new(ConnectError::TimedOut(after)));
+        let error = match self.leases.failure().cloned().or_else(hangs) {
             Some(cause) => {
-                let (endpoint, cause) = (self.config.endpoint().clone(), Arc::clone(cause));
-                LeaseError::NoConnection { endpoint, cause, after }
+                LeaseError::NoConnection { endpoint: self.config.endpoint().clone(), cause, after }
             }
             None => LeaseError::TimedOut { after },
         };

@@ -90,14 +90,20 @@ impl Client {
 
     /// Those who have waited too long for a subscription are told why.
     pub(super) fn time_out_subscriptions(&mut self, now: Instant) {
-        let (endpoint, cause) = (self.config.endpoint(), self.subscriptions.failure().cloned());
-        let has_connection = self.subscriptions.has_connection();
-        self.subscriptions.handle_timeout(now, |after| match &cause {
-            Some(cause) => {
-                SubscribeError::NoConnection { endpoint: endpoint.clone(), cause: Arc::clone(cause) }
+        let endpoint = self.config.endpoint();
+        let (has_connection, is_dialling) =
+            (self.subscriptions.has_connection(), self.subscriptions.is_dialling());
+        // An old failure is no reason where every connection is lent.
+        let failure =
+            self.subscriptions.failure().filter(|_| is_dialling || self.leases.has_reserved()).cloned();
+        self.subscriptions.handle_timeout(now, |after| {
+            // A dial that is not over hangs.
+            let hangs = || is_dialling.then(|| Arc::new(ConnectError::TimedOut(after)));
+            match failure.clone().or_else(hangs) {
+                Some(cause) => SubscribeError::NoConnection { endpoint: endpoint.clone(), cause },
+                None if has_connection => SubscribeError::TimedOut { after },
+                None => SubscribeError::NotLent { after },
             }
-            None if has_connection => SubscribeError::TimedOut { after },
-            None => SubscribeError::NotLent { after },
         });
     }
 

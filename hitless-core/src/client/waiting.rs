@@ -79,7 +79,7 @@ impl Client {
         let Some(part) = part else { return Ok(()) };
         let now = self.now;
         match part.kind() {
-            PartKind::Main | PartKind::Joined => {
+            PartKind::Main | PartKind::Joined | PartKind::Probe => {
                 let in_window = self.coordinator.relaxed(now, Some(part.conn())).is_some();
                 self.blocked.handle_outcome(now, part, outcome, in_window);
             }
@@ -183,6 +183,7 @@ impl Client {
             Decision::TakeOver => self.blocked.take_over(id),
             Decision::Ask(place) => self.ask(now, id, place),
             Decision::Unblock => self.unblock(now, id),
+            Decision::Probe => self.probe(now, id),
             Decision::MoveOn { may_stay, is_verified } => self.move_on(now, id, may_stay, is_verified),
             Decision::Return { may_stay } => self.return_blocked(now, id, may_stay),
             Decision::Complete(outcome) => self.complete_blocked(id, outcome),
@@ -227,6 +228,16 @@ impl Client {
             self.send_part(now, part, Request::apart(payload, blocking));
         } else {
             self.blocked.handle_unsent(now, id, PartKind::Joined);
+        }
+    }
+
+    fn probe(&mut self, now: Instant, id: RequestId) {
+        match self.conn_of(id) {
+            Some(conn) => {
+                let part = Part::new(id, PartKind::Probe, conn);
+                self.send_part(now, part, Request::apart(cmd("PING").into_bytes(), None));
+            }
+            None => self.blocked.handle_unsent(now, id, PartKind::Probe),
         }
     }
 

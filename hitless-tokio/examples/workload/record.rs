@@ -79,6 +79,7 @@ pub(crate) fn status(error: &Error) -> String {
         Error::Refused(_) => "Refused",
         Error::Send(SendError::Full(_)) => "Full",
         Error::Request(RequestError::TimedOut { .. }) => "TimedOut",
+        Error::Request(RequestError::NotLent { .. }) => "NotLent",
         Error::Request(RequestError::NoConnection { .. }) | Error::Send(SendError::NoConnection { .. }) => {
             "NoConnection"
         }

@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use super::Answer;
-use super::reply::Said;
+use super::reply::{Said, is_pong};
 use crate::command_table::{Blocker, Blocking, Takes};
 use crate::error::{Delivery, RequestError};
 use crate::request::{Outcome, Replies, Timeout, with_word};
@@ -48,8 +48,10 @@ pub(in crate::client) enum Decision {
     Ask(Place),
     /// Have the server send it away.
     Unblock,
+    /// Have the server answer a PING on its connection.
+    Probe,
     /// It did not run: place it again, on the successor if there is one, or on the connection that it has if that may stay and the server
-    /// has verified that nothing waits there.
+    /// was [probed](Self::Probe).
     MoveOn { may_stay: bool, is_verified: bool },
     /// It does not use its connection any more.
     Return { may_stay: bool },
@@ -92,7 +94,7 @@ enum Stage {
     Sent(Step),
     /// Its reply is in, and the answer to UNBLOCK is not: nothing else may be sent on its connection, since that could be hit.
     Answered(Next),
-    /// The server has sent it away, and is asked whether its connection may be used again.
+    /// The server says that it has sent it away; a PING on its connection shows whether that is all.
     Verifying,
     /// It did not run, and is being placed again.
     MovingOn,
@@ -230,7 +232,7 @@ impl Command {
         say.push(Decision::Issue(left.filter(|_| !is_first)));
     }
 
-    /// It did not run, and there is no successor to send it on: it stays if nothing waits on the connection that it has.
+    /// It did not run, and there is no successor to send it on: it stays where it is, once that is verified.
     pub(super) fn handle_staying(&mut self, say: &mut Vec<Decision>) {
         if self.stage == Stage::MovingOn {
             self.verify(say);
@@ -331,12 +333,6 @@ impl Command {
             (Stage::Sent(Step::Joining | Step::Asking), Answer::Impossible | Answer::Unblocked(_)) => {
                 self.stick(say);
             }
-            (Stage::Verifying, answer) => {
-                self.may_stay &= answer == Answer::NotYet;
-                if !self.gives_up(say) {
-                    self.move_on(true, say);
-                }
-            }
             (Stage::Answered(next), answer) => {
                 let next = *next;
                 self.may_stay &= matches!(answer, Answer::Unblocked(_) | Answer::NotSent);
@@ -346,10 +342,36 @@ impl Command {
                 Stage::Waiting
                 | Stage::Paused { .. }
                 | Stage::Sent(Step::Nothing | Step::Proving | Step::Resting { .. } | Step::Stuck)
+                | Stage::Verifying
                 | Stage::MovingOn
                 | Stage::Over,
                 _,
             ) => {}
+        }
+    }
+
+    /// What its connection has answered to the PING behind `-UNBLOCKED`. Anything but a PONG is its second reply: it was held up, and has run.
+    pub(super) fn handle_probed(&mut self, outcome: Outcome, say: &mut Vec<Decision>) {
+        if self.stage != Stage::Verifying {
+            return;
+        }
+        let is_clean = outcome.as_ref().is_ok_and(|replies| is_pong(replies.first()));
+        self.may_stay &= is_clean;
+        match outcome {
+            Ok(_) if is_clean => {}
+            Ok(replies) if matches!(Said::of(replies.first()), Said::Unblocked | Said::SentAway) => {}
+            Ok(replies) => {
+                self.end_with(replies, say);
+                return self.leave(say);
+            }
+            Err(mut error) => {
+                error.set_unknown();
+                self.complete(Err(error), say);
+                return self.leave(say);
+            }
+        }
+        if !self.gives_up(say) {
+            self.move_on(true, say);
         }
     }
 
@@ -413,13 +435,11 @@ impl Command {
             && let Some(deadline) = self.deadline.filter(|at| is_due(*at))
         {
             let delivery = match self.stage {
-                Stage::Sent(_) | Stage::Over => Delivery::Unknown,
+                Stage::Sent(_) | Stage::Verifying | Stage::Over => Delivery::Unknown,
                 // Where its reply is in and somebody waits, that was the proof.
-                Stage::Waiting
-                | Stage::Paused { .. }
-                | Stage::MovingOn
-                | Stage::Answered(_)
-                | Stage::Verifying => Delivery::NotSent,
+                Stage::Waiting | Stage::Paused { .. } | Stage::MovingOn | Stage::Answered(_) => {
+                    Delivery::NotSent
+                }
             };
             let after = deadline.saturating_duration_since(self.accepted_at);
             self.complete(Err(RequestError::TimedOut { after, delivery }), say);
@@ -502,12 +522,18 @@ impl Command {
             let until = after(now, self.next_pause());
             return Next::Rest { until };
         }
+        self.end_with(replies, say);
+        Next::Return
+    }
+
+    /// It has ended with these replies, which are its caller's, or an orphan.
+    fn end_with(&mut self, replies: Replies, say: &mut Vec<Decision>) {
+        let has_taken = Said::of(replies.first()) == Said::Something && self.blocker.takes == Takes::Elements;
         if self.is_wanted() {
             self.complete(Ok(replies), say);
-        } else if reply == Said::Something && self.blocker.takes == Takes::Elements {
+        } else if has_taken {
             say.push(Decision::Orphan(replies));
         }
-        Next::Return
     }
 
     fn perform(&mut self, next: Next, say: &mut Vec<Decision>) {
@@ -539,13 +565,13 @@ impl Command {
         say.push(Decision::MoveOn { may_stay: self.may_stay, is_verified });
     }
 
-    /// Asks whether anything waits on its connection, although the server has sent it away.
+    /// Has its connection answer a PING before that is used again.
     ///
     /// A command that CLIENT PAUSE holds up is shown as one that waits, and a server before Redis 7.2 that sends it away runs it when the
-    /// pause is over, all the same. Its second reply must not find somebody else.
+    /// pause is over, all the same. Its second reply comes before the PONG, and must not find somebody else.
     fn verify(&mut self, say: &mut Vec<Decision>) {
         self.stage = Stage::Verifying;
-        say.push(Decision::Ask(Place::Here));
+        say.push(Decision::Probe);
     }
 
     /// It has not run and is not to be sent again, because nobody waits for it or the client shuts down.

@@ -77,6 +77,8 @@ pub(super) enum PartKind {
     Ask { about: ConnId },
     /// CLIENT UNBLOCK.
     Unblock,
+    /// PING on the connection of the command.
+    Probe,
 }
 
 /// What the helper's connection has brought.
@@ -175,6 +177,7 @@ impl Blocked {
         self.with(part.of, |command, say| match part.kind {
             PartKind::Main => command.handle_outcome(now, outcome, in_window, say),
             PartKind::Joined => command.handle_joined(outcome, say),
+            PartKind::Probe => command.handle_probed(outcome, say),
             PartKind::Ask { .. } | PartKind::Unblock => {}
         });
     }
@@ -185,6 +188,7 @@ impl Blocked {
         self.with(id, |command, say| match kind {
             PartKind::Joined => command.handle_joined(Err(error), say),
             PartKind::Main => command.handle_outcome(now, Err(error), false, say),
+            PartKind::Probe => command.handle_probed(Err(error), say),
             PartKind::Ask { .. } | PartKind::Unblock => command.handle_answer(now, Answer::NotSent, say),
         });
     }
@@ -258,6 +262,7 @@ impl Blocked {
             PartKind::Ask { .. } | PartKind::Unblock => {
                 (entry.errand, entry.helper) = (Some(request), Some(part.conn));
             }
+            PartKind::Probe => entry.errand = Some(request),
         }
         self.parts.insert(request, part);
     }

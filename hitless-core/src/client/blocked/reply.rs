@@ -38,6 +38,11 @@ impl Said {
     }
 }
 
+/// Whether this is the answer to PING.
+pub(super) fn is_pong(reply: Option<&Frame>) -> bool {
+    reply.is_some_and(|reply| reply.as_bytes() == Some(b"PONG".as_slice()))
+}
+
 /// Whether the command has taken an element.
 #[cfg(feature = "driver")]
 pub(in crate::client) fn has_taken(reply: Option<&Frame>) -> bool {

@@ -246,6 +246,11 @@ impl Leases {
         self.seats.reserve(is_needed)
     }
 
+    /// Whether there is room for the connection of the subscriptions.
+    pub(super) fn has_reserved(&self) -> bool {
+        self.seats.is_reserved()
+    }
+
     /// A seat for a connection that is to be opened.
     pub(super) fn take_seat(&mut self) -> usize {
         self.seats.take()
@@ -434,6 +439,11 @@ impl Leases {
     /// Why there is no connection to lend, if that is the reason to wait. Where as many are there as may be, they are lent.
     pub(super) fn failure(&self) -> Option<&Arc<ConnectError>> {
         self.failure.as_ref().filter(|_| self.seats.has_room() || self.seats.opening() > 0)
+    }
+
+    /// Whether a connection to lend is being opened.
+    pub(super) fn is_dialling(&self) -> bool {
+        self.seats.opening() > 0
     }
 
     pub(super) fn active(&self, seat: usize) -> Option<ConnId> {

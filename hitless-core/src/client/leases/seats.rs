@@ -235,6 +235,11 @@ impl Seats {
         true
     }
 
+    /// Whether room is kept that is nobody's seat.
+    pub(super) fn is_reserved(&self) -> bool {
+        self.is_reserved
+    }
+
     /// Seats whose first connection is under way.
     pub(super) fn opening(&self) -> usize {
         self.opening

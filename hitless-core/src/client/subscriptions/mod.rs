@@ -160,6 +160,11 @@ impl Subscriptions {
         self.active.is_some() || self.successor.is_some() || self.place.is_dialling()
     }
 
+    /// Whether the first connection is being opened.
+    pub(super) fn is_dialling(&self) -> bool {
+        self.active.is_none() && self.place.is_dialling()
+    }
+
     /// Whether anybody subscribes to anything.
     pub(super) fn has_topics(&self) -> bool {
         self.audience.has_topics()

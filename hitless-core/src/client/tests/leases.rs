@@ -258,6 +258,25 @@ fn a_lease_that_cannot_be_opened_says_why() {
     }
 }
 
+/// A dial that hangs until the time of its caller is over is the reason, with the defaults too, where both take as long. RULE-201
+#[test]
+fn a_lease_whose_dial_hangs_says_so() {
+    for limit in [2 * SECOND, 5 * SECOND] {
+        let mut world = World::with(|builder| builder.pool_size(1).lease_timeout(Some(limit)));
+        world.answer_dials();
+        let lease = wish(&mut world);
+        let blocks = Request::command(cmd("BLPOP").arg("q").arg(0)).unwrap();
+        let blocks = world.client.send(world.now, blocks).unwrap();
+        world.drain();
+        world.pass(limit);
+        let error = granted(&world, lease);
+        let Some(Err(LeaseError::NoConnection { cause, .. })) = &error else { panic!("{error:?}") };
+        assert_eq!(**cause, ConnectError::TimedOut(limit));
+        let error = world.failure_of(blocks);
+        assert!(matches!(error, RequestError::NoConnection { .. }), "{error:?}");
+    }
+}
+
 /// Somebody waits because every connection is lent: a dial that has failed before is not the reason. RULE-201
 #[test]
 fn an_old_failure_is_no_reason() {

@@ -30,6 +30,8 @@ impl Delivery {
             (None, ErrorKind::Client | ErrorKind::AuthenticationFailed | ErrorKind::InvalidClientConfig) => {
                 Some(Self::NotSent)
             }
+            // Another connection of the `redis` crate has lost it.
+            (None, ErrorKind::Io) => Some(Self::Unknown),
             (None, _) => None,
         }
     }
@@ -207,6 +209,8 @@ mod tests {
         let error = RedisError::from(error);
         assert_eq!(Delivery::of_redis_error(&error), Some(Delivery::Unknown));
         assert!(error.is_connection_dropped(), "{error:?}");
+        let theirs = RedisError::from(io::Error::from(io::ErrorKind::ConnectionReset));
+        assert_eq!(Error::from(theirs).delivery(), Some(Delivery::Unknown), "of another connection");
         let refused = RedisError::from(Error::from(server(b"READONLY no writes")));
         assert_eq!(refused.kind(), ServerErrorKind::ReadOnly.into());
     }

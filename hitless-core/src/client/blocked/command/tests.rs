@@ -75,7 +75,7 @@ fn in_state(name: &str) -> Command {
 
 type Fact = fn(&mut Command, Instant, &mut Vec<Decision>);
 
-const FACTS: [(&str, Fact); 14] = [
+const FACTS: [(&str, Fact); 15] = [
     ("it has a connection", |command, now, say| command.handle_placed(now, None, say)),
     ("there is none for it", |command, _, say| command.handle_refused(lost(Delivery::NotSent), say)),
     ("an element", |command, now, say| command.handle_outcome(now, Ok(item()), false, say)),
@@ -94,6 +94,7 @@ const FACTS: [(&str, Fact); 14] = [
         command.handle_answer(now, Answer::Unblocked(false), say)
     }),
     ("an odd answer, or none", |command, now, say| command.handle_answer(now, Answer::Impossible, say)),
+    ("a PONG", |command, _, say| command.handle_probed(pong(), say)),
     ("its caller gives up", |command, _, say| command.handle_dropped(say)),
     ("the client shuts down", |command, _, say| command.handle_shutdown(say)),
 ];
@@ -134,7 +135,7 @@ fn decision_name(decision: &Decision) -> String {
 fn table_of_a_command_that_blocks() {
     const LEGEND: &str = "\
 Found out by a test, of a BLPOP: what is decided, and the state that follows. `·`: nothing. *answered*: its reply is in, and the answer to UNBLOCK is not. \
-*verifying*: it was sent away, and whether its connection may be used again is asked.";
+*verifying*: the server says that it was sent away, and has a PING to answer on its connection.";
     let head: Vec<&str> = std::iter::once("").chain(STATES).collect();
     let mut table = Table::new("blocked.md", LEGEND, &head);
     for (fact, happen) in FACTS {
@@ -212,17 +213,29 @@ fn nobody_is_asked_in_vain_for_ever() {
     }
 }
 
-/// A server that has postponed the command says `-UNBLOCKED` and runs it later: its connection serves nobody else, be the caller gone or no
-/// successor there. RULE-293
+fn pong() -> Outcome {
+    Ok(Replies::from_iter([Frame::simple("PONG")]))
+}
+
+/// A server that has postponed the command says `-UNBLOCKED` and runs it later: its connection serves nobody else before the PONG, be the
+/// caller gone or no successor there. What comes instead is the command's own reply. RULE-293
 #[test]
-fn a_connection_is_used_again_if_nothing_waits_there() {
-    for (answer, is_clean) in [
-        (Answer::NotYet, true),
-        (Answer::Waits, false),
-        (Answer::NotSent, false),
-        (Answer::Impossible, false),
+fn a_connection_is_used_again_behind_a_pong() {
+    let unknown = || Decision::Complete(Err(lost(Delivery::Unknown)));
+    let (back, closed) = (Decision::Return { may_stay: true }, Decision::Return { may_stay: false });
+    let goes_on = |may_stay| Decision::MoveOn { may_stay, is_verified: true };
+    for (outcome, of_dropped, of_wanted) in [
+        (pong(), vec![back], vec![goes_on(true)]),
+        (
+            Ok(item()),
+            vec![Decision::Orphan(item()), closed.clone()],
+            vec![Decision::Complete(Ok(item())), closed.clone()],
+        ),
+        (Ok(unblocked()), vec![closed.clone()], vec![goes_on(false)]),
+        (Err(lost(Delivery::NotSent)), vec![closed.clone()], vec![unknown(), closed.clone()]),
+        (Err(lost(Delivery::Unknown)), vec![closed.clone()], vec![unknown(), closed]),
     ] {
-        for is_dropped in [true, false] {
+        for (is_dropped, expected) in [(true, of_dropped), (false, of_wanted)] {
             let (mut command, now, mut said) = (pops("20"), epoch(), Vec::new());
             command.handle_placed(now, None, &mut said);
             if is_dropped {
@@ -235,19 +248,13 @@ fn a_connection_is_used_again_if_nothing_waits_there() {
             said.clear();
             command.handle_outcome(now, Ok(unblocked()), false, &mut said);
             if !is_dropped {
-                assert_eq!(
-                    std::mem::take(&mut said),
-                    [Decision::MoveOn { may_stay: true, is_verified: false }]
-                );
+                let first = Decision::MoveOn { may_stay: true, is_verified: false };
+                assert_eq!(std::mem::take(&mut said), [first]);
                 command.handle_staying(&mut said);
             }
-            assert_eq!(std::mem::take(&mut said), [Decision::Ask(Place::Here)]);
-            command.handle_answer(now, answer, &mut said);
-            let expected = match is_dropped {
-                true => Decision::Return { may_stay: is_clean },
-                false => Decision::MoveOn { may_stay: is_clean, is_verified: true },
-            };
-            assert_eq!(said, [expected], "{answer:?}");
+            assert_eq!(std::mem::take(&mut said), [Decision::Probe]);
+            command.handle_probed(outcome.clone(), &mut said);
+            assert_eq!(said, expected, "{outcome:?}");
         }
     }
 }
@@ -275,6 +282,8 @@ struct Model {
 #[derive(Clone, Copy, Debug)]
 enum Word {
     Pop,
+    Ping,
+    Pong,
     List(usize),
     Unblock(usize),
     Item,
@@ -319,6 +328,7 @@ impl Model {
         match decision {
             Decision::Issue(_) => self.written[self.current].push_back(Word::Pop),
             Decision::Ask(Place::Here) => self.written[CONNS].push_back(Word::List(self.current)),
+            Decision::Probe => self.written[self.current].push_back(Word::Ping),
             Decision::Unblock => {
                 self.unblocks += 1;
                 assert_eq!(self.unblocks, 1, "one at a time");
@@ -363,6 +373,7 @@ impl Model {
                 assert_eq!(self.blocked.replace(conn), None, "it waits in one place");
                 return;
             }
+            Word::Ping => Word::Pong,
             Word::List(about) => Word::Listed(self.blocked == Some(about)),
             Word::Unblock(about) => {
                 let hits = self.blocked.take_if(|blocked| *blocked == about).is_some();
@@ -387,6 +398,7 @@ impl Model {
         let answer = match word {
             Word::Item => return self.tell(outcome(item())),
             Word::Unblocked => return self.tell(outcome(unblocked())),
+            Word::Pong => return self.tell(|command, _, say| command.handle_probed(pong(), say)),
             Word::Listed(true) => Answer::Waits,
             Word::Listed(false) => Answer::NotYet,
             Word::Hit(hits) => {
