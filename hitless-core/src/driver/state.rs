@@ -336,6 +336,7 @@ impl State {
             }
             Action::Close { conn, cause: _ } => {
                 if let Some(signals) = self.tasks.remove(conn) {
+                    self.withdraw(&signals);
                     effects.signals.push((signals, signals::CLOSE));
                 }
             }
@@ -437,6 +438,14 @@ impl State {
         self.tasks.insert(conn, Arc::clone(&signals));
         effects.signals.push((Arc::clone(&self.supervisor), signals::WORK));
         ConnTask { conn, signals }
+    }
+
+    /// The work of this task is not begun any more, if the supervisor has not taken it: a server can have dial after dial given up while the
+    /// supervisor waits for its turn.
+    fn withdraw(&mut self, signals: &Arc<Signals>) {
+        let is_another = |task: &ConnTask| !Arc::ptr_eq(&task.signals, signals);
+        self.orders.retain(|order| is_another(&order.task));
+        self.asks.retain(is_another);
     }
 
     fn on_review(&mut self, review: Box<Review>, effects: &mut Effects) {
