@@ -277,7 +277,7 @@ pub enum ConnectError {
     /// There are no credentials to connect with, so nothing was connected.
     #[error(transparent)]
     Credentials(#[from] CredentialsError),
-    /// The attempt took longer than it may.
+    /// The attempt took longer than it may, and no stream was connected.
     #[error("connecting took longer than {}", Span(*.0))]
     TimedOut(Duration),
     /// The stream was connected, and TLS was not negotiated within the time of the attempt.
@@ -288,6 +288,9 @@ pub enum ConnectError {
         /// How long the attempt could take.
         after: Duration,
     },
+    /// The stream was connected, and the server did not answer the handshake within the time of the attempt.
+    #[error("the server took the connection, and did not answer all of the handshake within {}", Span(*.0))]
+    HandshakeTimedOut(Duration),
     /// The server refused a step of the handshake.
     #[error(transparent)]
     Handshake(#[from] HandshakeError),
@@ -376,6 +379,7 @@ impl ConnectError {
             | Self::Credentials(_)
             | Self::TimedOut(_)
             | Self::TlsTimedOut { .. }
+            | Self::HandshakeTimedOut(_)
             | Self::LostInHandshake(_)
             | Self::LostBehindHandshake(_)
             | Self::CircuitOpen

@@ -28,7 +28,9 @@ pub fn start_says_why_and_is_bounded(host: &dyn Host) {
     let error = bed.try_connect(settings).expect_err("dials are not answered");
     assert!(bed.now() - before <= millis(400) + bed.slack(), "{error}");
     let ConnectError::GaveUp { attempts: 2, took, last, .. } = error else { panic!("{error:?}") };
-    assert!(took >= millis(400) && *last == ConnectError::TimedOut(millis(200)), "{took:?} {last:?}");
+    // Of sockets the system takes connections that the server does not.
+    let (gone, hung) = (ConnectError::TimedOut(millis(200)), ConnectError::HandshakeTimedOut(millis(200)));
+    assert!(took >= millis(400) && [gone, hung].contains(&last), "{took:?} {last:?}");
     bed.finish();
 }
 

@@ -53,6 +53,27 @@ fn an_element_that_nobody_polls_is_handed_out() {
     assert!(orphans.lock().unwrap().is_empty(), "nothing was taken");
 }
 
+/// A command whose reply nobody wants runs, and what it takes is handed out. RULE-252
+#[test]
+fn an_element_that_nobody_wants_is_handed_out() {
+    let (mut fixture, mut client, orphans) = taker();
+    let mut command = redis::cmd("BLPOP");
+    command.arg("q").arg(0).set_no_response(true);
+    let done = poll_once(command.query_async::<redis::Value>(&mut client));
+    assert_eq!(done, Poll::Ready(Ok(redis::Value::Nil)));
+    fixture.run();
+    assert_eq!(client.stats().blocking, 1, "it is not cancelled");
+    fixture.block_on(client.call(cmd("RPUSH").args(["q", "1"]))).unwrap();
+    fixture.run();
+    assert_eq!(std::mem::take(&mut *orphans.lock().unwrap()), [("BLPOP", pair("1"))]);
+
+    let empty = redis::cmd("BLPOP").arg("q").arg(1).set_no_response(true).clone();
+    fixture.block_on(empty.query_async::<redis::Value>(&mut client)).unwrap();
+    fixture.pass(Duration::from_secs(2));
+    assert_eq!(client.stats().blocking, 0, "it is answered");
+    assert!(orphans.lock().unwrap().is_empty(), "nothing was taken");
+}
+
 /// On a lease nothing is called back, and what is dropped there is no orphan: it may only have been queued. RULE-252
 #[test]
 fn what_is_queued_on_a_lease_is_no_orphan() {

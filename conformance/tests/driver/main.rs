@@ -4,6 +4,7 @@
 
 mod blocking;
 mod credentials;
+mod floods;
 mod flush;
 mod hooks;
 mod leases;

@@ -123,6 +123,67 @@ fn who_wants_no_reply_does_not_wait() {
     assert_eq!(con.stats().requests, 0);
 }
 
+/// A lease whose handles are dropped behind such commands goes to the next caller when they are answered, as it is. RULE-196
+#[test]
+fn who_wants_no_reply_may_drop_the_lease() {
+    let mut fixture = fixture();
+    let mut con = fixture.block_on(builder(&fixture).max_dedicated(1).connect()).unwrap();
+    for _ in 0..20 {
+        let mut lease = fixture.block_on(con.lease()).unwrap();
+        for _ in 0..2 {
+            let mut command = redis::cmd("INCR");
+            command.arg("n").set_no_response(true);
+            assert_eq!(poll_once(command.query_async::<Value>(&mut lease)), Poll::Ready(Ok(Value::Nil)));
+        }
+        drop(lease);
+        assert_eq!(con.stats().leased, 1, "nothing is answered yet");
+    }
+    fixture.run();
+    assert_eq!(con.stats().leased, 0);
+    assert_eq!(fixture.block_on(con.get::<_, u8>("n")).unwrap(), 40);
+    assert_eq!(fixture.dialled().len(), 2, "one for the pool, one that is lent");
+}
+
+/// What nobody waits for ends with the connection of its lease, and keeps no client: that ends with its last handle. RULE-196, INV-15
+#[test]
+fn who_wants_no_reply_keeps_nothing_alive() {
+    for is_lost in [true, false] {
+        let mut fixture = fixture();
+        let con = fixture.block_on(builder(&fixture).max_dedicated(1).connect()).unwrap();
+        let mut lease = fixture.block_on(con.lease()).unwrap();
+        fixture.answer_nothing();
+        let mut command = redis::cmd("INCR");
+        command.arg("n").set_no_response(true);
+        assert_eq!(poll_once(command.query_async::<Value>(&mut lease)), Poll::Ready(Ok(Value::Nil)));
+        drop(lease);
+        fixture.run();
+        assert_eq!((con.stats().leased, fixture.received()), (1, vec!["INCR".to_owned()]));
+        if is_lost {
+            fixture.end();
+            fixture.run();
+            assert_eq!(con.stats().leased, 0);
+        }
+        drop(con);
+        fixture.run();
+        assert_nothing_is_left(&fixture);
+    }
+}
+
+/// A command that blocks on a lease keeps it for nobody: dropped behind it, its connection is closed. RULE-196
+#[test]
+fn who_wants_no_reply_of_a_command_that_blocks_keeps_no_lease() {
+    let mut fixture = fixture();
+    let con = fixture.block_on(builder(&fixture).max_dedicated(1).connect()).unwrap();
+    let mut lease = fixture.block_on(con.lease()).unwrap();
+    let mut command = redis::cmd("BLPOP");
+    command.arg("q").arg(0).set_no_response(true);
+    assert_eq!(poll_once(command.query_async::<Value>(&mut lease)), Poll::Ready(Ok(Value::Nil)));
+    drop(lease);
+    fixture.run();
+    assert_eq!(con.stats().leased, 0);
+    drop(fixture.block_on(con.lease()).unwrap());
+}
+
 /// What the shared connection cannot carry is refused before it is sent, alone and in a pipeline. RULE-192
 #[test]
 fn what_is_refused_is_not_sent() {

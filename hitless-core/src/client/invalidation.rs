@@ -16,7 +16,8 @@ impl Client {
     /// A push that is no notification has come on `conn`.
     pub(super) fn note_invalidation(&mut self, conn: ConnId, elements: &[Frame]) {
         let tracks = self.links.connection(conn).is_some_and(Connection::tracks);
-        if let Some(invalidation) = tracks.then(|| of_push(elements)).flatten() {
+        let limit = self.config.invalidation_capacity();
+        if let Some(invalidation) = tracks.then(|| of_push(elements, limit)).flatten() {
             self.actions.push_back(Action::Invalidated(invalidation));
         }
     }
@@ -42,8 +43,9 @@ impl Client {
     }
 }
 
-/// What a push says is invalid, if it is about that. One that makes no sense may have meant any key, so it counts as all.
-fn of_push(elements: &[Frame]) -> Option<Invalidation> {
+/// What a push says is invalid, if it is about that. One that makes no sense may have meant any key, so it counts as all, and so does one of
+/// more than `limit` keys: no reader has room for them, and others wait while they are copied.
+fn of_push(elements: &[Frame], limit: usize) -> Option<Invalidation> {
     let [kind, what @ ..] = elements else { return None };
     if kind.as_bytes()? != b"invalidate" {
         return None;
@@ -54,7 +56,7 @@ fn of_push(elements: &[Frame]) -> Option<Invalidation> {
     };
     // Null, for one, is what FLUSHALL says. Keys are copied: each would keep the block alive in which it was received.
     let copy = |key: &Frame| key.as_bytes().map(Bytes::copy_from_slice);
-    let keys = keys.and_then(|keys| keys.iter().map(copy).collect());
+    let keys = keys.filter(|keys| keys.len() <= limit).and_then(|keys| keys.iter().map(copy).collect());
     Some(keys.map_or(Invalidation::All, Invalidation::Keys))
 }
 
@@ -63,7 +65,7 @@ mod tests {
     use super::*;
 
     fn of(elements: impl IntoIterator<Item = Frame>) -> Option<Invalidation> {
-        of_push(&elements.into_iter().collect::<Vec<_>>())
+        of_push(&elements.into_iter().collect::<Vec<_>>(), 2)
     }
 
     /// RULE-272, PITFALL-44
@@ -81,6 +83,16 @@ mod tests {
         assert_eq!(of([Frame::bulk("message"), keys.clone()]), None);
         assert_eq!(of([Frame::Integer(1), keys]), None);
         assert_eq!(of([]), None);
+    }
+
+    /// RULE-276, INV-14
+    #[test]
+    fn more_keys_than_a_reader_has_room_for_are_not_copied() {
+        let push = |keys: &[&'static str]| {
+            of([Frame::bulk("invalidate"), Frame::Array(keys.iter().map(|key| Frame::bulk(*key)).collect())])
+        };
+        assert!(matches!(push(&["a", "b"]), Some(Invalidation::Keys(keys)) if keys.len() == 2));
+        assert_eq!(push(&["a", "b", "c"]), Some(Invalidation::All));
     }
 
     /// RULE-276

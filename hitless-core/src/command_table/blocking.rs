@@ -125,16 +125,40 @@ pub(super) fn block_value(command: &impl Words) -> Option<usize> {
 }
 
 fn time(command: &impl Words, place: usize, unit: Unit) -> Option<Blocking> {
-    let number: f64 = str::from_utf8(command.words().nth(place)?).ok()?.parse().ok()?;
+    let word = str::from_utf8(command.words().nth(place)?).ok()?;
+    let decimal = word.parse::<f64>().ok();
     let seconds = match unit {
-        Unit::Seconds => number,
-        Unit::Milliseconds => number / 1000.0,
+        Unit::Seconds => decimal.or_else(|| hexadecimal(word))?,
+        Unit::Milliseconds => decimal? / 1000.0,
     };
     match Duration::try_from_secs_f64(seconds) {
         Ok(Duration::ZERO) => Some(Blocking::ForEver),
         Ok(time) => Some(Blocking::For(time)),
         Err(_) => None,
     }
+}
+
+/// A number such as `0x1.8p3`: the server reads seconds by `strtold`, which takes these too.
+fn hexadecimal(word: &str) -> Option<f64> {
+    let (sign, unsigned) = match word.strip_prefix('-') {
+        Some(unsigned) => (-1.0, unsigned),
+        None => (1.0, word.strip_prefix('+').unwrap_or(word)),
+    };
+    let number = unsigned.strip_prefix("0x").or_else(|| unsigned.strip_prefix("0X"))?;
+    let (digits, exponent) = match number.split_once(['p', 'P']) {
+        Some((digits, exponent)) => (digits, exponent.parse().ok()?),
+        None => (number, 0_i32),
+    };
+    let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
+    if whole.is_empty() && fraction.is_empty() {
+        return None;
+    }
+    let mut value = 0.0;
+    for digit in whole.chars().chain(fraction.chars()) {
+        value = value * 16.0 + f64::from(digit.to_digit(16)?);
+    }
+    let places = i32::try_from(fraction.len()).ok()?.checked_mul(4)?;
+    Some(sign * value * 2_f64.powi(exponent.saturating_sub(places)))
 }
 
 #[cfg(test)]
@@ -178,6 +202,30 @@ mod tests {
         ] {
             assert_eq!(blocking(&of_words(words)), expected, "{words}");
         }
+    }
+
+    /// Redis 7.0 waits for as long, or refuses. RULE-210
+    #[test]
+    fn a_time_may_be_hexadecimal() {
+        for (word, expected) in [
+            ("0x8", Some(8.0)),
+            ("0X1P+3", Some(8.0)),
+            ("+0x.8p4", Some(8.0)),
+            ("0x1e", Some(30.0)),
+            ("0x3.p-1", Some(1.5)),
+            ("0x1.8", Some(1.5)),
+            ("-0x1", None),
+            ("0x", None),
+            ("0x.", None),
+            ("0x1p", None),
+            ("0xg", None),
+            ("0x1p5000", None),
+        ] {
+            let expected = expected.map(|seconds| Blocking::For(Duration::from_secs_f64(seconds)));
+            assert_eq!(blocking(&of_words(&format!("BLPOP q {word}"))), expected, "{word}");
+        }
+        assert_eq!(blocking(&of_words("BLPOP q -0x0")), Some(Blocking::ForEver));
+        assert_eq!(blocking(&of_words("XREAD BLOCK 0x8 STREAMS s $")), None, "milliseconds are an integer");
     }
 
     /// The time that is left replaces the word that said how long to wait: rounded up, and never 0, which would be for ever. RULE-248

@@ -89,8 +89,9 @@ impl ConfigBuilder {
     }
 
     /// How many keys a reader of invalidations may leave unread, at least 1. Beyond that they give way to one word, that everything is
-    /// invalid. A key that is told several times counts once. Default: 10 000. More take the memory of the keys as long as a reader lags;
-    /// fewer empty the cache of a slow reader more often.
+    /// invalid. A key that is told several times counts once. A push of more keys is that word at once, for every reader, and for event
+    /// loops, which have no readers. Default: 10 000. More take the memory of the keys as long as a reader lags, and the time of all callers
+    /// while many keys come at once; fewer empty the cache of a slow reader more often.
     pub fn invalidation_capacity(mut self, keys: usize) -> Self {
         self.invalidation_capacity = keys;
         self

@@ -258,7 +258,8 @@ impl<R: Runtime, N: Resolver + Connector> Builder<R, N> {
     }
 
     /// Hands what a command that blocks has taken to `on_orphan` when its caller has given it up meanwhile: the element was on its way when
-    /// the future was dropped, or when its own timeout was over. Default: nobody gets it. An event ([`Event::Orphaned`]) tells of it in
+    /// the future was dropped, or when its own timeout was over; or nobody wanted its reply (`set_no_response` of the `redis` crate). Default:
+    /// nobody gets it. An event ([`Event::Orphaned`]) tells of it in
     /// either case. What is still on its way when its connection ends is lost with that; the client closes it where the server cannot call
     /// the command back, and when its last handle is dropped: keep a handle until [`shutdown`](Client::shutdown), with a grace, is over.
     /// Nothing of a lease comes here: its holder has the connection.

@@ -80,7 +80,11 @@ impl Error {
             Self::Request(error) => Some(error.delivery()),
             Self::NotAtomic(_) => Some(Delivery::Unknown),
             #[cfg(feature = "redis-rs")]
-            Self::Redis(error) => Delivery::of_redis_error(error),
+            Self::Redis(error) => {
+                // Another connection of the `redis` crate may have lost it.
+                let is_lost = error.is_io_error().then_some(Delivery::Unknown);
+                Delivery::of_redis_error(error).or(is_lost)
+            }
             Self::Server(_)
             | Self::Reply(_)
             | Self::Value(_)

@@ -189,8 +189,12 @@ impl Readers {
         for reader in self.lock().readers.iter_mut().flatten().filter(|_| !keys.is_empty()) {
             match &mut reader.unread {
                 Unread::Keys(unread) => {
-                    unread.extend(keys.iter().cloned());
-                    if unread.len() > self.capacity {
+                    // One beyond what fits is enough to know: the client's lock is held.
+                    let fits = keys.iter().all(|key| {
+                        unread.insert(key.clone());
+                        unread.len() <= self.capacity
+                    });
+                    if !fits {
                         reader.invalidate_all(effects);
                     }
                     effects.wakers.extend(reader.waker.take());
@@ -251,6 +255,7 @@ mod tests {
     use std::sync::Barrier;
 
     use super::*;
+    use crate::driver::effects::Unclaimed;
 
     /// How often a reader races with the end.
     const RACES: usize = 2000;
@@ -303,6 +308,21 @@ mod tests {
         assert!(poll(&mut slow).is_pending());
         assert_eq!(tell(&readers, keys(&["e", "f", "g"])), 1, "it is woken");
         assert_eq!(slow.try_next(), Some(Invalidation::All));
+    }
+
+    /// Keys are put in up to the capacity, however many have come. RULE-276, INV-14
+    #[test]
+    fn what_does_not_fit_is_not_put_in() {
+        let readers = Arc::new(Readers::new(2));
+        let mut reader = readers.read();
+        let mut effects = Effects::default();
+        readers.tell(keys(&["a", "b", "c", "d", "e"]), &mut effects);
+        assert_eq!(reader.try_next(), Some(Invalidation::All));
+        let put_in = effects.unclaimed.iter().find_map(|unclaimed| match unclaimed {
+            Unclaimed::Unread { _dropped: unread } => Some(unread.len()),
+            _ => None,
+        });
+        assert_eq!(put_in, Some(3), "one more than fits");
     }
 
     /// RULE-276

@@ -30,6 +30,7 @@
 mod alarm;
 mod builder;
 mod credentials;
+mod detached;
 mod dial;
 mod effects;
 mod error;

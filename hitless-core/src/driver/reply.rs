@@ -26,7 +26,7 @@ pub struct Reply<R: Runtime> {
     request: RequestId,
     done: bool,
     /// Keeps the connection that the request is on from going to somebody else.
-    _lease: Option<Lease<R>>,
+    lease: Option<Lease<R>>,
 }
 
 impl<R: Runtime> Reply<R> {
@@ -36,7 +36,7 @@ impl<R: Runtime> Reply<R> {
         request: RequestId,
         lease: Option<Lease<R>>,
     ) -> Self {
-        Self { client, waiter, request, done: false, _lease: lease }
+        Self { client, waiter, request, done: false, lease }
     }
 
     /// The request's number in events and logs.
@@ -45,9 +45,11 @@ impl<R: Runtime> Reply<R> {
         self.request
     }
 
-    /// Nobody waits for the replies, and yet the request is not cancelled.
+    /// Nobody waits for the replies, and yet the request is not cancelled. `keeps_lease`: its lease is not returned before they are in.
     #[cfg(feature = "redis-rs")]
-    pub(super) fn detach(mut self) {
+    pub(super) fn detach(mut self, keeps_lease: bool) {
+        let lease = self.lease.as_ref().filter(|_| keeps_lease).map(Lease::id);
+        self.client.shared().detach(self.request, &self.waiter, lease);
         self.done = true;
     }
 }
@@ -74,6 +76,7 @@ impl<R: Runtime> fmt::Debug for Reply<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Reply")
             .field("request", &self.request)
+            .field("lease", &self.lease.as_ref().map(Lease::id))
             .field("done", &self.done)
             .finish_non_exhaustive()
     }

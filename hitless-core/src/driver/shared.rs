@@ -291,6 +291,12 @@ impl<R: Runtime> Shared<R> {
         drop(unwanted);
     }
 
+    /// The caller does not want the replies, and wants the request to run. Its lease is not returned before the replies are in.
+    #[cfg(feature = "redis-rs")]
+    pub(super) fn detach(&self, request: RequestId, waiter: &Waiter<Outcome>, lease: Option<LeaseId>) {
+        drop(self.enter(|state, now| state.detach(now, request, waiter, lease)));
+    }
+
     pub(super) fn shutdown(&self, grace: Duration) {
         self.enter(|state, now| {
             // A grace beyond what an instant can hold is as good as a century.

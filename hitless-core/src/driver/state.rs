@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use resp3_codec::Frame;
 
+use super::detached::Detached;
 use super::effects::{Effects, OnOrphan, Unclaimed};
 use super::hooks::task::QueuedReview;
 use super::invalidations::Readers;
@@ -51,6 +52,8 @@ pub(super) struct State {
     /// The latest time seen. Two threads may read the clock in one order and take the lock in the other.
     pub(super) latest: Instant,
     pub(super) waiters: IdMap<RequestId, Arc<Waiter<Outcome>>>,
+    /// The requests whose replies are not waited for.
+    detached: Detached,
     /// What is told to those who have or want a lease.
     leases: IdMap<LeaseId, Arc<Terms>>,
     /// What subscribers have not read.
@@ -111,6 +114,7 @@ impl State {
             machine: Machine::new(now, Arc::new(config), seed),
             latest: now,
             waiters: IdMap::new(),
+            detached: Detached::new(),
             leases: IdMap::new(),
             mailboxes: IdMap::new(),
             changes: IdMap::new(),
@@ -157,6 +161,24 @@ impl State {
         Ok(id)
     }
 
+    /// The caller of `request` waits for nothing, and wants it to run. Returns what is to be dropped.
+    #[cfg(feature = "redis-rs")]
+    pub(super) fn detach(
+        &mut self,
+        now: Instant,
+        request: RequestId,
+        waiter: &Waiter<Outcome>,
+        lease: Option<LeaseId>,
+    ) -> Option<crate::request::Replies> {
+        // The caller holds the waiter too, so that nothing is freed under the lock.
+        if self.waiters.remove(request).is_some() {
+            self.detached.insert(request, waiter.taker(), lease);
+            return None;
+        }
+        let (command, replies) = waiter.take_unread()?;
+        self.machine.handle_unread(now, command, replies)
+    }
+
     /// Wants a lease of the machine, and keeps `terms` for what becomes of it.
     pub(super) fn lease(&mut self, now: Instant, terms: &Arc<Terms>) -> Result<LeaseId, LeaseError> {
         let lease = self.machine.lease(now)?;
@@ -185,7 +207,9 @@ impl State {
     pub(super) fn return_lease(&mut self, now: Instant, lease: LeaseId) {
         // The handle that is being dropped holds the terms too, so that nothing is freed under the lock.
         self.leases.remove(lease);
-        self.machine.return_lease(now, lease);
+        if self.detached.return_lease(lease) {
+            self.machine.return_lease(now, lease);
+        }
     }
 
     /// Opens a subscription of the machine, whose items go to `mailbox`.
@@ -293,7 +317,7 @@ impl State {
             Action::Complete { request, outcome } => match self.waiters.remove(request) {
                 Some(waiter) if waiter.takes() => effects.wakers.extend(waiter.put(outcome)),
                 Some(waiter) => effects.completed.push((waiter, outcome)),
-                None => effects.unclaimed.extend(outcome.into_iter().flatten().map(Unclaimed::from)),
+                None => self.on_unheard(request, outcome, effects),
             },
             Action::Flush { conn } => {
                 if let Some(signals) = self.tasks.get(conn) {
@@ -312,6 +336,7 @@ impl State {
             }
             Action::Close { conn, cause: _ } => {
                 if let Some(signals) = self.tasks.remove(conn) {
+                    self.withdraw(&signals);
                     effects.signals.push((signals, signals::CLOSE));
                 }
             }
@@ -346,6 +371,20 @@ impl State {
             Action::Started(result) => self.on_started(result, effects),
             Action::Terminated => self.on_terminated(effects),
         }
+    }
+
+    /// A request has ended whose caller has left: it was cancelled, or runs all the same.
+    fn on_unheard(&mut self, request: RequestId, outcome: Outcome, effects: &mut Effects) {
+        let now = self.latest;
+        let (takes, lease) = self.detached.complete(request);
+        let unwanted = match (outcome, takes) {
+            (Ok(replies), Some(command)) => self.machine.handle_unread(now, command, replies),
+            (outcome, _) => outcome.ok(),
+        };
+        if let Some(lease) = lease {
+            self.machine.return_lease(now, lease);
+        }
+        effects.unclaimed.extend(unwanted.into_iter().flatten().map(Unclaimed::from));
     }
 
     fn hand_out(&self, orphan: Orphan, effects: &mut Effects) {
@@ -399,6 +438,14 @@ impl State {
         self.tasks.insert(conn, Arc::clone(&signals));
         effects.signals.push((Arc::clone(&self.supervisor), signals::WORK));
         ConnTask { conn, signals }
+    }
+
+    /// The work of this task is not begun any more, if the supervisor has not taken it: a server can have dial after dial given up while the
+    /// supervisor waits for its turn.
+    fn withdraw(&mut self, signals: &Arc<Signals>) {
+        let is_another = |task: &ConnTask| !Arc::ptr_eq(&task.signals, signals);
+        self.orders.retain(|order| is_another(&order.task));
+        self.asks.retain(is_another);
     }
 
     fn on_review(&mut self, review: Box<Review>, effects: &mut Effects) {
@@ -463,6 +510,35 @@ mod tests {
             assert_eq!(effects.completed.is_empty(), is_at_once, "{name}");
             assert_eq!(waiter.take_unread().is_some(), is_at_once, "{name}");
         }
+    }
+
+    /// Nobody wants the reply of a command that takes: its element is handed out, whether it comes before that is said or behind. RULE-252
+    #[cfg(feature = "redis-rs")]
+    #[test]
+    fn what_nobody_wants_is_handed_out() {
+        for has_come in [true, false] {
+            let (mut state, mut effects) = (state(), Effects::default());
+            let waiter = Arc::new(Waiter::of(None, &Request::command(cmd("BLPOP").arg("q").arg(1)).unwrap()));
+            let id = RequestId::from_parts(0, 0);
+            state.waiters.insert(id, Arc::clone(&waiter));
+            let complete = Action::Complete { request: id, outcome: Ok([pair()].into_iter().collect()) };
+            if has_come {
+                state.on_action(complete, &mut effects);
+                assert_eq!(state.detach(epoch(), id, &waiter, None), None);
+            } else {
+                assert_eq!(state.detach(epoch(), id, &waiter, None), None);
+                state.on_action(complete, &mut effects);
+            }
+            let actions: Vec<_> = std::iter::from_fn(|| state.machine.poll_action()).collect();
+            let orphan = Orphan { command: "BLPOP", reply: pair() };
+            let is_it = |action: &Action| matches!(action, Action::Orphaned(it) if *it == orphan);
+            assert!(actions.iter().any(is_it), "{actions:?}");
+            assert!(effects.unclaimed.is_empty());
+        }
+    }
+
+    fn pair() -> Frame {
+        Frame::Array(vec![Frame::bulk("q"), Frame::bulk("element")])
     }
 
     /// What is not there yet is not taken, and the waker that waits for it stays: dropping it would run foreign code under the lock.

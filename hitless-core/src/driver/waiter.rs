@@ -80,6 +80,12 @@ impl Waiter<Outcome> {
         Self { takes, ..Self::new() }
     }
 
+    /// The name of the command that is answered here, if it removes elements from their keys.
+    #[cfg(feature = "redis-rs")]
+    pub(super) fn taker(&self) -> Option<&'static str> {
+        self.takes
+    }
+
     /// Takes the replies of a command that removes elements, if they have come and were not read; and the command's name.
     pub(super) fn take_unread(&self) -> Option<(&'static str, Replies)> {
         let takes = self.takes?;

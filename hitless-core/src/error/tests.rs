@@ -121,7 +121,7 @@ fn an_end_that_tls_explains_is_told_from_others() {
 
 /// RULE-238
 #[test]
-fn a_server_that_says_nothing_to_tls_may_speak_none() {
+fn a_server_that_says_nothing_is_told_from_one_that_is_not_there() {
     let after = Duration::from_secs(5);
     let silent = ConnectError::TlsTimedOut { progress: TlsProgress::Begun, after };
     for words in [
@@ -135,5 +135,7 @@ fn a_server_that_says_nothing_to_tls_may_speak_none() {
     }
     let slow = ConnectError::TlsTimedOut { progress: TlsProgress::Answered, after };
     assert!(slow.to_string().contains("TLS") && !slow.to_string().contains("without"), "{slow}");
-    assert!(silent.is_transient() && slow.is_transient());
+    let hung = ConnectError::HandshakeTimedOut(after);
+    assert!(hung.to_string().contains("took the connection") && hung.to_string().contains("5s"), "{hung}");
+    assert!(silent.is_transient() && slow.is_transient() && hung.is_transient());
 }

@@ -90,8 +90,13 @@ fn everything_arrives_whatever_its_length() {
 fn a_server_that_is_not_believed_is_an_error_that_says_why() {
     let (authority, other) = (Authority::new("ours"), Authority::new("another"));
     let wrong_name = authority.certify(&["a.example.com", "b.example.com", "c.example.com", "d.example.com"]);
-    let rows: [(Identity, &[&str]); 4] = [
+    let made_anew = Authority::new("ours");
+    let rows: [(Identity, &[&str]); 5] = [
         (other.certify(&[HERE]), &["no authority that is trusted", "`Tls::builder().roots(..)`"]),
+        (
+            made_anew.certify(&[HERE]),
+            &["has not signed", "made anew", "`Tls::builder().roots(..)`", "damaged"],
+        ),
         (authority.certify_until_long_ago(&[HERE]), &["has expired", "clock"]),
         (
             wrong_name,

@@ -224,7 +224,7 @@ impl Attempts {
             let Some(attempt) = self.live.get(&conn) else { continue };
             if let Phase::Negotiating { .. } = attempt.phase {
                 let limit = attempt.limit.unwrap_or(HANDSHAKE_WITHOUT_LIMIT);
-                self.fail_from_here(now, conn, ConnectError::TimedOut(limit));
+                self.fail_from_here(now, conn, ConnectError::HandshakeTimedOut(limit));
             } else if !self.leave(now, conn, true) {
                 self.dial_beside(conn);
             }
@@ -246,9 +246,8 @@ impl Attempts {
         let Some(target) = next else {
             return self.end(now, conn, End::Failed { error, retry: Retry::Later }, must_close);
         };
-        if let (Phase::Negotiating { .. }, false) =
-            (&attempt.phase, matches!(error, ConnectError::TimedOut(_)))
-        {
+        let is_slow = matches!(error, ConnectError::TimedOut(_) | ConnectError::HandshakeTimedOut(_));
+        if let (Phase::Negotiating { .. }, false) = (&attempt.phase, is_slow) {
             attempt.refusal = Some(error);
         }
         self.steps.push_back(Step::Next { conn, target, how: Next::Instead { must_close } });

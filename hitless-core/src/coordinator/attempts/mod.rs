@@ -526,7 +526,8 @@ impl Attempt {
         let after = self.limit.unwrap_or_default();
         let progress = match self.phase {
             Phase::Dialing { .. } => self.dials().filter_map(|dial| dial.tls).max(),
-            Phase::Undecided | Phase::Resolving { .. } | Phase::Negotiating { .. } => None,
+            Phase::Undecided | Phase::Resolving { .. } => None,
+            Phase::Negotiating { .. } => return ConnectError::HandshakeTimedOut(after),
         };
         match progress {
             Some(progress) => ConnectError::TlsTimedOut { progress, after },
@@ -570,7 +571,10 @@ impl End {
             (
                 Self::Failed {
                     error:
-                        ConnectError::Connect(_) | ConnectError::TimedOut(_) | ConnectError::TlsTimedOut { .. },
+                        ConnectError::Connect(_)
+                        | ConnectError::TimedOut(_)
+                        | ConnectError::TlsTimedOut { .. }
+                        | ConnectError::HandshakeTimedOut(_),
                     retry,
                 },
                 Some(error),

@@ -302,7 +302,7 @@ fn each_end_gives_everything_back() {
         (
             "too slow",
             |it, now| it.handle_timeout(now + 5 * SECOND),
-            format!("failed, Later: {}, {dialled}, close true", ConnectError::TimedOut(5 * SECOND)),
+            format!("failed, Later: {}, {dialled}, close true", ConnectError::HandshakeTimedOut(5 * SECOND)),
             AttemptEnd::Failure,
         ),
         (
@@ -449,9 +449,9 @@ fn a_limit_that_ends_the_handshake_of_tls_says_so() {
     }
 }
 
-/// Once the stream is encrypted, a handshake that takes too long is that of Redis. RULE-238
+/// Once the stream is connected, and encrypted, a handshake that takes too long is that of Redis, and said to be. RULE-238
 #[test]
-fn a_limit_behind_the_handshake_of_tls_does_not_name_it() {
+fn a_limit_that_ends_the_handshake_of_redis_says_so() {
     let mut attempts = attempts();
     attempts.begin(start(), conn(1), Purpose::Open(Role::Shared), Some(3 * SECOND));
     attempts.dial(start(), conn(1), to(1, Probe::OptIn), VecDeque::new());
@@ -460,7 +460,7 @@ fn a_limit_behind_the_handshake_of_tls_does_not_name_it() {
     said(&mut attempts);
     attempts.handle_timeout(start() + 3 * SECOND);
     let all = said(&mut attempts).join("; ");
-    assert!(all.contains(&ConnectError::TimedOut(3 * SECOND).to_string()), "{all}");
+    assert!(all.contains(&ConnectError::HandshakeTimedOut(3 * SECOND).to_string()), "{all}");
 }
 
 /// More time is counted from the beginning as well; nothing takes time away, and who has no limit gets none.

@@ -34,7 +34,8 @@ use crate::value::FromFrame;
 /// without a word meanwhile, `BLPOP q 0` does not notice, and `BLPOP q 5` in a loop does.
 ///
 /// # The end
-/// When the last clone and the last [`Reply`] are gone, the connection goes to the next caller if it is as it was at the beginning:
+/// When the last clone and the last [`Reply`] are gone, and what was sent with `set_no_response` of the `redis` crate is answered, the
+/// connection goes to the next caller if it is as it was at the beginning:
 /// nothing is watched, no transaction is open, no setting was changed (SELECT, AUTH, HELLO, CLIENT TRACKING, ...), every reply has come,
 /// and no request has failed. Otherwise it is closed, which costs the next caller a new one.
 ///

@@ -30,8 +30,6 @@ impl Delivery {
             (None, ErrorKind::Client | ErrorKind::AuthenticationFailed | ErrorKind::InvalidClientConfig) => {
                 Some(Self::NotSent)
             }
-            // Another connection of the `redis` crate has lost it.
-            (None, ErrorKind::Io) => Some(Self::Unknown),
             (None, _) => None,
         }
     }
@@ -126,7 +124,9 @@ fn no_connection(cause: &ConnectError) -> io::ErrorKind {
         ConnectError::Connect(error) | ConnectError::Resolve(error) if is_dropped(error.kind()) => {
             error.kind()
         }
-        ConnectError::TimedOut(_) | ConnectError::TlsTimedOut { .. } => io::ErrorKind::TimedOut,
+        ConnectError::TimedOut(_) | ConnectError::TlsTimedOut { .. } | ConnectError::HandshakeTimedOut(_) => {
+            io::ErrorKind::TimedOut
+        }
         // To try again does not help.
         ConnectError::Handshake(error) if !error.is_transient() => io::ErrorKind::PermissionDenied,
         _ => io::ErrorKind::NotConnected,

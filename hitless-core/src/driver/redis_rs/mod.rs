@@ -127,9 +127,12 @@ impl<R: Runtime> Carrier<R> for Lease<R> {
 }
 
 async fn one<R: Runtime, C: Carrier<R>>(carrier: &C, cmd: &Cmd) -> Result<Value, RedisError> {
-    let reply = carrier.accept(request::<R, C>(cmd.get_packed_command())?).await?;
+    let request = request::<R, C>(cmd.get_packed_command())?;
+    // One that blocks would keep a connection that nobody can close.
+    let keeps_lease = request.blocking().is_none();
+    let reply = carrier.accept(request).await?;
     if cmd.is_no_response() {
-        reply.detach();
+        reply.detach(keeps_lease);
         return Ok(Value::Nil);
     }
     Ok(values::value(only(reply.await.map_err(Error::from)?)))

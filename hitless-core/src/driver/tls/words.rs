@@ -85,7 +85,8 @@ fn of_certificate(name: &ServerName<'_>, error: &CertificateError) -> String {
             "its certificate is not one for servers".into()
         }
         CertificateError::Other(OtherError(error)) => of_chain(&error.to_string()),
-        CertificateError::BadEncoding | CertificateError::BadSignature => "its certificate is damaged".into(),
+        CertificateError::BadSignature => BAD_SIGNATURE.into(),
+        CertificateError::BadEncoding => "its certificate is damaged: issue it anew".into(),
         other => format!("its certificate cannot be used: {other}"),
     }
 }
@@ -104,6 +105,10 @@ fn of_chain(problem: &str) -> String {
         )
     }
 }
+
+/// The issuer is found by its name: an authority that was made anew is named as before, and its key is another one.
+const BAD_SIGNATURE: &str = "the authority that is trusted has not signed its certificate, although it is named as the issuer: trust the \
+     authority as it is now, by `Tls::builder().roots(..)`, if that was made anew; otherwise the certificate is damaged: issue it anew";
 
 const SET_NAME: &str = ": connect by a name that it is valid for, or set `server_name` to one";
 
