@@ -96,6 +96,7 @@ impl Moves {
         match a_move.scout {
             Scout::Landed(_) => self.line_up(source, conn),
             Scout::Missing => drop(self.scoutless.insert(source.clone())),
+            Scout::Sent(_) if earlier.is_some() => self.pass_scout(source),
             Scout::Sent(_) => {}
         }
     }
@@ -213,6 +214,7 @@ impl Moves {
             Some(at) => {
                 let at = if watches_name { at.min(self.next_lookup(now)) } else { at };
                 self.wait(source, from, at);
+                self.pass_scout(source);
             }
             None => self.stay_put(now, source, from),
         }
@@ -307,7 +309,8 @@ impl Moves {
             let Some(a_move) = self.live.get_mut(&source) else { continue };
             let Some(scout) = a_move.choose_scout(&is_behind_drain) else { continue };
             a_move.scout = Scout::Sent(scout);
-            let scout_at = a_move.scout_at;
+            let retry_at = a_move.handoffs.get(&scout).and_then(|handoff| handoff.retry_at);
+            let scout_at = retry_at.map_or(a_move.scout_at, |at| at.max(a_move.scout_at));
             if now < scout_at { self.wait(&source, scout, scout_at) } else { self.line_up(&source, scout) }
         }
     }
@@ -552,6 +555,19 @@ impl Moves {
         }
     }
 
+    /// Has a connection that has less time than the scout go first, if that waits.
+    fn pass_scout(&mut self, source: &Peer) {
+        let Some(a_move) = self.live.get_mut(source) else { return };
+        let Some(scout) = a_move.scout_to_pass() else { return };
+        a_move.scout = Scout::Missing;
+        self.scoutless.insert(source.clone());
+        let Some(handoff) = a_move.handoffs.get_mut(&scout) else { return };
+        self.alarms.cancel(&Alarm::Handoff(source.clone(), scout));
+        if let Stage::Queued(entry) = std::mem::replace(&mut handoff.stage, Stage::BehindScout) {
+            self.queue.remove(handoff.term.deadline, &entry);
+        }
+    }
+
     /// Asks for a worker.
     fn line_up(&mut self, source: &Peer, from: ConnId) {
         let Some(a_move) = self.live.get_mut(source) else { return };
@@ -568,12 +584,12 @@ impl Moves {
     }
 
     /// The retries are spent, or the time is: the old connection serves until the server closes it, and so do those behind the scout
-    /// that have no more time than it had.
+    /// that have no more time than it had, unless another connection scouts by now.
     fn stay_put(&mut self, now: Instant, source: &Peer, from: ConnId) {
         let Some(a_move) = self.live.get_mut(source) else { return };
         let until = a_move.term(from).deadline;
         a_move.stay(from);
-        if a_move.landed().is_none() {
+        if a_move.landed().is_none() && !a_move.has_scout() {
             a_move.scout = Scout::Missing;
             for conn in a_move.behind_scout() {
                 if a_move.term(conn).deadline <= until {

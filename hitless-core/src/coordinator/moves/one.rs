@@ -222,19 +222,37 @@ impl Move {
         self.handoffs.remove(&conn)
     }
 
-    /// The handoffs behind the scout, by connection.
+    /// The connections behind the scout, those first that have least time.
     pub(super) fn behind_scout(&self) -> Vec<ConnId> {
         let behind = self.handoffs.iter().filter(|(_, handoff)| matches!(handoff.stage, Stage::BehindScout));
-        behind.map(|(conn, _)| *conn).collect()
+        let mut behind: Vec<(ConnId, Instant)> =
+            behind.map(|(conn, handoff)| (*conn, handoff.term.deadline)).collect();
+        behind.sort_by_key(|(_, deadline)| *deadline);
+        behind.into_iter().map(|(conn, _)| conn).collect()
     }
 
-    /// The handoff that is to go first: one that can go at once, if there is one.
+    /// The connection that is to scout: the one that has least time, and of those one that can go at once, if there is one.
     pub(super) fn choose_scout(&self, is_behind_drain: impl Fn(ConnId) -> bool) -> Option<ConnId> {
-        let behind = || {
-            let all = self.handoffs.iter();
-            all.filter(|(_, handoff)| matches!(handoff.stage, Stage::BehindScout)).map(|(conn, _)| *conn)
-        };
-        behind().find(|conn| !is_behind_drain(*conn)).or_else(|| behind().next())
+        let behind = self.handoffs.iter().filter(|(_, handoff)| matches!(handoff.stage, Stage::BehindScout));
+        behind
+            .min_by_key(|(conn, handoff)| (handoff.term.deadline, is_behind_drain(**conn)))
+            .map(|(conn, _)| *conn)
+    }
+
+    /// Whether a handoff that is neither done nor given up is the scout's.
+    pub(super) fn has_scout(&self) -> bool {
+        matches!(self.scout, Scout::Sent(scout) if self.handoffs.contains_key(&scout))
+    }
+
+    /// The scout, if it waits and a connection behind it has less time.
+    pub(super) fn scout_to_pass(&self) -> Option<ConnId> {
+        let Scout::Sent(scout) = self.scout else { return None };
+        let sent = self.handoffs.get(&scout)?;
+        if !matches!(sent.stage, Stage::Waiting | Stage::Queued(_) | Stage::BehindDrain) {
+            return None;
+        }
+        let first = self.choose_scout(|_| false)?;
+        (self.term(first).deadline < sent.term.deadline).then_some(scout)
     }
 
     /// The event that ends the move, once every connection has moved or stays.

@@ -9,6 +9,15 @@ fn begin_among(moves: &mut Moves, millis: u64, key: MoveKey, residents: &[u32], 
     moves.begin(at(millis), key, announced(millis), &destination, &all, is_serving);
 }
 
+/// A move that is announced after 2 s, and over so many seconds after the start.
+fn begin_until(moves: &mut Moves, key: MoveKey, seconds: u64, residents: &[u32]) {
+    let departure = Departure::Announced { at: at(2000), deadline: at(seconds * 1000) };
+    let destination = key.target.endpoint().cloned().map_or(Destination::SameName, Destination::Endpoint);
+    let residents: Vec<ConnId> = residents.iter().copied().map(conn).collect();
+    let is_serving = |of: ConnId| of != conn(5);
+    moves.begin(at(2000), key, departure, &destination, &residents, is_serving);
+}
+
 /// A move from port 1 to port 2 of 1, which has arrived as 11, and of 2 and 3, which have not. After a second one leads back.
 fn led_back() -> Moves {
     let mut moves = moving(&[1, 2, 3]);
@@ -184,6 +193,84 @@ fn a_scout_in_a_hurry_is_followed_by_another_one() {
         assert_eq!(next_here(&mut moves, 20_000), Some(conn(9)));
         assert_eq!(stages(&moves, &[2, 3, 9]), ["StayPut", "StayPut", "Dialing"]);
     }
+}
+
+/// Of connections that have different times the one that has least scouts, whatever its number, and those behind it follow in that
+/// order. RULE-214
+#[test]
+fn who_has_least_time_goes_first() {
+    let mut moves = led_back();
+    begin_until(&mut moves, key(3, 1, 2), 602, &[0, 2, 3]);
+    let next_here =
+        |moves: &mut Moves, now| std::iter::from_fn(|| next(moves, now)).find(|conn| conn.index() != 11);
+    assert_eq!(next_here(&mut moves, 2000), Some(conn(2)));
+    fail(&mut moves, 2000, 2);
+    let retry_at = moves.poll_timeout().unwrap();
+    assert!(retry_at < at(5000), "{retry_at:?}");
+    moves.handle_timeout(retry_at);
+    assert_eq!(next_here(&mut moves, 5000), Some(conn(2)));
+    arrive(&mut moves, 5000, 2, 2, None);
+    assert_eq!([next(&mut moves, 5000), next(&mut moves, 5000)], [Some(conn(3)), Some(conn(0))]);
+}
+
+/// A move of 10 minutes that 0 takes part in, and 5 when it serves, which has 20 s.
+fn awaiting_in_a_hurry(target: MoveTarget) -> Moves {
+    let mut moves = moves();
+    begin_among(&mut moves, 0, key(1, 1, 2), &[5], &[]);
+    begin_among(&mut moves, 1000, key(2, 2, 1), &[], &[]);
+    begin_until(&mut moves, MoveKey { target, ..key(3, 1, 2) }, 602, &[0, 5]);
+    moves
+}
+
+/// The scout waits, and a connection takes part that has less time: that one scouts. The other one is tried again when that was due.
+/// RULE-214
+#[test]
+fn a_newcomer_in_a_hurry_scouts() {
+    let mut moves = awaiting_in_a_hurry(MoveTarget::SameName);
+    assert_eq!(next(&mut moves, 2000), None);
+    moves.handle_joined(at(3000), conn(5), &peer(1), true);
+    assert_eq!(next(&mut moves, 3000), None);
+    assert_eq!(moves.poll_timeout(), Some(at(10_000)), "half of its time");
+    moves.handle_timeout(at(10_000));
+    assert_eq!(next(&mut moves, 10_000), Some(conn(5)));
+
+    for is_dialing in [false, true] {
+        let mut moves = awaiting_in_a_hurry(MoveTarget::Endpoint(endpoint(2)));
+        assert_eq!(next(&mut moves, 2000), Some(conn(0)));
+        if is_dialing {
+            moves.handle_joined(at(3000), conn(5), &peer(1), true);
+            assert_eq!(next(&mut moves, 3000), None, "the scout goes alone");
+            fail(&mut moves, 3000, 0);
+        } else {
+            fail(&mut moves, 3000, 0);
+            moves.handle_joined(at(3000), conn(5), &peer(1), true);
+        }
+        assert_eq!(next(&mut moves, 3000), Some(conn(5)));
+        moves.handle_gone(at(3000), &peer(1), conn(5));
+        assert_eq!(next(&mut moves, 3000), None, "the pause of the other one is not over");
+        assert!(moves.poll_timeout().unwrap() > at(60_000));
+    }
+}
+
+/// A follower gives up while another connection scouts: nobody else is sent. INV-07
+#[test]
+fn a_follower_that_gives_up_sends_no_second_scout() {
+    let mut moves = moving(&[1, 2]);
+    next(&mut moves, 0);
+    arrive(&mut moves, 0, 1, 2, None);
+    assert_eq!(next(&mut moves, 0), Some(conn(2)));
+    moves.handle_lost_at(at(0), &peer(2));
+    for index in [8, 9] {
+        moves.handle_joined(at(0), conn(index), &peer(1), true);
+    }
+    assert_eq!(next(&mut moves, 0), None);
+    moves.handle_timeout(at(10_000));
+    assert_eq!(next(&mut moves, 10_000), Some(conn(8)));
+    for _ in 0..4 {
+        fail(&mut moves, 10_000, 2);
+    }
+    assert_eq!(next(&mut moves, 10_000), None);
+    assert_eq!(stages(&moves, &[2, 8, 9]), ["StayPut", "Dialing", "BehindScout"]);
 }
 
 /// A move of the same address that takes the place of another one without a renewal between them has its own deadline for all. RULE-57
