@@ -249,9 +249,9 @@ impl Coordinator {
         self.conns.get(conn).map(conns::Conn::peer).or_else(|| self.attempts.peer(conn))
     }
 
-    /// When the address of `conn` retires, if a move says so: its deadline.
-    pub(crate) fn retires_at(&self, now: Instant, conn: ConnId) -> Option<Instant> {
-        self.moves.retires_at(now, self.conns.get(conn)?.peer())
+    /// When the server of `conn` closes it, if a move says so: its deadline.
+    pub(crate) fn leaves_at(&self, now: Instant, conn: ConnId) -> Option<Instant> {
+        self.moves.leaves_at(now, self.conns.get(conn)?.peer(), conn)
     }
 
     /// Whether a move takes the connections away from the address of `conn`, be it to the very same one.

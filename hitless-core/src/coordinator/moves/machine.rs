@@ -122,9 +122,16 @@ impl Moves {
         }
     }
 
+    /// When the server of `peer` closes `conn`, which is connected there, unless that leaves first: the time that `conn` has in a move, or
+    /// that of the move that it will take part in.
+    pub(in super::super) fn leaves_at(&self, now: Instant, peer: &Peer, conn: ConnId) -> Option<Instant> {
+        let own = self.live.get(peer)?.own_term(conn).map(|term| term.deadline);
+        own.filter(|deadline| now < *deadline).or_else(|| self.retires_at(now, peer))
+    }
+
     /// The deadline of the move by which `peer` is being retired. Where the scout landed at the very address (a virtual one), a
     /// connection that arrives there has arrived.
-    pub(in super::super) fn retires_at(&self, now: Instant, peer: &Peer) -> Option<Instant> {
+    fn retires_at(&self, now: Instant, peer: &Peer) -> Option<Instant> {
         let a_move = self.retiring(peer)?;
         let deadline = a_move.term.deadline;
         let moves_on = now < deadline && a_move.landed().is_none_or(|landed| landed.address != *peer);

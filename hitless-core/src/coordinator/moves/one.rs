@@ -311,7 +311,13 @@ impl Move {
 
     /// The time that `conn` has, be it what is left of an earlier one.
     pub(super) fn term(&self, conn: ConnId) -> Term {
-        self.handoffs.get(&conn).map_or(self.term, |handoff| handoff.term)
+        self.own_term(conn).unwrap_or(self.term)
+    }
+
+    /// The time of `conn`, if that takes part, stays or will take part.
+    pub(super) fn own_term(&self, conn: ConnId) -> Option<Term> {
+        let moving = self.handoffs.get(&conn).map(|handoff| handoff.term);
+        moving.or_else(|| self.staying.get(&conn).or_else(|| self.awaiting.get(&conn)).copied())
     }
 
     /// Whether the server has announced it.

@@ -43,7 +43,10 @@ fn whoever_was_told_to_leave_is_replaced_at_the_same_address() {
     assert_eq!(stages(&moves, &[1, 2, 3]), ["none", "BehindScout", "BehindScout"]);
     assert_eq!([2, 3].map(|index| moves.deadline(&peer(1), conn(index))), [Some(at(20_000)); 2]);
     assert!(!moves.retires(&peer(1)) && moves.takes_from(&peer(1)) && moves.announced(&peer(1)).is_none());
-    assert_eq!(moves.retires_at(at(1000), &peer(1)), None);
+    assert_eq!(
+        [2, 9].map(|index| moves.leaves_at(at(1000), &peer(1), conn(index))),
+        [Some(at(20_000)), None]
+    );
     assert!(moves.is_remembered(at(1000), &key(1, 1, 2)));
     moves.handle_joined(at(1000), conn(9), &peer(1), true);
     assert_eq!(stages(&moves, &[9]), ["none"]);
