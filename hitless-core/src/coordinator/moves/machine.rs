@@ -112,13 +112,15 @@ impl Moves {
             self.join(conn, peer, told, serves);
             self.report_if_vetoed(now, peer);
         }
-        self.end_if_over(peer);
+        if told.is_some() {
+            self.report_if_over(now, peer);
+        }
     }
 
     /// `conn`, which was connected to `peer`, is forgotten.
-    pub(in super::super) fn handle_forgotten(&mut self, conn: ConnId, peer: &Peer) {
-        if self.live.get_mut(peer).is_some_and(|a_move| a_move.awaiting.remove(&conn).is_some()) {
-            self.end_if_over(peer);
+    pub(in super::super) fn handle_forgotten(&mut self, now: Instant, conn: ConnId, peer: &Peer) {
+        if self.live.get_mut(peer).is_some_and(|a_move| a_move.forget(conn)) {
+            self.report_if_over(now, peer);
         }
     }
 
@@ -254,15 +256,19 @@ impl Moves {
         self.report_if_over(now, source);
     }
 
-    /// `conn`, which was connected to `source`, is gone, and so is its handoff.
+    /// `conn`, which was connected to `source`, is gone or drains, and has no part in a move any more.
     pub(in super::super) fn handle_gone(&mut self, now: Instant, source: &Peer, conn: ConnId) {
         let Some(a_move) = self.live.get_mut(source) else { return };
-        let Some(handoff) = a_move.leave(conn) else { return };
-        self.alarms.cancel(&Alarm::Handoff(source.clone(), conn));
-        if let Stage::Queued(entry) = handoff.stage {
-            self.queue.remove(handoff.term.deadline, &entry);
+        let stayed = a_move.forget(conn);
+        if let Some(handoff) = a_move.handoffs.remove(&conn) {
+            self.alarms.cancel(&Alarm::Handoff(source.clone(), conn));
+            if let Stage::Queued(entry) = handoff.stage {
+                self.queue.remove(handoff.term.deadline, &entry);
+            }
+            self.replace_scout(source, conn);
+        } else if !stayed {
+            return;
         }
-        self.replace_scout(source, conn);
         self.report_if_over(now, source);
     }
 
@@ -615,16 +621,12 @@ impl Moves {
         }
     }
 
-    /// Says so once when every connection has moved or stays.
+    /// Says so once when every connection has moved or stays, and forgets a move that nothing is left of.
     fn report_if_over(&mut self, now: Instant, source: &Peer) {
         let report = self.live.get_mut(source).and_then(|a_move| a_move.report(now));
         if let Some(report) = report {
             self.emit(report);
         }
-        self.end_if_over(source);
-    }
-
-    fn end_if_over(&mut self, source: &Peer) {
         if self.live.get(source).is_some_and(Move::ends_now) {
             drop(self.end(source));
         }

@@ -216,10 +216,9 @@ impl Move {
         Some(handoff)
     }
 
-    /// `conn` is gone. Returns its handoff, if that was neither done nor given up.
-    pub(super) fn leave(&mut self, conn: ConnId) -> Option<Handoff> {
-        self.staying.remove(&conn);
-        self.handoffs.remove(&conn)
+    /// `conn` is gone. True if it stayed or did not take part yet.
+    pub(super) fn forget(&mut self, conn: ConnId) -> bool {
+        self.staying.remove(&conn).is_some() | self.awaiting.remove(&conn).is_some()
     }
 
     /// The connections behind the scout, those first that have least time.
@@ -257,7 +256,7 @@ impl Move {
 
     /// The event that ends the move, once every connection has moved or stays.
     pub(super) fn report(&mut self, now: Instant) -> Option<Event> {
-        if !self.handoffs.is_empty() || self.is_reported {
+        if !self.handoffs.is_empty() || !self.awaiting.is_empty() || self.is_reported {
             return None;
         }
         self.is_reported = true;
@@ -334,9 +333,11 @@ impl Move {
         matches!(self.departure, Departure::Demoted { .. })
     }
 
-    /// Whether it is over for every connection, and forgotten then.
+    /// Whether it is forgotten as soon as it is over for every connection. A renewal remembers the times of those that stay: a newer
+    /// move does not give them more.
     pub(super) fn ends_now(&self) -> bool {
-        (self.is_demotion() || self.is_renewal()) && self.handoffs.is_empty() && self.awaiting.is_empty()
+        let keeps_times = self.is_renewal() && !self.staying.is_empty();
+        (self.is_demotion() || self.is_renewal()) && self.is_reported && !keeps_times
     }
 
     /// When the same address is dialled for `conn` although the name did not change: late, but with time to spare. At once, or not

@@ -213,7 +213,7 @@ impl Model {
         Some(started)
     }
 
-    /// A renewal is over when it has no connection left that it is to replace.
+    /// A renewal is over when it has no connection left that it is to replace, or that stays.
     fn end_renewals(&mut self) {
         let is_over = |of: &Announced| !of.is_superseded && !self.is_pending(of);
         let over: Vec<usize> =
@@ -221,11 +221,10 @@ impl Model {
         over.into_iter().for_each(|index| self.announced[index].is_superseded = true);
     }
 
-    /// Whether a renewal has connections left that it is to replace.
+    /// Whether a renewal has connections left that it is to replace, or that stay.
     fn is_pending(&self, of: &Announced) -> bool {
         let is_pending = |conn: &ConnId| match self.members.get(conn).map(|it| it.state) {
-            Some(State::Serving) => !of.stay.contains(conn),
-            Some(State::AwaitsSwitch { .. }) => true,
+            Some(State::Serving | State::AwaitsSwitch { .. }) => true,
             Some(State::Dialing | State::Draining { .. }) => false,
             None => self.in_place_of(*conn, |state| state == State::Dialing).is_some(),
         };

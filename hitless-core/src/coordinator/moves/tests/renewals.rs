@@ -84,7 +84,8 @@ fn an_address_that_was_reached_by_name_is_in_service_again() {
     assert_eq!(stages(&moves, &[1, 2]), ["Dialing", "BehindScout"]);
 }
 
-/// Whoever has given up in the older move tries once more: the server closes it like the others. RULE-211
+/// Whoever has given up in the older move tries once more: the server closes it like the others. It is moved within that time when the
+/// address is left again. RULE-211, RULE-212
 #[test]
 fn whoever_had_given_up_is_replaced_as_well() {
     let mut moves = moves();
@@ -96,7 +97,11 @@ fn whoever_had_given_up_is_replaced_as_well() {
     assert_eq!(next(&mut moves, 0), Some(conn(1)));
     moves.handle_refused(at(0), &peer(1), conn(1));
     assert_eq!(told(&mut moves), ["failed c1.0 1 for good", "0 moved, 1 stay"]);
-    assert!(!moves.takes_from(&peer(1)), "it is over");
+    let without = MoveKey { target: MoveTarget::SameName, ..key(3, 1, 2) };
+    begin_until(&mut moves, without, 602, &[1, 9]);
+    let deadlines = [1, 9].map(|index| millis(moves.deadline(&peer(1), conn(index)).unwrap()));
+    assert_eq!(deadlines, [20_000, 602_000], "the first word holds although it stayed");
+    assert_eq!((next(&mut moves, 2000), moves.poll_timeout()), (None, Some(at(10_000))));
 }
 
 /// Nobody is replaced where no server closes anything: in a quiet move, behind the deadline, and where a connection is gone. RULE-211
@@ -130,12 +135,21 @@ fn a_renewal_is_tried_until_the_old_deadline() {
         fail(&mut moves, now, 2);
         let again = if attempt < 4 { "again" } else { "for good" };
         assert_eq!(told(&mut moves)[0], format!("failed c2.0 {attempt} {again}"));
+        if attempt == 4 {
+            break;
+        }
         let due = moves.poll_timeout().unwrap();
-        assert!(attempt == 4 || due < at(20_000));
+        assert!(due < at(20_000));
         moves.handle_timeout(due);
         now = u64::try_from(millis(due)).unwrap() + 1;
     }
-    assert!(!moves.takes_from(&peer(1)), "those behind the scout stay as well");
+    assert_eq!(stages(&moves, &[2, 3]), ["StayPut", "StayPut"], "those behind the scout stay as well");
+    assert_eq!(told(&mut moves), [""; 0]);
+    for index in [2, 3] {
+        assert!(moves.takes_from(&peer(1)), "their time is not forgotten");
+        moves.handle_forgotten(at(now), conn(index), &peer(1));
+    }
+    assert!(!moves.takes_from(&peer(1)));
 }
 
 /// The server announces another move before all are replaced: whoever was told before is closed at the earlier deadline, and is moved
@@ -295,7 +309,7 @@ fn a_told_successor_is_replaced_when_it_serves() {
         begin_among(&mut moves, 1000, key(2, 2, 1), &[], &[]);
         assert_eq!(told(&mut moves), ["started 1", "superseded 1", "started 1", "started 2"]);
         for index in [1, 2] {
-            moves.handle_forgotten(conn(index), &peer(1));
+            moves.handle_forgotten(at(1000), conn(index), &peer(1));
         }
         moves.handle_joined(at(1000), conn(4), &peer(1), false);
         moves.handle_joined(at(1000), conn(4), &peer(1), true);
@@ -304,13 +318,33 @@ fn a_told_successor_is_replaced_when_it_serves() {
             "serves" => {
                 moves.handle_joined(at(1000), conn(3), &peer(1), true);
                 assert_eq!(next_route(&mut moves, 1000), (3, Route::SourceAgain(vec![target(1)])));
+                assert_eq!(told(&mut moves), [""; 0]);
                 arrive(&mut moves, 1000, 3, 1, None);
-                assert_eq!(told(&mut moves), ["1 moved, 0 stay"]);
             }
-            "is gone" => moves.handle_forgotten(conn(3), &peer(1)),
+            "is gone" => moves.handle_forgotten(at(1000), conn(3), &peer(1)),
             _ => moves.handle_joined(at(20_000), conn(3), &peer(1), true),
         }
+        let moved = u32::from(ends == "serves");
+        assert_eq!(told(&mut moves), [format!("{moved} moved, 0 stay")]);
         assert!(!moves.takes_from(&peer(1)), "{ends}");
+    }
+}
+
+/// A move is over when those that do not serve yet have moved as well, or are gone. That is said once.
+#[test]
+fn a_move_is_over_behind_those_that_are_awaited() {
+    for is_back in [false, true] {
+        let mut moves = moves();
+        begin_among(&mut moves, 0, key(1, 1, 2), &[1, 5], &[1]);
+        if is_back {
+            begin_among(&mut moves, 0, key(2, 2, 1), &[], &[1]);
+        }
+        told(&mut moves);
+        assert_eq!(next(&mut moves, 0), Some(conn(1)));
+        arrive(&mut moves, 0, 1, 9, None);
+        assert_eq!(told(&mut moves), [""; 0]);
+        moves.handle_forgotten(at(0), conn(5), &peer(1));
+        assert_eq!(told(&mut moves), ["1 moved, 0 stay"]);
     }
 }
 
