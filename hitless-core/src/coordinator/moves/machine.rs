@@ -165,7 +165,7 @@ impl Moves {
         match (awaits_switch, a_move.handoffs.get_mut(&from)) {
             (Some(to), Some(handoff)) => {
                 handoff.stage = Stage::AwaitsSwitch { to };
-                self.await_deadline(source);
+                self.alarms.arm(Alarm::Handoff(source.clone(), from), handoff.term.deadline);
             }
             _ => a_move.finish(from),
         }
@@ -186,6 +186,7 @@ impl Moves {
         let a_move = self.live.get_mut(source)?;
         let to = a_move.awaited_switch(from)?;
         a_move.finish(from);
+        self.alarms.cancel(&Alarm::Handoff(source.clone(), from));
         self.report_if_over(now, source);
         Some(to)
     }
@@ -251,6 +252,7 @@ impl Moves {
         let Some(a_move) = self.live.get_mut(source) else { return };
         let Some(handoff) = a_move.stay(from) else { return };
         let (error, attempt) = (ConnectError::Released, handoff.failed + 1);
+        self.alarms.cancel(&Alarm::Handoff(source.clone(), from));
         self.emit(Event::HandoffFailed { from, error, attempt, retry_at: None });
         self.replace_scout(source, from);
         self.report_if_over(now, source);
@@ -300,8 +302,7 @@ impl Moves {
     pub(in super::super) fn handle_timeout(&mut self, now: Instant) {
         while let Some(alarm) = self.alarms.fire(now) {
             match alarm {
-                Alarm::Handoff(source, from) => self.line_up(&source, from),
-                Alarm::Deadline(source) => self.end_waits(now, &source),
+                Alarm::Handoff(source, from) => self.end_wait(now, &source, from),
                 Alarm::End(source) => drop(self.end(&source)),
             }
         }
@@ -527,7 +528,6 @@ impl Moves {
         let a_move = self.live.remove(source)?;
         self.scoutless.remove(source);
         self.alarms.cancel(&Alarm::End(source.clone()));
-        self.alarms.cancel(&Alarm::Deadline(source.clone()));
         for (from, Handoff { stage, term, .. }) in &a_move.handoffs {
             let from = *from;
             self.alarms.cancel(&Alarm::Handoff(source.clone(), from));
@@ -541,22 +541,13 @@ impl Moves {
         Some(a_move)
     }
 
-    /// The deadline has come for connections whose owners have not switched.
-    fn end_waits(&mut self, now: Instant, source: &Peer) {
+    /// `from` has waited long enough. If that was for the switch of its owner, its time is over.
+    fn end_wait(&mut self, now: Instant, source: &Peer, from: ConnId) {
         let Some(a_move) = self.live.get_mut(source) else { return };
-        for (from, to) in a_move.overdue(now) {
-            a_move.finish(from);
-            self.decisions.push_back(Decision::Overdue { from, to });
-        }
-        self.await_deadline(source);
+        let Some(to) = a_move.awaited_switch(from) else { return self.line_up(source, from) };
+        a_move.finish(from);
+        self.decisions.push_back(Decision::Overdue { from, to });
         self.report_if_over(now, source);
-    }
-
-    /// Waits until the time of a connection is over whose owner has not switched.
-    fn await_deadline(&mut self, source: &Peer) {
-        if let Some(at) = self.live.get(source).and_then(Move::next_overdue) {
-            self.alarms.arm(Alarm::Deadline(source.clone()), at);
-        }
     }
 
     /// Has another one scout if the scout was `conn`, which does not take part any more.
@@ -602,6 +593,7 @@ impl Moves {
         let Some(a_move) = self.live.get_mut(source) else { return };
         let until = a_move.term(from).deadline;
         a_move.stay(from);
+        self.alarms.cancel(&Alarm::Handoff(source.clone(), from));
         if a_move.landed().is_none() && !a_move.has_scout() {
             a_move.scout = Scout::Missing;
             for conn in a_move.behind_scout() {

@@ -147,7 +147,7 @@ impl Move {
             moved: 0,
             stayed: 0,
             is_reported: false,
-            chance_taken: false,
+            chance_taken: None,
             dialled: Remembered::new(DIALLED),
             relapses: 0,
             is_given_up: false,
@@ -294,18 +294,6 @@ impl Move {
             Stage::AwaitsSwitch { to } => Some(to),
             _ => None,
         }
-    }
-
-    /// The connections whose owners have not switched in their time, and their successors.
-    pub(super) fn overdue(&self, now: Instant) -> Vec<(ConnId, ConnId)> {
-        let over = self.handoffs.iter().filter(|(_, handoff)| handoff.term.deadline <= now);
-        over.filter_map(|(from, _)| Some((*from, self.awaited_switch(*from)?))).collect()
-    }
-
-    /// When the time is over of the next connection whose owner has not switched.
-    pub(super) fn next_overdue(&self) -> Option<Instant> {
-        let awaited = self.handoffs.iter().filter(|(from, _)| self.awaited_switch(**from).is_some());
-        awaited.map(|(_, handoff)| handoff.term.deadline).min()
     }
 
     /// The time that `conn` has, be it what is left of an earlier one.

@@ -269,6 +269,19 @@ fn a_newcomer_in_a_hurry_scouts() {
     }
 }
 
+/// The name never changes: the address itself is dialled late in the time of each, once for those that have the same. RULE-79
+#[test]
+fn who_has_more_time_has_a_last_chance_as_well() {
+    let mut moves = awaiting_in_a_hurry(MoveTarget::SameName);
+    moves.handle_joined(at(2000), conn(5), &peer(1), true);
+    let mut route =
+        |now, of| moves.route_handoff(at(now), &peer(1), conn(of), vec![target(1)]) != Route::Nowhere;
+    assert!(route(19_000, 5));
+    assert!(!route(19_000, 5) && !route(400_000, 0));
+    assert!(route(500_000, 0));
+    assert!(!route(500_000, 0));
+}
+
 /// A follower gives up while another connection scouts: nobody else is sent. INV-07
 #[test]
 fn a_follower_that_gives_up_sends_no_second_scout() {
