@@ -254,8 +254,8 @@ impl Coordinator {
         self.moves.leaves_at(now, self.conns.get(conn)?.peer(), conn)
     }
 
-    /// Whether a move takes the connections away from the address of `conn`, be it to the very same one.
-    pub(crate) fn is_being_retired(&self, conn: ConnId) -> bool {
+    /// Whether a move replaces connections to the address of `conn`, be it by new ones to the very same one.
+    pub(crate) fn is_being_replaced(&self, conn: ConnId) -> bool {
         self.conns.get(conn).is_some_and(|conn| self.moves.takes_from(conn.peer()))
     }
 

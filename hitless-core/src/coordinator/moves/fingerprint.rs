@@ -34,6 +34,7 @@ impl Fingerprint for Move {
             target,
             departure,
             renews,
+            began_at: _,
             term,
             scout_at,
             scout,

@@ -386,7 +386,7 @@ impl Moves {
         self.live.get(peer).filter(|a_move| !a_move.is_renewal())
     }
 
-    /// Whether connections to `peer` are taken away from it, be it to the very same address.
+    /// Whether a move replaces connections to `peer`, be it by new ones to the very same address.
     pub(in super::super) fn takes_from(&self, peer: &Peer) -> bool {
         self.live.contains_key(peer)
     }
@@ -511,7 +511,7 @@ impl Moves {
             return;
         }
         let source = back.address.clone();
-        self.start(Move::renewal(older, back));
+        self.start(Move::renewal(now, older, back));
         for (conn, term) in told {
             self.join(conn, &source, Some(term), is_serving(conn));
         }

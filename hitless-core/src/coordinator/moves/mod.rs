@@ -40,7 +40,7 @@ const REMEMBERED: usize = 64;
 pub(super) struct Moves {
     config: Arc<Config>,
     rng: Rng,
-    /// By the address that each retires.
+    /// By the address that each retires or, of a renewal, replaces connections to.
     live: BTreeMap<Peer, Move>,
     remembered: Remembered<MoveKey>,
     queue: HandoffQueue,
@@ -130,6 +130,8 @@ struct Move {
     departure: Departure,
     /// Of a renewal: the address, which is in service again.
     renews: Option<Target>,
+    began_at: Instant,
+    /// Of a renewal: that of the move that it is left of.
     term: Term,
     /// Nothing is dialled before.
     scout_at: Instant,

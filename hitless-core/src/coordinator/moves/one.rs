@@ -121,10 +121,10 @@ impl Move {
 
     /// `old` has led away from `renews`, which is in service again: whom its server has told to leave gives way to a new connection
     /// there, in the time that is left.
-    pub(super) fn renewal(old: Self, renews: Target) -> Self {
+    pub(super) fn renewal(now: Instant, old: Self, renews: Target) -> Self {
         let target = MoveTarget::Endpoint(renews.address.clone().into());
         let renewal = Self::with_term(old.key, old.departure, Some(target), old.term);
-        Self { renews: Some(renews), ..renewal }
+        Self { renews: Some(renews), began_at: now, ..renewal }
     }
 
     fn with_term(key: MoveKey, departure: Departure, target: Option<MoveTarget>, term: Term) -> Self {
@@ -138,6 +138,7 @@ impl Move {
             target,
             departure,
             renews: None,
+            began_at: term.started_at,
             term,
             scout_at,
             scout: Scout::Missing,
@@ -186,8 +187,8 @@ impl Move {
         earlier.filter(|earlier| earlier.deadline < self.term.deadline).unwrap_or(self.term)
     }
 
-    /// The connections whose server closes them before the time of a newer move is over that takes the place of this one: it has told
-    /// them when, and was in service again since.
+    /// The times that connections keep in a newer move of this address where they are shorter: those that the server has told them before
+    /// this move or, of a renewal, before it was in service again.
     pub(super) fn earlier_terms(&self, now: Instant) -> BTreeMap<ConnId, Term> {
         let mut terms = self.terms(now);
         terms.retain(|_, term| self.is_renewal() || term.deadline < self.term.deadline);
@@ -266,7 +267,7 @@ impl Move {
             cause: self.departure.cause(),
             moved: self.moved,
             stayed: self.stayed,
-            took: now.saturating_duration_since(self.term.started_at),
+            took: now.saturating_duration_since(self.began_at),
         })
     }
 

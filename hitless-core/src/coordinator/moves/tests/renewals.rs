@@ -343,6 +343,23 @@ fn a_told_successor_is_replaced_when_it_serves() {
     }
 }
 
+/// A renewal has taken the time since it began, and not since the MOVING that it is left of. RULE-217
+#[test]
+fn a_renewal_takes_its_own_time() {
+    let mut moves = led_back();
+    for (now, index) in [(1500, 2), (3000, 3)] {
+        let mut wanted = std::iter::from_fn(|| next(&mut moves, now));
+        assert!(wanted.any(|from| from == conn(index)));
+        arrive(&mut moves, now, index, 1, None);
+    }
+    let took = |decision| match decision {
+        Decision::Emit(Event::MoveFinished { took, .. }) => Some(took),
+        _ => None,
+    };
+    let took: Vec<Duration> = std::iter::from_fn(|| moves.poll_decision()).filter_map(took).collect();
+    assert_eq!(took, [Duration::from_secs(2)]);
+}
+
 /// A move is over when those that do not serve yet have moved as well, or are gone. That is said once.
 #[test]
 fn a_move_is_over_behind_those_that_are_awaited() {
