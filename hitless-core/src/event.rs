@@ -229,9 +229,10 @@ pub enum Event {
     /// The connections of `source` begin to move.
     ///
     /// Where `target` is `source` itself, a newer MOVING has led back to it before all had left: new connections there take the place of
-    /// those that the server has told to leave, and will close.
+    /// those that the server has told to leave, and will close. Its id, its cause and its deadline are those of the move that had told them,
+    /// which [`MoveSuperseded`](Self::MoveSuperseded) says first to be over: the next event of that id is of the replacement.
     MoveStarted {
-        /// The address that is being retired.
+        /// The address whose connections move.
         source: Peer,
         /// Where to; `None` if the server named no endpoint (the name is resolved again), or one that the policy on
         /// targets forbids (see [`TargetVetoed`](Self::TargetVetoed) and [`TargetRefused`](Self::TargetRefused)).
@@ -244,18 +245,18 @@ pub enum Event {
         /// When the server will close what is left; in a quiet move, when the client stops trying.
         deadline: Instant,
     },
-    /// A newer MOVING took the place of this move.
+    /// A newer MOVING took the place of this move, which of two with its id is the one that was started last.
     MoveSuperseded {
-        /// The address that is being retired.
+        /// The address whose connections move.
         source: Peer,
         /// The id of the move that gave way, as in [`MoveStarted`](Self::MoveStarted).
         seq: Seq,
         /// What that followed from.
         cause: MoveCause,
     },
-    /// No connection of this move is waiting or dialling any more.
+    /// No connection of this move, which of two with its id is the one that was started last, is waiting or dialling any more.
     MoveFinished {
-        /// The address that is being retired.
+        /// The address whose connections move.
         source: Peer,
         /// The id of the move, as in [`MoveStarted`](Self::MoveStarted).
         seq: Seq,

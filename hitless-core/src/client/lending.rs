@@ -200,7 +200,7 @@ impl Client {
                 continue;
             }
             self.actions.push_back(Action::Leased { lease, outcome: Ok(()) });
-            if let Some(deadline) = self.coordinator.retires_at(now, conn) {
+            if let Some(deadline) = self.coordinator.leaves_at(now, conn) {
                 self.actions.push_back(Action::LeaseMoving { lease, deadline });
             }
         }
@@ -212,12 +212,13 @@ impl Client {
         }
     }
 
-    /// The address `source` is being retired: the holders of connections to it are told.
-    pub(super) fn tell_holders(&mut self, source: &Peer, deadline: Instant) {
+    /// A move away from `source` has begun: the holders of connections that take part are told, each the time that its own has.
+    pub(super) fn tell_holders(&mut self, now: Instant, source: &Peer) {
         let Self { leases, coordinator, actions, blocked, .. } = self;
         let lent = leases.lent().filter(|(lease, _)| blocked.of_lease(*lease).is_none());
         let there = lent.filter(|(_, conn)| coordinator.peer(*conn) == Some(source));
-        actions.extend(there.map(|(lease, _)| Action::LeaseMoving { lease, deadline }));
+        let told = there.filter_map(|(lease, conn)| Some((lease, coordinator.leaves_at(now, conn)?)));
+        actions.extend(told.map(|(lease, deadline)| Action::LeaseMoving { lease, deadline }));
     }
 
     /// `conn` of `seat` is gone, or no good any more: so is the lease of whoever has it.

@@ -262,8 +262,8 @@ impl Client {
                 self.actions.push_back(Action::Reviewed { review, handled })
             }
             Directive::Emit(event) => {
-                if let Event::MoveStarted { source, deadline, .. } = &event {
-                    self.tell_holders(source, *deadline);
+                if let Event::MoveStarted { source, .. } = &event {
+                    self.tell_holders(now, source);
                 }
                 self.emit(event);
             }

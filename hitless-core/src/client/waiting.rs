@@ -115,7 +115,7 @@ impl Client {
     pub(super) fn stays_as_helper(&mut self, conn: ConnId) -> bool {
         // Without a move nothing is called back from there for a while, and no deadline would end it.
         let is_shared = matches!(self.links.owner(conn), Some(Owner::Slot(_)));
-        let is_leaving = is_shared && self.coordinator.is_being_retired(conn);
+        let is_leaving = is_shared && self.coordinator.is_being_replaced(conn);
         if !is_leaving || !self.is_helper_needed(conn) {
             return false;
         }

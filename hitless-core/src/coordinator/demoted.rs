@@ -59,7 +59,8 @@ impl Coordinator {
             let may_return = refusal == Refusal::ReadOnly;
             let leads_elsewhere = answer.iter().any(is_elsewhere);
             let residents = self.conns.serving_at(&peer);
-            if self.moves.retires(&peer) || residents.is_empty() || !(leads_elsewhere || may_return) {
+            // A renewal knows whom the server is about to close. If new connections are refused as well, they say so again.
+            if self.moves.takes_from(&peer) || residents.is_empty() || !(leads_elsewhere || may_return) {
                 continue;
             }
             self.directives.push_back(Directive::Emit(Event::Demoted { peer: peer.clone(), refusal }));

@@ -67,7 +67,7 @@ pub enum Directive {
         from: ConnId,
         /// The new connection, which is ready.
         to: ConnId,
-        /// The deadline of the move.
+        /// When the server closes `from`.
         until: Instant,
     },
     /// A connection that was serving is lost, and this is what is there in its place. Said once for each; not said of

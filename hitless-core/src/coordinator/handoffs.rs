@@ -48,7 +48,7 @@ impl Coordinator {
     /// `to`, which was dialled in the place of `from`, is ready, and connected to `landed`. A shared connection is cut over;
     /// the owner of a held one is asked to switch, unless there is nothing to switch from any more.
     fn on_arrived(&mut self, now: Instant, source: &Peer, from: ConnId, to: ConnId, landed: Target) {
-        let Some(until) = self.moves.deadline(source, from) else { return self.dismiss(to) };
+        let Some(until) = self.moves.deadline(source, from) else { return self.dismiss(now, to) };
         match self.conns.get(from).map(Conn::role) {
             Some(Role::Held) => {
                 self.conns.await_switch(from, to);
@@ -115,10 +115,10 @@ impl Coordinator {
                 }
                 self.attempts.cancel(now, to);
             }
-            Decision::Dismiss { to } => self.dismiss(to),
+            Decision::Dismiss { to } => self.dismiss(now, to),
             Decision::Overdue { from, to } => {
                 self.conns.hand_over(from, to);
-                self.forget(from, CloseCause::MoveDeadline);
+                self.forget(now, from, CloseCause::MoveDeadline);
                 let replacement = Replacement::Ready(to);
                 self.directives.push_back(Directive::Lost { conn: from, replacement });
                 self.close(from, CloseCause::MoveDeadline);
@@ -129,9 +129,9 @@ impl Coordinator {
     }
 
     /// `to` is ready, and is not wanted any more.
-    pub(super) fn dismiss(&mut self, to: ConnId) {
+    pub(super) fn dismiss(&mut self, now: Instant, to: ConnId) {
         self.close(to, CloseCause::ByClient);
-        self.forget(to, CloseCause::ByClient);
+        self.forget(now, to, CloseCause::ByClient);
     }
 
     /// `from`, if it is still there, answers what it has, and `to` serves in its place. `until` the deadline, if that is not too soon.

@@ -164,7 +164,7 @@ impl Coordinator {
         let Some(took) = self.conns.draining_for(now, conn) else { return };
         self.emit(Event::Drained { conn, took });
         self.close(conn, CloseCause::ByClient);
-        self.forget(conn, CloseCause::ByClient);
+        self.forget(now, conn, CloseCause::ByClient);
         self.settle(now);
     }
 
@@ -200,7 +200,7 @@ impl Coordinator {
         while let Some(conn) = self.conns.handle_timeout(now) {
             self.emit(Event::DrainDeadline { conn });
             self.close(conn, CloseCause::MoveDeadline);
-            self.forget(conn, CloseCause::MoveDeadline);
+            self.forget(now, conn, CloseCause::MoveDeadline);
         }
         while let Some(review) = self.reviews.handle_timeout(now) {
             self.on_review_timeout(now, review);
@@ -249,13 +249,13 @@ impl Coordinator {
         self.conns.get(conn).map(conns::Conn::peer).or_else(|| self.attempts.peer(conn))
     }
 
-    /// When the address of `conn` retires, if a move says so: its deadline.
-    pub(crate) fn retires_at(&self, now: Instant, conn: ConnId) -> Option<Instant> {
-        self.moves.retires_at(now, self.conns.get(conn)?.peer())
+    /// When the server of `conn` closes it, if a move says so: its deadline.
+    pub(crate) fn leaves_at(&self, now: Instant, conn: ConnId) -> Option<Instant> {
+        self.moves.leaves_at(now, self.conns.get(conn)?.peer(), conn)
     }
 
-    /// Whether a move takes the connections away from the address of `conn`, be it to the very same one.
-    pub(crate) fn is_being_retired(&self, conn: ConnId) -> bool {
+    /// Whether a move replaces connections to the address of `conn`, be it by new ones to the very same one.
+    pub(crate) fn is_being_replaced(&self, conn: ConnId) -> bool {
         self.conns.get(conn).is_some_and(|conn| self.moves.takes_from(conn.peer()))
     }
 
@@ -280,11 +280,11 @@ impl Coordinator {
         let (peer, is_serving, predecessor) =
             (lost.peer().clone(), lost.is_serving(), lost.awaits_switch_from());
         if let Some(from) = predecessor {
-            self.forget(conn, cause);
+            self.forget(now, conn, cause);
             return self.retry_for(now, from, ConnectError::LostBehindHandshake(cause));
         }
         if !is_serving {
-            self.forget(conn, cause);
+            self.forget(now, conn, cause);
             return self.moves.handle_gone(now, &peer, conn);
         }
         self.moves.handle_lost_at(now, &peer);
@@ -294,7 +294,7 @@ impl Coordinator {
         if let Replacement::Ready(to) | Replacement::Dialing(to) = replacement {
             self.conns.hand_over(conn, to);
         }
-        self.forget(conn, cause);
+        self.forget(now, conn, cause);
         self.directives.push_back(Directive::Lost { conn, replacement });
         if let Replacement::Ready(to) = replacement {
             self.end_wait(now, to);
@@ -322,14 +322,14 @@ impl Coordinator {
     fn release_established(&mut self, now: Instant, conn: ConnId) {
         let Some(released) = self.conns.get(conn) else { return };
         let (peer, predecessor) = (released.peer().clone(), released.awaits_switch_from());
-        self.forget(conn, CloseCause::ByClient);
+        self.forget(now, conn, CloseCause::ByClient);
         if let Some(from) = predecessor
             && let Some(source) = self.source_of(from)
         {
             self.moves.handle_refused(now, &source, from);
         }
         if let Some(to) = self.moves.awaited_switch(&peer, conn) {
-            self.dismiss(to);
+            self.dismiss(now, to);
         }
         if let Some(to) = self.attempts.replacing(conn) {
             self.attempts.cancel(now, to);
@@ -350,11 +350,11 @@ impl Coordinator {
     }
 
     /// Forgets an established connection. The directive to close it, if it is needed, is the caller's.
-    fn forget(&mut self, conn: ConnId, cause: CloseCause) {
+    fn forget(&mut self, now: Instant, conn: ConnId, cause: CloseCause) {
         self.vacate(conn);
         let Some(forgotten) = self.conns.remove(conn) else { return };
         self.ids.remove(conn);
-        self.moves.handle_forgotten(conn, forgotten.peer());
+        self.moves.handle_forgotten(now, conn, forgotten.peer());
         self.knowledge.forget(forgotten.address(), conn);
         self.windows.forget(&WindowScope::Connection(conn));
         self.emit(Event::ConnectionClosed { conn, peer: forgotten.peer().clone(), cause });

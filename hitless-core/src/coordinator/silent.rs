@@ -18,7 +18,7 @@ impl Coordinator {
         let older = self.conns.predecessor(conn).filter(|older| !self.conns.has_deadline(*older));
         if let Some(older) = older {
             self.close(older, CloseCause::Silent);
-            self.forget(older, CloseCause::Silent);
+            self.forget(now, older, CloseCause::Silent);
         }
         self.settle(now);
     }
@@ -34,7 +34,7 @@ impl Coordinator {
             self.attempts.cancel(now, successor);
         }
         if let Some(successor) = self.moves.awaited_switch(&source, from) {
-            self.dismiss(successor);
+            self.dismiss(now, successor);
         }
         self.moves.handle_gone(now, &source, from);
         self.conns.begin_drain(now, from, to, None);

@@ -40,7 +40,7 @@ impl Coordinator {
             return;
         }
         for peer in withdrawn {
-            if self.moves.retires(&peer) || self.moves.announces(&peer) {
+            if self.moves.takes_from(&peer) || self.moves.announces(&peer) {
                 continue;
             }
             self.emit(Event::AddressWithdrawn { peer: peer.clone() });

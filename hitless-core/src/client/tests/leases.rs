@@ -425,6 +425,28 @@ fn a_lease_moves_when_it_is_returned() {
     assert!(moving(&world, next).is_empty());
 }
 
+/// The holder is told the time that its own connection has: what its server said first, be that in service since, or be a newer move's
+/// time longer. RULE-205, RULE-215
+#[test]
+fn a_holder_is_told_the_time_of_its_own_connection() {
+    let mut world = lender(5);
+    let (held, first) = (lease(&mut world), world.now + 20 * SECOND);
+    world.push(world.conns()[0], &["MOVING", "1", "20", "127.0.0.1:2"]);
+    let (scout, address) = world.dials.remove(0);
+    world.connect(scout, address);
+    world.push(scout, &["MOVING", "2", "30", "127.0.0.1:1"]);
+    world.dials.clear();
+    give_back(&mut world, held);
+    let next = wish(&mut world);
+    assert_eq!((granted(&world, next), moving(&world, next)), (Some(Ok(())), vec![first]));
+    let other = wish(&mut world);
+    world.answer_dials();
+    assert_eq!((granted(&world, other), moving(&world, other)), (Some(Ok(())), vec![]));
+    let (there, later) = (answered(&mut world, other, "there", None), world.now + 600 * SECOND);
+    world.push(there, &["MOVING", "3", "600", "127.0.0.1:2"]);
+    assert_eq!((moving(&world, next), moving(&world, other)), (vec![first; 2], vec![later]));
+}
+
 /// A lease that begins while its address retires is told so at once. RULE-205
 #[test]
 fn a_lease_on_a_retiring_connection_is_told() {

@@ -81,7 +81,7 @@ pub(super) enum Purpose {
     Replace {
         from: ConnId,
         role: Role,
-        /// The address of `from`, which a move retires.
+        /// The address of `from`, which a move takes that connection away from.
         source: Peer,
         /// 1 for the first attempt of the handoff.
         number: u32,

@@ -34,6 +34,7 @@ impl Fingerprint for Move {
             target,
             departure,
             renews,
+            began_at: _,
             term,
             scout_at,
             scout,
@@ -51,7 +52,8 @@ impl Fingerprint for Move {
         } = self;
         let may_return = matches!(departure, Departure::Demoted { may_return: true, .. });
         digest.value(&(key, target, self.is_announced(), self.is_demotion(), may_return, renews));
-        digest.value(&(is_reported, chance_taken, turn % TURNS));
+        digest.value(&(is_reported, turn % TURNS));
+        digest.deadline_if_any(*chance_taken);
         digest.value(&(relapses, is_given_up));
         digest.part(term);
         digest.deadline(*scout_at);
@@ -73,9 +75,11 @@ impl Fingerprint for Move {
         digest.part(decided_by);
         if *target == Some(MoveTarget::SameName) {
             // Half of the time, and most of it, mean something.
-            digest.instant(term.started_at);
-            digest.instant(term.deadline);
-            digest.instant(term.schedule.budget_end());
+            for term in std::iter::once(term).chain(handoffs.values().map(|handoff| &handoff.term)) {
+                digest.instant(term.started_at);
+                digest.instant(term.deadline);
+                digest.instant(term.schedule.budget_end());
+            }
             digest.part(dialled);
         }
     }
@@ -112,7 +116,7 @@ impl Fingerprint for Alarm {
                 digest.value(source);
                 digest.part(from);
             }
-            Self::Deadline(source) | Self::End(source) => digest.value(source),
+            Self::End(source) => digest.value(source),
         }
     }
 }

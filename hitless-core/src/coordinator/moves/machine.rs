@@ -96,6 +96,7 @@ impl Moves {
         match a_move.scout {
             Scout::Landed(_) => self.line_up(source, conn),
             Scout::Missing => drop(self.scoutless.insert(source.clone())),
+            Scout::Sent(_) if earlier.is_some() => self.pass_scout(source),
             Scout::Sent(_) => {}
         }
     }
@@ -111,19 +112,28 @@ impl Moves {
             self.join(conn, peer, told, serves);
             self.report_if_vetoed(now, peer);
         }
-        self.end_if_over(peer);
+        if told.is_some() {
+            self.report_if_over(now, peer);
+        }
     }
 
     /// `conn`, which was connected to `peer`, is forgotten.
-    pub(in super::super) fn handle_forgotten(&mut self, conn: ConnId, peer: &Peer) {
-        if self.live.get_mut(peer).is_some_and(|a_move| a_move.awaiting.remove(&conn).is_some()) {
-            self.end_if_over(peer);
+    pub(in super::super) fn handle_forgotten(&mut self, now: Instant, conn: ConnId, peer: &Peer) {
+        if self.live.get_mut(peer).is_some_and(|a_move| a_move.forget(conn)) {
+            self.report_if_over(now, peer);
         }
+    }
+
+    /// When the server of `peer` closes `conn`, which is connected there, unless that leaves first: the time that `conn` has in a move, or
+    /// that of the move that it will take part in.
+    pub(in super::super) fn leaves_at(&self, now: Instant, peer: &Peer, conn: ConnId) -> Option<Instant> {
+        let own = self.live.get(peer)?.own_term(conn).map(|term| term.deadline);
+        own.filter(|deadline| now < *deadline).or_else(|| self.retires_at(now, peer))
     }
 
     /// The deadline of the move by which `peer` is being retired. Where the scout landed at the very address (a virtual one), a
     /// connection that arrives there has arrived.
-    pub(in super::super) fn retires_at(&self, now: Instant, peer: &Peer) -> Option<Instant> {
+    fn retires_at(&self, now: Instant, peer: &Peer) -> Option<Instant> {
         let a_move = self.retiring(peer)?;
         let deadline = a_move.term.deadline;
         let moves_on = now < deadline && a_move.landed().is_none_or(|landed| landed.address != *peer);
@@ -155,7 +165,7 @@ impl Moves {
         match (awaits_switch, a_move.handoffs.get_mut(&from)) {
             (Some(to), Some(handoff)) => {
                 handoff.stage = Stage::AwaitsSwitch { to };
-                self.await_deadline(source);
+                self.alarms.arm(Alarm::Handoff(source.clone(), from), handoff.term.deadline);
             }
             _ => a_move.finish(from),
         }
@@ -176,6 +186,7 @@ impl Moves {
         let a_move = self.live.get_mut(source)?;
         let to = a_move.awaited_switch(from)?;
         a_move.finish(from);
+        self.alarms.cancel(&Alarm::Handoff(source.clone(), from));
         self.report_if_over(now, source);
         Some(to)
     }
@@ -213,6 +224,7 @@ impl Moves {
             Some(at) => {
                 let at = if watches_name { at.min(self.next_lookup(now)) } else { at };
                 self.wait(source, from, at);
+                self.pass_scout(source);
             }
             None => self.stay_put(now, source, from),
         }
@@ -240,20 +252,25 @@ impl Moves {
         let Some(a_move) = self.live.get_mut(source) else { return };
         let Some(handoff) = a_move.stay(from) else { return };
         let (error, attempt) = (ConnectError::Released, handoff.failed + 1);
+        self.alarms.cancel(&Alarm::Handoff(source.clone(), from));
         self.emit(Event::HandoffFailed { from, error, attempt, retry_at: None });
         self.replace_scout(source, from);
         self.report_if_over(now, source);
     }
 
-    /// `conn`, which was connected to `source`, is gone, and so is its handoff.
+    /// `conn`, which was connected to `source`, is gone or drains, and has no part in a move any more.
     pub(in super::super) fn handle_gone(&mut self, now: Instant, source: &Peer, conn: ConnId) {
         let Some(a_move) = self.live.get_mut(source) else { return };
-        let Some(handoff) = a_move.leave(conn) else { return };
-        self.alarms.cancel(&Alarm::Handoff(source.clone(), conn));
-        if let Stage::Queued(entry) = handoff.stage {
-            self.queue.remove(handoff.term.deadline, &entry);
+        let stayed = a_move.forget(conn);
+        if let Some(handoff) = a_move.handoffs.remove(&conn) {
+            self.alarms.cancel(&Alarm::Handoff(source.clone(), conn));
+            if let Stage::Queued(entry) = handoff.stage {
+                self.queue.remove(handoff.term.deadline, &entry);
+            }
+            self.replace_scout(source, conn);
+        } else if !stayed {
+            return;
         }
-        self.replace_scout(source, conn);
         self.report_if_over(now, source);
     }
 
@@ -285,8 +302,7 @@ impl Moves {
     pub(in super::super) fn handle_timeout(&mut self, now: Instant) {
         while let Some(alarm) = self.alarms.fire(now) {
             match alarm {
-                Alarm::Handoff(source, from) => self.line_up(&source, from),
-                Alarm::Deadline(source) => self.end_waits(now, &source),
+                Alarm::Handoff(source, from) => self.end_wait(now, &source, from),
                 Alarm::End(source) => drop(self.end(&source)),
             }
         }
@@ -307,7 +323,8 @@ impl Moves {
             let Some(a_move) = self.live.get_mut(&source) else { continue };
             let Some(scout) = a_move.choose_scout(&is_behind_drain) else { continue };
             a_move.scout = Scout::Sent(scout);
-            let scout_at = a_move.scout_at;
+            let retry_at = a_move.handoffs.get(&scout).and_then(|handoff| handoff.retry_at);
+            let scout_at = retry_at.map_or(a_move.scout_at, |at| at.max(a_move.scout_at));
             if now < scout_at { self.wait(&source, scout, scout_at) } else { self.line_up(&source, scout) }
         }
     }
@@ -369,7 +386,7 @@ impl Moves {
         self.live.get(peer).filter(|a_move| !a_move.is_renewal())
     }
 
-    /// Whether connections to `peer` are taken away from it, be it to the very same address.
+    /// Whether a move replaces connections to `peer`, be it by new ones to the very same address.
     pub(in super::super) fn takes_from(&self, peer: &Peer) -> bool {
         self.live.contains_key(peer)
     }
@@ -494,7 +511,7 @@ impl Moves {
             return;
         }
         let source = back.address.clone();
-        self.start(Move::renewal(older, back));
+        self.start(Move::renewal(now, older, back));
         for (conn, term) in told {
             self.join(conn, &source, Some(term), is_serving(conn));
         }
@@ -511,7 +528,6 @@ impl Moves {
         let a_move = self.live.remove(source)?;
         self.scoutless.remove(source);
         self.alarms.cancel(&Alarm::End(source.clone()));
-        self.alarms.cancel(&Alarm::Deadline(source.clone()));
         for (from, Handoff { stage, term, .. }) in &a_move.handoffs {
             let from = *from;
             self.alarms.cancel(&Alarm::Handoff(source.clone(), from));
@@ -525,22 +541,13 @@ impl Moves {
         Some(a_move)
     }
 
-    /// The deadline has come for connections whose owners have not switched.
-    fn end_waits(&mut self, now: Instant, source: &Peer) {
+    /// `from` has waited long enough. If that was for the switch of its owner, its time is over.
+    fn end_wait(&mut self, now: Instant, source: &Peer, from: ConnId) {
         let Some(a_move) = self.live.get_mut(source) else { return };
-        for (from, to) in a_move.overdue(now) {
-            a_move.finish(from);
-            self.decisions.push_back(Decision::Overdue { from, to });
-        }
-        self.await_deadline(source);
+        let Some(to) = a_move.awaited_switch(from) else { return self.line_up(source, from) };
+        a_move.finish(from);
+        self.decisions.push_back(Decision::Overdue { from, to });
         self.report_if_over(now, source);
-    }
-
-    /// Waits until the time of a connection is over whose owner has not switched.
-    fn await_deadline(&mut self, source: &Peer) {
-        if let Some(at) = self.live.get(source).and_then(Move::next_overdue) {
-            self.alarms.arm(Alarm::Deadline(source.clone()), at);
-        }
     }
 
     /// Has another one scout if the scout was `conn`, which does not take part any more.
@@ -549,6 +556,19 @@ impl Moves {
         if a_move.scout == Scout::Sent(conn) {
             a_move.scout = Scout::Missing;
             self.scoutless.insert(source.clone());
+        }
+    }
+
+    /// Has a connection that has less time than the scout go first, if that waits.
+    fn pass_scout(&mut self, source: &Peer) {
+        let Some(a_move) = self.live.get_mut(source) else { return };
+        let Some(scout) = a_move.scout_to_pass() else { return };
+        a_move.scout = Scout::Missing;
+        self.scoutless.insert(source.clone());
+        let Some(handoff) = a_move.handoffs.get_mut(&scout) else { return };
+        self.alarms.cancel(&Alarm::Handoff(source.clone(), scout));
+        if let Stage::Queued(entry) = std::mem::replace(&mut handoff.stage, Stage::BehindScout) {
+            self.queue.remove(handoff.term.deadline, &entry);
         }
     }
 
@@ -568,12 +588,13 @@ impl Moves {
     }
 
     /// The retries are spent, or the time is: the old connection serves until the server closes it, and so do those behind the scout
-    /// that have no more time than it had.
+    /// that have no more time than it had, unless another connection scouts by now.
     fn stay_put(&mut self, now: Instant, source: &Peer, from: ConnId) {
         let Some(a_move) = self.live.get_mut(source) else { return };
         let until = a_move.term(from).deadline;
         a_move.stay(from);
-        if a_move.landed().is_none() {
+        self.alarms.cancel(&Alarm::Handoff(source.clone(), from));
+        if a_move.landed().is_none() && !a_move.has_scout() {
             a_move.scout = Scout::Missing;
             for conn in a_move.behind_scout() {
                 if a_move.term(conn).deadline <= until {
@@ -592,16 +613,12 @@ impl Moves {
         }
     }
 
-    /// Says so once when every connection has moved or stays.
+    /// Says so once when every connection has moved or stays, and forgets a move that nothing is left of.
     fn report_if_over(&mut self, now: Instant, source: &Peer) {
         let report = self.live.get_mut(source).and_then(|a_move| a_move.report(now));
         if let Some(report) = report {
             self.emit(report);
         }
-        self.end_if_over(source);
-    }
-
-    fn end_if_over(&mut self, source: &Peer) {
         if self.live.get(source).is_some_and(Move::ends_now) {
             drop(self.end(source));
         }

@@ -40,7 +40,7 @@ const REMEMBERED: usize = 64;
 pub(super) struct Moves {
     config: Arc<Config>,
     rng: Rng,
-    /// By the address that each retires.
+    /// By the address that each retires or, of a renewal, replaces connections to.
     live: BTreeMap<Peer, Move>,
     remembered: Remembered<MoveKey>,
     queue: HandoffQueue,
@@ -52,10 +52,8 @@ pub(super) struct Moves {
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Alarm {
-    /// The next attempt of the handoff of a connection to this source.
+    /// The next attempt of the handoff of a connection to this source, or the end of its time if its owner has not switched.
     Handoff(Peer, ConnId),
-    /// The time of a move is over for connections whose owner has not switched.
-    Deadline(Peer),
     /// The end of a move.
     End(Peer),
 }
@@ -132,6 +130,8 @@ struct Move {
     departure: Departure,
     /// Of a renewal: the address, which is in service again.
     renews: Option<Target>,
+    began_at: Instant,
+    /// Of a renewal: that of the move that it is left of.
     term: Term,
     /// Nothing is dialled before.
     scout_at: Instant,
@@ -147,8 +147,8 @@ struct Move {
     /// Handoffs that were given up.
     stayed: u32,
     is_reported: bool,
-    /// The address itself was dialled once more, because the name did not change.
-    chance_taken: bool,
+    /// The address itself was dialled once more, because the name did not change: for connections whose time is over by then.
+    chance_taken: Option<Instant>,
     /// The addresses that its attempts have dialled.
     dialled: Remembered<Peer>,
     /// How often a target where connections had arrived has lost one: as failed attempts do, that puts the next ones off.

@@ -121,10 +121,10 @@ impl Move {
 
     /// `old` has led away from `renews`, which is in service again: whom its server has told to leave gives way to a new connection
     /// there, in the time that is left.
-    pub(super) fn renewal(old: Self, renews: Target) -> Self {
+    pub(super) fn renewal(now: Instant, old: Self, renews: Target) -> Self {
         let target = MoveTarget::Endpoint(renews.address.clone().into());
         let renewal = Self::with_term(old.key, old.departure, Some(target), old.term);
-        Self { renews: Some(renews), ..renewal }
+        Self { renews: Some(renews), began_at: now, ..renewal }
     }
 
     fn with_term(key: MoveKey, departure: Departure, target: Option<MoveTarget>, term: Term) -> Self {
@@ -138,6 +138,7 @@ impl Move {
             target,
             departure,
             renews: None,
+            began_at: term.started_at,
             term,
             scout_at,
             scout: Scout::Missing,
@@ -147,7 +148,7 @@ impl Move {
             moved: 0,
             stayed: 0,
             is_reported: false,
-            chance_taken: false,
+            chance_taken: None,
             dialled: Remembered::new(DIALLED),
             relapses: 0,
             is_given_up: false,
@@ -186,8 +187,8 @@ impl Move {
         earlier.filter(|earlier| earlier.deadline < self.term.deadline).unwrap_or(self.term)
     }
 
-    /// The connections whose server closes them before the time of a newer move is over that takes the place of this one: it has told
-    /// them when, and was in service again since.
+    /// The times that connections keep in a newer move of this address where they are shorter: those that the server has told them before
+    /// this move or, of a renewal, before it was in service again.
     pub(super) fn earlier_terms(&self, now: Instant) -> BTreeMap<ConnId, Term> {
         let mut terms = self.terms(now);
         terms.retain(|_, term| self.is_renewal() || term.deadline < self.term.deadline);
@@ -216,30 +217,47 @@ impl Move {
         Some(handoff)
     }
 
-    /// `conn` is gone. Returns its handoff, if that was neither done nor given up.
-    pub(super) fn leave(&mut self, conn: ConnId) -> Option<Handoff> {
-        self.staying.remove(&conn);
-        self.handoffs.remove(&conn)
+    /// `conn` is gone. True if it stayed or did not take part yet.
+    pub(super) fn forget(&mut self, conn: ConnId) -> bool {
+        self.staying.remove(&conn).is_some() | self.awaiting.remove(&conn).is_some()
     }
 
-    /// The handoffs behind the scout, by connection.
+    /// The connections behind the scout, those first that have least time.
     pub(super) fn behind_scout(&self) -> Vec<ConnId> {
         let behind = self.handoffs.iter().filter(|(_, handoff)| matches!(handoff.stage, Stage::BehindScout));
-        behind.map(|(conn, _)| *conn).collect()
+        let mut behind: Vec<(ConnId, Instant)> =
+            behind.map(|(conn, handoff)| (*conn, handoff.term.deadline)).collect();
+        behind.sort_by_key(|(_, deadline)| *deadline);
+        behind.into_iter().map(|(conn, _)| conn).collect()
     }
 
-    /// The handoff that is to go first: one that can go at once, if there is one.
+    /// The connection that is to scout: the one that has least time, and of those one that can go at once, if there is one.
     pub(super) fn choose_scout(&self, is_behind_drain: impl Fn(ConnId) -> bool) -> Option<ConnId> {
-        let behind = || {
-            let all = self.handoffs.iter();
-            all.filter(|(_, handoff)| matches!(handoff.stage, Stage::BehindScout)).map(|(conn, _)| *conn)
-        };
-        behind().find(|conn| !is_behind_drain(*conn)).or_else(|| behind().next())
+        let behind = self.handoffs.iter().filter(|(_, handoff)| matches!(handoff.stage, Stage::BehindScout));
+        behind
+            .min_by_key(|(conn, handoff)| (handoff.term.deadline, is_behind_drain(**conn)))
+            .map(|(conn, _)| *conn)
+    }
+
+    /// Whether a handoff that is neither done nor given up is the scout's.
+    pub(super) fn has_scout(&self) -> bool {
+        matches!(self.scout, Scout::Sent(scout) if self.handoffs.contains_key(&scout))
+    }
+
+    /// The scout, if it waits and a connection behind it has less time.
+    pub(super) fn scout_to_pass(&self) -> Option<ConnId> {
+        let Scout::Sent(scout) = self.scout else { return None };
+        let sent = self.handoffs.get(&scout)?;
+        if !matches!(sent.stage, Stage::Waiting | Stage::Queued(_) | Stage::BehindDrain) {
+            return None;
+        }
+        let first = self.choose_scout(|_| false)?;
+        (self.term(first).deadline < sent.term.deadline).then_some(scout)
     }
 
     /// The event that ends the move, once every connection has moved or stays.
     pub(super) fn report(&mut self, now: Instant) -> Option<Event> {
-        if !self.handoffs.is_empty() || self.is_reported {
+        if !self.handoffs.is_empty() || !self.awaiting.is_empty() || self.is_reported {
             return None;
         }
         self.is_reported = true;
@@ -249,7 +267,7 @@ impl Move {
             cause: self.departure.cause(),
             moved: self.moved,
             stayed: self.stayed,
-            took: now.saturating_duration_since(self.term.started_at),
+            took: now.saturating_duration_since(self.began_at),
         })
     }
 
@@ -279,21 +297,15 @@ impl Move {
         }
     }
 
-    /// The connections whose owners have not switched in their time, and their successors.
-    pub(super) fn overdue(&self, now: Instant) -> Vec<(ConnId, ConnId)> {
-        let over = self.handoffs.iter().filter(|(_, handoff)| handoff.term.deadline <= now);
-        over.filter_map(|(from, _)| Some((*from, self.awaited_switch(*from)?))).collect()
-    }
-
-    /// When the time is over of the next connection whose owner has not switched.
-    pub(super) fn next_overdue(&self) -> Option<Instant> {
-        let awaited = self.handoffs.iter().filter(|(from, _)| self.awaited_switch(**from).is_some());
-        awaited.map(|(_, handoff)| handoff.term.deadline).min()
-    }
-
     /// The time that `conn` has, be it what is left of an earlier one.
     pub(super) fn term(&self, conn: ConnId) -> Term {
-        self.handoffs.get(&conn).map_or(self.term, |handoff| handoff.term)
+        self.own_term(conn).unwrap_or(self.term)
+    }
+
+    /// The time of `conn`, if that takes part, stays or will take part.
+    pub(super) fn own_term(&self, conn: ConnId) -> Option<Term> {
+        let moving = self.handoffs.get(&conn).map(|handoff| handoff.term);
+        moving.or_else(|| self.staying.get(&conn).or_else(|| self.awaiting.get(&conn)).copied())
     }
 
     /// Whether the server has announced it.
@@ -310,9 +322,11 @@ impl Move {
         matches!(self.departure, Departure::Demoted { .. })
     }
 
-    /// Whether it is over for every connection, and forgotten then.
+    /// Whether it is forgotten as soon as it is over for every connection. A renewal remembers the times of those that stay: a newer
+    /// move does not give them more.
     pub(super) fn ends_now(&self) -> bool {
-        (self.is_demotion() || self.is_renewal()) && self.handoffs.is_empty() && self.awaiting.is_empty()
+        let keeps_times = self.is_renewal() && !self.staying.is_empty();
+        (self.is_demotion() || self.is_renewal()) && self.is_reported && !keeps_times
     }
 
     /// When the same address is dialled for `conn` although the name did not change: late, but with time to spare. At once, or not

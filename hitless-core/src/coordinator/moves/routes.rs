@@ -54,9 +54,9 @@ impl Moves {
             is_due = handoff.failed < retries && retry_at.is_none_or(|at| at <= now);
         }
         let (last_chance, deadline) = (a_move.last_chance(from), a_move.term(from).deadline);
-        let has_chance = (fresh.is_empty() || in_vain) && now >= last_chance && !a_move.chance_taken;
-        if has_chance {
-            a_move.chance_taken = true;
+        let is_taken = a_move.chance_taken.is_some_and(|until| deadline <= until);
+        if (fresh.is_empty() || in_vain) && now >= last_chance && !is_taken {
+            a_move.chance_taken = Some(deadline);
             return Route::SourceAgain([fresh, retiring].concat());
         }
         if !fresh.is_empty() && (is_due || !in_vain) {

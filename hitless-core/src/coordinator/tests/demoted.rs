@@ -290,3 +290,28 @@ fn a_lookup_that_fails_is_repeated_later() {
     world.refuse(conns[0], Refusal::ReadOnly);
     assert_eq!(world.arrive(&[2]), 1);
 }
+
+/// The name is looked up because a server has refused something. Meanwhile that has told its connections to leave, and is in service
+/// again: those that are to be replaced there are, and no quiet move takes their place. INV-03, RULE-216
+#[test]
+fn a_renewal_goes_on_when_its_node_was_suspected_before() {
+    let (mut world, conns) = World::by_name(2, maintenance::Config::builder());
+    world.refuse(conns[0], Refusal::ReadOnly);
+    let moving = |seq, last| {
+        let target = MoveTarget::Endpoint(Endpoint::parse(&format!("127.0.0.{last}"), 1).unwrap());
+        Notification::Moving { seq: Seq(seq), grace: 20 * SECOND, target }
+    };
+    world.notify(conns[0], &moving(1, 2));
+    let (scout, address, _) = world.dials.remove(0);
+    world.coordinator.handle_connected(world.now, scout, address);
+    world.coordinator.handle_ready(world.now, scout, OptIn::Accepted);
+    world.notify(scout, &moving(2, 1));
+    world.answer_lookups(&[1, 2]);
+    assert_eq!(world.demoted(), []);
+    world.arrive(&[1, 2]);
+    world.finish_drains();
+    world.arrive(&[1, 2]);
+    let replaced: Vec<ConnId> = world.cut_over.iter().map(|(from, _)| *from).collect();
+    assert_eq!(replaced, [conns[0], conns[1], scout]);
+    assert!(world.cut_over[1..].iter().all(|(_, to)| world.coordinator.peer(*to) == Some(&at(1))));
+}

@@ -73,6 +73,8 @@ struct Announced {
     earlier: BTreeMap<ConnId, Time>,
     is_superseded: bool,
     has_landed: bool,
+    /// The target has lost a connection since somebody has arrived there: the next one scouts again.
+    has_relapsed: bool,
     /// The connections that handoffs were begun for, once for each dial.
     dialled: Vec<ConnId>,
     moved: u32,
@@ -91,6 +93,7 @@ impl Announced {
             earlier: BTreeMap::new(),
             is_superseded: false,
             has_landed: false,
+            has_relapsed: false,
             dialled: vec![],
             moved: 0,
             stay: BTreeSet::new(),
@@ -213,7 +216,7 @@ impl Model {
         Some(started)
     }
 
-    /// A renewal is over when it has no connection left that it is to replace.
+    /// A renewal is over when it has no connection left that it is to replace, or that stays.
     fn end_renewals(&mut self) {
         let is_over = |of: &Announced| !of.is_superseded && !self.is_pending(of);
         let over: Vec<usize> =
@@ -221,11 +224,10 @@ impl Model {
         over.into_iter().for_each(|index| self.announced[index].is_superseded = true);
     }
 
-    /// Whether a renewal has connections left that it is to replace.
+    /// Whether a renewal has connections left that it is to replace, or that stay.
     fn is_pending(&self, of: &Announced) -> bool {
         let is_pending = |conn: &ConnId| match self.members.get(conn).map(|it| it.state) {
-            Some(State::Serving) => !of.stay.contains(conn),
-            Some(State::AwaitsSwitch { .. }) => true,
+            Some(State::Serving | State::AwaitsSwitch { .. }) => true,
             Some(State::Dialing | State::Draining { .. }) => false,
             None => self.in_place_of(*conn, |state| state == State::Dialing).is_some(),
         };
@@ -367,6 +369,9 @@ impl Model {
             (None, None) => Replacement::Missing,
         };
         let is_told = lost.state == State::Serving;
+        let led_there =
+            |of: &&mut Announced| of.has_landed && of.target == lost.port && of.source != lost.port;
+        self.announced.iter_mut().filter(led_there).for_each(|of| of.has_relapsed |= is_told);
         let expected = Vec::from_iter(is_told.then(|| format!("lost: {conn} {replacement:?}")));
         self.ended.push(conn);
         self.said.clear();
@@ -636,7 +641,7 @@ impl Model {
     fn on_arrival(&mut self, from: ConnId, to: ConnId) {
         let port = self.members[&to].port;
         let source = self.move_of(from);
-        source.has_landed = true;
+        (source.has_landed, source.has_relapsed) = (true, false);
         let seq = source.seq;
         // The address that a newer move leads to is in service again.
         if self.live(port).is_some_and(|of| of.seq < seq) {
@@ -734,7 +739,7 @@ impl Model {
         }
         assert!(attempt >= ATTEMPTS || now >= time.deadline, "{from} is given up early");
         of.stay.insert(from);
-        if !of.has_landed {
+        if !of.has_landed || of.has_relapsed {
             // They were behind the scout. Another one scouts for those that have more time.
             let behind = members.iter().filter(|(_, it)| it.port == source && it.state == State::Serving);
             let behind =

@@ -9,6 +9,15 @@ fn begin_among(moves: &mut Moves, millis: u64, key: MoveKey, residents: &[u32], 
     moves.begin(at(millis), key, announced(millis), &destination, &all, is_serving);
 }
 
+/// A move that is announced after 2 s, and over so many seconds after the start.
+fn begin_until(moves: &mut Moves, key: MoveKey, seconds: u64, residents: &[u32]) {
+    let departure = Departure::Announced { at: at(2000), deadline: at(seconds * 1000) };
+    let destination = key.target.endpoint().cloned().map_or(Destination::SameName, Destination::Endpoint);
+    let residents: Vec<ConnId> = residents.iter().copied().map(conn).collect();
+    let is_serving = |of: ConnId| of != conn(5);
+    moves.begin(at(2000), key, departure, &destination, &residents, is_serving);
+}
+
 /// A move from port 1 to port 2 of 1, which has arrived as 11, and of 2 and 3, which have not. After a second one leads back.
 fn led_back() -> Moves {
     let mut moves = moving(&[1, 2, 3]);
@@ -34,7 +43,10 @@ fn whoever_was_told_to_leave_is_replaced_at_the_same_address() {
     assert_eq!(stages(&moves, &[1, 2, 3]), ["none", "BehindScout", "BehindScout"]);
     assert_eq!([2, 3].map(|index| moves.deadline(&peer(1), conn(index))), [Some(at(20_000)); 2]);
     assert!(!moves.retires(&peer(1)) && moves.takes_from(&peer(1)) && moves.announced(&peer(1)).is_none());
-    assert_eq!(moves.retires_at(at(1000), &peer(1)), None);
+    assert_eq!(
+        [2, 9].map(|index| moves.leaves_at(at(1000), &peer(1), conn(index))),
+        [Some(at(20_000)), None]
+    );
     assert!(moves.is_remembered(at(1000), &key(1, 1, 2)));
     moves.handle_joined(at(1000), conn(9), &peer(1), true);
     assert_eq!(stages(&moves, &[9]), ["none"]);
@@ -72,7 +84,8 @@ fn an_address_that_was_reached_by_name_is_in_service_again() {
     assert_eq!(stages(&moves, &[1, 2]), ["Dialing", "BehindScout"]);
 }
 
-/// Whoever has given up in the older move tries once more: the server closes it like the others. RULE-211
+/// Whoever has given up in the older move tries once more: the server closes it like the others. It is moved within that time when the
+/// address is left again. RULE-211, RULE-212
 #[test]
 fn whoever_had_given_up_is_replaced_as_well() {
     let mut moves = moves();
@@ -84,7 +97,11 @@ fn whoever_had_given_up_is_replaced_as_well() {
     assert_eq!(next(&mut moves, 0), Some(conn(1)));
     moves.handle_refused(at(0), &peer(1), conn(1));
     assert_eq!(told(&mut moves), ["failed c1.0 1 for good", "0 moved, 1 stay"]);
-    assert!(!moves.takes_from(&peer(1)), "it is over");
+    let without = MoveKey { target: MoveTarget::SameName, ..key(3, 1, 2) };
+    begin_until(&mut moves, without, 602, &[1, 9]);
+    let deadlines = [1, 9].map(|index| millis(moves.deadline(&peer(1), conn(index)).unwrap()));
+    assert_eq!(deadlines, [20_000, 602_000], "the first word holds although it stayed");
+    assert_eq!((next(&mut moves, 2000), moves.poll_timeout()), (None, Some(at(10_000))));
 }
 
 /// Nobody is replaced where no server closes anything: in a quiet move, behind the deadline, and where a connection is gone. RULE-211
@@ -118,12 +135,21 @@ fn a_renewal_is_tried_until_the_old_deadline() {
         fail(&mut moves, now, 2);
         let again = if attempt < 4 { "again" } else { "for good" };
         assert_eq!(told(&mut moves)[0], format!("failed c2.0 {attempt} {again}"));
+        if attempt == 4 {
+            break;
+        }
         let due = moves.poll_timeout().unwrap();
-        assert!(attempt == 4 || due < at(20_000));
+        assert!(due < at(20_000));
         moves.handle_timeout(due);
         now = u64::try_from(millis(due)).unwrap() + 1;
     }
-    assert!(!moves.takes_from(&peer(1)), "those behind the scout stay as well");
+    assert_eq!(stages(&moves, &[2, 3]), ["StayPut", "StayPut"], "those behind the scout stay as well");
+    assert_eq!(told(&mut moves), [""; 0]);
+    for index in [2, 3] {
+        assert!(moves.takes_from(&peer(1)), "their time is not forgotten");
+        moves.handle_forgotten(at(now), conn(index), &peer(1));
+    }
+    assert!(!moves.takes_from(&peer(1)));
 }
 
 /// The server announces another move before all are replaced: whoever was told before is closed at the earlier deadline, and is moved
@@ -186,6 +212,97 @@ fn a_scout_in_a_hurry_is_followed_by_another_one() {
     }
 }
 
+/// Of connections that have different times the one that has least scouts, whatever its number, and those behind it follow in that
+/// order. RULE-214
+#[test]
+fn who_has_least_time_goes_first() {
+    let mut moves = led_back();
+    begin_until(&mut moves, key(3, 1, 2), 602, &[0, 2, 3]);
+    let next_here =
+        |moves: &mut Moves, now| std::iter::from_fn(|| next(moves, now)).find(|conn| conn.index() != 11);
+    assert_eq!(next_here(&mut moves, 2000), Some(conn(2)));
+    fail(&mut moves, 2000, 2);
+    let retry_at = moves.poll_timeout().unwrap();
+    assert!(retry_at < at(5000), "{retry_at:?}");
+    moves.handle_timeout(retry_at);
+    assert_eq!(next_here(&mut moves, 5000), Some(conn(2)));
+    arrive(&mut moves, 5000, 2, 2, None);
+    assert_eq!([next(&mut moves, 5000), next(&mut moves, 5000)], [Some(conn(3)), Some(conn(0))]);
+}
+
+/// A move of 10 minutes that 0 takes part in, and 5 when it serves, which has 20 s.
+fn awaiting_in_a_hurry(target: MoveTarget) -> Moves {
+    let mut moves = moves();
+    begin_among(&mut moves, 0, key(1, 1, 2), &[5], &[]);
+    begin_among(&mut moves, 1000, key(2, 2, 1), &[], &[]);
+    begin_until(&mut moves, MoveKey { target, ..key(3, 1, 2) }, 602, &[0, 5]);
+    moves
+}
+
+/// The scout waits, and a connection takes part that has less time: that one scouts. The other one is tried again when that was due.
+/// RULE-214
+#[test]
+fn a_newcomer_in_a_hurry_scouts() {
+    let mut moves = awaiting_in_a_hurry(MoveTarget::SameName);
+    assert_eq!(next(&mut moves, 2000), None);
+    moves.handle_joined(at(3000), conn(5), &peer(1), true);
+    assert_eq!(next(&mut moves, 3000), None);
+    assert_eq!(moves.poll_timeout(), Some(at(10_000)), "half of its time");
+    moves.handle_timeout(at(10_000));
+    assert_eq!(next(&mut moves, 10_000), Some(conn(5)));
+
+    for is_dialing in [false, true] {
+        let mut moves = awaiting_in_a_hurry(MoveTarget::Endpoint(endpoint(2)));
+        assert_eq!(next(&mut moves, 2000), Some(conn(0)));
+        if is_dialing {
+            moves.handle_joined(at(3000), conn(5), &peer(1), true);
+            assert_eq!(next(&mut moves, 3000), None, "the scout goes alone");
+            fail(&mut moves, 3000, 0);
+        } else {
+            fail(&mut moves, 3000, 0);
+            moves.handle_joined(at(3000), conn(5), &peer(1), true);
+        }
+        assert_eq!(next(&mut moves, 3000), Some(conn(5)));
+        moves.handle_gone(at(3000), &peer(1), conn(5));
+        assert_eq!(next(&mut moves, 3000), None, "the pause of the other one is not over");
+        assert!(moves.poll_timeout().unwrap() > at(60_000));
+    }
+}
+
+/// The name never changes: the address itself is dialled late in the time of each, once for those that have the same. RULE-79
+#[test]
+fn who_has_more_time_has_a_last_chance_as_well() {
+    let mut moves = awaiting_in_a_hurry(MoveTarget::SameName);
+    moves.handle_joined(at(2000), conn(5), &peer(1), true);
+    let mut route =
+        |now, of| moves.route_handoff(at(now), &peer(1), conn(of), vec![target(1)]) != Route::Nowhere;
+    assert!(route(19_000, 5));
+    assert!(!route(19_000, 5) && !route(400_000, 0));
+    assert!(route(500_000, 0));
+    assert!(!route(500_000, 0));
+}
+
+/// A follower gives up while another connection scouts: nobody else is sent. INV-07
+#[test]
+fn a_follower_that_gives_up_sends_no_second_scout() {
+    let mut moves = moving(&[1, 2]);
+    next(&mut moves, 0);
+    arrive(&mut moves, 0, 1, 2, None);
+    assert_eq!(next(&mut moves, 0), Some(conn(2)));
+    moves.handle_lost_at(at(0), &peer(2));
+    for index in [8, 9] {
+        moves.handle_joined(at(0), conn(index), &peer(1), true);
+    }
+    assert_eq!(next(&mut moves, 0), None);
+    moves.handle_timeout(at(10_000));
+    assert_eq!(next(&mut moves, 10_000), Some(conn(8)));
+    for _ in 0..4 {
+        fail(&mut moves, 10_000, 2);
+    }
+    assert_eq!(next(&mut moves, 10_000), None);
+    assert_eq!(stages(&moves, &[2, 8, 9]), ["StayPut", "Dialing", "BehindScout"]);
+}
+
 /// A move of the same address that takes the place of another one without a renewal between them has its own deadline for all. RULE-57
 #[test]
 fn without_a_renewal_the_newer_deadline_counts() {
@@ -205,7 +322,7 @@ fn a_told_successor_is_replaced_when_it_serves() {
         begin_among(&mut moves, 1000, key(2, 2, 1), &[], &[]);
         assert_eq!(told(&mut moves), ["started 1", "superseded 1", "started 1", "started 2"]);
         for index in [1, 2] {
-            moves.handle_forgotten(conn(index), &peer(1));
+            moves.handle_forgotten(at(1000), conn(index), &peer(1));
         }
         moves.handle_joined(at(1000), conn(4), &peer(1), false);
         moves.handle_joined(at(1000), conn(4), &peer(1), true);
@@ -214,13 +331,50 @@ fn a_told_successor_is_replaced_when_it_serves() {
             "serves" => {
                 moves.handle_joined(at(1000), conn(3), &peer(1), true);
                 assert_eq!(next_route(&mut moves, 1000), (3, Route::SourceAgain(vec![target(1)])));
+                assert_eq!(told(&mut moves), [""; 0]);
                 arrive(&mut moves, 1000, 3, 1, None);
-                assert_eq!(told(&mut moves), ["1 moved, 0 stay"]);
             }
-            "is gone" => moves.handle_forgotten(conn(3), &peer(1)),
+            "is gone" => moves.handle_forgotten(at(1000), conn(3), &peer(1)),
             _ => moves.handle_joined(at(20_000), conn(3), &peer(1), true),
         }
+        let moved = u32::from(ends == "serves");
+        assert_eq!(told(&mut moves), [format!("{moved} moved, 0 stay")]);
         assert!(!moves.takes_from(&peer(1)), "{ends}");
+    }
+}
+
+/// A renewal has taken the time since it began, and not since the MOVING that it is left of. RULE-217
+#[test]
+fn a_renewal_takes_its_own_time() {
+    let mut moves = led_back();
+    for (now, index) in [(1500, 2), (3000, 3)] {
+        let mut wanted = std::iter::from_fn(|| next(&mut moves, now));
+        assert!(wanted.any(|from| from == conn(index)));
+        arrive(&mut moves, now, index, 1, None);
+    }
+    let took = |decision| match decision {
+        Decision::Emit(Event::MoveFinished { took, .. }) => Some(took),
+        _ => None,
+    };
+    let took: Vec<Duration> = std::iter::from_fn(|| moves.poll_decision()).filter_map(took).collect();
+    assert_eq!(took, [Duration::from_secs(2)]);
+}
+
+/// A move is over when those that do not serve yet have moved as well, or are gone. That is said once.
+#[test]
+fn a_move_is_over_behind_those_that_are_awaited() {
+    for is_back in [false, true] {
+        let mut moves = moves();
+        begin_among(&mut moves, 0, key(1, 1, 2), &[1, 5], &[1]);
+        if is_back {
+            begin_among(&mut moves, 0, key(2, 2, 1), &[], &[1]);
+        }
+        told(&mut moves);
+        assert_eq!(next(&mut moves, 0), Some(conn(1)));
+        arrive(&mut moves, 0, 1, 9, None);
+        assert_eq!(told(&mut moves), [""; 0]);
+        moves.handle_forgotten(at(0), conn(5), &peer(1));
+        assert_eq!(told(&mut moves), ["1 moved, 0 stay"]);
     }
 }
 
