@@ -32,7 +32,7 @@ use crate::config::ConfigError;
 /// # Too slow
 /// What is not read is gathered: [`next`](Self::next) returns all the keys at once, each of them once, in the order of their bytes. Beyond
 /// [`invalidation_capacity`](crate::config::ConfigBuilder::invalidation_capacity) of them, all of them give way to one
-/// [`All`](Invalidation::All). So nothing is missed, and nothing grows.
+/// [`All`](Invalidation::All), and so does a single push that names more. So nothing is missed, and nothing grows.
 ///
 /// # How to cache
 /// A reply may reach its caller after an invalidation that was sent behind it: then the value is outdated, and no other invalidation

@@ -38,8 +38,8 @@ pub(super) struct Subscriptions {
     successor: Option<Successor>,
     /// What the connection before had shown at the last switch, and `active` is still to show.
     owed: BTreeMap<Key, VecDeque<Bytes>>,
-    /// Topics of which that is a guess: a gap was told, and what was published since may have the same contents. Whether anything was skipped
-    /// that has to be told.
+    /// Topics for which a gap was told: a message with the contents of one that is owed may be another one, published since. True for a topic
+    /// of which such a message was skipped, so that another gap has to be told.
     guessed: BTreeMap<Topic, bool>,
     /// Why the connection before has ended.
     ended_by: CloseCause,
