@@ -6,8 +6,10 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use hitless_core::config::Config;
 use hitless_core::endpoint::Peer;
+use hitless_core::error::ConnectError;
 use hitless_core::event::Event;
 use hitless_core::ids::ConnId;
+use hitless_core::notification::Seq;
 
 use crate::server::{Event as Entry, ServerMachine};
 use crate::testbed::{Operation, Testbed};
@@ -193,6 +195,10 @@ fn scouts_go_first(record: &Record<'_>) {
 /// Whether an event tells what becomes of the attempt to replace `from` that has just begun.
 fn is_told(later: &[(Instant, Event)], from: ConnId) -> bool {
     let told = later.iter().find_map(|(_, event)| match event {
+        // It had arrived, and its owner did not switch.
+        Event::HandoffFailed { from: of, error: ConnectError::LostBehindHandshake(_), .. } if *of == from => {
+            Some(false)
+        }
         Event::CutOver { from: of, .. } | Event::HandoffFailed { from: of, .. } if *of == from => Some(true),
         Event::HandoffDialing { from: of, .. } | Event::ConnectionClosed { conn: of, .. } if *of == from => {
             Some(false)
@@ -211,7 +217,8 @@ fn sockets_are_bounded(record: &Record<'_>) {
     const EARLIER: Duration = Duration::from_millis(650);
     let most = 2 * (record.config.pool_size() + record.dedicated) as usize;
     let mut established: BTreeMap<ConnId, Peer> = BTreeMap::new();
-    let mut half_times: BTreeMap<Peer, Instant> = BTreeMap::new();
+    // Of the latest move of each source, with its id and deadline.
+    let mut half_times: BTreeMap<Peer, (Instant, Seq, Instant)> = BTreeMap::new();
     let mut last = None;
     for (at, event) in record.events {
         // A successor becomes ready and is cut over to in one breath.
@@ -220,15 +227,19 @@ fn sockets_are_bounded(record: &Record<'_>) {
             assert!(count <= most, "INV-20: {count} connections\n{}", record.history());
         }
         match event {
-            Event::MoveStarted { source, deadline, .. } => {
-                half_times.insert(source.clone(), *at + deadline.saturating_duration_since(*at) / 2);
+            Event::MoveStarted { source, deadline, seq, .. } => {
+                let half_time = *at + deadline.saturating_duration_since(*at) / 2;
+                // A renewal has the id of the move that it renews, and the time that was declared then.
+                let renewed = half_times.get(source).filter(|(_, of, until)| of == seq && until > at);
+                let half_time = renewed.map_or(half_time, |(earlier, ..)| half_time.min(*earlier));
+                half_times.insert(source.clone(), (half_time, *seq, *deadline));
             }
             Event::ConnectionReady { conn, peer, .. } => {
                 established.insert(*conn, peer.clone());
             }
             Event::CutOver { from, .. } => {
                 let half_time = established.get(from).and_then(|source| half_times.get(source));
-                if half_time.is_none_or(|half_time| *at + EARLIER >= *half_time) {
+                if half_time.is_none_or(|(half_time, ..)| *at + EARLIER >= *half_time) {
                     established.remove(from);
                 }
             }

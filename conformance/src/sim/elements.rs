@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use hitless_core::error::CloseCause;
+use hitless_core::event::Event as Heard;
 
 use super::consumer::{Call, Fate};
 use super::faults::{FaultKind, GENTLE_PAUSE, Weather};
@@ -240,7 +242,8 @@ impl Reading<'_> {
         } else if let Some(taken) = taken {
             let may_take = matches!(fate, Fate::Unknown | Fate::Dropped);
             assert!(may_take, "INV-21: {tag} has taken {taken}, and is told {fate:?}");
-            assert_eq!(is_orphan, is_read, "RULE-252: {taken} of {tag}, an orphan or not, and read or not");
+            let is_so = is_orphan == is_read || (is_read && self.may_be_garbled(course));
+            assert!(is_so, "RULE-252: {taken} of {tag}, an orphan: {is_orphan}, read: {is_read}");
         }
         if self.evidence.plan.weather == Weather::Gentle && !self.evidence.plan.has(FaultKind::Poison) {
             self.nobody_notices(call, course, taken.filter(|_| !is_read));
@@ -258,6 +261,16 @@ impl Reading<'_> {
                 Some(if waits { "dropped while it waits" } else { "dropped" })
             }
         }
+    }
+
+    /// Whether a link has broken the protocol since the command has taken something: what stands behind that is read and not understood.
+    fn may_be_garbled(&self, course: &Course) -> bool {
+        let taken_at = course.taken.as_ref().map(|(.., at)| *at);
+        self.evidence.entries.iter().any(|(at, what)| {
+            let is_broken =
+                matches!(what, What::Event(Heard::ConnectionClosed { cause: CloseCause::Protocol(_), .. }));
+            is_broken && taken_at.is_some_and(|taken| taken <= *at)
+        })
     }
 
     /// In gentle weather nothing is lost, and nothing fails, where the pool has a connection to call a command back over: otherwise one
