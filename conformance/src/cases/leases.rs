@@ -159,7 +159,7 @@ pub fn idle_connections_move(host: &dyn Host) {
 }
 
 /// The holder of a lease is told of the move and its deadline, keeps its connection and what it watches, and leaves when it is done.
-/// RULE-205, INV-18, PITFALL-01
+/// RULE-205, INV-18, PITFALL-01, RULE-89
 pub fn a_watch_outlasts_the_announcement(host: &dyn Host) {
     let mut bed = lender(host, 1);
     let held = bed.lease();

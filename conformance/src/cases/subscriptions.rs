@@ -47,7 +47,7 @@ fn publish_until_all_at(bed: &mut Testbed, endpoint: EndpointId, from: usize) ->
 }
 
 /// While a subscription moves from node to node every message is received once and in order, for a channel and for a pattern. INV-19,
-/// PITFALL-14, RULE-260
+/// PITFALL-14, RULE-91, RULE-260
 pub fn nothing_is_lost_or_repeated_in_a_move(host: &dyn Host) {
     let mut bed = subscriber(host);
     let topics = [channel("ch"), Topic::pattern("c?")];

@@ -1,7 +1,8 @@
 //! One command that blocks, from its acceptance to its end: where it is, and how it is called back from its server.
 //!
-//! Its own reply alone says what became of it. An element wins over everything that was decided meanwhile; `-UNBLOCKED` proves that it
-//! has taken none, so that it may be sent again; anything else is `Unknown`. What is asked over the helper's connection only brings the
+//! Its own reply alone says what became of it. An element wins over everything that was decided meanwhile; `-UNBLOCKED` says that it
+//! has taken none, so that it may be sent again; anything else is `Unknown`. A server before Redis 7.2 may say so of a command that it holds up
+//! and runs later (CLIENT PAUSE), so its connection is used again only behind a PONG. What is asked over the helper's connection only brings the
 //! reply about.
 //!
 //! # State by state

@@ -207,7 +207,7 @@ fn a_command_that_gets_no_connection_says_so() {
 }
 
 /// A move calls the command back with a proof that it has taken nothing, and sends it again on the successor with the time that is left.
-/// INV-21, RULE-248, RULE-249
+/// INV-21, RULE-90, RULE-248, RULE-249
 #[test]
 fn a_move_takes_a_command_along() {
     let mut world = client(5);
