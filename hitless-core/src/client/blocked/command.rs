@@ -17,6 +17,7 @@ mod tests;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use resp3_codec::Frame;
 
 use super::Answer;
 use super::reply::{Said, is_pong};
@@ -351,7 +352,8 @@ impl Command {
         }
     }
 
-    /// What its connection has answered to the PING behind `-UNBLOCKED`. Anything but a PONG is its second reply: it was held up, and has run.
+    /// What its connection has answered to the PING behind `-UNBLOCKED`. What is neither a PONG nor an error is its second reply: it was held up,
+    /// and has run.
     pub(super) fn handle_probed(&mut self, outcome: Outcome, say: &mut Vec<Decision>) {
         if self.stage != Stage::Verifying {
             return;
@@ -360,7 +362,8 @@ impl Command {
         self.may_stay &= is_clean;
         match outcome {
             Ok(_) if is_clean => {}
-            Ok(replies) if matches!(Said::of(replies.first()), Said::Unblocked | Said::SentAway) => {}
+            // Be it the refusal of the PING or the command's own: nothing was taken.
+            Ok(replies) if replies.first().is_some_and(Frame::is_error) => {}
             Ok(replies) => {
                 self.end_with(replies, say);
                 return self.leave(say);

@@ -38,9 +38,9 @@ impl Said {
     }
 }
 
-/// Whether this is the answer to PING.
+/// Whether this is the answer to PING. An element of a list that says the same is a bulk string.
 pub(super) fn is_pong(reply: Option<&Frame>) -> bool {
-    reply.is_some_and(|reply| reply.as_bytes() == Some(b"PONG".as_slice()))
+    matches!(reply, Some(Frame::Simple(text)) if text.as_ref() == b"PONG".as_slice())
 }
 
 /// Whether the command has taken an element.

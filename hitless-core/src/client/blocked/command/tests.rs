@@ -213,6 +213,15 @@ fn nobody_is_asked_in_vain_for_ever() {
     }
 }
 
+fn refusal() -> Replies {
+    Replies::from_iter([Frame::error("NOPERM this user has no permissions to run the 'ping' command")])
+}
+
+/// An element that BLMOVE has taken.
+fn bulk_pong() -> Replies {
+    Replies::from_iter([Frame::bulk("PONG")])
+}
+
 fn pong() -> Outcome {
     Ok(Replies::from_iter([Frame::simple("PONG")]))
 }
@@ -232,6 +241,12 @@ fn a_connection_is_used_again_behind_a_pong() {
             vec![Decision::Complete(Ok(item())), closed.clone()],
         ),
         (Ok(unblocked()), vec![closed.clone()], vec![goes_on(false)]),
+        (Ok(refusal()), vec![closed.clone()], vec![goes_on(false)]),
+        (
+            Ok(bulk_pong()),
+            vec![Decision::Orphan(bulk_pong()), closed.clone()],
+            vec![Decision::Complete(Ok(bulk_pong())), closed.clone()],
+        ),
         (Err(lost(Delivery::NotSent)), vec![closed.clone()], vec![unknown(), closed.clone()]),
         (Err(lost(Delivery::Unknown)), vec![closed.clone()], vec![unknown(), closed]),
     ] {
