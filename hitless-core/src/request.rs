@@ -99,12 +99,15 @@ pub(crate) struct Special {
     pub(crate) changes: Vec<(u32, StateChange)>,
     /// How long the commands may block, all together; nothing on a shared connection. A byte may not come for that long.
     pub(crate) blocking: Option<Blocking>,
+    /// It is sent behind a command that the server may answer a second time: what comes before it is written is its reply.
+    pub(crate) is_probe: bool,
 }
 
 impl Special {
     /// `None` if there is nothing special.
     pub(crate) fn new(changes: Vec<(u32, StateChange)>, blocking: Option<Blocking>) -> Option<Arc<Self>> {
-        (!changes.is_empty() || blocking.is_some()).then(|| Arc::new(Self { changes, blocking }))
+        let is_probe = false;
+        (!changes.is_empty() || blocking.is_some()).then(|| Arc::new(Self { changes, blocking, is_probe }))
     }
 }
 
@@ -232,6 +235,13 @@ impl Request {
     pub(crate) fn apart(payload: Bytes, blocking: Option<Blocking>) -> Self {
         let request = Self::raw(payload, NonZeroU32::MIN).for_lease();
         Self { is_unchecked: false, special: Special::new(Vec::new(), blocking), ..request }
+    }
+
+    /// A PING behind a command that its server may run a second time: what that says then is the reply. The server answers it behind the
+    /// command, which may block for so long.
+    pub(crate) fn probe(blocking: Option<Blocking>) -> Self {
+        let special = Special { changes: Vec::new(), blocking, is_probe: true };
+        Self { special: Some(Arc::new(special)), ..Self::apart(cmd("PING").into_bytes(), None) }
     }
 
     /// The same request, for a lease.

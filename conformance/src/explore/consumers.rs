@@ -104,6 +104,9 @@ impl ClientModel {
         if !self.scope.has_consumers() {
             return Ok(());
         }
+        if self.budget.holds > 0 {
+            self.step(Fact::Hold)?;
+        }
         self.step(if self.budget.calls > 0 { Fact::Call } else { Fact::Subscribe })?;
         while let Some(fact) = self.kind_fact(0) {
             self.step(fact)?;
@@ -139,6 +142,9 @@ impl ClientModel {
         facts.extend((self.budget.calls > 0).then_some(Fact::Call));
         facts.extend((self.budget.subscribers > 0).then_some(Fact::Subscribe));
         facts.extend((self.budget.elements > 0).then_some(Fact::Append));
+        let is_paused = self.world.keyspace.is_paused;
+        facts.extend((self.budget.holds > 0 && !is_paused).then_some(Fact::Hold));
+        facts.extend(is_paused.then_some(Fact::Release));
         if self.budget.messages > 0 {
             facts.extend([Fact::Publish(0), Fact::Publish(1)]);
         }
@@ -148,8 +154,11 @@ impl ClientModel {
         }
     }
 
-    /// In a kind world whoever still waits when nothing moves any more gets an element, or nil.
+    /// In a kind world nothing is held up for ever, and whoever still waits when nothing moves any more gets an element, or nil.
     pub(super) fn ending_of_calls(&self) -> Option<Fact> {
+        if self.world.keyspace.is_paused {
+            return Some(Fact::Release);
+        }
         let waits = |socket: &&Socket| socket.station.waits.is_some();
         let socket = self.world.sockets.iter().find(waits)?;
         let moves = self.stats().coordinator.moves;
@@ -173,6 +182,11 @@ impl ClientModel {
                 self.budget.elements -= 1;
                 self.world.append();
             }
+            Fact::Hold => {
+                self.budget.holds -= 1;
+                self.world.pause();
+            }
+            Fact::Release => self.world.resume(),
             Fact::Subscribe => {
                 self.budget.subscribers -= 1;
                 self.subscribe()?;
@@ -257,7 +271,7 @@ impl ClientModel {
     /// The client reads what the server has said first on `conn`.
     pub(super) fn read(&mut self, conn: ConnId) {
         let Some((said, frame)) = self.world.read(conn) else { return };
-        if let Said::Element { call, .. } | Said::Nil(call) | Said::Unblocked(call) = said {
+        if let Said::Element { call, .. } | Said::Nil(call) | Said::Unblocked { call, is_over: true } = said {
             let call = &mut self.world.consumers.calls[usize::from(call)];
             call.at = None;
             call.is_nil |= matches!(said, Said::Nil(_));

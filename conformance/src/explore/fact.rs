@@ -57,6 +57,10 @@ pub(super) enum Fact {
     Drop(u8),
     /// Somebody appends an element to the list.
     Append,
+    /// The servers hold up what waits for elements, and run it later.
+    Hold,
+    /// They run what they have held up.
+    Release,
     /// Somebody subscribes.
     Subscribe,
     /// Somebody publishes one of two contents.
@@ -101,6 +105,8 @@ impl fmt::Display for Fact {
             Self::Call => write!(f, "a command that waits for an element"),
             Self::Drop(nth) => write!(f, "the caller of waiting command {nth} gives up"),
             Self::Append => write!(f, "an element is appended"),
+            Self::Hold => write!(f, "the servers hold up what waits for elements"),
+            Self::Release => write!(f, "the servers run what they have held up"),
             Self::Subscribe => write!(f, "somebody subscribes"),
             Self::Publish(content) => write!(f, "content {content} is published"),
             Self::Served(conn) => write!(f, "{conn}: the server carries out what it has received first"),

@@ -40,7 +40,11 @@ pub(super) enum Said {
         call: u8,
     },
     Nil(u8),
-    Unblocked(u8),
+    /// The call was sent away; one that is held up is not over by that.
+    Unblocked {
+        call: u8,
+        is_over: bool,
+    },
     /// A client, and whether it waits; `None` if there is no such client.
     Listed(Option<(i64, bool)>),
     /// Whether UNBLOCK has hit.
@@ -73,6 +77,8 @@ pub(super) struct Keyspace {
     pub(super) elements: Vec<Whereabouts>,
     /// On which connections commands wait, in the order in which they came.
     line: Vec<ConnId>,
+    /// The server holds commands up, and runs them later, as one before Redis 7.2 does with CLIENT PAUSE.
+    pub(super) is_paused: bool,
     /// The contents of each message.
     pub(super) published: Vec<u8>,
     /// Connections so far: each has a number, which is not used again.
@@ -90,6 +96,8 @@ pub(super) struct Station {
     pub(super) outbox: Vec<Said>,
     /// The call that waits.
     pub(super) waits: Option<u8>,
+    /// The call that is held up.
+    held: Option<u8>,
     pub(super) is_subscribed: bool,
     /// Since when the client awaits anything.
     pub(super) busy_since: Option<Instant>,
@@ -114,7 +122,12 @@ impl Word {
 impl Station {
     /// Whether the server has something to carry out.
     pub(super) fn is_to_serve(&self) -> bool {
-        self.waits.is_none() && !self.inbox.is_empty()
+        !self.is_waiting() && !self.inbox.is_empty()
+    }
+
+    /// Whether a call waits, or is held up.
+    pub(super) fn is_waiting(&self) -> bool {
+        self.waits.is_some() || self.held.is_some()
     }
 
     /// Whether the user may have no right to what the server is to carry out.
@@ -124,7 +137,7 @@ impl Station {
 
     /// Whether an element is lost with this connection, or whatever is popped there next.
     pub(super) fn has_or_takes(&self) -> bool {
-        self.waits.is_some() || self.outbox.iter().any(|said| matches!(said, Said::Element { .. }))
+        self.is_waiting() || self.outbox.iter().any(|said| matches!(said, Said::Element { .. }))
     }
 }
 
@@ -169,6 +182,10 @@ impl World {
         };
         let (word, peer) = (socket.station.inbox.remove(0), socket.peer.clone());
         let said = match word {
+            Word::Pop(call) if self.keyspace.is_paused => {
+                self.socket_mut(conn).into_iter().for_each(|socket| socket.station.held = Some(call));
+                return;
+            }
             Word::Pop(call) if self.keyspace.list.is_empty() => {
                 self.socket_mut(conn).into_iter().for_each(|socket| socket.station.waits = Some(call));
                 return self.keyspace.line.push(conn);
@@ -176,11 +193,11 @@ impl World {
             Word::Pop(call) => return self.pop(conn, call),
             Word::List(client) => {
                 let about = self.client(client, peer.as_ref());
-                Said::Listed(about.map(|socket| (client, socket.station.waits.is_some())))
+                Said::Listed(about.map(|socket| (client, socket.station.is_waiting())))
             }
             Word::Unblock(client) => {
                 let about = self.client(client, peer.as_ref()).map(|socket| socket.conn);
-                Said::Answer(about.is_some_and(|about| self.leave_line(about, Said::Unblocked)))
+                Said::Answer(about.is_some_and(|about| self.unblock(about)))
             }
             Word::Subscribe => Said::Subscribed,
             Word::Unsubscribe => Said::Unsubscribed,
@@ -190,6 +207,22 @@ impl World {
         station.is_subscribed &= said != Said::Unsubscribed;
         station.is_subscribed |= said == Said::Subscribed;
         station.outbox.push(said);
+    }
+
+    /// The server holds commands up from now on.
+    pub(super) fn pause(&mut self) {
+        self.keyspace.is_paused = true;
+    }
+
+    /// The server runs what it has held up.
+    pub(super) fn resume(&mut self) {
+        self.keyspace.is_paused = false;
+        let take = |socket: &mut Socket| Some((socket.conn, socket.station.held.take()?));
+        let held: Vec<(ConnId, u8)> = self.sockets.iter_mut().filter_map(take).collect();
+        for (conn, call) in held {
+            self.socket_mut(conn).into_iter().for_each(|it| it.station.inbox.insert(0, Word::Pop(call)));
+            self.serve(conn);
+        }
     }
 
     /// The server denies what it has received first on `conn`.
@@ -230,6 +263,16 @@ impl World {
         station.into_iter().for_each(|it| it.outbox.push(Said::Element { number, call }));
     }
 
+    /// UNBLOCK. What is held up runs later all the same.
+    fn unblock(&mut self, conn: ConnId) -> bool {
+        let station = self.socket_mut(conn).map(|socket| &mut socket.station);
+        if let Some((station, call)) = station.and_then(|station| station.held.map(|call| (station, call))) {
+            station.outbox.push(Said::Unblocked { call, is_over: false });
+            return true;
+        }
+        self.leave_line(conn, |call| Said::Unblocked { call, is_over: true })
+    }
+
     /// The command that waits on `conn` is sent away. False if none does.
     fn leave_line(&mut self, conn: ConnId, said: fn(u8) -> Said) -> bool {
         let Some(Socket { station, .. }) = self.socket_mut(conn) else { return false };
@@ -245,16 +288,16 @@ impl World {
     }
 
     pub(super) fn fingerprint_servers(&self, now: Instant, hasher: &mut impl Hasher) {
-        let Keyspace { list, elements, line, published, clients: _ } = &self.keyspace;
-        (list, elements, published).hash(hasher);
+        let Keyspace { list, elements, line, is_paused, published, clients: _ } = &self.keyspace;
+        (list, elements, is_paused, published).hash(hasher);
         line.iter().for_each(|conn| conn.index().hash(hasher));
         let place = |client: i64| {
             let known = self.sockets.iter().find(|socket| socket.station.client == client);
             known.map(|socket| socket.conn.index())
         };
         for Socket { station, .. } in &self.sockets {
-            let Station { client: _, inbox, outbox, waits, is_subscribed, busy_since } = station;
-            (waits, is_subscribed, inbox.len(), outbox.len()).hash(hasher);
+            let Station { client: _, inbox, outbox, waits, held, is_subscribed, busy_since } = station;
+            (waits, held, is_subscribed, inbox.len(), outbox.len()).hash(hasher);
             busy_since.map(|since| now.saturating_duration_since(since).min(LONG)).hash(hasher);
             for word in inbox {
                 std::mem::discriminant(word).hash(hasher);
@@ -308,7 +351,7 @@ impl Keyspace {
                 Frame::Array(vec![Frame::bulk("q"), Frame::bulk(number.to_string())])
             }
             Said::Nil(_) => Frame::Null,
-            Said::Unblocked(_) => Frame::error("UNBLOCKED client unblocked via CLIENT UNBLOCK"),
+            Said::Unblocked { .. } => Frame::error("UNBLOCKED client unblocked via CLIENT UNBLOCK"),
             Said::Listed(None) => Frame::bulk(""),
             Said::Listed(Some((client, waits))) => {
                 let (flags, command) = if waits { ("b", "blpop") } else { ("N", "client|setinfo") };

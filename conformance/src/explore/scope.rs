@@ -47,6 +47,8 @@ pub(super) struct Budget {
     pub(super) elements: u8,
     /// Commands that wait until their time is over.
     pub(super) expiries: u8,
+    /// How often the servers hold up what waits. The first time they do so from the beginning.
+    pub(super) holds: u8,
     pub(super) subscribers: u8,
     pub(super) messages: u8,
     /// How often time passes although something could happen at once; `None` is as often as it likes.
@@ -71,6 +73,7 @@ const NOTHING: Budget = Budget {
     drops: 0,
     elements: 0,
     expiries: 0,
+    holds: 0,
     subscribers: 0,
     messages: 0,
     delays: None,
@@ -373,6 +376,13 @@ pub const SCOPES: &[Scope] = &[
             delays: Some(1),
             ..NOTHING
         },
+        ..CONSUMERS
+    },
+    Scope {
+        name: "blocked-paused",
+        about: "the servers hold up what waits for an element, and run it later, while its address retires",
+        budget: Budget { pushes: 1, calls: 1, drops: 1, elements: 2, holds: 1, ..PROMPT },
+        limits: Limits { states: 250_000, ..BASE.limits },
         ..CONSUMERS
     },
     Scope {

@@ -179,6 +179,8 @@ impl Client {
             let Some(connection) = self.links.connection_mut(conn) else { break };
             connection.handle_frame(frame);
             self.drain_events(now, conn);
+            // What one frame has a command send may be answered by the next.
+            self.obey_blocked(now);
         }
         self.note_received(now, conn);
         // A reply may call for the second write of the handshake.

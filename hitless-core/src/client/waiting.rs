@@ -235,7 +235,9 @@ impl Client {
         match self.conn_of(id) {
             Some(conn) => {
                 let part = Part::new(id, PartKind::Probe, conn);
-                self.send_part(now, part, Request::apart(cmd("PING").into_bytes(), None));
+                // The server answers it behind the command, which may wait once more.
+                let blocking = self.blocked.blocker(id).and_then(|blocker| blocker.time);
+                self.send_part(now, part, Request::probe(blocking));
             }
             None => self.blocked.handle_unsent(now, id, PartKind::Probe),
         }
@@ -334,7 +336,7 @@ impl Client {
         if may_stay && self.conn_of(id).is_some() {
             return match is_verified {
                 true => self.note_placed(now, id),
-                false => self.blocked.handle_staying(id),
+                false => self.blocked.handle_staying(now, id),
             };
         }
         self.return_blocked(now, id, false);
@@ -342,16 +344,16 @@ impl Client {
     }
 
     fn return_blocked(&mut self, now: Instant, id: RequestId, may_stay: bool) {
-        let (lease, main) = self.blocked.take_lease(id);
-        if let Some((request, _)) = main {
-            self.cancel_part(now, request);
+        let (lease, left) = self.blocked.take_lease(id);
+        for (request, _) in &left {
+            self.cancel_part(now, *request);
         }
         if let Some(lease) = lease {
-            self.give_back(now, lease, may_stay && main.is_none());
+            self.give_back(now, lease, may_stay && left.is_empty());
         }
         // Also where the lease was lost before: a server that still had it waiting would give it an element that nobody gets.
-        if let Some((_, conn)) = main {
-            self.release(now, conn, CloseCause::ByClient);
+        if let Some((_, conn)) = left.first() {
+            self.release(now, *conn, CloseCause::ByClient);
         }
     }
 

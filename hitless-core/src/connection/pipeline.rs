@@ -191,7 +191,7 @@ impl Pipeline {
 
     #[inline]
     pub(super) fn reply(&mut self, frame: Frame) -> Matched {
-        if self.written == 0 {
+        if self.written == 0 && !self.overtake_probe() {
             return Matched::Stray;
         }
         let Some(next) = self.entries.front_mut() else { return Matched::Stray };
@@ -220,6 +220,17 @@ impl Pipeline {
             }
             _ => Matched::Nothing,
         }
+    }
+
+    /// Nothing was written, and a reply is there: if the next is a probe, it is answered before it is written, and never is. False if not.
+    #[cold]
+    fn overtake_probe(&mut self) -> bool {
+        let is_probe = |entry: &&Entry| entry.special.as_ref().is_some_and(|special| special.is_probe);
+        let Some(probe) = self.entries.front().filter(is_probe) else { return false };
+        self.unsent_bytes -= probe.bytes();
+        self.awaited += probe.left as usize;
+        self.written += 1;
+        true
     }
 
     /// Cancels a request. True if it was here.

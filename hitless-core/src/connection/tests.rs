@@ -482,6 +482,27 @@ fn a_reply_without_a_request_ends_the_link() {
     assert_eq!(said(&mut connection), ["failed:Protocol(UnexpectedReply)"]);
 }
 
+/// A command that was postponed may be answered a second time before the PING behind it is written: that is the answer, and the PING is not
+/// written any more. Any other request that is not written has no reply. RULE-293
+#[test]
+fn a_second_reply_comes_before_the_probe_is_written() {
+    let now = epoch();
+    let mut connection = ready();
+    enqueue(&mut connection, now, 1, request("pop", 1));
+    transmit(&mut connection);
+    enqueue(&mut connection, now, 2, Request::probe(None));
+    enqueue(&mut connection, now, 3, request("a", 1));
+    connection.handle_frame(Frame::Integer(10));
+    connection.handle_frame(Frame::Integer(20));
+    assert_eq!(said(&mut connection), ["1=10", "2=20"]);
+    assert_eq!(transmit(&mut connection), b"a");
+    connection.handle_frame(Frame::Integer(1));
+    assert_eq!(said(&mut connection), ["3=1"]);
+    enqueue(&mut connection, now, 4, request("b", 1));
+    connection.handle_frame(Frame::Integer(1));
+    assert_eq!(said(&mut connection), ["failed:Protocol(UnexpectedReply)"]);
+}
+
 /// A link that owes a reply counts as dead after three timeouts without a byte, whether anybody still waits or not. It says so
 /// once, and gives back what was not written. RULE-105, RULE-140
 #[test]

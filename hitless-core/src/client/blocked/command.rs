@@ -1,9 +1,12 @@
 //! One command that blocks, from its acceptance to its end: where it is, and how it is called back from its server.
 //!
-//! Its own reply alone says what became of it. An element wins over everything that was decided meanwhile; `-UNBLOCKED` says that it
-//! has taken none, so that it may be sent again; anything else is `Unknown`. A server before Redis 7.2 may say so of a command that it holds up
-//! and runs later (CLIENT PAUSE), so its connection is used again only behind a PONG. What is asked over the helper's connection only brings the
+//! Its connection alone says what became of it. An element wins over everything that was decided meanwhile; `-UNBLOCKED` and then a PONG say
+//! that it has taken none, so that it may be sent again; anything else is `Unknown`. What is asked over the helper's connection only brings the
 //! reply about.
+//!
+//! `-UNBLOCKED` alone is no proof: a server before Redis 7.2 says so of a command that it holds up (CLIENT PAUSE), and runs it when the pause is
+//! over. A PING goes to the command's connection together with UNBLOCK. If the command runs again, its second reply comes before the PONG; if it
+//! waits again, it is called back again.
 //!
 //! # State by state
 //!
@@ -11,6 +14,7 @@
 
 #[cfg(feature = "explore")]
 mod fingerprint;
+mod stage;
 #[cfg(test)]
 mod tests;
 
@@ -19,6 +23,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use resp3_codec::Frame;
 
+use self::stage::{Ends, Next, Reason, Stage, Step};
 use super::Answer;
 use super::reply::{Said, is_pong};
 use crate::command_table::{Blocker, Blocking, Takes};
@@ -73,74 +78,6 @@ pub(in crate::client) enum Place {
     There,
 }
 
-/// Why a command is called back.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-enum Reason {
-    /// A successor of its connection is ready.
-    Move,
-    ShutDown,
-    /// Nobody waits for it any more.
-    Dropped,
-}
-
-/// Where a command is.
-#[derive(Clone, Debug, PartialEq)]
-enum Stage {
-    /// It waits for a connection.
-    Waiting,
-    /// The server has refused it for now.
-    Paused {
-        until: Instant,
-    },
-    /// It was sent, and its reply is awaited.
-    Sent(Step),
-    /// Its reply is in, and the answer to UNBLOCK is not: nothing else may be sent on its connection, since that could be hit.
-    Answered(Next),
-    /// The server says that it has sent it away; a PING on its connection shows whether that is all.
-    Verifying,
-    /// It did not run, and is being placed again.
-    MovingOn,
-    Over,
-}
-
-/// What is asked of the server of a command that was sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Step {
-    Nothing,
-    /// Whether it has begun on the successor.
-    Joining,
-    /// Whether it waits.
-    Asking,
-    /// To send it away.
-    Unblocking,
-    /// The server has sent it away: the proof is on its way.
-    Proving,
-    /// The server is asked again then.
-    Resting {
-        until: Instant,
-    },
-    /// It cannot be called back: its reply is awaited as long as the server lets it.
-    Stuck,
-}
-
-/// What follows once both replies are in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Next {
-    Return,
-    MoveOn,
-    Rest { until: Instant },
-    Again,
-}
-
-/// When the server's time for it is over.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Ends {
-    /// It was never sent.
-    Open,
-    Never,
-    At(Instant),
-}
-
 /// What was sent on the successor while the command still waits on its connection.
 #[derive(Clone, Debug, Default)]
 struct Joined {
@@ -162,6 +99,10 @@ pub(super) struct Command {
     reason: Option<Reason>,
     stage: Stage,
     joined: Option<Joined>,
+    /// A PING was written behind it, and is not answered.
+    is_probed: bool,
+    /// Its reply was `-UNBLOCKED`: what its connection says next shows whether that is all.
+    is_unblocked: bool,
     /// Its connection may serve somebody else afterwards.
     may_stay: bool,
     pause: Duration,
@@ -187,6 +128,8 @@ impl Command {
             reason: None,
             stage: Stage::Waiting,
             joined: None,
+            is_probed: false,
+            is_unblocked: false,
             may_stay: true,
             pause: FIRST_PAUSE,
             vain: 0,
@@ -199,7 +142,7 @@ impl Command {
         if !matches!(self.stage, Stage::Waiting | Stage::MovingOn) {
             return;
         }
-        self.may_stay = true;
+        (self.may_stay, self.is_probed, self.is_unblocked) = (true, false, false);
         if self.gives_up(say) {
             return;
         }
@@ -235,9 +178,17 @@ impl Command {
     }
 
     /// It did not run, and there is no successor to send it on: it stays where it is, once that is verified.
-    pub(super) fn handle_staying(&mut self, say: &mut Vec<Decision>) {
-        if self.stage == Stage::MovingOn {
-            self.verify(say);
+    pub(super) fn handle_staying(&mut self, now: Instant, say: &mut Vec<Decision>) {
+        if self.stage != Stage::MovingOn {
+            return;
+        }
+        match self.joined.take().and_then(|joined| joined.replies) {
+            Some(replies) => {
+                self.may_stay = false;
+                self.end_with(replies, say);
+                self.leave(say);
+            }
+            None => self.verify(now, say),
         }
     }
 
@@ -266,12 +217,13 @@ impl Command {
         say: &mut Vec<Decision>,
     ) {
         let Stage::Sent(step) = self.stage else { return };
-        // Where its connection is lost nothing follows that UNBLOCK could hit.
-        let is_owed = step == Step::Unblocking && outcome.is_ok();
+        if self.is_unblocked {
+            return;
+        }
+        let is_lost = outcome.is_err();
         let next = match outcome {
             Ok(replies) => self.judge(now, replies, in_window, say),
             Err(error) => {
-                self.may_stay = false;
                 self.leave_successor(say);
                 match error.delivery() {
                     Delivery::NotSent if !matches!(error, RequestError::ShutDown { .. }) => Next::Again,
@@ -282,10 +234,43 @@ impl Command {
                 }
             }
         };
-        if is_owed {
-            self.stage = Stage::Answered(next);
-        } else {
-            self.perform(next, say);
+        match next {
+            Next::Verify => self.verify(now, say),
+            next => self.end_there(step, next, is_lost, say),
+        }
+    }
+
+    /// What its connection has said behind it. What is neither a PONG nor an error is its second reply: it was held up, and has run.
+    pub(super) fn handle_probed(&mut self, now: Instant, outcome: Outcome, say: &mut Vec<Decision>) {
+        if !std::mem::take(&mut self.is_probed) {
+            return;
+        }
+        let is_pong = outcome.as_ref().is_ok_and(|replies| is_pong(replies.first()));
+        match self.stage {
+            Stage::Sent(step) if self.is_unblocked => {
+                self.may_stay &= is_pong;
+                let is_lost = outcome.is_err();
+                let next = match outcome {
+                    Ok(_) if is_pong => Next::MoveOn,
+                    Ok(replies) => self.judge_second(replies, say),
+                    Err(mut error) => {
+                        error.set_unknown();
+                        self.complete(Err(error), say);
+                        Next::Return
+                    }
+                };
+                match next {
+                    Next::Verify => self.verify(now, say),
+                    next => self.end_there(step, next, is_lost, say),
+                }
+            }
+            Stage::Answered { next, is_unblocking } => {
+                self.may_stay &= is_pong;
+                if !is_unblocking {
+                    self.perform(next, say);
+                }
+            }
+            _ => {}
         }
     }
 
@@ -301,7 +286,9 @@ impl Command {
             }
             Err(_) => {
                 self.joined = None;
-                if let Stage::Sent(Step::Joining | Step::Resting { .. }) = self.stage {
+                if let Stage::Sent(Step::Joining | Step::Resting { .. }) = self.stage
+                    && !self.is_unblocked
+                {
                     // The next successor begins anew.
                     (self.stage, self.reason) = (Stage::Sent(Step::Nothing), None);
                 }
@@ -318,14 +305,19 @@ impl Command {
             }
             (Stage::Sent(Step::Asking), Answer::Waits) => {
                 self.stage = Stage::Sent(Step::Unblocking);
+                if self.blocker.takes == Takes::Elements {
+                    self.probe(say);
+                }
                 say.push(Decision::Unblock);
             }
             (Stage::Sent(Step::Joining | Step::Asking), Answer::NotYet)
             | (Stage::Sent(Step::Unblocking), Answer::Unblocked(false)) => self.ask_again(now, say),
             // A server that could not be asked has said nothing.
             (Stage::Sent(Step::Joining | Step::Asking | Step::Unblocking), Answer::NotSent) => self.rest(now),
+            // What it says to that is on its way.
             (Stage::Sent(Step::Unblocking), Answer::Unblocked(true)) => {
-                self.stage = Stage::Sent(Step::Proving);
+                self.pause = LONGEST_PAUSE;
+                self.ask_again(now, say);
             }
             (Stage::Sent(Step::Unblocking), Answer::Impossible | Answer::Waits | Answer::NotYet) => {
                 // Whether it is still to be carried out is not known.
@@ -335,47 +327,23 @@ impl Command {
             (Stage::Sent(Step::Joining | Step::Asking), Answer::Impossible | Answer::Unblocked(_)) => {
                 self.stick(say);
             }
-            (Stage::Answered(next), answer) => {
+            (Stage::Answered { next, is_unblocking: true }, answer) => {
                 let next = *next;
                 self.may_stay &= matches!(answer, Answer::Unblocked(_) | Answer::NotSent);
-                self.perform(next, say);
+                match self.is_probed {
+                    true => self.stage = Stage::Answered { next, is_unblocking: false },
+                    false => self.perform(next, say),
+                }
             }
             (
                 Stage::Waiting
                 | Stage::Paused { .. }
-                | Stage::Sent(Step::Nothing | Step::Proving | Step::Resting { .. } | Step::Stuck)
-                | Stage::Verifying
+                | Stage::Sent(Step::Nothing | Step::Resting { .. } | Step::Stuck)
+                | Stage::Answered { is_unblocking: false, .. }
                 | Stage::MovingOn
                 | Stage::Over,
                 _,
             ) => {}
-        }
-    }
-
-    /// What its connection has answered to the PING behind `-UNBLOCKED`. What is neither a PONG nor an error is its second reply: it was held up,
-    /// and has run.
-    pub(super) fn handle_probed(&mut self, outcome: Outcome, say: &mut Vec<Decision>) {
-        if self.stage != Stage::Verifying {
-            return;
-        }
-        let is_clean = outcome.as_ref().is_ok_and(|replies| is_pong(replies.first()));
-        self.may_stay &= is_clean;
-        match outcome {
-            Ok(_) if is_clean => {}
-            // Be it the refusal of the PING or the command's own: nothing was taken.
-            Ok(replies) if replies.first().is_some_and(Frame::is_error) => {}
-            Ok(replies) => {
-                self.end_with(replies, say);
-                return self.leave(say);
-            }
-            Err(mut error) => {
-                error.set_unknown();
-                self.complete(Err(error), say);
-                return self.leave(say);
-            }
-        }
-        if !self.gives_up(say) {
-            self.move_on(true, say);
         }
     }
 
@@ -409,9 +377,8 @@ impl Command {
             Stage::Waiting | Stage::Paused { .. } => self.leave(say),
             Stage::Sent(Step::Nothing | Step::Joining) => self.ask(say),
             Stage::Sent(Step::Stuck) => self.cut_off(say),
-            Stage::Sent(Step::Asking | Step::Unblocking | Step::Proving | Step::Resting { .. })
-            | Stage::Answered(_)
-            | Stage::Verifying
+            Stage::Sent(Step::Asking | Step::Unblocking | Step::Resting { .. })
+            | Stage::Answered { .. }
             | Stage::MovingOn
             | Stage::Over => {}
         }
@@ -429,7 +396,7 @@ impl Command {
                 self.gives_up(say);
             }
             Stage::Sent(Step::Nothing | Step::Joining) => self.ask(say),
-            Stage::Sent(_) | Stage::Answered(_) | Stage::Verifying | Stage::MovingOn | Stage::Over => {}
+            Stage::Sent(_) | Stage::Answered { .. } | Stage::MovingOn | Stage::Over => {}
         }
     }
 
@@ -439,9 +406,9 @@ impl Command {
             && let Some(deadline) = self.deadline.filter(|at| is_due(*at))
         {
             let delivery = match self.stage {
-                Stage::Sent(_) | Stage::Verifying | Stage::Over => Delivery::Unknown,
-                // Where its reply is in and somebody waits, that was the proof.
-                Stage::Waiting | Stage::Paused { .. } | Stage::MovingOn | Stage::Answered(_) => {
+                Stage::Sent(_) | Stage::Over => Delivery::Unknown,
+                // Where it has ended and somebody waits, it did not run.
+                Stage::Waiting | Stage::Paused { .. } | Stage::MovingOn | Stage::Answered { .. } => {
                     Delivery::NotSent
                 }
             };
@@ -467,7 +434,7 @@ impl Command {
             Stage::Waiting => self.ends.at(),
             Stage::Paused { until } => earliest([Some(until), self.ends.at()]),
             Stage::Sent(Step::Resting { until }) => Some(until),
-            Stage::Sent(_) | Stage::Answered(_) | Stage::Verifying | Stage::MovingOn | Stage::Over => None,
+            Stage::Sent(_) | Stage::Answered { .. } | Stage::MovingOn | Stage::Over => None,
         };
         earliest([own, self.deadline.filter(|_| self.is_wanted())])
     }
@@ -514,9 +481,14 @@ impl Command {
         let reply = Said::of(replies.first());
         let is_ours = self.reason.is_some() || reply == Said::SentAway;
         if matches!(reply, Said::Unblocked | Said::SentAway) && is_ours {
-            self.may_stay &= reply == Said::Unblocked;
             let has_begun = self.joined.as_ref().is_some_and(|joined| joined.has_begun);
             let misses = self.blocker.is_from_now && !has_begun;
+            let takes_nothing = self.blocker.takes == Takes::Nothing;
+            if reply == Said::SentAway {
+                self.may_stay = false;
+            } else if !takes_nothing || self.reason > Some(Reason::Move) {
+                return Next::Verify;
+            }
             if !misses || self.reason > Some(Reason::Move) {
                 return Next::MoveOn;
             }
@@ -528,6 +500,31 @@ impl Command {
         }
         self.end_with(replies, say);
         Next::Return
+    }
+
+    /// What it has said after `-UNBLOCKED`.
+    fn judge_second(&mut self, replies: Replies, say: &mut Vec<Decision>) -> Next {
+        match Said::of(replies.first()) {
+            Said::Unblocked => Next::Verify,
+            // Be it the refusal of the PING or the command's own: it has taken nothing, and is over.
+            _ if replies.first().is_some_and(Frame::is_error) => Next::MoveOn,
+            _ => {
+                self.end_with(replies, say);
+                Next::Return
+            }
+        }
+    }
+
+    /// It has ended on its connection, which may be lost by that.
+    fn end_there(&mut self, step: Step, next: Next, is_lost: bool, say: &mut Vec<Decision>) {
+        let is_unblocking = step == Step::Unblocking;
+        // Where its connection is lost, or about to be, nothing follows there that UNBLOCK could hit.
+        self.may_stay &= !is_lost;
+        if is_lost || !(is_unblocking || self.is_probed) {
+            self.perform(next, say);
+        } else {
+            self.stage = Stage::Answered { next, is_unblocking };
+        }
     }
 
     /// It has ended with these replies, which are its caller's, or an orphan.
@@ -544,14 +541,14 @@ impl Command {
         if next == Next::Return {
             return self.leave(say);
         }
-        if next == Next::MoveOn && self.reason == Some(Reason::Dropped) && self.may_stay {
-            return self.verify(say);
-        }
         if self.gives_up(say) {
             return;
         }
         match next {
-            Next::MoveOn => self.move_on(false, say),
+            Next::MoveOn => {
+                self.stage = Stage::MovingOn;
+                say.push(Decision::MoveOn { may_stay: self.may_stay, is_verified: self.is_unblocked });
+            }
             Next::Rest { until } => {
                 say.push(Decision::Return { may_stay: self.may_stay });
                 (self.stage, self.reason) = (Stage::Paused { until }, None);
@@ -560,22 +557,26 @@ impl Command {
                 say.extend([Decision::Return { may_stay: self.may_stay }, Decision::Wait]);
                 (self.stage, self.reason) = (Stage::Waiting, None);
             }
-            Next::Return => {}
+            Next::Return | Next::Verify => {}
         }
     }
 
-    fn move_on(&mut self, is_verified: bool, say: &mut Vec<Decision>) {
-        self.stage = Stage::MovingOn;
-        say.push(Decision::MoveOn { may_stay: self.may_stay, is_verified });
+    /// The server says that it has sent it away. What its connection says next is the proof, or its second reply; if nothing comes, it may wait
+    /// there again.
+    fn verify(&mut self, now: Instant, say: &mut Vec<Decision>) {
+        self.is_unblocked = true;
+        self.probe(say);
+        if self.stage != Stage::Sent(Step::Unblocking) {
+            self.pause = LONGEST_PAUSE;
+            self.rest(now);
+        }
     }
 
-    /// Has its connection answer a PING before that is used again.
-    ///
-    /// A command that CLIENT PAUSE holds up is shown as one that waits, and a server before Redis 7.2 that sends it away runs it when the
-    /// pause is over, all the same. Its second reply comes before the PONG, and must not find somebody else.
-    fn verify(&mut self, say: &mut Vec<Decision>) {
-        self.stage = Stage::Verifying;
-        say.push(Decision::Probe);
+    /// Has its connection answer a PING behind it.
+    fn probe(&mut self, say: &mut Vec<Decision>) {
+        if !std::mem::replace(&mut self.is_probed, true) {
+            say.push(Decision::Probe);
+        }
     }
 
     /// It has not run and is not to be sent again, because nobody waits for it or the client shuts down.
@@ -599,7 +600,8 @@ impl Command {
         say.push(Decision::Ask(place));
     }
 
-    /// The server does not have it waiting, or has sent nothing away. Where that goes on and nobody waits, there is an end.
+    /// The server does not have it waiting, or was told to send it away, and it has said nothing yet. Where that goes on and nobody waits, there is
+    /// an end.
     fn ask_again(&mut self, now: Instant, say: &mut Vec<Decision>) {
         self.vain += u32::from(!self.is_wanted());
         if self.vain >= VAIN_QUESTIONS {
@@ -673,14 +675,5 @@ impl Command {
             Some(Blocking::ForEver) => return None,
         };
         limit.map(|limit| after(from, limit))
-    }
-}
-
-impl Ends {
-    fn at(self) -> Option<Instant> {
-        match self {
-            Self::At(at) => Some(at),
-            Self::Open | Self::Never => None,
-        }
     }
 }

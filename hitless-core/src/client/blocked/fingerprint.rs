@@ -27,11 +27,12 @@ impl Fingerprint for RequestId {
 
 impl Fingerprint for Entry {
     fn fingerprint<H: Hasher>(&self, digest: &mut Digest<'_, H>) {
-        let Self { command, lease, main, joined, errand, helper } = self;
+        let Self { command, lease, main, probe, joined, errand, helper } = self;
         digest.part(command);
         digest.part(lease);
         digest.part(helper);
         digest.part(main);
+        digest.part(probe);
         digest.each(joined, |digest, (request, conn)| {
             digest.part(request);
             digest.part(conn);

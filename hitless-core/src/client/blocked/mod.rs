@@ -51,6 +51,8 @@ struct Entry {
     lease: Option<LeaseId>,
     /// The part that counts as the command.
     main: Option<RequestId>,
+    /// The PING behind that.
+    probe: Option<RequestId>,
     /// The part on the successor, and the successor.
     joined: Option<(RequestId, ConnId)>,
     /// What is asked about it.
@@ -139,8 +141,10 @@ impl Blocked {
     ) {
         let command = Command::new(now, payload, blocker, timeout);
         self.quiet_until = earliest([self.quiet_until, command.poll_timeout()]);
-        self.commands
-            .insert(id, Entry { command, lease: None, main: None, joined: None, errand: None, helper: None });
+        self.commands.insert(
+            id,
+            Entry { command, lease: None, main: None, probe: None, joined: None, errand: None, helper: None },
+        );
         self.decisions.push_back((id, Decision::Wait));
     }
 
@@ -177,7 +181,7 @@ impl Blocked {
         self.with(part.of, |command, say| match part.kind {
             PartKind::Main => command.handle_outcome(now, outcome, in_window, say),
             PartKind::Joined => command.handle_joined(outcome, say),
-            PartKind::Probe => command.handle_probed(outcome, say),
+            PartKind::Probe => command.handle_probed(now, outcome, say),
             PartKind::Ask { .. } | PartKind::Unblock => {}
         });
     }
@@ -188,14 +192,14 @@ impl Blocked {
         self.with(id, |command, say| match kind {
             PartKind::Joined => command.handle_joined(Err(error), say),
             PartKind::Main => command.handle_outcome(now, Err(error), false, say),
-            PartKind::Probe => command.handle_probed(Err(error), say),
+            PartKind::Probe => command.handle_probed(now, Err(error), say),
             PartKind::Ask { .. } | PartKind::Unblock => command.handle_answer(now, Answer::NotSent, say),
         });
     }
 
     /// There is no successor to send `id` on, and its connection may stay.
-    pub(super) fn handle_staying(&mut self, id: RequestId) {
-        self.with(id, Command::handle_staying);
+    pub(super) fn handle_staying(&mut self, now: Instant, id: RequestId) {
+        self.with(id, |command, say| command.handle_staying(now, say));
     }
 
     /// There is no connection to send `id` on again: it waits for another one.
@@ -262,7 +266,7 @@ impl Blocked {
             PartKind::Ask { .. } | PartKind::Unblock => {
                 (entry.errand, entry.helper) = (Some(request), Some(part.conn));
             }
-            PartKind::Probe => entry.errand = Some(request),
+            PartKind::Probe => entry.probe = Some(request),
         }
         self.parts.insert(request, part);
     }
@@ -276,9 +280,10 @@ impl Blocked {
             part.kind = PartKind::Main;
             return Some(Some(part));
         }
+        let is_probe = entry.probe.take_if(|probe| *probe == request).is_some();
         let is_joined = entry.joined.take_if(|(joined, _)| *joined == request).is_some();
         let is_errand = entry.errand.take_if(|errand| *errand == request).is_some();
-        Some((is_joined || is_errand).then_some(part))
+        Some((is_probe || is_joined || is_errand).then_some(part))
     }
 
     /// The part on the successor is the command from now on.
@@ -295,13 +300,13 @@ impl Blocked {
         Some(joined)
     }
 
-    /// `id` uses its lease no more. Returns that, and the command on its connection if it has not ended, with that connection.
-    pub(super) fn take_lease(&mut self, id: RequestId) -> (Option<LeaseId>, Option<(RequestId, ConnId)>) {
-        let Some(entry) = self.commands.get_mut(id) else { return (None, None) };
-        let (lease, main) = (entry.lease.take(), entry.main.take());
+    /// `id` uses its lease no more. Returns that, and what has not ended on its connection, with that connection.
+    pub(super) fn take_lease(&mut self, id: RequestId) -> (Option<LeaseId>, Vec<(RequestId, ConnId)>) {
+        let Some(entry) = self.commands.get_mut(id) else { return (None, Vec::new()) };
+        let (lease, left) = (entry.lease.take(), [entry.main.take(), entry.probe.take()]);
         lease.map(|lease| self.leases.remove(lease));
-        let main = main.and_then(|main| Some((main, self.parts.remove(main)?.conn)));
-        (lease, main)
+        let left = left.into_iter().flatten();
+        (lease, left.filter_map(|part| Some((part, self.parts.remove(part)?.conn))).collect())
     }
 
     /// Forgets `id` if it has ended and uses nothing any more; true if so.

@@ -40,7 +40,7 @@ impl Said {
 
 /// Whether this is the answer to PING. An element of a list that says the same is a bulk string.
 pub(super) fn is_pong(reply: Option<&Frame>) -> bool {
-    matches!(reply, Some(Frame::Simple(text)) if text.as_ref() == b"PONG".as_slice())
+    matches!(reply.map(Frame::value), Some(Frame::Simple(text)) if text.as_ref() == b"PONG".as_slice())
 }
 
 /// Whether the command has taken an element.
@@ -52,6 +52,21 @@ pub(in crate::client) fn has_taken(reply: Option<&Frame>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Whatever else is said about it. RULE-293, RULE-148
+    #[test]
+    fn a_pong_is_a_simple_string() {
+        let pong = || Frame::simple("PONG");
+        let described = Frame::Attribute {
+            attributes: vec![(Frame::bulk("ttl"), Frame::Integer(1))],
+            value: Box::new(pong()),
+        };
+        assert!(is_pong(Some(&pong())) && is_pong(Some(&described)));
+        for other in [Frame::bulk("PONG"), Frame::simple("OK"), Frame::error("PONG"), Frame::Null] {
+            assert!(!is_pong(Some(&other)), "{other:?}");
+        }
+        assert!(!is_pong(None));
+    }
 
     /// Only what says that nothing was taken is a proof; what answers the question is an answer, whatever its code. RULE-249
     #[test]

@@ -87,6 +87,13 @@ fn unblocked() -> Frame {
     Frame::error("UNBLOCKED client unblocked via CLIENT UNBLOCK")
 }
 
+/// The server has sent the command on `conn` away, and answers the PING behind it.
+fn send_away(world: &mut World, conn: ConnId) {
+    assert_eq!(said(world, conn), ["PING"], "written together with UNBLOCK");
+    reply(world, conn, unblocked());
+    reply(world, conn, Frame::simple("PONG"));
+}
+
 /// The line of CLIENT LIST for a connection on which `command` waits.
 fn listed(conn: ConnId, command: &str, flags: &str) -> Frame {
     let id = id_of(conn);
@@ -219,7 +226,7 @@ fn a_move_takes_a_command_along() {
     assert_eq!(said(&mut world, shared), [unblock(conn)]);
     reply(&mut world, shared, Frame::Integer(1));
     assert!(!world.closed.contains(&conn));
-    reply(&mut world, conn, unblocked());
+    send_away(&mut world, conn);
     let to = carrier(&mut world, "BLPOP q 19.000");
     assert!(![conn, shared].contains(&to));
     assert!(world.closed.contains(&conn) && world.closed.contains(&shared), "nothing waits there any more");
@@ -236,7 +243,7 @@ fn the_answer_to_unblock_is_awaited() {
     announce(&mut world, shared);
     said(&mut world, shared);
     reply(&mut world, shared, listed(conn, "blpop", "b"));
-    reply(&mut world, conn, unblocked());
+    send_away(&mut world, conn);
     assert!(world.pending.values().flatten().all(|line| !line.starts_with(b"BLPOP")));
     said(&mut world, shared);
     reply(&mut world, shared, Frame::Integer(1));
@@ -255,6 +262,8 @@ fn a_popped_element_wins() {
         assert_eq!(outcome(&world, id), &popped(), "at once");
         assert!(!world.closed.contains(&conn), "UNBLOCK could hit the next command");
         reply(&mut world, shared, Frame::Integer(i64::from(unblock_hits)));
+        assert!(!world.closed.contains(&conn), "nor is the PING answered");
+        reply(&mut world, conn, Frame::simple("PONG"));
         assert!(world.closed.contains(&conn));
         assert_idle(&world);
         let (_, to, _) = waiting(&mut world, "BLPOP q 0");
@@ -370,9 +379,7 @@ fn a_command_timeout_comes_behind_the_time_at_the_server() {
     assert_eq!(said(&mut world, shared), [ask(conn)], "it is called back");
     reply(&mut world, shared, listed(conn, "blpop", "b"));
     reply(&mut world, shared, Frame::Integer(1));
-    reply(&mut world, conn, unblocked());
-    assert_eq!(said(&mut world, conn), ["PING"], "whether that is all");
-    reply(&mut world, conn, Frame::simple("PONG"));
+    send_away(&mut world, conn);
     assert_idle(&world);
     assert_eq!(waiting(&mut world, "BLPOP q 0").1, conn);
 }
@@ -392,10 +399,8 @@ fn a_dropped_command_is_called_back() {
         let (is_popped, is_sent_away) = (answer == popped(), answer == unblocked());
         reply(&mut world, conn, answer);
         reply(&mut world, shared, Frame::Integer(i64::from(is_sent_away)));
-        if is_sent_away {
-            assert_eq!(said(&mut world, conn), ["PING"], "whether that is all");
-            reply(&mut world, conn, Frame::simple("PONG"));
-        }
+        assert_eq!(said(&mut world, conn), ["PING"], "whether that is all");
+        reply(&mut world, conn, Frame::simple("PONG"));
         assert!(world.done.is_empty());
         let orphan = Orphan { command: "BLPOP", reply: popped() };
         assert_eq!(orphans(&world), if is_popped { vec![orphan] } else { vec![] });
@@ -426,6 +431,48 @@ fn the_reply_of_a_dropped_command_that_was_postponed_is_an_orphan() {
     reply(&mut world, other, Frame::Null);
     assert_eq!(outcome(&world, next), &Frame::Null);
     assert_idle(&world);
+}
+
+/// The same while a move begins: what it takes behind `-UNBLOCKED` is its caller's, and where it waits again it is called back again. The PING may
+/// be unanswered for as long as the command may wait. RULE-249, RULE-293
+#[test]
+fn a_command_that_was_postponed_moves_behind_the_pong() {
+    for takes in [true, false] {
+        let mut world = client(5);
+        let (id, conn, shared) = waiting(&mut world, "BLPOP q 0");
+        announce(&mut world, shared);
+        said(&mut world, shared);
+        reply(&mut world, shared, listed(conn, "blpop", "b"));
+        assert_eq!(said(&mut world, shared), [unblock(conn)]);
+        reply(&mut world, shared, Frame::Integer(1));
+        assert_eq!(said(&mut world, conn), ["PING"]);
+        reply(&mut world, conn, unblocked());
+        if takes {
+            reply(&mut world, conn, popped());
+            assert_eq!(outcome(&world, id), &popped());
+            assert!(world.closed.contains(&conn));
+        } else {
+            for _ in 0..75 {
+                world.pass(SECOND / 5);
+                assert_eq!(said(&mut world, shared), [ask(conn)], "does it wait again");
+                reply(&mut world, shared, listed(conn, "blpop", "N"));
+            }
+            assert!(!world.closed.contains(&conn), "that silence is the command's");
+            world.pass(SECOND / 5);
+            reply(&mut world, shared, listed(conn, "blpop", "b"));
+            assert_eq!(said(&mut world, shared), [ask(conn), unblock(conn)]);
+            reply(&mut world, shared, Frame::Integer(1));
+            assert!(said(&mut world, conn).is_empty(), "one PING is under way");
+            reply(&mut world, conn, unblocked());
+            assert_eq!(said(&mut world, conn), ["PING"], "and was answered by something else");
+            reply(&mut world, conn, Frame::simple("PONG"));
+            let to = carrier(&mut world, "BLPOP q 0");
+            assert!(world.closed.contains(&conn));
+            reply(&mut world, to, popped());
+            assert_eq!(outcome(&world, id), &popped());
+        }
+        assert_idle(&world);
+    }
 }
 
 /// Where it cannot be called back, closing its connection is what takes it out of the server's line. RULE-252
@@ -495,7 +542,7 @@ fn a_shutdown_calls_commands_back() {
     reply(&mut world, shared, listed(conn, "blpop", "b"));
     reply(&mut world, shared, Frame::Integer(1));
     assert!(!world.client.is_terminated());
-    reply(&mut world, conn, unblocked());
+    send_away(&mut world, conn);
     assert_eq!(world.failure_of(id), &error);
     assert!(world.client.is_terminated());
     let mut world = client(1);
@@ -526,6 +573,29 @@ fn a_read_begins_on_the_successor_first() {
     reply(&mut world, to, popped());
     assert_eq!(outcome(&world, id), &popped());
     assert_idle(&world);
+}
+
+/// A read whose successor is lost behind its `-UNBLOCKED` is sent again where it was once that has answered a PING: its server may hold it up and
+/// run it later. RULE-293
+#[test]
+fn a_read_that_stays_is_verified() {
+    let words = "XREAD BLOCK 0 STREAMS s 5-0";
+    let mut world = client(5);
+    let (id, conn, shared) = waiting(&mut world, words);
+    announce(&mut world, shared);
+    let new_shared = carrier_of(&mut world, |line| line.starts_with("CLIENT LIST"));
+    let to = carrier(&mut world, words);
+    reply(&mut world, new_shared, listed(to, "xread", "b"));
+    reply(&mut world, shared, listed(conn, "xread", "b"));
+    world.close(to);
+    reply(&mut world, shared, Frame::Integer(1));
+    assert!(said(&mut world, conn).is_empty(), "reading takes nothing");
+    reply(&mut world, conn, unblocked());
+    assert_eq!(said(&mut world, conn), ["PING"]);
+    reply(&mut world, conn, Frame::simple("PONG"));
+    assert_eq!(said(&mut world, conn), [words]);
+    reply(&mut world, conn, popped());
+    assert_eq!(outcome(&world, id), &popped());
 }
 
 /// The reply of the old connection wins, since it may have more; what was begun on the new one is dropped. RULE-254
@@ -603,8 +673,9 @@ fn no_time_left_is_nil() {
     reply(&mut world, shared, listed(conn, "blpop", "b"));
     reply(&mut world, shared, Frame::Integer(1));
     world.pass(2 * SECOND);
-    reply(&mut world, conn, unblocked());
+    send_away(&mut world, conn);
     assert_eq!(outcome(&world, id), &Frame::Null);
+    reply(&mut world, shared, listed(conn, "client|setinfo", "N"));
     assert_idle(&world);
 }
 
@@ -651,9 +722,7 @@ fn a_lost_successor_changes_nothing() {
     reply(&mut world, shared, listed(conn, "blpop", "b"));
     reply(&mut world, shared, Frame::Integer(1));
     assert_eq!(said(&mut world, shared), [unblock(conn)]);
-    reply(&mut world, conn, unblocked());
-    assert_eq!(said(&mut world, conn), ["PING"], "whether that is all");
-    reply(&mut world, conn, Frame::simple("PONG"));
+    send_away(&mut world, conn);
     assert_eq!(said(&mut world, conn), ["BLPOP q 0"], "there is no other one yet");
     let until = world.now + 20 * SECOND;
     while world.dials.is_empty() {
@@ -664,7 +733,7 @@ fn a_lost_successor_changes_nothing() {
     assert_eq!(said(&mut world, shared), [ask(conn)]);
     reply(&mut world, shared, listed(conn, "blpop", "b"));
     reply(&mut world, shared, Frame::Integer(1));
-    reply(&mut world, conn, unblocked());
+    send_away(&mut world, conn);
     let to = carrier(&mut world, "BLPOP q 0");
     reply(&mut world, to, popped());
     assert_eq!(outcome(&world, id), &popped());

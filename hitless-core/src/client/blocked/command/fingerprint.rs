@@ -1,6 +1,7 @@
 use std::hash::Hasher;
 
-use super::{Command, Ends, Joined, Next, Stage, Step};
+use super::stage::{Ends, Next, Stage, Step};
+use super::{Command, Joined};
 use crate::fingerprint::{Digest, Fingerprint};
 
 impl Fingerprint for Command {
@@ -16,11 +17,13 @@ impl Fingerprint for Command {
             reason,
             stage,
             joined,
+            is_probed,
+            is_unblocked,
             may_stay,
             pause,
             vain,
         } = self;
-        digest.value(&(blocker, timeout, reason, may_stay, pause, vain));
+        digest.value(&(blocker, timeout, reason, is_probed, is_unblocked, may_stay, pause, vain));
         digest.instant(*sent_at);
         match ends {
             Ends::Open => digest.value(&0),
@@ -46,13 +49,13 @@ impl Fingerprint for Stage {
                     digest.deadline(*until);
                 }
             }
-            Self::Answered(next) => {
-                digest.value(&std::mem::discriminant(next));
+            Self::Answered { next, is_unblocking } => {
+                digest.value(&(std::mem::discriminant(next), is_unblocking));
                 if let Next::Rest { until } = next {
                     digest.deadline(*until);
                 }
             }
-            Self::Waiting | Self::Verifying | Self::MovingOn | Self::Over => {}
+            Self::Waiting | Self::MovingOn | Self::Over => {}
         }
     }
 }

@@ -37,10 +37,10 @@ const STATES: [&str; 11] = [
     "sent",
     "asking",
     "unblocking",
-    "proving",
     "resting",
     "stuck",
     "answered",
+    "verifying",
     "dropped, asking",
     "dropped, verifying",
 ];
@@ -62,20 +62,27 @@ fn in_state(name: &str) -> Command {
     match name {
         "resting" => command.handle_answer(now, Answer::NotYet, say),
         "stuck" => command.handle_answer(now, Answer::Impossible, say),
-        "unblocking" | "proving" | "answered" => command.handle_answer(now, Answer::Waits, say),
+        "unblocking" | "answered" | "verifying" => {
+            command.handle_answer(now, Answer::Waits, say);
+        }
         _ => {}
     }
     match name {
-        "proving" => command.handle_answer(now, Answer::Unblocked(true), say),
-        "answered" | "dropped, verifying" => command.handle_outcome(now, Ok(unblocked()), false, say),
+        "answered" | "verifying" => command.handle_answer(now, Answer::Unblocked(true), say),
         _ => {}
+    }
+    if name == "answered" {
+        command.handle_outcome(now, Ok(item()), false, say);
+    }
+    if name.ends_with("verifying") {
+        command.handle_outcome(now, Ok(unblocked()), false, say);
     }
     command
 }
 
 type Fact = fn(&mut Command, Instant, &mut Vec<Decision>);
 
-const FACTS: [(&str, Fact); 15] = [
+const FACTS: [(&str, Fact); 17] = [
     ("it has a connection", |command, now, say| command.handle_placed(now, None, say)),
     ("there is none for it", |command, _, say| command.handle_refused(lost(Delivery::NotSent), say)),
     ("an element", |command, now, say| command.handle_outcome(now, Ok(item()), false, say)),
@@ -94,24 +101,28 @@ const FACTS: [(&str, Fact); 15] = [
         command.handle_answer(now, Answer::Unblocked(false), say)
     }),
     ("an odd answer, or none", |command, now, say| command.handle_answer(now, Answer::Impossible, say)),
-    ("a PONG", |command, _, say| command.handle_probed(pong(), say)),
+    ("a PONG", |command, now, say| command.handle_probed(now, pong(), say)),
+    ("an element in place of the PONG", |command, now, say| command.handle_probed(now, Ok(item()), say)),
+    ("-UNBLOCKED in place of the PONG", |command, now, say| command.handle_probed(now, Ok(unblocked()), say)),
     ("its caller gives up", |command, _, say| command.handle_dropped(say)),
     ("the client shuts down", |command, _, say| command.handle_shutdown(say)),
 ];
 
 fn stage_name(command: &Command) -> &'static str {
     match command.stage {
+        Stage::Sent(Step::Asking) if command.is_unblocked => "verifying, asking",
+        Stage::Sent(Step::Unblocking) if command.is_unblocked => "verifying, unblocking",
+        Stage::Sent(Step::Stuck) if command.is_unblocked => "verifying, stuck",
+        Stage::Sent(_) if command.is_unblocked => "verifying",
         Stage::Waiting => "waiting",
         Stage::Paused { .. } => "paused",
         Stage::Sent(Step::Nothing) => "sent",
         Stage::Sent(Step::Joining) => "joining",
         Stage::Sent(Step::Asking) => "asking",
         Stage::Sent(Step::Unblocking) => "unblocking",
-        Stage::Sent(Step::Proving) => "proving",
         Stage::Sent(Step::Resting { .. }) => "resting",
         Stage::Sent(Step::Stuck) => "stuck",
-        Stage::Answered(_) => "answered",
-        Stage::Verifying => "verifying",
+        Stage::Answered { .. } => "answered",
         Stage::MovingOn => "moving on",
         Stage::Over => "over",
     }
@@ -134,8 +145,8 @@ fn decision_name(decision: &Decision) -> String {
 #[test]
 fn table_of_a_command_that_blocks() {
     const LEGEND: &str = "\
-Found out by a test, of a BLPOP: what is decided, and the state that follows. `·`: nothing. *answered*: its reply is in, and the answer to UNBLOCK is not. \
-*verifying*: the server says that it was sent away, and has a PING to answer on its connection.";
+Found out by a test, of a BLPOP: what is decided, and the state that follows. `·`: nothing. *answered*: it has ended on its connection, and UNBLOCK \
+or the PING there is not answered. *verifying*: the server says that it was sent away, and has a PING to answer on its connection.";
     let head: Vec<&str> = std::iter::once("").chain(STATES).collect();
     let mut table = Table::new("blocked.md", LEGEND, &head);
     for (fact, happen) in FACTS {
@@ -165,23 +176,26 @@ fn the_time_that_is_left_is_asked_for() {
         command.handle_answer(now + after, Answer::Waits, &mut said);
         command.handle_answer(now + after, Answer::Unblocked(true), &mut said);
         command.handle_outcome(now + after, Ok(unblocked()), false, &mut said);
+        command.handle_probed(now + after, pong(), &mut said);
         said.clear();
         command.handle_placed(now + after, None, &mut said);
         assert_eq!(said[0], expected);
     }
 }
 
-/// A server that never shows the command waiting, or whose UNBLOCK always hits nothing, is asked for some ten seconds once nobody waits, and then
+/// A server that never shows the command waiting, or whose UNBLOCK always hits nothing, or hits without an end of the command, is asked for some ten seconds once nobody waits, and then
 /// the connection is closed. As long as somebody waits there is no such end, nor for a server that could not be asked. RULE-291
 #[test]
 fn nobody_is_asked_in_vain_for_ever() {
     for (is_dropped, waits, answer, ends) in [
         (true, false, Answer::NotYet, true),
         (true, true, Answer::Unblocked(false), true),
+        (true, true, Answer::Unblocked(true), true),
         (true, false, Answer::NotSent, false),
         (true, true, Answer::NotSent, false),
         (false, false, Answer::NotYet, false),
         (false, true, Answer::Unblocked(false), false),
+        (false, true, Answer::Unblocked(true), false),
     ] {
         let (mut command, mut now, mut said) = (pops("0"), epoch(), Vec::new());
         command.handle_placed(now, None, &mut said);
@@ -195,7 +209,10 @@ fn nobody_is_asked_in_vain_for_ever() {
             questions += 1;
             if waits {
                 command.handle_answer(now, Answer::Waits, &mut said);
-                assert_eq!(std::mem::take(&mut said), [Decision::Unblock]);
+                let is_first = questions == 1;
+                let expected =
+                    if is_first { vec![Decision::Probe, Decision::Unblock] } else { vec![Decision::Unblock] };
+                assert_eq!(std::mem::take(&mut said), expected);
             }
             command.handle_answer(now, answer, &mut said);
             if let Some(at) = command.poll_timeout() {
@@ -226,10 +243,10 @@ fn pong() -> Outcome {
     Ok(Replies::from_iter([Frame::simple("PONG")]))
 }
 
-/// A server that has postponed the command says `-UNBLOCKED` and runs it later: its connection serves nobody else before the PONG, be the
-/// caller gone or no successor there. What comes instead is the command's own reply. RULE-293
+/// `-UNBLOCKED` of a command that takes elements is no proof before its connection has answered the PING that was written with UNBLOCK. What
+/// comes there instead is the command's own reply, since a server before 7.2 runs later what CLIENT PAUSE holds up. RULE-249, RULE-293
 #[test]
-fn a_connection_is_used_again_behind_a_pong() {
+fn the_proof_is_a_pong_behind_unblocked() {
     let unknown = || Decision::Complete(Err(lost(Delivery::Unknown)));
     let (back, closed) = (Decision::Return { may_stay: true }, Decision::Return { may_stay: false });
     let goes_on = |may_stay| Decision::MoveOn { may_stay, is_verified: true };
@@ -240,7 +257,7 @@ fn a_connection_is_used_again_behind_a_pong() {
             vec![Decision::Orphan(item()), closed.clone()],
             vec![Decision::Complete(Ok(item())), closed.clone()],
         ),
-        (Ok(unblocked()), vec![closed.clone()], vec![goes_on(false)]),
+        (Ok(unblocked()), vec![Decision::Probe], vec![Decision::Probe]),
         (Ok(refusal()), vec![closed.clone()], vec![goes_on(false)]),
         (
             Ok(bulk_pong()),
@@ -251,26 +268,74 @@ fn a_connection_is_used_again_behind_a_pong() {
         (Err(lost(Delivery::Unknown)), vec![closed.clone()], vec![unknown(), closed]),
     ] {
         for (is_dropped, expected) in [(true, of_dropped), (false, of_wanted)] {
-            let (mut command, now, mut said) = (pops("20"), epoch(), Vec::new());
-            command.handle_placed(now, None, &mut said);
-            if is_dropped {
-                command.handle_dropped(&mut said);
-            } else {
-                command.handle_successor(now, &mut said);
+            // Be the answer to UNBLOCK before it or behind it.
+            for hits_late in [false, true] {
+                let (mut command, now, mut said) = (pops("20"), epoch(), Vec::new());
+                command.handle_placed(now, None, &mut said);
+                if is_dropped {
+                    command.handle_dropped(&mut said);
+                } else {
+                    command.handle_successor(now, &mut said);
+                }
+                said.clear();
+                command.handle_answer(now, Answer::Waits, &mut said);
+                assert_eq!(std::mem::take(&mut said), [Decision::Probe, Decision::Unblock]);
+                let hit = |command: &mut Command, said: &mut _| {
+                    command.handle_answer(now, Answer::Unblocked(true), said)
+                };
+                if !hits_late {
+                    hit(&mut command, &mut said);
+                }
+                command.handle_outcome(now, Ok(unblocked()), false, &mut said);
+                assert_eq!(said, []);
+                command.handle_probed(now, outcome.clone(), &mut said);
+                if hits_late {
+                    let uses_connection =
+                        |it: &Decision| matches!(it, Decision::Return { .. } | Decision::MoveOn { .. });
+                    assert!(outcome.is_err() || !said.iter().any(uses_connection), "{said:?}");
+                    hit(&mut command, &mut said);
+                }
+                assert_eq!(said, expected, "{outcome:?} {hits_late}");
             }
-            command.handle_answer(now, Answer::Waits, &mut said);
-            command.handle_answer(now, Answer::Unblocked(true), &mut said);
-            said.clear();
-            command.handle_outcome(now, Ok(unblocked()), false, &mut said);
-            if !is_dropped {
-                let first = Decision::MoveOn { may_stay: true, is_verified: false };
-                assert_eq!(std::mem::take(&mut said), [first]);
-                command.handle_staying(&mut said);
-            }
-            assert_eq!(std::mem::take(&mut said), [Decision::Probe]);
-            command.handle_probed(outcome.clone(), &mut said);
-            assert_eq!(said, expected, "{outcome:?}");
         }
+    }
+}
+
+/// Nobody is told that a command was not sent while the server may still run it. RULE-293
+#[test]
+fn an_unproved_end_is_unknown() {
+    let mut command = of("BLPOP", &["q", "1"]);
+    let (now, mut said) = (epoch(), Vec::new());
+    command.handle_placed(now, Some(SECOND), &mut said);
+    command.handle_successor(now, &mut said);
+    command.handle_answer(now, Answer::Waits, &mut said);
+    command.handle_outcome(now, Ok(unblocked()), false, &mut said);
+    said.clear();
+    command.handle_shutdown(&mut said);
+    command.handle_timeout(now + 2 * SECOND, &mut said);
+    let is_unknown = |error: &RequestError| error.delivery() == Delivery::Unknown;
+    assert!(matches!(&said[..], [Decision::Complete(Err(error))] if is_unknown(error)), "{said:?}");
+}
+
+/// What waits again behind `-UNBLOCKED` is called back again. RULE-293
+#[test]
+fn what_waits_again_is_called_back_again() {
+    let (mut command, now, mut said) = (pops("20"), epoch(), Vec::new());
+    command.handle_placed(now, None, &mut said);
+    command.handle_successor(now, &mut said);
+    for expected in [vec![Decision::Probe, Decision::Unblock], vec![Decision::Unblock]] {
+        said.clear();
+        command.handle_answer(now, Answer::Waits, &mut said);
+        assert_eq!(said, expected);
+        command.handle_answer(now, Answer::Unblocked(true), &mut said);
+        match expected.len() {
+            2 => command.handle_outcome(now, Ok(unblocked()), false, &mut said),
+            _ => command.handle_probed(now, Ok(unblocked()), &mut said),
+        }
+        said.clear();
+        let at = command.poll_timeout().unwrap();
+        command.handle_timeout(at, &mut said);
+        assert_eq!(said, [Decision::Ask(Place::Here)]);
     }
 }
 
@@ -284,13 +349,21 @@ struct Model {
     /// What was written to each connection, and what the server has answered there. The helper's is the last one.
     written: Vec<VecDeque<Word>>,
     answered: Vec<VecDeque<Word>>,
+    /// What each connection owes replies to, in order.
+    owed: Vec<VecDeque<Word>>,
     /// The connection on which the server has it waiting.
     blocked: Option<usize>,
+    /// The server holds commands up.
+    is_paused: bool,
+    /// The connection whose command is held up.
+    held: Option<usize>,
     list: u32,
     pushed: u32,
     delivered: u32,
     orphaned: u32,
     unblocks: u32,
+    /// The questions so far. The answer to the last one counts.
+    questions: u32,
     is_over: bool,
 }
 
@@ -299,11 +372,12 @@ enum Word {
     Pop,
     Ping,
     Pong,
-    List(usize),
+    /// About a connection, and which question it is.
+    List(usize, u32),
     Unblock(usize),
     Item,
     Unblocked,
-    Listed(bool),
+    Listed(bool, u32),
     Hit(bool),
 }
 
@@ -318,12 +392,16 @@ impl Model {
             has_successor: false,
             written: vec![VecDeque::new(); CONNS + 1],
             answered: vec![VecDeque::new(); CONNS + 1],
+            owed: vec![VecDeque::new(); CONNS + 1],
             blocked: None,
+            is_paused: false,
+            held: None,
             list: 0,
             pushed: 0,
             delivered: 0,
             orphaned: 0,
             unblocks: 0,
+            questions: 0,
             is_over: false,
         };
         model.tell(|command, now, say| command.handle_placed(now, None, say));
@@ -341,20 +419,23 @@ impl Model {
     fn obey(&mut self, decision: Decision) {
         assert!(!self.is_over || matches!(decision, Decision::Return { .. }), "{decision:?} behind the end");
         match decision {
-            Decision::Issue(_) => self.written[self.current].push_back(Word::Pop),
-            Decision::Ask(Place::Here) => self.written[CONNS].push_back(Word::List(self.current)),
-            Decision::Probe => self.written[self.current].push_back(Word::Ping),
+            Decision::Issue(_) => self.write(Word::Pop),
+            Decision::Ask(Place::Here) => {
+                self.questions += 1;
+                self.written[CONNS].push_back(Word::List(self.current, self.questions));
+            }
+            Decision::Probe => self.write(Word::Ping),
             Decision::Unblock => {
                 self.unblocks += 1;
                 assert_eq!(self.unblocks, 1, "one at a time");
                 self.written[CONNS].push_back(Word::Unblock(self.current));
             }
             Decision::MoveOn { may_stay, is_verified } => {
-                assert!(may_stay && self.unblocks == 0, "nothing may be hit any more");
+                assert!(self.unblocks == 0 && is_verified, "nothing may be hit any more, nor run");
                 if std::mem::take(&mut self.has_successor) {
                     self.current += 1;
-                } else if !is_verified {
-                    return self.tell(|command, _, say| command.handle_staying(say));
+                } else if !may_stay {
+                    panic!("no refusal in place of the PONG here");
                 }
                 self.tell(|command, now, say| command.handle_placed(now, None, say));
             }
@@ -364,7 +445,8 @@ impl Model {
             }
             Decision::Orphan(_) => self.orphaned += 1,
             Decision::Return { may_stay } => {
-                assert!(may_stay && self.unblocks == 0);
+                let is_clean = self.owed[self.current].is_empty();
+                assert!(self.unblocks == 0 && may_stay <= is_clean);
                 self.is_over = true;
             }
             Decision::Wait
@@ -376,10 +458,22 @@ impl Model {
         }
     }
 
-    /// The server reads the next of what was written to a connection.
+    fn write(&mut self, word: Word) {
+        self.written[self.current].push_back(word);
+        self.owed[self.current].push_back(word);
+    }
+
+    /// The server reads the next of what was written to a connection, unless a command of that waits.
     fn serve(&mut self, conn: usize) {
+        if self.blocked == Some(conn) || self.held == Some(conn) {
+            return;
+        }
         let Some(word) = self.written[conn].pop_front() else { return };
         let answer = match word {
+            Word::Pop if self.is_paused => {
+                self.held = Some(conn);
+                return;
+            }
             Word::Pop if self.list > 0 => {
                 self.list -= 1;
                 Word::Item
@@ -389,9 +483,11 @@ impl Model {
                 return;
             }
             Word::Ping => Word::Pong,
-            Word::List(about) => Word::Listed(self.blocked == Some(about)),
+            Word::List(about, question) => Word::Listed(self.blocked.or(self.held) == Some(about), question),
             Word::Unblock(about) => {
-                let hits = self.blocked.take_if(|blocked| *blocked == about).is_some();
+                // What is held up is not sent away, whatever its server says.
+                let hits =
+                    self.blocked.take_if(|blocked| *blocked == about).is_some() || self.held == Some(about);
                 if hits {
                     self.answered[about].push_back(Word::Unblocked);
                 }
@@ -405,17 +501,23 @@ impl Model {
     /// The client reads the next of what the server has answered on a connection.
     fn read(&mut self, conn: usize) {
         let Some(word) = self.answered[conn].pop_front() else { return };
-        let outcome = |replies| {
-            move |command: &mut Command, now, say: &mut _| {
-                command.handle_outcome(now, Ok(replies), false, say);
-            }
+        let owed = self.owed[conn].pop_front();
+        let outcome = match word {
+            Word::Item => Ok(item()),
+            Word::Unblocked => Ok(unblocked()),
+            _ => pong(),
         };
         let answer = match word {
-            Word::Item => return self.tell(outcome(item())),
-            Word::Unblocked => return self.tell(outcome(unblocked())),
-            Word::Pong => return self.tell(|command, _, say| command.handle_probed(pong(), say)),
-            Word::Listed(true) => Answer::Waits,
-            Word::Listed(false) => Answer::NotYet,
+            Word::Item | Word::Unblocked | Word::Pong => {
+                return self.tell(|command, now, say| match owed {
+                    Some(Word::Pop) => command.handle_outcome(now, outcome, false, say),
+                    Some(_) => command.handle_probed(now, outcome, say),
+                    None => {}
+                });
+            }
+            Word::Listed(_, question) if question < self.questions => return,
+            Word::Listed(true, _) => Answer::Waits,
+            Word::Listed(false, _) => Answer::NotYet,
             Word::Hit(hits) => {
                 self.unblocks -= 1;
                 Answer::Unblocked(hits)
@@ -440,6 +542,15 @@ impl Model {
                 self.has_successor = true;
                 self.tell(|command, now, say| command.handle_successor(now, say));
             }
+            (7, _) => {
+                self.is_paused = !self.is_paused;
+                if !self.is_paused
+                    && let Some(conn) = self.held.take()
+                {
+                    self.written[conn].push_front(Word::Pop);
+                    self.serve(conn);
+                }
+            }
             (6, 0) => self.tell(|command, _, say| command.handle_dropped(say)),
             (6, _) => {
                 self.now += SECOND;
@@ -451,6 +562,9 @@ impl Model {
 
     /// Everything that is under way arrives.
     fn settle(&mut self) {
+        if self.is_paused {
+            self.happen((7, 0));
+        }
         for _ in 0..20 {
             for conn in 0..=CONNS {
                 self.serve(conn);
@@ -465,7 +579,7 @@ proptest! {
     /// Whatever comes between what: an element is in the list, with the caller, or handed out, and in one of these places only. UNBLOCK
     /// hits no other command. INV-21, PITFALL-37
     #[test]
-    fn no_element_is_lost_or_repeated(happenings in prop::collection::vec((0..7_u8, 0..8_usize), 0..80)) {
+    fn no_element_is_lost_or_repeated(happenings in prop::collection::vec((0..8_u8, 0..8_usize), 0..80)) {
         let mut model = Model::new();
         for happening in happenings {
             model.happen(happening);
