@@ -127,8 +127,10 @@ impl Moves {
     /// When the server of `peer` closes `conn`, which is connected there, unless that leaves first: the time that `conn` has in a move, or
     /// that of the move that it will take part in.
     pub(in super::super) fn leaves_at(&self, now: Instant, peer: &Peer, conn: ConnId) -> Option<Instant> {
-        let own = self.live.get(peer)?.own_term(conn).map(|term| term.deadline);
-        own.filter(|deadline| now < *deadline).or_else(|| self.retires_at(now, peer))
+        match self.live.get(peer)?.own_term(conn) {
+            Some(term) => Some(term.deadline).filter(|deadline| now < *deadline),
+            None => self.retires_at(now, peer),
+        }
     }
 
     /// The deadline of the move by which `peer` is being retired. Where the scout landed at the very address (a virtual one), a
@@ -316,15 +318,21 @@ impl Moves {
         self.decisions.pop_front()
     }
 
-    /// Lines scouts up where they are needed. One that can go at once goes first: `is_behind_drain` says of which
-    /// connections the predecessor still drains.
+    /// Lines scouts up where they are needed: of those that have least time one that can go at once, if there is one. `is_behind_drain` says of
+    /// which connections the predecessor still drains.
     pub(in super::super) fn send_scouts(&mut self, now: Instant, is_behind_drain: impl Fn(ConnId) -> bool) {
         while let Some(source) = self.scoutless.pop_first() {
             let Some(a_move) = self.live.get_mut(&source) else { continue };
             let Some(scout) = a_move.choose_scout(&is_behind_drain) else { continue };
             a_move.scout = Scout::Sent(scout);
-            let retry_at = a_move.handoffs.get(&scout).and_then(|handoff| handoff.retry_at);
-            let scout_at = retry_at.map_or(a_move.scout_at, |at| at.max(a_move.scout_at));
+            let mut scout_at = a_move.scout_at;
+            let handoff = a_move.handoffs.get(&scout);
+            if let Some((handoff, retry_at)) = handoff.and_then(|handoff| Some((handoff, handoff.retry_at?)))
+            {
+                let watches_name = handoff.watches_name;
+                let again_at = if watches_name { retry_at.min(self.next_lookup(now)) } else { retry_at };
+                scout_at = scout_at.max(again_at);
+            }
             if now < scout_at { self.wait(&source, scout, scout_at) } else { self.line_up(&source, scout) }
         }
     }

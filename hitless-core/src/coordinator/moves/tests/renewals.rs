@@ -169,6 +169,8 @@ fn the_earlier_deadline_holds_in_the_next_move() {
     }
     moves.handle_timeout(at(19_999));
     assert_eq!(told(&mut moves), [""; 0]);
+    let leaves = [2, 9].map(|index| moves.leaves_at(at(20_000), &peer(1), conn(index)));
+    assert_eq!(leaves, [None, Some(at(22_000))], "its own time is over");
     moves.handle_timeout(at(20_000));
     assert_eq!(told(&mut moves), ["overdue c2.0 c22.0", "overdue c3.0 c23.0"]);
     moves.handle_timeout(at(21_999));
@@ -267,6 +269,21 @@ fn a_newcomer_in_a_hurry_scouts() {
         assert_eq!(next(&mut moves, 3000), None, "the pause of the other one is not over");
         assert!(moves.poll_timeout().unwrap() > at(60_000));
     }
+}
+
+/// A scout whose name leads to this address as well looks it up again and again, also when another connection has scouted meanwhile. RULE-214
+#[test]
+fn a_scout_that_was_passed_goes_on_to_watch_its_name() {
+    let mut moves = awaiting_in_a_hurry(MoveTarget::Endpoint(endpoint(2)));
+    assert_eq!(next(&mut moves, 2000), Some(conn(0)));
+    let route = moves.route_handoff(at(2000), &peer(1), conn(0), vec![target(1), target(3)]);
+    assert_eq!(route, Route::OneOf(vec![target(3)]));
+    fail(&mut moves, 3000, 0);
+    moves.handle_joined(at(3000), conn(5), &peer(1), true);
+    assert_eq!(next(&mut moves, 3000), Some(conn(5)));
+    moves.handle_gone(at(3000), &peer(1), conn(5));
+    assert_eq!(next(&mut moves, 3000), None);
+    assert!(moves.poll_timeout().unwrap() < at(6000), "{:?}", moves.poll_timeout());
 }
 
 /// The name never changes: the address itself is dialled late in the time of each, once for those that have the same. RULE-79
