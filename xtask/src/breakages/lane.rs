@@ -12,8 +12,11 @@ use super::list::{Breakage, Test};
 use crate::copy;
 use crate::tidy::source::Source;
 
-/// How long a test may take before it counts as hanging. They take a second or two.
-const TIME_LIMIT: Duration = Duration::from_secs(60);
+/// How long the tests of one target may take as they are.
+const TIME_LIMIT: Duration = Duration::from_secs(600);
+/// How long a test may take before it counts as hanging: so long, or so many times what the tests of its target take without any edit.
+const LEAST_LIMIT: Duration = Duration::from_secs(60);
+const PATIENCE: u32 = 3;
 const POLL_INTERVAL: Duration = Duration::from_millis(10);
 
 /// What became of a breakage.
@@ -40,8 +43,14 @@ pub(super) struct Lane<'a> {
     target: PathBuf,
     logs: PathBuf,
     all: &'a [Breakage],
-    /// The tests that fail without any edit, by package and target, for those that were looked at.
-    failing: BTreeMap<(&'a str, &'a str), BTreeSet<String>>,
+    /// What was seen of the tests without any edit, by package and target, for those that were looked at.
+    unedited: BTreeMap<(&'a str, &'a str), Unedited>,
+}
+
+/// The tests of one target as they are.
+struct Unedited {
+    failing: BTreeSet<String>,
+    took: Duration,
 }
 
 /// How a run of tests ended.
@@ -61,7 +70,7 @@ impl<'a> Lane<'a> {
             target: directory.join("target"),
             logs: directory.join("logs"),
             all,
-            failing: BTreeMap::new(),
+            unedited: BTreeMap::new(),
         };
         fs::create_dir_all(&lane.logs).map_err(|error| format!("{}: {error}", lane.logs.display()))?;
         copy::update(&lane.work)?;
@@ -104,35 +113,40 @@ impl<'a> Lane<'a> {
         if !self.build(&breakage.test, &log)? {
             return Ok(Outcome::DoesNotCompile);
         }
-        let ended = self.run(&breakage.test, &[&breakage.test.path], &log)?;
+        let usual = self.unedited.get(&breakage.test.key()).map(|unedited| unedited.took);
+        let limit = LEAST_LIMIT.max(usual.unwrap_or_default() * PATIENCE);
+        let ended = self.run(&breakage.test, &[&breakage.test.path], &log, limit)?;
         Ok(judge(breakage, ended, &fs::read_to_string(&log)?))
     }
 
     /// Whether a test passes on the copy as it is. The tests of one target are looked at together, when the first is asked for.
     fn passes_without(&mut self, test: &'a Test) -> io::Result<bool> {
-        let key = (test.package.as_str(), test.target.as_str());
-        if !self.failing.contains_key(&key) {
-            let failing = self.failing_of(test)?;
-            self.failing.insert(key, failing);
+        let key = test.key();
+        if !self.unedited.contains_key(&key) {
+            let unedited = self.without_edits(test)?;
+            self.unedited.insert(key, unedited);
         }
-        Ok(self.failing.get(&key).is_some_and(|failing| !failing.contains(&test.path)))
+        Ok(self.unedited.get(&key).is_some_and(|unedited| !unedited.failing.contains(&test.path)))
     }
 
-    fn failing_of(&self, one: &Test) -> io::Result<BTreeSet<String>> {
+    fn without_edits(&self, one: &Test) -> io::Result<Unedited> {
         let tests = self.all.iter().map(|breakage| &breakage.test);
         let of_target = tests.filter(|test| test.package == one.package && test.target == one.target);
         let paths: BTreeSet<&str> = of_target.map(|test| test.path.as_str()).collect();
         let log = self.logs.join(format!("{}-{}.txt", one.package, one.target));
         if !self.build(one, &log)? {
             println!("{} {} does not compile as it is ({})", one.package, one.target, log.display());
-            return Ok(paths.into_iter().map(str::to_owned).collect());
+            let failing = paths.into_iter().map(str::to_owned).collect();
+            return Ok(Unedited { failing, took: Duration::ZERO });
         }
         let filters: Vec<&str> = paths.iter().copied().collect();
-        let timed_out = matches!(self.run(one, &filters, &log)?, Ended::TimedOut);
+        let began = now();
+        let timed_out = matches!(self.run(one, &filters, &log, TIME_LIMIT)?, Ended::TimedOut);
+        let took = now() - began;
         let results = results(&fs::read_to_string(&log)?);
         // A test that does not exist has no result here either, and is told apart later.
         let fails = |path: &&str| results.get(*path).map_or(timed_out, |passed| !passed);
-        Ok(paths.into_iter().filter(fails).map(str::to_owned).collect())
+        Ok(Unedited { failing: paths.into_iter().filter(fails).map(str::to_owned).collect(), took })
     }
 
     fn build(&self, test: &Test, log: &Path) -> io::Result<bool> {
@@ -141,12 +155,12 @@ impl<'a> Lane<'a> {
         Ok(command.status()?.success())
     }
 
-    fn run(&self, test: &Test, paths: &[&str], log: &Path) -> io::Result<Ended> {
+    fn run(&self, test: &Test, paths: &[&str], log: &Path, limit: Duration) -> io::Result<Ended> {
         let mut command = self.cargo(test, log)?;
         command.args(["--", "--exact"]).args(paths);
         #[cfg(unix)]
         std::os::unix::process::CommandExt::process_group(&mut command, 0);
-        wait(command.spawn()?)
+        wait(command.spawn()?, limit)
     }
 
     /// A `cargo test` of the target of `test`, whose output goes to the log.
@@ -168,8 +182,8 @@ impl<'a> Lane<'a> {
 }
 
 /// Waits for the end, and brings it about when it takes too long.
-fn wait(mut child: Child) -> io::Result<Ended> {
-    let deadline = now() + TIME_LIMIT;
+fn wait(mut child: Child, limit: Duration) -> io::Result<Ended> {
+    let deadline = now() + limit;
     loop {
         if let Some(status) = child.try_wait()? {
             return Ok(if status.success() { Ended::Succeeded } else { Ended::Failed });
@@ -265,6 +279,6 @@ mod tests {
         kill(&mut child).unwrap();
         assert_eq!(child.wait().unwrap().signal(), Some(9));
         let quick = Command::new("true").spawn().unwrap();
-        assert_eq!(wait(quick).unwrap(), Ended::Succeeded);
+        assert_eq!(wait(quick, LEAST_LIMIT).unwrap(), Ended::Succeeded);
     }
 }

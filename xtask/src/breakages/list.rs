@@ -55,6 +55,13 @@ pub(crate) struct Test {
     pub(crate) path: String,
 }
 
+impl Test {
+    /// What is built and run together.
+    pub(super) fn key(&self) -> (&str, &str) {
+        (&self.package, &self.target)
+    }
+}
+
 /// Reads a list. An error starts with the line.
 pub(crate) fn parse(text: &str) -> Result<Vec<Breakage>, String> {
     let mut breakages: Vec<Breakage> = Vec::new();
