@@ -99,7 +99,7 @@ pub(crate) struct Special {
     pub(crate) changes: Vec<(u32, StateChange)>,
     /// How long the commands may block, all together; nothing on a shared connection. A byte may not come for that long.
     pub(crate) blocking: Option<Blocking>,
-    /// It is sent behind a command that the server may answer a second time: what comes before it is written is its reply.
+    /// It is a PING behind a command that the server may answer a second time: that reply is its own as well.
     pub(crate) is_probe: bool,
 }
 

@@ -132,7 +132,8 @@ impl Station {
 
     /// Whether the user may have no right to what the server is to carry out.
     pub(super) fn may_deny(&self) -> bool {
-        self.is_to_serve() && matches!(self.inbox.first(), Some(Word::List(_) | Word::Unblock(_)))
+        self.is_to_serve()
+            && matches!(self.inbox.first(), Some(Word::List(_) | Word::Unblock(_) | Word::Ping))
     }
 
     /// Whether an element is lost with this connection, or whatever is popped there next.

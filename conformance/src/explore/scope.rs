@@ -381,7 +381,14 @@ pub const SCOPES: &[Scope] = &[
     Scope {
         name: "blocked-paused",
         about: "the servers hold up what waits for an element, and run it later, while its address retires",
-        budget: Budget { pushes: 1, calls: 1, drops: 1, elements: 2, holds: 1, ..PROMPT },
+        budget: Budget { pushes: 1, refusals: 1, calls: 1, drops: 1, elements: 1, holds: 2, ..PROMPT },
+        limits: Limits { states: 250_000, ..BASE.limits },
+        ..CONSUMERS
+    },
+    Scope {
+        name: "blocked-paused-loss",
+        about: "the servers hold up what waits for an element, and a connection is lost",
+        budget: Budget { pushes: 1, closes: 1, calls: 1, elements: 2, holds: 2, ..PROMPT },
         limits: Limits { states: 250_000, ..BASE.limits },
         ..CONSUMERS
     },

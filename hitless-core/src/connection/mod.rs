@@ -26,6 +26,7 @@ use resp3_codec::{Command, Frame};
 pub use self::accepted::Accepted;
 pub(crate) use self::accepted::deferral;
 pub use self::pipeline::Ticket;
+pub(crate) use self::pipeline::is_pong;
 use self::pipeline::{Matched, Own, Pipeline};
 use self::silence::Silence;
 use crate::config::{Config, Credentials};

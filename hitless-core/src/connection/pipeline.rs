@@ -63,6 +63,10 @@ impl Entry {
         self.accepted.as_ref().map_or(0, |accepted| accepted.request.payload.len())
     }
 
+    fn is_probe(&self) -> bool {
+        self.special.as_ref().is_some_and(|special| special.is_probe)
+    }
+
     fn is_due(&self, now: Instant) -> bool {
         self.accepted.as_ref().is_some_and(|accepted| accepted.is_due(now))
     }
@@ -75,6 +79,11 @@ pub(super) enum Own {
     Auth,
     /// A command of the subscriptions.
     Subscribing,
+}
+
+/// Whether this is the answer to PING. An element of a list that says the same is a bulk string.
+pub(crate) fn is_pong(reply: &Frame) -> bool {
+    matches!(reply.value(), Frame::Simple(text) if text.as_ref() == b"PONG".as_slice())
 }
 
 /// What one reply did.
@@ -191,7 +200,10 @@ impl Pipeline {
 
     #[inline]
     pub(super) fn reply(&mut self, frame: Frame) -> Matched {
-        if self.written == 0 && !self.overtake_probe() {
+        if self.is_probe_next() && self.is_second_reply(&frame) {
+            return self.answer_probe(frame);
+        }
+        if self.written == 0 {
             return Matched::Stray;
         }
         let Some(next) = self.entries.front_mut() else { return Matched::Stray };
@@ -222,15 +234,38 @@ impl Pipeline {
         }
     }
 
-    /// Nothing was written, and a reply is there: if the next is a probe, it is answered before it is written, and never is. False if not.
+    #[inline]
+    fn is_probe_next(&self) -> bool {
+        self.entries.front().is_some_and(Entry::is_probe)
+    }
+
+    /// Whether this is no answer to the PING that is next: the command before it was held up, and has run. An error may be either's, and is taken
+    /// for the PING's.
     #[cold]
-    fn overtake_probe(&mut self) -> bool {
-        let is_probe = |entry: &&Entry| entry.special.as_ref().is_some_and(|special| special.is_probe);
-        let Some(probe) = self.entries.front().filter(is_probe) else { return false };
-        self.unsent_bytes -= probe.bytes();
-        self.awaited += probe.left as usize;
-        self.written += 1;
-        true
+    fn is_second_reply(&self, frame: &Frame) -> bool {
+        let is_error = || frame.as_error().is_some_and(|text| !text.starts_with(b"UNBLOCKED "));
+        !is_pong(frame) && (self.written == 0 || !is_error())
+    }
+
+    /// The second reply of a command is what its PING has asked for. The place of that stays, since its PONG is still to come; if it is not
+    /// written yet, it is not written any more.
+    #[cold]
+    fn answer_probe(&mut self, frame: Frame) -> Matched {
+        let wanted = |entry: &Entry| entry.is_probe() && entry.accepted.is_some();
+        let Some(at) = self.entries.iter().position(wanted) else { return Matched::Nothing };
+        let accepted = if at < self.written {
+            self.entries[at].accepted.take()
+        } else {
+            let unsent = self.entries.remove(at);
+            self.unsent_bytes -= unsent.as_ref().map_or(0, Entry::bytes);
+            unsent.and_then(|unsent| unsent.accepted)
+        };
+        match accepted {
+            Some(accepted) => {
+                Matched::Complete { accepted, replies: Replies::from_buf([frame]), outlived_window: false }
+            }
+            None => Matched::Nothing,
+        }
     }
 
     /// Cancels a request. True if it was here.

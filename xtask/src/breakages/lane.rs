@@ -114,7 +114,7 @@ impl<'a> Lane<'a> {
             return Ok(Outcome::DoesNotCompile);
         }
         let usual = self.unedited.get(&breakage.test.key()).map(|unedited| unedited.took);
-        let limit = LEAST_LIMIT.max(usual.unwrap_or_default() * PATIENCE);
+        let limit = (usual.unwrap_or_default() * PATIENCE).clamp(LEAST_LIMIT, TIME_LIMIT);
         let ended = self.run(&breakage.test, &[&breakage.test.path], &log, limit)?;
         Ok(judge(breakage, ended, &fs::read_to_string(&log)?))
     }

@@ -21,11 +21,10 @@ mod tests;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use resp3_codec::Frame;
 
 use self::stage::{Ends, Next, Reason, Stage, Step};
 use super::Answer;
-use super::reply::{Said, is_pong};
+use super::reply::{Said, is_denied, is_pong};
 use crate::command_table::{Blocker, Blocking, Takes};
 use crate::error::{Delivery, RequestError};
 use crate::request::{Outcome, Replies, Timeout, with_word};
@@ -35,7 +34,7 @@ use crate::timer::{after, earliest};
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
 const LONGEST_PAUSE: Duration = Duration::from_millis(160);
 /// How often a server is asked in vain about a command that nobody waits for, before its connection is closed: ten seconds, in which a
-/// segment that was lost is sent again and brings what the command has taken.
+/// segment that was lost is sent again and brings what the command has taken. As long is waited for the PONG behind one that has ended.
 const VAIN_QUESTIONS: u32 = 64;
 
 /// What is to be done for a command.
@@ -100,9 +99,11 @@ pub(super) struct Command {
     stage: Stage,
     joined: Option<Joined>,
     /// A PING was written behind it, and is not answered.
-    is_probed: bool,
+    awaits_pong: bool,
+    /// UNBLOCK has hit it.
+    was_hit: bool,
     /// Its reply was `-UNBLOCKED`: what its connection says next shows whether that is all.
-    is_unblocked: bool,
+    says_unblocked: bool,
     /// Its connection may serve somebody else afterwards.
     may_stay: bool,
     pause: Duration,
@@ -128,8 +129,9 @@ impl Command {
             reason: None,
             stage: Stage::Waiting,
             joined: None,
-            is_probed: false,
-            is_unblocked: false,
+            awaits_pong: false,
+            was_hit: false,
+            says_unblocked: false,
             may_stay: true,
             pause: FIRST_PAUSE,
             vain: 0,
@@ -142,7 +144,7 @@ impl Command {
         if !matches!(self.stage, Stage::Waiting | Stage::MovingOn) {
             return;
         }
-        (self.may_stay, self.is_probed, self.is_unblocked) = (true, false, false);
+        (self.may_stay, self.awaits_pong, self.was_hit, self.says_unblocked) = (true, false, false, false);
         if self.gives_up(say) {
             return;
         }
@@ -217,7 +219,7 @@ impl Command {
         say: &mut Vec<Decision>,
     ) {
         let Stage::Sent(step) = self.stage else { return };
-        if self.is_unblocked {
+        if self.says_unblocked {
             return;
         }
         let is_lost = outcome.is_err();
@@ -236,18 +238,18 @@ impl Command {
         };
         match next {
             Next::Verify => self.verify(now, say),
-            next => self.end_there(step, next, is_lost, say),
+            next => self.end_there(now, (step, is_lost), next, say),
         }
     }
 
     /// What its connection has said behind it. What is neither a PONG nor an error is its second reply: it was held up, and has run.
     pub(super) fn handle_probed(&mut self, now: Instant, outcome: Outcome, say: &mut Vec<Decision>) {
-        if !std::mem::take(&mut self.is_probed) {
+        if !std::mem::take(&mut self.awaits_pong) {
             return;
         }
         let is_pong = outcome.as_ref().is_ok_and(|replies| is_pong(replies.first()));
         match self.stage {
-            Stage::Sent(step) if self.is_unblocked => {
+            Stage::Sent(step) if self.says_unblocked => {
                 self.may_stay &= is_pong;
                 let is_lost = outcome.is_err();
                 let next = match outcome {
@@ -261,10 +263,10 @@ impl Command {
                 };
                 match next {
                     Next::Verify => self.verify(now, say),
-                    next => self.end_there(step, next, is_lost, say),
+                    next => self.end_there(now, (step, is_lost), next, say),
                 }
             }
-            Stage::Answered { next, is_unblocking } => {
+            Stage::Answered { next, is_unblocking, .. } => {
                 self.may_stay &= is_pong;
                 if !is_unblocking {
                     self.perform(next, say);
@@ -287,7 +289,7 @@ impl Command {
             Err(_) => {
                 self.joined = None;
                 if let Stage::Sent(Step::Joining | Step::Resting { .. }) = self.stage
-                    && !self.is_unblocked
+                    && !(self.was_hit || self.says_unblocked)
                 {
                     // The next successor begins anew.
                     (self.stage, self.reason) = (Stage::Sent(Step::Nothing), None);
@@ -316,6 +318,7 @@ impl Command {
             (Stage::Sent(Step::Joining | Step::Asking | Step::Unblocking), Answer::NotSent) => self.rest(now),
             // What it says to that is on its way.
             (Stage::Sent(Step::Unblocking), Answer::Unblocked(true)) => {
+                self.was_hit = true;
                 self.pause = LONGEST_PAUSE;
                 self.ask_again(now, say);
             }
@@ -327,11 +330,11 @@ impl Command {
             (Stage::Sent(Step::Joining | Step::Asking), Answer::Impossible | Answer::Unblocked(_)) => {
                 self.stick(say);
             }
-            (Stage::Answered { next, is_unblocking: true }, answer) => {
-                let next = *next;
+            (Stage::Answered { next, is_unblocking: true, until }, answer) => {
+                let (next, until) = (*next, *until);
                 self.may_stay &= matches!(answer, Answer::Unblocked(_) | Answer::NotSent);
-                match self.is_probed {
-                    true => self.stage = Stage::Answered { next, is_unblocking: false },
+                match self.is_pong_needed() {
+                    true => self.stage = Stage::Answered { next, is_unblocking: false, until },
                     false => self.perform(next, say),
                 }
             }
@@ -425,6 +428,10 @@ impl Command {
                 say.push(Decision::Wait);
             }
             Stage::Sent(Step::Resting { until }) if is_due(until) => self.ask(say),
+            Stage::Answered { next, until, .. } if is_due(until) => {
+                self.may_stay = false;
+                self.perform(next, say);
+            }
             _ => {}
         }
     }
@@ -433,8 +440,8 @@ impl Command {
         let own = match self.stage {
             Stage::Waiting => self.ends.at(),
             Stage::Paused { until } => earliest([Some(until), self.ends.at()]),
-            Stage::Sent(Step::Resting { until }) => Some(until),
-            Stage::Sent(_) | Stage::Answered { .. } | Stage::MovingOn | Stage::Over => None,
+            Stage::Sent(Step::Resting { until }) | Stage::Answered { until, .. } => Some(until),
+            Stage::Sent(_) | Stage::MovingOn | Stage::Over => None,
         };
         earliest([own, self.deadline.filter(|_| self.is_wanted())])
     }
@@ -479,7 +486,7 @@ impl Command {
     /// What a reply calls for. A command that has ended says so.
     fn judge(&mut self, now: Instant, replies: Replies, in_window: bool, say: &mut Vec<Decision>) -> Next {
         let reply = Said::of(replies.first());
-        let is_ours = self.reason.is_some() || reply == Said::SentAway;
+        let is_ours = self.reason.is_some() || self.was_hit || reply == Said::SentAway;
         if matches!(reply, Said::Unblocked | Said::SentAway) && is_ours {
             let has_begun = self.joined.as_ref().is_some_and(|joined| joined.has_begun);
             let misses = self.blocker.is_from_now && !has_begun;
@@ -506,8 +513,9 @@ impl Command {
     fn judge_second(&mut self, replies: Replies, say: &mut Vec<Decision>) -> Next {
         match Said::of(replies.first()) {
             Said::Unblocked => Next::Verify,
-            // Be it the refusal of the PING or the command's own: it has taken nothing, and is over.
-            _ if replies.first().is_some_and(Frame::is_error) => Next::MoveOn,
+            Said::SentAway | Said::Refused => Next::MoveOn,
+            // The user has no right to PING: what stands before it is over.
+            _ if is_denied(replies.first()) => Next::MoveOn,
             _ => {
                 self.end_with(replies, say);
                 Next::Return
@@ -516,15 +524,27 @@ impl Command {
     }
 
     /// It has ended on its connection, which may be lost by that.
-    fn end_there(&mut self, step: Step, next: Next, is_lost: bool, say: &mut Vec<Decision>) {
+    fn end_there(
+        &mut self,
+        now: Instant,
+        (step, is_lost): (Step, bool),
+        next: Next,
+        say: &mut Vec<Decision>,
+    ) {
         let is_unblocking = step == Step::Unblocking;
-        // Where its connection is lost, or about to be, nothing follows there that UNBLOCK could hit.
+        // Where its connection is lost nothing follows there that UNBLOCK could hit.
         self.may_stay &= !is_lost;
-        if is_lost || !(is_unblocking || self.is_probed) {
+        if is_lost || !(is_unblocking || self.is_pong_needed()) {
             self.perform(next, say);
         } else {
-            self.stage = Stage::Answered { next, is_unblocking };
+            self.stage =
+                Stage::Answered { next, is_unblocking, until: after(now, VAIN_QUESTIONS * LONGEST_PAUSE) };
         }
+    }
+
+    /// Whether its connection is to be used again, and has a PING to answer before.
+    fn is_pong_needed(&self) -> bool {
+        self.awaits_pong && self.may_stay
     }
 
     /// It has ended with these replies, which are its caller's, or an orphan.
@@ -547,7 +567,7 @@ impl Command {
         match next {
             Next::MoveOn => {
                 self.stage = Stage::MovingOn;
-                say.push(Decision::MoveOn { may_stay: self.may_stay, is_verified: self.is_unblocked });
+                say.push(Decision::MoveOn { may_stay: self.may_stay, is_verified: self.says_unblocked });
             }
             Next::Rest { until } => {
                 say.push(Decision::Return { may_stay: self.may_stay });
@@ -564,7 +584,7 @@ impl Command {
     /// The server says that it has sent it away. What its connection says next is the proof, or its second reply; if nothing comes, it may wait
     /// there again.
     fn verify(&mut self, now: Instant, say: &mut Vec<Decision>) {
-        self.is_unblocked = true;
+        self.says_unblocked = true;
         self.probe(say);
         if self.stage != Stage::Sent(Step::Unblocking) {
             self.pause = LONGEST_PAUSE;
@@ -574,7 +594,7 @@ impl Command {
 
     /// Has its connection answer a PING behind it.
     fn probe(&mut self, say: &mut Vec<Decision>) {
-        if !std::mem::replace(&mut self.is_probed, true) {
+        if !std::mem::replace(&mut self.awaits_pong, true) {
             say.push(Decision::Probe);
         }
     }

@@ -4,6 +4,7 @@
 
 use resp3_codec::Frame;
 
+use crate::connection;
 use crate::error::Refusal;
 
 /// What a reply says of the command.
@@ -38,9 +39,14 @@ impl Said {
     }
 }
 
-/// Whether this is the answer to PING. An element of a list that says the same is a bulk string.
+/// Whether this is the answer to PING.
 pub(super) fn is_pong(reply: Option<&Frame>) -> bool {
-    matches!(reply.map(Frame::value), Some(Frame::Simple(text)) if text.as_ref() == b"PONG".as_slice())
+    reply.is_some_and(connection::is_pong)
+}
+
+/// Whether the user has no right to the command.
+pub(super) fn is_denied(reply: Option<&Frame>) -> bool {
+    reply.and_then(Frame::as_error).is_some_and(|text| text.starts_with(b"NOPERM "))
 }
 
 /// Whether the command has taken an element.

@@ -465,7 +465,9 @@ fn a_command_that_was_postponed_moves_behind_the_pong() {
             reply(&mut world, shared, Frame::Integer(1));
             assert!(said(&mut world, conn).is_empty(), "one PING is under way");
             reply(&mut world, conn, unblocked());
-            assert_eq!(said(&mut world, conn), ["PING"], "and was answered by something else");
+            assert_eq!(said(&mut world, conn), ["PING"], "which that was no answer to");
+            reply(&mut world, conn, Frame::simple("PONG"));
+            assert!(!world.closed.contains(&conn), "the PONG of the first PING");
             reply(&mut world, conn, Frame::simple("PONG"));
             let to = carrier(&mut world, "BLPOP q 0");
             assert!(world.closed.contains(&conn));
@@ -576,27 +578,67 @@ fn a_read_begins_on_the_successor_first() {
     assert_idle(&world);
 }
 
-/// A read whose successor is lost behind its `-UNBLOCKED` is sent again where it was once that has answered a PING: its server may hold it up and
-/// run it later. RULE-293
+/// A read whose successor is lost once UNBLOCK has hit it is sent again where it was, when that has answered a PING: its server may hold it up
+/// and run it later. Our own `-UNBLOCKED` is not its caller's. RULE-293, RULE-249
 #[test]
 fn a_read_that_stays_is_verified() {
     let words = "XREAD BLOCK 0 STREAMS s 5-0";
-    let mut world = client(5);
-    let (id, conn, shared) = waiting(&mut world, words);
-    announce(&mut world, shared);
-    let new_shared = carrier_of(&mut world, |line| line.starts_with("CLIENT LIST"));
-    let to = carrier(&mut world, words);
-    reply(&mut world, new_shared, listed(to, "xread", "b"));
-    reply(&mut world, shared, listed(conn, "xread", "b"));
-    world.close(to);
-    reply(&mut world, shared, Frame::Integer(1));
-    assert!(said(&mut world, conn).is_empty(), "reading takes nothing");
-    reply(&mut world, conn, unblocked());
-    assert_eq!(said(&mut world, conn), ["PING"]);
-    reply(&mut world, conn, Frame::simple("PONG"));
-    assert_eq!(said(&mut world, conn), [words]);
-    reply(&mut world, conn, popped());
-    assert_eq!(outcome(&world, id), &popped());
+    for answer_first in [false, true] {
+        let mut world = client(5);
+        let (id, conn, shared) = waiting(&mut world, words);
+        announce(&mut world, shared);
+        let new_shared = carrier_of(&mut world, |line| line.starts_with("CLIENT LIST"));
+        let to = carrier(&mut world, words);
+        reply(&mut world, new_shared, listed(to, "xread", "b"));
+        reply(&mut world, shared, listed(conn, "xread", "b"));
+        if answer_first {
+            reply(&mut world, shared, Frame::Integer(1));
+        }
+        world.close(to);
+        if !answer_first {
+            reply(&mut world, shared, Frame::Integer(1));
+        }
+        assert!(said(&mut world, conn).is_empty(), "reading takes nothing");
+        reply(&mut world, conn, unblocked());
+        assert_eq!(said(&mut world, conn), ["PING"]);
+        reply(&mut world, conn, Frame::simple("PONG"));
+        assert_eq!(said(&mut world, conn), [words]);
+        reply(&mut world, conn, popped());
+        assert_eq!(outcome(&world, id), &popped());
+    }
+}
+
+/// One read of the socket may bring several replies of a command that was held up: each has its PING, be that written or not, and what was taken is
+/// the caller's. RULE-293, INV-21
+#[test]
+fn replies_of_a_command_that_was_held_up_come_together() {
+    for takes in [true, false] {
+        let mut world = client(5);
+        let (id, conn, shared) = waiting(&mut world, "BLPOP q 0");
+        announce(&mut world, shared);
+        said(&mut world, shared);
+        reply(&mut world, shared, listed(conn, "blpop", "b"));
+        reply(&mut world, shared, Frame::Integer(1));
+        assert_eq!(said(&mut world, conn), ["PING"]);
+        let taken = takes.then(popped);
+        let frames =
+            [unblocked(), unblocked(), unblocked()].into_iter().chain(taken).chain([Frame::simple("PONG")]);
+        world.client.handle_frames(world.now, conn, frames);
+        world.drain();
+        if takes {
+            assert_eq!(outcome(&world, id), &popped());
+        } else {
+            assert_eq!(said(&mut world, conn), ["PING"], "one that was written has a PONG of its own");
+            reply(&mut world, conn, Frame::simple("PONG"));
+            let to = carrier(&mut world, "BLPOP q 0");
+            reply(&mut world, to, popped());
+        }
+        assert_eq!(outcome(&world, id), &popped());
+        let is_fault =
+            |event: &Event| matches!(event, Event::ConnectionClosed { cause: CloseCause::Protocol(_), .. });
+        assert!(!world.events.iter().any(is_fault), "{:?}", world.events);
+        assert_idle(&world);
+    }
 }
 
 /// The reply of the old connection wins, since it may have more; what was begun on the new one is dropped. RULE-254

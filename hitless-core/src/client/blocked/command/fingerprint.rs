@@ -17,13 +17,24 @@ impl Fingerprint for Command {
             reason,
             stage,
             joined,
-            is_probed,
-            is_unblocked,
+            awaits_pong,
+            was_hit,
+            says_unblocked,
             may_stay,
             pause,
             vain,
         } = self;
-        digest.value(&(blocker, timeout, reason, is_probed, is_unblocked, may_stay, pause, vain));
+        digest.value(&(
+            blocker,
+            timeout,
+            reason,
+            awaits_pong,
+            was_hit,
+            says_unblocked,
+            may_stay,
+            pause,
+            vain,
+        ));
         digest.instant(*sent_at);
         match ends {
             Ends::Open => digest.value(&0),
@@ -49,7 +60,8 @@ impl Fingerprint for Stage {
                     digest.deadline(*until);
                 }
             }
-            Self::Answered { next, is_unblocking } => {
+            Self::Answered { next, is_unblocking, until } => {
+                digest.deadline(*until);
                 digest.value(&(std::mem::discriminant(next), is_unblocking));
                 if let Next::Rest { until } = next {
                     digest.deadline(*until);

@@ -24,9 +24,11 @@ pub(super) enum Stage {
     /// It was sent, and its reply is awaited.
     Sent(Step),
     /// It has ended on its connection, and the PING there or UNBLOCK is not answered: nothing else may be sent there, since UNBLOCK could hit it.
+    /// If neither answer comes until then, the connection is given up.
     Answered {
         next: Next,
         is_unblocking: bool,
+        until: Instant,
     },
     /// It did not run, and is being placed again.
     MovingOn,

@@ -27,11 +27,17 @@ fn unblocked() -> Replies {
     Replies::from_iter([Frame::error("UNBLOCKED client unblocked via CLIENT UNBLOCK")])
 }
 
+fn sent_away() -> Replies {
+    Replies::from_iter([Frame::error(
+        "UNBLOCKED force unblock from blocking operation, instance state changed",
+    )])
+}
+
 fn lost(delivery: Delivery) -> RequestError {
     RequestError::ConnectionLost { cause: crate::error::CloseCause::ByServer, delivery }
 }
 
-const STATES: [&str; 11] = [
+const STATES: [&str; 12] = [
     "waiting",
     "paused",
     "sent",
@@ -39,6 +45,7 @@ const STATES: [&str; 11] = [
     "unblocking",
     "resting",
     "stuck",
+    "hit",
     "answered",
     "verifying",
     "dropped, asking",
@@ -62,13 +69,13 @@ fn in_state(name: &str) -> Command {
     match name {
         "resting" => command.handle_answer(now, Answer::NotYet, say),
         "stuck" => command.handle_answer(now, Answer::Impossible, say),
-        "unblocking" | "answered" | "verifying" => {
+        "unblocking" | "hit" | "answered" | "verifying" => {
             command.handle_answer(now, Answer::Waits, say);
         }
         _ => {}
     }
     match name {
-        "answered" | "verifying" => command.handle_answer(now, Answer::Unblocked(true), say),
+        "hit" | "answered" | "verifying" => command.handle_answer(now, Answer::Unblocked(true), say),
         _ => {}
     }
     if name == "answered" {
@@ -82,7 +89,7 @@ fn in_state(name: &str) -> Command {
 
 type Fact = fn(&mut Command, Instant, &mut Vec<Decision>);
 
-const FACTS: [(&str, Fact); 17] = [
+const FACTS: [(&str, Fact); 19] = [
     ("it has a connection", |command, now, say| command.handle_placed(now, None, say)),
     ("there is none for it", |command, _, say| command.handle_refused(lost(Delivery::NotSent), say)),
     ("an element", |command, now, say| command.handle_outcome(now, Ok(item()), false, say)),
@@ -90,8 +97,10 @@ const FACTS: [(&str, Fact); 17] = [
         command.handle_outcome(now, Ok(Replies::from_iter([Frame::Null])), false, say)
     }),
     ("-UNBLOCKED", |command, now, say| command.handle_outcome(now, Ok(unblocked()), false, say)),
+    ("-UNBLOCKED force", |command, now, say| command.handle_outcome(now, Ok(sent_away()), false, say)),
     ("its connection is lost", |command, now, say| {
-        command.handle_outcome(now, Err(lost(Delivery::Unknown)), false, say)
+        command.handle_outcome(now, Err(lost(Delivery::Unknown)), false, say);
+        command.handle_probed(now, Err(lost(Delivery::Unknown)), say);
     }),
     ("a successor is ready", |command, now, say| command.handle_successor(now, say)),
     ("it waits there", |command, now, say| command.handle_answer(now, Answer::Waits, say)),
@@ -104,16 +113,18 @@ const FACTS: [(&str, Fact); 17] = [
     ("a PONG", |command, now, say| command.handle_probed(now, pong(), say)),
     ("an element in place of the PONG", |command, now, say| command.handle_probed(now, Ok(item()), say)),
     ("-UNBLOCKED in place of the PONG", |command, now, say| command.handle_probed(now, Ok(unblocked()), say)),
+    ("a refusal in place of the PONG", |command, now, say| command.handle_probed(now, Ok(refusal()), say)),
     ("its caller gives up", |command, _, say| command.handle_dropped(say)),
     ("the client shuts down", |command, _, say| command.handle_shutdown(say)),
 ];
 
 fn stage_name(command: &Command) -> &'static str {
     match command.stage {
-        Stage::Sent(Step::Asking) if command.is_unblocked => "verifying, asking",
-        Stage::Sent(Step::Unblocking) if command.is_unblocked => "verifying, unblocking",
-        Stage::Sent(Step::Stuck) if command.is_unblocked => "verifying, stuck",
-        Stage::Sent(_) if command.is_unblocked => "verifying",
+        Stage::Sent(Step::Asking) if command.says_unblocked => "verifying, asking",
+        Stage::Sent(Step::Unblocking) if command.says_unblocked => "verifying, unblocking",
+        Stage::Sent(Step::Stuck) if command.says_unblocked => "verifying, stuck",
+        Stage::Sent(_) if command.says_unblocked => "verifying",
+        Stage::Sent(Step::Resting { .. }) if command.was_hit => "hit",
         Stage::Waiting => "waiting",
         Stage::Paused { .. } => "paused",
         Stage::Sent(Step::Nothing) => "sent",
@@ -145,7 +156,7 @@ fn decision_name(decision: &Decision) -> String {
 #[test]
 fn table_of_a_command_that_blocks() {
     const LEGEND: &str = "\
-Found out by a test, of a BLPOP: what is decided, and the state that follows. `·`: nothing. *answered*: it has ended on its connection, and UNBLOCK \
+Found out by a test, of a BLPOP: what is decided, and the state that follows. `·`: nothing. *hit*: UNBLOCK was answered by 1. *answered*: it has ended on its connection, and UNBLOCK \
 or the PING there is not answered. *verifying*: the server says that it was sent away, and has a PING to answer on its connection.";
     let head: Vec<&str> = std::iter::once("").chain(STATES).collect();
     let mut table = Table::new("blocked.md", LEGEND, &head);
@@ -234,6 +245,10 @@ fn refusal() -> Replies {
     Replies::from_iter([Frame::error("NOPERM this user has no permissions to run the 'ping' command")])
 }
 
+fn wrong_type() -> Replies {
+    Replies::from_iter([Frame::error("WRONGTYPE Operation against a key holding the wrong kind of value")])
+}
+
 /// An element that BLMOVE has taken.
 fn bulk_pong() -> Replies {
     Replies::from_iter([Frame::bulk("PONG")])
@@ -259,6 +274,8 @@ fn the_proof_is_a_pong_behind_unblocked() {
         ),
         (Ok(unblocked()), vec![Decision::Probe], vec![Decision::Probe]),
         (Ok(refusal()), vec![closed.clone()], vec![goes_on(false)]),
+        (Ok(sent_away()), vec![closed.clone()], vec![goes_on(false)]),
+        (Ok(wrong_type()), vec![closed.clone()], vec![Decision::Complete(Ok(wrong_type())), closed.clone()]),
         (
             Ok(bulk_pong()),
             vec![Decision::Orphan(bulk_pong()), closed.clone()],
@@ -317,6 +334,36 @@ fn an_unproved_end_is_unknown() {
     assert!(matches!(&said[..], [Decision::Complete(Err(error))] if is_unknown(error)), "{said:?}");
 }
 
+/// What has ended waits for the PONG for ten seconds, and then its connection is closed. RULE-293
+#[test]
+fn a_pong_is_not_awaited_for_ever() {
+    let (mut command, now, mut said) = (pops("0"), epoch(), Vec::new());
+    command.handle_placed(now, None, &mut said);
+    command.handle_dropped(&mut said);
+    command.handle_answer(now, Answer::Waits, &mut said);
+    command.handle_answer(now, Answer::Unblocked(false), &mut said);
+    said.clear();
+    command.handle_outcome(now, Ok(item()), false, &mut said);
+    assert_eq!(std::mem::take(&mut said), [Decision::Orphan(item())]);
+    let at = command.poll_timeout().unwrap();
+    assert!((9 * SECOND..11 * SECOND).contains(&(at - now)));
+    command.handle_timeout(at, &mut said);
+    assert_eq!(said, [Decision::Return { may_stay: false }]);
+}
+
+/// A server that is no master any more closes the link: no PONG is awaited there. RULE-249
+#[test]
+fn a_demotion_needs_no_pong() {
+    let (mut command, now, mut said) = (pops("0"), epoch(), Vec::new());
+    command.handle_placed(now, None, &mut said);
+    command.handle_successor(now, &mut said);
+    command.handle_answer(now, Answer::Waits, &mut said);
+    command.handle_answer(now, Answer::Unblocked(false), &mut said);
+    said.clear();
+    command.handle_outcome(now, Ok(sent_away()), false, &mut said);
+    assert_eq!(said, [Decision::MoveOn { may_stay: false, is_verified: false }]);
+}
+
 /// What waits again behind `-UNBLOCKED` is called back again. RULE-293
 #[test]
 fn what_waits_again_is_called_back_again() {
@@ -349,8 +396,8 @@ struct Model {
     /// What was written to each connection, and what the server has answered there. The helper's is the last one.
     written: Vec<VecDeque<Word>>,
     answered: Vec<VecDeque<Word>>,
-    /// What each connection owes replies to, in order.
-    owed: Vec<VecDeque<Word>>,
+    /// What each connection owes replies to, in order, and whether the command awaits them.
+    owed: Vec<VecDeque<(Word, bool)>>,
     /// The connection on which the server has it waiting.
     blocked: Option<usize>,
     /// The server holds commands up.
@@ -460,7 +507,7 @@ impl Model {
 
     fn write(&mut self, word: Word) {
         self.written[self.current].push_back(word);
-        self.owed[self.current].push_back(word);
+        self.owed[self.current].push_back((word, true));
     }
 
     /// The server reads the next of what was written to a connection, unless a command of that waits.
@@ -498,10 +545,24 @@ impl Model {
         self.answered[conn].push_back(answer);
     }
 
+    /// What awaits this reply, as the connection finds it: a second reply of the command leaves the PING its place, if that was written.
+    fn pair(&mut self, conn: usize, reply: Word) -> Option<Word> {
+        let owed = &mut self.owed[conn];
+        if matches!((owed.front(), reply), (Some((Word::Pop, _)), _) | (_, Word::Pong)) {
+            return owed.pop_front().filter(|(_, is_awaited)| *is_awaited).map(|(word, _)| word);
+        }
+        let at = owed.iter().position(|(_, is_awaited)| *is_awaited)?;
+        owed[at].1 = false;
+        if self.written[conn].len() >= owed.len() - at {
+            self.written[conn].pop_back();
+            owed.remove(at);
+        }
+        Some(Word::Ping)
+    }
+
     /// The client reads the next of what the server has answered on a connection.
     fn read(&mut self, conn: usize) {
         let Some(word) = self.answered[conn].pop_front() else { return };
-        let owed = self.owed[conn].pop_front();
         let outcome = match word {
             Word::Item => Ok(item()),
             Word::Unblocked => Ok(unblocked()),
@@ -509,11 +570,13 @@ impl Model {
         };
         let answer = match word {
             Word::Item | Word::Unblocked | Word::Pong => {
-                return self.tell(|command, now, say| match owed {
-                    Some(Word::Pop) => command.handle_outcome(now, outcome, false, say),
-                    Some(_) => command.handle_probed(now, outcome, say),
+                return match self.pair(conn, word) {
+                    Some(Word::Pop) => {
+                        self.tell(|command, now, say| command.handle_outcome(now, outcome, false, say))
+                    }
+                    Some(_) => self.tell(|command, now, say| command.handle_probed(now, outcome, say)),
                     None => {}
-                });
+                };
             }
             Word::Listed(_, question) if question < self.questions => return,
             Word::Listed(true, _) => Answer::Waits,
