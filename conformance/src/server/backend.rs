@@ -42,8 +42,8 @@ pub enum Condition {
     ReadOnly,
     /// `-MASTERDOWN` to whatever touches data.
     MasterDown,
-    /// Commands that block are held up, and run when it ends: what a redis-server before 7.2 does with them after `CLIENT PAUSE`, as it does with
-    /// all writes. `CLIENT LIST` shows such a client waiting, and `CLIENT UNBLOCK .. ERROR` answers 1 and has it told `-UNBLOCKED`, but the
+    /// `BLPOP` and `BRPOP` are held up, and run when it ends: what a redis-server before 7.2 does with all writes while `CLIENT PAUSE` lasts; other
+    /// writes are carried out here. `CLIENT LIST` shows such a client waiting, and `CLIENT UNBLOCK .. ERROR` answers 1 and has it told `-UNBLOCKED`, but the
     /// command runs all the same.
     Paused,
 }

@@ -211,6 +211,7 @@ impl Reading<'_> {
         self.served.remove(&conn);
         let course = self.courses.entry(tag.clone()).or_default();
         assert!(course.taken.is_none(), "INV-21: {tag} is sent again, and has taken {:?}", course.taken);
+        assert!(course.held_up.is_none(), "RULE-249: {tag} is sent again while a pause holds it up");
         if let (Some((first, ..)), Some((last, ..))) = (course.arrivals.first(), course.arrivals.last()) {
             let since = course.sent_away.unwrap_or(*last);
             let left = time.saturating_sub(since - *first) + TICK;

@@ -140,8 +140,8 @@ impl Dataset {
         }
     }
 
-    /// What a server before 7.2 does with one that is held up: it says `-UNBLOCKED`, and goes on to hold the command up. Without `ERROR` it would
-    /// crash; here nothing happens.
+    /// What a server before 7.2 does with one that is held up (seen with 7.0.15): it says `-UNBLOCKED`, and goes on to hold the command up. Without
+    /// `ERROR` it crashes; here nothing happens.
     fn deny_held_up(
         conn: ServerConn,
         request: Request,
