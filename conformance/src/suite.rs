@@ -284,6 +284,7 @@ macro_rules! for_each_case {
                 a_consumer_that_gives_up,
                 a_shutdown_takes_nothing,
                 a_demotion_takes_nothing,
+                a_pause_holds_consumers_up,
                 ;
             }
             proxies {

@@ -304,7 +304,7 @@ fn is_read_only(name: &[u8]) -> bool {
 
 /// Whether a reply says that the command was not run, but queued in the transaction that is open.
 pub(crate) fn is_queued(reply: &Frame) -> bool {
-    matches!(reply, Frame::Simple(text) if text == "QUEUED")
+    matches!(reply.value(), Frame::Simple(text) if text == "QUEUED")
 }
 
 #[cfg(test)]

@@ -31,7 +31,8 @@ Commands on standard input (N, FROM and TO are numbers of endpoints, in the orde
   read-only N               endpoint N refuses writes: -READONLY
   loading N                 endpoint N refuses what touches data: -LOADING
   master-down N             endpoint N refuses what touches data: -MASTERDOWN
-  serving N                 endpoint N serves again (these four without --redis)
+  paused N                  endpoint N holds up BLPOP and BRPOP, as before Redis 7.2
+  serving N                 endpoint N serves again (these five without --redis)
   refuse N [SECONDS]        endpoint N refuses dials
   black-hole N [SECONDS]    endpoint N leaves dials unanswered
   slow N MILLISECONDS       endpoint N answers late
@@ -271,6 +272,7 @@ fn condition(word: &str) -> Option<Condition> {
         "read-only" => Some(Condition::ReadOnly),
         "loading" => Some(Condition::Loading),
         "master-down" => Some(Condition::MasterDown),
+        "paused" => Some(Condition::Paused),
         "serving" => Some(Condition::Serving),
         _ => None,
     }

@@ -189,3 +189,33 @@ pub fn a_demotion_takes_nothing(host: &dyn Host) {
     assert_eq!(bed.reply(consumer), popped("q", "v"));
     bed.finish();
 }
+
+/// A pause of the server holds up two consumers while their node moves, and the server says of both that it has sent them away. One takes an
+/// element there when the pause is over, the other one finds none and moves: each element is consumed once. INV-21, RULE-249, RULE-293
+pub fn a_pause_holds_consumers_up(host: &dyn Host) {
+    let mut bed = Testbed::new(host);
+    bed.connect();
+    let (a, b) = (bed.a, bed.b);
+    bed.server(|server, now| server.set_condition(now, a, Condition::Paused));
+    let lucky = consume(&mut bed, blpop("q", "20"), 1);
+    let other = consume(&mut bed, blpop("r", "20"), 2);
+    bed.moving(a, b, 10);
+    bed.run_until_soon("they are called back", |bed| bed.arrivals("CLIENT UNBLOCK").len() >= 2);
+    rpush(&mut bed, "q", "v");
+    bed.run_for(millis(100));
+    assert_eq!(bed.arrivals("BLPOP").len(), 2, "none is sent again while it may still run");
+    bed.server(|server, now| server.set_condition(now, a, Condition::Serving));
+    assert_eq!(bed.reply(lucky), popped("q", "v"));
+    await_arrivals(&mut bed, 3);
+    assert_eq!(bed.arrivals("BLPOP")[2].0, b);
+    bed.run_until_all_gone_from_a();
+    for element in ["w", "x"] {
+        rpush(&mut bed, "r", element);
+    }
+    assert_eq!(bed.reply(other), popped("r", "w"));
+    assert_eq!(bed.call(cmd("LLEN").arg("r")), Frame::Integer(1));
+    let consumed = ["q", "r"]
+        .map(|queue| bed.server(|server, _| server.ledger().executions("BLPOP", queue.as_bytes()).count()));
+    assert_eq!(consumed, [1, 1]);
+    bed.finish();
+}

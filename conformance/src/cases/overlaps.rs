@@ -250,7 +250,10 @@ pub fn proxies_move_independently(host: &dyn Host) {
     bed.run_until_soon("those of the one have moved", |bed| {
         bed.cut_overs() == 2 && bed.connections(bed.a).is_empty()
     });
+    // Long enough for the others to follow.
+    bed.run_for(millis(300));
     assert_eq!((bed.connections(bed.b).len(), bed.connections(bed.c).len()), (2, 2));
+    assert_eq!((bed.cut_overs(), bed.accepted(bed.c)), (2, 2));
     bed.moving(bed.b, bed.c, 3);
     bed.run_until_all_at(bed.c);
     assert_eq!((bed.moves(), bed.accepted(bed.c)), (2, 4));

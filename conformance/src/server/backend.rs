@@ -42,6 +42,10 @@ pub enum Condition {
     ReadOnly,
     /// `-MASTERDOWN` to whatever touches data.
     MasterDown,
+    /// `BLPOP` and `BRPOP` are held up, and run when it ends: what a redis-server before 7.2 does with all writes while `CLIENT PAUSE` lasts; other
+    /// writes are carried out here. `CLIENT LIST` shows such a client waiting, and `CLIENT UNBLOCK .. ERROR` answers 1 and has it told `-UNBLOCKED`, but the
+    /// command runs all the same.
+    Paused,
 }
 
 /// Something that a backend did.
@@ -87,6 +91,20 @@ pub enum Effect {
         request: Request,
         /// Whether it ended without an error.
         ok: bool,
+    },
+    /// A request is held up by a pause.
+    HeldUp {
+        /// The connection.
+        conn: ServerConn,
+        /// What is held up.
+        request: Request,
+    },
+    /// A request that was held up runs now.
+    Resumed {
+        /// The connection.
+        conn: ServerConn,
+        /// What was held up.
+        request: Request,
     },
     /// `RESET`: the connection is as if new.
     Reset {

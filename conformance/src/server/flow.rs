@@ -180,6 +180,8 @@ impl<B: Backend> Server<B> {
                         self.ledger.executed(now, connection.endpoint, conn, request, ok);
                     }
                 }
+                Effect::HeldUp { conn, request } => self.on_pause(now, conn, Event::HeldUp(request)),
+                Effect::Resumed { conn, request } => self.on_pause(now, conn, Event::Resumed(request)),
                 Effect::Reset { conn } => {
                     if let Some(connection) = self.connections.get_mut(&conn) {
                         connection.notifications = Notifications::Off;
@@ -187,6 +189,12 @@ impl<B: Backend> Server<B> {
                 }
                 Effect::Close { conn, how } => self.close(now, conn, how),
             }
+        }
+    }
+
+    fn on_pause(&mut self, now: Instant, conn: ServerConn, event: Event) {
+        if let Some(connection) = self.connections.get(&conn) {
+            self.ledger.paused(now, connection.endpoint, conn, event);
         }
     }
 

@@ -45,6 +45,10 @@ pub enum Event {
         /// Whether it ended without an error.
         ok: bool,
     },
+    /// A request is held up by a pause.
+    HeldUp(Request),
+    /// A request that was held up runs now.
+    Resumed(Request),
     /// A maintenance notification was written to the connection.
     Notified {
         /// `MOVING`, `MIGRATING` ...
@@ -109,6 +113,13 @@ impl Ledger {
     ) {
         if self.detail == Detail::Everything {
             self.add(at, endpoint, Some(conn), Event::Executed { request, ok });
+        }
+    }
+
+    /// A pause has held a request up, or lets it run.
+    pub(super) fn paused(&mut self, at: Instant, endpoint: EndpointId, conn: ServerConn, event: Event) {
+        if self.detail == Detail::Everything {
+            self.add(at, endpoint, Some(conn), event);
         }
     }
 

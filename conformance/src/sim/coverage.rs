@@ -60,6 +60,9 @@ const EXPECTED: &[(Group, &[&str])] = &[
             "sent again",
             "served beside UNBLOCK",
             "not called back",
+            "held up",
+            "called back while held up",
+            "taken behind a pause",
         ],
     ),
     (

@@ -36,6 +36,12 @@ struct Course {
     was_asked: bool,
     /// When it was last sent away.
     sent_away: Option<Instant>,
+    /// Since when a pause holds it up, and whether it is called back meanwhile.
+    held_up: Option<(Instant, bool)>,
+    /// For how long pauses have held it up.
+    was_held_up: Duration,
+    /// It was called back while a pause held it up, and runs all the same.
+    was_postponed: bool,
     /// What it has taken, the place of that among all that was pushed to the list, and when.
     taken: Option<(String, usize, Instant)>,
     list: Bytes,
@@ -87,7 +93,8 @@ pub(super) fn check(evidence: &Evidence<'_>, told: &Told<'_>) -> Vec<&'static st
     for call in told.calls {
         let course = reading.courses.get(&call.tag).unwrap_or(&nothing);
         seen.extend(reading.judge(told, call, course));
-        ends_in_time(evidence, call);
+        seen.extend((course.was_postponed && course.taken.is_some()).then_some("taken behind a pause"));
+        ends_in_time(evidence, call, course);
     }
     let mut orphans = BTreeSet::new();
     for orphan in told.orphans {
@@ -154,15 +161,8 @@ impl Reading<'_> {
             }
             Event::Executed { request, ok } if is_wait(request) => self.ran(entry.at, conn, request, *ok),
             Event::Executed { request, ok: true } if request.is("CLIENT UNBLOCK") => {
-                let Some(conn) = self.meant(entry.endpoint, &request.words()[2]) else { return };
-                match self.waiting.remove(&conn) {
-                    Some(tag) => {
-                        self.served.remove(&conn);
-                        self.courses.entry(tag).or_default().sent_away = Some(entry.at);
-                    }
-                    None if self.served.contains_key(&conn) => self.seen.push("served beside UNBLOCK"),
-                    None => {}
-                }
+                let conn = self.meant(entry.endpoint, &request.words()[2]);
+                conn.into_iter().for_each(|conn| self.called_back(entry.at, conn));
             }
             Event::Executed { request, ok: true } if request.is("RPUSH") => {
                 let [_, list, elements @ ..] = request.words() else { return };
@@ -176,8 +176,15 @@ impl Reading<'_> {
                 self.warned.entry(conn).or_insert(entry.at);
                 self.seen.extend(self.waiting.contains_key(&conn).then_some("waits at a move"));
             }
+            Event::HeldUp(request) => {
+                self.courses.entry(word(request, 2)).or_default().held_up = Some((entry.at, false));
+                self.seen.push("held up");
+            }
+            Event::Resumed(request) => self.resumed(entry.at, &word(request, 2)),
             Event::Closed(_) => {
-                self.waiting.remove(&conn);
+                if let Some(tag) = self.waiting.remove(&conn) {
+                    self.resumed(entry.at, &tag);
+                }
                 self.shared.entry(conn).and_modify(|(.., closed)| *closed = Some(entry.at));
             }
             _ => {}
@@ -204,6 +211,7 @@ impl Reading<'_> {
         self.served.remove(&conn);
         let course = self.courses.entry(tag.clone()).or_default();
         assert!(course.taken.is_none(), "INV-21: {tag} is sent again, and has taken {:?}", course.taken);
+        assert!(course.held_up.is_none(), "RULE-249: {tag} is sent again while a pause holds it up");
         if let (Some((first, ..)), Some((last, ..))) = (course.arrivals.first(), course.arrivals.last()) {
             let since = course.sent_away.unwrap_or(*last);
             let left = time.saturating_sub(since - *first) + TICK;
@@ -214,6 +222,42 @@ impl Reading<'_> {
         course.was_asked = false;
         course.arrivals.push((entry.at, entry.endpoint, conn));
         course.list = request.words()[1].clone();
+    }
+
+    /// What waits on the connection is sent away, or a pause holds it up.
+    fn called_back(&mut self, at: Instant, conn: ServerConn) {
+        if self.is_held_up(conn) {
+            return;
+        }
+        match self.waiting.remove(&conn) {
+            Some(tag) => {
+                self.served.remove(&conn);
+                self.courses.entry(tag).or_default().sent_away = Some(at);
+            }
+            None if self.served.contains_key(&conn) => self.seen.push("served beside UNBLOCK"),
+            None => {}
+        }
+    }
+
+    /// Whether a pause holds up what waits on a connection that is called back: it is told that it is sent away, and runs later all the same.
+    fn is_held_up(&mut self, conn: ServerConn) -> bool {
+        let course = self.waiting.get(&conn).and_then(|tag| self.courses.get_mut(tag));
+        let Some((_, is_called_back)) = course.and_then(|course| course.held_up.as_mut()) else {
+            return false;
+        };
+        if !std::mem::replace(is_called_back, true) {
+            self.seen.push("called back while held up");
+        }
+        true
+    }
+
+    /// The pause is over, or the connection, if there was one.
+    fn resumed(&mut self, at: Instant, tag: &str) {
+        let Some(course) = self.courses.get_mut(tag) else { return };
+        if let Some((since, is_called_back)) = course.held_up.take() {
+            course.was_held_up += at - since;
+            course.was_postponed |= is_called_back;
+        }
     }
 
     fn ran(&mut self, at: Instant, conn: ServerConn, request: &Request, ok: bool) {
@@ -304,8 +348,9 @@ impl Reading<'_> {
     }
 }
 
-/// Nil comes when the time is over, neither before nor long after. RULE-248
-fn ends_in_time(evidence: &Evidence<'_>, call: &Call) {
+/// Nil comes when the time is over, neither before nor long after. While a pause holds the command up its time has not begun at the server.
+/// RULE-248
+fn ends_in_time(evidence: &Evidence<'_>, call: &Call, course: &Course) {
     let Call { tag, time, began_at, ended_at, fate } = call;
     if *fate != Fate::Nil {
         return;
@@ -321,7 +366,9 @@ fn ends_in_time(evidence: &Evidence<'_>, call: &Call) {
     };
     // It may have to wait for a connection.
     let waits = config.lease_timeout().map_or(Duration::MAX, |limit| limit.max(relaxed));
-    let latest = time.saturating_add(limit).saturating_add(waits) + stopped(&stops, *began_at, *ended_at);
+    let latest = time.saturating_add(limit).saturating_add(waits)
+        + stopped(&stops, *began_at, *ended_at)
+        + course.was_held_up;
     assert!(took <= latest, "RULE-248: {tag} is nil after {took:?} of {time:?}");
 }
 

@@ -117,6 +117,8 @@ fault_kinds! {
     Loading: Lasts, Rough;
     /// A node has lost its master, and has announced nothing.
     MasterLost: Lasts, Rough;
+    /// A node holds up commands that wait for elements, as CLIENT PAUSE makes it do, and runs them later.
+    Pause: Lasts, Rough;
     /// HELLO is refused, in words of a proxy's own.
     HelloRefused: Lasts, Rough;
     /// The link ends at HELLO.
@@ -179,9 +181,10 @@ impl FaultKind {
     }
 
     /// Those that a run in this weather may meet: in gentle weather, what leaves the premise of INV-03 intact when it is
-    /// short.
+    /// short. Some are drawn apart: what users of other clients have met, and pauses, which only consumers notice.
     fn of(weather: Weather) -> Vec<Self> {
-        Self::ALL.iter().copied().filter(|kind| !UNKIND.contains(kind) && kind.fits(weather)).collect()
+        let is_apart = |kind: &Self| UNKIND.contains(kind) || *kind == Self::Pause;
+        Self::ALL.iter().copied().filter(|kind| !is_apart(kind) && kind.fits(weather)).collect()
     }
 
     fn fits(self, weather: Weather) -> bool {

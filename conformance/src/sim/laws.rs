@@ -12,6 +12,7 @@ use hitless_core::ids::ConnId;
 use super::caller::Keys;
 use super::edges;
 use super::elements;
+use super::excuses::Excuses;
 use super::faults::{FaultKind, GENTLE_PAUSE, Weather};
 use super::joins;
 use super::plan::Plan;
@@ -21,21 +22,6 @@ use crate::server::{EndpointId, Event as ServerEvent, Ledger, Request, ServerCon
 
 /// By how much things may be late: a timer rings late, and then a busy executor looks at it late.
 pub(super) const SLACK: Duration = Duration::from_millis(1500);
-
-/// A process that was stopped cannot tell from an alarm that is no later than this. What the client takes for lateness, and by
-/// how much the executor is late in gentle weather.
-const UNNOTICED: Duration = Duration::from_millis(10);
-/// From when a process runs again until it has read and obeyed everything.
-const RUNS_AGAIN: Duration = Duration::from_millis(100);
-
-/// From when a move is given up to the end of the last of its connections.
-const LONGEST_MOVE: Duration = Duration::from_secs(10);
-
-/// Handoffs are planned to end before the last second of a move; those that end just before it are the last.
-const LAST_TRIES: Duration = Duration::from_millis(1100);
-
-/// A handoff that starts late may use that second: it has half a second, and the longest round trip until it is known to have failed.
-const LATE_TRY: Duration = Duration::from_millis(600);
 
 /// All that is known of a run.
 pub(super) struct Evidence<'a> {
@@ -239,98 +225,37 @@ fn service(entries: &[(Instant, What)]) -> BTreeMap<Peer, Vec<Spell>> {
 ///
 /// Where the process was stopped, what was not yet written may be overdue afterwards; if it runs again within a few milliseconds
 /// of a deadline, nothing tells it that it was stopped; and if it runs again when the deadline of a move has come or is hardly
-/// half a second away, it may say at once that connections stay. Beside a request that kills the link
-/// that carries it fails what had been written to that link when it came for the first time, and nothing else; others may
-/// wait, and fail without having been sent: RULE-165
+/// half a second away, or when the target of the move retires in turn and takes nobody, it may say at once that connections stay, and there may be
+/// no address until the name leads to one. Beside a request that kills the link
+/// that carries it fails what had been written to that link when it came for the first time, and what was written to a node that closes at its
+/// deadline those who had to go back there, and nothing else; others may wait, and fail without having been sent: RULE-165
 fn nobody_notices(evidence: &Evidence<'_>, requests: &BTreeMap<u64, Asked>, stops: &[(Instant, Duration)]) {
     // A few round trips of the slowest ways there are, and a pause or two in between.
     let longest = Duration::from_millis(400) + 4 * GENTLE_PAUSE;
-    let first = first_poisonings(evidence, requests);
-    // When a process that was stopped for too long ran again and gave a move up: what it left behind is closed.
-    let woke_too_late = |of: &Finished<'_>| {
-        !stopped(stops, of.at - RUNS_AGAIN, of.at).is_zero() && of.deadline <= of.at + LATE_TRY
-    };
-    let moves = moves(evidence.entries);
-    let left_behind: Vec<Instant> =
-        moves.iter().filter(|of| of.stay && woke_too_late(of)).map(|of| of.at).collect();
-    // Where its links were killed, a node that retires may refuse others: there may be none for a while.
-    let is_beside = |to: Instant| first.iter().any(|came| *came <= to);
+    let excuses = Excuses::of(evidence, requests, stops);
     for (number, asked) in requests {
         let (kind, fate, sent_at) = (asked.kind, asked.fate, asked.sent_at);
         match fate {
             Fate::Answered(at) => {
                 let took = at.saturating_duration_since(sent_at);
-                let is_served = took <= longest + stopped(stops, sent_at, at) || is_beside(at);
+                let is_served = took <= longest + excuses.lasted(sent_at, at) || excuses.is_beside(at);
                 assert!(is_served, "INV-03: request {number} ({kind:?}) took {took:?}");
             }
             Fate::Cancelled => {}
-            Fate::Unknown(at)
-                if asked.overdue.is_some_and(|overdue| overdue < UNNOTICED)
-                    && !stopped(stops, at - 2 * UNNOTICED, at).is_zero() => {}
-            Fate::NotSent(at) if !stopped(stops, sent_at, at).is_zero() || is_beside(at) => {}
-            Fate::Unknown(at) if left_behind.iter().any(|left| *left <= at && at <= *left + LONGEST_MOVE) => {
-            }
+            Fate::Unknown(at) if excuses.is_unnoticed(asked.overdue, at) => {}
+            Fate::NotSent(at) if !excuses.lasted(sent_at, at).is_zero() || excuses.is_beside(at) => {}
+            Fate::Unknown(at) if excuses.is_left_behind(at) => {}
             Fate::Unknown(_) | Fate::NotSent(_) if kind == RequestKind::Poison => {}
-            Fate::Unknown(at) if !first.is_empty() => {
-                let beside = |came: &Instant| sent_at <= *came + GENTLE_PAUSE && *came <= at;
-                assert!(first.iter().any(beside), "RULE-165: request {number} ({kind:?}) failed: {fate:?}");
+            Fate::Unknown(at) if excuses.is_beside(at) => {
+                let is_torn_down = excuses.is_torn_down(sent_at, at);
+                assert!(is_torn_down, "RULE-165: request {number} ({kind:?}) failed: {fate:?}");
             }
             Fate::Pending | Fate::Refused | Fate::NotSent(_) | Fate::Unknown(_) => {
                 panic!("INV-03: request {number} ({kind:?}) failed: {fate:?}");
             }
         }
     }
-    for of in moves.iter().filter(|of| of.stay) {
-        let came_late = of.had_left && of.deadline <= of.at + LAST_TRIES;
-        let may_stay = came_late || is_beside(of.at) || woke_too_late(of);
-        assert!(may_stay, "INV-03: connections were left behind: {:?}", of.event);
-    }
-}
-
-/// A move that is over for all connections to its source.
-struct Finished<'a> {
-    at: Instant,
-    deadline: Instant,
-    /// Some of them stay.
-    stay: bool,
-    /// All who had been there before had left.
-    had_left: bool,
-    event: &'a Event,
-}
-
-fn moves(entries: &[(Instant, What)]) -> Vec<Finished<'_>> {
-    // By source: when the latest move is over, and whether all who were there have left.
-    let mut latest: BTreeMap<&Peer, (Instant, bool)> = BTreeMap::new();
-    let mut finished = Vec::new();
-    for (at, what) in entries {
-        match what {
-            What::Event(Event::MoveStarted { source, deadline, .. }) => {
-                latest.insert(source, (*deadline, false));
-            }
-            What::Event(event @ Event::MoveFinished { source, stayed, .. }) => {
-                let Some((deadline, have_left)) = latest.get_mut(source) else { continue };
-                let (stay, had_left) = (*stayed > 0, *have_left);
-                finished.push(Finished { at: *at, deadline: *deadline, stay, had_left, event });
-                *have_left |= !stay;
-            }
-            _ => {}
-        }
-    }
-    finished
-}
-
-/// When each request that kills its link arrived for the first time.
-fn first_poisonings(evidence: &Evidence<'_>, requests: &BTreeMap<u64, Asked>) -> Vec<Instant> {
-    let mut first: BTreeMap<u64, Instant> = BTreeMap::new();
-    for entry in evidence.ledger.entries() {
-        let ServerEvent::Received(request) = &entry.event else { continue };
-        let poison =
-            |number: &u64| requests.get(number).is_some_and(|asked| asked.kind == RequestKind::Poison);
-        if let Some(number) = number_of(request).filter(poison) {
-            first.entry(number).or_insert(entry.at);
-        }
-    }
-    first.into_values().collect()
+    excuses.nothing_stays();
 }
 
 /// When the process was kept from running, and for how long.

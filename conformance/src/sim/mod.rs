@@ -32,6 +32,7 @@ mod consumer;
 mod coverage;
 mod edges;
 mod elements;
+mod excuses;
 mod faults;
 mod fixture;
 mod holder;

@@ -156,8 +156,6 @@ impl Plan {
         // By another seed, so that the rest of the plan does not change with it.
         drawing.unkindness(&mut Rng::new(seed ^ 0x0bad_0bad_0bad_0bad));
         drawing.shuttle(&mut Rng::new(seed ^ 0x5b07_713e_5b07_713e));
-        let Drawing { mut steps, calm_at, from_the_first, .. } = drawing;
-        steps.sort_by_key(|(at, _)| *at);
         let ending = Ending::draw(rng);
         let tasks = 4 + rng.below(7) as usize;
         let requests = 200 + rng.below(120) as usize;
@@ -172,6 +170,8 @@ impl Plan {
         // Not enough for all of them at all times.
         let fed = if consumers.is_empty() { 0 } else { 1 + consuming.below(consumers.len() as u64) as u32 };
         let settings = settings.max_dedicated(lent + u32::from(listens) + fed);
+        drawing.pauses(&mut Rng::new(seed ^ 0xca11_bacc_ca11_bacc), !consumers.is_empty());
+        let Drawing { steps, calm_at, from_the_first, .. } = drawing.in_order();
         let mut plan = Self {
             weather,
             pool_size,
@@ -524,6 +524,30 @@ impl Drawing {
             self.fault(at - SECOND / 5, Fault { kind, endpoint: None, lasts: SECOND / 4, delay });
             self.fault(at, Fault { delay: up_to(rng, 2 * stop.delay), ..stop });
         }
+    }
+
+    /// In rough weather every second run that has consumers has nodes that are paused about the time when they are left, for long enough to call
+    /// somebody back.
+    fn pauses(&mut self, rng: &mut Rng, has_consumers: bool) {
+        if !has_consumers || self.weather == Weather::Gentle || rng.below(2) == 0 {
+            return;
+        }
+        let moves = self.steps.iter().filter_map(|(at, step)| match step {
+            Step::Maintain(Maintenance::Moving(moving)) => Some((*at, moving.source)),
+            _ => None,
+        });
+        let moves: Vec<(Duration, EndpointId)> = moves.collect();
+        for (at, source) in moves {
+            let at = at.saturating_sub(up_to(rng, SECOND / 2));
+            let lasts = SECOND / 2 + up_to(rng, 3 * SECOND);
+            let (kind, endpoint, delay) = (FaultKind::Pause, Some(source), Duration::ZERO);
+            self.fault(at, Fault { kind, endpoint, lasts, delay });
+        }
+    }
+
+    fn in_order(mut self) -> Self {
+        self.steps.sort_by_key(|(at, _)| *at);
+        self
     }
 
     fn is_drawn(&self, kind: FaultKind) -> bool {

@@ -7,10 +7,17 @@ use resp3_codec::Frame;
 
 use super::super::backend::{Effect, Effects};
 use super::super::machine::{EndpointId, ServerConn};
+use super::super::request::Request;
 use super::Dataset;
 use super::lists::{nothing_popped, take};
-use super::session::{Blocked, Session};
+use super::session::{Blocked, Session, Side};
 use super::store::Db;
+
+/// To one that `CLIENT UNBLOCK .. ERROR` has sent away.
+const UNBLOCKED: &[u8] = b"UNBLOCKED client unblocked via CLIENT UNBLOCK";
+/// To those who wait at a node that is a master no longer.
+const FORCED: &[u8] =
+    b"UNBLOCKED force unblock from blocking operation, instance state changed (master -> replica?)";
 
 /// How a waiting client is sent away by another one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,14 +96,63 @@ impl Dataset {
         let found = self.sessions.iter().find(|(_, session)| {
             session.endpoint == endpoint && session.id == id && session.blocked.is_some()
         });
-        let Some(conn) = found.map(|(conn, _)| *conn) else { return false };
+        let Some((conn, session)) = found.map(|(conn, session)| (*conn, session)) else { return false };
+        if let Some(held_up) = session.blocked.as_ref().filter(|blocked| blocked.is_held_up) {
+            let request = held_up.request.clone();
+            return Self::deny_held_up(conn, request, reason, effects);
+        }
         match reason {
             UnblockReason::Timeout => self.on_block_timeout(conn, effects),
-            UnblockReason::Error => {
-                self.refuse_blocked(conn, "UNBLOCKED client unblocked via CLIENT UNBLOCK", effects)
-            }
+            UnblockReason::Error => self.refuse_blocked(conn, UNBLOCKED, effects),
         }
         true
+    }
+
+    /// A pause holds the request of the session up, which is not in the table during the call.
+    pub(super) fn hold_up(
+        &mut self,
+        conn: ServerConn,
+        session: &mut Session,
+        request: &Request,
+        effects: &mut Effects,
+    ) {
+        let request = request.clone();
+        effects.push_back(Effect::HeldUp { conn, request: request.clone() });
+        let (db, side) = (session.db, Side::Left);
+        self.block(
+            conn,
+            session,
+            Blocked { request, db, keys: Vec::new(), side, until: None, is_held_up: true },
+        );
+    }
+
+    /// The pause of an endpoint is over: what it has held up runs.
+    pub(super) fn resume(&mut self, now: Instant, endpoint: EndpointId, effects: &mut Effects) {
+        let is_held_up = |session: &Session| session.blocked.as_ref().is_some_and(|it| it.is_held_up);
+        let there = self.sessions.iter().filter(|(_, session)| session.endpoint == endpoint);
+        let conns: Vec<ServerConn> =
+            there.filter(|(_, session)| is_held_up(session)).map(|(conn, _)| *conn).collect();
+        for conn in conns {
+            if let Some(Blocked { request, .. }) = self.unblock(conn) {
+                effects.push_back(Effect::Resumed { conn, request: request.clone() });
+                self.execute(now, conn, &request, effects);
+            }
+        }
+    }
+
+    /// What a server before 7.2 does with one that is held up (seen with 7.0.15): it says `-UNBLOCKED`, and goes on to hold the command up. Without
+    /// `ERROR` it crashes; here nothing happens.
+    fn deny_held_up(
+        conn: ServerConn,
+        request: Request,
+        reason: UnblockReason,
+        effects: &mut Effects,
+    ) -> bool {
+        if reason == UnblockReason::Error {
+            let frame = Frame::Error(Bytes::from_static(UNBLOCKED));
+            effects.push_back(Effect::Reply { conn, request, frame });
+        }
+        reason == UnblockReason::Error
     }
 
     /// The node is no longer a master: whoever waits there is sent away.
@@ -105,15 +161,14 @@ impl Dataset {
         let conns: Vec<ServerConn> =
             self.sessions.iter().filter(|(_, session)| there(session)).map(|(conn, _)| *conn).collect();
         for conn in conns {
-            let text = "UNBLOCKED force unblock from blocking operation, instance state changed (master -> replica?)";
-            self.refuse_blocked(conn, text, effects);
+            self.refuse_blocked(conn, FORCED, effects);
         }
     }
 
     /// Not entered in the ledger: it did not run.
-    fn refuse_blocked(&mut self, conn: ServerConn, text: &'static str, effects: &mut Effects) {
+    fn refuse_blocked(&mut self, conn: ServerConn, text: &'static [u8], effects: &mut Effects) {
         if let Some(blocked) = self.unblock(conn) {
-            let frame = Frame::Error(Bytes::from_static(text.as_bytes()));
+            let frame = Frame::Error(Bytes::from_static(text));
             effects.push_back(Effect::Reply { conn, request: blocked.request, frame });
         }
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use resp3_codec::Frame;
 
-use super::super::backend::Protocol;
+use super::super::backend::{Condition, Protocol};
 use super::dispatch::{Answer, Call, Failure, Outcome, bulk, integer};
 use super::session::{Blocked, Side};
 
@@ -101,6 +101,10 @@ fn pop(call: &mut Call<'_>, side: Side) -> Outcome {
 fn blocking_pop(call: &mut Call<'_>, side: Side) -> Outcome {
     let words = call.request.words();
     let last = words.len() - 1;
+    if !call.in_exec && call.data.condition(call.session.endpoint) == Condition::Paused {
+        call.data.hold_up(call.conn, call.session, call.request, call.effects);
+        return Ok(Answer::Later);
+    }
     let timeout = parse_timeout(&words[last])?;
     let keys = &words[1..last];
     for key in keys {
@@ -121,6 +125,7 @@ fn blocking_pop(call: &mut Call<'_>, side: Side) -> Outcome {
         keys: keys.to_vec(),
         side,
         until: timeout.and_then(|timeout| call.now.checked_add(timeout)),
+        is_held_up: false,
     };
     call.data.block(call.conn, call.session, blocked);
     Ok(Answer::Later)

@@ -190,6 +190,9 @@ impl Backend for Dataset {
         effects: &mut Effects,
     ) {
         self.conditions.insert(endpoint, condition);
+        if condition != Condition::Paused {
+            self.resume(now, endpoint, effects);
+        }
         if condition == Condition::ReadOnly {
             self.send_blocked_away(endpoint, effects);
         }

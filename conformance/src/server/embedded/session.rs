@@ -28,6 +28,8 @@ pub(super) struct Blocked {
     pub(super) keys: Vec<Bytes>,
     pub(super) side: Side,
     pub(super) until: Option<Instant>,
+    /// A pause holds it up: it waits for no element yet.
+    pub(super) is_held_up: bool,
 }
 
 /// A transaction between `MULTI` and `EXEC`.

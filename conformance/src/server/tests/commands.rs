@@ -286,6 +286,51 @@ fn a_blocked_client_ends_by_timeout_by_another_client_or_by_a_demotion() {
 }
 
 #[test]
+fn a_pause_holds_up_commands_that_block_and_they_run_when_it_is_over() {
+    let mut lab = Lab::new();
+    let (waiter, other, elsewhere) = (lab.dial(lab.a), lab.dial(lab.a), lab.dial(lab.b));
+    lab.server.set_condition(lab.now, lab.a, Condition::Paused);
+    lab.ask(other, "RPUSH q x");
+    assert_eq!(lab.ask(waiter, "BLPOP q 1"), "", "though there is an element");
+    assert_eq!(lab.ask(waiter, "PING"), "", "it waits behind that");
+    assert!(lab.ask(other, "CLIENT LIST ID 1").contains(" flags=b "));
+    assert_eq!(lab.ask(other, "CLIENT UNBLOCK 1"), ":0\r\n");
+    for _ in 0..2 {
+        assert_eq!(lab.ask(other, "CLIENT UNBLOCK 1 ERROR"), ":1\r\n");
+        assert_eq!(lab.read(waiter), "-UNBLOCKED client unblocked via CLIENT UNBLOCK\r\n");
+    }
+    lab.pass(SECOND * 2);
+    assert_eq!(lab.ask(elsewhere, "LLEN q"), ":1\r\n");
+    assert_eq!(lab.ask(elsewhere, "BLPOP p 1"), "", "the other endpoint is not paused");
+    lab.pass(SECOND);
+    assert_eq!(lab.read(elsewhere), "*-1\r\n");
+    lab.server.set_condition(lab.now, lab.a, Condition::Serving);
+    assert_eq!(lab.read(waiter), "*2\r\n$1\r\nq\r\n$1\r\nx\r\n+PONG\r\n");
+
+    lab.server.set_condition(lab.now, lab.a, Condition::Paused);
+    lab.ask(waiter, "BLPOP q 1");
+    lab.pass(SECOND * 2);
+    lab.server.set_condition(lab.now, lab.a, Condition::Serving);
+    assert_eq!(lab.read(waiter), "", "its time begins when it runs");
+    lab.pass(SECOND);
+    assert_eq!(lab.read(waiter), "*-1\r\n");
+    let events = lab.server.ledger().entries().iter().map(|entry| &entry.event);
+    let [held_up, resumed] = events.fold([0, 0], |[held_up, resumed], event| match event {
+        Event::HeldUp(_) => [held_up + 1, resumed],
+        Event::Resumed(_) => [held_up, resumed + 1],
+        _ => [held_up, resumed],
+    });
+    assert_eq!([held_up, resumed], [2, 2]);
+    assert_eq!(lab.server.ledger().executions("BLPOP", b"q").count(), 2);
+
+    lab.server.set_condition(lab.now, lab.a, Condition::Paused);
+    lab.ask(waiter, "BLPOP q 0");
+    lab.server.handle_disconnect(lab.now, waiter);
+    lab.server.set_condition(lab.now, lab.a, Condition::Serving);
+    assert_eq!(lab.ask(other, "RPUSH q y"), ":1\r\n", "nobody takes it");
+}
+
+#[test]
 fn ids_of_clients_are_those_of_an_endpoint() {
     let mut lab = Lab::new();
     let (here, there, again) = (lab.dial(lab.a), lab.dial(lab.b), lab.dial(lab.a));

@@ -18,6 +18,7 @@ fn condition(kind: FaultKind) -> Condition {
     match kind {
         FaultKind::Demotion => Condition::ReadOnly,
         FaultKind::Loading => Condition::Loading,
+        FaultKind::Pause => Condition::Paused,
         _ => Condition::MasterDown,
     }
 }
@@ -132,7 +133,9 @@ impl State {
                     self.server.close_after(endpoint, life, Some(now + fault.lasts));
                 }
                 FaultKind::Attributes => self.server.add_attributes(endpoint, None),
-                FaultKind::Demotion | FaultKind::Loading | FaultKind::MasterLost => {
+                // Nothing waits at a node that refuses it.
+                FaultKind::Pause if self.is_demoted(endpoint) => {}
+                FaultKind::Demotion | FaultKind::Loading | FaultKind::MasterLost | FaultKind::Pause => {
                     self.server.set_condition(now, endpoint, condition(fault.kind));
                 }
                 _ => {}
@@ -270,7 +273,7 @@ impl State {
                     self.server.set_opt_in(endpoint, OptIn::Supported);
                 }
                 FaultKind::HelloUnknown => self.server.set_hello(endpoint, Hello::Supported),
-                FaultKind::Loading | FaultKind::MasterLost => {
+                FaultKind::Loading | FaultKind::MasterLost | FaultKind::Pause => {
                     let demoted = self.is_demoted(endpoint);
                     let condition = if demoted { Condition::ReadOnly } else { Condition::Serving };
                     self.server.set_condition(now, endpoint, condition);

@@ -143,6 +143,21 @@ mod tests {
         }
     }
 
+    /// What a server says about QUEUED changes nothing. RULE-148, RULE-203
+    #[test]
+    fn a_queued_command_may_have_attributes() {
+        let attributed = |value: Frame| Frame::Attribute {
+            attributes: vec![(Frame::bulk("ttl"), Frame::Integer(1))],
+            value: value.into(),
+        };
+        let mut session = Session::default();
+        let replies = [ok(), Frame::simple("QUEUED"), Frame::Array(vec![ok()])].map(attributed);
+        session.note_replies(&[(0, Multi), (2, Exec)], &replies);
+        assert!(session.is_clean());
+        session.note_replies(&[(0, Multi)], &[attributed(ok()), attributed(ok())]);
+        assert!(!session.is_clean(), "a command has run inside the transaction");
+    }
+
     #[test]
     fn a_batch_is_judged_command_by_command() {
         let changes = [(0, Watch), (1, Multi), (3, Exec)];
