@@ -187,7 +187,7 @@ pub mod request;
 pub mod review;
 mod rng;
 mod slots;
-pub mod target_policy;
+mod target_policy;
 #[cfg(test)]
 mod tests;
 mod timer;
