@@ -160,6 +160,7 @@
 mod backoff;
 mod breaker;
 pub mod client;
+pub mod cluster;
 mod command_table;
 pub mod config;
 pub mod connection;

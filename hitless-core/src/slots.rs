@@ -8,6 +8,57 @@ use crate::endpoint::Endpoint;
 /// The highest hash slot.
 pub const MAX_SLOT: u16 = 16_383;
 
+/// How many hash slots there are.
+pub const SLOTS: u16 = MAX_SLOT + 1;
+
+/// The hash slot of a key. If there is a `{` in it, and a `}` behind that with something in between, only what stands between the first
+/// `{` and the first `}` behind it counts, so that keys can be made to share a slot.
+///
+/// ```
+/// use hitless_core::cluster::key_slot;
+///
+/// assert_eq!(key_slot(b"123456789"), 12_739);
+/// assert_eq!(key_slot(b"{user:7}:name"), key_slot(b"{user:7}:visits"));
+/// ```
+#[must_use]
+pub fn key_slot(key: &[u8]) -> u16 {
+    crc16(hash_tag(key)) % SLOTS
+}
+
+/// The part of `key` that is hashed.
+fn hash_tag(key: &[u8]) -> &[u8] {
+    let tag = || {
+        let open = key.iter().position(|byte| *byte == b'{')?;
+        let behind = key.get(open + 1..)?;
+        let close = behind.iter().position(|byte| *byte == b'}')?;
+        behind.get(..close).filter(|tag| !tag.is_empty())
+    };
+    tag().unwrap_or(key)
+}
+
+/// CRC-16/XMODEM: the polynomial 0x1021, from 0. Source: the appendix of the cluster specification
+/// (<https://redis.io/docs/latest/operate/oss_and_stack/reference/cluster-spec/>).
+fn crc16(bytes: &[u8]) -> u16 {
+    bytes.iter().fold(0, |crc, byte| (crc << 8) ^ CRC16[usize::from((crc >> 8) as u8 ^ byte)])
+}
+
+/// What each first byte does to the rest.
+const CRC16: [u16; 256] = {
+    let mut table = [0; 256];
+    let mut first: u16 = 0;
+    while first < 256 {
+        let mut crc = first << 8;
+        let mut bit = 0;
+        while bit < 8 {
+            crc = if crc & 0x8000 == 0 { crc << 1 } else { (crc << 1) ^ 0x1021 };
+            bit += 1;
+        }
+        table[first as usize] = crc;
+        first += 1;
+    }
+    table
+};
+
 /// A run of slots, both ends included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SlotRange {
@@ -174,6 +225,36 @@ mod tests {
 
     fn range(start: u16, end: u16) -> SlotRange {
         SlotRange::new(start, end).unwrap()
+    }
+
+    /// The specification's own vector, and slots that a server has told (`CLUSTER KEYSLOT`, Redis 7). RULE-302
+    #[test]
+    fn keys_have_the_slots_that_servers_give_them() {
+        assert_eq!(crc16(b"123456789"), 0x31c3);
+        assert_eq!(crc16(b""), 0);
+        for (key, slot) in [("", 0), ("foo", 12_182), ("bar", 5061), ("{}foo", 9500), ("foo{{bar}}", 4015)] {
+            assert_eq!(key_slot(key.as_bytes()), slot, "{key}");
+        }
+    }
+
+    /// The first tag counts alone, and one that is empty or open is none. RULE-302
+    #[test]
+    fn the_first_hash_tag_decides() {
+        let hashed = |key: &str| String::from_utf8(hash_tag(key.as_bytes()).to_vec()).unwrap();
+        for (key, tag) in [
+            ("{user1000}.following", "user1000"),
+            ("foo{}{bar}", "foo{}{bar}"),
+            ("foo{{bar}}zap", "{bar"),
+            ("foo{bar}{zap}", "bar"),
+            ("}{a}", "a"),
+            ("{a", "{a"),
+            ("a}", "a}"),
+            ("{", "{"),
+            ("{}", "{}"),
+            ("", ""),
+        ] {
+            assert_eq!(hashed(key), tag, "{key}");
+        }
     }
 
     #[test]

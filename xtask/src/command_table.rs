@@ -1,0 +1,75 @@
+//! `cargo xtask command-table`: what a real server says of its commands, as a table of the core.
+
+mod ask;
+mod rows;
+
+use std::path::PathBuf;
+
+use self::rows::Row;
+use crate::redis_server;
+use crate::shell::Cmd;
+use crate::summary::Summary;
+use crate::workspace;
+
+const PATH: &str = "hitless-core/src/command_table/generated.rs";
+
+/// What `cargo xtask command-table` takes.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Write nothing: compare the table with the server, for the commands that both know.
+    #[arg(long)]
+    check: bool,
+}
+
+/// Runs the verb: writes the table, or compares it.
+pub(crate) fn run(args: &Args) -> Result<Summary, String> {
+    let program = redis_server::find_or_install()?;
+    let answer = ask::server(&program).map_err(|error| format!("{}: {error}", program.display()))?;
+    let rows = rows::of_reply(&answer.commands).ok_or_else(|| {
+        format!("{}: the reply to COMMAND is not what it is known to be", program.display())
+    })?;
+    let path = workspace::root().join(PATH);
+    if args.check { check(&path, &rows, &answer.version) } else { write(&path, &rows, &answer.version) }
+}
+
+fn write(path: &PathBuf, rows: &[Row], version: &str) -> Result<Summary, String> {
+    let mut text = head(version);
+    rows.iter().for_each(|row| text.push_str(&format!("    {},\n", row.code)));
+    text.push_str("];\n");
+    std::fs::write(path, text).map_err(|error| format!("{}: {error}", path.display()))?;
+    let formatted = Cmd::new("rustfmt").args_of("--edition 2024").arg(path).run();
+    println!("{PATH}: {} commands of redis-server {version}", rows.len());
+    Ok(Summary::of_step(formatted))
+}
+
+fn head(version: &str) -> String {
+    format!(
+        "//! The commands of redis-server {version}, in the order of their names. `cargo xtask command-table` writes this file out of the\n\
+         //! reply to COMMAND.\n\n\
+         use super::entry::{{ADMIN, Answer, Ask, BLOCK, Entry, READ, WRITE, at, behind, command, unknown}};\n\n\
+         pub(super) const COMMANDS: &[Entry] = &[\n"
+    )
+}
+
+/// Prints how the table differs from what the server says, and fails if it does.
+fn check(path: &PathBuf, rows: &[Row], version: &str) -> Result<Summary, String> {
+    let text = std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
+    let ours = rows::of_file(&text);
+    let (mut known, mut differ) = (0, 0);
+    for row in rows {
+        let Some(own) = ours.iter().find(|own| own.name == row.name) else { continue };
+        known += 1;
+        if own.code != row.code {
+            differ += 1;
+            println!(
+                "{}: the table has\n  {}\nredis-server {version} says\n  {}",
+                row.name, own.code, row.code
+            );
+        }
+    }
+    println!(
+        "{PATH}: {known} of {} commands are those of redis-server {version}, {differ} differ",
+        ours.len()
+    );
+    Ok(Summary::of_step(differ == 0 && known > 0))
+}
