@@ -10,6 +10,7 @@ mod blocking;
 mod entry;
 mod generated;
 mod keys;
+mod newer;
 
 use resp3_codec::{Command, Frame};
 

@@ -3,9 +3,9 @@
 mod ask;
 mod rows;
 
-use std::path::PathBuf;
+use std::path::Path;
 
-use self::rows::Row;
+use self::rows::{Family, Row};
 use crate::redis_server;
 use crate::shell::Cmd;
 use crate::summary::Summary;
@@ -25,20 +25,21 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args) -> Result<Summary, String> {
     let program = redis_server::find_or_install()?;
     let answer = ask::server(&program).map_err(|error| format!("{}: {error}", program.display()))?;
-    let rows = rows::of_reply(&answer.commands).ok_or_else(|| {
-        format!("{}: the reply to COMMAND is not what it is known to be", program.display())
+    let version = answer.version.as_str();
+    let families = rows::of_reply(&answer.commands).ok_or_else(|| {
+        format!("redis-server {version} answers COMMAND in another form than that of Redis 7")
     })?;
     let path = workspace::root().join(PATH);
-    if args.check { check(&path, &rows, &answer.version) } else { write(&path, &rows, &answer.version) }
+    if args.check { check(&path, &families, version) } else { write(&path, &families, version) }
 }
 
-fn write(path: &PathBuf, rows: &[Row], version: &str) -> Result<Summary, String> {
+fn write(path: &Path, families: &[Family], version: &str) -> Result<Summary, String> {
     let mut text = head(version);
-    rows.iter().for_each(|row| text.push_str(&format!("    {},\n", row.code)));
+    families.iter().for_each(|family| text.push_str(&format!("    {},\n", family.code())));
     text.push_str("];\n");
     std::fs::write(path, text).map_err(|error| format!("{}: {error}", path.display()))?;
     let formatted = Cmd::new("rustfmt").args_of("--edition 2024").arg(path).run();
-    println!("{PATH}: {} commands of redis-server {version}", rows.len());
+    println!("{PATH}: {} commands of redis-server {version}", families.len());
     Ok(Summary::of_step(formatted))
 }
 
@@ -47,28 +48,28 @@ fn head(version: &str) -> String {
         "//! The commands of redis-server {version}, in the order of their names. `cargo xtask command-table` writes this file out of the\n\
          //! reply to COMMAND.\n\n\
          use super::entry::{{ADMIN, Answer, Ask, BLOCK, Entry, READ, WRITE, at, behind, command, unknown}};\n\n\
-         pub(super) const COMMANDS: &[Entry] = &[\n"
+         pub(super) static COMMANDS: &[Entry] = &[\n"
     )
 }
 
-/// Prints how the table differs from what the server says, and fails if it does.
-fn check(path: &PathBuf, rows: &[Row], version: &str) -> Result<Summary, String> {
+/// Prints how the table differs from what the server says of the commands that both know, and fails if it does. With a server of
+/// another version, what versions need not agree in is left out.
+fn check(path: &Path, families: &[Family], version: &str) -> Result<Summary, String> {
     let text = std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
     let ours = rows::of_file(&text);
+    let is_same_version = text.starts_with(&head(version));
+    let seen = |row: &Row| if is_same_version { row.clone() } else { row.essence() };
     let (mut known, mut differ) = (0, 0);
-    for row in rows {
+    for row in families.iter().flat_map(Family::rows) {
         let Some(own) = ours.iter().find(|own| own.name == row.name) else { continue };
         known += 1;
-        if own.code != row.code {
+        if seen(own) != seen(row) {
             differ += 1;
-            println!(
-                "{}: the table has\n  {}\nredis-server {version} says\n  {}",
-                row.name, own.code, row.code
-            );
+            println!("the table:           {}\nredis-server {version}: {}", own.code(), row.code());
         }
     }
     println!(
-        "{PATH}: {known} of {} commands are those of redis-server {version}, {differ} differ",
+        "{PATH}: {known} of {} commands are known to redis-server {version}, {differ} differ",
         ours.len()
     );
     Ok(Summary::of_step(differ == 0 && known > 0))

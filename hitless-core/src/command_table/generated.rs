@@ -3,7 +3,7 @@
 
 use super::entry::{ADMIN, Answer, Ask, BLOCK, Entry, READ, WRITE, at, behind, command, unknown};
 
-pub(super) const COMMANDS: &[Entry] = &[
+pub(super) static COMMANDS: &[Entry] = &[
     command("ACL", 0, &[]).subcommands(&[
         command("ACL CAT", 0, &[]),
         command("ACL DELUSER", ADMIN, &[]),

@@ -63,6 +63,8 @@ fn keys_are_where_the_server_finds_them() {
         ("RESTORE k 0 x", "k"),
         ("WATCH a b", "a b"),
         ("JSON.SET k . 1", "k"),
+        ("MSETEX 2 a 1 b 2 EX 60", "a b"),
+        ("COMMANDLOG GET 10 slow", ""),
         ("OBJECT NEWER k", "k"),
         ("PING k", ""),
         ("CONFIG GET k", ""),
@@ -199,6 +201,8 @@ fn commands_without_keys_go_by_their_policies() {
         "FUNCTION STATS",
         "SAVE",
         "WAIT 1 0",
+        "WAITAOF 1 0 0",
+        "HOTKEYS GET",
     ] {
         let Route::Keyless(Scope::OneNode { instead }) = of(words) else {
             panic!("{words}: {:?}", of(words))
