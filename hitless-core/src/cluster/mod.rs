@@ -5,7 +5,9 @@
 
 mod combine;
 mod route;
+mod split;
 
 pub use self::combine::Combine;
-pub use self::route::{Route, Scope, route};
+pub use self::route::{Route, Routed, Scope, commands, route, route_request};
+pub use self::split::{Split, split};
 pub use crate::slots::{MAX_SLOT, SLOTS, SlotError, SlotMove, SlotRange, SlotSet, key_slot};

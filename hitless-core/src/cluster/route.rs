@@ -1,9 +1,12 @@
 //! Which node a command is for: by its keys, or by what is documented for a command that has none.
 
+use std::ops::Range;
+
 use resp3_codec::Command;
 
 use super::Combine;
 use crate::command_table::{Answer, Ask, Entry, Malformed, Policy, Words, each_key};
+use crate::request::{Commands, Request};
 use crate::slots::{MAX_SLOT, key_slot};
 
 /// Which node a command is for.
@@ -58,7 +61,70 @@ pub fn route(command: &Command) -> Route {
     Route::of(command)
 }
 
+/// One command of a [`Request`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Routed {
+    /// Where it is in the [payload](Request::payload).
+    pub bytes: Range<usize>,
+    /// Which node it is for.
+    pub route: Route,
+}
+
+/// The commands of `request` in their order, MULTI and EXEC among them, so that it can be split by node without encoding anything anew. All
+/// go by the [key](Request::key) that the caller has named, if there is one. Of a [raw](Request::raw) request those commands are
+/// returned that stand in front of bytes in another form than that of [`cmd`](crate::cmd).
+///
+/// ```
+/// use hitless_core::cluster::{Route, commands, key_slot};
+/// use hitless_core::{Pipeline, cmd};
+///
+/// let gets = Pipeline::from(["a", "b"].map(|key| cmd("GET").arg(key)));
+/// let request = gets.into_request()?.expect("two commands");
+/// let routes: Vec<Route> = commands(&request).map(|command| command.route).collect();
+/// assert_eq!(routes, [b"a", b"b"].map(|key| Route::Slot(key_slot(key))));
+/// # Ok::<(), hitless_core::request::RefusedCommand>(())
+/// ```
+pub fn commands(request: &Request) -> impl Iterator<Item = Routed> {
+    let named = request.named_slot().map(Route::Slot);
+    Commands::of(request.payload())
+        .map(move |(bytes, command)| Routed { bytes, route: named.unwrap_or_else(|| Route::of(&command)) })
+}
+
+/// Which node `request` is for as a whole: that of the [key](Request::key) that the caller has named, else of the keys of all of its commands.
+/// Where these differ in what they need, [`Across`](Route::Across) comes before a [`Scope`] of other nodes than any, that before a slot,
+/// and a slot before [`Malformed`](Route::Malformed) and [`AnyNode`](Scope::AnyNode). A request in another form than that of
+/// [`cmd`](crate::cmd) is for any node.
+#[must_use]
+pub fn route_request(request: &Request) -> Route {
+    if let Some(slot) = request.named_slot() {
+        return Route::Slot(slot);
+    }
+    let routes = Commands::of(request.payload()).map(|(_, command)| Route::of(&command));
+    routes.reduce(Route::and).unwrap_or(Route::Keyless(Scope::AnyNode))
+}
+
 impl Route {
+    /// That of two commands which one node is to run.
+    fn and(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Slot(first), Self::Slot(other)) if first != other => Self::Across { first, other },
+            (one, other) if other.rank() > one.rank() => other,
+            (one, _) => one,
+        }
+    }
+
+    /// How much it decides where a batch goes.
+    fn rank(self) -> u8 {
+        match self {
+            Self::Keyless(Scope::AnyNode) => 0,
+            Self::Malformed => 1,
+            Self::Slot(_) => 2,
+            Self::Keyless(Scope::AllShards(_) | Scope::AllNodes(_) | Scope::OneNode { .. }) => 3,
+            Self::Across { .. } => 4,
+        }
+    }
+
     /// Allocates nothing.
     pub(super) fn of(command: &impl Words) -> Self {
         let entry = Entry::of(command);
@@ -93,11 +159,11 @@ fn of_keyless(entry: Option<&Entry>, command: &impl Words) -> Route {
     }
 }
 
-const OF_A_NODE: &str = "in a cluster each node has an answer of its own: say which one is asked (`ClusterClient::node`), or ask all of them \
-                         (`ClusterClient::nodes`)";
-const OF_A_CURSOR: &str = "a cursor is that of one node: scan one after the other (`ClusterClient::nodes`)";
-const OF_A_CONNECTION: &str = "it answers for the writes of its own connection: send it on the one that wrote, which \
-                               `ClusterClient::lease` lends for a key";
+const OF_A_NODE: &str = "each node has an answer of its own: ask those that it is about (`ClusterClient::nodes` has the client of each)";
+const OF_A_CURSOR: &str =
+    "a cursor is that of one node: scan one after the other (`ClusterClient::nodes` has the client of each)";
+const OF_A_CONNECTION: &str = "it answers for the writes of its own connection: write and wait on a lease of the key's node \
+                               (`ClusterClient::node_for` has its client)";
 
 /// The nodes that a command without keys concerns. The documented policies are followed where a caller can rely on the whole being
 /// what it is on one server; where the documentation has the client merge what nodes say of themselves, the caller says which is asked.

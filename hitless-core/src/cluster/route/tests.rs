@@ -1,7 +1,11 @@
+use std::num::NonZeroU32;
+
+use bytes::Bytes;
 use proptest::prelude::*;
 use resp3_codec::cmd;
 
 use super::*;
+use crate::request::Pipeline;
 
 fn of_words(words: &str) -> Command {
     let mut words = words.split(' ');
@@ -209,6 +213,78 @@ fn commands_without_keys_go_by_their_policies() {
         };
         assert!(instead.contains("`ClusterClient::"), "{words}");
     }
+}
+
+/// The commands of a request, with MULTI and EXEC, and its whole route.
+fn routes(request: &Request) -> (Vec<Route>, Route) {
+    (commands(request).map(|command| command.route).collect(), route_request(request))
+}
+
+/// Each command of a request has its own route and bytes, whoever has encoded it. RULE-309
+#[test]
+fn commands_of_a_request_have_routes() {
+    let all = ["SET a x", "PING", "GET", "MGET b {b}2", "get a"].map(of_words);
+    let request = Pipeline::from(all.clone()).into_request().unwrap().unwrap();
+    let packed = Request::packed(request.payload().clone()).unwrap();
+    for request in [&request, &packed] {
+        let found: Vec<Routed> = commands(request).collect();
+        assert_eq!(found.len(), all.len());
+        for (command, own) in all.iter().zip(&found) {
+            assert_eq!(request.payload().slice(own.bytes.clone()), command.clone().into_bytes());
+            assert_eq!(own.route, route(command));
+        }
+        let (first, other) = (key_slot(b"a"), key_slot(b"b"));
+        assert_eq!(route_request(request), Route::Across { first, other });
+    }
+    let atomic = all[..3].iter().cloned().fold(Pipeline::atomic(), Pipeline::command);
+    let any = Route::Keyless(Scope::AnyNode);
+    let expected = vec![any, slot_of("a"), any, Route::Malformed, any];
+    assert_eq!(routes(&atomic.into_request().unwrap().unwrap()), (expected, slot_of("a")));
+}
+
+/// What a batch needs as a whole is what the command needs that needs most. RULE-309
+#[test]
+fn a_batch_goes_where_most_of_it_is_decided() {
+    let whole = |words: &[&str]| {
+        let pipeline: Pipeline = words.iter().copied().map(of_words).collect();
+        route_request(&pipeline.into_request().unwrap().unwrap())
+    };
+    let across = Route::Across { first: key_slot(b"a"), other: key_slot(b"b") };
+    assert_eq!(whole(&["PING", "ECHO x"]), Route::Keyless(Scope::AnyNode));
+    assert_eq!(whole(&["PING", "GET"]), Route::Malformed);
+    assert_eq!(whole(&["GET", "GET a", "GET {a}2"]), slot_of("a"));
+    assert_eq!(whole(&["GET a", "DBSIZE"]), of("DBSIZE"));
+    assert_eq!(whole(&["INFO", "GET a"]), of("INFO"));
+    assert_eq!(whole(&["GET a", "INFO", "MGET a b"]), across);
+    assert_eq!(whole(&["GET a", "GET b", "INFO"]), across);
+}
+
+/// The caller's word comes before what a request has in it. RULE-310
+#[test]
+fn a_key_that_is_named_decides() {
+    let module = || Request::command(cmd("X.Y").arg("index").arg("k")).unwrap();
+    assert_eq!(route_request(&module()), slot_of("index"));
+    let named = module().key("k");
+    assert_eq!(routes(&named), (vec![slot_of("k")], slot_of("k")));
+    let gets = Pipeline::from(["GET a", "GET b", "DBSIZE"].map(of_words)).into_request().unwrap().unwrap();
+    assert_eq!(routes(&gets.key("a").key("k")), (vec![slot_of("k"); 3], slot_of("k")));
+    let blocking = Request::command(of_words("BLPOP a 5")).unwrap();
+    let time = blocking.blocking();
+    assert!(time.is_some());
+    assert_eq!(blocking.key("k").blocking(), time, "nothing else of a request changes");
+}
+
+/// Bytes in another form are nobody's key. INV-11, RULE-309
+#[test]
+fn bytes_that_are_no_commands_go_to_any_node() {
+    let raw = |bytes: &'static str| Request::raw(Bytes::from_static(bytes.as_bytes()), NonZeroU32::MIN);
+    let any = Route::Keyless(Scope::AnyNode);
+    for bytes in ["", "GET a\r\n", "*1\r\n", "*0\r\n", "*2\r\n$3\r\nGET\r\n$9\r\na\r\n"] {
+        assert_eq!(routes(&raw(bytes)), (vec![], any), "{bytes:?}");
+    }
+    let one = "*2\r\n$3\r\nGET\r\n$1\r\na\r\nGET b\r\n";
+    assert_eq!(routes(&raw(one)), (vec![slot_of("a")], slot_of("a")));
+    assert_eq!(routes(&raw("GET b\r\n").key("b")), (vec![], slot_of("b")));
 }
 
 proptest! {
