@@ -194,14 +194,14 @@ static INDEX: [u16; PLACES] = {
 
 /// The same for upper and lower case.
 const fn hash(name: &[u8]) -> usize {
-    let mut hash: u32 = 0;
+    let mut hash = name.len() as u32;
     let mut at = 0;
     while at < name.len() {
-        hash = (hash ^ (name[at] & 0xdf) as u32).wrapping_mul(0x9e37_79b1);
-        hash ^= hash >> 15;
+        hash = hash.wrapping_mul(31).wrapping_add((name[at] & 0xdf) as u32);
         at += 1;
     }
-    hash as usize % PLACES
+    // The upper bits depend on all of the lower ones.
+    (hash.wrapping_mul(0x9e37_79b1) >> 22) as usize % PLACES
 }
 
 /// The entry of a command, however it is written. Every command goes this way.

@@ -16,14 +16,14 @@ pub(crate) fn each_key(
 ) -> Result<(), Malformed> {
     match entry {
         None => command.words().nth(1).into_iter().for_each(visit),
-        // A newer subcommand.
-        Some(entry) if entry.subcommands_have_keys() => command.words().nth(2).into_iter().for_each(visit),
-        Some(Entry { keys: [], .. }) => {}
         // What most have: one key. Nothing behind it is looked at.
         Some(Entry {
             keys: [Spec { begin: Begin::At(place), find: Find::Range { last: 0, .. }, .. }],
             ..
         }) => visit(command.words().nth(*place).ok_or(Malformed)?),
+        // A newer subcommand.
+        Some(entry) if entry.subcommands_have_keys() => command.words().nth(2).into_iter().for_each(visit),
+        Some(Entry { keys: [], .. }) => {}
         Some(entry) if entry.keys.iter().any(Spec::needs_more) => return by_options(entry, command, visit),
         Some(entry) => return by_place(entry.keys, command, visit),
     }
