@@ -126,7 +126,7 @@ impl Route {
     }
 
     /// Allocates nothing.
-    pub(super) fn of(command: &impl Words) -> Self {
+    fn of(command: &impl Words) -> Self {
         let entry = Entry::of(command);
         let mut route = None;
         let keys = each_key(entry, command, |key| {

@@ -171,3 +171,40 @@ fn stored(
     }
     stored
 }
+
+#[cfg(test)]
+mod tests {
+    use resp3_codec::cmd;
+
+    use super::super::entry::{READ, at, behind, command, unknown};
+    use super::*;
+
+    static FORWARD: [Spec; 1] = [behind("KEYS", 2).to(-1, 1, 2)];
+    static BACKWARD: [Spec; 2] = [at(1), behind("KEYS", -2).to(-1, 2, 0)];
+    static PARTLY: [Spec; 2] = [at(1).to(1, 1, 0).incomplete(), unknown()];
+
+    /// A command with options that nobody has described here goes by what its server says of it. RULE-303
+    #[test]
+    fn keys_behind_a_word_are_found() {
+        for (specs, words, expected) in [
+            (&FORWARD[..], "N KEYS keys a b 1 2", Some("a b")),
+            (&FORWARD, "N x y KEYS a 1", Some("a")),
+            (&FORWARD, "N KEYS a 1", None),
+            (&FORWARD, "N x KEYS", None),
+            (&BACKWARD, "N k x KEYS a 1 KEYS 2", Some("k 2")),
+            (&BACKWARD, "N k keys a 1 b 2", Some("k a b")),
+            (&BACKWARD, "N k a", None),
+            (&BACKWARD, "N", None),
+            (&PARTLY, "N a b c", Some("a b")),
+            (&PARTLY, "N a", None),
+        ] {
+            let mut split = words.split(' ');
+            let it = cmd(split.next().unwrap()).args(split);
+            let entry = command("N", READ, specs);
+            let mut keys = Vec::new();
+            let result =
+                each_key(Some(&entry), &it, |key| keys.push(String::from_utf8(key.to_vec()).unwrap()));
+            assert_eq!(result.ok().map(|()| keys.join(" ")).as_deref(), expected, "{words}");
+        }
+    }
+}
