@@ -1,16 +1,23 @@
 //! What the core must know of commands: which are read-only by name *and arguments* (they may be repeated), which
-//! a shared connection cannot carry, and which block, for how long (`blocking.rs`). Everything else may write.
+//! a shared connection cannot carry, and which block, for how long (`blocking.rs`). Everything else may write. Where the keys are
+//! (`keys.rs`) comes out of a table that is made of a server's own (`generated.rs`).
 //!
 //! Source: the `readonly`, `blocking` and `noscript` flags and the key specifications of Redis 7 (`COMMAND INFO`).
 //! Commands that are read-only by flag but write with certain arguments are not flagged `readonly` there either
 //! (SORT, GEORADIUS, GETEX, XREADGROUP), and so are not in this table.
 
 mod blocking;
+mod entry;
+mod generated;
+mod keys;
+mod newer;
 
 use resp3_codec::{Command, Frame};
 
 use self::blocking::block_value;
 pub(crate) use self::blocking::{Blocker, Blocking, Takes, beyond, blocking};
+pub(crate) use self::entry::{Answer, Ask, Entry, Policy};
+pub(crate) use self::keys::{Malformed, each_key};
 
 /// What the table looks at: the words of a command, however they are held.
 pub(crate) trait Words {
@@ -19,6 +26,11 @@ pub(crate) trait Words {
 
     /// The name and the arguments.
     fn words(&self) -> impl Iterator<Item = &[u8]>;
+
+    /// How many words there are.
+    fn count(&self) -> usize {
+        self.words().count()
+    }
 }
 
 impl Words for Command {
@@ -28,6 +40,10 @@ impl Words for Command {
 
     fn words(&self) -> impl Iterator<Item = &[u8]> {
         self.iter()
+    }
+
+    fn count(&self) -> usize {
+        self.len()
     }
 }
 

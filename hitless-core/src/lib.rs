@@ -160,6 +160,7 @@
 mod backoff;
 mod breaker;
 pub mod client;
+pub mod cluster;
 mod command_table;
 pub mod config;
 pub mod connection;
@@ -187,7 +188,7 @@ pub mod request;
 pub mod review;
 mod rng;
 mod slots;
-pub mod target_policy;
+mod target_policy;
 #[cfg(test)]
 mod tests;
 mod timer;

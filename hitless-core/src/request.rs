@@ -13,10 +13,11 @@ use smallvec::SmallVec;
 use thiserror::Error;
 
 pub use self::packed::PackedError;
-pub(crate) use self::packed::with_word;
+pub(crate) use self::packed::{Commands, with_word};
 use crate::command_table::{self, Blocker, Blocking, OnLease, StateChange, Verdict, Words};
 use crate::endpoint::Endpoint;
 use crate::error::{CloseCause, ConnectError, RequestError, to_server};
+use crate::slots::key_slot;
 
 /// The replies of one request, in order; inline for the usual one.
 ///
@@ -93,7 +94,7 @@ pub enum Timeout {
 }
 
 /// What few requests have, and keep behind one pointer, because all of them are moved about.
-#[derive(Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Special {
     /// What the commands change on their connection, each with the place of its reply.
     pub(crate) changes: Vec<(u32, StateChange)>,
@@ -101,13 +102,16 @@ pub(crate) struct Special {
     pub(crate) blocking: Option<Blocking>,
     /// It is a PING behind a command that the server may answer a second time: that reply is its own as well.
     pub(crate) is_probe: bool,
+    /// Where it goes in a cluster, if the caller has said so.
+    slot: Option<u16>,
 }
 
 impl Special {
     /// `None` if there is nothing special.
     pub(crate) fn new(changes: Vec<(u32, StateChange)>, blocking: Option<Blocking>) -> Option<Arc<Self>> {
-        let is_probe = false;
-        (!changes.is_empty() || blocking.is_some()).then(|| Arc::new(Self { changes, blocking, is_probe }))
+        let (is_probe, slot) = (false, None);
+        (!changes.is_empty() || blocking.is_some())
+            .then(|| Arc::new(Self { changes, blocking, is_probe, slot }))
     }
 }
 
@@ -230,6 +234,30 @@ impl Request {
         self
     }
 
+    /// Says by which key a cluster finds the node for all of its commands, whatever their own keys are: for a command of a module whose
+    /// first argument is not its key, for commands in other forms than those of [`cmd`], and for one without a key that is to run on a
+    /// certain shard. A client of one server does not look at it.
+    ///
+    /// ```
+    /// use hitless_core::cluster::{Route, key_slot, route_request};
+    /// use hitless_core::{Request, cmd};
+    ///
+    /// let index = Request::command(cmd("FT.SEARCH").arg("index").arg("{user:7}"))?.key("user:7");
+    /// assert_eq!(route_request(&index), Route::Slot(key_slot(b"user:7")));
+    /// # Ok::<(), hitless_core::request::RefusedCommand>(())
+    /// ```
+    #[must_use]
+    pub fn key(mut self, key: impl AsRef<[u8]>) -> Self {
+        let special = self.special.take().map_or_else(Special::default, Arc::unwrap_or_clone);
+        let slot = Some(key_slot(key.as_ref()));
+        Self { special: Some(Arc::new(Special { slot, ..special })), ..self }
+    }
+
+    /// The slot of the key that the caller has named.
+    pub(crate) fn named_slot(&self) -> Option<u16> {
+        self.special.as_ref()?.slot
+    }
+
     /// A command that was read before, on a connection that it has for itself: it has no time of its own, and `blocking` is what it
     /// asks of the server.
     pub(crate) fn apart(payload: Bytes, blocking: Option<Blocking>) -> Self {
@@ -240,7 +268,7 @@ impl Request {
     /// A PING behind a command that its server may run a second time: what that says then is the reply. The server answers it behind the
     /// command, which may block for so long.
     pub(crate) fn probe(blocking: Option<Blocking>) -> Self {
-        let special = Special { changes: Vec::new(), blocking, is_probe: true };
+        let special = Special { changes: Vec::new(), blocking, is_probe: true, slot: None };
         Self { special: Some(Arc::new(special)), ..Self::apart(cmd("PING").into_bytes(), None) }
     }
 

@@ -8,6 +8,69 @@ use crate::endpoint::Endpoint;
 /// The highest hash slot.
 pub const MAX_SLOT: u16 = 16_383;
 
+/// How many hash slots there are.
+pub const SLOTS: u16 = MAX_SLOT + 1;
+
+/// The hash slot of a key. If there is a `{` in it, and a `}` behind that with something in between, only what stands between the first
+/// `{` and the first `}` behind it counts, so that keys can be made to share a slot.
+///
+/// ```
+/// use hitless_core::cluster::key_slot;
+///
+/// assert_eq!(key_slot(b"123456789"), 12_739);
+/// assert_eq!(key_slot(b"{user:7}:name"), key_slot(b"{user:7}:visits"));
+/// ```
+#[must_use]
+pub fn key_slot(key: &[u8]) -> u16 {
+    crc16(hash_tag(key)) % SLOTS
+}
+
+/// The part of `key` that is hashed.
+fn hash_tag(key: &[u8]) -> &[u8] {
+    let tag = || {
+        let open = key.iter().position(|byte| *byte == b'{')?;
+        let behind = key.get(open + 1..)?;
+        let close = behind.iter().position(|byte| *byte == b'}')?;
+        behind.get(..close).filter(|tag| !tag.is_empty())
+    };
+    tag().unwrap_or(key)
+}
+
+/// CRC-16/XMODEM: the polynomial 0x1021, from 0. Source: the appendix of the cluster specification
+/// (<https://redis.io/docs/latest/operate/oss_and_stack/reference/cluster-spec/>).
+fn crc16(bytes: &[u8]) -> u16 {
+    let [last, third, second, first] = &CRC16;
+    let (fours, rest) = bytes.as_chunks();
+    // Four at a time, because each look waits for the one before: every command with a key goes this way.
+    let crc = fours.iter().fold(0, |crc: u16, [a, b, c, d]| {
+        let [high, low] = crc.to_be_bytes();
+        let [a, b, c, d] = [high ^ a, low ^ b, *c, *d].map(usize::from);
+        first[a] ^ second[b] ^ third[c] ^ last[d]
+    });
+    rest.iter().fold(crc, |crc, byte| (crc << 8) ^ last[usize::from((crc >> 8) as u8 ^ byte)])
+}
+
+/// What each byte does to the rest if none, one, two or three follow it.
+const CRC16: [[u16; 256]; 4] = {
+    let mut tables = [[0; 256]; 4];
+    let mut byte = 0;
+    while byte < 256 {
+        let mut crc = (byte as u16) << 8;
+        let mut follow = 0;
+        while follow < 4 {
+            let mut bit = 0;
+            while bit < 8 {
+                crc = if crc & 0x8000 == 0 { crc << 1 } else { (crc << 1) ^ 0x1021 };
+                bit += 1;
+            }
+            tables[follow][byte] = crc;
+            follow += 1;
+        }
+        byte += 1;
+    }
+    tables
+};
+
 /// A run of slots, both ends included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SlotRange {
@@ -174,6 +237,47 @@ mod tests {
 
     fn range(start: u16, end: u16) -> SlotRange {
         SlotRange::new(start, end).unwrap()
+    }
+
+    /// The specification's own vector, and slots that a server has told (`CLUSTER KEYSLOT`, Redis 7). RULE-302
+    #[test]
+    fn keys_have_the_slots_that_servers_give_them() {
+        assert_eq!(crc16(b"123456789"), 0x31c3);
+        for end in 0..10 {
+            let bytes = &b"\xff\x00{\x80ab\x01}\x7f\xc3"[..end];
+            assert_eq!(crc16(bytes), bit_by_bit(bytes), "{end} bytes");
+        }
+        for (key, slot) in [("", 0), ("foo", 12_182), ("bar", 5061), ("{}foo", 9500), ("foo{{bar}}", 4015)] {
+            assert_eq!(key_slot(key.as_bytes()), slot, "{key}");
+        }
+    }
+
+    /// As the specification has it.
+    fn bit_by_bit(bytes: &[u8]) -> u16 {
+        bytes.iter().fold(0, |crc, byte| {
+            let crc = crc ^ (u16::from(*byte) << 8);
+            (0..8).fold(crc, |crc, _| if crc & 0x8000 == 0 { crc << 1 } else { (crc << 1) ^ 0x1021 })
+        })
+    }
+
+    /// The first tag counts alone, and one that is empty or open is none. RULE-302
+    #[test]
+    fn the_first_hash_tag_decides() {
+        let hashed = |key: &str| String::from_utf8(hash_tag(key.as_bytes()).to_vec()).unwrap();
+        for (key, tag) in [
+            ("{user1000}.following", "user1000"),
+            ("foo{}{bar}", "foo{}{bar}"),
+            ("foo{{bar}}zap", "{bar"),
+            ("foo{bar}{zap}", "bar"),
+            ("}{a}", "a"),
+            ("{a", "{a"),
+            ("a}", "a}"),
+            ("{", "{"),
+            ("{}", "{}"),
+            ("", ""),
+        ] {
+            assert_eq!(hashed(key), tag, "{key}");
+        }
     }
 
     #[test]

@@ -35,7 +35,7 @@ pub enum TargetVerdict {
 ///
 /// use hitless_core::endpoint::{Endpoint, Host, Peer};
 /// use hitless_core::maintenance;
-/// use hitless_core::target_policy::TargetVerdict;
+/// use hitless_core::maintenance::TargetVerdict;
 ///
 /// // Forwarded ports: every node is reached at this machine, at its own port plus 10000.
 /// let forwarded = |target: &Endpoint, _source: &Peer| match target {

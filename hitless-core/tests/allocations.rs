@@ -7,10 +7,11 @@ use std::time::{Duration, Instant};
 
 use allocation_counter::measure;
 use bytes::Bytes;
+use hitless_core::cluster::{commands, route, route_request};
 use hitless_core::endpoint::{Endpoint, Peer};
 use hitless_core::ids::ConnId;
 use hitless_core::write_buffer::WriteBuffer;
-use hitless_core::{Action, Client, Config, Frame, Request};
+use hitless_core::{Action, Client, Config, Frame, Pipeline, Request, cmd};
 
 const MILLISECOND: Duration = Duration::from_millis(1);
 /// What a connection that does nothing may take.
@@ -144,4 +145,24 @@ fn a_connection_that_has_nothing_to_do_any_more_takes_little_memory() {
     });
     println!("{held} bytes per connection");
     assert!(held <= IDLE, "{held} bytes per connection");
+}
+
+/// The node of a command is found without an allocation, and that a request may name its key makes no other one larger. RULE-311
+#[test]
+fn the_route_of_a_command_takes_no_memory() {
+    let command = |words: &str| {
+        let mut words = words.split(' ');
+        words.next().map(|name| cmd(name).args(words)).expect("a name")
+    };
+    let all =
+        ["GET k", "get k", "MGET a b", "EVAL s 1 k", "XREAD COUNT 1 STREAMS k 0", "FT.SEARCH i", "DBSIZE"]
+            .map(command);
+    let request = Pipeline::from(all.clone()).into_request().expect("none is refused").expect("not empty");
+    let routes = || {
+        all.iter().for_each(|command| _ = std::hint::black_box(route(command)));
+        commands(&request).for_each(|command| _ = std::hint::black_box(command));
+        std::hint::black_box(route_request(&request));
+    };
+    assert_eq!(measure(routes).count_total, 0);
+    assert!(size_of::<Request>() <= 64, "{} bytes", size_of::<Request>());
 }

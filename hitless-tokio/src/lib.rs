@@ -99,6 +99,7 @@ pub use hitless_core::error::{
 pub use hitless_core::event::{self, Event};
 pub use hitless_core::ids::{ConnId, LeaseId, RequestId, SubscriptionId};
 pub use hitless_core::maintenance::{self, BreakerConfig, Level};
+pub use hitless_core::maintenance::{TargetPolicy, TargetVerdict};
 pub use hitless_core::mode::{Mode, UnknownMode};
 pub use hitless_core::notification::{self, Notification};
 pub use hitless_core::observe;
@@ -110,7 +111,6 @@ pub use hitless_core::review::{Handled, Ignored, Unreviewed, Verdict};
 #[cfg(feature = "tls")]
 #[doc(no_inline)]
 pub use hitless_core::rustls;
-pub use hitless_core::target_policy::{TargetPolicy, TargetVerdict};
 #[doc(no_inline)]
 pub use hitless_core::{Bytes, BytesMut};
 pub use hitless_core::{Command, Frame, FromFrame, Limit, Limits, ToArg, ToArgs, ValueError, cmd};

@@ -5,6 +5,7 @@ mod print;
 
 mod bench;
 mod breakages;
+mod command_table;
 mod conformance;
 mod copy;
 mod demo;
@@ -57,6 +58,8 @@ enum Verb {
     Bench(bench::Args),
     /// Start the test server, for a client in any language.
     Server(server::Args),
+    /// Write what a real server says of its commands into the core, or compare it.
+    CommandTable(command_table::Args),
     /// Build the documentation.
     Docs,
 }
@@ -74,6 +77,7 @@ fn main() -> ExitCode {
         Verb::Sim(args) => Ok(sim::run(&args)),
         Verb::Explore(args) => Ok(explore::run(&args)),
         Verb::Tidy(args) => tidy::run(&args),
+        Verb::CommandTable(args) => command_table::run(&args),
         Verb::Docs => docs::run(),
     };
     let summary = summary.unwrap_or_else(|error| {

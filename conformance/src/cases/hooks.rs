@@ -5,10 +5,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use hitless_core::endpoint::{Endpoint, Peer};
 use hitless_core::event::{Event, Ignored, Level};
+use hitless_core::maintenance::TargetVerdict;
 use hitless_core::notification::{MoveTarget, Notification, NotificationKind};
 use hitless_core::observe::Value;
 use hitless_core::review::Verdict;
-use hitless_core::target_policy::TargetVerdict;
 use resp3_codec::Frame;
 
 use super::{ignored, stayed};

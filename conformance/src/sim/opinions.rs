@@ -6,9 +6,9 @@ use std::time::Duration;
 use hitless_core::driver::{HookContext, NotificationHook};
 use hitless_core::endpoint::{Endpoint, Peer};
 use hitless_core::guide::Rng;
+use hitless_core::maintenance::{TargetPolicy, TargetVerdict};
 use hitless_core::notification::{MoveTarget, Notification};
 use hitless_core::review::Verdict;
-use hitless_core::target_policy::{TargetPolicy, TargetVerdict};
 
 use super::faults::{pick, up_to};
 use super::lock;

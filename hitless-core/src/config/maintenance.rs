@@ -9,7 +9,8 @@ use crate::endpoint::{Endpoint, Peer};
 use crate::endpoint_type::EndpointPreference;
 pub use crate::level::Level;
 use crate::mode::Mode;
-use crate::target_policy::{Policy, TargetPolicy, TargetVerdict};
+use crate::target_policy::Policy;
+pub use crate::target_policy::{TargetPolicy, TargetVerdict};
 
 /// How the client takes part in maintenance. Only [`ConfigBuilder::build`] makes one, so it is always valid.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,6 +1,7 @@
 //! Commands that somebody else has encoded.
 
 use std::num::NonZeroU32;
+use std::ops::Range;
 
 use bytes::{Bytes, BytesMut};
 use resp3_codec::encode_command;
@@ -162,7 +163,7 @@ pub enum PackedError {
 }
 
 /// One command: its name and its arguments, each as a bulk string.
-struct Packed<'a>(&'a [u8]);
+pub(crate) struct Packed<'a>(&'a [u8]);
 
 impl Packed<'_> {
     fn is_named(&self, name: &[u8]) -> bool {
@@ -181,19 +182,39 @@ impl Words for Packed<'_> {
     }
 }
 
-/// The commands in `bytes`; `None` if they are anything else.
-fn split(bytes: &[u8]) -> Option<SmallVec<[Packed<'_>; 1]>> {
-    let mut rest = bytes;
-    let mut commands = SmallVec::new();
-    while !rest.is_empty() {
+/// The commands in some bytes, each with where it is. It ends in front of bytes that are no whole command.
+pub(crate) struct Commands<'a> {
+    bytes: &'a [u8],
+    rest: &'a [u8],
+}
+
+impl<'a> Commands<'a> {
+    pub(crate) fn of(bytes: &'a [u8]) -> Self {
+        Self { bytes, rest: bytes }
+    }
+}
+
+impl<'a> Iterator for Commands<'a> {
+    type Item = (Range<usize>, Packed<'a>);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let mut rest = self.rest;
         let count = length(&mut rest, b'*').filter(|count| *count > 0)?;
         let words = rest;
         for _ in 0..count {
             bulk(&mut rest)?;
         }
-        commands.push(Packed(&words[..words.len() - rest.len()]));
+        let [start, end] = [self.rest, rest].map(|rest| self.bytes.len() - rest.len());
+        self.rest = rest;
+        Some((start..end, Packed(&words[..words.len() - rest.len()])))
     }
-    Some(commands)
+}
+
+/// The commands in `bytes`; `None` if they are anything else.
+fn split(bytes: &[u8]) -> Option<SmallVec<[Packed<'_>; 1]>> {
+    let mut commands = Commands::of(bytes);
+    let split = commands.by_ref().map(|(_, command)| command).collect();
+    commands.rest.is_empty().then_some(split)
 }
 
 /// Takes a bulk string off the front.
