@@ -122,7 +122,7 @@ impl Reconnect {
 
     /// How long to wait after a failure that has `before` others before it, which somebody else counts.
     pub(crate) fn after(before: u32, rng: &mut Rng) -> Duration {
-        shortened(doubled(Self::FIRST, before).min(Self::CAP), rng)
+        growing(Self::FIRST, Self::CAP, before, rng)
     }
 
     /// How long to wait after one more refusal that only a change of settings can mend ([`Redial::Hopeless`]). Let one slot
@@ -141,6 +141,11 @@ impl Reconnect {
     pub fn reset(&mut self) {
         *self = Self::new();
     }
+}
+
+/// A pause of at most `first`, doubled `before` times up to `cap`, and shortened by up to half at random.
+pub(crate) fn growing(first: Duration, cap: Duration, before: u32, rng: &mut Rng) -> Duration {
+    shortened(doubled(first, before).min(cap), rng)
 }
 
 fn doubled(first: Duration, times: u32) -> Duration {

@@ -18,6 +18,7 @@
 mod credentials;
 mod handshake;
 mod refusal;
+mod route;
 mod server;
 mod system;
 #[cfg(test)]
@@ -35,6 +36,7 @@ use thiserror::Error;
 pub use self::credentials::CredentialsError;
 pub use self::handshake::{ErrorCode, HandshakeError, SetupCommand, Stage};
 pub use self::refusal::Refusal;
+pub use self::route::RouteError;
 pub use self::server::ServerError;
 pub use self::system::SystemError;
 pub use self::tls::{TlsFault, TlsProgress};
@@ -104,6 +106,12 @@ pub enum RequestError {
         /// Whether it may have run.
         delivery: Delivery,
     },
+    /// Nobody in the cluster is known to serve the slot of its keys.
+    #[error("{} (delivery: {delivery})", not_served(*.slot), delivery = Delivery::NotSent)]
+    NotServed {
+        /// The slot; `None` for a command without keys, if there is no node at all.
+        slot: Option<u16>,
+    },
     /// The retiring node had not answered when the time of its move was over.
     #[error("the retiring node did not answer before the deadline of its move (delivery: {delivery})")]
     MoveDeadline {
@@ -130,7 +138,7 @@ impl RequestError {
             | Self::ConnectionLost { delivery, .. }
             | Self::MoveDeadline { delivery }
             | Self::ShutDown { delivery } => *delivery,
-            Self::NotLent { .. } => Delivery::NotSent,
+            Self::NotLent { .. } | Self::NotServed { .. } => Delivery::NotSent,
         }
     }
 
@@ -152,8 +160,15 @@ impl RequestError {
             | Self::MoveDeadline { delivery }
             | Self::ShutDown { delivery } => *delivery = known,
             // It never had a connection.
-            Self::NotLent { .. } => {}
+            Self::NotLent { .. } | Self::NotServed { .. } => {}
         }
+    }
+}
+
+fn not_served(slot: Option<u16>) -> String {
+    match slot {
+        Some(slot) => format!("no node of the cluster is known to serve slot {slot}"),
+        None => "no node of the cluster is known".into(),
     }
 }
 

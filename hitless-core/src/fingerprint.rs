@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::hash::{Hash, Hasher};
 use std::time::Instant;
 
-use crate::ids::{Arena, ConnId, Id, IdMap, ReviewId};
+use crate::ids::{Arena, ConnId, Id, IdMap, NodeId, ReviewId};
 
 /// Takes a state in, part by part.
 pub(crate) struct Digest<'a, H> {
@@ -22,6 +22,11 @@ pub(crate) struct Digest<'a, H> {
 pub(crate) trait Ages {
     fn conn(&self, conn: ConnId) -> u32;
     fn review(&self, review: ReviewId) -> u32;
+
+    /// Machines that know no nodes have no ids of them.
+    fn node(&self, _: NodeId) -> u32 {
+        0
+    }
 }
 
 /// A part of a state.
@@ -86,6 +91,13 @@ impl Fingerprint for ConnId {
 impl Fingerprint for ReviewId {
     fn fingerprint<H: Hasher>(&self, digest: &mut Digest<'_, H>) {
         let age = digest.ages.review(*self);
+        digest.value(&(self.index(), age));
+    }
+}
+
+impl Fingerprint for NodeId {
+    fn fingerprint<H: Hasher>(&self, digest: &mut Digest<'_, H>) {
+        let age = digest.ages.node(*self);
         digest.value(&(self.index(), age));
     }
 }

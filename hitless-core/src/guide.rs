@@ -6,8 +6,9 @@
 //! |---|---|---|
 //! | sockets, or whatever carries bytes | [`Client`]: protocol, pool and moves | [the loop](crate#the-loop); the example `poll_loop` |
 //! | a client: connections, a codec, perhaps a pool | [`Coordinator`]: decisions only | below; the package `conformance/embed`, redis-rs's connections behind it |
+//! | a cluster, and one of the two for each node | [`Cluster`] besides: the map, and where requests go | [Clusters](#clusters) |
 //!
-//! Neither starts a thread, reads a clock or opens a socket. Both are told facts with the time at which they became known,
+//! None of them starts a thread, reads a clock or opens a socket. They are told facts with the time at which they became known,
 //! and say what is to be done about them. They are driven under whatever lock or on whatever thread you like: every
 //! method returns at once.
 //!
@@ -435,6 +436,131 @@
 //! connection once you report the end, and a MOVING that you tell afterwards does nothing. If it is an error such as LOADING,
 //! that is worth another try inside a window, and [`relaxed`] knows of the window once you have told the push.
 //!
+//! # Clusters
+//!
+//! [`Cluster`] stands beside the clients of the nodes, one for each, and owns none of them. It says which to open and to close
+//! ([`Decision`]), has one of them asked for the topology, and hands out the [`Table`] by which requests are routed. The way of a
+//! request does not touch it: slot, table, node. Only what a node says that it did not run comes to the machine:
+//!
+//! 1. **Route**: `table.node_of(slot)`, and send the request there. Note when you did.
+//! 2. **Look** at the reply once: [`is_refusal`] is one comparison for a reply that is no error.
+//! 3. **Ask** the machine about a refusal ([`handle_refusal`]), or about a request that the node's client gives back unwritten
+//!    ([`handle_unsent`]), and do what [`Next`] says: to a node, perhaps with ASKING, or by the newest table, perhaps after a pause.
+//! 4. **Obey** the decisions, in their order, and swap the table as a whole.
+//!
+//! ```
+//! use std::collections::BTreeMap;
+//! use std::sync::Arc;
+//! use std::time::Instant;
+//!
+//! use hitless_core::cluster::{Decision, Next, Sent, SentKind, Settings, Table, Trail, is_refusal};
+//! use hitless_core::endpoint::Endpoint;
+//! use hitless_core::error::ServerError;
+//! use hitless_core::ids::NodeId;
+//! use hitless_core::{Cluster, Command, Frame, cmd};
+//! # #[expect(clippy::disallowed_methods)]
+//! # fn clock() -> Instant { Instant::now() }
+//! # /// The clients of the nodes, with servers that answer at once: slot 7 has moved, and the topology does not say so yet.
+//! # struct Client(Endpoint);
+//! # impl Client {
+//! #     fn call(&mut self, command: &Command, asking: bool) -> Frame {
+//! #         assert!(!asking);
+//! #         let text = |text: &'static str| Frame::bulk(text);
+//! #         let node = |host, id| Frame::Array(vec![text(host), Frame::Integer(7000), text(id)]);
+//! #         let range = |start, end, node| Frame::Array(vec![Frame::Integer(start), Frame::Integer(end), node]);
+//! #         let payload = String::from_utf8_lossy(&command.clone().into_bytes()).into_owned();
+//! #         match self.0.to_string().as_str() {
+//! #             _ if payload.contains("SLOTS") => Frame::Array(vec![
+//! #                 range(0, 8191, node("10.0.0.1", "a")), range(8192, 16383, node("10.0.0.2", "b")),
+//! #             ]),
+//! #             "10.0.0.1:7000" => Frame::error("MOVED 7 10.0.0.2:7000"),
+//! #             _ => text("value"),
+//! #         }
+//! #     }
+//! # }
+//! # fn sleep(_: std::time::Duration) {}
+//!
+//! struct Nodes {
+//!     cluster: Cluster,
+//!     clients: BTreeMap<NodeId, Client>,
+//!     table: Arc<Table>,
+//! }
+//!
+//! impl Nodes {
+//!     /// Step 4, after each fact.
+//!     fn obey(&mut self) {
+//!         while let Some(decision) = self.cluster.poll_decision() {
+//!             match decision {
+//!                 Decision::Open { node, endpoint, .. } | Decision::Retarget { node, endpoint, .. } => {
+//!                     // Here it is connected at once. Elsewhere requests wait in a client until it is.
+//!                     self.clients.insert(node, Client(endpoint));
+//!                     self.cluster.handle_node_ready(clock(), node);
+//!                 }
+//!                 Decision::Close { node } => drop(self.clients.remove(&node)),
+//!                 Decision::SwapTable(table) => self.table = table,
+//!                 Decision::AskTopology { query, node, request } => match self.clients.get_mut(&node) {
+//!                     Some(client) => {
+//!                         let reply = client.call(&request.command(), false);
+//!                         self.cluster.handle_topology(clock(), query, &reply);
+//!                     }
+//!                     None => self.cluster.handle_topology_failed(clock(), query),
+//!                 },
+//!                 Decision::Emit(event) => println!("{event}"),
+//!                 _ => {} // where later dials go, and what later versions say
+//!             }
+//!         }
+//!     }
+//!
+//!     /// Steps 1 to 3.
+//!     fn call(&mut self, slot: u16, command: &Command) -> Option<Frame> {
+//!         let (mut node, mut asking, mut trail) = (self.table.node_of(slot), false, Trail::default());
+//!         loop {
+//!             let kind = SentKind::Command;
+//!             let sent = Sent { node, slot: Some(slot), sent_at: clock(), asking, deadline: None, kind, trail };
+//!             let client = node.and_then(|node| self.clients.get_mut(&node));
+//!             let reply = client.map(|client| client.call(command, asking));
+//!             let next = match &reply {
+//!                 Some(reply) if is_refusal(reply) => {
+//!                     self.cluster.handle_refusal(clock(), &sent, &ServerError::from_frame(reply)?)
+//!                 }
+//!                 Some(_) => return reply,
+//!                 None => self.cluster.handle_unsent(clock(), &sent),
+//!             };
+//!             self.obey();
+//!             let pause;
+//!             (node, asking, pause, trail) = match next {
+//!                 Next::Resend { node, asking, after, trail } => (Some(node), asking, after, trail),
+//!                 Next::Route { after, trail } => (self.table.node_of(slot), false, after, trail),
+//!                 _ => return reply,
+//!             };
+//!             sleep(pause);
+//!         }
+//!     }
+//! }
+//!
+//! let seeds = vec![Endpoint::parse("10.0.0.1:7000", 6379)?];
+//! let cluster = Cluster::new(Settings::default(), seeds, 42);
+//! let mut nodes = Nodes { cluster, clients: BTreeMap::new(), table: Arc::new(Table::empty()) };
+//! nodes.cluster.handle_start(clock());
+//! nodes.obey();
+//! assert_eq!(nodes.table.shards().len(), 2);
+//!
+//! let reply = nodes.call(7, &cmd("GET").arg("key"));
+//! assert_eq!(reply, Some(Frame::bulk("value")));
+//! // The map has learnt it: the next request goes there at once.
+//! assert_eq!(nodes.table.node_of(7), nodes.table.node_of(16_383));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! An event loop has two things more: the timer ([`poll_timeout`](crate::Cluster::poll_timeout),
+//! [`handle_timeout`](crate::Cluster::handle_timeout)), by which nodes that do not answer are passed over, and what nodes push:
+//! hand every notification of every node in ([`handle_notification`]), copies included, besides telling it the node's own machine. Say
+//! [`handle_node_failed`] when a node has no connection left, and [`handle_node_ready`] when it has one again.
+//!
+//! `sent_at` decides what a MOVED proves: it is the time at which this request was handed to this node, or earlier, never later.
+//! The table may lead elsewhere while a request waits for its pause; [`Next::Route`] means the table of then. Requests that were
+//! written to a node stay there when their slot leaves: its server answers them, or says that it did not run them.
+//!
 //! # Is it right?
 //!
 //! `hitless-conformance` has a test server, `hitless-server`, that announces, moves and closes on command. In a clone of the
@@ -444,6 +570,17 @@
 //! name what is not for it, and run the rest; `conformance/embed` does so for redis-rs.
 //!
 //! [`Client`]: crate::Client
+//! [`Cluster`]: crate::Cluster
+//! [`Decision`]: crate::cluster::Decision
+//! [`Table`]: crate::cluster::Table
+//! [`Next`]: crate::cluster::Next
+//! [`Next::Route`]: crate::cluster::Next::Route
+//! [`is_refusal`]: crate::cluster::is_refusal
+//! [`handle_refusal`]: crate::Cluster::handle_refusal
+//! [`handle_unsent`]: crate::Cluster::handle_unsent
+//! [`handle_notification`]: crate::Cluster::handle_notification
+//! [`handle_node_failed`]: crate::Cluster::handle_node_failed
+//! [`handle_node_ready`]: crate::Cluster::handle_node_ready
 //! [`Coordinator`]: crate::Coordinator
 //! [`Frame`]: crate::Frame
 //! [`Notification::parse`]: crate::notification::Notification::parse

@@ -86,6 +86,19 @@ id!(
     "w"
 );
 
+id!(
+    /// One node of a cluster, from the first time that it is heard of until nothing leads to it any more. It outlives the node's
+    /// address.
+    NodeId,
+    "n"
+);
+
+id!(
+    /// One question for the topology of a cluster, until it is answered or given up.
+    QueryId,
+    "q"
+);
+
 /// What [`Arena`] needs of an identifier.
 pub(crate) trait Id: Copy {
     fn new(index: u32, generation: u32) -> Self;
@@ -148,6 +161,11 @@ impl<K: Id, T> Arena<K, T> {
     pub(crate) fn get_mut(&mut self, key: K) -> Option<&mut T> {
         let (index, generation) = key.parts();
         self.slots.get_mut(index).filter(|slot| slot.generation == generation)?.value.as_mut()
+    }
+
+    /// Live entries in the order of their slots, to be changed.
+    pub(crate) fn values_mut(&mut self) -> impl Iterator<Item = &mut T> {
+        self.slots.iter_mut().filter_map(|slot| slot.value.as_mut())
     }
 
     /// Gives back the memory of more than `kept` places if nothing is live. Ids that were ever given stay stale.

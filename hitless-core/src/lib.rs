@@ -21,15 +21,16 @@
 //! * A **held** connection has a state that somebody relies on, such as a watched key or a subscription. Its owner decides
 //!   when it is cut over ([`Role`](coordinator::Role)); the [`Client`] has none.
 //!
-//! # Three machines
+//! # The machines
 //!
 //! | machine | is | for |
 //! |---|---|---|
 //! | [`Client`] | protocol, pool and policy as one machine | whoever has sockets, or anything else that carries bytes |
 //! | [`Coordinator`] | policy alone: where to dial, what a notification means, who moves when | authors of other clients, with an I/O, a codec and a pool of their own |
 //! | [`Connection`] | the protocol of one socket: handshake, pairing of replies, deadlines | rarely used alone |
+//! | [`Cluster`] | which node of a cluster serves which slot, and where a request goes that a node did not run | beside a client for each node |
 //!
-//! All three have four verbs. `handle_*(now, fact)`: something happened. `poll_*() -> Option<decision>`: something is to be
+//! All of them have four verbs. `handle_*(now, fact)`: something happened. `poll_*() -> Option<decision>`: something is to be
 //! done. `poll_timeout() -> Option<Instant>`: when to call `handle_timeout(now)` at the latest. Every method is total:
 //! stale or unknown ids do nothing, a timeout that comes too early does nothing, and a decision that is obeyed late is
 //! still right.
@@ -199,6 +200,7 @@ pub mod write_buffer;
 #[doc(no_inline)]
 pub use bytes::{Bytes, BytesMut};
 pub use client::{Action, Client};
+pub use cluster::Cluster;
 pub use config::{Config, ConfigBuilder, maintenance};
 pub use connection::Connection;
 pub use coordinator::{Coordinator, Directive};

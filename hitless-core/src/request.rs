@@ -16,7 +16,7 @@ pub use self::packed::PackedError;
 pub(crate) use self::packed::{Commands, with_word};
 use crate::command_table::{self, Blocker, Blocking, OnLease, StateChange, Verdict, Words};
 use crate::endpoint::Endpoint;
-use crate::error::{CloseCause, ConnectError, RequestError, to_server};
+use crate::error::{CloseCause, ConnectError, RequestError, RouteError, to_server};
 use crate::slots::key_slot;
 
 /// The replies of one request, in order; inline for the usual one.
@@ -613,6 +613,14 @@ pub enum SendError {
     /// The request was made for a lease, and this is the shared client.
     #[error("the request was made for a lease: send it on one (`client.lease()`)")]
     NeedsLease(Request),
+    /// It is not clear which node of the cluster it is for.
+    #[error("{reason}")]
+    NoRoute {
+        /// The request.
+        request: Request,
+        /// Why.
+        reason: RouteError,
+    },
     /// The client shuts down, or has done so, because somebody asked for it or because the runtime on which it was opened has been
     /// dropped. It accepts nothing more.
     #[error(
@@ -629,6 +637,7 @@ impl SendError {
             Self::Full(request)
             | Self::NoConnection { request, .. }
             | Self::LeaseLost { request, .. }
+            | Self::NoRoute { request, .. }
             | Self::NeedsLease(request)
             | Self::ShuttingDown(request) => request,
         }

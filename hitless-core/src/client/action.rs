@@ -12,7 +12,7 @@ use crate::event::Event;
 use crate::ids::{ChangeId, ConnId, LeaseId, RequestId, ReviewId, SubscriptionId};
 use crate::notification::Notification;
 use crate::pubsub::{Item, SubscribeError};
-use crate::request::{Orphan, Outcome};
+use crate::request::{Orphan, Outcome, Request};
 use crate::review::Handled;
 
 /// A decision of the client, in the order in which it was made. None goes stale when it is obeyed late: facts about a
@@ -65,6 +65,18 @@ pub enum Action {
         /// Why.
         cause: CloseCause,
     },
+    /// A request did not run at this node of a cluster, or may run twice: here it is again, for another node. Its end follows. A client
+    /// says this only where a cluster client has opened it.
+    HandBack {
+        /// Which.
+        id: RequestId,
+        /// The request itself.
+        request: Box<Request>,
+        /// When it was accepted.
+        accepted_at: Instant,
+    },
+    /// A maintenance notification has arrived, and its window is open. A client says this only where a cluster client has opened it.
+    Notified(Box<Notification>),
     /// A request has ended.
     Complete {
         /// The request.

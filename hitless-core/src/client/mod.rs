@@ -292,6 +292,18 @@ impl Client {
         self.deadline()
     }
 
+    /// Whether there is no connection, and the last attempt to open one has failed.
+    #[cfg(feature = "driver")]
+    pub(crate) fn is_cut_off(&self) -> bool {
+        self.outage.cause().is_some()
+    }
+
+    /// Whether it accepts requests: it does not shut down.
+    #[cfg(feature = "driver")]
+    pub(crate) fn is_open(&self) -> bool {
+        self.lifecycle.is_open()
+    }
+
     /// What is going on, computed from the live state.
     #[must_use]
     pub fn stats(&self) -> Stats {

@@ -106,7 +106,7 @@ impl Client {
     pub(super) fn place_again(&mut self, accepted: Accepted, successor: Option<ConnId>) {
         if !self.lifecycle.is_open() {
             let delivery = accepted.delivery();
-            return self.complete(accepted.id, Err(RequestError::ShutDown { delivery }));
+            return self.hand_back(accepted, Err(RequestError::ShutDown { delivery }));
         }
         if accepted.was_lost() {
             // Whatever took its connection away may do so again.
@@ -126,7 +126,8 @@ impl Client {
     /// An attempt to get a connection has failed: the parked requests fail, if they are not to wait.
     pub(super) fn refuse_parked(&mut self, now: Instant) {
         let Some(cause) = self.outage.refusal().cloned() else { return };
-        if self.coordinator.relaxed(now, None).is_some() {
+        // Another node of the cluster may run them, window or not.
+        if self.coordinator.relaxed(now, None).is_some() && !self.config.is_node() {
             return;
         }
         self.now = now;
@@ -173,7 +174,9 @@ impl Client {
 
     /// The server refused to run a request for now: the client sends it again a little later, unless it shuts down.
     pub(super) fn defer(&mut self, now: Instant, accepted: Accepted, replies: Replies) {
-        if self.lifecycle.is_open() {
+        if self.config.is_node() {
+            self.hand_back(accepted, Ok(replies));
+        } else if self.lifecycle.is_open() {
             self.requests.defer(now, accepted, replies);
         } else {
             self.complete(accepted.id, Ok(replies));
@@ -261,7 +264,10 @@ impl Client {
 
     /// A request without a connection is kept by `keep`, with the time that windows grant, unless it is not to wait.
     fn wait(&mut self, mut accepted: Accepted, keep: fn(&mut Requests, Accepted)) {
-        match (self.coordinator.relaxed(self.now, None), self.outage.refusal()) {
+        let refusal = self.outage.refusal();
+        // Another node of the cluster may run it, window or not.
+        let may_go = self.config.is_node() && refusal.is_some();
+        match (self.coordinator.relaxed(self.now, None).filter(|_| !may_go), refusal) {
             (Some(relaxed), _) => accepted.relax(relaxed),
             (None, Some(cause)) => {
                 let cause = Arc::clone(cause);
@@ -282,7 +288,18 @@ impl Client {
     fn refuse(&mut self, accepted: Accepted, cause: Arc<ConnectError>) {
         let after = self.now.saturating_duration_since(accepted.accepted_at());
         let delivery = accepted.delivery();
-        self.complete(accepted.id, Err(self.no_connection(&cause, after, delivery)));
+        let error = self.no_connection(&cause, after, delivery);
+        self.hand_back(accepted, Err(error));
+    }
+
+    /// A request ends here, and another node of the cluster may run it.
+    fn hand_back(&mut self, accepted: Accepted, outcome: Outcome) {
+        let (id, accepted_at) = (accepted.id, accepted.accepted_at());
+        if self.config.is_node() {
+            let request = Box::new(accepted.request);
+            self.actions.push_back(Action::HandBack { id, request, accepted_at });
+        }
+        self.complete(id, outcome);
     }
 
     fn no_connection(&self, cause: &Arc<ConnectError>, after: Duration, delivery: Delivery) -> RequestError {

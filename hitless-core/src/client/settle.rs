@@ -186,6 +186,9 @@ impl Client {
                 self.coordinator.handle_notification(now, conn, &notification);
                 // The window opens before the next frame is handled.
                 self.obey_with(now, elements);
+                if self.config.is_node() {
+                    self.actions.push_back(Action::Notified(Box::new(notification)));
+                }
             }
             ConnectionEvent::Malformed(error) => {
                 self.note_completion(conn, error.kind);

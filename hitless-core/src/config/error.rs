@@ -38,6 +38,12 @@ pub enum ConfigError {
         /// Why, and what to do instead.
         problem: &'static str,
     },
+    /// A setting that no cluster has.
+    #[error("this is not possible in a cluster: {problem}")]
+    Cluster {
+        /// Why, and what to do instead.
+        problem: &'static str,
+    },
     /// The URL does not begin with a scheme that this client speaks. What stands in its place may be a secret, and is not
     /// repeated.
     #[error(
@@ -60,7 +66,7 @@ pub enum ConfigError {
     },
     /// The URL has a parameter of this name, which cannot be a part of a password.
     #[error(
-        "the URL has an unknown parameter, {0:?}: known are protocol, db, user, pass, client_name, client_info and when_disconnected"
+        "the URL has an unknown parameter, {0:?}: known are protocol, db, user, pass, client_name, client_info and when_disconnected, for a cluster also addr"
     )]
     Parameter(String),
     /// A part of the URL does not parse.

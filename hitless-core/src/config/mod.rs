@@ -1,5 +1,6 @@
 //! Configuration: a builder that checks, and a value that cannot be invalid.
 
+mod cluster;
 mod credentials;
 mod error;
 pub mod maintenance;
@@ -140,6 +141,11 @@ impl Config {
     #[must_use]
     pub fn asks_for_credentials(&self) -> bool {
         self.settings.asks_for_credentials
+    }
+
+    /// Whether requests that the server has refused to run are handed back, because another node of its cluster may run them.
+    pub(crate) fn is_node(&self) -> bool {
+        self.settings.is_node
     }
 
     /// The database that every connection selects.
@@ -307,6 +313,10 @@ pub struct ConfigBuilder {
     is_encrypted_by_connector: bool,
     server_name: Option<Arc<str>>,
     target_domains: Vec<Arc<str>>,
+    /// Further servers of the same cluster that the URL names.
+    further_seeds: Vec<Endpoint>,
+    /// The server is one node of a cluster.
+    is_node: bool,
     #[cfg(feature = "tls")]
     tls: Option<Tls>,
 }
@@ -343,6 +353,8 @@ impl ConfigBuilder {
             is_encrypted_by_connector: false,
             server_name: None,
             target_domains: Vec::new(),
+            further_seeds: Vec::new(),
+            is_node: false,
             #[cfg(feature = "tls")]
             tls: None,
         }
@@ -357,7 +369,7 @@ impl ConfigBuilder {
     /// | `unix:///path/to/socket`, `unix:/path`, `redis+unix://..`, `valkey+unix://..` | a Unix socket |
     ///
     /// Query parameters are `protocol=2|3|resp2|resp3`, `db=n`, `user=`, `pass=`, `client_name=`, `client_info=true|false` and
-    /// `when_disconnected=wait|fail`. A scheme has no
+    /// `when_disconnected=wait|fail`; for a cluster also `addr=host:port`, once for each further server. A scheme has no
     /// case, and white space around the URL is ignored. User and password are percent-decoded. What stands there twice has to be the
     /// same, so `/1?db=2` is an error. A URL names one server or one name: no list, no Sentinel, and nothing behind a `#`.
     ///
@@ -629,6 +641,7 @@ impl ConfigBuilder {
                 return Err(ConfigError::Setup { command, problem });
             }
         }
+        self.check_seeds()?;
         self.check_tracking()?;
         self.check_names()?;
         let capacity = self.maintenance.capacity(self.pool_size, self.max_dedicated);

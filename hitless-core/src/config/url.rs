@@ -48,7 +48,7 @@ fn unknown(scheme: &str, has_slashes: bool) -> ConfigError {
             "no Sentinel is asked: write the server, or a name that leads to it, as in redis://host:port"
         }
         (_, Some("cluster"), true) => {
-            "this version has no cluster client: write one server, as in redis://host:port"
+            "a cluster has no scheme of its own: open a `ClusterClient` at redis://host:port"
         }
         (_, Some("socket"), true) => "a unix socket is written as in unix:///path/to/socket",
         _ => return ConfigError::Scheme,
@@ -71,7 +71,8 @@ fn with_parameters(
         if pair.ends_with("#insecure") || (pair.contains('#') && !matches!(key, "user" | "pass")) {
             return Err(wrong("end", FRAGMENT));
         }
-        if seen.iter().any(|(known, other)| *known == key && *other != value) {
+        let is_list = key == "addr";
+        if !is_list && seen.iter().any(|(known, other)| *known == key && *other != value) {
             return Err(wrong("query", "a parameter is there twice, and the values differ: write it once"));
         }
         seen.push((key, value));
@@ -88,9 +89,13 @@ fn with_parameters(
             "client_info" => builder.client_info = truth("client_info", value)?,
             "client_name" => builder = builder.client_name(&decode("client_name", value)?),
             "when_disconnected" => builder.when_disconnected = when_disconnected(value)?,
+            // What follows the @ of a password may look like it.
+            "addr" if !has_password && !query.contains('@') => {
+                builder.further_seeds.push(Endpoint::parse(&decode("addr", value)?, DEFAULT_PORT)?);
+            }
             // This may be a part of a password that holds an & or a ?, and so it is not repeated.
             _ if has_password || query.contains('@') || !pair.contains('=') || !is_plain(key) => {
-                let problem = "a parameter is unknown (known are protocol, db, user, pass, client_name, client_info and when_disconnected); \
+                let problem = "a parameter is unknown (known are protocol, db, user, pass, client_name, client_info and when_disconnected, for a cluster also addr); \
                                inside a password, write & as %26 and ? as %3F";
                 return Err(wrong("query", problem));
             }
@@ -137,7 +142,7 @@ fn tcp(place: &str, query: &str) -> Result<ConfigBuilder, ConfigError> {
         return Err(cut(wrong("end", FRAGMENT)));
     }
     if address.contains(',') {
-        let problem = "it is a list: write one server, or a name that leads to all of them";
+        let problem = "it is a list: write one server, or a name that leads to all of them; for the servers of a cluster, open a `ClusterClient`";
         return Err(cut(wrong("address", problem)));
     }
     if address.contains('%') {
@@ -281,6 +286,21 @@ mod tests {
         assert_eq!(config.credentials().unwrap().user.as_deref(), Some("ann"));
     }
 
+    /// go-redis names the servers of a cluster in one URL. A client of one server does not take the first of them for all. RULE-366
+    #[test]
+    fn further_servers_of_a_cluster_stand_behind_the_first() {
+        let builder =
+            parse("redis://u:p@10.0.0.1:7000?addr=10.0.0.2:7001&addr=h&client_name=x&addr=[::1]:3").unwrap();
+        let further: Vec<String> = builder.further_seeds.iter().map(ToString::to_string).collect();
+        assert_eq!(further, ["10.0.0.2:7001", "h:6379", "[::1]:3"]);
+        let error = builder.clone().build().unwrap_err();
+        assert!(error.to_string().contains("ClusterClient"), "{error}");
+        for url in ["redis://h?addr=", "redis://h?addr=h:0", "redis://h?addr=a b", "redis://h?pass=x&addr=h"]
+        {
+            assert!(parse(url).is_err(), "{url}");
+        }
+    }
+
     /// What users of other clients have in their settings: Unix sockets of each scheme with database, user and password, percent-encoded
     /// where they must be, and `?protocol=` everywhere. RULE-122
     #[test]
@@ -414,7 +434,7 @@ mod tests {
             ("redis+sentinel://:secret@h:26379/secret", "redis://host:port"),
             ("redis-sentinel://secret@h", "no Sentinel is asked"),
             ("rediss+sentinel://h", "no Sentinel is asked"),
-            ("redis+cluster://:secret@h", "no cluster client"),
+            ("redis+cluster://:secret@h", "open a `ClusterClient`"),
             ("redis-socket:///run/secret.sock", "unix:///path/to/socket"),
             ("redis-sentinel:6379", "redis://user:password@host:port"),
             ("redis://secret,h", "a name that leads to all of them"),

@@ -9,6 +9,7 @@ impl Fingerprint for Connection {
         let Self {
             phase,
             is_encrypted: _,
+            is_node: _,
             handshake_bytes,
             resp3,
             opt_in,

@@ -69,7 +69,8 @@ pub enum ConnectionEvent {
         /// The request.
         accepted: Box<Accepted>,
     },
-    /// The server refused to run a request, as servers do for a while during maintenance. Send it again a little later.
+    /// The server refused to run a request, as servers do for a while during maintenance, and nodes of a cluster whose slots have moved.
+    /// Send it again a little later, or elsewhere.
     Deferred {
         /// The request.
         accepted: Box<Accepted>,
@@ -139,6 +140,8 @@ pub struct Connection {
     has_answered: bool,
     /// The server tells what has changed of what was read here.
     tracks: bool,
+    /// Another server may run what this one refuses.
+    is_node: bool,
     events: VecDeque<ConnectionEvent>,
 }
 
@@ -173,6 +176,7 @@ impl Connection {
             silence: Silence::new(config.dead_link_timeout()),
             has_answered: false,
             tracks: false,
+            is_node: config.is_node(),
             events: VecDeque::new(),
         }
     }
@@ -568,7 +572,9 @@ impl Connection {
                 // The notification that closed the window may have come over another connection, ahead of this
                 // older reply.
                 let in_window = self.relaxed.is_some() || outlived_window;
-                let event = if in_window && may_run_later(&accepted, &replies) {
+                let event = if self.is_node && may_run_elsewhere(&accepted, &replies) {
+                    ConnectionEvent::Deferred { accepted: Box::new(accepted), replies }
+                } else if in_window && !self.is_node && may_run_later(&accepted, &replies) {
                     if !replies.iter().all(did_not_run) {
                         accepted.note_partly_run();
                     }
@@ -669,6 +675,12 @@ impl fmt::Debug for Connection {
 
 fn returned(accepted: Accepted) -> ConnectionEvent {
     ConnectionEvent::Returned { accepted: Box::new(accepted) }
+}
+
+/// True if some of the commands of a request did not run at this node of a cluster, and may run at another one.
+fn may_run_elsewhere(accepted: &Accepted, replies: &[Frame]) -> bool {
+    matches!(accepted.request.class, Class::Shared | Class::Atomic)
+        && replies.iter().filter_map(Frame::as_error).any(Refusal::concerns_node)
 }
 
 /// True if the server refused all of a request, or some of it and the rest may run again.

@@ -3,8 +3,10 @@
 use resp3_codec::Frame;
 use thiserror::Error as ThisError;
 
+use crate::cluster::TopologyError;
 use crate::config::ConfigError;
-use crate::error::{ConnectError, Delivery, LeaseError, RequestError, ServerError};
+use crate::endpoint::Endpoint;
+use crate::error::{ConnectError, Delivery, LeaseError, RequestError, RouteError, ServerError};
 use crate::pubsub::SubscribeError;
 use crate::request::{RefusedCommand, Replies, SendError};
 use crate::value::{FromFrame, ValueError};
@@ -21,6 +23,17 @@ pub enum Error {
     /// The pool could not be opened.
     #[error(transparent)]
     Connect(#[from] ConnectError),
+    /// The cluster could not be read at this node.
+    #[error("no cluster at {endpoint}: {error}")]
+    Topology {
+        /// The node.
+        endpoint: Endpoint,
+        /// Why.
+        error: TopologyError,
+    },
+    /// It is not clear which node of the cluster a command is for.
+    #[error(transparent)]
+    Route(#[from] RouteError),
     /// The command would break the shared connection for the other callers; it was not sent.
     #[error(transparent)]
     Refused(#[from] RefusedCommand),
@@ -36,9 +49,10 @@ pub enum Error {
     /// The request was accepted and has no reply.
     #[error(transparent)]
     Request(#[from] RequestError),
-    /// The server's reply is an error.
-    #[error(transparent)]
-    Server(#[from] ServerError),
+    /// The server's reply is an error. Where that is MOVED, which only a node of a cluster says, the text of this error adds that such a node
+    /// wants a [`ClusterClient`](super::ClusterClient).
+    #[error("{0}{hint}", hint = hint(.0))]
+    Server(ServerError),
     /// One of several replies is an error: [`CheckReplies::check`].
     #[error(transparent)]
     Reply(#[from] ReplyError),
@@ -73,6 +87,8 @@ impl Error {
         match self {
             Self::Config(_)
             | Self::Connect(_)
+            | Self::Topology { .. }
+            | Self::Route(_)
             | Self::Refused(_)
             | Self::Lease(_)
             | Self::Subscribe(_)
@@ -91,6 +107,20 @@ impl Error {
             | Self::Discarded(_)
             | Self::Conflict { .. } => None,
         }
+    }
+}
+
+// Not derived: it would make the error its own source, whose text it has already.
+impl From<ServerError> for Error {
+    fn from(error: ServerError) -> Self {
+        Self::Server(error)
+    }
+}
+
+fn hint(error: &ServerError) -> &'static str {
+    match error.code() {
+        "MOVED" => " (the server is a node of a cluster: a `ClusterClient` goes to the right one)",
+        _ => "",
     }
 }
 

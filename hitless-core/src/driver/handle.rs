@@ -2,15 +2,17 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use resp3_codec::{Command, Frame};
 
 use super::builder::Builder;
+use super::cluster::Report;
 use super::credentials::Provider;
+use super::dial::Dialer;
 use super::effects::OnOrphan;
 use super::error::{CheckReplies as _, Error};
-use super::hooks::{ErasedHook, HookFailures, HookId, NotificationHook};
+use super::hooks::{HookFailures, HookId, NotificationHook, Registry};
 use super::observer::{Broadcast, Events, Pushes};
 use super::reply::Reply;
 use super::room;
@@ -47,7 +49,7 @@ pub struct Client<R: Runtime> {
 /// Foreign code that a client is opened with.
 pub(super) struct Watchers {
     pub(super) events: Arc<Broadcast<Event>>,
-    pub(super) hooks: Vec<Arc<dyn ErasedHook>>,
+    pub(super) hooks: Arc<Registry>,
     pub(super) provider: Provider,
     pub(super) on_orphan: Option<OnOrphan>,
 }
@@ -101,7 +103,7 @@ impl<R: Runtime> Client<R> {
         config: Config,
     ) -> Result<Self, Error> {
         let events = Arc::new(Broadcast::new(config.event_capacity()));
-        let watchers = Watchers { events, hooks: Vec::new(), provider: None, on_orphan: None };
+        let watchers = Watchers { events, hooks: Arc::default(), provider: None, on_orphan: None };
         Self::open_observed(runtime, network, config, watchers).await
     }
 
@@ -113,13 +115,25 @@ impl<R: Runtime> Client<R> {
     ) -> Result<Self, Error> {
         #[cfg(feature = "tls")]
         let network = super::tls::Secured::new(network, &config, || runtime.system_roots())?;
-        let Watchers { events, hooks, provider, on_orphan } = watchers;
-        let shared = Shared::new(runtime, config, events, hooks, on_orphan);
-        let client = Self { handle: Arc::new(Handle { shared }) };
+        let client = Self::begin(runtime, network, config, watchers, None);
         let shared = client.shared();
-        supervisor::spawn(shared, network, provider);
         std::future::poll_fn(|cx| shared.started.poll(cx)).await?;
         Ok(client)
+    }
+
+    /// A client whose pool is not open yet, and that takes requests all the same.
+    pub(super) fn begin<D: Dialer>(
+        runtime: R,
+        dialer: D,
+        config: Config,
+        watchers: Watchers,
+        report: Option<Report>,
+    ) -> Self {
+        let Watchers { events, hooks, provider, on_orphan } = watchers;
+        let shared = Shared::new(runtime, config, events, hooks, (on_orphan, report));
+        let client = Self { handle: Arc::new(Handle { shared }) };
+        supervisor::spawn(client.shared(), dialer, provider);
+        client
     }
 
     /// Sends one command and waits for its reply.
@@ -225,6 +239,12 @@ impl<R: Runtime> Client<R> {
     pub fn send(&self, request: Request) -> Result<Reply<R>, SendError> {
         let (id, waiter) = self.shared().send(request)?;
         Ok(Reply::new(self.clone(), waiter, id, None))
+    }
+
+    /// [`send`](Self::send) by a handle that is not needed any more, for a caller whose time counts from `since`, or from now.
+    pub(super) fn into_sent(self, request: Request, since: Option<Instant>) -> Result<Reply<R>, SendError> {
+        let (id, waiter) = self.shared().send_since(request, since)?;
+        Ok(Reply::new(self, waiter, id, None))
     }
 
     /// Finishes what is under way, for at most `grace`, then closes everything. The future is ready when no socket,

@@ -29,6 +29,7 @@
 
 mod alarm;
 mod builder;
+mod cluster;
 mod credentials;
 mod detached;
 mod dial;
@@ -45,6 +46,7 @@ mod observer;
 mod redis_rs;
 mod reply;
 mod room;
+mod settings;
 mod shared;
 mod signals;
 mod state;
@@ -56,6 +58,7 @@ mod traits;
 mod waiter;
 
 pub use self::builder::Builder;
+pub use self::cluster::{ClusterBuilder, ClusterClient, ClusterReply, ClusterSubscription, Node};
 pub use self::credentials::{CredentialsProvider, ProviderError, ProviderFuture};
 pub use self::error::{CheckReplies, Error, ReplyError};
 pub use self::handle::Client;

@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 use super::handle::Client;
 use super::lease::Lease;
 use super::traits::Runtime;
-use super::waiter::Waiter;
+use super::waiter::{HandedBack, Waiter};
 use crate::ids::RequestId;
 use crate::request::Outcome;
 
@@ -43,6 +43,11 @@ impl<R: Runtime> Reply<R> {
     #[must_use]
     pub fn id(&self) -> RequestId {
         self.request
+    }
+
+    /// The request itself, if its outcome has come and another node of the cluster may run it.
+    pub(super) fn take_handed_back(&self) -> Option<Box<HandedBack>> {
+        self.waiter.take_handed_back()
     }
 
     /// Nobody waits for the replies, and yet the request is not cancelled. `keeps_lease`: its lease is not returned before they are in.

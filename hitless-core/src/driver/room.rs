@@ -170,9 +170,22 @@ pub(super) async fn send<R: Runtime>(
     request: Request,
     lease: Option<&Lease<R>>,
 ) -> Result<Reply<R>, Error> {
+    send_since(client, request, lease, None).await
+}
+
+/// [`send`] for a caller whose time counts from `since`, or from now.
+///
+/// # Cancel safety
+/// Until it is done the request was not accepted.
+pub(super) async fn send_since<R: Runtime>(
+    client: &Client<R>,
+    request: Request,
+    lease: Option<&Lease<R>>,
+    since: Option<Instant>,
+) -> Result<Reply<R>, Error> {
     let shared: &Arc<Shared<R>> = client.shared();
     let accepted = |(id, waiter)| Reply::new(client.clone(), waiter, id, lease.cloned());
-    let turn = Turn { lease: lease.map(Lease::id), ..Turn::default() };
+    let turn = Turn { lease: lease.map(Lease::id), since, ..Turn::default() };
     let mut guard = QueueGuard { shared, turn };
     let mut request = match shared.send_in_turn(&mut guard.turn, request, None) {
         Err(Refusal::Send(SendError::Full(back))) => Some(back),

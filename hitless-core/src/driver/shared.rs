@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use resp3_codec::{Frame, Limits};
 
+use super::cluster::Report;
 use super::effects::{Effects, OnOrphan};
 use super::hooks::task::{QueuedReview, review_limit};
 use super::hooks::{ErasedHook, HookFailures, HookId, Live, Observed, Registry};
@@ -47,7 +48,7 @@ pub(super) struct Shared<R> {
     pub(super) started: Arc<Waiter<Result<(), ConnectError>>>,
     /// Opens when the last task ends.
     pub(super) gone: Latch,
-    pub(super) hooks: Registry,
+    pub(super) hooks: Arc<Registry>,
     /// Wakes the task of the hooks.
     pub(super) hook_signals: Arc<Signals>,
     /// The name that the connections give themselves.
@@ -90,8 +91,8 @@ impl<R: Runtime> Shared<R> {
         runtime: R,
         config: Config,
         events: Arc<Broadcast<Event>>,
-        hooks: Vec<Arc<dyn ErasedHook>>,
-        on_orphan: Option<OnOrphan>,
+        hooks: Arc<Registry>,
+        (on_orphan, report): (Option<OnOrphan>, Option<Report>),
     ) -> Arc<Self> {
         let supervisor = Arc::new(Signals::default());
         let hook_signals = Arc::new(Signals::default());
@@ -106,9 +107,9 @@ impl<R: Runtime> Shared<R> {
         let database = config.database();
         let signals = (Arc::clone(&supervisor), Arc::clone(&hook_signals));
         let mut state = State::new(now, seed, config, events, signals, Arc::clone(&started));
-        let registry = Registry::default();
+        state.cluster = report;
         state.on_orphan = on_orphan.map(|on_orphan| -> OnOrphan {
-            let failures = Arc::clone(registry.failures());
+            let failures = Arc::clone(hooks.failures());
             Arc::new(move |orphan| failures.guard(|| on_orphan(orphan)))
         });
         let shared = Arc::new(Self {
@@ -116,7 +117,7 @@ impl<R: Runtime> Shared<R> {
             supervisor,
             started,
             gone: Latch::default(),
-            hooks: registry,
+            hooks,
             hook_signals,
             client_name,
             pool_size,
@@ -129,9 +130,10 @@ impl<R: Runtime> Shared<R> {
             tasks: AtomicUsize::new(0),
             state: Mutex::new(state),
         });
-        for hook in hooks {
-            shared.add_hook(hook);
+        for hook in shared.hooks.hooks() {
+            shared.attach(&*hook);
         }
+        shared.note_hooks();
         // The machine has actions from the beginning: it opens the pool.
         let mut effects = Effects::default();
         if cfg!(feature = "tracing") {
@@ -142,8 +144,18 @@ impl<R: Runtime> Shared<R> {
     }
 
     pub(super) fn send(&self, request: Request) -> Result<(RequestId, Arc<Waiter<Outcome>>), SendError> {
+        self.send_since(request, None)
+    }
+
+    /// [`send`](Self::send) for a caller whose time counts from `since`, or from now.
+    #[inline]
+    pub(super) fn send_since(
+        &self,
+        request: Request,
+        since: Option<Instant>,
+    ) -> Result<(RequestId, Arc<Waiter<Outcome>>), SendError> {
         let waiter = Arc::new(Waiter::of(None, &request));
-        let sent = self.enter(|state, now| state.send(now, now, None, request, &waiter));
+        let sent = self.enter(|state, now| state.send(now, since.unwrap_or(now), None, request, &waiter));
         sent.map(|id| (id, waiter))
     }
 
@@ -297,6 +309,21 @@ impl<R: Runtime> Shared<R> {
         drop(self.enter(|state, now| state.detach(now, request, waiter, lease)));
     }
 
+    /// Whether there is no connection, and the last attempt to open one has failed.
+    pub(super) fn is_cut_off(&self) -> bool {
+        self.lock().machine.is_cut_off()
+    }
+
+    /// The longest that `request` may take, if it is sent now; `None` is for ever.
+    pub(super) fn time_limit(&self, request: &Request) -> Option<Duration> {
+        self.enter_unsettled(|state, now| state.machine.time_limit(now, request))
+    }
+
+    /// Whether it accepts requests.
+    pub(super) fn is_open(&self) -> bool {
+        self.lock().machine.is_open()
+    }
+
     pub(super) fn shutdown(&self, grace: Duration) {
         self.enter(|state, now| {
             // A grace beyond what an instant can hold is as good as a century.
@@ -308,26 +335,37 @@ impl<R: Runtime> Shared<R> {
 
     /// Adds `hook`, which sees everything from now on.
     pub(super) fn add_hook(self: &Arc<Self>, hook: Arc<dyn ErasedHook>) -> HookId {
+        self.attach(&*hook);
+        let id = self.hooks.add(hook);
+        self.note_hooks();
+        id
+    }
+
+    /// Shows this client to `hook`.
+    pub(super) fn attach(self: &Arc<Self>, hook: &dyn ErasedHook) {
         let failures = self.hooks.failures();
         let live: Weak<dyn Live> = Arc::downgrade(&(Arc::clone(self) as Arc<dyn Live>));
         let metrics = Arc::clone(self.lock().metrics());
         let client = Observed::new(metrics, Arc::clone(failures), live, self.log_level);
         failures.guard(|| hook.attached(client));
-        let id = self.hooks.add(hook);
+    }
+
+    /// Hooks have come or gone, here or at another client that has the same ones.
+    pub(super) fn note_hooks(&self) {
         let mut effects = Effects::default();
         self.enter_unsettled(|state, _| {
-            state.machine.review_notifications(review_limit(self.hooks.len()));
-            state.want_hooks(&mut effects);
+            let hooks = self.hooks.len();
+            state.machine.review_notifications(review_limit(hooks));
+            if hooks > 0 {
+                state.want_hooks(&mut effects);
+            }
         });
         effects.apply();
-        id
     }
 
     pub(super) fn remove_hook(&self, hook: HookId) -> bool {
         let is_removed = self.hooks.remove(hook);
-        self.enter_unsettled(|state, _| {
-            state.machine.review_notifications(review_limit(self.hooks.len()));
-        });
+        self.note_hooks();
         is_removed
     }
 

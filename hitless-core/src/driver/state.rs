@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use resp3_codec::Frame;
 
+use super::cluster::{NodeFact, Report};
 use super::detached::Detached;
 use super::effects::{Effects, OnOrphan, Unclaimed};
 use super::hooks::task::QueuedReview;
@@ -83,6 +84,10 @@ pub(super) struct State {
     metrics: Arc<Mutex<Metrics>>,
     pub(super) hooks: HookQueue,
     pub(super) on_orphan: Option<OnOrphan>,
+    /// The cluster that this client's server is a node of.
+    pub(super) cluster: Option<Report>,
+    /// What the cluster was told last.
+    is_cut_off: bool,
 }
 
 /// Reviews on their way to the task of the hooks and back.
@@ -140,6 +145,8 @@ impl State {
                 waiting: IdMap::new(),
             },
             on_orphan: None,
+            cluster: None,
+            is_cut_off: false,
         }
     }
 
@@ -319,6 +326,11 @@ impl State {
                 Some(waiter) => effects.completed.push((waiter, outcome)),
                 None => self.on_unheard(request, outcome, effects),
             },
+            Action::HandBack { id, request, accepted_at } => {
+                let waiter = self.waiters.get(id);
+                drop(waiter.and_then(|waiter| waiter.hand_back(request, accepted_at)));
+            }
+            Action::Notified(notification) => self.report(NodeFact::Notified(notification), effects),
             Action::Flush { conn } => {
                 if let Some(signals) = self.tasks.get(conn) {
                     effects.signals.push((Arc::clone(signals), signals::WRITE));
@@ -349,12 +361,7 @@ impl State {
                 let waiter = self.hooks.waiting.remove(review);
                 effects.wakers.extend(waiter.and_then(|waiter| waiter.put(handled)));
             }
-            Action::Emit(event) => {
-                self.metrics.lock().unwrap_or_else(PoisonError::into_inner).handle_event(&event);
-                // Published under the lock, which keeps the events in order. Dropping an event under it is cheap: it
-                // owns a reference or two.
-                drop(self.events.publish(event, &mut effects.wakers));
-            }
+            Action::Emit(event) => self.emit(event, effects),
             Action::Orphaned(orphan) => self.hand_out(orphan, effects),
             Action::Leased { lease, outcome } => {
                 effects.wakers.extend(self.leases.get(lease).and_then(|terms| terms.grant(outcome)));
@@ -370,6 +377,29 @@ impl State {
             Action::Deliver { subscription, item } => self.deliver(subscription, item, effects),
             Action::Started(result) => self.on_started(result, effects),
             Action::Terminated => self.on_terminated(effects),
+        }
+    }
+
+    fn emit(&mut self, event: Event, effects: &mut Effects) {
+        self.metrics.lock().unwrap_or_else(PoisonError::into_inner).handle_event(&event);
+        // Published under the lock, which keeps the events in order. Dropping an event under it is cheap: it
+        // owns a reference or two.
+        drop(self.events.publish(event, &mut effects.wakers));
+        self.report_outage(effects);
+    }
+
+    /// Tells the cluster client that has opened this one, if there is one.
+    fn report(&self, fact: NodeFact, effects: &mut Effects) {
+        if let Some(cluster) = &self.cluster {
+            effects.signals.push(cluster.tell(fact));
+        }
+    }
+
+    /// Tells the cluster client when the last connection is gone and cannot be replaced, and when there is one again.
+    fn report_outage(&mut self, effects: &mut Effects) {
+        let is_cut_off = self.machine.is_cut_off();
+        if self.cluster.is_some() && std::mem::replace(&mut self.is_cut_off, is_cut_off) != is_cut_off {
+            self.report(if is_cut_off { NodeFact::CutOff } else { NodeFact::Back }, effects);
         }
     }
 
@@ -456,11 +486,14 @@ impl State {
     }
 
     pub(super) fn on_started(&self, result: Result<(), ConnectError>, effects: &mut Effects) {
+        let fact = result.clone().err().map_or(NodeFact::Open, NodeFact::NotOpened);
         effects.wakers.extend(self.started.put(result));
+        self.report(fact, effects);
     }
 
     fn on_terminated(&mut self, effects: &mut Effects) {
         self.terminated = true;
+        self.report(NodeFact::Ended, effects);
         // A machine that has terminated has closed its connections; one whose driver has died may not have.
         let tasks = std::mem::replace(&mut self.tasks, IdMap::new());
         effects.signals.extend(tasks.iter().map(|(_, signals)| (Arc::clone(signals), signals::CLOSE)));

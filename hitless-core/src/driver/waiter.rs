@@ -3,6 +3,7 @@
 use std::mem;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
+use std::time::Instant;
 
 use crate::ids::LeaseId;
 use crate::request::{Outcome, Replies, Request};
@@ -12,8 +13,18 @@ use crate::request::{Outcome, Replies, Request};
 #[derive(Debug)]
 pub(super) struct Waiter<T> {
     slot: Mutex<Slot<T>>,
+    /// The request whose outcome this is for, if it may be sent to another node of its cluster.
+    handed_back: Mutex<Option<Box<HandedBack>>>,
     /// The name of the command that is answered here, if it removes elements from their keys.
     takes: Option<&'static str>,
+}
+
+/// A request that a node has not run, or that may run twice.
+#[derive(Debug)]
+pub(super) struct HandedBack {
+    pub(super) request: Box<Request>,
+    /// When the node's client has accepted it.
+    pub(super) accepted_at: Instant,
 }
 
 #[derive(Debug)]
@@ -25,7 +36,7 @@ enum Slot<T> {
 
 impl<T> Waiter<T> {
     pub(super) fn new() -> Self {
-        Self { slot: Mutex::new(Slot::Empty(None)), takes: None }
+        Self { slot: Mutex::new(Slot::Empty(None)), handed_back: Mutex::new(None), takes: None }
     }
 
     /// Puts the value in and wakes the task that waits.
@@ -80,6 +91,17 @@ impl Waiter<Outcome> {
         Self { takes, ..Self::new() }
     }
 
+    /// Puts the request in whose outcome follows. Returns the one that was there.
+    pub(super) fn hand_back(&self, request: Box<Request>, accepted_at: Instant) -> Option<Box<HandedBack>> {
+        let mut place = self.handed_back.lock().unwrap_or_else(PoisonError::into_inner);
+        place.replace(Box::new(HandedBack { request, accepted_at }))
+    }
+
+    /// Takes the request out that was handed back before its outcome.
+    pub(super) fn take_handed_back(&self) -> Option<Box<HandedBack>> {
+        self.handed_back.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
     /// The name of the command that is answered here, if it removes elements from their keys.
     #[cfg(feature = "redis-rs")]
     pub(super) fn taker(&self) -> Option<&'static str> {
@@ -118,6 +140,11 @@ impl Latch {
         for waker in wakers {
             waker.wake();
         }
+    }
+
+    /// Whether it has happened.
+    pub(super) fn is_open(&self) -> bool {
+        self.lock().open
     }
 
     /// Waits until it has happened.

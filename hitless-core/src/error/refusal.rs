@@ -54,6 +54,12 @@ impl Refusal {
         }
     }
 
+    /// Whether an error reply says that another node of the cluster runs the command, or this one later.
+    pub(crate) fn concerns_node(text: &[u8]) -> bool {
+        let code = text.split(|byte| *byte == b' ').next().unwrap_or_default();
+        matches!(code, b"MOVED" | b"ASK" | b"TRYAGAIN" | b"CLUSTERDOWN") || Self::of_code(text).is_some()
+    }
+
     /// The code of the error.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

@@ -78,9 +78,12 @@ const FACTS: [(&str, Fact); 9] = [
             Ok(_) => "accepted",
             Err(SendError::Full(_)) => "given back (full)",
             Err(SendError::NoConnection { .. }) => "given back (no connection)",
-            Err(SendError::ShuttingDown(_) | SendError::NeedsLease(_) | SendError::LeaseLost { .. }) => {
-                "given back"
-            }
+            Err(
+                SendError::ShuttingDown(_)
+                | SendError::NeedsLease(_)
+                | SendError::LeaseLost { .. }
+                | SendError::NoRoute { .. },
+            ) => "given back",
         })
     }),
     ("`cancel`", |world, request| {

@@ -180,6 +180,16 @@ pub struct Observed {
 #[derive(Default)]
 pub(super) struct Hooks(pub(super) Vec<Arc<dyn ErasedHook>>);
 
+impl Hooks {
+    pub(super) fn into_registry(self) -> Arc<Registry> {
+        let registry = Registry::default();
+        for hook in self.0 {
+            registry.add(hook);
+        }
+        Arc::new(registry)
+    }
+}
+
 impl fmt::Debug for Hooks {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} hooks", self.0.len())

@@ -112,7 +112,7 @@ impl Registry {
     }
 
     /// The hooks that there are now.
-    pub(super) fn hooks(&self) -> impl Iterator<Item = Arc<dyn ErasedHook>> + use<> {
+    pub(in crate::driver) fn hooks(&self) -> impl Iterator<Item = Arc<dyn ErasedHook>> + use<> {
         let hooks = Arc::clone(&self.lock().hooks);
         (0..hooks.len()).map(move |index| Arc::clone(&hooks[index].hook))
     }

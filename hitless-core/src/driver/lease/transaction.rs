@@ -84,14 +84,26 @@ impl<R: Runtime> Client<R> {
         F: FnMut(Lease<R>) -> B,
         B: Future<Output = Result<Option<Pipeline>, Error>>,
     {
-        let watch = cmd("WATCH").args(keys);
+        self.transaction_behind(&cmd("WATCH").args(keys), &mut build).await
+    }
+
+    /// [`transaction`](Self::transaction) that begins with `watch`.
+    pub(in super::super) async fn transaction_behind<F, B>(
+        &self,
+        watch: &Command,
+        build: &mut F,
+    ) -> Result<Option<Vec<Frame>>, Error>
+    where
+        F: FnMut(Lease<R>) -> B,
+        B: Future<Output = Result<Option<Pipeline>, Error>>,
+    {
         let since = self.shared().runtime.now();
         let mut lease = self.lease().await?;
         let (mut tries, mut refusals) = (0, 0);
         let mut losses = Losses::default();
         loop {
             tries += 1;
-            match lease.try_transaction(&watch, &mut build).await {
+            match lease.try_transaction(watch, build).await {
                 Ok(Tried::Done(replies)) => return Ok(replies),
                 // It came as far as EXEC: its reads break no links.
                 Ok(Tried::Conflict) if tries < TRIES => losses = Losses::default(),

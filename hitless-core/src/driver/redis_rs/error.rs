@@ -4,10 +4,10 @@ use std::error::Error as StdError;
 use std::fmt;
 use std::io;
 
-use redis::{ErrorKind, RedisError, Value, parse_redis_value};
+use redis::{ErrorKind, RedisError, ServerErrorKind, Value, parse_redis_value};
 
 use crate::driver::Error;
-use crate::error::{CloseCause, ConnectError, Delivery, LeaseError, RequestError};
+use crate::error::{CloseCause, ConnectError, Delivery, LeaseError, RequestError, RouteError};
 use crate::pubsub::SubscribeError;
 use crate::request::{RefusedCommand, SendError};
 
@@ -45,6 +45,10 @@ impl From<Error> for RedisError {
         match &error {
             Error::Config(_) => general(ErrorKind::InvalidClientConfig, "settings", &error),
             Error::Refused(refused) => (*refused).into(),
+            Error::Route(RouteError::CrossSlot { .. }) => {
+                general(ServerErrorKind::CrossSlot.into(), "keys in different slots", &error)
+            }
+            Error::Route(_) => general(ErrorKind::Client, "no node for it", &error),
             Error::Send(SendError::Full(_)) => general(ErrorKind::Client, "too many requests", &error),
             Error::Value(_) => general(ErrorKind::UnexpectedReturnType, "reply", &error),
             Error::Server(error) => server(error.to_string().as_bytes()),
@@ -56,6 +60,7 @@ impl From<Error> for RedisError {
             }
             Error::Lease(LeaseError::Full) => general(ErrorKind::Client, "too many callers", &error),
             Error::Connect(_)
+            | Error::Topology { .. }
             | Error::Lease(_)
             | Error::Subscribe(_)
             | Error::Send(_)
@@ -178,7 +183,7 @@ impl StdError for Carried {
 
 #[cfg(test)]
 mod tests {
-    use redis::{RetryMethod, ServerErrorKind};
+    use redis::RetryMethod;
 
     use super::*;
 

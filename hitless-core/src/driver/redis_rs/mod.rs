@@ -11,12 +11,13 @@ use bytes::Bytes;
 use redis::aio::ConnectionLike;
 use redis::{Cmd, ErrorKind, Pipeline, RedisError, RedisFuture, Value};
 
+use super::cluster::{ClusterClient, ClusterReply};
 use super::error::Error;
 use super::handle::{Client, only};
 use super::lease::Lease;
 use super::reply::Reply;
 use super::traits::Runtime;
-use crate::request::{PackedError, Request};
+use crate::request::{Outcome, PackedError, Request};
 
 /// With the feature `redis-rs`: a client is a connection of the `redis` crate. `redis::AsyncCommands`, `cmd(..).query_async`,
 /// `pipe()`, `Script` and the scan iterators run on it unchanged; they take `&mut`, and a clone of a client is cheap.
@@ -97,16 +98,46 @@ impl<R: Runtime> ConnectionLike for Lease<R> {
     }
 }
 
-/// What commands of the `redis` crate are sent on: the shared connections, or one that is lent.
-trait Carrier<R: Runtime>: Sync {
+/// With the feature `redis-rs`: a cluster client is a connection of the `redis` crate as well. Each command goes to the node that serves its keys,
+/// and a pipeline is cut into parts, as [`ClusterClient::pipeline`] says. Errors, replies and cancel safety are those of [`Client`]. Keys of different
+/// slots are an error of the kind `CrossSlot`. A command whose answer nobody wants (`set_no_response`) is waited for all the same: its node may not
+/// have run it.
+impl<R: Runtime> ConnectionLike for ClusterClient<R> {
+    fn req_packed_command<'a>(&'a mut self, cmd: &'a Cmd) -> RedisFuture<'a, Value> {
+        Box::pin(one(self, cmd))
+    }
+
+    fn req_packed_commands<'a>(
+        &'a mut self,
+        pipeline: &'a Pipeline,
+        offset: usize,
+        count: usize,
+    ) -> RedisFuture<'a, Vec<Value>> {
+        Box::pin(several(self, pipeline, offset, count))
+    }
+
+    fn get_db(&self) -> i64 {
+        0
+    }
+}
+
+/// What commands of the `redis` crate are sent on: the shared connections, those of a cluster, or one that is lent.
+trait Carrier: Sync {
+    type Reply: Future<Output = Outcome> + Send;
+
     /// The request for commands that the `redis` crate has encoded.
     fn read(packed: Bytes) -> Result<Request, PackedError>;
 
     /// Sends it when there is room for it.
-    fn accept(&self, request: Request) -> impl Future<Output = Result<Reply<R>, Error>> + Send;
+    fn accept(&self, request: Request) -> impl Future<Output = Result<Self::Reply, Error>> + Send;
+
+    /// Nobody wants the reply, and yet the request is to run. `keeps_lease`: its lease is not returned before.
+    fn let_run(reply: Self::Reply, keeps_lease: bool) -> impl Future<Output = ()> + Send;
 }
 
-impl<R: Runtime> Carrier<R> for Client<R> {
+impl<R: Runtime> Carrier for Client<R> {
+    type Reply = Reply<R>;
+
     fn read(packed: Bytes) -> Result<Request, PackedError> {
         Request::packed(packed)
     }
@@ -114,9 +145,16 @@ impl<R: Runtime> Carrier<R> for Client<R> {
     fn accept(&self, request: Request) -> impl Future<Output = Result<Reply<R>, Error>> + Send {
         self.accept(request)
     }
+
+    fn let_run(reply: Reply<R>, keeps_lease: bool) -> impl Future<Output = ()> + Send {
+        reply.detach(keeps_lease);
+        std::future::ready(())
+    }
 }
 
-impl<R: Runtime> Carrier<R> for Lease<R> {
+impl<R: Runtime> Carrier for Lease<R> {
+    type Reply = Reply<R>;
+
     fn read(packed: Bytes) -> Result<Request, PackedError> {
         Request::packed_for_lease(packed)
     }
@@ -124,32 +162,53 @@ impl<R: Runtime> Carrier<R> for Lease<R> {
     fn accept(&self, request: Request) -> impl Future<Output = Result<Reply<R>, Error>> + Send {
         self.accept(request)
     }
+
+    fn let_run(reply: Reply<R>, keeps_lease: bool) -> impl Future<Output = ()> + Send {
+        reply.detach(keeps_lease);
+        std::future::ready(())
+    }
 }
 
-async fn one<R: Runtime, C: Carrier<R>>(carrier: &C, cmd: &Cmd) -> Result<Value, RedisError> {
-    let request = request::<R, C>(cmd.get_packed_command())?;
+impl<R: Runtime> Carrier for ClusterClient<R> {
+    type Reply = ClusterReply<R>;
+
+    fn read(packed: Bytes) -> Result<Request, PackedError> {
+        Request::packed(packed)
+    }
+
+    fn accept(&self, request: Request) -> impl Future<Output = Result<ClusterReply<R>, Error>> + Send {
+        std::future::ready(self.accept(request))
+    }
+
+    async fn let_run(reply: ClusterReply<R>, _: bool) {
+        drop(reply.await);
+    }
+}
+
+async fn one<C: Carrier>(carrier: &C, cmd: &Cmd) -> Result<Value, RedisError> {
+    let request = request::<C>(cmd.get_packed_command())?;
     // One that blocks would keep a connection that nobody can close.
     let keeps_lease = request.blocking().is_none();
     let reply = carrier.accept(request).await?;
     if cmd.is_no_response() {
-        reply.detach(keeps_lease);
+        C::let_run(reply, keeps_lease).await;
         return Ok(Value::Nil);
     }
     Ok(values::value(only(reply.await.map_err(Error::from)?)))
 }
 
-async fn several<R: Runtime, C: Carrier<R>>(
+async fn several<C: Carrier>(
     carrier: &C,
     pipeline: &Pipeline,
     offset: usize,
     count: usize,
 ) -> Result<Vec<Value>, RedisError> {
-    let reply = carrier.accept(request::<R, C>(pipeline.get_packed_pipeline())?).await?;
+    let reply = carrier.accept(request::<C>(pipeline.get_packed_pipeline())?).await?;
     let replies = reply.await.map_err(Error::from)?;
     values::of_pipeline(replies, pipeline.is_transaction(), offset, count)
 }
 
-fn request<R: Runtime, C: Carrier<R>>(packed: Vec<u8>) -> Result<Request, RedisError> {
+fn request<C: Carrier>(packed: Vec<u8>) -> Result<Request, RedisError> {
     if packed.is_empty() {
         return Err((ErrorKind::Client, "empty command").into());
     }

@@ -1,0 +1,89 @@
+//! Slots that a SMIGRATED has given to a node which is not connected yet: until it is, requests go to the node that had them.
+
+#[cfg(feature = "explore")]
+mod fingerprint;
+
+use std::time::{Duration, Instant};
+
+use super::map::Change;
+use crate::ids::NodeId;
+use crate::notification::SlotRange;
+use crate::timer::after;
+
+/// How long a new node may take to be connected before its slots lead there all the same. The old one serves meanwhile, or says
+/// MOVED.
+const CONNECT_FIRST: Duration = Duration::from_secs(1);
+
+/// Slots that lead to `source` although `target` has them.
+#[derive(Clone, Copy, Debug)]
+struct Hold {
+    slots: SlotRange,
+    source: NodeId,
+    target: NodeId,
+    until: Instant,
+}
+
+/// All that is held, disjoint: never more than there are slots.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Holds(Vec<Hold>);
+
+impl Holds {
+    /// The slots of `change` go on to lead to the node that had them.
+    pub(super) fn begin(&mut self, now: Instant, change: &Change) {
+        if let Some(source) = change.from {
+            let until = after(now, CONNECT_FIRST);
+            self.0.push(Hold { slots: change.slots, source, target: change.to, until });
+        }
+    }
+
+    /// These slots have another owner: what was held of them is held no longer.
+    pub(super) fn handle_changed(&mut self, changes: &[Change]) {
+        let meets = |slots: SlotRange, change: &Change| {
+            slots.start() <= change.slots.end() && change.slots.start() <= slots.end()
+        };
+        if !self.0.is_empty() {
+            self.0.retain(|hold| !changes.iter().any(|change| meets(hold.slots, change)));
+        }
+    }
+
+    /// The slots of `target` lead there from now on. Says whether that is news.
+    pub(super) fn release_for(&mut self, target: NodeId) -> bool {
+        self.keep(|hold| hold.target != target)
+    }
+
+    /// `node` has no connection: what it was to get need not wait for it any longer, and it can keep nothing. Says whether that is news.
+    pub(super) fn handle_failed(&mut self, node: NodeId) -> bool {
+        self.keep(|hold| hold.source != node && hold.target != node)
+    }
+
+    /// Time has passed. Says whether anything is no longer held.
+    pub(super) fn handle_timeout(&mut self, now: Instant) -> bool {
+        self.keep(|hold| hold.until > now)
+    }
+
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        self.0.iter().map(|hold| hold.until).min()
+    }
+
+    /// Where `slot` leads in the meantime, if it is held.
+    pub(super) fn source_of(&self, slot: u16) -> Option<NodeId> {
+        let holds = |hold: &&Hold| hold.slots.start() <= slot && slot <= hold.slots.end();
+        self.0.iter().find(holds).map(|hold| hold.source)
+    }
+
+    /// Whether anything leads to `node` in the meantime.
+    pub(super) fn is_source(&self, node: NodeId) -> bool {
+        self.0.iter().any(|hold| hold.source == node)
+    }
+
+    /// All of it, with the nodes to which it leads.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (SlotRange, NodeId)> {
+        self.0.iter().map(|hold| (hold.slots, hold.source))
+    }
+
+    fn keep(&mut self, is_kept: impl Fn(&Hold) -> bool) -> bool {
+        let before = self.0.len();
+        self.0.retain(is_kept);
+        self.0.len() < before
+    }
+}

@@ -1,0 +1,43 @@
+use std::hash::Hasher;
+
+use super::{Node, Nodes, State};
+use crate::fingerprint::{Digest, Fingerprint};
+use crate::ids::NodeId;
+
+impl Nodes {
+    /// How many times the place of `node` was used anew since.
+    pub(in crate::cluster) fn age(&self, node: NodeId) -> u32 {
+        self.nodes.age(node)
+    }
+}
+
+impl Fingerprint for Nodes {
+    fn fingerprint<H: Hasher>(&self, digest: &mut Digest<'_, H>) {
+        let Self { nodes, by_name, by_endpoint } = self;
+        digest.part(nodes);
+        digest.each(by_name, |digest, (name, node)| {
+            digest.value(name);
+            digest.part(node);
+        });
+        digest.each(by_endpoint, |digest, (endpoint, node)| {
+            digest.value(endpoint);
+            digest.part(node);
+        });
+    }
+}
+
+impl Fingerprint for Node {
+    fn fingerprint<H: Hasher>(&self, digest: &mut Digest<'_, H>) {
+        let Self { name, endpoint, hostname, aliases, state, failures, is_listed, is_seed, idle_since } =
+            self;
+        digest.value(&(name, endpoint, hostname, aliases, is_listed, is_seed));
+        digest.value(&std::mem::discriminant(state));
+        match state {
+            State::Known | State::Opening => {}
+            State::Ready { since } => digest.instant(*since),
+            State::Failed { retry_at } => digest.deadline(*retry_at),
+        }
+        digest.part(failures);
+        digest.each(idle_since, |digest, since| digest.instant(*since));
+    }
+}

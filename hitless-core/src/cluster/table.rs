@@ -1,0 +1,93 @@
+//! Which node serves which slot: the immutable table that requests read.
+
+use std::fmt;
+
+use crate::ids::NodeId;
+use crate::notification::MAX_SLOT;
+
+/// How many slots there are.
+pub(super) const SLOTS: usize = MAX_SLOT as usize + 1;
+/// The index of a slot that nobody serves. There are at most as many shards as slots, so no shard has it.
+pub(super) const NOBODY: u16 = u16::MAX;
+
+/// Nodes that serve the same slots.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shard {
+    pub(super) primary: NodeId,
+    pub(super) replicas: Box<[NodeId]>,
+}
+
+impl Shard {
+    /// The node that takes writes.
+    #[must_use]
+    pub const fn primary(&self) -> NodeId {
+        self.primary
+    }
+
+    /// Its replicas, as far as they are known. They are open only where that is
+    /// [set](super::SettingsBuilder::open_replicas).
+    #[must_use]
+    pub fn replicas(&self) -> &[NodeId] {
+        &self.replicas
+    }
+}
+
+/// Which shard serves each of the 16384 slots. It never changes: what changes is which table is the newest
+/// ([`Decision::SwapTable`](super::Decision::SwapTable)).
+#[derive(Clone, PartialEq, Eq)]
+pub struct Table {
+    pub(super) shards: Box<[Shard]>,
+    pub(super) slots: Box<[u16]>,
+}
+
+impl Table {
+    /// A table in which nobody serves anything.
+    #[must_use]
+    pub fn empty() -> Self {
+        Self { shards: Box::new([]), slots: vec![NOBODY; SLOTS].into() }
+    }
+
+    /// The primary that serves `slot`; `None` if nobody is known to, or there is no such slot.
+    #[must_use]
+    pub fn node_of(&self, slot: u16) -> Option<NodeId> {
+        self.shard_of(slot).and_then(|shard| self.shards.get(shard)).map(Shard::primary)
+    }
+
+    /// The replicas of the shard that serves `slot`.
+    #[must_use]
+    pub fn replicas_of(&self, slot: u16) -> &[NodeId] {
+        self.shard_of(slot).and_then(|shard| self.shards.get(shard)).map_or(&[], Shard::replicas)
+    }
+
+    /// The place in [`shards`](Self::shards) of the shard that serves `slot`: a small number, for tables of your own beside this
+    /// one.
+    #[must_use]
+    #[inline]
+    pub fn shard_of(&self, slot: u16) -> Option<usize> {
+        self.slots.get(usize::from(slot)).filter(|shard| **shard != NOBODY).map(|shard| usize::from(*shard))
+    }
+
+    /// The shards that serve at least one slot, by the ids of their primaries.
+    #[must_use]
+    pub fn shards(&self) -> &[Shard] {
+        &self.shards
+    }
+
+    /// All nodes of all shards, primaries first.
+    pub fn nodes(&self) -> impl Iterator<Item = NodeId> {
+        let replicas = self.shards.iter().flat_map(|shard| shard.replicas.iter().copied());
+        self.shards.iter().map(Shard::primary).chain(replicas)
+    }
+
+    /// How many slots nobody is known to serve.
+    #[must_use]
+    pub fn uncovered(&self) -> usize {
+        self.slots.iter().filter(|shard| **shard == NOBODY).count()
+    }
+}
+
+impl fmt::Debug for Table {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Table").field("shards", &self.shards).field("uncovered", &self.uncovered()).finish()
+    }
+}

@@ -1,0 +1,239 @@
+use super::*;
+
+/// RULE-335
+#[test]
+fn slots_that_have_migrated_go_over_in_place_without_a_read() {
+    let mut world = World::of_three_shards();
+    let (a, b, c) = (world.a(), world.b(), world.at("10.0.0.3:7000"));
+    let reads = world.cluster.stats().topology_reads;
+    world.pass(SECOND);
+    let push = ["SMIGRATED", "7", "10.0.0.1:7000", "10.0.0.2:7000", "5,7-9"];
+    for node in [c, a, b, a] {
+        world.notify(node, &push);
+        world.pass(MILLI);
+    }
+    assert_eq!([4, 5, 6, 7, 9, 10].map(|slot| world.owner(slot)), [a, b, a, b, b, a].map(Some));
+    assert_eq!(world.swaps(), 1, "copies change nothing");
+    let moved =
+        world.events().into_iter().filter(|event| matches!(event, ClusterEvent::SlotsMoved { slots: 4, .. }));
+    assert_eq!(moved.count(), 1);
+    world.pass(10 * SECOND);
+    assert_eq!(world.cluster.stats().topology_reads, reads);
+}
+
+/// RULE-335
+#[test]
+fn older_forms_name_no_source_and_one_push_may_tell_of_several_moves() {
+    let mut world = World::of_three_shards();
+    let (a, b) = (world.a(), world.b());
+    world.pass(SECOND);
+    world.notify(a, &["SMIGRATED", "7", "10.0.0.2:7000 5,7-9"]);
+    assert_eq!(world.owner(8), Some(b));
+    let push = Frame::Array(
+        [["10.0.0.1:7000", "10.0.0.2:7000", "20"], ["10.0.0.2:7000", "10.0.0.1:7000", "6000"]]
+            .map(|entry| Frame::Array(entry.map(Frame::bulk).to_vec()))
+            .to_vec(),
+    );
+    let push = [Frame::bulk("SMIGRATED"), Frame::Integer(8), push];
+    let notification = Notification::parse(&push).unwrap().unwrap();
+    world.tell(|cluster, now| cluster.handle_notification(now, b, &notification));
+    assert_eq!((world.owner(20), world.owner(6_000)), (Some(b), Some(a)));
+}
+
+/// RULE-321
+#[test]
+fn announcements_out_of_order_lead_to_the_latest_owner() {
+    let mut world = World::of_three_shards();
+    let (a, b, c) = (world.a(), world.b(), world.at("10.0.0.3:7000"));
+    world.pass(SECOND);
+    world.notify(a, &["SMIGRATED", "9", "10.0.0.2:7000", "10.0.0.3:7000", "5"]);
+    world.pass(MILLI);
+    world.notify(b, &["SMIGRATED", "8", "10.0.0.1:7000", "10.0.0.2:7000", "5-6"]);
+    assert_eq!((world.owner(5), world.owner(6)), (Some(c), Some(b)));
+}
+
+/// RULE-320
+#[test]
+fn an_announcement_outlasts_the_snapshot_that_was_asked_for_before_it() {
+    let mut world = World::of_three_shards();
+    world.until_asked();
+    world.pass(MILLI);
+    let (a, b) = (world.a(), world.b());
+    world.notify(a, &["SMIGRATED", "7", "10.0.0.1:7000", "10.0.0.2:7000", "5"]);
+    world.pass(MILLI);
+    world.answer(&three_shards());
+    assert_eq!((world.owner(5), world.owner(6)), (Some(b), Some(a)));
+}
+
+/// A copy on a slow connection is as old as the first one, and so is a push that others have overtaken. RULE-321
+#[test]
+fn a_late_copy_does_not_undo_what_a_snapshot_has_shown_since() {
+    let mut world = World::of_three_shards();
+    let (a, b, c) = (world.a(), world.b(), world.at("10.0.0.3:7000"));
+    world.pass(SECOND);
+    world.notify(a, &["SMIGRATED", "7", "10.0.0.1:7000", "10.0.0.2:7000", "5"]);
+    assert_eq!(world.owner(5), Some(b));
+    let moved_on = slots(&[
+        (0, 4, &[A, D]),
+        (5, 5, &[C]),
+        (6, 5_460, &[A, D]),
+        (5_461, 10_922, &[B]),
+        (10_923, 16_383, &[C]),
+    ]);
+    world.answer_next(&moved_on);
+    assert_eq!(world.owner(5), Some(c));
+    world.pass(SECOND);
+    world.notify(b, &["SMIGRATED", "7", "10.0.0.1:7000", "10.0.0.2:7000", "5"]);
+    world.notify(b, &["SMIGRATED", "6", "10.0.0.1:7000", "10.0.0.2:7000", "5"]);
+    assert_eq!(world.owner(5), Some(c));
+    world.notify(b, &["SMIGRATED", "8", "10.0.0.3:7000", "10.0.0.1:7000", "5"]);
+    assert_eq!(world.owner(5), Some(a));
+}
+
+/// RULE-321
+#[test]
+fn a_late_copy_says_nothing_of_a_node_that_has_left() {
+    let mut world = World::of_three_shards();
+    world.pass(SECOND);
+    let a = world.a();
+    let push = ["SMIGRATED", "7", "10.0.0.1:7000", "10.0.0.9:7000", "5"];
+    world.notify(a, &push);
+    world.ready("10.0.0.9:7000");
+    world.answer_next(&three_shards());
+    world.pass(2 * GRACE);
+    assert_eq!(world.open.len(), 3);
+    world.decided.clear();
+    world.notify(a, &push);
+    assert_eq!(world.decided, []);
+}
+
+/// RULE-322
+#[test]
+fn a_redirect_of_a_request_from_before_an_announcement_is_followed_to_the_announced_owner() {
+    let mut world = World::of_three_shards();
+    let reads = world.cluster.stats().topology_reads;
+    world.pass(SECOND);
+    let sent = world.sent(5);
+    world.pass(MILLI);
+    let (a, b) = (world.a(), world.b());
+    world.notify(a, &["SMIGRATED", "7", "10.0.0.1:7000", "10.0.0.2:7000", "5"]);
+    let swaps = world.swaps();
+    world.pass(MILLI);
+    assert_eq!(resent(world.refuse(&sent, "MOVED 5 10.0.0.3:7000")), (b, false));
+    assert_eq!(world.swaps(), swaps);
+    world.pass(10 * SECOND);
+    assert_eq!(world.cluster.stats().topology_reads, reads);
+}
+
+/// RULE-336
+#[test]
+fn an_unknown_destination_is_connected_before_its_slots_lead_there() {
+    let mut world = World::of_three_shards();
+    let reads = world.cluster.stats().topology_reads;
+    world.pass(SECOND);
+    let a = world.a();
+    world.notify(a, &["SMIGRATED", "7", "10.0.0.1:7000", "10.0.0.9:7000", "5"]);
+    let new = world.at("10.0.0.9:7000");
+    assert_eq!(world.owner(5), Some(a));
+    world.tell(|cluster, now| cluster.handle_node_ready(now, a));
+    assert_eq!(world.owner(5), Some(a), "that the old one is ready is no news");
+    world.pass(20 * MILLI);
+    world.ready("10.0.0.9:7000");
+    assert_eq!((world.owner(5), world.owner(6)), (Some(new), Some(a)));
+    world.pass(10 * SECOND);
+    assert!(world.open.contains_key(&new));
+    assert_eq!(world.cluster.stats().topology_reads, reads);
+}
+
+/// RULE-336
+#[test]
+fn slots_wait_for_their_new_node_for_a_second_at_most() {
+    let mut world = World::of_three_shards();
+    world.pass(SECOND);
+    let a = world.a();
+    world.notify(a, &["SMIGRATED", "7", "10.0.0.1:7000", "10.0.0.9:7000", "5"]);
+    world.pass(SECOND - MILLI);
+    assert_eq!(world.owner(5), Some(a));
+    world.pass(MILLI);
+    assert_eq!(world.owner(5), Some(world.at("10.0.0.9:7000")));
+}
+
+/// RULE-336
+#[test]
+fn slots_do_not_wait_when_the_old_node_redirects_or_is_lost_or_they_move_on() {
+    let announce = |world: &mut World| {
+        world.pass(SECOND);
+        let a = world.a();
+        world.notify(a, &["SMIGRATED", "7", "10.0.0.1:7000", "10.0.0.9:7000", "5"]);
+        world.pass(MILLI);
+        assert_eq!(world.owner(5), Some(a));
+        a
+    };
+    for is_young in [true, false] {
+        let mut world = World::of_three_shards();
+        let old = world.sent(5);
+        announce(&mut world);
+        let reads = world.cluster.stats().topology_reads;
+        let sent = if is_young { world.sent(5) } else { old };
+        let new = world.at("10.0.0.9:7000");
+        assert_eq!(resent(world.refuse(&sent, "MOVED 5 10.0.0.9:7000")).0, new);
+        assert_eq!(world.owner(5), Some(new));
+        world.pass(10 * SECOND);
+        assert_eq!(world.cluster.stats().topology_reads, reads, "the map knew");
+    }
+
+    let mut world = World::of_three_shards();
+    let a = announce(&mut world);
+    world.fail(a);
+    assert_eq!(world.owner(5), Some(world.at("10.0.0.9:7000")));
+
+    let mut world = World::of_three_shards();
+    let a = announce(&mut world);
+    world.notify(a, &["SMIGRATED", "8", "10.0.0.9:7000", "10.0.0.2:7000", "5"]);
+    assert_eq!(world.owner(5), Some(world.b()));
+}
+
+/// RULE-337
+#[test]
+fn where_a_moving_leads_is_another_address_of_its_node() {
+    let mut world = World::of_three_shards();
+    let (a, b) = (world.a(), world.b());
+    world.pass(SECOND);
+    world.notify(b, &["MOVING", "3", "15", "10.0.0.22:7000"]);
+    let sent = world.sent(5);
+    world.pass(MILLI);
+    assert_eq!(resent(world.refuse(&sent, "MOVED 5 10.0.0.22:7000")).0, b, "no other node is opened");
+    world.notify(a, &["SMIGRATED", "7", "10.0.0.1:7000", "10.0.0.22:7000", "6"]);
+    assert_eq!(world.owner(6), Some(b));
+    world.decided.clear();
+
+    let moved = slots(&[(0, 5_460, &[A, D]), (5_461, 10_922, &["b@10.0.0.22:7000"]), (10_923, 16_383, &[C])]);
+    world.answer_next(&moved);
+    let readdressed = Decision::Readdress { node: b, endpoint: endpoint("10.0.0.22:7000") };
+    assert!(world.decided.contains(&readdressed), "its connections are there already");
+    assert!(
+        !world
+            .decided
+            .iter()
+            .any(|decision| matches!(decision, Decision::Retarget { .. } | Decision::Open { .. }))
+    );
+    assert_eq!(world.owner(6_000), Some(b));
+    assert_eq!(world.cluster.endpoint(b), Some(&endpoint("10.0.0.22:7000")));
+}
+
+#[test]
+fn what_concerns_one_node_alone_changes_nothing_here() {
+    let mut world = World::of_three_shards();
+    let a = world.a();
+    for push in [
+        &["SMIGRATING", "7", "1-5"][..],
+        &["MIGRATING", "8", "10"],
+        &["MIGRATED", "9"],
+        &["FAILING_OVER", "10", "10"],
+        &["FAILED_OVER", "11"],
+        &["MOVING", "12", "10"],
+    ] {
+        world.notify(a, push);
+    }
+    assert_eq!(world.decided, []);
+}

@@ -1,0 +1,275 @@
+use super::*;
+
+/// RULE-337
+#[test]
+fn a_node_that_is_somewhere_else_keeps_its_id_and_its_slots() {
+    let mut world = World::of_three_shards();
+    let b = world.b();
+    world.decided.clear();
+    let moved = slots(&[(0, 5_460, &[A, D]), (5_461, 10_922, &["b@10.0.0.22:7000"]), (10_923, 16_383, &[C])]);
+    world.answer_next(&moved);
+    let retarget = Decision::Retarget { node: b, endpoint: endpoint("10.0.0.22:7000"), hostname: None };
+    assert!(world.decided.contains(&retarget));
+    assert_eq!(world.owner(6_000), Some(b));
+    assert_eq!(world.swaps(), 0);
+    assert_eq!(world.open.len(), 3);
+}
+
+/// RULE-337
+#[test]
+fn two_nodes_may_swap_their_addresses() {
+    let mut world = World::of_three_shards();
+    let (a, b) = (world.a(), world.b());
+    let swapped = slots(&[
+        (0, 5_460, &["a@10.0.0.2:7000"]),
+        (5_461, 10_922, &["b@10.0.0.1:7000"]),
+        (10_923, 16_383, &[C]),
+    ]);
+    world.answer_next(&swapped);
+    assert_eq!((world.owner(0), world.owner(6_000)), (Some(a), Some(b)));
+    assert_eq!((world.a(), world.b()), (b, a));
+    let sent = world.sent(16_000);
+    world.pass(MILLI);
+    assert_eq!(resent(world.refuse(&sent, "MOVED 16000 10.0.0.1:7000")).0, b);
+}
+
+/// RULE-337
+#[test]
+fn a_new_server_at_a_known_address_takes_the_place_of_the_old_one() {
+    let mut world = World::of_three_shards();
+    let b = world.b();
+    let replaced =
+        slots(&[(0, 5_460, &[A, D]), (5_461, 10_922, &["x@10.0.0.2:7000"]), (10_923, 16_383, &[C])]);
+    world.answer_next(&replaced);
+    assert_eq!(world.owner(6_000), Some(b), "its clients lead there anyway");
+    // The old id may come back somewhere else, and is another node then.
+    let both = slots(&[
+        (0, 5_460, &["b@10.0.0.7:7000"]),
+        (5_461, 10_922, &["x@10.0.0.2:7000"]),
+        (10_923, 16_383, &[C]),
+    ]);
+    world.answer_next(&both);
+    assert_eq!(world.owner(6_000), Some(b));
+    assert_eq!(world.owner(0), Some(world.at("10.0.0.7:7000")));
+}
+
+/// RULE-337
+#[test]
+fn a_node_that_is_listed_by_another_of_its_names_has_not_moved() {
+    let named = |host: &'static str, ip: &'static str| {
+        let metadata = Frame::Map(vec![(Frame::bulk("ip"), Frame::bulk(ip))]);
+        let node = Frame::Array(vec![Frame::bulk(host), Frame::Integer(7000), Frame::bulk("x"), metadata]);
+        Frame::Array(vec![Frame::Array(vec![Frame::Integer(0), Frame::Integer(16_383), node])])
+    };
+    // A seed without an id, whose host name is not known yet.
+    let mut world = World::started(Settings::default(), &named("?", "10.0.0.1"));
+    let a = world.a();
+    assert_eq!(world.owner(0), Some(a), "the configured address is its own");
+    world.answer_next(&named("node-1.example.com", "10.0.0.1"));
+    let readdressed = Decision::Readdress { node: a, endpoint: endpoint("node-1.example.com:7000") };
+    assert!(world.decided.contains(&readdressed));
+    let sent = world.sent(7);
+    world.pass(MILLI);
+    assert_eq!(resent(world.refuse(&sent, "MOVED 7 10.0.0.1:7000")).0, a);
+    assert_eq!(world.open.len(), 1);
+}
+
+/// As behind the proxies of a service: each has several shards, with ids of their own. RULE-337
+#[test]
+fn shards_at_one_address_are_one_node_until_they_part() {
+    let one = "x@10.0.0.1:7000";
+    let together =
+        slots(&[(0, 99, &[one]), (100, 199, &["y@10.0.0.1:7000"]), (200, 16_383, &["z@10.0.0.3:7000"])]);
+    let mut world = World::started(Settings::default(), &together);
+    let a = world.a();
+    assert_eq!([world.owner(0), world.owner(100)], [Some(a); 2]);
+    assert_eq!(world.open.len(), 2);
+    world.answer_next(&together);
+    assert_eq!(world.swaps(), 0);
+    world.answer_next(&slots(&[
+        (0, 99, &[one]),
+        (100, 199, &["y@10.0.0.4:7000"]),
+        (200, 16_383, &["z@10.0.0.3:7000"]),
+    ]));
+    assert_eq!([world.owner(0), world.owner(100)], [Some(a), Some(world.at("10.0.0.4:7000"))]);
+    // The one that the node was known by leaves, and the other comes back.
+    world.answer_next(&slots(&[
+        (0, 99, &["x@10.0.0.5:7000"]),
+        (100, 199, &["y@10.0.0.1:7000"]),
+        (200, 16_383, &["z@10.0.0.3:7000"]),
+    ]));
+    assert_eq!(
+        [world.owner(0), world.owner(100)],
+        ["10.0.0.5:7000", "10.0.0.1:7000"].map(|at| Some(world.at(at)))
+    );
+}
+
+/// RULE-337
+#[test]
+fn servers_without_ids_are_known_by_their_addresses() {
+    let topology = slots(&[(0, 99, &["10.0.0.1:7000"]), (100, 199, &["10.0.0.2:7000"])]);
+    let mut world = World::started(Settings::default(), &topology);
+    let (a, b) = (world.a(), world.b());
+    world.answer_next(&topology);
+    assert_eq!((world.owner(0), world.owner(100)), (Some(a), Some(b)));
+    assert_eq!(world.open.len(), 2);
+}
+
+/// RULE-338
+#[test]
+fn a_node_that_nothing_leads_to_is_closed_after_a_grace() {
+    let mut world = World::of_three_shards();
+    let c = world.at("10.0.0.3:7000");
+    let without = slots(&[(0, 5_460, &[A, D]), (5_461, 16_383, &[B])]);
+    world.answer_next(&without);
+    assert_eq!(world.owner(16_383), Some(world.b()));
+    world.pass(GRACE - MILLI);
+    assert!(world.open.contains_key(&c), "requests that are under way are answered");
+    world.pass(MILLI);
+    assert!(!world.open.contains_key(&c));
+    assert_eq!(world.cluster.endpoint(c), None);
+    assert!(
+        world
+            .events()
+            .iter()
+            .any(|event| matches!(event, ClusterEvent::NodeRemoved { node, .. } if *node == c))
+    );
+    // What is said of it afterwards does nothing.
+    let decided = world.decided.len();
+    world.tell(|cluster, now| cluster.handle_node_ready(now, c));
+    world.tell(|cluster, now| cluster.handle_node_failed(now, c));
+    assert_eq!(world.decided.len(), decided);
+}
+
+/// RULE-338
+#[test]
+fn a_node_that_comes_back_in_its_grace_stays() {
+    let mut world = World::of_three_shards();
+    let c = world.at("10.0.0.3:7000");
+    world.answer_next(&slots(&[(0, 5_460, &[A, D]), (5_461, 16_383, &[B])]));
+    world.pass(GRACE - SECOND);
+    let sent = world.sent(7);
+    world.pass(MILLI);
+    let _ = world.refuse(&sent, "MOVED 7 10.0.0.3:7000");
+    world.pass(4 * GRACE);
+    assert!(world.open.contains_key(&c));
+}
+
+/// A primary that has become a replica is closed, and known: it may be promoted again. RULE-338
+#[test]
+fn a_demoted_primary_is_closed_and_keeps_its_id() {
+    let mut world = World::of_three_shards();
+    let a = world.a();
+    let failed_over = slots(&[(0, 5_460, &[D, A]), (5_461, 10_922, &[B]), (10_923, 16_383, &[C])]);
+    world.answer_next(&failed_over);
+    let d = world.at("10.0.0.4:7000");
+    assert_eq!((world.owner(0), world.table.replicas_of(0)), (Some(d), &[a][..]));
+    world.pass(2 * GRACE);
+    assert!(!world.open.contains_key(&a));
+    world.ready("10.0.0.4:7000");
+    world.tell(|cluster, now| cluster.handle_node_ready(now, a));
+    assert!(!world.cluster.nodes.is_ready(a), "a late word of a closed client");
+    let sent = world.sent(7);
+    world.pass(MILLI);
+    assert_eq!(resent(world.refuse(&sent, "MOVED 7 10.0.0.1:7000")).0, a);
+    assert_eq!([world.owner(0), world.owner(7)], [Some(a); 2]);
+    assert!(world.open.contains_key(&a));
+}
+
+/// An owner that tells several facts before it asks for decisions gets them in an order that makes sense. RULE-342
+#[test]
+fn a_node_that_is_closed_and_wanted_again_is_open_in_the_end() {
+    let mut world = World::of_three_shards();
+    let a = world.a();
+    let failed_over = slots(&[(0, 5_460, &[D, A]), (5_461, 10_922, &[B]), (10_923, 16_383, &[C])]);
+    world.answer_next(&failed_over);
+    world.now = world.cluster.poll_timeout().unwrap();
+    let sent = world.sent(7);
+    world.now += GRACE;
+    world.cluster.handle_timeout(world.now);
+    let error = ServerError::from_frame(&Frame::error("ASK 7 10.0.0.1:7000")).unwrap();
+    let next = world.cluster.handle_refusal(world.now, &sent, &error);
+    world.decided.clear();
+    world.obey();
+    assert_eq!(resent(next), (a, true));
+    let of_a = |decision: &&Decision| match decision {
+        Decision::Open { node, .. } | Decision::Close { node } => *node == a,
+        _ => false,
+    };
+    let decided: Vec<_> = world.decided.iter().filter(of_a).collect();
+    assert!(matches!(decided[..], [Decision::Close { .. }, Decision::Open { .. }]), "{decided:?}");
+}
+
+/// RULE-339
+#[test]
+fn a_node_that_fails_is_opened_again_after_pauses_that_grow() {
+    let mut world = World::of_three_shards();
+    let b = world.b();
+    let mut pauses = Vec::new();
+    for _ in 0..8 {
+        world.fail(b);
+        world.decided.clear();
+        let begin = world.now;
+        while !world
+            .decided
+            .iter()
+            .any(|decision| matches!(decision, Decision::Open { node, .. } if *node == b))
+        {
+            world.now = world.cluster.poll_timeout().unwrap();
+            world.tell(Cluster::handle_timeout);
+            if !world.asked.is_empty() {
+                world.answer(&three_shards());
+            }
+        }
+        pauses.push(world.now - begin);
+    }
+    assert!(pauses[0] <= 50 * MILLI, "{pauses:?}");
+    assert!(pauses[7] >= SECOND && pauses[7] <= 2 * SECOND, "{pauses:?}");
+    assert_eq!(world.owner(6_000), Some(b), "its slots stay until another owner is known");
+}
+
+/// RULE-339
+#[test]
+fn the_loss_of_a_node_leads_to_a_read_over_another_one() {
+    let mut world = World::of_three_shards();
+    world.pass(SECOND);
+    let b = world.b();
+    world.fail(b);
+    assert!(world.until_asked() < LEAST_PAUSE);
+    assert_ne!(world.asked[0].1, b);
+}
+
+/// INV-14
+#[test]
+fn there_are_no_more_nodes_than_a_cluster_can_have() {
+    let mut world = World::of_three_shards();
+    let most = snapshot::MAX_NODES;
+    let at = |number: usize| format!("10.9.{}.{}:7000", number / 250, number % 250);
+    for number in 4..most - 1 {
+        let node = world.cluster.nodes.add(world.now, endpoint(&at(number))).unwrap();
+        world.open.insert(node, world.cluster.nodes.open(node).unwrap().endpoint);
+    }
+    let sent = world.sent(7);
+    assert!(resent(world.refuse(&sent, &format!("ASK 7 {}", at(most)))).1, "the last one");
+    let next = world.refuse(&sent, &format!("ASK 7 {}", at(most + 1)));
+    assert!(matches!(next, Next::Route { .. }), "{next:?}");
+    let next = world.refuse(&sent, &format!("MOVED 7 {}", at(most + 1)));
+    assert!(matches!(next, Next::Route { .. }), "{next:?}");
+    assert_eq!(world.cluster.stats().nodes, most);
+    world.pass(2 * GRACE);
+    assert_eq!(world.cluster.stats().nodes, 4);
+}
+
+/// INV-14
+#[test]
+fn a_node_has_a_bounded_number_of_addresses() {
+    let mut world = World::of_three_shards();
+    let a = world.a();
+    for number in 0..1_000 {
+        let target = endpoint(&format!("10.9.{}.{}:7000", number / 250, number % 250));
+        world.cluster.nodes.add_alias(a, &target);
+    }
+    assert_eq!(world.cluster.nodes.at(&endpoint("10.9.3.249:7000")), Some(a));
+    assert_eq!(world.cluster.nodes.at(&endpoint("10.9.0.1:7000")), None);
+    assert_eq!(world.cluster.nodes.at(&endpoint("10.0.0.1:7000")), Some(a));
+}

@@ -1,0 +1,201 @@
+//! The cluster machine and its snapshots: whom it asks, and what it makes of the answers.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Instant;
+
+use resp3_codec::Frame;
+
+use super::Cluster;
+use super::event::{ClusterEvent, TopologyError};
+use super::map::{Change, Fact, Origin};
+use super::nodes::Relocation;
+use super::refresh::Asking;
+use super::snapshot::{Listed, Snapshot};
+use super::words::{Decision, TopologyRequest};
+use crate::endpoint::Endpoint;
+use crate::error::ServerError;
+use crate::ids::NodeId;
+use crate::notification::SlotRange;
+
+impl Cluster {
+    /// The answer to `asking` is there.
+    pub(super) fn on_answer(&mut self, now: Instant, asking: &Asking, reply: &Frame) {
+        if let Some(error) = ServerError::from_frame(reply) {
+            return self.on_refused(now, asking, &error);
+        }
+        match self.read(asking, reply) {
+            Ok(snapshot) => self.on_snapshot(now, asking, &snapshot),
+            Err(error) => self.on_no_answer(asking, error),
+        }
+    }
+
+    /// `asking` has led to nothing. The round goes on with the next node.
+    pub(super) fn on_no_answer(&mut self, asking: &Asking, error: TopologyError) {
+        self.stats.topology_failures += 1;
+        self.met_strangers |= error == TopologyError::Foreign;
+        if let Some(endpoint) = self.nodes.endpoint(asking.node).cloned() {
+            self.emit(ClusterEvent::RefreshFailed { node: asking.node, endpoint, error });
+        }
+    }
+
+    /// Asks the next node, if a round is due or goes on.
+    pub(super) fn ask_next(&mut self, now: Instant) {
+        if !self.refresh.is_due(now) {
+            return;
+        }
+        let ready: Vec<NodeId> = self.nodes.ready().collect();
+        if let Some(asking) = self.refresh.ask_next(now, &ready, &mut self.rng) {
+            return self.ask(&asking);
+        }
+        // Where nobody has said anything else, those who are strangers are believed the next time.
+        self.believes_strangers = std::mem::take(&mut self.met_strangers);
+        self.reopen_seeds(now);
+    }
+
+    fn ask(&mut self, asking: &Asking) {
+        self.stats.topology_reads += 1;
+        let Asking { query, node, request, .. } = *asking;
+        self.decisions.push_back(Decision::AskTopology { query, node, request });
+    }
+
+    fn on_refused(&mut self, now: Instant, asking: &Asking, error: &ServerError) {
+        if error.message().contains("cluster support disabled") {
+            return self.on_no_answer(asking, TopologyError::NotACluster);
+        }
+        // Other codes, such as LOADING, say nothing about the command.
+        let lacks_it = matches!(error.code(), "ERR" | "NOPERM");
+        match lacks_it.then(|| self.refresh.handle_refused(now, asking)).flatten() {
+            Some(other) => self.ask(&other),
+            None => self.on_no_answer(asking, TopologyError::Refused),
+        }
+    }
+
+    fn read(&self, asking: &Asking, reply: &Frame) -> Result<Snapshot, TopologyError> {
+        let asked = self.nodes.endpoint(asking.node).ok_or(TopologyError::Unanswered)?;
+        let snapshot = match asking.request {
+            TopologyRequest::Slots => Snapshot::of_slots(reply, asked),
+            TopologyRequest::Shards => Snapshot::of_shards(reply, asked, self.settings.is_encrypted()),
+        };
+        let snapshot = snapshot.ok_or(TopologyError::Malformed)?;
+        if snapshot.ranges.is_empty() {
+            return Err(TopologyError::Empty);
+        }
+        let is_reachable = |(_, place): &(SlotRange, usize)| {
+            let owner = snapshot.nodes.get(*place);
+            owner.is_some_and(|owner| owner.endpoint.is_some() || self.nodes.find(owner, |_| true).is_some())
+        };
+        if !snapshot.ranges.iter().any(is_reachable) {
+            return Err(TopologyError::NoAddress);
+        }
+        let is_foreign = !snapshot.nodes.iter().any(|listed| self.nodes.is_acquaintance(listed));
+        let others_serve = self.map.owners().any(|owner| owner != asking.node && self.nodes.is_ready(owner));
+        if is_foreign && others_serve && !self.believes_strangers {
+            return Err(TopologyError::Foreign);
+        }
+        Ok(snapshot)
+    }
+
+    /// Takes in a snapshot that is believed.
+    fn on_snapshot(&mut self, now: Instant, asking: &Asking, snapshot: &Snapshot) {
+        let nodes = self.note_listed(now, snapshot);
+        let node_at = |place: &usize| nodes.get(*place).copied().flatten();
+        // A range whose owner nobody can reach keeps the owner that it has, who says MOVED at worst.
+        let owned = |(range, place): &(SlotRange, usize)| Some((*range, node_at(place)?));
+        let ranges: Vec<(SlotRange, NodeId)> = snapshot.ranges.iter().filter_map(owned).collect();
+        let mut replicas: BTreeMap<NodeId, Vec<NodeId>> = BTreeMap::new();
+        for (primary, of_primary) in &snapshot.replicas {
+            if let Some(primary) = node_at(primary) {
+                let others = of_primary.iter().filter_map(node_at).filter(|replica| *replica != primary);
+                replicas.entry(primary).or_default().extend(others);
+            }
+        }
+        self.map.set_replicas(replicas);
+        let fact = Fact { origin: Origin::Snapshot, as_of: asking.asked_at };
+        let changes = self.map.apply(now, &ranges, fact);
+        self.holds.handle_changed(&changes);
+        self.refresh.handle_read(now, asking, &mut self.rng);
+        self.is_seeking = false;
+        (self.met_strangers, self.believes_strangers) = (false, false);
+        self.is_stale = true;
+        let changed = changes.iter().map(Change::len).sum();
+        if changed > 0 {
+            let uncovered = self.map.uncovered();
+            self.emit(ClusterEvent::TopologyRead { node: asking.node, changed, uncovered });
+        }
+    }
+
+    /// The nodes of `snapshot`, in its order; `None` for those that nobody knows how to reach.
+    fn note_listed(&mut self, now: Instant, snapshot: &Snapshot) -> Vec<Option<NodeId>> {
+        self.nodes.unlist_all();
+        let names: BTreeSet<&str> =
+            snapshot.nodes.iter().filter_map(|listed| listed.name.as_deref()).collect();
+        let mut found = vec![None; snapshot.nodes.len()];
+        // Several shards may be behind one address, that of a proxy: there is one thing to connect to.
+        let mut placed: BTreeMap<&Endpoint, NodeId> = BTreeMap::new();
+        // Those whose ids are known come first: they leave the addresses that others have taken over.
+        for is_known in [true, false] {
+            for (listed, place) in snapshot.nodes.iter().zip(&mut found) {
+                if place.is_some() || self.nodes.is_known(listed) != is_known {
+                    continue;
+                }
+                let shared = listed.endpoint.as_ref().and_then(|endpoint| placed.get(endpoint).copied());
+                *place = match shared {
+                    Some(node) if !is_known => Some(node),
+                    _ => self.note_one(now, listed, |name| names.contains(name)),
+                };
+                if let (Some(endpoint), Some(node)) = (&listed.endpoint, *place) {
+                    placed.entry(endpoint).or_insert(node);
+                }
+            }
+        }
+        found
+    }
+
+    /// The node that is `listed`, as it is listed.
+    fn note_one(
+        &mut self,
+        now: Instant,
+        listed: &Listed,
+        is_listed: impl Fn(&str) -> bool,
+    ) -> Option<NodeId> {
+        let node = self.nodes.find(listed, is_listed);
+        let node = node.or_else(|| self.add_node(now, listed.endpoint.clone()?))?;
+        let relocation = self.nodes.note_listed(node, listed);
+        self.on_relocated(node, relocation);
+        Some(node)
+    }
+
+    fn on_relocated(&mut self, node: NodeId, relocation: Relocation) {
+        let Some(location) = self.nodes.location(node) else { return };
+        let (endpoint, hostname) = (location.endpoint, location.hostname);
+        match relocation {
+            Relocation::None => return,
+            Relocation::Elsewhere => {
+                self.decisions.push_back(Decision::Retarget { node, endpoint: endpoint.clone(), hostname });
+            }
+            Relocation::Alias => {
+                self.decisions.push_back(Decision::Readdress { node, endpoint: endpoint.clone() });
+            }
+        }
+        self.emit(ClusterEvent::NodeMoved { node, endpoint });
+    }
+
+    /// Nobody who is known can be asked: the configured seeds are tried again, and every other node that is known.
+    pub(super) fn reopen_seeds(&mut self, now: Instant) {
+        let was_seeking = std::mem::replace(&mut self.is_seeking, true);
+        self.is_stale |= !was_seeking;
+        let mut added = 0;
+        for seed in self.seeds.clone() {
+            let node = self.nodes.at(&seed).or_else(|| {
+                added += 1;
+                self.add_node(now, seed)
+            });
+            if let Some(node) = node {
+                self.nodes.set_seed(node);
+            }
+        }
+        if !was_seeking {
+            self.emit(ClusterEvent::SeedsReopened { seeds: added });
+        }
+    }
+}

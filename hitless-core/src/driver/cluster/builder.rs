@@ -1,0 +1,212 @@
+//! From URLs to a cluster client.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use resp3_codec::{Command, Limits};
+
+use super::super::credentials::{CredentialsProvider, Provider};
+use super::super::effects::OnOrphan;
+use super::super::error::Error;
+use super::super::hooks::{Hooks, NotificationHook};
+use super::super::observer::{Broadcast, Observer};
+use super::super::traits::{Connector, Resolver, Runtime};
+use super::control;
+use super::handle::ClusterClient;
+use super::nodes::{AddressMap, Opener};
+use super::shared::{Policy, Shared};
+use crate::cluster::{ClusterEvent, Settings, SettingsBuilder};
+use crate::config::{
+    ConfigBuilder, ConfigError, Protocol, Tracking, WhenDisconnected, WhenFull, maintenance,
+};
+use crate::endpoint::Endpoint;
+use crate::request::Orphan;
+
+/// How many connections a node has that the whole of its load goes over. Commands are pipelined, and gather on one of them; the
+/// second takes over while that is busy. A cluster of a hundred nodes has two hundred.
+const POOL_SIZE: u32 = 2;
+
+/// Collects the settings of a [`ClusterClient`] and opens it.
+///
+/// They are those of a [`Builder`](super::super::Builder), and each node has them. Nothing has to be set.
+#[must_use]
+pub struct ClusterBuilder<R, N = R> {
+    runtime: R,
+    network: N,
+    settings: ConfigBuilder,
+    topology: SettingsBuilder,
+    events: Arc<Broadcast<ClusterEvent>>,
+    hooks: Hooks,
+    provider: Provider,
+    on_orphan: Option<OnOrphan>,
+    address_map: Option<AddressMap>,
+}
+
+impl<R: Runtime, N: Resolver + Connector> ClusterBuilder<R, N> {
+    /// A builder for the cluster that the servers at `urls` belong to, whose client runs on `runtime` and opens its connections through
+    /// `network`. See [`ClusterClient::builder`].
+    ///
+    /// # Errors
+    /// [`Error::Config`] if a URL does not parse, if they say different things of user, password, database, TLS or protocol, and if there is
+    /// none.
+    pub fn new<U: AsRef<str>>(
+        runtime: R,
+        network: N,
+        urls: impl IntoIterator<Item = U>,
+    ) -> Result<Self, Error> {
+        let mut all = urls.into_iter().map(|url| ConfigBuilder::from_url(url.as_ref()));
+        let wrong = |problem| ConfigError::Url { part: "list", problem };
+        let mut settings = all.next().ok_or_else(|| wrong("a cluster needs one server at least"))??;
+        for other in all {
+            let other = other?;
+            if !settings.agrees_with(&other) {
+                return Err(wrong("the URLs of a cluster must say the same but for host and port").into());
+            }
+            settings = settings.with_seeds(other.seeds());
+        }
+        Ok(Self::from_settings(runtime, network, settings.pool_size(POOL_SIZE)))
+    }
+
+    /// A builder that begins with `settings`, whose endpoint is a server of the cluster.
+    pub fn from_settings(runtime: R, network: N, settings: ConfigBuilder) -> Self {
+        // The capacity is set when the settings are complete.
+        let events = Arc::new(Broadcast::new(0));
+        let (topology, hooks) = (Settings::builder(), Hooks::default());
+        Self {
+            runtime,
+            network,
+            settings,
+            topology,
+            events,
+            hooks,
+            provider: None,
+            on_orphan: None,
+            address_map: None,
+        }
+    }
+
+    /// Opens connections through `network` instead, such as a tunnel or a resolver of your own. Default: the adapter's sockets and the
+    /// system's resolver.
+    pub fn network<M: Resolver + Connector>(self, network: M) -> ClusterBuilder<R, M> {
+        let Self { runtime, settings, topology, events, hooks, provider, on_orphan, address_map, .. } = self;
+        ClusterBuilder {
+            runtime,
+            network,
+            settings,
+            topology,
+            events,
+            hooks,
+            provider,
+            on_orphan,
+            address_map,
+        }
+    }
+
+    /// How many shared connections each node has, opened when the node becomes known: 1 to 10 000. Default: 2. One carries most loads; the
+    /// other takes over while it is busy. See [`ConfigBuilder::pool_size`].
+    pub fn pool_size(self, size: u32) -> Self {
+        self.with(|settings| settings.pool_size(size))
+    }
+
+    /// The time between two reads of the topology that nothing has asked for, up to a quarter longer or shorter at random. Default: 60 s. See
+    /// [`SettingsBuilder::refresh_interval`].
+    pub fn refresh_interval(mut self, interval: Duration) -> Self {
+        self.topology = self.topology.refresh_interval(interval);
+        self
+    }
+
+    /// The least time between two reads of the topology, however many commands were redirected. Default: 250 ms. See
+    /// [`SettingsBuilder::min_refresh_interval`].
+    pub fn min_refresh_interval(mut self, interval: Duration) -> Self {
+        self.topology = self.topology.min_refresh_interval(interval);
+        self
+    }
+
+    /// How many times one command follows MOVED and ASK. Default: 16. See [`SettingsBuilder::max_redirects`].
+    pub fn max_redirects(mut self, redirects: u32) -> Self {
+        self.topology = self.topology.max_redirects(redirects);
+        self
+    }
+
+    /// Where a node is dialled that the cluster announces at an address which leads nowhere from here, as behind NAT or a tunnel: what `map`
+    /// returns, or that address itself for `None`. Default: each is dialled where it is announced. It runs on the task that opens nodes, and
+    /// must answer at once. Over TLS an address that it returns is believed.
+    pub fn address_map(
+        mut self,
+        map: impl Fn(&Endpoint) -> Option<Endpoint> + Send + Sync + 'static,
+    ) -> Self {
+        self.address_map = Some(Arc::new(map));
+        self
+    }
+
+    super::super::settings::common_settings!();
+
+    /// A stream of what will happen to the cluster, from the beginning on.
+    #[must_use]
+    pub fn events(&self) -> Observer<ClusterEvent> {
+        self.events.observe()
+    }
+
+    /// Checks the settings and opens the client. It is done as soon as one of the servers has said which node serves what: commands for nodes
+    /// that are not connected yet wait for them.
+    ///
+    /// All servers are tried at the same time, so that one that is away delays nothing. It gives up when all of them have failed, as those of
+    /// [`Builder::connect`](super::super::Builder::connect) do, or after twice the connect timeout (10 s by default).
+    ///
+    /// # Errors
+    /// [`Error::Config`] if the settings do not fit together, and where a database other than 0 is chosen; [`Error::Connect`] if no server can
+    /// be connected to, and [`Error::Topology`] if none says what the cluster is, such as a server that is none of a cluster.
+    ///
+    /// # Panics
+    /// When it is first polled where [`Runtime::spawn`] panics: with tokio outside of a runtime.
+    ///
+    /// # Cancel safety
+    /// Dropping the future closes what was opened.
+    pub async fn connect(self) -> Result<ClusterClient<R>, Error> {
+        let Self { runtime, network, settings, topology, events, hooks, provider, on_orphan, address_map } =
+            self;
+        if settings.selects_database() {
+            return Err(ConfigError::Cluster {
+                problem: "a cluster has database 0 alone: leave the database out",
+            }
+            .into());
+        }
+        let seeds = settings.seeds();
+        let settings = settings.without_seeds();
+        let config = settings.clone().build()?;
+        events.set_capacity(config.event_capacity());
+        let topology = topology.encrypted(config.tls()).build()?;
+        #[cfg(feature = "tls")]
+        let network = super::super::tls::Secured::new(network, &config, || runtime.system_roots())?;
+        let policy = Policy::of(&config);
+        let hooks = hooks.into_registry();
+        let shared = Shared::new(runtime, topology, seeds.clone(), policy, (events, Arc::clone(&hooks)));
+        let client = ClusterClient::new(shared);
+        let dialer = Arc::new(network);
+        let opener = Opener { dialer, settings, config, seeds, address_map, hooks, provider, on_orphan };
+        control::spawn(client.shared(), opener);
+        let shared = client.shared();
+        std::future::poll_fn(|cx| shared.started.poll(cx)).await?;
+        Ok(client)
+    }
+}
+
+/// Shows that there is a credentials provider, and not what it holds.
+impl<R: fmt::Debug, N: fmt::Debug> fmt::Debug for ClusterBuilder<R, N> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { runtime, network, settings, topology, events, hooks, provider, on_orphan, address_map } =
+            self;
+        f.debug_struct("ClusterBuilder")
+            .field("runtime", runtime)
+            .field("network", network)
+            .field("settings", settings)
+            .field("topology", topology)
+            .field("events", events)
+            .field("hooks", hooks)
+            .field("asks_a_provider", &provider.is_some())
+            .field("on_orphan", &on_orphan.is_some())
+            .field("has_address_map", &address_map.is_some())
+            .finish()
+    }
+}

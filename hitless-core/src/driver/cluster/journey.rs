@@ -1,0 +1,249 @@
+//! The way of a request that the first node did not run: from node to node, until one has run it or its time is over.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+use resp3_codec::Frame;
+
+use super::super::error::Error;
+use super::super::handle::Client;
+use super::super::reply::Reply;
+use super::super::room;
+use super::super::traits::Runtime;
+use super::routes::Place;
+use super::shared::Shared;
+use super::unit::{Attempt, Group, Refused, Unit, without_asking};
+use crate::cluster::{Next, Trail};
+use crate::error::{Delivery, RequestError};
+use crate::ids::NodeId;
+use crate::request::{Outcome, Replay, Replies, Request, SendError};
+use crate::timer;
+
+/// A future on the heap: few requests need one.
+pub(super) type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+/// Where a unit is sent next.
+enum Step {
+    To { node: NodeId, asking: bool },
+    ByTable,
+}
+
+/// Sends `unit` for the first time, and follows it.
+pub(super) fn begin<R: Runtime>(shared: Arc<Shared<R>>, unit: Unit) -> Boxed<Outcome> {
+    Box::pin(async move {
+        let attempt = send(&shared, &unit, Step::ByTable, Trail::default()).await;
+        go_on(shared, unit, attempt).await
+    })
+}
+
+/// Follows a request whose first attempt has ended, and that was handed back, if it was.
+pub(super) fn follow<R: Runtime>(
+    shared: Arc<Shared<R>>,
+    (node, slot): (NodeId, Option<u16>),
+    reply: &Reply<R>,
+    outcome: Outcome,
+) -> Boxed<Outcome> {
+    let Some(back) = reply.take_handed_back() else { return Box::pin(std::future::ready(outcome)) };
+    let (since, trail) = (back.accepted_at, Trail::default());
+    let unit = Unit { request: *back.request, slot, since };
+    let attempt = Attempt { node: Some(node), sent_at: since, asking: false, trail, outcome };
+    go_on(shared, unit, attempt)
+}
+
+/// Follows a request that the node's client does not hand back.
+pub(super) fn follow_copy<R: Runtime>(
+    shared: Arc<Shared<R>>,
+    node: NodeId,
+    unit: Unit,
+    outcome: Outcome,
+) -> Boxed<Outcome> {
+    let (sent_at, trail) = (unit.since, Trail::default());
+    go_on(shared, unit, Attempt { node: Some(node), sent_at, asking: false, trail, outcome })
+}
+
+/// Follows a request that a node's client has not accepted.
+pub(super) fn refused<R: Runtime>(
+    shared: Arc<Shared<R>>,
+    (node, slot): (NodeId, Option<u16>),
+    error: SendError,
+) -> Boxed<Outcome> {
+    let since = shared.runtime.now();
+    let (request, error) = as_request_error(error);
+    let (unit, outcome) = (Unit { request, slot, since }, Err(error));
+    let attempt =
+        Attempt { node: Some(node), sent_at: since, asking: false, trail: Trail::default(), outcome };
+    go_on(shared, unit, attempt)
+}
+
+/// Has one node run `request`, and no other one.
+pub(super) fn at_one<R: Runtime>(client: Client<R>, request: Request) -> Boxed<Outcome> {
+    match client.into_sent(request, None) {
+        Ok(reply) => Box::pin(reply),
+        Err(error) => Box::pin(std::future::ready(Err(as_request_error(error).1))),
+    }
+}
+
+/// Follows `unit`, whose last attempt is over.
+fn go_on<R: Runtime>(shared: Arc<Shared<R>>, unit: Unit, mut attempt: Attempt) -> Boxed<Outcome> {
+    Box::pin(async move {
+        loop {
+            let deadline = shared.deadline(&unit, attempt.node);
+            let error = match &attempt.outcome {
+                Ok(replies) => match unit.refused(replies) {
+                    Refused::Nothing => return attempt.outcome,
+                    Refused::Some(groups) => return mend(shared, unit, attempt, groups).await,
+                    Refused::All(error) => Some(error),
+                },
+                Err(error) if may_go_on(&shared, &unit, error) => None,
+                Err(_) => return attempt.outcome,
+            };
+            let next = shared.judge(&unit.sent(&attempt, deadline), error.as_ref());
+            let (pause, trail, step) = match next {
+                Next::Resend { node, asking, after, trail } => (after, trail, Step::To { node, asking }),
+                Next::Route { after, trail } => (after, trail, Step::ByTable),
+                Next::ReturnToCaller => return attempt.outcome,
+            };
+            if !pause.is_zero() {
+                let until = timer::after(shared.runtime.now(), pause);
+                if deadline.is_some_and(|deadline| deadline <= until) {
+                    return attempt.outcome;
+                }
+                shared.nap(pause).await;
+            }
+            if !shared.is_open() {
+                return attempt.outcome;
+            }
+            attempt = send(&shared, &unit, step, trail).await;
+        }
+    })
+}
+
+/// Whether another node, or this one later, may run what ended in `error`.
+fn may_go_on<R: Runtime>(shared: &Shared<R>, unit: &Unit, error: &RequestError) -> bool {
+    let is_lost = match error {
+        RequestError::NoConnection { .. } => shared.policy.waits(),
+        RequestError::ShutDown { .. }
+        | RequestError::ConnectionLost { .. }
+        | RequestError::NotServed { .. } => true,
+        RequestError::MoveDeadline { .. } | RequestError::TimedOut { .. } | RequestError::NotLent { .. } => {
+            false
+        }
+    };
+    let is_unsent = error.delivery() == Delivery::NotSent && unit.request.replay != Replay::Never;
+    is_lost && (is_unsent || unit.may_run_twice())
+}
+
+/// Has one node run `unit`.
+async fn send<R: Runtime>(shared: &Shared<R>, unit: &Unit, step: Step, trail: Trail) -> Attempt {
+    let (place, asking): (Option<Place<R>>, bool) = match step {
+        Step::ByTable => (shared.find(unit.slot), false),
+        Step::To { node, asking } => {
+            let client = shared.client_of(node).await;
+            (client.map(|client| (node, client)), asking)
+        }
+    };
+    let sent_at = shared.runtime.now();
+    let Some((node, client)) = place else {
+        let node = match step {
+            Step::To { node, .. } => Some(node),
+            Step::ByTable => None,
+        };
+        let outcome = Err(shared.no_place(unit.slot));
+        return Attempt { node, sent_at, asking, trail, outcome };
+    };
+    let request = if asking { unit.asking() } else { unit.request.clone() };
+    let outcome = deliver(&client, request, unit.since, sent_at).await;
+    let outcome = if asking { outcome.map(without_asking) } else { outcome };
+    Attempt { node: Some(node), sent_at, asking, trail, outcome }
+}
+
+async fn deliver<R: Runtime>(client: &Client<R>, request: Request, since: Instant, now: Instant) -> Outcome {
+    // It was accepted before: it does not fail now for want of room.
+    match room::send_since(client, request, None, Some(since)).await {
+        Ok(reply) => reply.await,
+        Err(Error::Request(error)) => Err(error),
+        Err(Error::Send(error)) => Err(match as_request_error(error).1 {
+            RequestError::NotLent { .. } => {
+                RequestError::NotLent { after: now.saturating_duration_since(since) }
+            }
+            error => error,
+        }),
+        Err(_) => Err(RequestError::ShutDown { delivery: Delivery::NotSent }),
+    }
+}
+
+/// Why a request that was accepted once has no reply, if a node's client does not accept it.
+fn as_request_error(error: SendError) -> (Request, RequestError) {
+    let delivery = Delivery::NotSent;
+    match error {
+        SendError::NoConnection { endpoint, request, cause } => {
+            (request, RequestError::NoConnection { endpoint, cause, after: Duration::ZERO, delivery })
+        }
+        SendError::Full(request) => (request, RequestError::NotLent { after: Duration::ZERO }),
+        error => (error.into_request(), RequestError::ShutDown { delivery }),
+    }
+}
+
+/// Has the commands run that were refused, and puts their replies in the places of the refusals.
+async fn mend<R: Runtime>(
+    shared: Arc<Shared<R>>,
+    unit: Unit,
+    attempt: Attempt,
+    groups: Vec<Group>,
+) -> Outcome {
+    let Attempt { node, sent_at, asking, trail, outcome } = attempt;
+    let mut replies = outcome?;
+    let mut parts = Vec::new();
+    for group in groups {
+        let Some(part) = unit.part(&group) else { continue };
+        let refusals: Replies =
+            group.places.iter().filter_map(|place| replies.get(*place).cloned()).collect();
+        let attempt = Attempt { node, sent_at, asking, trail, outcome: Ok(refusals) };
+        parts.push((group.places, go_on(Arc::clone(&shared), part, attempt)));
+    }
+    let (places, futures): (Vec<_>, Vec<_>) = parts.into_iter().unzip();
+    let mut failed = None;
+    for (places, outcome) in places.into_iter().zip(join_all(futures).await) {
+        match outcome {
+            Ok(parts) => fill(&mut replies, &places, parts),
+            Err(error) => failed = Some(error),
+        }
+    }
+    match failed {
+        None => Ok(replies),
+        Some(mut error) => {
+            // Others of its commands have run.
+            error.set_unknown();
+            Err(error)
+        }
+    }
+}
+
+/// Puts `parts` in these places.
+pub(super) fn fill(replies: &mut [Frame], places: &[usize], parts: Replies) {
+    for (place, reply) in places.iter().zip(parts) {
+        if let Some(slot) = replies.get_mut(*place) {
+            *slot = reply;
+        }
+    }
+}
+
+/// Polls all of them, and is ready when all are.
+pub(super) async fn join_all<F: Future + Unpin>(futures: Vec<F>) -> Vec<F::Output> {
+    let mut futures: Vec<(F, Option<F::Output>)> = futures.into_iter().map(|future| (future, None)).collect();
+    std::future::poll_fn(|cx| {
+        let mut is_done = true;
+        for (future, output) in futures.iter_mut().filter(|(_, output)| output.is_none()) {
+            match Pin::new(future).poll(cx) {
+                Poll::Ready(it) => *output = Some(it),
+                Poll::Pending => is_done = false,
+            }
+        }
+        if is_done { Poll::Ready(()) } else { Poll::Pending }
+    })
+    .await;
+    futures.into_iter().filter_map(|(_, output)| output).collect()
+}

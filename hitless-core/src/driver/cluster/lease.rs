@@ -1,0 +1,168 @@
+//! Leases and transactions: on a connection to the node that serves the slot of their keys.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Instant;
+
+use resp3_codec::{Frame, ToArgs, cmd};
+
+use super::super::error::{Error, ReplyError};
+use super::super::lease::Lease;
+use super::super::traits::Runtime;
+use super::handle::ClusterClient;
+use super::plan::Plan;
+use super::routes::Place;
+use super::shared::Shared;
+use crate::cluster::{Next, Sent, SentKind, Trail, is_refusal, key_slot};
+use crate::error::{Delivery, LeaseError, RouteError, ServerError};
+use crate::ids::NodeId;
+use crate::pubsub::SubscribeError;
+use crate::request::Pipeline;
+use crate::timer;
+
+const NO_KEY: &str = "name the keys that the transaction is about: they say which node runs it";
+
+impl<R: Runtime> ClusterClient<R> {
+    /// A connection for the caller alone, to the node that serves the slot of `key`; see [`Client::lease`](super::super::Client::lease). It stays
+    /// with that node: when the slot moves away meanwhile, commands on its keys are answered with MOVED or ASK, which the holder sees as
+    /// errors; return the lease then, and ask for another one. It does not keep the cluster client from shutting down.
+    ///
+    /// # Errors
+    /// [`Error::Lease`]: none was returned in time, or none could be opened.
+    ///
+    /// # Cancel safety
+    /// Dropping the future gives the place in the queue, or the connection, to the next one.
+    pub async fn lease(&self, key: impl AsRef<[u8]>) -> Result<Lease<R>, Error> {
+        let slot = key_slot(key.as_ref());
+        let mut search = Search::new(self.shared(), slot, self.shared().policy.lease_timeout);
+        loop {
+            let (node, outcome) = match search.place() {
+                Some((node, client)) => (Some(node), client.lease().await),
+                None => (None, Err(LeaseError::ShutDown.into())),
+            };
+            match outcome {
+                Ok(lease) => return Ok(lease),
+                Err(error) => search.next(node, error).await?,
+            }
+        }
+    }
+
+    /// Runs a batch of commands as one transaction, provided that none of `keys` has changed since `build` has read what it needs; see
+    /// [`Client::transaction`](super::super::Client::transaction). All keys, those of the batch included, have one slot. If that moves to another
+    /// node before EXEC was run, nothing has run, and everything begins again there.
+    ///
+    /// # Errors
+    /// [`Error::Route`] if the keys have different slots, or there is none; those of [`Client::transaction`](super::super::Client::transaction).
+    ///
+    /// # Cancel safety
+    /// Dropping the future closes the connection. The transaction has run wholly, if EXEC was sent, or not at all.
+    pub async fn transaction<F, B>(
+        &self,
+        keys: impl IntoIterator<Item = impl ToArgs>,
+        mut build: F,
+    ) -> Result<Option<Vec<Frame>>, Error>
+    where
+        F: FnMut(Lease<R>) -> B,
+        B: Future<Output = Result<Option<Pipeline>, Error>>,
+    {
+        let watch = cmd("WATCH").args(keys);
+        let Plan::One(Some(slot)) = Plan::of_command(&watch)? else {
+            return Err(RouteError::NeedsNode { instead: NO_KEY }.into());
+        };
+        let mut search = Search::new(self.shared(), slot, self.shared().policy.command_timeout);
+        loop {
+            let (node, outcome) = match search.place() {
+                Some((node, client)) => (Some(node), client.transaction_behind(&watch, &mut build).await),
+                None => (None, Err(LeaseError::ShutDown.into())),
+            };
+            match outcome {
+                Ok(replies) => return Ok(replies),
+                Err(error) => search.next(node, error).await?,
+            }
+        }
+    }
+}
+
+/// The search for a node that does something that is not one request.
+pub(super) struct Search<'a, R: Runtime> {
+    shared: &'a Arc<Shared<R>>,
+    slot: u16,
+    /// The node that was named, instead of the one in the table.
+    next: Option<NodeId>,
+    sent_at: Instant,
+    deadline: Option<Instant>,
+    trail: Trail,
+}
+
+impl<'a, R: Runtime> Search<'a, R> {
+    pub(super) fn new(shared: &'a Arc<Shared<R>>, slot: u16, limit: Option<std::time::Duration>) -> Self {
+        let sent_at = shared.runtime.now();
+        let deadline = limit.map(|limit| timer::after(sent_at, limit));
+        Self { shared, slot, next: None, sent_at, deadline, trail: Trail::default() }
+    }
+
+    /// The node to try.
+    pub(super) fn place(&mut self) -> Option<Place<R>> {
+        self.sent_at = self.shared.runtime.now();
+        match self.next.take() {
+            Some(node) => Some((node, self.shared.routes().client(node)?.clone())),
+            None => self.shared.find(Some(self.slot)),
+        }
+    }
+
+    /// It has failed at `node`.
+    ///
+    /// # Errors
+    /// `error` itself, if no other node is to be tried.
+    pub(super) async fn next(&mut self, node: Option<NodeId>, error: Error) -> Result<(), Error> {
+        let refusal = match refusal(&error) {
+            Some(refusal) => Some(refusal.clone()),
+            None if self.may_go_on(&error) => None,
+            None => return Err(error),
+        };
+        let Self { slot, sent_at, deadline, trail, .. } = *self;
+        let (slot, kind) = (Some(slot), SentKind::Atomic);
+        let sent = Sent { node, slot, sent_at, asking: false, deadline, kind, trail };
+        let (pause, trail, named) = match self.shared.judge(&sent, refusal.as_ref()) {
+            Next::Resend { node, after, trail, .. } => (after, trail, Some(node)),
+            Next::Route { after, trail } => (after, trail, None),
+            Next::ReturnToCaller => return Err(error),
+        };
+        let until = timer::after(self.shared.runtime.now(), pause);
+        if self.deadline.is_some_and(|deadline| deadline <= until) {
+            return Err(error);
+        }
+        if !pause.is_zero() {
+            self.shared.nap(pause).await;
+        }
+        if let Some(node) = named {
+            // It may be about to be opened.
+            self.shared.client_of(node).await;
+        }
+        (self.trail, self.next) = (trail, named);
+        if self.shared.is_open() { Ok(()) } else { Err(error) }
+    }
+
+    /// Whether the node is away, and another one may do it, or this one later.
+    fn may_go_on(&self, error: &Error) -> bool {
+        let is_away = match error {
+            Error::Lease(LeaseError::ShutDown) => true,
+            Error::Lease(LeaseError::NoConnection { .. }) => self.shared.policy.waits(),
+            Error::Subscribe(SubscribeError::ShutDown) => true,
+            Error::Subscribe(SubscribeError::NoConnection { .. }) => self.shared.policy.waits(),
+            Error::Request(_) | Error::Send(_) => self.shared.policy.waits(),
+            _ => false,
+        };
+        is_away && error.delivery() == Some(Delivery::NotSent)
+    }
+}
+
+/// What the node has said, if it has run nothing.
+fn refusal(error: &Error) -> Option<&ServerError> {
+    let error = match error {
+        Error::Server(error) | Error::Discarded(error) | Error::Reply(ReplyError { error, .. }) => error,
+        Error::Subscribe(SubscribeError::Refused { error, .. }) => error,
+        _ => return None,
+    };
+    Some(error).filter(|error| is_refusal(&Frame::error(error.to_string())))
+}

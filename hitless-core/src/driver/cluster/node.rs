@@ -1,0 +1,48 @@
+//! One node of a cluster, for what concerns it alone.
+
+use std::fmt;
+
+use super::super::handle::Client;
+use super::super::traits::Runtime;
+use crate::endpoint::Endpoint;
+use crate::ids::NodeId;
+
+/// One node of a cluster, as it is known now. It keeps the cluster client from shutting down no more than its client does.
+pub struct Node<R: Runtime> {
+    pub(super) id: NodeId,
+    pub(super) endpoint: Endpoint,
+    pub(super) client: Client<R>,
+}
+
+impl<R: Runtime> Node<R> {
+    /// Its number in events. It stays the same when the node gets another address.
+    #[must_use]
+    pub fn id(&self) -> NodeId {
+        self.id
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
+    }
+
+    /// The client of this node alone. It knows nothing of the cluster: MOVED is an error there, and so is everything that happens while the node
+    /// is away ([`WhenDisconnected::Fail`](crate::config::WhenDisconnected::Fail)). It is shut down when the node leaves the cluster.
+    #[must_use]
+    pub fn client(&self) -> &Client<R> {
+        &self.client
+    }
+}
+
+impl<R: Runtime> Clone for Node<R> {
+    fn clone(&self) -> Self {
+        Self { id: self.id, endpoint: self.endpoint.clone(), client: self.client.clone() }
+    }
+}
+
+impl<R: Runtime> fmt::Debug for Node<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Node").field("id", &self.id).field("endpoint", &self.endpoint).finish_non_exhaustive()
+    }
+}

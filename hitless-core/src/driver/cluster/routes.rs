@@ -1,0 +1,67 @@
+//! Which node serves which slot, as requests read it: one look at a table that is never changed, only replaced.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use super::super::handle::Client;
+use super::super::traits::Runtime;
+use crate::cluster::{Shard, Table};
+use crate::ids::{IdMap, NodeId};
+
+/// A node and its client.
+pub(super) type Place<R> = (NodeId, Client<R>);
+
+/// The table of the machine, with the client of each node.
+pub(super) struct Routes<R: Runtime> {
+    table: Arc<Table>,
+    /// The primary of each shard, in the order of the table.
+    primaries: Box<[Option<Place<R>>]>,
+    /// Every node that has a client.
+    clients: IdMap<NodeId, Client<R>>,
+    turn: AtomicUsize,
+}
+
+impl<R: Runtime> Routes<R> {
+    pub(super) fn new(table: Arc<Table>, clients: IdMap<NodeId, Client<R>>) -> Self {
+        let place = |shard: &Shard| Some((shard.primary(), clients.get(shard.primary())?.clone()));
+        let primaries = table.shards().iter().map(place).collect();
+        Self { table, primaries, clients, turn: AtomicUsize::new(0) }
+    }
+
+    /// The node that serves `slot`.
+    #[inline]
+    pub(super) fn of_slot(&self, slot: u16) -> Option<&Place<R>> {
+        self.primaries.get(self.table.shard_of(slot)?)?.as_ref()
+    }
+
+    /// A node that serves slots, another one each time; one that serves none if nobody is known to serve any.
+    pub(super) fn any(&self) -> Option<Place<R>> {
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
+        let serving = self.primaries().count();
+        if let Some(place) = turn.checked_rem(serving).and_then(|at| self.primaries().nth(at)) {
+            return Some(place.clone());
+        }
+        let at = turn.checked_rem(self.clients.len())?;
+        self.clients.iter().nth(at).map(|(node, client)| (node, client.clone()))
+    }
+
+    /// The nodes that serve slots, one for each shard.
+    pub(super) fn primaries(&self) -> impl Iterator<Item = &Place<R>> {
+        self.primaries.iter().flatten()
+    }
+
+    /// Whether there is a node for each shard, and a shard at all.
+    pub(super) fn is_complete(&self) -> bool {
+        !self.primaries.is_empty() && self.primaries.iter().all(Option::is_some)
+    }
+
+    /// The client of `node`.
+    pub(super) fn client(&self, node: NodeId) -> Option<&Client<R>> {
+        self.clients.get(node)
+    }
+
+    /// All nodes that have a client.
+    pub(super) fn clients(&self) -> &IdMap<NodeId, Client<R>> {
+        &self.clients
+    }
+}

@@ -1,0 +1,308 @@
+//! What the handles and the control task of a cluster client share.
+//!
+//! A request reads the [routes](Routes) and nothing else. The lock of the state is taken by the control task, and by a request that a node did
+//! not run.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::task::{Poll, Waker};
+use std::time::{Duration, Instant};
+
+use super::super::error::Error;
+use super::super::handle::Client;
+use super::super::hooks::Registry;
+use super::super::observer::Broadcast;
+use super::super::signals;
+use super::super::traits::Runtime;
+use super::super::waiter::{Latch, Waiter};
+use super::inbox::Inbox;
+use super::naps::Naps;
+use super::routes::{Place, Routes};
+use super::unit::Unit;
+use crate::cluster::{Cluster, ClusterEvent, ClusterStats, Decision, Next, Sent, Table};
+use crate::config::{Config, WhenDisconnected, WhenFull};
+use crate::endpoint::Endpoint;
+use crate::error::{ConnectError, Delivery, RequestError, ServerError};
+use crate::ids::{IdMap, NodeId, QueryId};
+
+pub(super) struct Shared<R: Runtime> {
+    pub(super) runtime: R,
+    /// What the clients of the nodes tell, and what wakes the control task.
+    pub(super) inbox: Arc<Inbox>,
+    pub(super) naps: Naps,
+    /// The result of opening the cluster client.
+    pub(super) started: Waiter<Result<(), Error>>,
+    /// Opens when nothing of the client is left.
+    pub(super) gone: Latch,
+    pub(super) events: Arc<Broadcast<ClusterEvent>>,
+    /// Those of the clients of all nodes.
+    pub(super) hooks: Arc<Registry>,
+    pub(super) policy: Policy,
+    routes: RwLock<Arc<Routes<R>>>,
+    state: Mutex<State>,
+}
+
+/// Settings that the way of a request needs.
+pub(super) struct Policy {
+    pub(super) when_full: WhenFull,
+    when_disconnected: WhenDisconnected,
+    pub(super) command_timeout: Option<Duration>,
+    pub(super) lease_timeout: Option<Duration>,
+    /// The longest that opening the client may take.
+    pub(super) start_timeout: Option<Duration>,
+}
+
+struct State {
+    machine: Cluster,
+    /// The latest time seen. Two threads may read the clock in one order and take the lock in the other.
+    latest: Instant,
+    phase: Phase,
+    /// How many turns of the control task were asked for, and how many of them are over.
+    wanted: u64,
+    done: u64,
+    /// Those who wait for the end of a turn.
+    waiting: Vec<Waker>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    Open,
+    /// It shuts down, and what is under way may finish until then.
+    Closing(Instant),
+    Over,
+}
+
+/// What one turn of the control task has to do.
+pub(super) struct Turn {
+    pub(super) decisions: Vec<Decision>,
+    pub(super) phase: Phase,
+    number: u64,
+}
+
+/// What the control task has to tell the machine.
+pub(super) enum Fact {
+    Start,
+    Ready(NodeId),
+    Failed(NodeId),
+    Notified(NodeId, Box<crate::notification::Notification>),
+    Topology(QueryId, resp3_codec::Frame),
+    NoTopology(QueryId),
+}
+
+impl Policy {
+    pub(super) fn of(config: &Config) -> Self {
+        Self {
+            when_full: config.when_full(),
+            when_disconnected: config.when_disconnected(),
+            command_timeout: config.command_timeout(),
+            lease_timeout: config.lease_timeout(),
+            start_timeout: config.start_timeout(),
+        }
+    }
+
+    /// Whether a request waits for a node that has no connection.
+    pub(super) fn waits(&self) -> bool {
+        self.when_disconnected == WhenDisconnected::Wait
+    }
+}
+
+impl<R: Runtime> Shared<R> {
+    pub(super) fn new(
+        runtime: R,
+        settings: crate::cluster::Settings,
+        seeds: Vec<Endpoint>,
+        policy: Policy,
+        (events, hooks): (Arc<Broadcast<ClusterEvent>>, Arc<Registry>),
+    ) -> Arc<Self> {
+        let (latest, seed) = (runtime.now(), runtime.seed());
+        let routes = RwLock::new(Arc::new(Routes::new(Arc::new(Table::empty()), IdMap::new())));
+        let machine = Cluster::new(settings, seeds, seed);
+        let (phase, waiting) = (Phase::Open, Vec::new());
+        let state = Mutex::new(State { machine, latest, phase, wanted: 0, done: 0, waiting });
+        let (inbox, naps) = (Arc::default(), Naps::default());
+        let (started, gone) = (Waiter::new(), Latch::default());
+        Arc::new(Self { runtime, inbox, naps, started, gone, events, hooks, policy, routes, state })
+    }
+
+    /// The node that serves `slot`, or any node.
+    #[inline]
+    pub(super) fn find(&self, slot: Option<u16>) -> Option<Place<R>> {
+        let routes = self.routes.read().unwrap_or_else(PoisonError::into_inner);
+        match slot {
+            Some(slot) => routes.of_slot(slot).cloned(),
+            None => routes.any(),
+        }
+    }
+
+    pub(super) fn routes(&self) -> Arc<Routes<R>> {
+        Arc::clone(&self.routes.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(super) fn set_routes(&self, routes: Routes<R>) {
+        let mut place = self.routes.write().unwrap_or_else(PoisonError::into_inner);
+        let before = std::mem::replace(&mut *place, Arc::new(routes));
+        drop(place);
+        drop(before);
+    }
+
+    /// What becomes of a request that a node has refused to run (with `error`), or that no node has got.
+    pub(super) fn judge(&self, sent: &Sent, error: Option<&ServerError>) -> Next {
+        let next = self.enter(|state, now| {
+            if state.phase != Phase::Open {
+                return Next::ReturnToCaller;
+            }
+            state.wanted += 1;
+            match error {
+                Some(error) => state.machine.handle_refusal(now, sent, error),
+                None => state.machine.handle_unsent(now, sent),
+            }
+        });
+        self.wake();
+        next
+    }
+
+    /// When the caller of `unit` stops waiting; windows at the node that it was sent to make that later.
+    pub(super) fn deadline(&self, unit: &Unit, node: Option<NodeId>) -> Option<Instant> {
+        let relaxed =
+            node.and_then(|node| Some(self.routes().client(node)?.shared().time_limit(&unit.request)));
+        let limit = relaxed.unwrap_or_else(|| unit.request.time_limit(self.policy.command_timeout));
+        limit.map(|limit| crate::timer::after(unit.since, limit))
+    }
+
+    /// The client of `node`, once the control task has obeyed what was decided so far; `None` if it is closed.
+    pub(super) async fn client_of(&self, node: NodeId) -> Option<Client<R>> {
+        let client = || self.routes().client(node).cloned();
+        if let Some(client) = client() {
+            return Some(client);
+        }
+        let wanted = self.enter(|state, _| state.wanted);
+        std::future::poll_fn(|cx| {
+            let waker = cx.waker().clone();
+            self.enter(|state, _| {
+                if state.done >= wanted || state.phase == Phase::Over {
+                    return Poll::Ready(());
+                }
+                state.waiting.push(waker);
+                Poll::Pending
+            })
+        })
+        .await;
+        client()
+    }
+
+    /// Waits for `pause`.
+    pub(super) async fn nap(&self, pause: Duration) {
+        let nap = self.naps.begin(crate::timer::after(self.runtime.now(), pause));
+        self.wake();
+        std::future::poll_fn(|cx| nap.poll(cx)).await;
+    }
+
+    /// Begins a turn of the control task: tells the machine what has happened, and takes what it has decided.
+    pub(super) fn begin_turn(&self, facts: &[Fact]) -> Turn {
+        self.enter(|state, now| {
+            for fact in facts {
+                state.tell(now, fact);
+            }
+            if state.machine.poll_timeout().is_some_and(|at| at <= now) {
+                state.machine.handle_timeout(now);
+            }
+            let decisions = std::iter::from_fn(|| state.machine.poll_decision()).collect();
+            Turn { decisions, phase: state.phase, number: state.wanted }
+        })
+    }
+
+    /// What was decided in `turn` is done.
+    pub(super) fn end_turn(&self, turn: &Turn) {
+        let waiting = self.enter(|state, _| {
+            state.done = turn.number;
+            std::mem::take(&mut state.waiting)
+        });
+        waiting.into_iter().for_each(Waker::wake);
+    }
+
+    /// When the machine has something to do.
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        self.enter(|state, _| state.machine.poll_timeout())
+    }
+
+    pub(super) fn endpoint(&self, node: NodeId) -> Option<Endpoint> {
+        self.enter(|state, _| state.machine.endpoint(node).cloned())
+    }
+
+    pub(super) fn stats(&self) -> ClusterStats {
+        self.enter(|state, _| state.machine.stats())
+    }
+
+    /// Shuts down; a second call can only bring the end nearer.
+    pub(super) fn shutdown(&self, grace: Duration) {
+        self.enter(|state, now| {
+            let until = crate::timer::after(now, grace);
+            state.phase = match state.phase {
+                Phase::Open => Phase::Closing(until),
+                Phase::Closing(before) => Phase::Closing(until.min(before)),
+                Phase::Over => Phase::Over,
+            };
+        });
+        self.naps.end();
+        self.wake();
+    }
+
+    /// The control task has ended, or was dropped before its end.
+    pub(super) fn end(&self) {
+        let waiting = self.enter(|state, _| {
+            state.phase = Phase::Over;
+            std::mem::take(&mut state.waiting)
+        });
+        self.started.complete(Err(ConnectError::TaskEnded.into()));
+        self.set_routes(Routes::new(Arc::new(Table::empty()), IdMap::new()));
+        self.naps.end();
+        let mut wakers = waiting;
+        self.events.close(&mut wakers);
+        wakers.into_iter().for_each(Waker::wake);
+        self.gone.open();
+    }
+
+    /// Why there is no node for a request of this slot.
+    pub(super) fn no_place(&self, slot: Option<u16>) -> RequestError {
+        match self.is_open() {
+            true => RequestError::NotServed { slot },
+            false => RequestError::ShutDown { delivery: Delivery::NotSent },
+        }
+    }
+
+    pub(super) fn is_open(&self) -> bool {
+        self.enter(|state, _| state.phase == Phase::Open)
+    }
+
+    /// Wakes the control task.
+    pub(super) fn wake(&self) {
+        self.inbox.signals.raise(signals::WORK);
+    }
+
+    fn enter<T>(&self, change: impl FnOnce(&mut State, Instant) -> T) -> T {
+        let now = self.runtime.now();
+        let mut state = self.lock();
+        let now = now.max(state.latest);
+        state.latest = now;
+        change(&mut state, now)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // The machine's methods are total: they still work after one of them has panicked.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn tell(&mut self, now: Instant, fact: &Fact) {
+        match *fact {
+            Fact::Start => self.machine.handle_start(now),
+            Fact::Ready(node) => self.machine.handle_node_ready(now, node),
+            Fact::Failed(node) => self.machine.handle_node_failed(now, node),
+            Fact::Notified(node, ref notification) => {
+                self.machine.handle_notification(now, node, notification);
+            }
+            Fact::Topology(query, ref reply) => self.machine.handle_topology(now, query, reply),
+            Fact::NoTopology(query) => self.machine.handle_topology_failed(now, query),
+        }
+    }
+}

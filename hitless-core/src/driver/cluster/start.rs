@@ -1,0 +1,144 @@
+//! Whether a cluster client is open yet, and why not.
+
+use std::time::Instant;
+
+use super::super::error::Error;
+use crate::cluster::{Table, TopologyError};
+use crate::endpoint::Endpoint;
+use crate::error::ConnectError;
+use crate::ids::NodeId;
+
+/// The opening of a cluster client: it is done when it is known who serves what.
+pub(super) struct Start {
+    began_at: Instant,
+    until: Option<Instant>,
+    /// The seeds that were opened, and those of them that could not be.
+    opened: Vec<(NodeId, Endpoint)>,
+    failed: Vec<NodeId>,
+    last: Option<Error>,
+    /// Trying again cannot help.
+    is_fatal: bool,
+    is_over: bool,
+}
+
+impl Start {
+    pub(super) fn new(now: Instant, until: Option<Instant>) -> Self {
+        let (opened, failed) = (Vec::new(), Vec::new());
+        Self { began_at: now, until, opened, failed, last: None, is_fatal: false, is_over: false }
+    }
+
+    pub(super) fn note_opened(&mut self, node: NodeId, endpoint: &Endpoint) {
+        if !self.is_over && !self.opened.iter().any(|(known, _)| *known == node) {
+            self.opened.push((node, endpoint.clone()));
+        }
+    }
+
+    pub(super) fn note_failed(&mut self, node: NodeId, error: ConnectError) {
+        if !self.is_over {
+            self.failed.push(node);
+            self.last = Some(error.into());
+        }
+    }
+
+    /// The settings cannot work.
+    pub(super) fn note_error(&mut self, error: Error) {
+        self.is_fatal = true;
+        self.last = Some(error);
+    }
+
+    /// A node gave no topology that can be used.
+    pub(super) fn note_no_topology(&mut self, endpoint: &Endpoint, error: TopologyError) {
+        self.is_fatal |= error == TopologyError::NotACluster;
+        self.last = Some(Error::Topology { endpoint: endpoint.clone(), error });
+    }
+
+    /// The result, once, as soon as there is one.
+    pub(super) fn poll(&mut self, now: Instant, table: &Table) -> Option<Result<(), Error>> {
+        if self.is_over {
+            return None;
+        }
+        let has_failed = |(node, _): &(NodeId, Endpoint)| self.failed.contains(node);
+        let is_hopeless = !self.opened.is_empty() && self.opened.iter().all(has_failed);
+        let is_late = self.until.is_some_and(|until| until <= now);
+        self.is_over = !table.shards().is_empty() || self.is_fatal || is_hopeless || is_late;
+        let result = match self.is_over {
+            false => return None,
+            true if table.shards().is_empty() => {
+                let took = now.saturating_duration_since(self.began_at);
+                Err(self.last.take().unwrap_or(Error::Connect(ConnectError::TimedOut(took))))
+            }
+            true => Ok(()),
+        };
+        Some(result)
+    }
+
+    /// When the time for it is over.
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        self.until.filter(|_| !self.is_over)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::timer::epoch;
+
+    const LIMIT: Duration = Duration::from_secs(10);
+
+    /// The start of a client with two seeds, and when it began.
+    fn start() -> (Instant, Start) {
+        let now = epoch();
+        let mut start = Start::new(now, Some(now + LIMIT));
+        for place in 0..2 {
+            start.note_opened(node(place), &endpoint());
+        }
+        (now, start)
+    }
+
+    fn node(place: u32) -> NodeId {
+        NodeId::from_parts(place, 0)
+    }
+
+    fn endpoint() -> Endpoint {
+        Endpoint::parse("10.0.0.1", 7000).unwrap()
+    }
+
+    fn poll(start: &mut Start, at: Instant) -> Option<Result<(), Error>> {
+        start.poll(at, &Table::empty())
+    }
+
+    /// One dead seed ends nothing, and all of them end the start before its time is over. RULE-361
+    #[test]
+    fn it_ends_when_the_last_seed_has_failed() {
+        let (now, mut start) = start();
+        start.note_failed(node(0), ConnectError::Retiring);
+        assert!(poll(&mut start, now).is_none());
+        start.note_failed(node(1), ConnectError::CircuitOpen);
+        let error = poll(&mut start, now).unwrap().unwrap_err();
+        assert!(matches!(error, Error::Connect(ConnectError::CircuitOpen)), "{error:?}");
+        assert!(poll(&mut start, now + LIMIT).is_none(), "it has one result");
+    }
+
+    /// RULE-361
+    #[test]
+    fn it_is_bounded_in_total() {
+        let (now, mut start) = start();
+        assert_eq!(start.poll_timeout(), Some(now + LIMIT));
+        start.note_no_topology(&endpoint(), TopologyError::Empty);
+        assert!(poll(&mut start, now + LIMIT / 2).is_none());
+        let error = poll(&mut start, now + LIMIT).unwrap().unwrap_err();
+        assert!(matches!(error, Error::Topology { error: TopologyError::Empty, .. }), "{error:?}");
+        assert_eq!(start.poll_timeout(), None);
+    }
+
+    /// RULE-362
+    #[test]
+    fn a_server_that_is_no_cluster_ends_it_at_once() {
+        let (now, mut start) = start();
+        start.note_no_topology(&endpoint(), TopologyError::NotACluster);
+        let error = poll(&mut start, now).unwrap().unwrap_err();
+        assert!(error.to_string().contains("10.0.0.1:7000") && error.to_string().contains("single servers"));
+    }
+}

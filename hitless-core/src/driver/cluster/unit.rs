@@ -1,0 +1,236 @@
+//! A request that goes to one node as a whole, and what can be made of it on its way.
+
+use std::num::NonZeroU32;
+use std::time::Instant;
+
+use bytes::BytesMut;
+use resp3_codec::{Frame, cmd};
+use smallvec::SmallVec;
+
+use super::plan::{self, Step};
+use crate::cluster::{Sent, SentKind, Trail, is_refusal};
+use crate::error::ServerError;
+use crate::ids::NodeId;
+use crate::request::{Class, Outcome, Replay, Replies, Request};
+
+/// One request for one node.
+#[derive(Clone, Debug)]
+pub(super) struct Unit {
+    pub(super) request: Request,
+    pub(super) slot: Option<u16>,
+    /// When its time began.
+    pub(super) since: Instant,
+}
+
+/// How one attempt to have a node run it has ended.
+#[derive(Debug)]
+pub(super) struct Attempt {
+    pub(super) node: Option<NodeId>,
+    pub(super) sent_at: Instant,
+    pub(super) asking: bool,
+    pub(super) trail: Trail,
+    pub(super) outcome: Outcome,
+}
+
+/// What a node has refused of a unit.
+#[derive(Debug, PartialEq)]
+pub(super) enum Refused {
+    Nothing,
+    /// Nothing of it has run.
+    All(ServerError),
+    /// The commands at these places, by their slots, have not run; the others have.
+    Some(Vec<Group>),
+}
+
+/// Commands of one slot that were refused together.
+#[derive(Debug, PartialEq)]
+pub(super) struct Group {
+    pub(super) slot: Option<u16>,
+    pub(super) places: Vec<usize>,
+}
+
+impl Unit {
+    /// What was refused of it, by its replies.
+    pub(super) fn refused(&self, replies: &[Frame]) -> Refused {
+        let Some(first) = replies.iter().find(|reply| is_refusal(reply)).and_then(ServerError::from_frame)
+        else {
+            return Refused::Nothing;
+        };
+        if self.request.class() == Class::Atomic {
+            // What was refused while queueing ends in EXECABORT. With another reply, the transaction has run.
+            let is_aborted = replies.last().is_some_and(Frame::is_error);
+            return if is_aborted { Refused::All(first) } else { Refused::Nothing };
+        }
+        if replies.len() == 1 {
+            return Refused::All(first);
+        }
+        let steps = plan::steps(&self.request);
+        let mut groups: Vec<Group> = Vec::new();
+        for (place, (step, _)) in
+            steps.iter().zip(replies).enumerate().filter(|(_, (_, reply))| is_refusal(reply))
+        {
+            match groups.iter_mut().find(|group| group.slot == step.slot) {
+                Some(group) => group.places.push(place),
+                None => groups.push(Group { slot: step.slot, places: vec![place] }),
+            }
+        }
+        match &groups[..] {
+            [group] if group.places.len() == replies.len() => Refused::All(first),
+            _ => Refused::Some(groups),
+        }
+    }
+
+    /// The commands of `group`, in their order.
+    pub(super) fn part(&self, group: &Group) -> Option<Self> {
+        let steps = plan::steps(&self.request);
+        let chosen = group.places.iter().filter_map(|place| steps.get(*place));
+        let request = self.request.of_steps(chosen)?;
+        Some(Self { request, slot: group.slot, since: self.since })
+    }
+
+    /// The same request with ASKING in front of each command: one write, on one connection.
+    pub(super) fn asking(&self) -> Request {
+        let (asking, payload) = (cmd("ASKING").into_bytes(), self.request.payload());
+        let mut steps = plan::steps(&self.request);
+        if steps.is_empty() {
+            steps.push(Step { bytes: 0..payload.len(), slot: None });
+        }
+        let mut both = BytesMut::with_capacity(payload.len() + asking.len() * steps.len());
+        for step in &steps {
+            both.extend_from_slice(&asking);
+            both.extend_from_slice(payload.get(step.bytes.clone()).unwrap_or_default());
+        }
+        let replies = self.request.replies().saturating_mul(TWO);
+        Request { payload: both.freeze(), replies, ..self.request.clone() }
+    }
+
+    /// Whether it may be sent again although it may have run.
+    pub(super) fn may_run_twice(&self) -> bool {
+        self.request.replay == Replay::Idempotent && self.request.class() == Class::Shared
+    }
+
+    /// What the machine has to know of it.
+    pub(super) fn sent(&self, attempt: &Attempt, deadline: Option<Instant>) -> Sent {
+        let kind = match self.request.class() {
+            // ASKING cannot go ahead of it on the connection that it waits for.
+            Class::Atomic | Class::Blocking => SentKind::Atomic,
+            Class::Shared | Class::Leased if self.request.has_script => SentKind::Script,
+            Class::Shared | Class::Leased => SentKind::Command,
+        };
+        let Attempt { node, sent_at, asking, trail, .. } = *attempt;
+        Sent { node, slot: self.slot, sent_at, asking, deadline, kind, trail }
+    }
+}
+
+const TWO: NonZeroU32 = NonZeroU32::MIN.saturating_add(1);
+
+/// The replies without those to ASKING, which stand in front of them.
+pub(super) fn without_asking(replies: Replies) -> Replies {
+    replies.into_iter().skip(1).step_by(2).collect::<SmallVec<_>>()
+}
+
+impl Request {
+    /// Some of its commands, as a request of their own. `None` for no command.
+    pub(super) fn of_steps<'a>(&self, steps: impl Iterator<Item = &'a Step> + Clone) -> Option<Self> {
+        let replies = u32::try_from(steps.clone().count()).ok().and_then(NonZeroU32::new)?;
+        let mut ranges = steps.map(|step| step.bytes.clone());
+        let first = ranges.next()?;
+        let payload = match ranges.next() {
+            None => self.payload.slice(first),
+            Some(second) => {
+                let mut payload = BytesMut::new();
+                for bytes in [first, second].into_iter().chain(ranges) {
+                    payload.extend_from_slice(self.payload.get(bytes).unwrap_or_default());
+                }
+                payload.freeze()
+            }
+        };
+        Some(Self { payload, replies, ..self.clone() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use resp3_codec::Command;
+
+    use super::*;
+    use crate::cluster::key_slot;
+    use crate::request::Pipeline;
+    use crate::timer::epoch;
+
+    const MOVED: &str = "MOVED 1 10.0.0.1:7000";
+
+    fn unit(pipeline: Pipeline) -> Unit {
+        let request = pipeline.into_request().unwrap().unwrap();
+        Unit { request, slot: None, since: epoch() }
+    }
+
+    fn set(key: &str, value: u32) -> Command {
+        cmd("SET").arg(key).arg(value)
+    }
+
+    fn bytes(commands: &[Command]) -> Vec<u8> {
+        commands.iter().flat_map(|command| command.clone().into_bytes().to_vec()).collect()
+    }
+
+    /// What was refused of a pipeline is sent again slot by slot, in the order of the commands; the rest has run. RULE-364
+    #[test]
+    fn refused_commands_stay_together_by_slot() {
+        let commands = [set("a", 1), set("b", 2), set("{a}2", 3), set("b", 4)];
+        let unit = unit(Pipeline::from(commands.clone()));
+        let (moved, ok) = (Frame::error(MOVED), Frame::simple("OK"));
+        assert_eq!(unit.refused(&[ok.clone(), ok.clone(), ok.clone(), ok.clone()]), Refused::Nothing);
+
+        let Refused::Some(groups) = unit.refused(&[moved.clone(), ok, moved.clone(), moved]) else {
+            panic!("one of them has run")
+        };
+        let places: Vec<_> = groups.iter().map(|group| &group.places[..]).collect();
+        assert_eq!(places, [&[0, 2][..], &[3]]);
+        let part = unit.part(&groups[0]).unwrap();
+        let [first, _, third, _] = commands;
+        assert_eq!(
+            (&part.request.payload()[..], part.slot),
+            (&bytes(&[first, third])[..], Some(key_slot(b"a")))
+        );
+        assert_eq!(part.request.replies().get(), 2);
+    }
+
+    /// RULE-364
+    #[test]
+    fn one_slot_that_was_refused_is_sent_again_as_a_whole() {
+        let pair = unit(Pipeline::from([set("a", 1), set("{a}2", 2)]));
+        let refused = pair.refused(&[Frame::error(MOVED), Frame::error(MOVED)]);
+        assert!(matches!(refused, Refused::All(error) if error.code() == "MOVED"));
+        let single = unit(Pipeline::from([set("a", 1)]));
+        assert!(matches!(single.refused(&[Frame::error("TRYAGAIN later")]), Refused::All(_)));
+        assert_eq!(single.refused(&[Frame::error("WRONGTYPE no")]), Refused::Nothing);
+    }
+
+    /// Of a batch everything has run, or nothing: a refusal while queueing ends it, and one inside of EXEC's reply is that of a
+    /// command. RULE-365
+    #[test]
+    fn a_batch_is_refused_as_a_whole() {
+        let batch = unit(Pipeline::atomic().command(set("a", 1)));
+        let (multi, moved) = (Frame::simple("OK"), Frame::error(MOVED));
+        let aborted = Frame::error("EXECABORT Transaction discarded because of previous errors.");
+        let refused = batch.refused(&[multi.clone(), moved.clone(), aborted]);
+        assert!(matches!(refused, Refused::All(error) if error.code() == "MOVED"));
+        let queued = Frame::simple("QUEUED");
+        let at_exec = batch.refused(&[multi.clone(), queued.clone(), moved.clone()]);
+        assert!(matches!(at_exec, Refused::All(_)));
+        assert_eq!(batch.refused(&[multi, queued, Frame::Array(vec![moved])]), Refused::Nothing);
+    }
+
+    /// ASKING counts for the next command alone, so that it goes ahead of each, in the same write. RULE-364
+    #[test]
+    fn asking_goes_ahead_of_each_command() {
+        let commands = [set("a", 1), set("a", 2)];
+        let request = unit(Pipeline::from(commands.clone())).asking();
+        let [first, second] = commands;
+        assert_eq!(request.payload()[..], bytes(&[cmd("ASKING"), first, cmd("ASKING"), second]));
+        assert_eq!(request.replies().get(), 4);
+        let replies = [1, 2, 3, 4].map(Frame::Integer);
+        let left = without_asking(replies.into_iter().collect());
+        assert_eq!(left[..], [Frame::Integer(2), Frame::Integer(4)]);
+    }
+}

@@ -1,0 +1,29 @@
+//! Why no node of a cluster can be chosen for a command.
+
+use thiserror::Error;
+
+/// It is not clear which node of a cluster a command is for. Nothing was sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Error)]
+#[non_exhaustive]
+pub enum RouteError {
+    /// Its keys are in different slots, which different nodes may serve.
+    #[error(
+        "its keys are in different slots ({first} and {other}, for two), which different nodes may serve: give the keys a hash tag in \
+         common, as in {{user}}:name and {{user}}:age, or have `call_split` split MGET, MSET, DEL, UNLINK, EXISTS and TOUCH, which is not atomic"
+    )]
+    CrossSlot {
+        /// The slot of its first key.
+        first: u16,
+        /// Another slot.
+        other: u16,
+    },
+    /// It has no key, and its answer is that of one node.
+    #[error("it has no key, and each node has an answer of its own: {instead}")]
+    NeedsNode {
+        /// What to call instead.
+        instead: &'static str,
+    },
+    /// It is not known how it is split.
+    #[error("only MGET, MSET, DEL, UNLINK, EXISTS and TOUCH are split, and with keys: send it as it is")]
+    NotSplit,
+}
