@@ -57,6 +57,30 @@ impl Drop for Program {
     }
 }
 
+/// With `--cluster` the endpoints are nodes, whose slots move as they are told to.
+#[test]
+fn slots_move_from_node_to_node() {
+    let mut program = Program::start(&["--cluster"]);
+    let [first, second] = [program.address(), program.address()];
+    let mut client = TestClient::dial(first);
+    client.opt_in();
+    // The slot of `bar` is 5061.
+    assert_eq!(client.call(cmd("SET").arg("bar").arg("x")), Frame::simple("OK"));
+    program.command("slots-migrating 0 5000-5100");
+    assert_eq!(program.line(), "sent with id 1");
+    assert!(matches!(client.frame(), Frame::Push(words) if words[0] == Frame::bulk("SMIGRATING")));
+    program.command("slots-migrated 0 1 5000-5100");
+    program.line();
+    assert!(matches!(client.frame(), Frame::Push(words) if words[0] == Frame::bulk("SMIGRATED")));
+    assert_eq!(client.call(cmd("GET").arg("bar")), Frame::error(format!("MOVED 5061 {second}")));
+    program.command("open 5061 0");
+    program.command("carry bar");
+    program.command("give 5061,x 0");
+    assert!(program.line().starts_with("\"5061,x\" are no slots: "));
+    let mut other = TestClient::dial(second);
+    assert_eq!(other.call(cmd("GET").arg("bar")), Frame::error(format!("ASK 5061 {first}")));
+}
+
 /// RULE-160
 #[test]
 fn a_move_is_commanded_from_standard_input() {

@@ -6,19 +6,22 @@ use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clap::Parser;
 use hitless_conformance::clock;
 use hitless_conformance::net::tcp::TcpServer;
 use hitless_conformance::server::{
-    Backend, CloseHow, Condition, Detail, EndpointId, EndpointSpec, Fault, Listening, Moving, Notice,
-    Retires, Rule, Server, ServerConfig, ServerMachine as _, Target, Upstream,
+    Backend, CloseHow, Condition, Dataset, Detail, EndpointId, EndpointSpec, Fault, Listening, Moving,
+    Notice, Recipients, Retires, Rule, Server, ServerConfig, ServerMachine as _, Target, Upstream,
 };
+use hitless_core::cluster::SlotSet;
 use resp3_codec::Frame;
 
 /// Lines of commands that are read before they are carried out.
 const READ_AHEAD: usize = 16;
+/// How long a SMIGRATING is told to those who come later, if no SMIGRATED ends it.
+const OPEN_ENDED: Duration = Duration::from_secs(3600);
 
 const COMMANDS: &str = "\
 Commands on standard input (N, FROM and TO are numbers of endpoints, in the order of --listen):
@@ -43,6 +46,15 @@ Commands on standard input (N, FROM and TO are numbers of endpoints, in the orde
   obey                      every command is executed again
   kill N                    resets the connections of endpoint N
   restore N                 endpoint N listens again, at its usual pace
+  give SLOTS N              node N serves these slots from now on, such as 1,7-9; nobody is told (from here on with --cluster)
+  open SLOTS N              these slots are on the move to node N: its owner migrates them, it imports them
+  carry KEY                 that key of a slot on the move is at the new node
+  close SLOTS               slots on the move are the new node's
+  slots-migrating N SLOTS   SMIGRATING to the clients of node N
+  slots-migrated FROM TO SLOTS  gives the slots to TO, and SMIGRATED to everybody
+  replica N OF              node N copies node OF, which has its slots from now on
+  promote N                 replica N and its primary change places
+  down | up                 -CLUSTERDOWN to whatever has a key, and no more
   status                    connections of each endpoint
   help                      this list
   quit                      ends the server
@@ -58,20 +70,23 @@ struct Args {
     /// Front this real redis-server instead of holding the data itself: its data and answers, our maintenance.
     #[arg(long, value_name = "HOST:PORT")]
     redis: Option<SocketAddr>,
+    /// Make the endpoints nodes of a cluster, which share the slots evenly.
+    #[arg(long, conflicts_with = "redis")]
+    cluster: bool,
     /// End after so many seconds, such as 0.5 or 600. Otherwise `quit` or a signal ends it.
     #[arg(long = "for", value_name = "SECONDS", value_parser = span)]
     time: Option<Duration>,
 }
 
 fn main() -> ExitCode {
-    let Args { mut listen, redis, time } = Args::parse();
+    let Args { mut listen, redis, cluster, time } = Args::parse();
     if listen.is_empty() {
         listen = [6391, 6392].map(|port| SocketAddr::from(([127, 0, 0, 1], port))).to_vec();
     }
     let config = ServerConfig::default().with_detail(Detail::Connections);
     let result = match redis {
-        Some(address) => serve(Server::<Upstream>::in_front_of(config, address), &listen, time),
-        None => serve(Server::new(config), &listen, time),
+        Some(address) => serve(Server::<Upstream>::in_front_of(config, address), &listen, cluster, time),
+        None => serve(Server::new(config), &listen, cluster, time),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -83,14 +98,18 @@ fn main() -> ExitCode {
 }
 
 /// Serves until it is told to end, or its time is over.
-fn serve<B: Backend + Send + 'static>(
+fn serve<B: Clustered>(
     mut server: Server<B>,
     listen: &[SocketAddr],
+    cluster: bool,
     time: Option<Duration>,
 ) -> Result<(), Box<dyn Error>> {
     let ends_at = time.map(|time| clock::now() + time);
     let endpoints: Vec<EndpointId> =
         listen.iter().map(|address| server.add_endpoint(EndpointSpec::new(*address))).collect();
+    if cluster {
+        B::form_cluster(&mut server, &endpoints);
+    }
     let server = TcpServer::start(server)?;
     for (number, endpoint) in endpoints.iter().enumerate() {
         say(format_args!("endpoint {number} at {}", server.address(*endpoint)));
@@ -106,7 +125,13 @@ fn serve<B: Backend + Send + 'static>(
             ["help"] => say(format_args!("{COMMANDS}")),
             ["status"] => status(&server, &endpoints),
             _ => {
-                if let Err(error) = command(&server, &endpoints, &words) {
+                let done = match cluster {
+                    true => change_cluster(&server, &endpoints, &words),
+                    false => Ok(false),
+                };
+                let done =
+                    done.and_then(|done| if done { Ok(()) } else { command(&server, &endpoints, &words) });
+                if let Err(error) = done {
                     say(format_args!("{error}; try help"));
                 }
             }
@@ -128,7 +153,7 @@ fn read_commands(sender: &SyncSender<String>) {
 }
 
 /// The next command; none when the time is over.
-fn next_line(lines: &Receiver<String>, ends_at: Option<std::time::Instant>) -> Option<String> {
+fn next_line(lines: &Receiver<String>, ends_at: Option<Instant>) -> Option<String> {
     let Some(ends_at) = ends_at else { return lines.recv().ok() };
     lines.recv_timeout(ends_at.saturating_duration_since(clock::now())).ok()
 }
@@ -264,6 +289,90 @@ fn announce<B: Backend + Send + 'static>(
     };
     say(format_args!("sent with id {seq}"));
     Ok(())
+}
+
+/// What can be a cluster: the embedded data set. A real server is what it is.
+trait Clustered: Backend + Send + Sized + 'static {
+    fn form_cluster(_: &mut Server<Self>, _: &[EndpointId]) {}
+
+    /// Changes the map.
+    fn change(_: &mut Server<Self>, _: Instant, _: &MapChange) {}
+}
+
+impl Clustered for Upstream {}
+
+impl Clustered for Dataset {
+    fn form_cluster(server: &mut Server<Self>, nodes: &[EndpointId]) {
+        server.form_cluster(nodes);
+    }
+
+    fn change(server: &mut Server<Self>, now: Instant, change: &MapChange) {
+        match change {
+            MapChange::Give(slots, node) => server.assign_slots(now, slots.iter().copied(), *node),
+            MapChange::Open(slots, node) => server.open_slots(now, slots.iter().copied(), *node),
+            MapChange::Carry(key) => server.carry_key(key.as_bytes()),
+            MapChange::Close(slots) => server.close_slots(now, slots.iter().copied()),
+            MapChange::Replica(node, primary) => server.add_replica(*node, *primary),
+            MapChange::Promote(node) => server.promote(now, *node),
+            MapChange::Down(is_down) => server.set_cluster_down(now, *is_down),
+        }
+    }
+}
+
+/// A change of the map of a cluster.
+enum MapChange {
+    Give(Vec<u16>, EndpointId),
+    Open(Vec<u16>, EndpointId),
+    Carry(String),
+    Close(Vec<u16>),
+    Replica(EndpointId, EndpointId),
+    Promote(EndpointId),
+    Down(bool),
+}
+
+/// The commands of a cluster. False if it is none of them.
+fn change_cluster<B: Clustered>(
+    server: &TcpServer<Server<B>>,
+    endpoints: &[EndpointId],
+    words: &[&str],
+) -> Result<bool, Box<dyn Error>> {
+    let change = match *words {
+        ["give", slots, to] => MapChange::Give(ranges(slots)?, endpoint(endpoints, to)?),
+        ["open", slots, to] => MapChange::Open(ranges(slots)?, endpoint(endpoints, to)?),
+        ["carry", key] => MapChange::Carry(key.to_owned()),
+        ["close", slots] => MapChange::Close(ranges(slots)?),
+        ["replica", node, of] => MapChange::Replica(endpoint(endpoints, node)?, endpoint(endpoints, of)?),
+        ["promote", node] => MapChange::Promote(endpoint(endpoints, node)?),
+        ["down"] => MapChange::Down(true),
+        ["up"] => MapChange::Down(false),
+        ["slots-migrating", node, slots] => {
+            ranges(slots)?;
+            let node = endpoint(endpoints, node)?;
+            let notice = Notice::of_slots(slots, OPEN_ENDED).told_to(Recipients::At(node));
+            let seq = server.with(|server, now| server.slots_migrating(now, notice));
+            say(format_args!("sent with id {seq}"));
+            return Ok(true);
+        }
+        ["slots-migrated", from, to, slots] => {
+            let (from, to) = (endpoint(endpoints, from)?, endpoint(endpoints, to)?);
+            let change = MapChange::Give(ranges(slots)?, to);
+            let seq = server.with(|server, now| {
+                B::change(server, now, &change);
+                server.slots_migrated(now, from, to, Notice::of_slots(slots, Duration::ZERO))
+            });
+            say(format_args!("sent with id {seq}"));
+            return Ok(true);
+        }
+        _ => return Ok(false),
+    };
+    server.with(|server, now| B::change(server, now, &change));
+    Ok(true)
+}
+
+/// The slots of `1,7-9`.
+fn ranges(text: &str) -> Result<Vec<u16>, String> {
+    let slots = SlotSet::parse(text).map_err(|error| format!("{text:?} are no slots: {error}"))?;
+    Ok(slots.ranges().iter().flat_map(|range| range.start()..=range.end()).collect())
 }
 
 /// The state of the data that a command asks for.

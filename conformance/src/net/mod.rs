@@ -4,6 +4,8 @@
 pub mod certificates;
 pub mod front;
 pub mod names;
+pub mod redis_cluster;
+pub mod redis_connection;
 pub mod redis_process;
 mod setup;
 pub mod tcp;

@@ -20,6 +20,17 @@ const ATTEMPTS: usize = 5;
 pub struct RedisProcess {
     child: Child,
     address: SocketAddr,
+    /// Where the other nodes of its cluster reach it, if it has a port for them.
+    bus: Option<SocketAddr>,
+}
+
+/// Which ports a process listens at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ports {
+    ForClients,
+    /// A second one for the bus of its cluster. Without a choice of our own the server would take the first port plus 10000,
+    /// which is taken, or no port at all.
+    ForClientsAndBus,
 }
 
 impl RedisProcess {
@@ -29,9 +40,22 @@ impl RedisProcess {
     /// # Errors
     /// The program cannot be started, or does not answer within ten seconds.
     pub fn start(program: &Path, options: &[&str]) -> io::Result<Self> {
+        Self::start_at(program, Ports::ForClients, options)
+    }
+
+    /// Starts it as a node that has a port for the bus of a cluster. Reads and writes its configuration file in the directory
+    /// that `options` name.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub fn start_node(program: &Path, options: &[&str]) -> io::Result<Self> {
+        Self::start_at(program, Ports::ForClientsAndBus, options)
+    }
+
+    fn start_at(program: &Path, ports: Ports, options: &[&str]) -> io::Result<Self> {
         let mut result = Err(ErrorKind::TimedOut.into());
         for _ in 0..ATTEMPTS {
-            result = Self::attempt(program, options);
+            result = Self::attempt(program, ports, options);
             match &result {
                 Err(error) if error.kind() == ErrorKind::AddrInUse => {}
                 _ => break,
@@ -46,9 +70,26 @@ impl RedisProcess {
         self.address
     }
 
-    fn attempt(program: &Path, options: &[&str]) -> io::Result<Self> {
-        let address = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
-        let child = Command::new(program)
+    /// Where the other nodes of its cluster reach it, for `CLUSTER MEET`.
+    #[must_use]
+    pub fn bus(&self) -> Option<SocketAddr> {
+        self.bus
+    }
+
+    /// Ends the process at once, as a crash would (`SIGKILL`). Again is a no-op.
+    pub fn kill(&mut self) {
+        // Errors mean that it has ended by itself.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
+    fn attempt(program: &Path, ports: Ports, options: &[&str]) -> io::Result<Self> {
+        let (address, bus) = pick(ports)?;
+        let mut command = Command::new(program);
+        if let Some(bus) = bus {
+            command.args(["--cluster-enabled", "yes", "--cluster-port", &bus.port().to_string()]);
+        }
+        let child = command
             .args(["--bind", "127.0.0.1", "--port", &address.port().to_string()])
             .args(["--save", "", "--appendonly", "no", "--daemonize", "no", "--loglevel", "warning"])
             // It reads such a file at its start: one that nobody has.
@@ -60,7 +101,7 @@ impl RedisProcess {
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()?;
-        let mut process = Self { child, address };
+        let mut process = Self { child, address, bus };
         process.await_answer()?;
         Ok(process)
     }
@@ -84,10 +125,19 @@ impl RedisProcess {
 
 impl Drop for RedisProcess {
     fn drop(&mut self) {
-        // Errors mean that it has ended by itself.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.kill();
     }
+}
+
+/// Ports that are free now. Both are held until both are known, so that they differ.
+fn pick(ports: Ports) -> io::Result<(SocketAddr, Option<SocketAddr>)> {
+    let clients = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+    let bus = match ports {
+        Ports::ForClients => None,
+        Ports::ForClientsAndBus => Some(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?),
+    };
+    let bus = bus.as_ref().map(TcpListener::local_addr).transpose()?;
+    Ok((clients.local_addr()?, bus))
 }
 
 /// Whether something answers a PING, be it with an error: the server may want a password.

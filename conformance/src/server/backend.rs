@@ -125,6 +125,11 @@ pub type Effects = VecDeque<Effect>;
 
 /// Executes requests for a [`Server`](super::Server).
 pub trait Backend {
+    /// An endpoint can be dialled here from now on. A real server knows where it is.
+    fn place(&mut self, endpoint: EndpointId, address: SocketAddr, host: Option<&str>) {
+        let _ = (endpoint, address, host);
+    }
+
     /// A connection was accepted at an endpoint.
     fn open(&mut self, now: Instant, conn: ServerConn, endpoint: EndpointId);
 

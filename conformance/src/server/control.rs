@@ -11,8 +11,8 @@ use super::faults::Rule;
 use super::ledger::Event;
 use super::machine::{CloseHow, EndpointId, ServerConn, ServerMachine};
 use super::maintenance::{
-    Closes, Completion, LiveMove, Moving, Notice, OpenOperation, Operation, Retires, completion_frame,
-    moving_frame, opener_frame, seconds_left, slots_migrated_frame,
+    Closes, Completion, LiveMove, Moving, Notice, OpenOperation, Operation, Retires, SlotsForm,
+    completion_frame, moving_frame, opener_frame, seconds_left, slots_migrated_frame,
 };
 use super::{Hello, OptIn, Server, Timer};
 
@@ -32,7 +32,7 @@ impl<B: Backend> Server<B> {
             moving,
         };
         for conn in self.connections(source) {
-            if live.moving.to.include(conn) {
+            if live.moving.to.include(source, conn) {
                 let target = self.target_frame(conn, &live.moving.target);
                 self.notify(now, conn, "MOVING", seq, &moving_frame(seq, seconds_left(now, until), target));
             }
@@ -69,7 +69,7 @@ impl<B: Backend> Server<B> {
         self.finish(now, Operation::Failover, notice)
     }
 
-    /// Announces `SMIGRATING` to the whole database. Returns its id.
+    /// Announces `SMIGRATING` to the whole database, or to the clients of one node if the notice says so. Returns its id.
     pub fn slots_migrating(&mut self, now: Instant, notice: Notice) -> u64 {
         self.begin(now, Operation::SlotMigration, notice)
     }
@@ -77,10 +77,22 @@ impl<B: Backend> Server<B> {
     /// Tells every connection with `SMIGRATED` that slots have gone from one endpoint to another, as nodes do that are not
     /// concerned as well. Newcomers are not told. Returns its id.
     pub fn slots_migrated(&mut self, now: Instant, from: EndpointId, to: EndpointId, notice: Notice) -> u64 {
-        let seq = self.maintenance.claim_seq(notice.seq);
         let [source, target] = [from, to].map(|endpoint| self.address(endpoint).to_string());
         let slots = notice.parts.clone().unwrap_or_default();
-        let frame = slots_migrated_frame(seq, &source, &target, &slots);
+        self.slots_migrated_in(now, SlotsForm::Triplets, &[[source, target, slots]], notice)
+    }
+
+    /// The same for several moves, each of which is source, target and slots as they stand in the frame, in another form of it. The
+    /// slots of the notice are not told. Returns its id.
+    pub fn slots_migrated_in(
+        &mut self,
+        now: Instant,
+        form: SlotsForm,
+        moves: &[[String; 3]],
+        notice: Notice,
+    ) -> u64 {
+        let seq = self.maintenance.claim_seq(notice.seq);
+        let frame = slots_migrated_frame(seq, form, moves);
         self.notify_database(now, Operation::SlotMigration.completion(), seq, &notice, &frame);
         self.maintenance.open.retain(|open| open.operation != Operation::SlotMigration);
         seq
@@ -119,8 +131,9 @@ impl<B: Backend> Server<B> {
         notice: &Notice,
         frame: &Frame,
     ) {
-        let told: Vec<ServerConn> =
-            self.connections.keys().copied().filter(|conn| notice.to.include(*conn)).collect();
+        let all = self.connections.iter();
+        let told = all.filter(|(conn, connection)| notice.to.include(connection.endpoint, **conn));
+        let told: Vec<ServerConn> = told.map(|(conn, _)| *conn).collect();
         for conn in told {
             self.notify(now, conn, name, seq, frame);
         }
@@ -156,7 +169,7 @@ impl<B: Backend> Server<B> {
         for conn in self.connections(live.source) {
             let closes = match live.moving.closes {
                 Closes::Everyone => true,
-                Closes::Recipients => live.moving.to.include(conn),
+                Closes::Recipients => live.moving.to.include(live.source, conn),
                 Closes::Nobody => false,
             };
             if closes {

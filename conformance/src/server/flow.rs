@@ -26,7 +26,9 @@ impl<B: Backend> ServerMachine for Server<B> {
     }
 
     fn set_address(&mut self, endpoint: EndpointId, address: SocketAddr) {
-        self.endpoints[endpoint.index()].spec.address = address;
+        let spec = &mut self.endpoints[endpoint.index()].spec;
+        spec.address = address;
+        self.backend.place(endpoint, address, spec.host.as_deref());
     }
 
     fn listening(&self, now: Instant, endpoint: EndpointId) -> Listening {

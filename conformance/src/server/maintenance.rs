@@ -29,16 +29,25 @@ pub enum Recipients {
     All,
     /// Only these.
     Only(Vec<ServerConn>),
+    /// Those at this endpoint, those who opt in there while it lasts included.
+    At(EndpointId),
     /// None: the event comes without a warning.
     None,
 }
 
 impl Recipients {
-    pub(super) fn include(&self, conn: ServerConn) -> bool {
+    pub(super) fn include(&self, endpoint: EndpointId, conn: ServerConn) -> bool {
+        match self {
+            Self::Only(conns) => conns.contains(&conn),
+            Self::All | Self::At(_) | Self::None => self.include_newcomers(endpoint),
+        }
+    }
+
+    pub(super) fn include_newcomers(&self, endpoint: EndpointId) -> bool {
         match self {
             Self::All => true,
-            Self::Only(conns) => conns.contains(&conn),
-            Self::None => false,
+            Self::At(there) => *there == endpoint,
+            Self::Only(_) | Self::None => false,
         }
     }
 }
@@ -199,6 +208,28 @@ impl Default for Notice {
     }
 }
 
+/// The form of a `SMIGRATED`. Servers send the first; clients have met the others.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SlotsForm {
+    /// `[[source, target, slots], ..]`
+    #[default]
+    Triplets,
+    /// `[[target, slots], ..]`
+    Pairs,
+    /// `["target slots", ..]`
+    Texts,
+    /// `source target slots ..`
+    FlatTriplets,
+    /// `target slots ..`
+    FlatPairs,
+}
+
+impl SlotsForm {
+    /// All of them.
+    pub const ALL: [Self; 5] =
+        [Self::Triplets, Self::Pairs, Self::Texts, Self::FlatTriplets, Self::FlatPairs];
+}
+
 /// The operations that are announced and completed for a whole database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Operation {
@@ -329,11 +360,20 @@ pub(super) fn completion_frame(operation: Operation, seq: u64, notice: &Notice) 
     Frame::Push(elements)
 }
 
-/// `>3 SMIGRATED seq [[source, target, slots]]`.
-pub(super) fn slots_migrated_frame(seq: u64, from: &str, to: &str, slots: &str) -> Frame {
-    let words = [from, to, slots].map(|text| Frame::Bulk(Bytes::from(text.to_owned())));
-    let moved = Frame::Array(vec![Frame::Array(words.to_vec())]);
-    Frame::Push(vec![word(Operation::SlotMigration.completion()), number(seq), moved])
+/// `>3 SMIGRATED seq [[source, target, slots], ..]`, or another form of it. Each move is source, target and slots.
+pub(super) fn slots_migrated_frame(seq: u64, form: SlotsForm, moves: &[[String; 3]]) -> Frame {
+    let text = |text: &str| Frame::Bulk(Bytes::from(text.to_owned()));
+    let all = |words: &[String]| -> Vec<Frame> { words.iter().map(|word| text(word)).collect() };
+    let nested = |frames: &mut dyn Iterator<Item = Frame>| vec![Frame::Array(frames.collect())];
+    let moved = match form {
+        SlotsForm::Triplets => nested(&mut moves.iter().map(|words| Frame::Array(all(words)))),
+        SlotsForm::Pairs => nested(&mut moves.iter().map(|words| Frame::Array(all(&words[1..])))),
+        SlotsForm::Texts => nested(&mut moves.iter().map(|words| text(&words[1..].join(" ")))),
+        SlotsForm::FlatTriplets => moves.iter().flat_map(|words| all(words)).collect(),
+        SlotsForm::FlatPairs => moves.iter().flat_map(|words| all(&words[1..])).collect(),
+    };
+    let head = [word(Operation::SlotMigration.completion()), number(seq)];
+    Frame::Push(head.into_iter().chain(moved).collect())
 }
 
 fn word(text: &'static str) -> Frame {

@@ -19,6 +19,7 @@
 pub mod script;
 
 mod backend;
+mod cluster;
 mod config;
 mod connection;
 mod control;
@@ -43,13 +44,14 @@ use std::time::Instant;
 use resp3_codec::Frame;
 
 pub use backend::{Backend, Condition, Effect, Effects, Protocol, Turn};
+pub use cluster::{NodeNaming, ShardPorts};
 pub use config::{Detail, EndpointSpec, Hello, OptIn, ServerConfig, User};
 pub use control::push_frame;
 pub use embedded::Dataset;
 pub use faults::{Fault, Rule};
 pub use ledger::{ClosedBy, Entry, Event, Ledger, OptInOutcome};
 pub use machine::{CloseHow, DialRefused, EndpointId, Listening, ServerConn, ServerMachine};
-pub use maintenance::{Closes, Moving, Notice, Recipients, Retires, Target};
+pub use maintenance::{Closes, Moving, Notice, Recipients, Retires, SlotsForm, Target};
 pub use request::{ProtocolError, Request, RequestParser};
 pub use upstream::Upstream;
 
@@ -144,6 +146,7 @@ impl<B: Backend> Server<B> {
     /// Beyond 2^32 endpoints.
     pub fn add_endpoint(&mut self, spec: EndpointSpec) -> EndpointId {
         let id = EndpointId(u32::try_from(self.endpoints.len()).expect("fewer than 2^32 endpoints"));
+        self.backend.place(id, spec.address, spec.host.as_deref());
         self.endpoints.push(Endpoint::new(spec));
         id
     }

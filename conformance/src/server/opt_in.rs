@@ -11,7 +11,7 @@ use super::config::OptIn;
 use super::connection::{Naming, Notifications};
 use super::ledger::{Event, OptInOutcome};
 use super::machine::{EndpointId, ServerConn, ServerMachine};
-use super::maintenance::{Recipients, Target, completion_frame, moving_frame, opener_frame, seconds_left};
+use super::maintenance::{Target, completion_frame, moving_frame, opener_frame, seconds_left};
 use super::request::Request;
 
 const OK: Frame = Frame::Simple(Bytes::from_static(b"OK"));
@@ -69,14 +69,14 @@ impl<B: Backend> Server<B> {
             told.push((last.operation.completion(), last.seq, frame));
         }
         for open in &self.maintenance.open {
-            if open.until > now && open.notice.to == Recipients::All {
+            if open.until > now && open.notice.to.include_newcomers(endpoint) {
                 let frame =
                     opener_frame(open.operation, open.seq, seconds_left(now, open.until), &open.notice);
                 told.push((open.operation.opener(), open.seq, frame));
             }
         }
         for live in &self.maintenance.moves {
-            if live.source == endpoint && live.until > now && live.moving.to == Recipients::All {
+            if live.source == endpoint && live.until > now && live.moving.to.include_newcomers(endpoint) {
                 let target = self.target_frame(conn, &live.moving.target);
                 told.push((
                     "MOVING",

@@ -1,5 +1,6 @@
 //! Behaviour of the server in virtual time.
 
+mod cluster;
 mod commands;
 mod faults;
 mod maintenance;

@@ -123,7 +123,7 @@ impl Fixture {
     }
 
     /// Does something to the server, or looks at it.
-    fn with_server<T>(&self, act: impl FnOnce(&mut Server, Instant) -> T) -> T {
+    pub fn with_server<T>(&self, act: impl FnOnce(&mut Server, Instant) -> T) -> T {
         self.sim.network.with_server(act)
     }
 

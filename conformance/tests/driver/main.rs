@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod blocking;
+mod cluster;
 mod credentials;
 mod floods;
 mod flush;

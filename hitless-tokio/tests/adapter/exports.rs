@@ -84,6 +84,32 @@ fn requests_and_replies_can_be_named() {
 }
 
 #[test]
+fn the_calls_of_a_cluster_can_be_named() {
+    use crate::hitless::{
+        ClusterBuilder, ClusterClient, ClusterEvent, ClusterReply, ClusterStats, ClusterSubscription, Node,
+        NodeId, RouteError, TopologyError, cluster,
+    };
+
+    let _: fn([&'static str; 2]) -> Result<ClusterBuilder, Error> = ClusterClient::builder;
+    let _: fn(&ClusterBuilder) -> Observer<ClusterEvent> = ClusterBuilder::events;
+    let _: fn(&ClusterClient, Request) -> Result<ClusterReply, SendError> = ClusterClient::send;
+    let _: fn(&ClusterClient) -> ClusterStats = ClusterClient::stats;
+    let _: fn(&ClusterClient) -> Vec<Node> = ClusterClient::nodes;
+    let _: fn(&Node) -> &Client = Node::client;
+    let _: fn(&Node) -> NodeId = Node::id;
+    let _: fn(RouteError) -> Error = Error::Route;
+    let _: fn(&Error) -> Option<&TopologyError> = |error| match error {
+        Error::Topology { error, .. } => Some(error),
+        _ => None,
+    };
+    let _: fn(&Command) -> cluster::Route = cluster::route;
+    fn topics(subscription: &ClusterSubscription) -> Option<&Topic> {
+        subscription.topics().next()
+    }
+    let _: fn(&ClusterSubscription) -> Option<&Topic> = topics;
+}
+
+#[test]
 fn errors_can_be_named() {
     let _: fn(&str) -> Result<Builder, Error> = Client::builder;
     let _: fn(ServerError) -> Error = Error::Discarded;

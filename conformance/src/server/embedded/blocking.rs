@@ -166,9 +166,9 @@ impl Dataset {
     }
 
     /// Not entered in the ledger: it did not run.
-    fn refuse_blocked(&mut self, conn: ServerConn, text: &'static [u8], effects: &mut Effects) {
+    pub(super) fn refuse_blocked(&mut self, conn: ServerConn, text: impl Into<Bytes>, effects: &mut Effects) {
         if let Some(blocked) = self.unblock(conn) {
-            let frame = Frame::Error(Bytes::from_static(text));
+            let frame = Frame::Error(text.into());
             effects.push_back(Effect::Reply { conn, request: blocked.request, frame });
         }
     }

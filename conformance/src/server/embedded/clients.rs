@@ -3,11 +3,13 @@
 use bytes::Bytes;
 use resp3_codec::Frame;
 
-use super::super::backend::{Condition, Effect, Protocol};
+use super::super::backend::{Effect, Protocol};
 use super::super::request::decimal;
 use super::Dataset;
+use super::admin;
 use super::blocking::UnblockReason;
 use super::dispatch::{Call, Failure, NOT_AN_INTEGER, Outcome, bulk, ok, wrong_number};
+use super::pubsub;
 use super::tracking;
 
 const WRONG_PASS: &str = "WRONGPASS invalid username-password pair or user is disabled.";
@@ -54,13 +56,13 @@ pub(super) fn hello(call: &mut Call<'_>) -> Outcome {
 }
 
 fn greeting(call: &Call<'_>) -> Frame {
-    let replica = call.data.condition(call.session.endpoint) == Condition::ReadOnly;
+    let replica = admin::is_replica(call.data, call.session.endpoint);
     Frame::Map(vec![
         (bulk("server"), bulk("redis")),
         (bulk("version"), bulk(call.data.version.clone())),
         (bulk("proto"), Frame::Integer(if call.session.protocol == Protocol::Resp3 { 3 } else { 2 })),
         (bulk("id"), Frame::Integer(call.session.id)),
-        (bulk("mode"), bulk("standalone")),
+        (bulk("mode"), bulk(admin::mode(call.data))),
         (bulk("role"), bulk(if replica { "replica" } else { "master" })),
         (bulk("modules"), Frame::Array(Vec::new())),
     ])
@@ -84,6 +86,9 @@ pub(super) fn auth(call: &mut Call<'_>) -> Outcome {
 }
 
 pub(super) fn select(call: &mut Call<'_>) -> Outcome {
+    if call.data.cluster.is_some() && &call.arg(1)[..] != b"0" {
+        return Err("ERR SELECT is not allowed in cluster mode".into());
+    }
     let db = usize::try_from(call.integer(1)?).ok().filter(|db| *db < call.data.store.databases());
     call.session.db = db.ok_or("ERR DB index is out of range")?;
     ok()
@@ -95,12 +100,13 @@ pub(super) fn quit(_: &mut Call<'_>) -> Outcome {
 
 pub(super) fn reset(call: &mut Call<'_>) -> Outcome {
     call.data.end_watch(call.conn, call.session);
-    let (channels, patterns) =
-        (std::mem::take(&mut call.session.channels), std::mem::take(&mut call.session.patterns));
-    call.data.forget_all(call.conn, &channels, &patterns);
+    let subscriptions = pubsub::take_all(call.session);
+    call.data.forget_all(call.conn, subscriptions);
     let session = &mut *call.session;
     session.transaction = None;
     session.tracking = None;
+    session.asking = false;
+    session.reads_copies = false;
     session.protocol = Protocol::Resp2;
     session.db = 0;
     session.name = Bytes::new();

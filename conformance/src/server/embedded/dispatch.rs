@@ -118,7 +118,7 @@ impl Dataset {
     ) {
         // Taken out for the time of the call: commands change the session and the data set at once.
         let Some(mut session) = self.sessions.remove(&conn) else { return };
-        let outcome = match self.admit(&session, request) {
+        let outcome = match self.admit(now, &session, request) {
             Ok(spec) => {
                 session.last_command = Some(request.clone());
                 match queue_in(session.transaction.as_mut(), spec, request) {
@@ -142,6 +142,9 @@ impl Dataset {
             Ok(Answer::Later) => {}
             Err(failure) => reply(failure.frame()),
         }
+        if session.transaction.is_none() && !request.is("ASKING") {
+            session.asking = false;
+        }
         self.sessions.insert(conn, session);
         if request.is("QUIT") {
             effects.push_back(Effect::Close { conn, how: CloseHow::Fin });
@@ -163,6 +166,7 @@ impl Dataset {
         effects: &mut Effects,
         in_exec: bool,
     ) -> Outcome {
+        self.note_arrivals(session, spec, request);
         let outcome = (spec.run)(&mut Call { now, conn, request, data: self, session, effects, in_exec });
         if outcome.is_ok() {
             tracking::note(session, spec, request);
@@ -174,7 +178,12 @@ impl Dataset {
     }
 
     /// Everything that may refuse a command before it runs.
-    pub(super) fn admit(&self, session: &Session, request: &Request) -> Result<&'static Spec, Failure> {
+    pub(super) fn admit(
+        &self,
+        now: Instant,
+        session: &Session,
+        request: &Request,
+    ) -> Result<&'static Spec, Failure> {
         let spec = table::find(request.name()).ok_or_else(|| unknown_command(request))?;
         let words = i16::try_from(request.words().len()).unwrap_or(i16::MAX);
         if (spec.arity > 0 && words != spec.arity) || words < spec.arity.abs() {
@@ -190,6 +199,9 @@ impl Dataset {
             return Err(
                 format!("NOPERM User {user} has no permissions to run the '{command}' command").into()
             );
+        }
+        if let Some(elsewhere) = self.redirection(now, session, spec, request) {
+            return Err(elsewhere.into());
         }
         if session.protocol == Protocol::Resp2
             && session.subscriptions() > 0

@@ -45,7 +45,8 @@ pub(super) fn scan(call: &mut Call<'_>) -> Outcome {
             _ => return Err(SYNTAX.into()),
         }
     }
-    let keys = call.data.store.keys(call.now, call.session.db).map(|key| (hash(key), key));
+    let keys = call.data.store.keys(call.now, call.session.db);
+    let keys = keys.filter(|key| call.data.is_here(call.session.endpoint, key)).map(|key| (hash(key), key));
     let mut keys: Vec<(u64, &Bytes)> = keys.filter(|(hash, _)| *hash >= cursor).collect();
     keys.sort_unstable();
     // Those with the same hash are told together.

@@ -3,6 +3,7 @@
 mod admin;
 mod blocking;
 mod clients;
+mod cluster;
 mod dispatch;
 mod glob;
 mod hashes;
@@ -19,6 +20,7 @@ mod tracking;
 mod transactions;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::SocketAddr;
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -28,6 +30,8 @@ use super::backend::{Backend, Condition, Effect, Effects, Protocol, Turn};
 use super::config::{ServerConfig, User};
 use super::machine::{EndpointId, ServerConn};
 use super::request::Request;
+pub(super) use cluster::Cluster;
+use cluster::Place;
 use session::Session;
 use store::{Db, Store};
 
@@ -44,9 +48,13 @@ pub struct Dataset {
     /// Ids given out at each endpoint.
     ids: BTreeMap<EndpointId, i64>,
     conditions: BTreeMap<EndpointId, Condition>,
+    places: BTreeMap<EndpointId, Place>,
+    /// None where the endpoints are proxies of one database.
+    cluster: Option<Cluster>,
     watchers: BTreeMap<(Db, Bytes), BTreeSet<ServerConn>>,
     channels: BTreeMap<Bytes, BTreeSet<ServerConn>>,
     patterns: BTreeMap<Bytes, BTreeSet<ServerConn>>,
+    sharded: BTreeMap<Bytes, BTreeSet<ServerConn>>,
     /// Who waits for a key, in the order in which they came.
     waiting: BTreeMap<(Db, Bytes), VecDeque<ServerConn>>,
     deadlines: BTreeSet<(Instant, ServerConn)>,
@@ -69,9 +77,12 @@ impl Dataset {
             sessions: BTreeMap::new(),
             ids: BTreeMap::new(),
             conditions: BTreeMap::new(),
+            places: BTreeMap::new(),
+            cluster: None,
             watchers: BTreeMap::new(),
             channels: BTreeMap::new(),
             patterns: BTreeMap::new(),
+            sharded: BTreeMap::new(),
             waiting: BTreeMap::new(),
             deadlines: BTreeSet::new(),
             resumable: VecDeque::new(),
@@ -96,6 +107,21 @@ impl Dataset {
         user.password = Some(password.to_owned());
     }
 
+    /// The map, if it is a cluster.
+    pub(super) fn map(&self) -> Option<&Cluster> {
+        self.cluster.as_ref()
+    }
+
+    /// The map of the cluster that it is from now on.
+    pub(super) fn map_mut(&mut self) -> &mut Cluster {
+        self.cluster.get_or_insert_with(Cluster::new)
+    }
+
+    /// Whether the data of a node has this key, if it exists.
+    fn is_here(&self, endpoint: EndpointId, key: &[u8]) -> bool {
+        self.cluster.as_ref().is_none_or(|cluster| cluster.holds(endpoint, key))
+    }
+
     /// Who a connection is before it has said so: the account `default` when it needs no password.
     fn anonymous(&self) -> Option<String> {
         self.users.get("default").filter(|user| user.password.is_none()).map(|user| user.name.clone())
@@ -106,7 +132,7 @@ impl Dataset {
     }
 
     /// Runs what became possible: blocked clients whose keys have elements, requests that waited behind them.
-    fn settle(&mut self, now: Instant, effects: &mut Effects) {
+    pub(super) fn settle(&mut self, now: Instant, effects: &mut Effects) {
         loop {
             self.on_touched(now, effects);
             let Some(conn) = self.resumable.pop_front() else { return };
@@ -145,6 +171,10 @@ impl Dataset {
 }
 
 impl Backend for Dataset {
+    fn place(&mut self, endpoint: EndpointId, address: SocketAddr, host: Option<&str>) {
+        self.places.insert(endpoint, Place { address, host: host.map(str::to_owned) });
+    }
+
     fn open(&mut self, now: Instant, conn: ServerConn, endpoint: EndpointId) {
         self.origin.get_or_insert(now);
         let id = self.ids.entry(endpoint).or_insert(0);

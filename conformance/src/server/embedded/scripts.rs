@@ -141,7 +141,7 @@ fn in_lua(
 
 /// Runs a command of a script. It is part of the script, and not in the ledger.
 fn execute(call: &mut Call<'_>, request: &Request) -> Frame {
-    let outcome = call.data.admit(call.session, request).and_then(|spec| {
+    let outcome = call.data.admit(call.now, call.session, request).and_then(|spec| {
         if !spec.class.touches_data() || spec.name.starts_with("eval") {
             return Err("ERR This Redis command is not allowed from script".into());
         }

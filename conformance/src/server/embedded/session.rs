@@ -56,11 +56,16 @@ pub(super) struct Session {
     pub(super) dirty: bool,
     pub(super) channels: BTreeSet<Bytes>,
     pub(super) patterns: BTreeSet<Bytes>,
+    pub(super) sharded: BTreeSet<Bytes>,
     pub(super) tracking: Option<Tracking>,
     pub(super) blocked: Option<Blocked>,
     /// Requests that wait for a blocked one to end.
     pub(super) backlog: VecDeque<(Request, Turn)>,
     pub(super) last_command: Option<Request>,
+    /// `ASKING` came right before, or before the transaction under way.
+    pub(super) asking: bool,
+    /// `READONLY`: it takes what a replica has.
+    pub(super) reads_copies: bool,
 }
 
 impl Session {
@@ -78,15 +83,18 @@ impl Session {
             dirty: false,
             channels: BTreeSet::new(),
             patterns: BTreeSet::new(),
+            sharded: BTreeSet::new(),
             tracking: None,
             blocked: None,
             backlog: VecDeque::new(),
             last_command: None,
+            asking: false,
+            reads_copies: false,
         }
     }
 
     pub(super) fn subscriptions(&self) -> usize {
-        self.channels.len() + self.patterns.len()
+        self.channels.len() + self.patterns.len() + self.sharded.len()
     }
 
     /// The frame in the version of the protocol that the connection speaks.
@@ -110,7 +118,7 @@ impl Session {
         }
         let multi = self.transaction.as_ref().map_or(-1, |transaction| transaction.queue.len().cast_signed());
         format!(
-            "id={} addr=127.0.0.1:{} laddr=127.0.0.1:6379 fd=8 name={} age=0 idle=0 flags={} db={} sub={} psub={} ssub=0 \
+            "id={} addr=127.0.0.1:{} laddr=127.0.0.1:6379 fd=8 name={} age=0 idle=0 flags={} db={} sub={} psub={} ssub={} \
              multi={multi} cmd={} user={} lib-name={} lib-ver={} resp={}\n",
             self.id,
             40_000 + self.id % 20_000,
@@ -119,6 +127,7 @@ impl Session {
             self.db,
             self.channels.len(),
             self.patterns.len(),
+            self.sharded.len(),
             self.last_command.as_ref().map_or_else(|| "NULL".to_owned(), full_name),
             self.user.as_deref().unwrap_or("default"),
             String::from_utf8_lossy(&self.library[0]),

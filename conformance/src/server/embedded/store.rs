@@ -99,6 +99,11 @@ impl Store {
         self.live(now, db, key).is_some()
     }
 
+    /// Whether the key exists, for those who may only look.
+    pub(super) fn is_live(&self, now: Instant, db: Db, key: &Bytes) -> bool {
+        self.databases[db].get(key).is_some_and(|entry| entry.expires_at.is_none_or(|at| now < at))
+    }
+
     pub(super) fn string(&mut self, now: Instant, db: Db, key: &Bytes) -> Result<Option<Bytes>, WrongType> {
         match self.live(now, db, key).map(|entry| &entry.value) {
             None => Ok(None),
@@ -192,13 +197,16 @@ impl Store {
         existed
     }
 
-    pub(super) fn size(&self, now: Instant, db: Db) -> usize {
-        self.keys(now, db).count()
-    }
-
-    pub(super) fn clear(&mut self, db: Db) {
-        let keys = std::mem::take(&mut self.databases[db]).into_keys();
-        self.touched.extend(keys.map(|key| (db, key)));
+    /// Removes all keys that are meant.
+    pub(super) fn clear(&mut self, db: Db, is_meant: impl Fn(&Bytes) -> bool) {
+        let touched = &mut self.touched;
+        self.databases[db].retain(|key, _| {
+            let goes = is_meant(key);
+            if goes {
+                touched.push((db, key.clone()));
+            }
+            !goes
+        });
     }
 
     fn live(&mut self, now: Instant, db: Db, key: &Bytes) -> Option<&Entry> {

@@ -3,7 +3,7 @@
 use super::dispatch::{Call, Outcome};
 #[cfg(feature = "scripts")]
 use super::scripts;
-use super::{admin, clients, hashes, keys, lists, pubsub, strings, transactions};
+use super::{admin, clients, cluster, hashes, keys, lists, pubsub, strings, transactions};
 
 /// One command.
 pub(super) struct Spec {
@@ -99,6 +99,9 @@ static COMMANDS: &[Spec] = &[
     spec("unsubscribe", -1, Class::Subscriber, pubsub::unsubscribe),
     spec("psubscribe", -2, Class::Subscriber, pubsub::psubscribe),
     spec("punsubscribe", -1, Class::Subscriber, pubsub::punsubscribe),
+    spec("spublish", 3, Class::Control, pubsub::spublish),
+    spec("ssubscribe", -2, Class::Subscriber, pubsub::ssubscribe),
+    spec("sunsubscribe", -1, Class::Subscriber, pubsub::sunsubscribe),
     spec("multi", 1, Class::Control, transactions::multi),
     spec("exec", 1, Class::Control, transactions::exec),
     spec("discard", 1, Class::Control, transactions::discard),
@@ -116,6 +119,10 @@ static COMMANDS: &[Spec] = &[
     spec("client", -2, Class::Control, clients::client),
     spec("quit", -1, Class::OpenSubscriber, clients::quit),
     spec("reset", 1, Class::OpenSubscriber, clients::reset),
+    spec("asking", 1, Class::Control, cluster::asking),
+    spec("cluster", -2, Class::Control, cluster::cluster),
+    spec("readonly", 1, Class::Control, cluster::readonly),
+    spec("readwrite", 1, Class::Control, cluster::readwrite),
     spec("info", -1, Class::Control, admin::info),
     spec("command", -1, Class::Control, admin::command),
     spec("config", -2, Class::Control, admin::config),

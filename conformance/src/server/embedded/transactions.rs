@@ -35,7 +35,14 @@ pub(super) fn exec(call: &mut Call<'_>) -> Outcome {
         return Err("EXECABORT Transaction discarded because of previous errors.".into());
     }
     // As a Redis server does, which looks at EXEC as at the commands that it would run.
-    let specs = transaction.queue.iter().filter_map(|request| table::find(request.name()));
+    let queued =
+        || transaction.queue.iter().filter_map(|request| Some((table::find(request.name())?, request)));
+    let elsewhere =
+        queued().find_map(|(spec, request)| call.data.redirection(call.now, call.session, spec, request));
+    if let Some(elsewhere) = elsewhere {
+        return Err(elsewhere.into());
+    }
+    let specs = queued().map(|(spec, _)| spec);
     if let Some(refusal) = specs.into_iter().find_map(|spec| call.data.refusal(call.session, spec)) {
         return Err(format!("EXECABORT Transaction discarded because of: {refusal}").into());
     }
