@@ -77,6 +77,7 @@ mod net;
 mod runtime;
 
 pub use hitless_core::client::{Invalidation, Stats};
+pub use hitless_core::cluster::{self, ClusterEvent, ClusterStats, TopologyError};
 pub use hitless_core::config::{
     Config, ConfigBuilder, ConfigError, Credentials, HandoffCapacity, Protocol, Secret, Tracking,
     WhenDisconnected, WhenFull,
@@ -94,10 +95,11 @@ pub use hitless_core::endpoint::{Endpoint, EndpointError, Host, Peer, Target, Tc
 pub use hitless_core::endpoint_type::{EndpointPreference, EndpointType, UnknownEndpointType};
 pub use hitless_core::error::{
     CloseCause, ConnectError, CredentialsError, Delivery, ErrorCode, HandshakeError, LeaseError,
-    ProtocolError, Refusal, RequestError, SetupCommand, Stage, SystemError, TlsFault, TlsProgress,
+    ProtocolError, Refusal, RequestError, RouteError, SetupCommand, Stage, SystemError, TlsFault,
+    TlsProgress,
 };
 pub use hitless_core::event::{self, Event};
-pub use hitless_core::ids::{ConnId, LeaseId, RequestId, SubscriptionId};
+pub use hitless_core::ids::{ConnId, LeaseId, NodeId, RequestId, SubscriptionId};
 pub use hitless_core::maintenance::{self, BreakerConfig, Level};
 pub use hitless_core::maintenance::{TargetPolicy, TargetVerdict};
 pub use hitless_core::mode::{Mode, UnknownMode};
@@ -130,6 +132,24 @@ pub type Client = driver::Client<Adapter>;
 /// Collects the settings of a [`Client`] and opens it: [`connect`](Builder::connect). For what each setting means and costs,
 /// and its default, see [`ConfigBuilder`].
 pub type Builder = driver::Builder<Adapter>;
+
+/// The client of a cluster: a [`Client`] for each node, and the table that says which of them a command is for.
+///
+/// [`connect`](ClusterClient::connect) opens one with the default settings, [`builder`](ClusterClient::builder) with your own. The calls are those
+/// of [`Client`]; what concerns one node is called at one of its [`nodes`](ClusterClient::nodes).
+pub type ClusterClient = driver::ClusterClient<Adapter>;
+
+/// Collects the settings of a [`ClusterClient`] and opens it: [`connect`](ClusterBuilder::connect).
+pub type ClusterBuilder = driver::ClusterBuilder<Adapter>;
+
+/// The replies to a request that a [`ClusterClient`] has accepted, once they are there: a future. Dropping it cancels the request.
+pub type ClusterReply = driver::ClusterReply<Adapter>;
+
+/// What a [`ClusterClient`] receives for some topics: a stream that outlasts the node that it comes from.
+pub type ClusterSubscription = driver::ClusterSubscription<Adapter>;
+
+/// One node of a cluster, with the [`Client`] that is connected to it alone.
+pub type Node = driver::Node<Adapter>;
 
 /// The replies to a request that was accepted, once they are there: a future. Dropping it cancels the request.
 pub type Reply = driver::Reply<Adapter>;

@@ -9,7 +9,7 @@ use crate::shell::Cmd;
 /// What `cargo xtask demo` takes.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Passed on to the demo: `--runtime async-std`, `--embedded`, `--tls`; `-- --help` explains them.
+    /// Passed on to the demo: `--runtime async-std`, `--embedded`, `--tls`, `--cluster`; `-- --help` explains them.
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     arguments: Vec<OsString>,
 }

@@ -13,8 +13,10 @@
 //! start_epoch_s,latency_us,op,status,worker,value
 //! ```
 //!
-//! `op` is `I`, `S`, `G` or `B`. `status` is `ok` or `Type:text`, where an error whose request may have run says `Unknown`.
+//! `op` is `I`, `S`, `G`, `B`, `P` or `Q`. `status` is `ok` or `Type:text`, where an error whose request may have run says `Unknown`.
 //! `value` is the number that INCR returned, and `mismatch` if GET did not return what was last set successfully.
+//!
+//! With `--cluster` host and port are a seed: one server of a cluster, which tells of the others. `--pool` is per node then.
 //!
 //! With `--mode pubsub` a subscriber of the channel `ch:<run id>`, which has a client of its own, adds a line for each message:
 //! `op` is `M`, and `value` what was published. Where messages may be missing, `status` says so (`Gap:..`, `Ambiguous:..`).
@@ -22,6 +24,10 @@
 //! With `--mode blpop` there are five consumers beside the workers, on a client of their own: consumer 0 waits with
 //! `BLPOP q:RUN_ID:s 2`, consumers 1 to 4 with `BLPOP q:RUN_ID:<number> 15`. `READY` is printed when they wait. Their `op` is `B`,
 //! `worker` their number, `value` the item; `status` is `nil` where none came.
+//!
+//! With `--mode pairs` a worker does two more things after each GET: an MSET of one value at `{p:RUN_ID:<number>}:a` and `..:b` (`op`
+//! is `P`) and an MGET of both (`op` is `Q`). `value` is `torn` where the two differ, and `mismatch` where they are not what the last
+//! MSET that succeeded has set.
 
 #[path = "../../../hitless-tokio/examples/workload/consumers.rs"]
 mod consumers;
@@ -37,6 +43,8 @@ mod run;
 mod subscriber;
 #[path = "../../../hitless-tokio/examples/workload/summary.rs"]
 mod summary;
+#[path = "../../../hitless-tokio/examples/workload/target.rs"]
+mod target;
 
 use std::process::ExitCode;
 use std::time::Duration;

@@ -3,9 +3,10 @@
 use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
-use super::hitless::{Client, Error, RequestError, cmd};
+use super::hitless::{Error, RequestError, cmd};
 use super::options::Options;
 use super::record::{Epoch, Op, Record, now, status};
+use super::target::Target;
 use super::{Failure, sleep, spawn};
 
 /// How many there are.
@@ -21,7 +22,7 @@ struct Consumer {
     queue: String,
     /// How long the server is to wait, in seconds.
     wait: u32,
-    client: Client,
+    client: Target,
     epoch: Epoch,
     records: Sender<Record>,
 }
@@ -32,8 +33,8 @@ pub(crate) async fn start(
     options: &Options,
     epoch: Epoch,
     records: &Sender<Record>,
-) -> Result<Client, Failure> {
-    let client = options.builder()?.command_timeout(TIMEOUT).connect().await?;
+) -> Result<Target, Failure> {
+    let client = options.opening()?.command_timeout(TIMEOUT).connect().await?;
     for number in 0..CONSUMERS {
         let (name, wait) = if number == 0 { ("s".to_owned(), 2) } else { (number.to_string(), 15) };
         let queue = format!("q:{}:{name}", options.run_id);
@@ -42,7 +43,7 @@ pub(crate) async fn start(
         // It ends with the client, and nobody waits for it.
         drop(spawn(consumer.run()));
     }
-    while client.stats().leased < CONSUMERS as usize {
+    while client.leased() < CONSUMERS as usize {
         sleep(LOOK).await;
     }
     Ok(client)

@@ -7,8 +7,9 @@ use clap::{Parser, ValueEnum};
 
 use super::Failure;
 use super::hitless::{
-    Adapter, Builder, ConfigBuilder, Endpoint, EndpointPreference, Host, Mode, maintenance,
+    Adapter, Builder, ClusterBuilder, ConfigBuilder, Endpoint, EndpointPreference, Host, Mode, maintenance,
 };
+use super::target::Opening;
 
 /// A steady load, with every operation written to a file, to see whether an upgrade of the server is hitless.
 #[derive(Debug, Parser)]
@@ -33,9 +34,12 @@ pub(crate) struct Options {
     /// Workers, each with keys of its own and one operation under way at a time.
     #[arg(long, default_value_t = 32)]
     pub(crate) workers: u32,
-    /// Connections of the pool.
-    #[arg(long, default_value_t = 10)]
-    pool: u32,
+    /// Host and port are a seed: one server of a cluster, which tells of the others.
+    #[arg(long)]
+    cluster: bool,
+    /// Connections of the pool [default: 10]; of each node's pool, with `--cluster` [default: what the client has].
+    #[arg(long)]
+    pool: Option<u32>,
     /// How long to go on, in seconds.
     #[arg(long, default_value_t = 20.0, value_parser = seconds)]
     duration: f64,
@@ -70,11 +74,13 @@ enum Work {
     Pubsub,
     /// The same, and five consumers beside the workers that wait with BLPOP.
     Blpop,
+    /// The same, and after each GET an MSET and an MGET of two keys of one slot.
+    Pairs,
 }
 
 impl Options {
-    /// A builder for the client that is asked for.
-    pub(crate) fn builder(&self) -> Result<Builder, Failure> {
+    /// The client that is asked for, to be opened.
+    pub(crate) fn opening(&self) -> Result<Opening, Failure> {
         let maintenance =
             maintenance::Config::builder().mode(self.maint).endpoint_type(self.endpoint_type).build()?;
         let mut settings = match &self.url {
@@ -84,10 +90,17 @@ impl Options {
         if let Some(password) = &self.password {
             settings = settings.credentials(self.user.as_deref(), password);
         }
-        Ok(Builder::from_settings(Adapter, Adapter, settings)
-            .pool_size(self.pool)
-            .command_timeout(Duration::from_millis(self.timeout_ms))
-            .maintenance(maintenance))
+        settings = settings.maintenance(maintenance);
+        let opening = if self.cluster {
+            Opening::Cluster(ClusterBuilder::from_settings(Adapter, Adapter, settings))
+        } else {
+            Opening::Server(Builder::from_settings(Adapter, Adapter, settings))
+        };
+        let opening = opening.command_timeout(Duration::from_millis(self.timeout_ms));
+        Ok(match self.pool {
+            Some(size) => opening.pool_size(size),
+            None => opening,
+        })
     }
 
     /// Whether there is a subscriber.
@@ -98,6 +111,11 @@ impl Options {
     /// Whether there are consumers.
     pub(crate) fn has_consumers(&self) -> bool {
         matches!(self.mode, Work::Blpop)
+    }
+
+    /// Whether the workers have pairs of keys.
+    pub(crate) fn has_pairs(&self) -> bool {
+        matches!(self.mode, Work::Pairs)
     }
 
     pub(crate) fn duration(&self) -> Duration {

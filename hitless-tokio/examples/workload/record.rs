@@ -45,6 +45,10 @@ pub(crate) enum Op {
     Message,
     /// BLPOP.
     Pop,
+    /// MSET of a pair.
+    SetPair,
+    /// MGET of it.
+    GetPair,
 }
 
 /// What became of one operation.
@@ -66,6 +70,8 @@ impl fmt::Display for Record {
             Op::Get => 'G',
             Op::Message => 'M',
             Op::Pop => 'B',
+            Op::SetPair => 'P',
+            Op::GetPair => 'Q',
         };
         let Self { start, latency, status, worker, value, .. } = self;
         write!(f, "{start:.6},{},{op},{status},{worker},{value}", latency.as_micros())

@@ -10,7 +10,6 @@ use std::time::{Duration, Instant};
 use clap::Parser;
 
 use super::consumers;
-use super::hitless::{CloseCause, Event, Events};
 use super::load::Worker;
 use super::options::Options;
 use super::record::{self, Epoch, now};
@@ -33,10 +32,9 @@ pub(crate) async fn from_command_line() -> ExitCode {
 
 async fn run(options: Options) -> Result<(), Failure> {
     let file = File::create(&options.out).map_err(|error| format!("{}: {error}", options.out.display()))?;
-    let builder = options.builder()?;
-    // It ends with the client, and nobody waits for it.
-    drop(spawn(tell(builder.events())));
-    let client = builder.connect().await?;
+    let opening = options.opening()?;
+    opening.tell_events();
+    let client = opening.connect().await?;
 
     let epoch = Epoch::now();
     let (records, received) = mpsc::channel();
@@ -54,11 +52,12 @@ async fn run(options: Options) -> Result<(), Failure> {
     io::stdout().flush()?;
 
     let end = begin + options.duration();
-    let subscribed = subscriber.as_ref().map(Subscriber::client);
+    let subscribed = subscriber.as_ref().map(Subscriber::target);
     let reading = subscriber.map(|subscriber| spawn(subscriber.read()));
     let workers: Vec<_> = (0..options.workers)
         .map(|worker| {
             let worker = Worker::new(worker, &options.run_id, client.clone(), epoch, records.clone());
+            let worker = if options.has_pairs() { worker.with_pair(&options.run_id) } else { worker };
             spawn(work(worker, end, options.think_time()))
         })
         .collect();
@@ -83,17 +82,5 @@ async fn work(mut worker: Worker, end: Instant, think_time: Duration) {
     while now() < end {
         worker.step().await;
         sleep(think_time.min(end.saturating_duration_since(now()))).await;
-    }
-}
-
-/// Tells what happens to the client, but for what always happens.
-async fn tell(mut events: Events) {
-    while let Some(event) = events.next().await {
-        match event {
-            Ok(Event::ConnectionReady { .. } | Event::Terminated) => {}
-            Ok(Event::ConnectionClosed { cause: CloseCause::ByClient | CloseCause::ShutDown, .. }) => {}
-            Ok(event) => eprintln!("event: {event:?}"),
-            Err(missed) => eprintln!("events: {missed}"),
-        }
     }
 }

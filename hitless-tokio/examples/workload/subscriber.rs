@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use super::Failure;
 use super::hitless::pubsub::Item;
-use super::hitless::{Client, Subscription};
 use super::options::Options;
 use super::record::{Epoch, Op, Record, now, plain};
+use super::target::{Messages, Target};
 
 /// A subscriber of one channel, with a client of its own.
 pub(crate) struct Subscriber {
-    subscription: Subscription,
+    target: Target,
+    messages: Messages,
     /// Behind those of the workers.
     number: u32,
     epoch: Epoch,
@@ -25,19 +26,19 @@ impl Subscriber {
         epoch: Epoch,
         records: Sender<Record>,
     ) -> Result<Self, Failure> {
-        let client = options.builder()?.pool_size(1).connect().await?;
-        let subscription = client.subscribe([format!("ch:{}", options.run_id)]).await?;
-        Ok(Self { subscription, number: options.workers, epoch, records })
+        let target = options.opening()?.pool_size(1).connect().await?;
+        let messages = target.subscribe(format!("ch:{}", options.run_id)).await?;
+        Ok(Self { target, messages, number: options.workers, epoch, records })
     }
 
     /// The client, which ends the subscriber when it is shut down.
-    pub(crate) fn client(&self) -> Client {
-        self.subscription.client().clone()
+    pub(crate) fn target(&self) -> Target {
+        self.target.clone()
     }
 
     /// Writes down what is received, until the client is shut down.
     pub(crate) async fn read(mut self) {
-        while let Some(item) = self.subscription.next().await {
+        while let Some(item) = self.messages.next().await {
             let (status, value) = match item {
                 Item::Message(message) => {
                     ("ok".to_owned(), plain(&String::from_utf8_lossy(&message.payload)))

@@ -16,6 +16,10 @@ pub(crate) struct Summary {
     /// Messages that a subscriber has received.
     messages: u64,
     mismatches: u64,
+    /// MGETs of a pair, what was wrong with them.
+    pairs: u64,
+    stale_pairs: u64,
+    torn_pairs: u64,
     /// Items that BLPOP brought, and how often it brought none.
     items: u64,
     nils: u64,
@@ -38,7 +42,14 @@ impl Summary {
         } else if record.status == "ok" {
             self.latencies.push(record.latency);
             self.completed.push(record.start + record.latency.as_secs_f64());
-            self.mismatches += u64::from(record.value == "mismatch");
+            let is_stale = u64::from(record.value == "mismatch");
+            if record.op == Op::GetPair {
+                self.pairs += 1;
+                self.stale_pairs += is_stale;
+                self.torn_pairs += u64::from(record.value == "torn");
+            } else {
+                self.mismatches += is_stale;
+            }
         } else {
             *self.errors.entry(record.status.clone()).or_default() += 1;
         }
@@ -94,6 +105,9 @@ impl fmt::Display for Summary {
         writeln!(f, "longest gap  {:.1} ms between two successes", self.longest_gap() * 1000.0)?;
         writeln!(f, "INCR         {} lost, {} executed twice", self.lost, self.repeated)?;
         writeln!(f, "GET          {} mismatches", self.mismatches)?;
+        if self.pairs > 0 {
+            writeln!(f, "MGET         {} mismatches, {} torn", self.stale_pairs, self.torn_pairs)?;
+        }
         if self.messages > 0 {
             writeln!(f, "messages     {}", self.messages)?;
         }

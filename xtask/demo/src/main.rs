@@ -8,8 +8,10 @@
 //! | [`feeder`] | what consumers wait for and subscribers receive |
 //! | [`step`], [`stage`] | what happens in each step, and the run of one |
 //! | [`verdict`], [`report`] | what hitless means, and what is said of each step |
+//! | [`cluster`] | all of that for a cluster, with `--cluster` |
 //! | [`log`], [`narrator`] | what can be watched meanwhile |
 
+mod cluster;
 mod feeder;
 mod load;
 mod log;
@@ -56,11 +58,18 @@ struct Args {
     /// Encrypt everything: each node has a certificate of its own. `cargo xtask` builds TLS into the demo only for that.
     #[arg(long)]
     tls: bool,
+
+    /// Use a cluster of six redis-server processes: slots move, a replica takes over, a primary dies.
+    #[arg(long, conflicts_with_all = ["embedded", "tls"])]
+    cluster: bool,
 }
 
 fn main() -> ExitCode {
-    match run(&Args::parse()) {
-        Ok(report) if report.is_hitless() => ExitCode::SUCCESS,
+    let args = Args::parse();
+    let is_hitless =
+        if args.cluster { cluster::run(args.runtime) } else { run(&args).map(|report| report.is_hitless()) };
+    match is_hitless {
+        Ok(true) => ExitCode::SUCCESS,
         Ok(_) => NOT_HITLESS.into(),
         Err(error) => {
             eprintln!("demo: {error}");

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::future::Future;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use hitless_core::config::maintenance;
 use hitless_core::driver::{Client, Connector, Error, Resolver, Runtime};
 use hitless_core::mode::Mode;
 
+use crate::cluster::{ClusterPool, OpenCluster};
 use crate::load::{LENT, Lasting, Load, Meters};
 use crate::log::Log;
 use crate::narrator::Narrator;
@@ -80,8 +82,26 @@ pub(crate) fn open(
     })
 }
 
+/// Opens a cluster client that knows one node.
+///
+/// # Errors
+/// It cannot be opened.
+pub(crate) fn open_cluster(
+    on: RuntimeName,
+    seed: SocketAddr,
+) -> Result<Box<dyn ClusterPool>, Box<dyn std::error::Error>> {
+    Ok(match on {
+        RuntimeName::Tokio => {
+            let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+            Box::new(OpenCluster::new(runtime, hitless_tokio::Adapter, seed)?)
+        }
+        RuntimeName::AsyncStd => Box::new(OpenCluster::new(AsyncStd, hitless_async_std::Adapter, seed)?),
+    })
+}
+
 /// What can wait for a future outside a task.
-trait Executor {
+pub(crate) trait Executor {
+    /// What `future` comes to.
     fn block_on<F: Future>(&self, future: F) -> F::Output;
 }
 

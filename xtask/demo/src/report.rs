@@ -165,10 +165,10 @@ impl Report {
 }
 
 /// The first column to the left, the others to the right.
-fn write_row(
+pub(crate) fn write_row(
     f: &mut fmt::Formatter<'_>,
-    cells: &[String; COLUMNS],
-    widths: &[usize; COLUMNS],
+    cells: &[String],
+    widths: &[usize],
     last: &str,
 ) -> fmt::Result {
     write!(f, "{:1$}", cells[0], widths[0])?;

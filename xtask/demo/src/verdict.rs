@@ -195,11 +195,11 @@ pub(crate) struct Check {
 }
 
 impl Check {
-    fn new(what: &'static str, found: impl ToString, allowed: impl ToString, holds: bool) -> Self {
+    pub(crate) fn new(what: &'static str, found: impl ToString, allowed: impl ToString, holds: bool) -> Self {
         Self { what, found: found.to_string(), allowed: allowed.to_string(), holds }
     }
 
-    fn none(what: &'static str, found: u64) -> Self {
+    pub(crate) fn none(what: &'static str, found: u64) -> Self {
         Self::new(what, found, 0, found == 0)
     }
 }

@@ -24,7 +24,7 @@ pub(crate) use self::auditor::Auditor;
 use self::security::Security;
 
 /// Where `cargo xtask` says that there is a redis-server.
-const VARIABLE: &str = "HITLESS_REDIS_SERVER";
+pub(crate) const VARIABLE: &str = "HITLESS_REDIS_SERVER";
 /// The name that the client is configured with.
 const NAME: &str = "redis.demo.test";
 
