@@ -110,8 +110,13 @@ impl<R: Runtime, D: Dialer> Control<R, D> {
 
     /// Makes facts for the machine out of what the clients of the nodes tell.
     fn hear_nodes(&mut self, shared: &Shared<R>) {
-        for (node, fact) in shared.inbox.take() {
+        for (from, fact) in shared.inbox.take() {
+            let node = from.node;
             match fact {
+                // What a node announces holds, whichever of its connections has heard it.
+                NodeFact::Notified(notification) => self.facts.push(Fact::Notified(node, notification)),
+                NodeFact::Ended => self.nodes.forget_gone(),
+                _ if !self.nodes.is_current(from) => {}
                 NodeFact::Open | NodeFact::Back => self.facts.push(Fact::Ready(node)),
                 NodeFact::CutOff => {
                     self.facts.push(Fact::Failed(node));
@@ -123,8 +128,6 @@ impl<R: Runtime, D: Dialer> Control<R, D> {
                     self.start.note_failed(node, error);
                     self.facts.push(Fact::Failed(node));
                 }
-                NodeFact::Notified(notification) => self.facts.push(Fact::Notified(node, notification)),
-                NodeFact::Ended => self.nodes.forget_gone(),
             }
         }
     }

@@ -24,21 +24,29 @@ pub(in super::super) enum NodeFact {
     Ended,
 }
 
+/// Which client tells something: a node may have one after the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Sender {
+    pub(super) node: NodeId,
+    /// Grows from client to client.
+    pub(super) number: u64,
+}
+
 /// Where the client of one node reports.
 #[derive(Debug)]
 pub(in super::super) struct Report {
-    node: NodeId,
+    from: Sender,
     inbox: Arc<Inbox>,
 }
 
 impl Report {
-    pub(super) fn new(node: NodeId, inbox: &Arc<Inbox>) -> Self {
-        Self { node, inbox: Arc::clone(inbox) }
+    pub(super) fn new(from: Sender, inbox: &Arc<Inbox>) -> Self {
+        Self { from, inbox: Arc::clone(inbox) }
     }
 
     /// Leaves `fact` for the control task. The caller raises the signal once it holds no lock.
     pub(in super::super) fn tell(&self, fact: NodeFact) -> (Arc<Signals>, u8) {
-        self.inbox.facts.lock().unwrap_or_else(PoisonError::into_inner).push((self.node, fact));
+        self.inbox.facts.lock().unwrap_or_else(PoisonError::into_inner).push((self.from, fact));
         (Arc::clone(&self.inbox.signals), signals::WORK)
     }
 }
@@ -46,14 +54,14 @@ impl Report {
 /// The facts that the control task has not seen. They are few, and it takes all of them at once.
 #[derive(Debug, Default)]
 pub(super) struct Inbox {
-    facts: Mutex<Vec<(NodeId, NodeFact)>>,
+    facts: Mutex<Vec<(Sender, NodeFact)>>,
     /// Wakes the control task.
     pub(super) signals: Arc<Signals>,
 }
 
 impl Inbox {
     /// Takes the facts, in the order in which each client has told them.
-    pub(super) fn take(&self) -> Vec<(NodeId, NodeFact)> {
+    pub(super) fn take(&self) -> Vec<(Sender, NodeFact)> {
         std::mem::take(&mut self.facts.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }

@@ -14,7 +14,7 @@ use super::super::hooks::Registry;
 use super::super::observer::Broadcast;
 use super::super::shared::Shared as NodeShared;
 use super::super::traits::{Resolver, Runtime};
-use super::inbox::Report;
+use super::inbox::{Report, Sender};
 use super::shared::Shared;
 use crate::config::{Config, ConfigBuilder, ConfigError};
 use crate::endpoint::{Endpoint, Host, Peer, Target};
@@ -85,6 +85,9 @@ impl<D: Dialer> Dialer for Common<D> {
 pub(super) struct Nodes<R: Runtime, D> {
     opener: Opener<D>,
     clients: IdMap<NodeId, Client<R>>,
+    /// The number of the client that each node has, and how many there were.
+    numbers: IdMap<NodeId, u64>,
+    opened: u64,
     /// Those that are still ending.
     ending: Vec<Arc<NodeShared<R>>>,
     /// Where the connections of a node have gone.
@@ -93,7 +96,8 @@ pub(super) struct Nodes<R: Runtime, D> {
 
 impl<R: Runtime, D: Dialer> Nodes<R, D> {
     pub(super) fn new(opener: Opener<D>) -> Self {
-        Self { opener, clients: IdMap::new(), ending: Vec::new(), moved: IdMap::new() }
+        let (clients, numbers, moved) = (IdMap::new(), IdMap::new(), IdMap::new());
+        Self { opener, clients, numbers, opened: 0, ending: Vec::new(), moved }
     }
 
     /// Opens a client, unless the node has one that goes on trying by itself. True if there is a new one.
@@ -128,7 +132,9 @@ impl<R: Runtime, D: Dialer> Nodes<R, D> {
             on_orphan: opener.on_orphan.clone(),
         };
         let (runtime, dialer) = (shared.runtime.clone(), Common(Arc::clone(&opener.dialer)));
-        let report = Report::new(node, &shared.inbox);
+        self.opened += 1;
+        self.numbers.insert(node, self.opened);
+        let report = Report::new(Sender { node, number: self.opened }, &shared.inbox);
         self.clients.insert(node, Client::begin(runtime, dialer, config, watchers, Some(report)));
         Ok(true)
     }
@@ -140,6 +146,7 @@ impl<R: Runtime, D: Dialer> Nodes<R, D> {
             self.forget_gone();
             self.ending.push(Arc::clone(client.shared()));
         }
+        self.numbers.remove(node);
         self.moved.remove(node);
     }
 
@@ -153,6 +160,11 @@ impl<R: Runtime, D: Dialer> Nodes<R, D> {
     pub(super) fn note_cut_off(&mut self, shared: &Shared<R>, node: NodeId) -> Result<bool, Error> {
         let Some(endpoint) = self.moved.remove(node) else { return Ok(false) };
         self.replace(shared, node, endpoint, None)
+    }
+
+    /// Whether it is the client that its node has now, and none that another one has taken the place of.
+    pub(super) fn is_current(&self, from: Sender) -> bool {
+        self.numbers.get(from.node) == Some(&from.number)
     }
 
     /// Forgets the clients of which nothing is left.
