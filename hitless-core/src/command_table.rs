@@ -236,7 +236,7 @@ fn by_name(name: &[u8], command: &impl Words) -> Verdict {
         b"READONLY" => refused("READONLY", SETUP),
         b"READWRITE" => refused("READWRITE", SETUP),
         b"RESET" => refused("RESET", RESET),
-        b"ASKING" => refused("ASKING", "cluster redirections are not followed by this client"),
+        b"ASKING" => refused("ASKING", "`ClusterClient` sends it where a slot is on the move"),
         b"QUIT" => refused("QUIT", "shut the client down instead; a lease is given back by dropping it"),
         b"MONITOR" => refused("MONITOR", ELSEWHERE),
         b"SYNC" => refused("SYNC", ELSEWHERE),
