@@ -7,7 +7,7 @@ use hitless_conformance::explore::{self, Limits, SCOPES, Scope};
 const LIMITS: Limits = Limits { depth: 60, states: 2_000, complete_every: 20 };
 
 /// Every interleaving at small scope: INV-01, INV-02, INV-04, INV-05, INV-06, INV-08, INV-11, INV-12, INV-15, INV-18, INV-19, INV-20,
-/// INV-21
+/// INV-21, RULE-344, RULE-345, RULE-346, RULE-347, RULE-348, RULE-349, RULE-350
 #[test]
 fn no_interleaving_breaks_a_law() {
     for scope in SCOPES {

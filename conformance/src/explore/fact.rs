@@ -2,7 +2,9 @@
 
 use std::fmt;
 
-use hitless_core::ids::ConnId;
+use hitless_core::ids::{ConnId, NodeId};
+
+use super::scope::Server;
 
 /// Something that happens, at the present instant unless it is time that passes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,6 +74,35 @@ pub(super) enum Fact {
     /// The time of the command that waits there is over.
     TimeIsUp(ConnId),
     Shutdown,
+    /// A millisecond, within which nothing is due.
+    Moment,
+    /// Slots begin to move to the other node of a cluster.
+    MoveBegins,
+    /// The keys of these slots have gone ahead.
+    KeysGo,
+    /// A node learns who has the slots that move.
+    Learns(Server),
+    /// A node goes away, and its connections with it.
+    Fails(Server),
+    Returns(Server),
+    /// The client of a node is connected.
+    NodeReady(NodeId),
+    NodeUnreachable(NodeId),
+    /// The nth question for the topology is answered by what the node knew when it was asked.
+    ToldAsAsked(u8),
+    /// By what the node knows now.
+    ToldAsNow(u8),
+    /// SMIGRATING, for the move that goes on.
+    Migrating,
+    /// SMIGRATED, for the nth move so far.
+    Migrated(u8),
+    SendScript,
+    /// The node to which the nth request was written carries it out, or says where else it belongs.
+    NodeServes(u8),
+    /// It cannot at the moment; a script has an error of this kind as its own, after a write.
+    NodeRefuses(u8),
+    /// What the node says to the nth request is read.
+    NodeReplied(u8),
 }
 
 impl fmt::Display for Fact {
@@ -113,6 +144,22 @@ impl fmt::Display for Fact {
             Self::Denied(conn) => write!(f, "{conn}: the server denies what it has received first"),
             Self::TimeIsUp(conn) => write!(f, "{conn}: the time of the command that waits is over"),
             Self::Shutdown => write!(f, "shutdown, with 5 s to finish"),
+            Self::Moment => write!(f, "a millisecond passes"),
+            Self::MoveBegins => write!(f, "the slots begin to move"),
+            Self::KeysGo => write!(f, "the keys of the slots have gone ahead"),
+            Self::Learns(server) => write!(f, "{server:?} learns who has the slots"),
+            Self::Fails(server) => write!(f, "{server:?} goes away"),
+            Self::Returns(server) => write!(f, "{server:?} is back"),
+            Self::NodeReady(node) => write!(f, "{node}: connected"),
+            Self::NodeUnreachable(node) => write!(f, "{node}: not to be reached"),
+            Self::ToldAsAsked(nth) => write!(f, "question {nth} is answered by what was known when it came"),
+            Self::ToldAsNow(nth) => write!(f, "question {nth} is answered by what is known now"),
+            Self::Migrating => write!(f, "SMIGRATING"),
+            Self::Migrated(nth) => write!(f, "SMIGRATED for move {nth}"),
+            Self::SendScript => write!(f, "a script is sent"),
+            Self::NodeServes(nth) => write!(f, "the node serves request {nth}"),
+            Self::NodeRefuses(nth) => write!(f, "the node refuses request {nth}, a script after its write"),
+            Self::NodeReplied(nth) => write!(f, "the reply to request {nth} is read"),
         }
     }
 }

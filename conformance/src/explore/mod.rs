@@ -9,10 +9,14 @@
 //! Where somebody waits for elements or messages, the servers are naive ones that understand what they receive (`keyspace`),
 //! and each of their steps is a fact: they receive, carry out, and what they say is read.
 //!
+//! A cluster has two naive nodes, each with its own idea of where the slots are, and a naive driver that sends by the newest table or
+//! as the machine says; what was heard is judged a second time, naively, and the table must say the same (`cluster`).
+//!
 //! Two things are smaller than in the real world: facts happen at the instants at which something is due, or a whole second
-//! later, not at all instants; and the jitter is the same after each fact.
+//! later (in a cluster a millisecond), not at all instants; and the jitter is the same after each fact.
 
 mod client;
+mod cluster;
 mod consumers;
 mod coordinator;
 mod fact;
@@ -30,6 +34,7 @@ pub use self::scope::{SCOPES, Scope};
 pub use self::search::{Failure, Limits, Report, Violation};
 
 use self::client::ClientModel;
+use self::cluster::ClusterModel;
 use self::coordinator::CoordinatorModel;
 use self::scope::Subject;
 use self::search::{Model, guarded, search};
@@ -43,6 +48,7 @@ pub fn explore(scope: &Scope, limits: Limits, epoch: Instant) -> Result<Report, 
     match scope.subject {
         Subject::Client => start(ClientModel::new(&scope, epoch), limits),
         Subject::Coordinator => start(CoordinatorModel::new(&scope, epoch), limits),
+        Subject::Cluster(reshard) => start(ClusterModel::new(&scope, reshard, epoch), limits),
     }
 }
 
@@ -53,6 +59,7 @@ pub fn replay(scope: &Scope, path: &[u16], epoch: Instant) -> String {
     match scope.subject {
         Subject::Client => walk(ClientModel::new(&scope, epoch), path),
         Subject::Coordinator => walk(CoordinatorModel::new(&scope, epoch), path),
+        Subject::Cluster(reshard) => walk(ClusterModel::new(&scope, reshard, epoch), path),
     }
 }
 

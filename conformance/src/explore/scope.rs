@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use hitless_core::config::{Config, maintenance};
 use hitless_core::coordinator::Role;
@@ -11,7 +12,7 @@ use resp3_codec::Frame;
 use super::search::Limits;
 
 /// The port of every server.
-const PORT: u16 = 6379;
+pub(super) const PORT: u16 = 6379;
 /// Connections that may be lent.
 pub(super) const LENT: usize = 1;
 /// How often a handoff is tried again: once shows all that more would.
@@ -53,6 +54,12 @@ pub(super) struct Budget {
     pub(super) messages: u8,
     /// How often time passes although something could happen at once; `None` is as often as it likes.
     pub(super) delays: Option<u8>,
+    /// Moves of slots.
+    pub(super) moves: u8,
+    /// Requests that are scripts.
+    pub(super) scripts: u8,
+    /// Questions for the topology whose answers may still come when their time is over.
+    pub(super) late: u8,
 }
 
 /// Nothing happens but what must.
@@ -77,6 +84,9 @@ const NOTHING: Budget = Budget {
     subscribers: 0,
     messages: 0,
     delays: None,
+    moves: 0,
+    scripts: 0,
+    late: 0,
 };
 
 /// Which machine is explored.
@@ -84,6 +94,26 @@ const NOTHING: Budget = Budget {
 pub(super) enum Subject {
     Client,
     Coordinator,
+    Cluster(Reshard),
+}
+
+/// What moves between the two nodes of a cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Reshard {
+    /// Who has the slots at first. B has all others, so that nothing leads to A but these.
+    pub(super) first: Server,
+    pub(super) told_by: ToldBy,
+    /// The exploration goes so far in time.
+    pub(super) horizon: Duration,
+}
+
+/// How clients learn that slots have moved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ToldBy {
+    /// ASK and MOVED, as in open source clusters.
+    Redirects,
+    /// SMIGRATING and SMIGRATED, and MOVED where a request is too late for that.
+    Pushes,
 }
 
 /// A small world, and all that may happen in it.
@@ -112,7 +142,7 @@ pub struct Scope {
 }
 
 /// A server.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Server {
     A,
     B,
@@ -230,6 +260,13 @@ const PROMPT: Budget = Budget { delays: Some(0), ..NOTHING };
 /// What the scopes have in common in which somebody waits for elements or messages: one connection for that, and one in the pool.
 const CONSUMERS: Scope =
     Scope { pool: 1, answers: &[&[Server::A]], pushes: &[Push::Moving(1, Some(Server::B))], ..BASE };
+
+/// Slots of a cluster go to a node that nobody has heard of.
+const BY_REDIRECTS: Reshard =
+    Reshard { first: Server::B, told_by: ToldBy::Redirects, horizon: Duration::from_secs(8) };
+
+/// The same, announced.
+const BY_PUSHES: Reshard = Reshard { told_by: ToldBy::Pushes, ..BY_REDIRECTS };
 
 /// All scopes, in the order in which they are explored. Where the states are not limited to fewer than there are, the scope
 /// is explored to its end.
@@ -429,6 +466,50 @@ pub const SCOPES: &[Scope] = &[
             ..NOTHING
         },
         limits: Limits { states: 150_000, ..BASE.limits },
+        ..BASE
+    },
+    Scope {
+        name: "reshard",
+        about: "the cluster alone: slots move there and back with ASK and MOVED, nodes learn of it in any order, and a request is under way",
+        subject: Subject::Cluster(Reshard { first: Server::A, ..BY_REDIRECTS }),
+        budget: Budget { moves: 2, writes: 1, pauses: 2, late: 1, delays: Some(2), ..NOTHING },
+        ..BASE
+    },
+    Scope {
+        name: "announced",
+        about: "the cluster alone: slots move to an unknown node and back, told of late, twice and in any order, with a request",
+        subject: Subject::Cluster(BY_PUSHES),
+        budget: Budget { moves: 2, pushes: 3, writes: 1, pauses: 1, delays: Some(2), ..NOTHING },
+        ..BASE
+    },
+    Scope {
+        name: "node-loss",
+        about: "the cluster alone: slots move by ASK and MOVED, and nodes fail and come back, with a request under way",
+        subject: Subject::Cluster(BY_REDIRECTS),
+        budget: Budget { moves: 1, closes: 2, writes: 1, late: 1, delays: Some(1), ..NOTHING },
+        ..BASE
+    },
+    Scope {
+        name: "announced-loss",
+        about: "the cluster alone: slots move with an announcement to a node that fails and comes back, with a request under way",
+        subject: Subject::Cluster(BY_PUSHES),
+        budget: Budget {
+            moves: 1,
+            pushes: 2,
+            closes: 1,
+            faults: 1,
+            writes: 1,
+            late: 1,
+            delays: Some(1),
+            ..NOTHING
+        },
+        ..BASE
+    },
+    Scope {
+        name: "two-requests",
+        about: "the cluster alone: slots move by ASK and MOVED while a command and a script are under way, and a node refuses one",
+        subject: Subject::Cluster(BY_REDIRECTS),
+        budget: Budget { moves: 1, writes: 1, scripts: 1, refusals: 1, delays: Some(1), ..NOTHING },
         ..BASE
     },
 ];
