@@ -158,7 +158,11 @@ impl Cluster {
         let after = backoff::growing(FIRST_TRY_AGAIN, LONGEST_PAUSE, sent.trail.pauses, &mut self.rng);
         let trail = sent.trail.paused();
         let next = match sent.node {
-            Some(node) => Next::Resend { node, asking: sent.asking, after, trail },
+            Some(node) => {
+                // Perhaps an ASK alone has led there.
+                self.nodes.touch(now, node);
+                Next::Resend { node, asking: sent.asking, after, trail }
+            }
             None => Next::Route { after, trail },
         };
         within(now, after, sent, next)

@@ -13,7 +13,7 @@ use crate::explore::scope::Server;
 use crate::explore::search::Violation;
 
 /// How many redirects a request follows.
-pub(super) const MAX_REDIRECTS: u32 = 8;
+pub(super) const MAX_REDIRECTS: u32 = 6;
 /// A request that is sent on so many times at one instant runs in a ring.
 const RING: u32 = 50;
 

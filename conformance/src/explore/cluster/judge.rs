@@ -32,7 +32,7 @@ struct Known {
 struct Round {
     began_at: Instant,
     asked: Vec<NodeId>,
-    has_read: bool,
+    is_over: bool,
 }
 
 /// The judgement of all that was heard so far.
@@ -54,7 +54,6 @@ impl Judge {
     /// The answer to a question that was asked at `asked_at` is believed.
     pub(super) fn note_snapshot(&mut self, asked_at: Instant, owner: Server) {
         self.read = self.read.max(Some(asked_at));
-        self.round.iter_mut().for_each(|round| round.has_read = true);
         self.consider(Known { owner, origin: Origin::SnapshotOrRedirect, as_of: asked_at });
     }
 
@@ -92,7 +91,7 @@ impl Judge {
         least_pause: Duration,
     ) -> Result<(), Violation> {
         if let Some(round) = &mut self.round {
-            if !round.has_read && !round.asked.contains(&node) {
+            if !round.is_over && !round.asked.contains(&node) {
                 round.asked.push(node);
                 return Ok(());
             }
@@ -101,8 +100,13 @@ impl Judge {
                 return Violation::of(format!("RULE-347: the topology is asked for again after {pause:?}"));
             }
         }
-        self.round = Some(Round { began_at: now, asked: vec![node], has_read: false });
+        self.round = Some(Round { began_at: now, asked: vec![node], is_over: false });
         Ok(())
+    }
+
+    /// No question is open: one was answered, or nobody is left to be asked.
+    pub(super) fn end_round(&mut self) {
+        self.round.iter_mut().for_each(|round| round.is_over = true);
     }
 
     /// Who has the slots, by all that is known.
@@ -128,8 +132,8 @@ impl Judge {
         for (seq, at) in &self.heard {
             (seq, age(*at)).hash(hasher);
         }
-        if let Some(Round { began_at, asked, has_read }) = &self.round {
-            (age(*began_at), has_read).hash(hasher);
+        if let Some(Round { began_at, asked, is_over }) = &self.round {
+            (age(*began_at), is_over).hash(hasher);
             asked.iter().for_each(|node| node.index().hash(hasher));
         }
     }

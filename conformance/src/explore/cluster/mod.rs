@@ -299,6 +299,9 @@ impl Model for ClusterModel {
         self.cluster.reseed(SEED);
         self.happen(fact)?;
         self.obey()?;
+        if !self.questions.iter().any(|question| question.is_open) {
+            self.judge.end_round();
+        }
         self.check(fact)
     }
 

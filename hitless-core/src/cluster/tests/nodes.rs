@@ -155,6 +155,25 @@ fn a_node_that_comes_back_in_its_grace_stays() {
     assert!(world.open.contains_key(&c));
 }
 
+/// Keys that an ASK has led to may be on their way for longer than the grace. RULE-338
+#[test]
+fn a_node_where_a_request_tries_again_stays_open() {
+    let mut world = World::of_three_shards();
+    let target = resent(world.refuse(&world.sent(7), "ASK 7 10.0.0.9:7000")).0;
+    world.all_ready();
+    let mut sent = Sent { node: Some(target), asking: true, ..world.sent(7) };
+    let end = world.now + 2 * GRACE;
+    while world.now < end {
+        let next = world.refuse(&sent, "TRYAGAIN Multiple keys request during rehashing of slot");
+        let Next::Resend { after, trail, .. } = next else { panic!("{next:?}") };
+        sent.trail = trail;
+        world.pass(after);
+        assert!(world.open.contains_key(&target), "it is closed in the middle");
+    }
+    world.pass(GRACE);
+    assert!(!world.open.contains_key(&target));
+}
+
 /// A primary that has become a replica is closed, and known: it may be promoted again. RULE-338
 #[test]
 fn a_demoted_primary_is_closed_and_keeps_its_id() {
