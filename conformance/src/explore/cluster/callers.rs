@@ -7,8 +7,8 @@ use hitless_core::cluster::{Next, Sent, SentKind, Trail};
 use hitless_core::error::ServerError;
 use hitless_core::ids::NodeId;
 
-use super::ClusterModel;
 use super::servers::{SLOT, Said};
+use super::{ClusterModel, State};
 use crate::explore::scope::Server;
 use crate::explore::search::Violation;
 
@@ -96,11 +96,10 @@ impl ClusterModel {
     /// Those whose pauses are over go on.
     pub(super) fn resume(&mut self) -> Result<(), Violation> {
         let now = self.now;
-        for caller in std::mem::take(&mut self.callers) {
-            match caller.stage {
-                Stage::Pauses { until, to } if until <= now => self.dispatch(caller, to)?,
-                _ => self.callers.push(caller),
-            }
+        let is_due = |it: &mut Caller| matches!(it.stage, Stage::Pauses { until, .. } if until <= now);
+        for caller in self.callers.extract_if(.., is_due).collect::<Vec<_>>() {
+            let Stage::Pauses { to, .. } = caller.stage else { continue };
+            self.dispatch(caller, to)?;
         }
         Ok(())
     }
@@ -118,16 +117,13 @@ impl ClusterModel {
 
     /// The client of `node` gives back what it has not written.
     pub(super) fn give_back(&mut self, node: NodeId) -> Result<(), Violation> {
-        for caller in std::mem::take(&mut self.callers) {
-            match caller.stage {
-                Stage::Queued(way) if way.node == node => {
-                    let sent = self.sent(&caller, Some(way.node), way.asking, way.sent_at);
-                    let next = self.cluster.handle_unsent(self.now, &sent);
-                    let followed = caller.followed + self.leads_elsewhere(&sent);
-                    self.go_on(Caller { followed, ..caller }, next)?;
-                }
-                _ => self.callers.push(caller),
-            }
+        let waits = |it: &mut Caller| matches!(it.stage, Stage::Queued(way) if way.node == node);
+        for caller in self.callers.extract_if(.., waits).collect::<Vec<_>>() {
+            let Stage::Queued(way) = caller.stage else { continue };
+            let sent = self.sent(&caller, Some(way.node), way.asking, way.sent_at);
+            let next = self.cluster.handle_unsent(self.now, &sent);
+            let followed = caller.followed + self.leads_elsewhere(&sent);
+            self.go_on(Caller { followed, ..caller }, next)?;
         }
         Ok(())
     }
@@ -183,15 +179,16 @@ impl ClusterModel {
         if said == Said::TryAgain && !stays {
             return Violation::of(format!("RULE-329: after TRYAGAIN: {next:?}"));
         }
-        let redirects = u32::from(matches!(said, Said::Moved(_) | Said::Ask(_)));
-        self.go_on(Caller { followed: caller.followed + redirects, ..caller }, next)
+        let is_redirect = matches!(said, Said::Moved(_) | Said::Ask(_));
+        let followed = caller.followed + u32::from(is_redirect);
+        if is_redirect && followed > MAX_REDIRECTS {
+            return Violation::of(format!("RULE-345: {followed} redirects are followed"));
+        }
+        self.go_on(Caller { followed, ..caller }, next)
     }
 
     /// Does with a request that did not run as the machine says.
     fn go_on(&mut self, caller: Caller, next: Next) -> Result<(), Violation> {
-        if caller.followed > MAX_REDIRECTS {
-            return Violation::of(format!("RULE-345: {} redirects are followed", caller.followed));
-        }
         let (to, after, trail) = match next {
             Next::Resend { node, asking, after, trail } => {
                 self.note_use(node);
@@ -217,8 +214,8 @@ impl ClusterModel {
                 Some((node, asking)) => (Some(node), asking),
                 None => (self.cluster.table().node_of(SLOT), false),
             };
-            if let Some((way, stage)) = node.and_then(|node| self.way_to(node, asking)) {
-                self.callers.push(Caller { stage: stage(way), ..caller });
+            if let Some(stage) = node.and_then(|node| self.handed_to(node, asking)) {
+                self.callers.push(Caller { stage, ..caller });
                 return Ok(());
             }
             let sent = self.sent(&caller, node, asking, self.now);
@@ -240,15 +237,15 @@ impl ClusterModel {
         Violation::of(format!("RULE-345: a request is sent in a ring: {caller:?}"))
     }
 
-    /// The way to `node`, and where a request is that goes there; `None` if its client gives it back.
-    fn way_to(&self, node: NodeId, asking: bool) -> Option<(Way, fn(Way) -> Stage)> {
+    /// Where a request is that goes to `node`; `None` if its client gives it back.
+    fn handed_to(&self, node: NodeId, asking: bool) -> Option<Stage> {
         let client = self.client(node)?;
-        let stage = match client.state {
-            super::State::Opening => Stage::Queued,
-            super::State::Ready => Stage::Written,
-            super::State::Failed => return None,
-        };
-        Some((Way { node, server: client.server, asking, sent_at: self.now }, stage))
+        let way = Way { node, server: client.server, asking, sent_at: self.now };
+        match client.state {
+            State::Opening => Some(Stage::Queued(way)),
+            State::Ready => Some(Stage::Written(way)),
+            State::Failed => None,
+        }
     }
 
     /// 1 if the table leads a request that could not be sent to another node, which counts like a redirect.
