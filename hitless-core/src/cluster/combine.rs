@@ -15,7 +15,8 @@ pub enum Combine {
     And,
     /// The first reply, as all of them have succeeded.
     AllSucceeded,
-    /// The first reply that is no error; the first error if there is none.
+    /// The first reply that is no error. If there is none, the first error that is not NOTBUSY, by which a node says that the command
+    /// has nothing to do there.
     OneSucceeded,
     /// The elements of all arrays, those of the first reply in front.
     Concatenate,
@@ -28,7 +29,11 @@ impl Combine {
     pub fn join(self, replies: Vec<Frame>) -> Option<Frame> {
         let first_that = |is_error| replies.iter().position(|reply| reply.is_error() == is_error);
         let one = match self {
-            Self::OneSucceeded => first_that(false).or(Some(0)),
+            Self::OneSucceeded => {
+                let is_idle =
+                    |reply: &Frame| reply.as_error().is_some_and(|text| text.starts_with(b"NOTBUSY"));
+                first_that(false).or_else(|| replies.iter().position(|reply| !is_idle(reply))).or(Some(0))
+            }
             _ => first_that(true),
         };
         if let Some(one) = one {
@@ -102,6 +107,8 @@ mod tests {
             (Combine::AllSucceeded, vec![ok(), error()], Some(error())),
             (Combine::OneSucceeded, vec![error(), ok()], Some(ok())),
             (Combine::OneSucceeded, vec![error(), Frame::error("NOTBUSY")], Some(error())),
+            (Combine::OneSucceeded, vec![Frame::error("NOTBUSY no script"), error()], Some(error())),
+            (Combine::OneSucceeded, vec![Frame::error("NOTBUSY"); 2], Some(Frame::error("NOTBUSY"))),
             (Combine::Concatenate, vec![array(&[1, 2]), array(&[]), array(&[3])], Some(array(&[1, 2, 3]))),
             (Combine::Concatenate, vec![array(&[1]), ok()], None),
             (Combine::Concatenate, vec![array(&[1]), error()], Some(error())),

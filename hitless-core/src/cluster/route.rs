@@ -32,7 +32,8 @@ pub enum Route {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Scope {
-    /// It does not matter which: each answers the same, or does what the command wants.
+    /// It does not matter which: each answers the same, or does what the command wants. It must be a primary if the command may
+    /// write, such as a script without keys.
     AnyNode,
     /// One node of each shard, which must be the primary if the command may write.
     AllShards(Combine),

@@ -24,6 +24,8 @@ pub(crate) fn each_key(
         // A newer subcommand.
         Some(entry) if entry.subcommands_have_keys() => command.words().nth(2).into_iter().for_each(visit),
         Some(Entry { keys: [], .. }) => {}
+        // It is for all channels then, and has no key.
+        Some(entry) if entry.name == "SUNSUBSCRIBE" && command.count() == 1 => {}
         Some(entry) if entry.keys.iter().any(Spec::needs_more) => return by_options(entry, command, visit),
         Some(entry) => return by_place(entry.keys, command, visit),
     }
@@ -133,8 +135,11 @@ fn by_options(entry: &Entry, command: &impl Words, mut visit: impl FnMut(&[u8]))
         "MIGRATE" => match word(3).ok_or(Malformed)? {
             b"" => {
                 let options = [("AUTH", 1), ("AUTH2", 2)];
-                let first = option(command, 6, &options, &["KEYS"]).ok_or(Malformed)? + 1;
-                command.words().skip(first).for_each(visit);
+                match option(command, 6, &options, &["KEYS"]) {
+                    Some(place) => command.words().skip(place + 1).for_each(visit),
+                    // An empty key is a key.
+                    None => visit(b""),
+                }
             }
             key => visit(key),
         },

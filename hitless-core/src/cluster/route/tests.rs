@@ -69,6 +69,13 @@ fn keys_are_where_the_server_finds_them() {
         ("JSON.SET k . 1", "k"),
         ("MSETEX 2 a 1 b 2 EX 60", "a b"),
         ("COMMANDLOG GET 10 slow", ""),
+        ("JSON.DEBUG MEMORY k", "k"),
+        ("json.debug memory k .a", "k"),
+        ("JSON.DEBUG HELP", ""),
+        ("FT._LIST", ""),
+        ("FT.CONFIG GET *", ""),
+        ("SUNSUBSCRIBE", ""),
+        ("SUNSUBSCRIBE c d", "c d"),
         ("OBJECT NEWER k", "k"),
         ("PING k", ""),
         ("CONFIG GET k", ""),
@@ -78,6 +85,16 @@ fn keys_are_where_the_server_finds_them() {
         let expected: Vec<String> = expected.split_whitespace().map(str::to_owned).collect();
         assert_eq!(keys(words), Ok(expected), "{words}");
     }
+}
+
+/// A cursor is at the node that has made it. RULE-303
+#[test]
+fn a_cursor_is_looked_for_where_it_was_made() {
+    let made = of("FT.AGGREGATE idx * WITHCURSOR");
+    assert_eq!(made, slot_of("idx"));
+    assert_eq!(of("FT.CURSOR READ idx 42"), made);
+    assert_eq!(of("ft.cursor del idx 42"), made);
+    assert_eq!(of("FT.CURSOR READ"), Route::Malformed);
 }
 
 /// An option's value, a key or an id may be called like the word behind which keys are. PITFALL-40, RULE-303
@@ -113,7 +130,7 @@ fn keys_behind_options_are_found() {
     assert_eq!(migrate(["AUTH", "KEYS", "KEYS", "a"]), Ok(vec![b"a".to_vec()]));
     assert_eq!(migrate(["REPLACE", "keys", "a", "b"]), Ok(vec![b"a".to_vec(), b"b".to_vec()]));
     assert_eq!(migrate(["AUTH2", "KEYS", "KEYS", "KEYS"]), Ok(Vec::new()), "a key is missing");
-    assert_eq!(migrate(["AUTH2", "u", "KEYS", "a"]), Err(Malformed));
+    assert_eq!(migrate(["AUTH2", "u", "KEYS", "a"]), Ok(vec![Vec::new()]), "an empty key is a key");
 }
 
 /// A command that its server refuses is for any node. RULE-303
@@ -297,10 +314,18 @@ proptest! {
         ]),
         words in proptest::collection::vec("(|0|1|3|-1|99|STREAMS|STORE|KEYS|COUNT|GROUP|AUTH2|FREQ|CREATE|k)", 0..8),
     ) {
-        let upper = route(&cmd(name).args(words.clone()));
-        let lower = words.iter().map(|word| word.to_lowercase());
-        let lower = route(&cmd(name.to_lowercase()).args(lower));
-        let kind = std::mem::discriminant::<Route>;
-        prop_assert_eq!(kind(&upper), kind(&lower));
+        let upper = cmd(name).args(words.clone());
+        let lower = cmd(name.to_lowercase()).args(words.iter().map(|word| word.to_lowercase()));
+        let keys = |command: &Command| {
+            let mut keys = Vec::new();
+            each_key(Entry::of(command), command, |key| keys.push(String::from_utf8(key.to_vec()).unwrap())).map(|()| keys)
+        };
+        let (of_upper, of_lower) = (keys(&upper), keys(&lower));
+        let lowered = of_upper.clone().map(|keys| keys.iter().map(|key| key.to_lowercase()).collect::<Vec<_>>());
+        prop_assert_eq!(&lowered, &of_lower);
+        // A key that is called like an option is another key in lower case.
+        if lowered == of_upper {
+            prop_assert_eq!(route(&upper), route(&lower));
+        }
     }
 }
