@@ -557,6 +557,10 @@
 //! hand every notification of every node in ([`handle_notification`]), copies included, besides telling it the node's own machine. Say
 //! [`handle_node_failed`] when a node has no connection left, and [`handle_node_ready`] when it has one again.
 //!
+//! What is told of a node is told of the client that it has now: once you have obeyed [`Decision::Retarget`] or
+//! [`Decision::Close`], drop what the client of before still reports, or its end counts as the end of the new one. And obey what was decided
+//! before you follow a [`Next`], which may name a node that is to be opened first.
+//!
 //! `sent_at` decides what a MOVED proves: it is the time at which this request was handed to this node, or earlier, never later.
 //! The table may lead elsewhere while a request waits for its pause; [`Next::Route`] means the table of then. Requests that were
 //! written to a node stay there when their slot leaves: its server answers them, or says that it did not run them.
@@ -572,6 +576,8 @@
 //! [`Client`]: crate::Client
 //! [`Cluster`]: crate::Cluster
 //! [`Decision`]: crate::cluster::Decision
+//! [`Decision::Close`]: crate::cluster::Decision::Close
+//! [`Decision::Retarget`]: crate::cluster::Decision::Retarget
 //! [`Table`]: crate::cluster::Table
 //! [`Next`]: crate::cluster::Next
 //! [`Next::Route`]: crate::cluster::Next::Route

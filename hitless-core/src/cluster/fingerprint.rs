@@ -4,6 +4,7 @@ use std::hash::Hasher;
 use std::time::Instant;
 
 use super::Cluster;
+use super::strangers::Strangers;
 use crate::fingerprint::{Ages, Digest, Fingerprint};
 use crate::ids::{ConnId, NodeId, ReviewId};
 use crate::rng::Rng;
@@ -49,9 +50,8 @@ impl Fingerprint for Cluster {
             holds,
             heard,
             refresh,
-            is_seeking,
-            met_strangers,
-            believes_strangers,
+            seeking_since,
+            strangers: Strangers { met_at, met_in_round, are_believed },
             is_stale,
             table: _,
             decisions,
@@ -64,7 +64,10 @@ impl Fingerprint for Cluster {
         digest.part(holds);
         digest.part(heard);
         digest.part(refresh);
-        digest.value(&(is_seeking, met_strangers, believes_strangers, is_stale, has_new_table));
+        for since in [seeking_since, met_at] {
+            digest.each(since, |digest, since| digest.instant(*since));
+        }
+        digest.value(&(met_in_round, are_believed, is_stale, has_new_table));
         digest.value(&decisions.len());
     }
 }

@@ -36,14 +36,20 @@ impl Holds {
         }
     }
 
-    /// These slots have another owner: what was held of them is held no longer.
+    /// These slots have another owner: they are held no longer.
     pub(super) fn handle_changed(&mut self, changes: &[Change]) {
-        let meets = |slots: SlotRange, change: &Change| {
-            slots.start() <= change.slots.end() && change.slots.start() <= slots.end()
-        };
-        if !self.0.is_empty() {
-            self.0.retain(|hold| !changes.iter().any(|change| meets(hold.slots, change)));
+        for change in changes {
+            self.cut(change.slots);
         }
+    }
+
+    /// `slot` is held no longer. Says whether that is news.
+    pub(super) fn release(&mut self, slot: u16) -> bool {
+        let is_held = self.source_of(slot).is_some();
+        if let Ok(slots) = SlotRange::new(slot, slot) {
+            self.cut(slots);
+        }
+        is_held
     }
 
     /// The slots of `target` lead there from now on. Says whether that is news.
@@ -51,9 +57,10 @@ impl Holds {
         self.keep(|hold| hold.target != target)
     }
 
-    /// `node` has no connection: what it was to get need not wait for it any longer, and it can keep nothing. Says whether that is news.
+    /// `node` has no connection: it can keep nothing. What it was to get stays where it is answered until its time is over. Says
+    /// whether that is news.
     pub(super) fn handle_failed(&mut self, node: NodeId) -> bool {
-        self.keep(|hold| hold.source != node && hold.target != node)
+        self.keep(|hold| hold.source != node)
     }
 
     /// Time has passed. Says whether anything is no longer held.
@@ -79,6 +86,21 @@ impl Holds {
     /// All of it, with the nodes to which it leads.
     pub(super) fn iter(&self) -> impl Iterator<Item = (SlotRange, NodeId)> {
         self.0.iter().map(|hold| (hold.slots, hold.source))
+    }
+
+    /// Holds `slots` no longer, and what is beside them still.
+    fn cut(&mut self, slots: SlotRange) {
+        let meets = |hold: &Hold| hold.slots.start() <= slots.end() && slots.start() <= hold.slots.end();
+        if !self.0.iter().any(meets) {
+            return;
+        }
+        let before = |hold: &Hold| SlotRange::new(hold.slots.start(), slots.start().checked_sub(1)?).ok();
+        let behind = |hold: &Hold| SlotRange::new(slots.end().checked_add(1)?, hold.slots.end()).ok();
+        let rest = |hold: Hold| {
+            let slots = if meets(&hold) { [before(&hold), behind(&hold)] } else { [Some(hold.slots), None] };
+            slots.into_iter().flatten().map(move |slots| Hold { slots, ..hold })
+        };
+        self.0 = std::mem::take(&mut self.0).into_iter().flat_map(rest).collect();
     }
 
     fn keep(&mut self, is_kept: impl Fn(&Hold) -> bool) -> bool {

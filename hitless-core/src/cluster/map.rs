@@ -1,16 +1,15 @@
 //! Which node owns which slot, and since when that is known: later knowledge wins, slot by slot.
 //!
 //! What is known of a slot is as old as the state of the server that it describes: a snapshot as the question for it, a redirect
-//! as the request that was redirected, a delta as the first push with its id or a higher one. Two deltas are compared by their
-//! ids alone while those are remembered.
+//! as the request that was redirected, a delta as the first push with its id. Two deltas are compared by their ids alone.
 
 #[cfg(feature = "explore")]
 mod fingerprint;
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::time::Instant;
 
-use super::heard::REMEMBERED;
 use super::table::{NOBODY, SLOTS, Shard, Table};
 use crate::ids::NodeId;
 use crate::notification::{Seq, SlotRange};
@@ -35,16 +34,12 @@ pub(super) struct Fact {
 
 impl Fact {
     /// Whether it is to be believed where `other` says something else. Of two that cannot be told apart the first stays.
-    pub(super) fn beats(&self, other: &Self, now: Instant) -> bool {
+    pub(super) fn beats(&self, other: &Self) -> bool {
         match (self.origin, other.origin) {
-            (Origin::Delta(own), Origin::Delta(theirs)) if remembers(now, other.as_of) => own > theirs,
+            (Origin::Delta(own), Origin::Delta(theirs)) => own > theirs,
             _ => self.as_of > other.as_of,
         }
     }
-}
-
-fn remembers(now: Instant, heard: Instant) -> bool {
-    now.saturating_duration_since(heard) < REMEMBERED
 }
 
 /// Slots with one owner, which is known by one fact.
@@ -85,16 +80,15 @@ pub(super) struct SlotMap {
 
 impl SlotMap {
     /// Takes in that each of `news`, which are ascending and disjoint, has this owner. Says what that changes.
-    pub(super) fn apply(&mut self, now: Instant, news: &[(SlotRange, NodeId)], fact: Fact) -> Vec<Change> {
+    pub(super) fn apply(&mut self, news: &[(SlotRange, NodeId)], fact: Fact) -> Vec<Change> {
         let (Some((first, _)), Some((last, _))) = (news.first(), news.last()) else { return Vec::new() };
-        let begin = self.runs.partition_point(|run| run.end < first.start());
-        let end = self.runs.partition_point(|run| run.start <= last.end()).max(begin);
+        let window = self.window(first.start(), last.end());
         let mut merge = Merge::default();
-        let window = self.runs.get(begin..end).unwrap_or_default();
-        for (start, end, old, new) in Pieces::new(window, news) {
-            merge.add(start, end, old, new.map(|owner| (owner, fact)), now);
+        let old = self.runs.get(window.clone()).unwrap_or_default();
+        for (start, end, old, new) in Pieces::new(old, news) {
+            merge.add(start, end, old, new.map(|owner| (owner, fact)));
         }
-        self.runs.splice(begin..end, merge.runs);
+        self.runs.splice(window, merge.runs);
         for change in &merge.changes {
             self.count(change);
         }
@@ -102,28 +96,40 @@ impl SlotMap {
     }
 
     /// Takes in that `slot` has this owner. Says what that changes.
-    pub(super) fn assign(&mut self, now: Instant, slot: u16, owner: NodeId, fact: Fact) -> Vec<Change> {
-        SlotRange::new(slot, slot).map_or_else(|_| Vec::new(), |slot| self.apply(now, &[(slot, owner)], fact))
+    pub(super) fn assign(&mut self, slot: u16, owner: NodeId, fact: Fact) -> Vec<Change> {
+        SlotRange::new(slot, slot).map_or_else(|_| Vec::new(), |slot| self.apply(&[(slot, owner)], fact))
     }
 
-    /// The replicas of each primary are these, and no others.
-    pub(super) fn set_replicas(&mut self, replicas: BTreeMap<NodeId, Vec<NodeId>>) {
+    /// Each of these primaries has these replicas, and no others. What is known of those that are not named, and own slots all the same by
+    /// something later, stays.
+    pub(super) fn set_replicas(&mut self, mut replicas: BTreeMap<NodeId, Vec<NodeId>>) {
+        for (primary, known) in std::mem::take(&mut self.replicas) {
+            replicas.entry(primary).or_insert(known);
+        }
+        replicas.retain(|primary, _| self.owned.contains_key(primary));
         self.replicas = replicas;
     }
 
-    /// The replica `to` of `from` is the primary now: it has all the slots of `from` whose owner is not known by something later.
-    pub(super) fn promote(&mut self, now: Instant, from: NodeId, to: NodeId, fact: Fact) -> Vec<Change> {
+    /// The replica `to` of `from` is the primary now: it has all the slots of `from` whose owner is not known by something later, and
+    /// `from` for a replica.
+    pub(super) fn promote(&mut self, from: NodeId, to: NodeId, fact: Fact) -> Vec<Change> {
         let mut others = self.replicas.remove(&from).unwrap_or_default();
-        others.retain(|replica| *replica != to);
+        others.retain(|replica| *replica != to && *replica != from);
+        others.push(from);
         self.replicas.insert(to, others);
         let ranges: Vec<_> = self.owned_by(from).map(|range| (range, to)).collect();
-        self.apply(now, &ranges, fact)
+        self.apply(&ranges, fact)
     }
 
-    /// Whether `fact` is to be believed of any slot in `range`.
-    pub(super) fn is_news(&self, now: Instant, range: SlotRange, fact: Fact) -> bool {
-        let beats = |slot| self.owner(slot).is_none_or(|(_, known)| fact.beats(&known, now));
-        (range.start()..=range.end()).any(beats)
+    /// The parts of `range` of which `fact` is to be believed, each with its owner, if it has one.
+    pub(super) fn news_in(&self, range: SlotRange, fact: Fact) -> Vec<(SlotRange, Option<NodeId>)> {
+        let old = self.runs.get(self.window(range.start(), range.end())).unwrap_or_default();
+        let new = [(range, ())];
+        let parts = Pieces::new(old, &new).filter_map(|(start, end, old, new)| {
+            new.filter(|()| old.is_none_or(|old| fact.beats(&old.fact)))?;
+            Some((SlotRange::new(start, end).ok()?, old.map(|old| old.owner)))
+        });
+        parts.collect()
     }
 
     /// Who owns `slot`, and how that is known.
@@ -172,6 +178,12 @@ impl SlotMap {
         Table { shards: shards.collect(), slots: slots.into() }
     }
 
+    /// The places of the runs that have slots from `first` to `last`.
+    fn window(&self, first: u16, last: u16) -> Range<usize> {
+        let begin = self.runs.partition_point(|run| run.end < first);
+        begin..self.runs.partition_point(|run| run.start <= last).max(begin)
+    }
+
     fn owned_by(&self, owner: NodeId) -> impl Iterator<Item = SlotRange> {
         let owned = self.runs.iter().filter(move |run| run.owner == owner);
         owned.filter_map(|run| SlotRange::new(run.start, run.end).ok())
@@ -194,21 +206,21 @@ fn len(start: u16, end: u16) -> usize {
     usize::from(end.saturating_sub(start)) + 1
 }
 
-/// The pieces of old runs and new ranges in which neither begins or ends: each has an old run, a new owner, or both.
-struct Pieces<'a> {
+/// The pieces of old runs and new ranges in which neither begins or ends: each has an old run, something new, or both.
+struct Pieces<'a, T> {
     old: &'a [Run],
-    new: &'a [(SlotRange, NodeId)],
+    new: &'a [(SlotRange, T)],
     at: u16,
 }
 
-impl<'a> Pieces<'a> {
-    fn new(old: &'a [Run], new: &'a [(SlotRange, NodeId)]) -> Self {
+impl<'a, T> Pieces<'a, T> {
+    fn new(old: &'a [Run], new: &'a [(SlotRange, T)]) -> Self {
         Self { old, new, at: 0 }
     }
 }
 
-impl<'a> Iterator for Pieces<'a> {
-    type Item = (u16, u16, Option<&'a Run>, Option<NodeId>);
+impl<'a, T: Copy> Iterator for Pieces<'a, T> {
+    type Item = (u16, u16, Option<&'a Run>, Option<T>);
 
     fn next(&mut self) -> Option<Self::Item> {
         while let [done, rest @ ..] = self.old
@@ -233,7 +245,7 @@ impl<'a> Iterator for Pieces<'a> {
         let end = bounds.min()?;
         self.at = end.saturating_add(1);
         let old = old.filter(|run| run.start <= start);
-        let new = new.filter(|(range, _)| range.start() <= start).map(|(_, owner)| *owner);
+        let new = new.filter(|(range, _)| range.start() <= start).map(|(_, new)| *new);
         Some((start, end, old, new))
     }
 }
@@ -246,8 +258,8 @@ struct Merge {
 }
 
 impl Merge {
-    fn add(&mut self, start: u16, end: u16, old: Option<&Run>, new: Option<(NodeId, Fact)>, now: Instant) {
-        let wins = |fact: &Fact| old.is_none_or(|old| fact.beats(&old.fact, now));
+    fn add(&mut self, start: u16, end: u16, old: Option<&Run>, new: Option<(NodeId, Fact)>) {
+        let wins = |fact: &Fact| old.is_none_or(|old| fact.beats(&old.fact));
         let Some((owner, fact)) =
             new.filter(|(_, fact)| wins(fact)).or_else(|| old.map(|old| (old.owner, old.fact)))
         else {

@@ -14,15 +14,19 @@
 //! |---|---|
 //! | a snapshot, the answer to a topology question | when the question was asked |
 //! | a redirect (MOVED) | when the request that was redirected was sent ([`Sent::sent_at`]) |
-//! | an announcement (SMIGRATED) | when the first push with its id, or a higher one, was received; of two announcements the higher id wins, for an hour |
+//! | an announcement (SMIGRATED) | when the first push with its id was received; of two announcements the higher id wins |
 //!
 //! So a snapshot that was asked for before an announcement never takes that back, copies of an announcement do nothing however late
 //! they come, and a MOVED for a request from before either sends the request on and patches nothing.
 //!
+//! Servers tell old events again to whoever connects. So an announcement changes nothing, and has the topology read, if its id is lower than
+//! one that was heard before, or if the owner of the slot is neither the node that had it nor the one that has got it; and one that does
+//! not say which node had the slots has the topology read besides.
+//!
 //! An answer is not believed, and the next node is asked, if it cannot be read, names no slot, gives a slot to two nodes, says of no owner
-//! where it is, or names none of the nodes that are known while one of those serves: then an address leads to another cluster. (If
-//! all that can be asked say so, the cluster has been made anew, and they are believed.) Slots that an answer leaves out keep their
-//! owner: nothing that a confused node says takes the map away.
+//! where it is, or names none of the nodes that are known: then an address leads to another cluster. Only if for ten seconds nobody
+//! says anything else, or if no node serves and the name of a seed, looked up anew, leads there, the cluster has been made
+//! anew, and that is believed. Slots that an answer leaves out keep their owner: nothing that a confused node says takes the map away.
 //!
 //! # Requests that did not run
 //!
@@ -31,15 +35,22 @@
 //! | MOVED | the slot is patched, all slots of its shard if the target was known as a replica there; the request goes to the target at once, which is opened if it is not; the topology is read |
 //! | ASK | the request goes to the target with ASKING, and nothing else changes. A transaction waits until its slot has moved, because ASKING holds for one command |
 //! | TRYAGAIN | it goes to the same node again, after 2 ms at most, doubled up to 100 ms, each shortened by up to half at random |
-//! | CLUSTERDOWN, READONLY, LOADING, MASTERDOWN, or not sent at all | the topology is read, and the request goes by the table, after 8 ms at most, doubled up to 100 ms. What a script says of READONLY and its like is its caller's |
+//! | CLUSTERDOWN, READONLY, LOADING, MASTERDOWN, or not sent at all | the topology is read, and the request goes by the table, after 8 ms at most, doubled up to 100 ms. A command without keys goes to another node at once the first time. |
+//!
+//! A script may answer in these words after it has written. So what it says is its caller's, unless it is word for word what a server says
+//! of this slot: MOVED, ASK, TRYAGAIN and CLUSTERDOWN.
+//!
+//! A MOVED or ASK that leads back to the node which says it means that another server is at that address now: the node is no longer looked for
+//! there, the topology is read, and the request waits.
 //!
 //! A request follows 16 redirects ([`max_redirects`](SettingsBuilder::max_redirects)), the first four of them at once; pauses are
-//! bounded by its deadline alone. In the end the caller has the last error of the server.
+//! bounded by its deadline alone, and shortened where that is near. In the end the caller has the last error of the server.
 //!
 //! # Topology reads
 //!
 //! One question at a time, at least 250 ms between rounds ([`min_refresh_interval`](SettingsBuilder::min_refresh_interval)), and
-//! four times as much where a MOVED has patched the map already; another node each time. A reason that a question has not taken in leads to another one, and no reason is lost. A node that does not answer
+//! four times as much where a MOVED has patched the map already; another node each time. A reason that a question has not taken in leads to another one, and no reason is lost. While answers
+//! change nothing, pauses grow to a sixteenth of the time for which they have not, and to 5 s at most. A node that does not answer
 //! within a second is passed over; when no node is left, the configured seeds are opened again, and replicas that are not open, and
 //! rounds come at pauses of up to two seconds. Without a reason the topology is read once a minute.
 //!
@@ -51,11 +62,12 @@
 //!
 //! A node has the id that the server gives it, else its address, and its [`NodeId`] outlives both its connections and its
 //! address: listed somewhere else, it is opened there ([`Decision::Retarget`]), and its slots follow. Where a MOVING has led its
-//! connections, and what a topology names besides, are other addresses of the same node; several ids at one address are one node. Every node with slots is opened, and closed
+//! connections, and what a topology names besides, are other addresses of the same node; several ids that are first heard of at one address are one node. Every node with slots is opened, and closed
 //! when nothing has led to it for five seconds ([`node_grace`](SettingsBuilder::node_grace)); of one that fails, opening is said again
 //! after pauses that grow, as long as something leads to it.
 //!
-//! When SMIGRATED names a node that is not connected, its new slots lead to the old node until it is, for a second at most. SMIGRATING and
+//! When SMIGRATED names a node that is not connected, its new slots lead to the old node until it is, for a second at most, as long as the
+//! old one serves them. SMIGRATING and
 //! the move of a MOVING concern one node, and are the business of its client.
 //!
 //! # Bounds
@@ -80,6 +92,7 @@ mod settings;
 mod snapshot;
 mod split;
 mod stats;
+mod strangers;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -97,13 +110,14 @@ pub use self::event::{ClusterEvent, SlotsMoveCause, TopologyError};
 use self::heard::Heard;
 use self::holds::Holds;
 use self::map::SlotMap;
-use self::nodes::{Departure, Nodes};
+use self::nodes::{Departure, Failure, Nodes};
 pub use self::redirect::is_refusal;
 use self::refresh::Refresh;
 pub use self::route::{Route, Routed, Scope, commands, route, route_request};
 pub use self::settings::{Settings, SettingsBuilder};
 pub use self::split::{Split, split};
 pub use self::stats::ClusterStats;
+use self::strangers::Strangers;
 pub use self::table::{Shard, Table};
 pub use self::words::{Decision, Next, Sent, SentKind, TopologyRequest, Trail};
 use crate::endpoint::Endpoint;
@@ -130,12 +144,9 @@ pub struct Cluster {
     holds: Holds,
     heard: Heard,
     refresh: Refresh,
-    /// Nobody has given a topology yet, or again: the seeds are wanted, and every node that is known.
-    is_seeking: bool,
-    /// In this round somebody has told of another cluster.
-    met_strangers: bool,
-    /// In the last round nobody has told anything else: who does so again is believed.
-    believes_strangers: bool,
+    /// Since when nobody has given a topology yet, or again: the seeds are wanted, and every node that is known.
+    seeking_since: Option<Instant>,
+    strangers: Strangers,
     /// The map or what is wanted of the nodes has changed since the last look.
     is_stale: bool,
     /// The newest table that was handed out.
@@ -160,9 +171,8 @@ impl Cluster {
             map: SlotMap::default(),
             holds: Holds::default(),
             heard: Heard::default(),
-            is_seeking: false,
-            met_strangers: false,
-            believes_strangers: false,
+            seeking_since: None,
+            strangers: Strangers::default(),
             is_stale: false,
             table: Arc::new(Table::empty()),
             decisions: VecDeque::new(),
@@ -176,7 +186,7 @@ impl Cluster {
     /// the topology anew.
     pub fn handle_start(&mut self, now: Instant) {
         if self.nodes.len() == 0 {
-            self.is_seeking = true;
+            self.seeking_since = Some(now);
             self.reopen_seeds(now);
         }
         self.want_read(now);
@@ -185,20 +195,25 @@ impl Cluster {
 
     /// The client of `node` can take requests: for the first time, or again.
     pub fn handle_node_ready(&mut self, now: Instant, node: NodeId) {
-        self.nodes.handle_ready(now, node);
+        if self.nodes.handle_ready(now, node) && self.map.is_owner(node) {
+            self.strangers.handle_owner_ready();
+        }
         self.is_stale |= self.holds.release_for(node);
         self.refresh.handle_node_ready(now, &mut self.rng);
         self.settle(now);
     }
 
     /// The client of `node` could not be opened, or has lost its last connection and has no other one yet. The topology is read
-    /// again, over another node; [`Decision::Open`] follows after a pause as long as something leads to this one.
+    /// again, over another node, unless that was said of the last attempts already; [`Decision::Open`] follows after a pause as long as something leads to this one.
     pub fn handle_node_failed(&mut self, now: Instant, node: NodeId) {
-        if self.nodes.handle_failed(now, node, &mut self.rng) {
+        let failure = self.nodes.handle_failed(now, node, &mut self.rng);
+        if failure != Failure::Known {
             self.is_stale |= self.holds.handle_failed(node);
             if let Some(asking) = self.refresh.take_of(node) {
-                self.on_no_answer(&asking, TopologyError::Unanswered);
+                self.on_no_answer(now, &asking, TopologyError::Unanswered);
             }
+        }
+        if failure == Failure::News {
             self.want_read(now);
         }
         self.settle(now);
@@ -215,7 +230,7 @@ impl Cluster {
     /// A question for the topology will not be answered: its connection was lost, or its time was over. The next node is asked.
     pub fn handle_topology_failed(&mut self, now: Instant, query: QueryId) {
         if let Some(asking) = self.refresh.take(query) {
-            self.on_no_answer(&asking, TopologyError::Unanswered);
+            self.on_no_answer(now, &asking, TopologyError::Unanswered);
         }
         self.settle(now);
     }
@@ -247,7 +262,7 @@ impl Cluster {
     /// Time has passed. Calling it too early does nothing.
     pub fn handle_timeout(&mut self, now: Instant) {
         if let Some(asking) = self.refresh.take_expired(now) {
-            self.on_no_answer(&asking, TopologyError::Unanswered);
+            self.on_no_answer(now, &asking, TopologyError::Unanswered);
         }
         self.refresh.handle_timeout(now, &mut self.rng);
         self.is_stale |= self.holds.handle_timeout(now);
@@ -347,7 +362,7 @@ impl Cluster {
             self.map.is_owner(node)
                 || self.holds.is_source(node)
                 || (self.settings.opens_replicas() && is_listed)
-                || (self.is_seeking && (is_seed || is_listed))
+                || (self.seeking_since.is_some() && (is_seed || is_listed))
         };
         let opened = self.nodes.open_wanted(is_wanted);
         let departures = self.nodes.review(now, self.settings.node_grace(), is_wanted);

@@ -10,13 +10,16 @@ use std::time::{Duration, Instant};
 use super::snapshot::{Listed, MAX_NODES};
 use super::words::Decision;
 use crate::backoff::Reconnect;
-use crate::endpoint::Endpoint;
+use crate::endpoint::{Endpoint, Host};
 use crate::ids::{Arena, NodeId};
 use crate::rng::Rng;
 use crate::timer::{after, earliest};
 
 /// Addresses of one node: the one that it is opened at, those that the cluster announces besides, and where MOVINGs have led.
 const ALIASES: usize = 8;
+
+/// Beyond so many failures, some two minutes of them, one more is no news: the topology is read now and then anyway. A power of two.
+const LAST_NEWS: u32 = 64;
 
 /// How the client of a node does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,8 +43,12 @@ struct Node {
     hostname: Option<Arc<str>>,
     /// Other addresses, the newest last.
     aliases: Vec<Endpoint>,
+    /// Where a MOVING has led the connections that it has.
+    moved_to: Option<Endpoint>,
     state: State,
     failures: Reconnect,
+    /// How many there were since it was well.
+    failed: u32,
     /// The last snapshot that was believed lists it.
     is_listed: bool,
     /// It is one of the configured seeds.
@@ -73,6 +80,17 @@ pub(super) enum Relocation {
     Elsewhere,
     /// Its address is another one that was known as its own: what is connected may stay.
     Alias,
+}
+
+/// What is new about a node that has failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Failure {
+    /// Nothing: it had failed already, or has no client.
+    Known,
+    /// It is lost, or could not be opened: for the first time, or for twice as long as when that was news last.
+    News,
+    /// It could not be opened again.
+    Again,
 }
 
 /// What becomes of a node that nothing leads to.
@@ -109,8 +127,10 @@ impl Nodes {
             endpoint: endpoint.clone(),
             hostname: None,
             aliases: Vec::new(),
+            moved_to: None,
             state: State::Known,
             failures: Reconnect::new(),
+            failed: 0,
             is_listed: false,
             is_seed: false,
             idle_since: Some(now),
@@ -148,6 +168,7 @@ impl Nodes {
     pub(super) fn note_listed(&mut self, node: NodeId, listed: &Listed) -> Relocation {
         let Some(known) = self.nodes.get_mut(node) else { return Relocation::None };
         known.is_listed = true;
+        let was_named = known.name.is_some();
         if listed.hostname.is_some() {
             known.hostname.clone_from(&listed.hostname);
         }
@@ -160,9 +181,11 @@ impl Nodes {
             }
             self.by_name.insert(Arc::clone(name), node);
         }
-        // They come first: who is listed by another one of its names has not moved.
+        // Several nodes may share another name: what is connected by that alone may be connected to any of them.
+        let others = if was_named { listed.others.as_slice() } else { &[] };
+        let relocation = listed.endpoint.as_ref().map(|at| self.relocate(node, at, others));
         listed.others.iter().for_each(|alias| self.add_alias(node, alias));
-        listed.endpoint.as_ref().map_or(Relocation::None, |at| self.relocate(node, at, &listed.others))
+        relocation.unwrap_or(Relocation::None)
     }
 
     /// No node is listed any more, until it is.
@@ -170,21 +193,41 @@ impl Nodes {
         self.nodes.values_mut().for_each(|node| node.is_listed = false);
     }
 
+    /// The connections of `node` go to this address.
+    pub(super) fn note_moving(&mut self, node: NodeId, target: &Endpoint) {
+        self.add_alias(node, target);
+        if let Some(known) = self.nodes.get_mut(node) {
+            known.moved_to = Some(target.clone());
+        }
+    }
+
     /// `node` answers to this address as well.
     pub(super) fn add_alias(&mut self, node: NodeId, alias: &Endpoint) {
         let Some(known) = self.nodes.get_mut(node) else { return };
-        if known.endpoint == *alias || known.aliases.contains(alias) {
+        if known.endpoint == *alias {
             return;
         }
-        known.aliases.push(alias.clone());
+        let is_new = !known.aliases.contains(alias);
+        if is_new {
+            known.aliases.push(alias.clone());
+        }
         let dropped = (known.aliases.len() > ALIASES).then(|| known.aliases.remove(0));
         // An address that another node is opened at says more than what one is called besides.
         let holder = self.by_endpoint.get(alias).and_then(|holder| self.nodes.get(*holder));
-        if holder.is_none_or(|holder| holder.endpoint != *alias) {
+        if holder.is_none() || (is_new && holder.is_some_and(|holder| holder.endpoint != *alias)) {
             self.by_endpoint.insert(alias.clone(), node);
         }
         if let Some(dropped) = dropped {
             self.release(&dropped, node);
+        }
+    }
+
+    /// `node` does not answer to this address after all, unless it is the one that it is opened at.
+    pub(super) fn drop_alias(&mut self, node: NodeId, alias: &Endpoint) {
+        let Some(known) = self.nodes.get_mut(node) else { return };
+        known.aliases.retain(|other| other != alias);
+        if known.endpoint != *alias {
+            self.release(alias, node);
         }
     }
 
@@ -231,27 +274,39 @@ impl Nodes {
         due.into_iter().filter_map(|id| Some((id, self.open(id)?))).collect()
     }
 
-    pub(super) fn handle_ready(&mut self, now: Instant, node: NodeId) {
+    /// Says whether that is news.
+    pub(super) fn handle_ready(&mut self, now: Instant, node: NodeId) -> bool {
         if let Some(node) = self.nodes.get_mut(node)
             && matches!(node.state, State::Opening | State::Failed { .. })
         {
             node.state = State::Ready { since: now };
+            return true;
         }
+        false
     }
 
-    /// Says whether that is news.
-    pub(super) fn handle_failed(&mut self, now: Instant, node: NodeId, rng: &mut Rng) -> bool {
-        let Some(node) = self.nodes.get_mut(node) else { return false };
+    /// Says what is new about it.
+    pub(super) fn handle_failed(&mut self, now: Instant, node: NodeId, rng: &mut Rng) -> Failure {
+        let Some(node) = self.nodes.get_mut(node) else { return Failure::Known };
+        let was_ready = matches!(node.state, State::Ready { .. });
         match node.state {
-            State::Known | State::Failed { .. } => return false,
+            State::Known | State::Failed { .. } => return Failure::Known,
             // A server that takes connections and closes them again is no better than one that takes none.
             State::Ready { since } if now.saturating_duration_since(since) >= Reconnect::PROVEN_AFTER => {
                 node.failures.reset();
+                node.failed = 0;
             }
             State::Ready { .. } | State::Opening => {}
         }
         node.state = State::Failed { retry_at: after(now, node.failures.next(rng)) };
-        true
+        // It is opened where it was.
+        node.moved_to = None;
+        node.failed = node.failed.saturating_add(1).min(LAST_NEWS + 1);
+        if was_ready || (node.failed.is_power_of_two() && node.failed <= LAST_NEWS) {
+            Failure::News
+        } else {
+            Failure::Again
+        }
     }
 
     /// The next node that is to be opened again at `now`.
@@ -324,6 +379,19 @@ impl Nodes {
         self.nodes.get(node).map(|node| &node.endpoint)
     }
 
+    /// Where the connections of `node` are: at the endpoint, unless a MOVING has led them somewhere else.
+    pub(super) fn asked_at(&self, node: NodeId) -> Option<&Endpoint> {
+        self.nodes.get(node).map(|node| node.moved_to.as_ref().unwrap_or(&node.endpoint))
+    }
+
+    /// Whether `node` is a configured seed with a name, and connected since `since` or later.
+    pub(super) fn is_seed_since(&self, node: NodeId, since: Instant) -> bool {
+        self.nodes.get(node).is_some_and(|node| {
+            let is_connected = matches!(node.state, State::Ready { since: connected } if connected >= since);
+            is_connected && node.is_seed && matches!(node.endpoint.host(), Some(Host::Name(_)))
+        })
+    }
+
     pub(super) fn is_ready(&self, node: NodeId) -> bool {
         self.nodes.get(node).is_some_and(|node| matches!(node.state, State::Ready { .. }))
     }
@@ -350,6 +418,7 @@ impl Nodes {
         let is_alias = known.aliases.contains(at) || others.contains(&known.endpoint);
         let former = std::mem::replace(&mut known.endpoint, at.clone());
         known.aliases.retain(|alias| alias != at);
+        known.moved_to = None;
         let relocation = match known.state {
             State::Known => Relocation::None,
             State::Ready { .. } if is_alias => Relocation::Alias,

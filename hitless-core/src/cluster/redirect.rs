@@ -20,6 +20,14 @@ use crate::notification::MAX_SLOT;
 const CODES: [&[u8]; 7] =
     [b"MOVED", b"ASK", b"TRYAGAIN", b"CLUSTERDOWN", b"READONLY", b"LOADING", b"MASTERDOWN"];
 
+/// The errors of a server that is busy, word for word. Source: `clusterRedirectClient` in cluster.c of Redis 7 and Valkey 8.
+const TEXTS: [(&str, &str); 4] = [
+    ("TRYAGAIN", "Multiple keys request during rehashing of slot"),
+    ("CLUSTERDOWN", "The cluster is down"),
+    ("CLUSTERDOWN", "The cluster is down and only accepts read commands"),
+    ("CLUSTERDOWN", "Hash slot not served"),
+];
+
 /// Whether `reply` is an error by which a node says that it did not run a request, and that only the cluster machine can judge:
 /// MOVED, ASK, TRYAGAIN, CLUSTERDOWN, READONLY, LOADING or MASTERDOWN. For a reply that is no error this is one comparison.
 #[must_use]
@@ -37,7 +45,7 @@ pub(super) enum Redirect {
     /// The slot is another node's.
     Moved { slot: u16, place: Place },
     /// The key is at the node to which its slot is going.
-    Ask { place: Place },
+    Ask { slot: u16, place: Place },
     /// Some of the keys are at the node to which their slot is going.
     TryAgain,
     /// Nobody serves the slot, or the cluster is down.
@@ -69,12 +77,30 @@ impl Redirect {
                 let (slot, place) = slot_and_place()?;
                 Self::Moved { slot, place }
             }
-            "ASK" => Self::Ask { place: slot_and_place()?.1 },
+            "ASK" => {
+                let (slot, place) = slot_and_place()?;
+                Self::Ask { slot, place }
+            }
             "TRYAGAIN" => Self::TryAgain,
             "CLUSTERDOWN" => Self::ClusterDown,
             "READONLY" | "LOADING" | "MASTERDOWN" => Self::Unable,
             _ => return None,
         })
+    }
+
+    /// What `error` says, if it is word for word what a server says of a request for `slot`. What a script answers may begin with
+    /// the same code, after the script has written.
+    pub(super) fn of_server(error: &ServerError, slot: Option<u16>) -> Option<Self> {
+        let redirect = Self::of(error)?;
+        let words = error.message().split(' ').count();
+        let is_of_server = match redirect {
+            Self::Moved { slot: named, .. } | Self::Ask { slot: named, .. } => {
+                slot == Some(named) && words == 2
+            }
+            Self::TryAgain | Self::ClusterDown => TEXTS.contains(&(error.code(), error.message())),
+            Self::Unable => false,
+        };
+        is_of_server.then_some(redirect)
     }
 }
 
@@ -125,8 +151,8 @@ mod tests {
         assert_eq!(of("MOVED 7 :7001"), Some(Redirect::Moved { slot: 7, place: Place::SameHost(7001) }));
         assert_eq!(of("MOVED 7 ?:7001"), Some(Redirect::Moved { slot: 7, place: Place::Unknown }));
         let place = Place::At(Endpoint::parse("10.0.0.7:7000", 1).unwrap());
-        assert_eq!(of("ASK 7 10.0.0.7:7000"), Some(Redirect::Ask { place }));
-        assert_eq!(of("ASK 7 :7001"), Some(Redirect::Ask { place: Place::SameHost(7001) }));
+        assert_eq!(of("ASK 7 10.0.0.7:7000"), Some(Redirect::Ask { slot: 7, place }));
+        assert_eq!(of("ASK 7 :7001"), Some(Redirect::Ask { slot: 7, place: Place::SameHost(7001) }));
         assert_eq!(of("TRYAGAIN Multiple keys request during rehashing of slot"), Some(Redirect::TryAgain));
         assert_eq!(of("CLUSTERDOWN Hash slot not served"), Some(Redirect::ClusterDown));
         for unable in ["READONLY You can't write", "LOADING Redis is loading", "MASTERDOWN Link is down"] {
@@ -151,6 +177,30 @@ mod tests {
             "moved 7 10.0.0.1:1",
         ] {
             assert_eq!(of(text), None, "{text}");
+        }
+    }
+
+    /// RULE-395
+    #[test]
+    fn the_words_of_a_server_are_told_from_those_of_a_script() {
+        let of_server = |text: &'static str, slot| {
+            Redirect::of_server(&ServerError::from_frame(&Frame::error(text)).unwrap(), slot).is_some()
+        };
+        for text in ["MOVED 7 10.0.0.1:1", "ASK 7 :7001", "MOVED 7 ?:7001"] {
+            assert!(of_server(text, Some(7)), "{text}");
+            assert!(!of_server(text, Some(8)), "{text}");
+            assert!(!of_server(text, None), "{text}");
+        }
+        assert!(!of_server("MOVED 7 10.0.0.1:1 says the script", Some(7)));
+        for (code, message) in TEXTS {
+            let text = format!("{code} {message}");
+            let error = |text: &str| ServerError::from_frame(&Frame::error(text.to_owned())).unwrap();
+            assert!(Redirect::of_server(&error(&text), None).is_some(), "{text}");
+            assert!(Redirect::of_server(&error(&format!("{text}.")), None).is_none(), "{text}");
+            assert!(Redirect::of_server(&error(code), None).is_none(), "{code}");
+        }
+        for text in ["READONLY You can't write against a read only replica.", "LOADING", "MASTERDOWN"] {
+            assert!(!of_server(text, Some(7)), "{text}");
         }
     }
 

@@ -24,6 +24,13 @@ const PATCHED: u32 = 4;
 /// The longest pause between rounds that fail, unless rounds are further apart anyway.
 const FAILURE_CAP: Duration = Duration::from_secs(2);
 
+/// Where reads go on to change nothing, their pauses are this part of the time for which they have not.
+const GROWTH: u32 = 16;
+/// The longest of those pauses.
+const UNCHANGED_CAP: Duration = Duration::from_secs(5);
+/// After so long without a read, what has not changed before says nothing.
+const QUIET: Duration = Duration::from_secs(15);
+
 /// Why the topology is to be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Urgency {
@@ -60,6 +67,8 @@ pub(super) struct Refresh {
     is_due_fixed: bool,
     /// When the last round began.
     began_at: Option<Instant>,
+    /// When the first of those questions was asked that have followed upon each other, and whose answers have changed nothing.
+    unchanged_since: Option<Instant>,
     /// As of when the map was read last.
     read_as_of: Option<Instant>,
     periodic_at: Option<Instant>,
@@ -85,6 +94,7 @@ impl Refresh {
             due: None,
             is_due_fixed: false,
             began_at: None,
+            unchanged_since: None,
             read_as_of: None,
             periodic_at: None,
             asking: None,
@@ -125,6 +135,11 @@ impl Refresh {
         self.schedule(now, rng);
     }
 
+    /// Whether any answer was believed so far.
+    pub(super) fn has_read(&self) -> bool {
+        self.read_as_of.is_some()
+    }
+
     /// Whether the next question is to be asked at `now`.
     pub(super) fn is_due(&self, now: Instant) -> bool {
         self.asking.is_none() && self.due.is_some_and(|due| due <= now)
@@ -146,6 +161,10 @@ impl Refresh {
             return None;
         };
         if self.asked.is_empty() {
+            let is_quiet = |last: Instant| now.saturating_duration_since(last) >= QUIET;
+            if self.began_at.is_none_or(is_quiet) {
+                self.unchanged_since = None;
+            }
             self.began_at = Some(now);
         }
         Some(self.ask(now, node, self.request, false))
@@ -166,8 +185,9 @@ impl Refresh {
         self.asking.take_if(|asking| asking.until <= now)
     }
 
-    /// The answer to `asking` is believed.
-    pub(super) fn handle_read(&mut self, now: Instant, asking: &Asking, rng: &mut Rng) {
+    /// The answer to `asking` is believed, and has changed the map, or not.
+    pub(super) fn handle_read(&mut self, now: Instant, asking: &Asking, has_changed: bool, rng: &mut Rng) {
+        self.unchanged_since = (!has_changed).then(|| self.unchanged_since.unwrap_or(asking.asked_at));
         self.request = asking.request;
         self.asked.clear();
         self.failed_rounds = 0;
@@ -179,6 +199,11 @@ impl Refresh {
         if self.reason.is_some() {
             self.schedule(now, rng);
         }
+    }
+
+    /// The map has changed without a read.
+    pub(super) const fn handle_changed(&mut self) {
+        self.unchanged_since = None;
     }
 
     /// The node lacks the command or the permission for `asking`: the question that it is asked instead, if it has not refused both.
@@ -223,7 +248,7 @@ impl Refresh {
         if self.asking.is_some() || (self.due.is_some() && (self.is_due_fixed || !is_urgent)) {
             return;
         }
-        let pause = self.least_pause.saturating_mul(if is_urgent { 1 } else { PATCHED });
+        let pause = if is_urgent { self.urgent_pause() } else { self.least_pause.saturating_mul(PATCHED) };
         let spread = |length: Duration, rng: &mut Rng| length / 1_000 * rng.below(1_001) as u32;
         let due = match self.began_at {
             None => now,
@@ -234,6 +259,14 @@ impl Refresh {
         };
         self.due = Some(self.due.map_or(due, |known| known.min(due)));
         self.is_due_fixed = is_urgent;
+    }
+
+    /// A cluster in trouble needs as long as it needs: who looks again after a sixteenth of that is not much later than it.
+    fn urgent_pause(&self) -> Duration {
+        let unchanged = self.began_at.zip(self.unchanged_since);
+        let unchanged =
+            unchanged.map_or(Duration::ZERO, |(last, since)| last.saturating_duration_since(since));
+        self.least_pause.max((unchanged / GROWTH).min(UNCHANGED_CAP))
     }
 
     /// Nobody has given an answer, or nobody could be asked: then the next node that is ready will be.

@@ -20,34 +20,31 @@ const FIRST_TRY_AGAIN: Duration = Duration::from_millis(2);
 const FIRST_WAIT: Duration = Duration::from_millis(8);
 /// The longest pause: what a request waits longer than needed when the cluster serves it again.
 const LONGEST_PAUSE: Duration = Duration::from_millis(100);
+/// The shortest pause that is worth it, where the time of the caller ends before a longer one would.
+const LEAST_PAUSE: Duration = Duration::from_millis(2);
 /// Redirects that are followed at once. More of them are a loop, which is followed more and more slowly.
 const AT_ONCE: u32 = 4;
 
 impl Cluster {
     /// What becomes of a request that was refused.
     pub(super) fn judge(&mut self, now: Instant, sent: &Sent, error: &ServerError) -> Next {
-        let said_by = sent.node.and_then(|node| self.nodes.endpoint(node)).cloned();
-        match Redirect::of(error) {
+        let said_by = sent.node.and_then(|node| self.nodes.asked_at(node)).cloned();
+        let redirect = match sent.kind {
+            SentKind::Script => Redirect::of_server(error, sent.slot),
+            SentKind::Command | SentKind::Atomic => Redirect::of(error),
+        };
+        match redirect {
             Some(Redirect::Moved { slot, place }) => {
                 self.stats.moved += 1;
                 self.on_moved(now, sent, slot, place.endpoint(said_by.as_ref()))
             }
-            Some(Redirect::Ask { place }) => {
+            Some(Redirect::Ask { slot: _, place }) => {
                 self.stats.ask += 1;
                 // ASKING holds for one command: of a transaction only the first would be let in.
-                let target = match sent.kind {
-                    SentKind::Atomic => None,
-                    SentKind::Command | SentKind::Script => {
-                        place.endpoint(said_by.as_ref()).and_then(|endpoint| self.find_target(now, endpoint))
-                    }
-                };
-                match target {
-                    Some(target) => self.follow(now, sent, target, true),
-                    None => self.wait(now, sent),
-                }
+                let endpoint = place.endpoint(said_by.as_ref()).filter(|_| sent.kind != SentKind::Atomic);
+                self.on_ask(now, sent, endpoint)
             }
             Some(Redirect::TryAgain) => self.try_again(now, sent),
-            Some(Redirect::Unable) if sent.kind == SentKind::Script => Next::ReturnToCaller,
             Some(Redirect::ClusterDown | Redirect::Unable) => {
                 self.refresh.want(now, sent.sent_at, Urgency::Urgent, &mut self.rng);
                 self.wait(now, sent)
@@ -64,6 +61,12 @@ impl Cluster {
             let after = pause_of_redirect(sent.trail, &mut self.rng);
             return within(now, after, sent, Next::Route { after, trail: sent.trail.redirected() });
         }
+        // Any node will do, and others can take it.
+        let is_first = sent.trail == Trail::default();
+        if is_first && sent.slot.is_none() && sent.node.is_some() && self.others_are_ready(sent.node) {
+            let next = Next::Route { after: Duration::ZERO, trail: sent.trail.redirected() };
+            return within(now, Duration::ZERO, sent, next);
+        }
         self.want_read(now);
         self.wait(now, sent)
     }
@@ -79,14 +82,19 @@ impl Cluster {
         let known = self.map.owner(slot);
         let owner = known.map(|(owner, _)| owner);
         // Who redirects does not serve it any more, whether the new node is connected or not.
-        if let Some((owner, source)) = owner.zip(self.holds.source_of(slot))
-            && sent.node == Some(source)
-        {
-            self.is_stale |= self.holds.release_for(owner);
+        if sent.node.is_some() && self.holds.source_of(slot) == sent.node {
+            let named = endpoint.as_ref().and_then(|endpoint| self.nodes.at(endpoint));
+            self.is_stale |= match owner.filter(|owner| named == Some(*owner)) {
+                Some(owner) => self.holds.release_for(owner),
+                None => self.holds.release(slot),
+            };
         }
-        let is_news = known.is_none_or(|(_, known)| fact.beats(&known, now));
+        let is_news = known.is_none_or(|(_, known)| fact.beats(&known));
         if let Some(owner) = owner.filter(|owner| !is_news && Some(*owner) != sent.node) {
             return self.follow(now, sent, owner, false);
+        }
+        if self.leads_back(sent, endpoint.as_ref()) {
+            return self.distrust(now, sent, endpoint.as_ref());
         }
         let Some(target) = endpoint.and_then(|endpoint| self.find_target(now, endpoint)) else {
             self.want_read(now);
@@ -98,7 +106,7 @@ impl Cluster {
         }
         let was_asked_as_replica =
             owner.zip(sent.node).is_some_and(|(owner, node)| self.map.is_replica(owner, node));
-        let (changes, cause) = self.patch(now, slot, owner, target, fact);
+        let (changes, cause) = self.patch(slot, owner, target, fact);
         if !changes.is_empty() || was_asked_as_replica {
             self.refresh.want(now, sent.sent_at, Urgency::Patched, &mut self.rng);
         }
@@ -106,19 +114,52 @@ impl Cluster {
         self.follow(now, sent, target, false)
     }
 
+    /// A key of `sent` is said to be at `endpoint`, if that is known, and if the request may be sent there.
+    fn on_ask(&mut self, now: Instant, sent: &Sent, endpoint: Option<Endpoint>) -> Next {
+        if self.leads_back(sent, endpoint.as_ref()) {
+            return self.distrust(now, sent, endpoint.as_ref());
+        }
+        match endpoint.and_then(|endpoint| self.find_target(now, endpoint)) {
+            Some(target) => self.follow(now, sent, target, true),
+            None => self.wait(now, sent),
+        }
+    }
+
+    /// Whether `endpoint` is known as an address of the very node that redirects there.
+    fn leads_back(&self, sent: &Sent, endpoint: Option<&Endpoint>) -> bool {
+        let node = endpoint.and_then(|endpoint| self.nodes.at(endpoint));
+        node.is_some() && node == sent.node
+    }
+
+    /// A node does not redirect to itself: another server has taken over an address that it had, or its connections lead to another
+    /// server than is thought. It counts as a redirect, because it may never end.
+    fn distrust(&mut self, now: Instant, sent: &Sent, endpoint: Option<&Endpoint>) -> Next {
+        if let Some((node, endpoint)) = sent.node.zip(endpoint) {
+            self.nodes.drop_alias(node, endpoint);
+        }
+        self.refresh.want(now, sent.sent_at, Urgency::Urgent, &mut self.rng);
+        if sent.trail.redirects >= self.settings.max_redirects() {
+            return Next::ReturnToCaller;
+        }
+        self.wait(now, &Sent { trail: sent.trail.redirected(), ..*sent })
+    }
+
+    fn others_are_ready(&self, than: Option<NodeId>) -> bool {
+        self.nodes.ready().any(|node| Some(node) != than)
+    }
+
     /// The slot is `target`'s; all slots of its owner are, if `target` was a replica of that.
     fn patch(
         &mut self,
-        now: Instant,
         slot: u16,
         owner: Option<NodeId>,
         target: NodeId,
         fact: Fact,
     ) -> (Vec<Change>, SlotsMoveCause) {
         if let Some(owner) = owner.filter(|owner| self.map.is_replica(*owner, target)) {
-            return (self.map.promote(now, owner, target, fact), SlotsMoveCause::Promotion);
+            return (self.map.promote(owner, target, fact), SlotsMoveCause::Promotion);
         }
-        (self.map.assign(now, slot, target, fact), SlotsMoveCause::Redirect)
+        (self.map.assign(slot, target, fact), SlotsMoveCause::Redirect)
     }
 
     /// Tells of `changes`, and has the table built anew.
@@ -127,6 +168,7 @@ impl Cluster {
             return;
         }
         self.is_stale = true;
+        self.refresh.handle_changed();
         self.holds.handle_changed(changes);
         let slots = changes.iter().map(Change::len).sum();
         if let Some(endpoint) = self.nodes.endpoint(to).cloned() {
@@ -176,10 +218,21 @@ impl Cluster {
     }
 }
 
-/// `next`, if its pause is over before the caller stops waiting.
-fn within(now: Instant, after: Duration, sent: &Sent, next: Next) -> Next {
-    let has_time = |deadline: Instant| after < deadline.saturating_duration_since(now);
-    if sent.deadline.is_none_or(has_time) { next } else { Next::ReturnToCaller }
+/// `next`, whose pause is `pause`, with one that is over before the caller stops waiting: with half of what is left, if need be.
+fn within(now: Instant, pause: Duration, sent: &Sent, next: Next) -> Next {
+    let Some(left) = sent.deadline.map(|deadline| deadline.saturating_duration_since(now)) else {
+        return next;
+    };
+    if pause < left {
+        return next;
+    }
+    let after = left / 2;
+    match next {
+        _ if after < LEAST_PAUSE => Next::ReturnToCaller,
+        Next::Resend { node, asking, after: _, trail } => Next::Resend { node, asking, after, trail },
+        Next::Route { after: _, trail } => Next::Route { after, trail },
+        Next::ReturnToCaller => next,
+    }
 }
 
 fn pause_of_redirect(trail: Trail, rng: &mut Rng) -> Duration {

@@ -11,6 +11,7 @@ use super::map::{Change, Fact, Origin};
 use super::nodes::Relocation;
 use super::refresh::Asking;
 use super::snapshot::{Listed, Snapshot};
+use super::strangers::Strangers;
 use super::words::{Decision, TopologyRequest};
 use crate::endpoint::Endpoint;
 use crate::error::ServerError;
@@ -25,14 +26,16 @@ impl Cluster {
         }
         match self.read(asking, reply) {
             Ok(snapshot) => self.on_snapshot(now, asking, &snapshot),
-            Err(error) => self.on_no_answer(asking, error),
+            Err(error) => self.on_no_answer(now, asking, error),
         }
     }
 
     /// `asking` has led to nothing. The round goes on with the next node.
-    pub(super) fn on_no_answer(&mut self, asking: &Asking, error: TopologyError) {
+    pub(super) fn on_no_answer(&mut self, now: Instant, asking: &Asking, error: TopologyError) {
         self.stats.topology_failures += 1;
-        self.met_strangers |= error == TopologyError::Foreign;
+        if error == TopologyError::Foreign {
+            self.strangers.handle_met(now);
+        }
         if let Some(endpoint) = self.nodes.endpoint(asking.node).cloned() {
             self.emit(ClusterEvent::RefreshFailed { node: asking.node, endpoint, error });
         }
@@ -47,8 +50,7 @@ impl Cluster {
         if let Some(asking) = self.refresh.ask_next(now, &ready, &mut self.rng) {
             return self.ask(&asking);
         }
-        // Where nobody has said anything else, those who are strangers are believed the next time.
-        self.believes_strangers = std::mem::take(&mut self.met_strangers);
+        self.strangers.handle_round_failed(now);
         self.reopen_seeds(now);
     }
 
@@ -60,18 +62,18 @@ impl Cluster {
 
     fn on_refused(&mut self, now: Instant, asking: &Asking, error: &ServerError) {
         if error.message().contains("cluster support disabled") {
-            return self.on_no_answer(asking, TopologyError::NotACluster);
+            return self.on_no_answer(now, asking, TopologyError::NotACluster);
         }
         // Other codes, such as LOADING, say nothing about the command.
         let lacks_it = matches!(error.code(), "ERR" | "NOPERM");
         match lacks_it.then(|| self.refresh.handle_refused(now, asking)).flatten() {
             Some(other) => self.ask(&other),
-            None => self.on_no_answer(asking, TopologyError::Refused),
+            None => self.on_no_answer(now, asking, TopologyError::Refused),
         }
     }
 
     fn read(&self, asking: &Asking, reply: &Frame) -> Result<Snapshot, TopologyError> {
-        let asked = self.nodes.endpoint(asking.node).ok_or(TopologyError::Unanswered)?;
+        let asked = self.nodes.asked_at(asking.node).ok_or(TopologyError::Unanswered)?;
         let snapshot = match asking.request {
             TopologyRequest::Slots => Snapshot::of_slots(reply, asked),
             TopologyRequest::Shards => Snapshot::of_shards(reply, asked, self.settings.is_encrypted()),
@@ -87,12 +89,23 @@ impl Cluster {
         if !snapshot.ranges.iter().any(is_reachable) {
             return Err(TopologyError::NoAddress);
         }
-        let is_foreign = !snapshot.nodes.iter().any(|listed| self.nodes.is_acquaintance(listed));
-        let others_serve = self.map.owners().any(|owner| owner != asking.node && self.nodes.is_ready(owner));
-        if is_foreign && others_serve && !self.believes_strangers {
+        if self.is_foreign(&snapshot) && !self.strangers.are_believed && !self.is_led_by_a_seed(asking.node) {
             return Err(TopologyError::Foreign);
         }
         Ok(snapshot)
+    }
+
+    /// Whether `snapshot` names none of the nodes that are known.
+    fn is_foreign(&self, snapshot: &Snapshot) -> bool {
+        let is_known = |listed: &Listed| self.nodes.is_acquaintance(listed);
+        self.refresh.has_read() && !snapshot.nodes.iter().any(is_known)
+    }
+
+    /// Whether the name of a configured seed, looked up since nobody could be asked any more, leads to `node`, and nobody else serves.
+    fn is_led_by_a_seed(&self, node: NodeId) -> bool {
+        let mut others = self.map.owners().filter(|owner| *owner != node);
+        let is_fresh = |since| self.nodes.is_seed_since(node, since);
+        self.seeking_since.is_some_and(is_fresh) && !others.any(|owner| self.nodes.is_ready(owner))
     }
 
     /// Takes in a snapshot that is believed.
@@ -109,13 +122,16 @@ impl Cluster {
                 replicas.entry(primary).or_default().extend(others);
             }
         }
-        self.map.set_replicas(replicas);
+        for (_, primary) in &ranges {
+            replicas.entry(*primary).or_default();
+        }
         let fact = Fact { origin: Origin::Snapshot, as_of: asking.asked_at };
-        let changes = self.map.apply(now, &ranges, fact);
+        let changes = self.map.apply(&ranges, fact);
+        self.map.set_replicas(replicas);
         self.holds.handle_changed(&changes);
-        self.refresh.handle_read(now, asking, &mut self.rng);
-        self.is_seeking = false;
-        (self.met_strangers, self.believes_strangers) = (false, false);
+        self.refresh.handle_read(now, asking, !changes.is_empty(), &mut self.rng);
+        self.seeking_since = None;
+        self.strangers = Strangers::default();
         self.is_stale = true;
         let changed = changes.iter().map(Change::len).sum();
         if changed > 0 {
@@ -182,11 +198,14 @@ impl Cluster {
 
     /// Nobody who is known can be asked: the configured seeds are tried again, and every other node that is known.
     pub(super) fn reopen_seeds(&mut self, now: Instant) {
-        let was_seeking = std::mem::replace(&mut self.is_seeking, true);
+        let was_seeking = self.seeking_since.is_some();
+        self.seeking_since.get_or_insert(now);
         self.is_stale |= !was_seeking;
         let mut added = 0;
         for seed in self.seeds.clone() {
-            let node = self.nodes.at(&seed).or_else(|| {
+            // One that is only another name of a node is not opened there: the name may lead somewhere else meanwhile.
+            let known = self.nodes.at(&seed).filter(|node| self.nodes.endpoint(*node) == Some(&seed));
+            let node = known.or_else(|| {
                 added += 1;
                 self.add_node(now, seed)
             });

@@ -29,7 +29,8 @@ pub enum Decision {
         hostname: Option<Arc<str>>,
     },
     /// This node, known by its id, is somewhere else now: open a client there in the place of the one that it has, which is then
-    /// to be closed as for [`Close`](Self::Close). Answered like [`Open`](Self::Open).
+    /// to be closed as for [`Close`](Self::Close). Answered like [`Open`](Self::Open); what becomes known of the old client
+    /// from now on is not to be told any more, because it would be taken for something of the new one.
     Retarget {
         /// Which.
         node: NodeId,
@@ -117,7 +118,8 @@ pub enum SentKind {
     /// A command, or one of a pipeline that is not atomic.
     #[default]
     Command,
-    /// A script or a function: READONLY and its like may be what the script says, after it has written.
+    /// A script or a function: what looks like a refusal may be what the script says, after it has written. Only what is word for
+    /// word what a server says of this slot counts.
     Script,
     /// MULTI .. EXEC, as a whole.
     Atomic,
@@ -136,7 +138,8 @@ pub struct Trail {
 pub enum Next {
     /// Send it to this node.
     Resend {
-        /// Which. If it is gone by then, say [`handle_unsent`](super::Cluster::handle_unsent).
+        /// Which. It may be one that a [`Decision::Open`] of this very moment is about: obey what was decided before you follow
+        /// this. If it is gone by then, say [`handle_unsent`](super::Cluster::handle_unsent).
         node: NodeId,
         /// Whether to write ASKING ahead of it, in one piece with it.
         asking: bool,

@@ -1,14 +1,14 @@
 use std::hash::Hasher;
 
-use super::Heard;
+use super::{Heard, Id};
 use crate::fingerprint::{Digest, Fingerprint};
 
 impl Fingerprint for Heard {
     fn fingerprint<H: Hasher>(&self, digest: &mut Digest<'_, H>) {
-        let Self { highest } = self;
-        digest.each(highest, |digest, (seq, at)| {
-            digest.value(seq);
-            digest.instant(*at);
+        let Self(ids) = self;
+        digest.each(ids, |digest, Id { seq, first, is_late }| {
+            digest.value(&(seq, is_late));
+            digest.instant(*first);
         });
     }
 }

@@ -3,7 +3,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
-use crate::cluster::heard::Heard;
+use crate::cluster::heard::{Heard, Word};
 use crate::timer::epoch;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -29,9 +29,9 @@ fn owners(map: &SlotMap, slots: impl IntoIterator<Item = u16>) -> Vec<Option<u32
 fn a_patch_in_the_middle_splits_a_run() {
     let now = epoch();
     let mut map = SlotMap::default();
-    let first = map.apply(now, &[(range(0, 9), node(1))], fact(Origin::Snapshot, now));
+    let first = map.apply(&[(range(0, 9), node(1))], fact(Origin::Snapshot, now));
     assert_eq!(first, [Change { slots: range(0, 9), from: None, to: node(1) }]);
-    let moved = map.assign(now, 5, node(2), fact(Origin::Redirect, now + SECOND));
+    let moved = map.assign(5, node(2), fact(Origin::Redirect, now + SECOND));
     assert_eq!(moved, [Change { slots: range(5, 5), from: Some(node(1)), to: node(2) }]);
     assert_eq!(owners(&map, [0, 4, 5, 6, 9, 10]), [Some(1), Some(1), Some(2), Some(1), Some(1), None]);
     assert_eq!(map.uncovered(), SLOTS - 10);
@@ -43,9 +43,9 @@ fn a_snapshot_that_was_asked_for_before_a_delta_never_takes_it_back() {
     let now = epoch();
     for (asked, winner) in [(now, 2), (now + SECOND, 2), (now + SECOND + Duration::from_nanos(1), 1)] {
         let mut map = SlotMap::default();
-        map.apply(now, &[(range(0, 9), node(1))], fact(Origin::Snapshot, now));
-        map.apply(now, &[(range(3, 4), node(2))], fact(Origin::Delta(Seq(7)), now + SECOND));
-        map.apply(now, &[(range(0, 9), node(1))], fact(Origin::Snapshot, asked));
+        map.apply(&[(range(0, 9), node(1))], fact(Origin::Snapshot, now));
+        map.apply(&[(range(3, 4), node(2))], fact(Origin::Delta(Seq(7)), now + SECOND));
+        map.apply(&[(range(0, 9), node(1))], fact(Origin::Snapshot, asked));
         assert_eq!(owners(&map, [2, 3, 4, 5]), [Some(1), Some(winner), Some(winner), Some(1)]);
     }
 }
@@ -56,22 +56,11 @@ fn of_two_deltas_the_higher_id_wins_in_whatever_order_they_come() {
     let now = epoch();
     for (first, second, winner) in [(7, 8, 2), (8, 7, 1), (7, 7, 1)] {
         let mut map = SlotMap::default();
-        map.apply(now, &[(range(0, 9), node(1))], fact(Origin::Delta(Seq(first)), now));
+        map.apply(&[(range(0, 9), node(1))], fact(Origin::Delta(Seq(first)), now));
         let later = now + SECOND;
-        map.apply(later, &[(range(0, 9), node(2))], fact(Origin::Delta(Seq(second)), later));
+        map.apply(&[(range(0, 9), node(2))], fact(Origin::Delta(Seq(second)), later));
         assert_eq!(owners(&map, [0]), [Some(winner)], "{second} after {first}");
     }
-}
-
-/// RULE-321
-#[test]
-fn ids_that_are_forgotten_say_nothing_any_more() {
-    let now = epoch();
-    let mut map = SlotMap::default();
-    map.apply(now, &[(range(0, 9), node(1))], fact(Origin::Delta(Seq(900)), now));
-    let later = now + REMEMBERED;
-    map.apply(later, &[(range(0, 9), node(2))], fact(Origin::Delta(Seq(1)), later));
-    assert_eq!(owners(&map, [0]), [Some(2)]);
 }
 
 /// RULE-324
@@ -81,26 +70,69 @@ fn a_promotion_takes_all_slots_but_those_known_by_something_later() {
     let (old, new, other) = (node(1), node(2), node(3));
     let mut map = SlotMap::default();
     map.apply(
-        now,
         &[(range(0, 9), old), (range(20, 29), old), (range(30, 39), other)],
         fact(Origin::Snapshot, now),
     );
     map.set_replicas(BTreeMap::from([(old, vec![new, node(4)]), (other, vec![node(5)])]));
-    map.assign(now, 7, old, fact(Origin::Redirect, now + 3 * SECOND));
+    map.assign(7, old, fact(Origin::Redirect, now + 3 * SECOND));
     assert!(map.is_replica(old, new));
 
-    let changes = map.promote(now, old, new, fact(Origin::Redirect, now + SECOND));
+    let changes = map.promote(old, new, fact(Origin::Redirect, now + SECOND));
 
     assert_eq!(changes.iter().map(Change::len).sum::<usize>(), 19);
     assert_eq!(owners(&map, [0, 6, 7, 8, 20, 30]), [Some(2), Some(2), Some(1), Some(2), Some(2), Some(3)]);
     assert!(!map.is_replica(old, new) && map.is_replica(new, node(4)));
+    assert!(map.is_replica(new, old), "it is promoted again, if need be");
+}
+
+/// RULE-397
+#[test]
+fn replicas_stay_with_a_primary_that_a_snapshot_from_before_does_not_name() {
+    let now = epoch();
+    let (old, new, other) = (node(1), node(2), node(3));
+    let mut map = SlotMap::default();
+    let ranges = [(range(0, 9), old), (range(10, 19), other)];
+    map.apply(&ranges, fact(Origin::Snapshot, now));
+    map.set_replicas(BTreeMap::from([(old, vec![new, node(4)]), (other, vec![node(5)])]));
+    map.promote(old, new, fact(Origin::Redirect, now + 2 * SECOND));
+
+    map.apply(&ranges, fact(Origin::Snapshot, now + SECOND));
+    map.set_replicas(BTreeMap::from([(old, vec![new]), (other, Vec::new())]));
+
+    assert_eq!(owners(&map, [0, 10]), [Some(2), Some(3)]);
+    assert!(map.is_replica(new, node(4)) && map.is_replica(new, old));
+    assert!(!map.is_replica(old, new), "it has no slot");
+    assert!(!map.is_replica(other, node(5)), "the snapshot says that it has none");
+}
+
+/// RULE-321
+#[test]
+fn what_is_news_is_told_by_owner() {
+    let now = epoch();
+    let mut map = SlotMap::default();
+    map.apply(&[(range(2, 4), node(1)), (range(6, 9), node(2))], fact(Origin::Snapshot, now));
+    map.assign(7, node(3), fact(Origin::Redirect, now + 2 * SECOND));
+    let news = |start, end| {
+        let parts = map.news_in(range(start, end), fact(Origin::Delta(Seq(1)), now + SECOND));
+        let parts = parts
+            .into_iter()
+            .map(|(range, owner)| (range.start(), range.end(), owner.map(|owner| owner.index())));
+        parts.collect::<Vec<_>>()
+    };
+    assert_eq!(
+        news(0, 20),
+        [(0, 1, None), (2, 4, Some(1)), (5, 5, None), (6, 6, Some(2)), (8, 9, Some(2)), (10, 20, None)]
+    );
+    assert_eq!(news(3, 3), [(3, 3, Some(1))]);
+    assert_eq!(news(7, 7), []);
+    assert_eq!(news(16_383, 16_383), [(16_383, 16_383, None)]);
 }
 
 #[test]
 fn the_table_leads_held_slots_elsewhere() {
     let now = epoch();
     let mut map = SlotMap::default();
-    map.apply(now, &[(range(0, 9), node(1)), (range(10, 16_383), node(2))], fact(Origin::Snapshot, now));
+    map.apply(&[(range(0, 9), node(1)), (range(10, 16_383), node(2))], fact(Origin::Snapshot, now));
     map.set_replicas(BTreeMap::from([(node(2), vec![node(4)])]));
 
     let table = map.table([(range(5, 6), node(3))].into_iter());
@@ -120,10 +152,10 @@ fn a_map_in_pieces_has_no_more_runs_than_there_are_slots_and_is_mended_by_a_snap
     let now = epoch();
     let mut map = SlotMap::default();
     for slot in 0..SLOTS as u16 {
-        map.assign(now, slot, node(u32::from(slot % 2)), fact(Origin::Redirect, now));
+        map.assign(slot, node(u32::from(slot % 2)), fact(Origin::Redirect, now));
     }
     assert_eq!(map.runs.len(), SLOTS);
-    map.apply(now, &[(range(0, 16_383), node(3))], fact(Origin::Snapshot, now + SECOND));
+    map.apply(&[(range(0, 16_383), node(3))], fact(Origin::Snapshot, now + SECOND));
     assert_eq!(map.runs.len(), 1);
     assert_eq!(map.owners().collect::<Vec<_>>(), [node(3)]);
 }
@@ -170,8 +202,10 @@ fn step() -> impl Strategy<Value = Step> {
 struct Model {
     /// Who said that which slot is whose: the time whose state it shows, and the id if it was announced.
     said: Vec<(u16, u32, Instant, Option<u64>)>,
-    /// When which id came.
+    /// When which id came first, of those that were higher than all before.
     announced: Vec<(u64, Instant)>,
+    /// The others.
+    late: Vec<u64>,
 }
 
 impl Model {
@@ -186,9 +220,20 @@ impl Model {
         Some(best.1)
     }
 
-    /// Announcements happen in the order of their ids: by when the one with this id must have happened.
-    fn happened_by(&self, seq: u64) -> Option<Instant> {
-        self.announced.iter().filter(|(other, _)| *other >= seq).map(|(_, at)| *at).min()
+    /// When the announcement with this id was heard first; `None` if it was late.
+    fn heard(&mut self, now: Instant, seq: u64) -> Word {
+        if let Some((_, at)) = self.announced.iter().find(|(known, _)| *known == seq) {
+            return Word::Of(*at);
+        }
+        if self.late.contains(&seq) {
+            return Word::Known;
+        }
+        if self.announced.iter().any(|(known, _)| *known > seq) {
+            self.late.push(seq);
+            return Word::Late;
+        }
+        self.announced.push((seq, now));
+        Word::Of(now)
     }
 }
 
@@ -218,21 +263,21 @@ proptest! {
                         model.said.extend(slots.map(|slot| (slot, owner, as_of, None)));
                         at += gap + len;
                     }
-                    map.apply(now, &ranges, fact(Origin::Snapshot, as_of))
+                    map.apply(&ranges, fact(Origin::Snapshot, as_of))
                 }
                 Step::Redirect { ago, slot, owner } => {
                     let as_of = now - ago * SECOND;
                     model.said.push((slot, owner, as_of, None));
-                    map.assign(now, slot, node(owner), fact(Origin::Redirect, as_of))
+                    map.assign(slot, node(owner), fact(Origin::Redirect, as_of))
                 }
                 Step::Delta { seq, start, len, owner } => {
-                    model.announced.push((seq, now));
-                    let as_of = model.happened_by(seq).unwrap();
-                    prop_assert_eq!(heard.note(now, Seq(seq)), as_of);
+                    let word = heard.note(now, Seq(seq));
+                    prop_assert_eq!(word, model.heard(now, seq));
+                    let Word::Of(as_of) = word else { continue };
                     let slots = start..start + len;
                     model.said.extend(slots.map(|slot| (slot, owner, as_of, Some(seq))));
                     let ranges = [(range(start, start + len - 1), node(owner))];
-                    map.apply(now, &ranges, fact(Origin::Delta(Seq(seq)), as_of))
+                    map.apply(&ranges, fact(Origin::Delta(Seq(seq)), as_of))
                 }
             };
             let after = owners(&map, 0..BAND + 40);

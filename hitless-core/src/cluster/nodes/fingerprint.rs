@@ -28,9 +28,20 @@ impl Fingerprint for Nodes {
 
 impl Fingerprint for Node {
     fn fingerprint<H: Hasher>(&self, digest: &mut Digest<'_, H>) {
-        let Self { name, endpoint, hostname, aliases, state, failures, is_listed, is_seed, idle_since } =
-            self;
-        digest.value(&(name, endpoint, hostname, aliases, is_listed, is_seed));
+        let Self {
+            name,
+            endpoint,
+            hostname,
+            aliases,
+            moved_to,
+            state,
+            failures,
+            failed,
+            is_listed,
+            is_seed,
+            idle_since,
+        } = self;
+        digest.value(&(name, endpoint, hostname, aliases, moved_to, is_listed, is_seed));
         digest.value(&std::mem::discriminant(state));
         match state {
             State::Known | State::Opening => {}
@@ -38,6 +49,7 @@ impl Fingerprint for Node {
             State::Failed { retry_at } => digest.deadline(*retry_at),
         }
         digest.part(failures);
+        digest.value(failed);
         digest.each(idle_since, |digest, since| digest.instant(*since));
     }
 }

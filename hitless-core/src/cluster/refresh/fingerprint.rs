@@ -14,6 +14,7 @@ impl Fingerprint for Refresh {
             due,
             is_due_fixed,
             began_at,
+            unchanged_since,
             read_as_of,
             periodic_at,
             asking,
@@ -23,7 +24,7 @@ impl Fingerprint for Refresh {
             queries: _,
             request,
         } = self;
-        for known in [reason, urgent_reason, began_at, read_as_of] {
+        for known in [reason, urgent_reason, began_at, unchanged_since, read_as_of] {
             digest.each(known, |digest, at| digest.instant(*at));
         }
         digest.deadline_if_any(*due);

@@ -46,10 +46,98 @@ fn announcements_out_of_order_lead_to_the_latest_owner() {
     let mut world = World::of_three_shards();
     let (a, b, c) = (world.a(), world.b(), world.at("10.0.0.3:7000"));
     world.pass(SECOND);
-    world.notify(a, &["SMIGRATED", "9", "10.0.0.2:7000", "10.0.0.3:7000", "5"]);
+    world.notify(a, &["SMIGRATED", "8", "10.0.0.1:7000", "10.0.0.2:7000", "5-7"]);
     world.pass(MILLI);
-    world.notify(b, &["SMIGRATED", "8", "10.0.0.1:7000", "10.0.0.2:7000", "5-6"]);
-    assert_eq!((world.owner(5), world.owner(6)), (Some(c), Some(b)));
+    world.notify(a, &["SMIGRATED", "11", "10.0.0.2:7000", "10.0.0.3:7000", "5"]);
+    world.pass(MILLI);
+    world.notify(b, &["SMIGRATED", "10", "10.0.0.2:7000", "10.0.0.1:7000", "5-6"]);
+    world.notify(b, &["SMIGRATED", "8", "10.0.0.1:7000", "10.0.0.2:7000", "5-7"]);
+    assert_eq!([5, 6, 7].map(|slot| world.owner(slot)), [c, b, b].map(Some));
+    assert!(world.until_asked() < LEAST_PAUSE, "what 10 has changed nobody can tell from pushes");
+    world.pass(MILLI);
+    world.answer(&slots(&[
+        (0, 4, &[A]),
+        (5, 5, &[C]),
+        (6, 6, &[A]),
+        (7, 10_922, &[B]),
+        (10_923, 16_383, &[C]),
+    ]));
+    assert_eq!([5, 6, 7].map(|slot| world.owner(slot)), [c, a, b].map(Some));
+    world.notify(b, &["SMIGRATED", "10", "10.0.0.2:7000", "10.0.0.1:7000", "5-6"]);
+    assert_eq!(world.owner(5), Some(c));
+    assert!(world.until_asked() > 40 * SECOND, "a copy of what came late");
+}
+
+/// A server may tell an event again to whoever connects, however long ago it was. RULE-396
+#[test]
+fn an_old_event_is_no_news_and_has_the_topology_read() {
+    // Slot 5 has gone from A to B and from there to C since then.
+    let moved_on = slots(&[
+        (0, 4, &[A, D]),
+        (5, 5, &[C]),
+        (6, 5_460, &[A, D]),
+        (5_461, 10_922, &[B]),
+        (10_923, 16_383, &[C]),
+    ]);
+    let push = ["SMIGRATED", "7", "10.0.0.1:7000", "10.0.0.2:7000", "5"];
+    let mut world = World::started(Settings::default(), &moved_on);
+    let (a, c) = (world.a(), world.at("10.0.0.3:7000"));
+    world.pass(5 * MILLI);
+    world.notify(a, &push);
+    assert_eq!(world.owner(5), Some(c), "the owner is neither of the two");
+    assert!(world.until_asked() < 2 * LEAST_PAUSE);
+
+    // An id that has left the memory, and comes again with a new connection.
+    let mut world = World::of_three_shards();
+    let (a, b) = (world.a(), world.b());
+    world.pass(SECOND);
+    world.notify(a, &push);
+    world.notify(a, &["SMIGRATED", "8", "10.0.0.2:7000", "10.0.0.1:7000", "5"]);
+    for seq in 9..80 {
+        let parsed: Vec<Frame> = ["SMIGRATED", &seq.to_string(), "10.0.0.2:7000", "10.0.0.1:7000", "9"]
+            .map(|word| Frame::bulk(word.to_owned()))
+            .to_vec();
+        let notification = Notification::parse(&parsed).unwrap().unwrap();
+        world.tell(|cluster, now| cluster.handle_notification(now, a, &notification));
+    }
+    world.pass(3_600 * SECOND);
+    world.asked.clear();
+    world.pass(120 * SECOND);
+    world.asked.clear();
+    world.notify(b, &push);
+    assert_eq!(world.owner(5), Some(a));
+}
+
+/// RULE-396
+#[test]
+fn of_one_push_the_last_pair_that_names_a_slot_counts() {
+    let mut world = World::of_three_shards();
+    let (a, c) = (world.a(), world.at("10.0.0.3:7000"));
+    world.pass(SECOND);
+    let pair = |source: &'static str, target: &'static str, slots: &'static str| {
+        Frame::Array([source, target, slots].map(Frame::bulk).to_vec())
+    };
+    let pairs = vec![
+        pair("10.0.0.1:7000", "10.0.0.2:7000", "5-6"),
+        pair("10.0.0.2:7000", "10.0.0.3:7000", "5"),
+        pair("10.0.0.2:7000", "10.0.0.1:7000", "6"),
+    ];
+    let push = [Frame::bulk("SMIGRATED"), Frame::Integer(8), Frame::Array(pairs)];
+    let notification = Notification::parse(&push).unwrap().unwrap();
+    world.tell(|cluster, now| cluster.handle_notification(now, a, &notification));
+    assert_eq!((world.owner(5), world.owner(6)), (Some(c), Some(a)));
+    assert!(world.until_asked() > 40 * SECOND);
+}
+
+/// An older server does not say where slots were: whether the event is old, the topology tells. RULE-396
+#[test]
+fn a_push_without_sources_is_obeyed_and_looked_into() {
+    let mut world = World::of_three_shards();
+    let (a, b) = (world.a(), world.b());
+    world.pass(SECOND);
+    world.notify(a, &["SMIGRATED", "7", "10.0.0.2:7000 5,7-9"]);
+    assert_eq!(world.owner(8), Some(b));
+    assert!(world.until_asked() < 5 * LEAST_PAUSE);
 }
 
 /// RULE-320
@@ -73,21 +161,15 @@ fn a_late_copy_does_not_undo_what_a_snapshot_has_shown_since() {
     world.pass(SECOND);
     world.notify(a, &["SMIGRATED", "7", "10.0.0.1:7000", "10.0.0.2:7000", "5"]);
     assert_eq!(world.owner(5), Some(b));
-    let moved_on = slots(&[
-        (0, 4, &[A, D]),
-        (5, 5, &[C]),
-        (6, 5_460, &[A, D]),
-        (5_461, 10_922, &[B]),
-        (10_923, 16_383, &[C]),
-    ]);
-    world.answer_next(&moved_on);
-    assert_eq!(world.owner(5), Some(c));
+    // It has gone back since.
+    world.answer_next(&three_shards());
+    assert_eq!(world.owner(5), Some(a));
     world.pass(SECOND);
     world.notify(b, &["SMIGRATED", "7", "10.0.0.1:7000", "10.0.0.2:7000", "5"]);
     world.notify(b, &["SMIGRATED", "6", "10.0.0.1:7000", "10.0.0.2:7000", "5"]);
-    assert_eq!(world.owner(5), Some(c));
-    world.notify(b, &["SMIGRATED", "8", "10.0.0.3:7000", "10.0.0.1:7000", "5"]);
     assert_eq!(world.owner(5), Some(a));
+    world.notify(b, &["SMIGRATED", "8", "10.0.0.1:7000", "10.0.0.3:7000", "5"]);
+    assert_eq!(world.owner(5), Some(c));
 }
 
 /// RULE-321
@@ -191,6 +273,76 @@ fn slots_do_not_wait_when_the_old_node_redirects_or_is_lost_or_they_move_on() {
     let a = announce(&mut world);
     world.notify(a, &["SMIGRATED", "8", "10.0.0.9:7000", "10.0.0.2:7000", "5"]);
     assert_eq!(world.owner(5), Some(world.b()));
+}
+
+/// What happens to one of the slots does not send the others to a node that is not connected. RULE-398
+#[test]
+fn the_other_slots_go_on_to_wait_for_their_new_node() {
+    let announce = |world: &mut World| {
+        world.pass(SECOND);
+        let a = world.a();
+        world.notify(a, &["SMIGRATED", "7", "10.0.0.1:7000", "10.0.0.9:7000", "0-999"]);
+        world.pass(MILLI);
+        (a, world.b(), world.at("10.0.0.9:7000"))
+    };
+    let waiting = |world: &World, slots: [u16; 3]| slots.map(|slot| world.owner(slot));
+
+    let mut world = World::of_three_shards();
+    let (a, b, new) = announce(&mut world);
+    world.notify(b, &["SMIGRATED", "8", "10.0.0.9:7000", "10.0.0.2:7000", "5"]);
+    assert_eq!(world.owner(5), Some(b));
+    assert_eq!(waiting(&world, [0, 4, 999]), [Some(a); 3]);
+    world.ready("10.0.0.9:7000");
+    assert_eq!(waiting(&world, [0, 6, 999]), [Some(new); 3]);
+
+    let mut world = World::of_three_shards();
+    let (a, b, _) = announce(&mut world);
+    let sent = world.sent(5);
+    world.pass(MILLI);
+    assert_eq!(resent(world.refuse(&sent, "MOVED 5 10.0.0.2:7000")).0, b);
+    assert_eq!(world.owner(5), Some(b));
+    assert_eq!(waiting(&world, [4, 6, 999]), [Some(a); 3]);
+
+    let mut world = World::of_three_shards();
+    let (a, _, new) = announce(&mut world);
+    world.fail(new);
+    assert_eq!(
+        waiting(&world, [0, 5, 999]),
+        [Some(a); 3],
+        "its first dial is refused, and the old one serves"
+    );
+    world.pass(SECOND);
+    assert_eq!(waiting(&world, [0, 5, 999]), [Some(new); 3]);
+}
+
+/// RULE-399
+#[test]
+fn the_host_that_was_asked_is_where_the_connection_is() {
+    let mut world = World::of_three_shards();
+    let b = world.b();
+    world.pass(SECOND);
+    world.notify(b, &["MOVING", "3", "15", "10.0.0.22:7000"]);
+    let sent = world.sent(6_000);
+    world.pass(MILLI);
+    let _ = world.refuse(&sent, "ASK 6000 :7001");
+    world.at("10.0.0.22:7001");
+    world.decided.clear();
+
+    let of_b = slots(&[(0, 5_460, &[A, D]), (5_461, 10_922, &["b@-:7000"]), (10_923, 16_383, &[C])]);
+    while world.answer_next(&of_b) != b {}
+    let readdressed = Decision::Readdress { node: b, endpoint: endpoint("10.0.0.22:7000") };
+    assert!(world.decided.contains(&readdressed), "{:?}", world.decided);
+
+    // A connection that is opened anew is where the node is said to be.
+    let mut world = World::of_three_shards();
+    let b = world.b();
+    world.notify(b, &["MOVING", "3", "15", "10.0.0.22:7000"]);
+    world.fail(b);
+    world.pass(SECOND);
+    world.ready("10.0.0.2:7000");
+    let sent = world.sent(6_000);
+    let _ = world.refuse(&sent, "ASK 6000 :7001");
+    world.at("10.0.0.2:7001");
 }
 
 /// RULE-337

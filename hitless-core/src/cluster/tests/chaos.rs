@@ -22,25 +22,27 @@ const ADDRESSES: [&str; 6] =
 fn step() -> impl Strategy<Value = Step> {
     let slot = || prop_oneof![0..3u16, Just(6_000), Just(16_383)];
     prop_oneof![
-        4 => prop_oneof![0..30u64, 200..400u64, 2_000..80_000u64].prop_map(Step::Wait),
+        4 => prop_oneof![20 => 0..30u64, 20 => 200..400u64, 20 => 2_000..80_000u64, 1 => Just(3_600_000)].prop_map(Step::Wait),
         5 => (0..6usize).prop_map(Step::Ready),
         2 => (0..6usize).prop_map(Step::Fail),
-        5 => (0..8usize).prop_map(Step::Answer),
+        5 => (0..10usize).prop_map(Step::Answer),
         1 => Just(Step::NoAnswer),
-        4 => (slot(), 0..12usize, 0..500u64).prop_map(|(slot, refusal, ago)| Step::Refuse { slot, refusal, ago }),
+        4 => (slot(), 0..12usize, prop_oneof![4 => 0..500u64, 1 => 500..100_000u64]).prop_map(|(slot, refusal, ago)| Step::Refuse { slot, refusal, ago }),
         2 => slot().prop_map(|slot| Step::Unsent { slot }),
         3 => (0..9u64, slot(), 0..6usize).prop_map(|(seq, slot, to)| Step::Migrated { seq, slot, to }),
         1 => (0..6usize, 0..6usize).prop_map(|(node, to)| Step::Moving { node, to }),
     ]
 }
 
-fn answers() -> [Frame; 8] {
+fn answers() -> [Frame; 10] {
     [
         three_shards(),
         slots(&[(0, 5_460, &[D, A]), (5_461, 10_922, &[B]), (10_923, 16_383, &[C])]),
         slots(&[(0, 16_383, &[B])]),
         slots(&[(0, 1, &["10.0.0.5:7000"]), (2, 16_000, &["e@10.0.0.6:7000", A])]),
         slots(&[(0, 5_460, &["b@10.0.0.1:7000"]), (5_461, 16_383, &["a@10.0.0.2:7000", "c@?:1"])]),
+        slots(&[(0, 99, &["a@-:7000"]), (100, 16_383, &["b@-:7001", "c@-:7002"])]),
+        slots(&[(0, 16_383, &["b@10.0.0.5:7000", "a@10.0.0.2:7000"])]),
         slots(&[]),
         slots(&[(0, 16_383, &["x@10.0.0.1:7000"])]),
         Frame::error("ERR no"),
@@ -153,7 +155,15 @@ proptest! {
         prop_assert_eq!(&world.decided, &twin.decided);
         #[cfg(feature = "explore")]
         prop_assert_eq!(world.fingerprint(), twin.fingerprint());
-        // From now on all is well.
+        // From now on all is well, node by node.
+        world.asked.clear();
+        while let Some(node) = world.open.keys().copied().find(|node| !world.cluster.nodes.is_ready(*node)) {
+            world.tell(|cluster, now| cluster.handle_node_ready(now, node));
+            while !world.asked.is_empty() {
+                world.answer(&three_shards());
+            }
+            world.pass(100 * MILLI);
+        }
         world.pass_in_peace(400 * SECOND, &three_shards());
         let addresses = ["10.0.0.1:7000", "10.0.0.2:7000", "10.0.0.3:7000"];
         let owners = [0, 6_000, 16_000].map(|slot| world.owner(slot).and_then(|owner| world.cluster.endpoint(owner).cloned()));

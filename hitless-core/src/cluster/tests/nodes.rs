@@ -68,7 +68,7 @@ fn a_node_that_is_listed_by_another_of_its_names_has_not_moved() {
     world.answer_next(&named("node-1.example.com", "10.0.0.1"));
     let readdressed = Decision::Readdress { node: a, endpoint: endpoint("node-1.example.com:7000") };
     assert!(world.decided.contains(&readdressed));
-    let sent = world.sent(7);
+    let sent = Sent { node: None, ..world.sent(7) };
     world.pass(MILLI);
     assert_eq!(resent(world.refuse(&sent, "MOVED 7 10.0.0.1:7000")).0, a);
     assert_eq!(world.open.len(), 1);
@@ -245,6 +245,60 @@ fn a_node_that_fails_is_opened_again_after_pauses_that_grow() {
     assert!(pauses[0] <= 50 * MILLI, "{pauses:?}");
     assert!(pauses[7] >= SECOND && pauses[7] <= 2 * SECOND, "{pauses:?}");
     assert_eq!(world.owner(6_000), Some(b), "its slots stay until another owner is known");
+}
+
+/// A name that several nodes share leads to any of them. RULE-400
+#[test]
+fn a_seed_that_is_known_by_a_shared_name_alone_is_opened_at_the_address_of_its_node() {
+    let named = |id: &'static str, ip: &'static str| {
+        let metadata = Frame::Map(vec![(Frame::bulk("hostname"), Frame::bulk("redis.example.com"))]);
+        Frame::Array(vec![Frame::bulk(ip), Frame::Integer(7000), Frame::bulk(id), metadata])
+    };
+    let range = |start, end, node| Frame::Array(vec![Frame::Integer(start), Frame::Integer(end), node]);
+    let topology = Frame::Array(vec![
+        range(0, 8_191, named("a", "10.0.0.1")),
+        range(8_192, 16_383, named("b", "10.0.0.2")),
+    ]);
+    let mut world = World::new(Settings::default(), &["redis.example.com:7000"]);
+    world.tell(|cluster, now| cluster.handle_start(now));
+    world.ready("redis.example.com:7000");
+    world.pass(MILLI);
+    world.decided.clear();
+    world.answer(&topology);
+    let retargeted = |decision: &Decision| matches!(decision, Decision::Retarget { endpoint: at, .. } if *at == endpoint("10.0.0.1:7000"));
+    assert!(world.decided.iter().any(retargeted), "{:?}", world.decided);
+    assert_eq!((world.owner(0), world.owner(9_000)), (Some(world.a()), Some(world.b())));
+    world.all_ready();
+    world.decided.clear();
+    world.answer_next(&topology);
+    assert!(!world.decided.iter().any(|decision| matches!(decision, Decision::Retarget { .. })));
+}
+
+/// A shard may be dead for days. RULE-404
+#[test]
+fn a_node_that_stays_away_does_not_keep_the_others_busy() {
+    let mut world = World::of_three_shards();
+    world.pass(SECOND);
+    let b = world.b();
+    world.fail(b);
+    let before = world.cluster.stats().topology_reads;
+    let end = world.now + 1_200 * SECOND;
+    let mut reads_at_first = 0;
+    while world.now < end {
+        world.now = world.cluster.poll_timeout().unwrap();
+        world.tell(Cluster::handle_timeout);
+        if !world.asked.is_empty() {
+            world.answer(&three_shards());
+        }
+        // Each attempt to open it fails at once.
+        world.fail(b);
+        if end - world.now > 1_080 * SECOND {
+            reads_at_first = world.cluster.stats().topology_reads - before;
+        }
+    }
+    let reads = world.cluster.stats().topology_reads - before;
+    assert!((2..=12).contains(&reads_at_first), "{reads_at_first}");
+    assert!(reads - reads_at_first <= 26, "{reads} in twenty minutes, {reads_at_first} of them at first");
 }
 
 /// RULE-339

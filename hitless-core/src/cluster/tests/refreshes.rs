@@ -64,7 +64,52 @@ fn there_is_at_most_one_read_in_the_least_interval_however_long_a_storm_lasts() 
         }
     }
     assert!(asked_at.windows(2).all(|pair| pair[1] - pair[0] >= LEAST_PAUSE - MILLI));
-    assert!(asked_at.len() >= 30, "{}: nor are there much fewer", asked_at.len());
+    assert!(asked_at.len() >= 20, "{}: nor are there much fewer", asked_at.len());
+}
+
+/// Traffic to a shard that is dead for days. RULE-404
+#[test]
+fn reads_that_change_nothing_become_rarer_and_those_after_a_quiet_time_or_a_change_are_not() {
+    let mut world = World::of_three_shards();
+    world.pass(20 * SECOND);
+    let begin = world.now;
+    let mut asked_at = Vec::new();
+    while world.now < begin + 600 * SECOND {
+        let sent = world.sent(7);
+        world.pass(100 * MILLI);
+        let _ = world.refuse(&sent, "CLUSTERDOWN Hash slot not served");
+        if !world.asked.is_empty() {
+            asked_at.push(world.now - begin);
+            world.answer(&three_shards());
+        }
+    }
+    let within =
+        |from: Duration, to: Duration| asked_at.iter().filter(|at| **at >= from && **at < to).count();
+    assert!(within(Duration::ZERO, 4 * SECOND) >= 9, "{asked_at:?}");
+    assert!(within(500 * SECOND, 600 * SECOND) <= 22, "{asked_at:?}");
+    let gaps = asked_at.windows(2).map(|pair| pair[1] - pair[0]);
+    // A sixteenth, a quarter for the jitter, and the step of this test.
+    assert!(gaps.zip(&asked_at).all(|(gap, at)| gap <= 350 * MILLI + *at / 12), "{asked_at:?}");
+
+    let sent = world.sent(7);
+    let _ = world.refuse(&sent, "CLUSTERDOWN Hash slot not served");
+    world.until_asked();
+    world.pass(MILLI);
+    world.answer(&slots(&[(0, 16_383, &[B])]));
+    world.pass(MILLI);
+    let sent = world.sent(7);
+    world.pass(MILLI);
+    let _ = world.refuse(&sent, "CLUSTERDOWN Hash slot not served");
+    assert!(world.until_asked() < 2 * LEAST_PAUSE, "it has changed something");
+    world.answer(&slots(&[(0, 16_383, &[B])]));
+    world.pass(20 * SECOND);
+    for _ in 0..2 {
+        let sent = world.sent(7);
+        world.pass(MILLI);
+        let _ = world.refuse(&sent, "CLUSTERDOWN Hash slot not served");
+        assert!(world.until_asked() < 2 * LEAST_PAUSE);
+        world.answer(&slots(&[(0, 16_383, &[B])]));
+    }
 }
 
 /// RULE-332

@@ -183,7 +183,85 @@ fn what_a_script_says_proves_nothing_unless_only_a_cluster_says_so() {
         assert_eq!(world.refuse(&sent, answer), Next::ReturnToCaller);
     }
     assert_eq!(resent(world.refuse(&sent, "MOVED 7 10.0.0.2:7000")).0, world.b());
-    assert_ne!(world.refuse(&sent, "TRYAGAIN"), Next::ReturnToCaller);
+    assert_eq!(resent(world.refuse(&sent, "ASK 7 10.0.0.2:7000")).0, world.b());
+    let text = "TRYAGAIN Multiple keys request during rehashing of slot";
+    assert_ne!(world.refuse(&sent, text), Next::ReturnToCaller);
+    assert_ne!(world.refuse(&sent, "CLUSTERDOWN Hash slot not served"), Next::ReturnToCaller);
+}
+
+/// `redis.call('INCR', KEYS[1]) return redis.error_reply('TRYAGAIN busy')`. RULE-395
+#[test]
+fn what_a_script_says_in_words_of_its_own_is_its_callers() {
+    let mut world = World::of_three_shards();
+    let sent = Sent { kind: SentKind::Script, ..world.sent(7) };
+    let before = world.cluster.stats();
+    for answer in [
+        "TRYAGAIN busy",
+        "TRYAGAIN",
+        "CLUSTERDOWN it is",
+        "MOVED 8 10.0.0.2:7000",
+        "ASK 8 10.0.0.2:7000",
+        "MOVED 7 10.0.0.2:7000 or so",
+    ] {
+        assert_eq!(world.refuse(&sent, answer), Next::ReturnToCaller, "{answer}");
+    }
+    let keyless = Sent { slot: None, ..sent };
+    assert_eq!(world.refuse(&keyless, "MOVED 7 10.0.0.2:7000"), Next::ReturnToCaller);
+    assert_eq!((world.swaps(), world.cluster.stats()), (0, before));
+}
+
+/// X has followed a MOVING from a1 to a2, and a new server has taken a1. RULE-400
+#[test]
+fn a_redirect_to_an_address_that_its_node_has_left_leads_to_the_server_that_is_there_now() {
+    for refusal in ["MOVED 6000 10.0.0.2:7000", "ASK 6000 10.0.0.2:7000"] {
+        let mut world = World::of_three_shards();
+        let b = world.b();
+        world.notify(b, &["MOVING", "3", "15", "10.0.0.22:7000"]);
+        let moved =
+            slots(&[(0, 5_460, &[A, D]), (5_461, 10_922, &["b@10.0.0.22:7000"]), (10_923, 16_383, &[C])]);
+        world.answer_next(&moved);
+        world.open.insert(b, endpoint("10.0.0.22:7000"));
+        world.pass(SECOND);
+
+        let mut sent = world.sent(6_000);
+        world.pass(MILLI);
+        let next = world.refuse(&sent, refusal);
+        let (after, trail) = waits(next);
+        assert!(matches!(next, Next::Route { .. }) && after <= 8 * MILLI, "{next:?}");
+        assert!(world.until_asked() < LEAST_PAUSE);
+        world.pass(after);
+        (sent.sent_at, sent.trail) = (world.now, trail);
+        world.pass(MILLI);
+        let new = resent(world.refuse(&sent, refusal)).0;
+        assert_eq!(new, world.at("10.0.0.2:7000"));
+        assert_ne!(new, b);
+    }
+}
+
+/// RULE-400
+#[test]
+fn a_node_that_redirects_to_itself_is_not_asked_for_ever() {
+    let mut world = World::of_three_shards();
+    let mut sent = world.sent(7);
+    let mut paused = 0;
+    loop {
+        world.pass(MILLI);
+        sent.sent_at = world.now;
+        match world.refuse(&sent, "MOVED 7 10.0.0.1:7000") {
+            Next::Route { trail, after } => {
+                assert!(!after.is_zero());
+                paused += 1;
+                sent.trail = trail;
+            }
+            other => {
+                assert_eq!(other, Next::ReturnToCaller);
+                break;
+            }
+        }
+    }
+    assert_eq!(paused, 16);
+    assert_eq!(world.swaps(), 0);
+    assert!(world.until_asked() < 2 * LEAST_PAUSE);
 }
 
 /// RULE-331
@@ -216,14 +294,61 @@ fn a_loop_of_redirects_slows_down_and_ends() {
 #[test]
 fn nothing_is_sent_again_after_its_deadline() {
     let mut world = World::of_three_shards();
-    let sent = Sent { deadline: Some(world.now + 2 * MILLI), ..world.sent(7) };
+    let sent = Sent { deadline: Some(world.now + 3 * MILLI), ..world.sent(7) };
     assert_ne!(world.refuse(&sent, "MOVED 7 10.0.0.2:7000"), Next::ReturnToCaller);
     assert_eq!(world.refuse(&sent, "CLUSTERDOWN"), Next::ReturnToCaller, "it would wait for longer");
-    world.pass(2 * MILLI);
+    world.pass(3 * MILLI);
     for refusal in ["MOVED 7 10.0.0.2:7000", "ASK 7 10.0.0.2:7000", "TRYAGAIN"] {
         assert_eq!(world.refuse(&sent, refusal), Next::ReturnToCaller, "{refusal}");
     }
     assert_eq!(world.tell(|cluster, now| cluster.handle_unsent(now, &sent)), Next::ReturnToCaller);
+}
+
+/// RULE-401
+#[test]
+fn a_pause_that_does_not_fit_is_half_of_what_is_left() {
+    let mut world = World::of_three_shards();
+    let mut sent = world.sent(7);
+    for _ in 0..10 {
+        sent.trail = waits(world.refuse(&sent, "CLUSTERDOWN The cluster is down")).1;
+    }
+    sent.deadline = Some(world.now + 40 * MILLI);
+    let mut pauses = Vec::new();
+    loop {
+        let next = world.refuse(&sent, "CLUSTERDOWN The cluster is down");
+        let Next::Route { after, trail } = next else { break };
+        pauses.push(after);
+        sent.trail = trail;
+        world.pass(after);
+    }
+    assert_eq!(
+        pauses,
+        [20, 10, 5, 2_500].map(|length| if length > 1_000 { length * MILLI / 1_000 } else { length * MILLI })
+    );
+    assert!(world.now < sent.deadline.unwrap());
+}
+
+/// RULE-402
+#[test]
+fn what_has_no_key_goes_to_another_node_at_once_the_first_time() {
+    let mut world = World::of_three_shards();
+    let reads = world.cluster.stats().topology_reads;
+    world.pass(SECOND);
+    let keyless = Sent { slot: None, ..world.sent(7) };
+    let unsent = |world: &mut World, sent: Sent| world.tell(|cluster, now| cluster.handle_unsent(now, &sent));
+    let next = unsent(&mut world, keyless);
+    assert!(matches!(next, Next::Route { after: Duration::ZERO, .. }), "{next:?}");
+    world.pass(10 * SECOND);
+    assert_eq!(world.cluster.stats().topology_reads, reads);
+    let again = unsent(&mut world, Sent { trail: waits(next).1, ..keyless });
+    assert!(matches!(again, Next::Route { after, .. } if !after.is_zero()), "{again:?}");
+
+    let mut world = World::of_three_shards();
+    for node in [world.b(), world.at("10.0.0.3:7000")] {
+        world.fail(node);
+    }
+    let next = unsent(&mut world, keyless);
+    assert!(matches!(next, Next::Route { after, .. } if !after.is_zero()), "nobody else: {next:?}");
 }
 
 /// RULE-340

@@ -154,16 +154,103 @@ fn an_answer_that_is_no_topology_is_not_believed_and_the_next_node_is_asked() {
 fn strangers_are_believed_when_nobody_says_anything_else() {
     let mut world = World::of_three_shards();
     let anew = slots(&[(0, 16_383, &["x@10.0.0.1:7000"])]);
-    for _ in 0..3 {
+    world.until_asked();
+    let begin = world.now;
+    while world.table.shards().len() == 3 {
         world.answer_next(&anew);
     }
-    assert_eq!(world.failures(), [TopologyError::Foreign; 3]);
-    world.answer_next(&anew);
-    assert_eq!(world.table.shards().len(), 1);
+    assert!(world.failures().iter().all(|error| *error == TopologyError::Foreign));
+    let after = world.now - begin;
+    assert!(after >= 10 * SECOND && after < 16 * SECOND, "{after:?}");
     assert_eq!(world.owner(16_000), Some(world.a()));
-    world.decided.clear();
-    world.answer_next(&slots(&[(0, 16_383, &["y@10.9.0.1:7000"])]));
-    assert_eq!(world.failures(), [], "nobody else serves");
+}
+
+/// The addresses of a cluster that is down go to another one. RULE-403
+#[test]
+fn who_is_back_first_is_not_believed_if_it_is_a_stranger() {
+    let mut world = World::of_three_shards();
+    let before = Arc::clone(&world.table);
+    world.pass(SECOND);
+    let (a, b, c) = (world.a(), world.b(), world.at("10.0.0.3:7000"));
+    for node in [a, b, c] {
+        world.fail(node);
+    }
+    world.pass(SECOND);
+    world.ready("10.0.0.3:7000");
+    let strangers = slots(&[(0, 16_383, &["x@10.0.0.3:7000"])]);
+    for _ in 0..4 {
+        world.answer_next(&strangers);
+    }
+    assert_eq!(world.table, before);
+    // The others are back, be it that they say nothing for a round.
+    world.ready("10.0.0.1:7000");
+    world.until_asked();
+    while !world.asked.is_empty() {
+        match world.asked[0].1 == c {
+            true => drop(world.answer(&strangers)),
+            false => {
+                let (query, ..) = world.asked.pop().unwrap();
+                world.tell(|cluster, now| cluster.handle_topology_failed(now, query));
+            }
+        }
+    }
+    while world.answer_next(&strangers) != c {}
+    assert_eq!(world.table, before);
+    world.until_asked();
+    while !world.asked.is_empty() {
+        let reply = if world.asked[0].1 == c { strangers.clone() } else { three_shards() };
+        world.answer(&reply);
+    }
+    assert_eq!(world.table, before);
+    world.pass(2 * GRACE);
+    assert_eq!(world.open.len(), 3);
+}
+
+/// RULE-403
+#[test]
+fn the_name_of_a_seed_leads_to_the_right_cluster_once_nobody_serves() {
+    let mut world = World::new(Settings::default(), &["redis.example.com:7000"]);
+    world.tell(|cluster, now| cluster.handle_start(now));
+    world.ready("redis.example.com:7000");
+    world.pass(MILLI);
+    world.answer(&three_shards());
+    world.all_ready();
+    world.pass(2 * GRACE);
+    for node in [world.a(), world.b(), world.at("10.0.0.3:7000")] {
+        world.fail(node);
+    }
+    world.pass(SECOND);
+    world.ready("redis.example.com:7000");
+    world.answer_next(&slots(&[(0, 16_383, &["x@10.9.0.1:7000"])]));
+    assert_eq!(world.table.shards().len(), 1);
+    assert_eq!(world.owner(7), Some(world.at("10.9.0.1:7000")));
+}
+
+/// RULE-403
+#[test]
+fn a_seed_that_is_another_name_of_a_node_is_looked_up_anew() {
+    let named = |id: &'static str, ip: &'static str| {
+        let metadata = Frame::Map(vec![(Frame::bulk("hostname"), Frame::bulk("redis.example.com"))]);
+        Frame::Array(vec![Frame::bulk(ip), Frame::Integer(7000), Frame::bulk(id), metadata])
+    };
+    let topology = |id, ip| {
+        Frame::Array(vec![Frame::Array(vec![Frame::Integer(0), Frame::Integer(16_383), named(id, ip)])])
+    };
+    let mut world = World::new(Settings::default(), &["redis.example.com:7000"]);
+    world.tell(|cluster, now| cluster.handle_start(now));
+    world.ready("redis.example.com:7000");
+    world.pass(MILLI);
+    world.answer(&topology("a", "10.0.0.1"));
+    let a = world.a();
+    world.ready("10.0.0.1:7000");
+    let sent = world.sent(7);
+    assert_eq!(resent(world.refuse(&Sent { node: None, ..sent }, "ASK 7 redis.example.com:7000")).0, a);
+    world.fail(a);
+    world.pass(SECOND);
+    world.ready("redis.example.com:7000");
+    world.answer_next(&topology("a", "10.0.0.2"));
+    assert_eq!(world.owner(7), Some(a), "its slots follow it");
+    assert_eq!(world.b(), a);
 }
 
 /// RULE-327
