@@ -14,6 +14,8 @@ pub(crate) struct Args {
     ///   client   commands per second, latencies (p50 to p99.9), processor time and allocations of whole clients, beside other
     ///            clients, on loopback, with TLS and over 1 ms. It needs a redis-server; one that is built without TLS will
     ///            do for `--link loopback --link distant`. All of it takes more than an hour
+    ///   cluster  the same of the clients of a cluster, against three real redis-servers on loopback, beside three single clients of ours
+    ///            and beside other clients of a cluster
     ///   handoff  what a MOVING costs the machine that decides, for each of 100 to 10 000 connections that leave at once: no
     ///            socket, no server
     #[arg(verbatim_doc_comment)]

@@ -70,6 +70,12 @@ impl RedisProcess {
         self.address
     }
 
+    /// The number of the process.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Where the other nodes of its cluster reach it, for `CLUSTER MEET`.
     #[must_use]
     pub fn bus(&self) -> Option<SocketAddr> {

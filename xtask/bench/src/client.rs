@@ -1,4 +1,4 @@
-//! Clients against a real redis-server.
+//! Clients against a real redis-server, or a cluster of them.
 
 pub mod allocations;
 pub mod contenders;
@@ -11,19 +11,29 @@ mod server;
 use std::path::PathBuf;
 use std::{env, io};
 
-use allocations::Allocations;
+use allocations::Counts;
 use contenders::{Address, Contender};
 use link::Link;
 use load::{Operation, Sample, Scheduler, Values};
 use processors::Processors;
-use server::Server;
-
-/// Tasks that send one command each at a time.
-const TASKS: [usize; 5] = [1, 16, 64, 256, 1024];
+use server::{Cluster, Server};
 
 /// What `hitless-bench client` takes.
 #[derive(Debug, clap::Args)]
 pub struct Args {
+    #[command(flatten)]
+    choice: Choice,
+    /// Only cases with values like these.
+    #[arg(long, value_name = "VALUES")]
+    values: Vec<Values>,
+    /// Only cases with this link.
+    #[arg(long, value_name = "LINK")]
+    link: Vec<Link>,
+}
+
+/// What to measure, and how often: what `hitless-bench cluster` takes.
+#[derive(Debug, clap::Args)]
+pub struct Choice {
     /// Also write the figures as JSON to this file.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -42,12 +52,6 @@ pub struct Args {
     /// Only cases with this operation.
     #[arg(long, value_name = "OPERATION")]
     operation: Vec<Operation>,
-    /// Only cases with values like these.
-    #[arg(long, value_name = "VALUES")]
-    values: Vec<Values>,
-    /// Only cases with this link.
-    #[arg(long, value_name = "LINK")]
-    link: Vec<Link>,
     /// Only cases with so many tasks.
     #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(usize))]
     tasks: Vec<usize>,
@@ -56,13 +60,21 @@ pub struct Args {
     no_allocations: bool,
 }
 
+/// What the clients are clients of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Subject {
+    Server,
+    Cluster,
+}
+
 /// All figures of one run.
 struct Figures {
-    /// Whether the single-threaded client and the server had a processor each.
+    subject: Subject,
+    /// Whether the single-threaded client and the servers had a processor each.
     pinned: bool,
     cases: Vec<Case>,
-    /// None if nobody counted.
-    allocations: Allocations,
+    /// Empty if nobody counted.
+    allocations: Vec<(Contender, Counts)>,
 }
 
 /// What the cases of one table have in common.
@@ -82,52 +94,76 @@ struct Case {
     samples: Vec<(Contender, Vec<Sample>)>,
 }
 
-/// Puts all contenders under all loads, prints the tables and writes them to `target/bench`.
+/// Puts the clients of one server under all loads, prints the tables and writes them to `target/bench`.
 ///
 /// # Errors
 ///
 /// When there is no redis-server, a client fails, or a file cannot be written.
 pub fn run(args: &Args) -> io::Result<()> {
-    let figures = measure(args)?;
-    let tables = report::markdown(&figures);
-    print!("{tables}");
-    let directory = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../target/bench"));
-    std::fs::create_dir_all(&directory)?;
-    std::fs::write(directory.join("client.md"), &tables)?;
-    let json = report::json(&figures);
-    std::fs::write(directory.join("client.json"), &json)?;
-    match &args.json {
-        Some(file) => std::fs::write(file, json),
-        None => Ok(()),
-    }
-}
-
-fn measure(args: &Args) -> io::Result<Figures> {
-    let (rounds, milliseconds) = if args.quick { (3, 150) } else { (9, 300) };
-    let rounds = args.rounds.unwrap_or(rounds).max(1);
-    let contenders = chosen(&Contender::ALL, &args.client);
     let links = chosen(&Link::ALL, &args.link);
     let server = Server::start(links.contains(&Link::Encrypted))?;
     let distant = link::distant(server.port())?;
     let address = |link| {
         let encrypted = server.encrypted().filter(|_| link == Link::Encrypted);
         let port = if link == Link::Distant { distant } else { server.port() };
-        encrypted.unwrap_or(Address { port, certificate: None })
+        encrypted.unwrap_or(Address { ports: vec![port], certificate: None })
     };
-    let mut allocations = Allocations::new();
-    if !args.no_allocations {
+    let kinds = args.choice.kinds(&links, &chosen(&Values::ALL, &args.values));
+    publish(&measure(Subject::Server, &args.choice, &kinds, &[server.id()], address)?, &args.choice)
+}
+
+/// Puts the clients of a cluster under all loads, as [`run`] does.
+///
+/// # Errors
+///
+/// Those of [`run`].
+pub fn run_cluster(choice: &Choice) -> io::Result<()> {
+    let cluster = Cluster::start()?;
+    let address = |_| Address { ports: cluster.ports(), certificate: None };
+    let kinds = choice.kinds(&[Link::Loopback], &[Values::Small]);
+    publish(&measure(Subject::Cluster, choice, &kinds, &cluster.ids(), address)?, choice)
+}
+
+fn publish(figures: &Figures, choice: &Choice) -> io::Result<()> {
+    let tables = report::markdown(figures);
+    print!("{tables}");
+    let directory = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../target/bench"));
+    std::fs::create_dir_all(&directory)?;
+    let name = figures.subject.name();
+    std::fs::write(directory.join(format!("{name}.md")), &tables)?;
+    let json = report::json(figures);
+    std::fs::write(directory.join(format!("{name}.json")), &json)?;
+    match &choice.json {
+        Some(file) => std::fs::write(file, json),
+        None => Ok(()),
+    }
+}
+
+/// `servers` are the processes at the addresses.
+fn measure(
+    subject: Subject,
+    choice: &Choice,
+    kinds: &[Kind],
+    servers: &[u32],
+    address: impl Fn(Link) -> Address,
+) -> io::Result<Figures> {
+    let (rounds, milliseconds) = if choice.quick { (3, 150) } else { (9, 300) };
+    let rounds = choice.rounds.unwrap_or(rounds).max(1);
+    let contenders = chosen(subject.contenders(), &choice.client);
+    let mut allocations = Vec::new();
+    if !choice.no_allocations {
         eprintln!("counting allocations");
-        allocations = allocations::counted_apart(server.port())?;
+        allocations = allocations::counted_apart(&address(Link::Loopback), &contenders)?;
     }
     let processors = Processors::allowed();
     let mut pinned = true;
     let mut cases = Vec::new();
-    for kind in kinds(args) {
+    for &kind in kinds {
         match kind.scheduler {
-            Scheduler::CurrentThread => pinned = processors.pin(server.id(), 0),
-            Scheduler::TwoWorkers => processors.free(server.id()),
+            Scheduler::CurrentThread => pinned = servers.iter().all(|server| processors.pin(*server, 0)),
+            Scheduler::TwoWorkers => servers.iter().for_each(|server| processors.free(*server)),
         }
-        for tasks in chosen(&TASKS, &args.tasks) {
+        for tasks in chosen(subject.tasks(), &choice.tasks) {
             eprintln!("{}, {tasks} tasks", kind.name());
             let load = |client| load::Args {
                 address: address(kind.link),
@@ -149,22 +185,49 @@ fn measure(args: &Args) -> io::Result<Figures> {
             cases.push(Case { kind, tasks, samples });
         }
     }
-    Ok(Figures { pinned, cases, allocations })
+    Ok(Figures { subject, pinned, cases, allocations })
 }
 
-/// The tables to make, in their order.
-fn kinds(args: &Args) -> Vec<Kind> {
-    let mut kinds = Vec::new();
-    for link in chosen(&Link::ALL, &args.link) {
-        for values in chosen(&Values::ALL, &args.values) {
-            for scheduler in chosen(&Scheduler::ALL, &args.scheduler) {
-                for operation in chosen(&Operation::ALL, &args.operation) {
-                    kinds.push(Kind { link, values, scheduler, operation });
+impl Subject {
+    /// The benchmark's, and its files'.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Server => "client",
+            Self::Cluster => "cluster",
+        }
+    }
+
+    fn contenders(self) -> &'static [Contender] {
+        match self {
+            Self::Server => &Contender::OF_SERVER,
+            Self::Cluster => &Contender::OF_CLUSTER,
+        }
+    }
+
+    /// Numbers of tasks that send one command each at a time.
+    fn tasks(self) -> &'static [usize] {
+        match self {
+            Self::Server => &[1, 16, 64, 256, 1024],
+            Self::Cluster => &[16, 64, 256],
+        }
+    }
+}
+
+impl Choice {
+    /// The tables to make, in their order.
+    fn kinds(&self, links: &[Link], values: &[Values]) -> Vec<Kind> {
+        let mut kinds = Vec::new();
+        for &link in links {
+            for &values in values {
+                for scheduler in chosen(&Scheduler::ALL, &self.scheduler) {
+                    for operation in chosen(&Operation::ALL, &self.operation) {
+                        kinds.push(Kind { link, values, scheduler, operation });
+                    }
                 }
             }
         }
+        kinds
     }
-    kinds
 }
 
 /// Those that were asked for, or all of them if none was.

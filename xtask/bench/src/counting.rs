@@ -1,5 +1,6 @@
 //! Allocations are counted by a program of its own, `hitless-bench-allocations`, whose allocator counts.
 
+use std::ffi::OsStr;
 use std::process::{Command, Stdio};
 use std::{env, io};
 
@@ -17,7 +18,7 @@ pub struct Total {
 /// # Errors
 ///
 /// When it cannot be built or run.
-pub fn output_of(arguments: &[&str]) -> io::Result<String> {
+pub fn output_of(arguments: &[impl AsRef<OsStr>]) -> io::Result<String> {
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
     let program = "hitless-bench-allocations";

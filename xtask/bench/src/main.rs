@@ -15,6 +15,9 @@ enum Bench {
     /// Commands per second, latencies (p50 to p99.9), processor time and allocations of whole clients against a real redis-server, beside fred, redis and
     /// rustis: GET and SET by 1 to 1024 tasks, on one thread and on two, on loopback, with TLS and over 1 ms.
     Client(client::Args),
+    /// The same of the clients of a cluster, against three real redis-servers: GET and SET by 16 to 256 tasks on loopback, beside three single clients
+    /// of ours among which the tasks are divided, and beside fred, redis and rustis.
+    Cluster(client::Choice),
     /// What a MOVING costs the machine that decides, for each of 100 to 10 000 connections that leave at once: no socket, no server.
     Handoff(handoff::Args),
     /// The load of one client in one case, which prints a line of figures.
@@ -27,6 +30,7 @@ fn main() -> ExitCode {
     let done = steady_memcpy().and_then(|()| match bench {
         Bench::Codec(args) => codec::run(&args),
         Bench::Client(args) => client::run(&args),
+        Bench::Cluster(choice) => client::run_cluster(&choice),
         Bench::Handoff(args) => handoff::run(&args),
         Bench::ClientLoad(args) => client::load::run(&args),
     });

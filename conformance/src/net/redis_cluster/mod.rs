@@ -128,6 +128,15 @@ impl RedisCluster {
         &self.nodes[node].id
     }
 
+    /// The number of a node's process; `None` once it was killed.
+    ///
+    /// # Panics
+    /// There is no node of this number.
+    #[must_use]
+    pub fn process_id(&self, node: usize) -> Option<u32> {
+        lock(&self.nodes[node].process).as_ref().map(RedisProcess::id)
+    }
+
     /// A connection to a node.
     ///
     /// # Errors

@@ -1,5 +1,5 @@
-//! The clients with their defaults, but for Nagle's algorithm, which is off in all of them. Each has one connection, and
-//! ours pools as well. With TLS rustls encrypts for all of them.
+//! The clients with their defaults, but for Nagle's algorithm, which is off in all of them. Each has one connection (to each node of a
+//! cluster), and ours pools as well. With TLS rustls encrypts for all of them.
 
 use std::future::Future;
 use std::io;
@@ -13,6 +13,8 @@ use rustis::commands::StringCommands;
 use rustis::resp::BulkString;
 
 use super::link::Link;
+
+mod cluster;
 
 /// A client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -39,11 +41,26 @@ pub enum Contender {
     HitlessTyped,
     /// redis, by its typed commands.
     RedisTyped,
+    /// hitless-tokio's client of a cluster as it comes, with two connections for each node.
+    Cluster,
+    /// hitless-tokio's client of a cluster with one connection for each node.
+    Cluster1,
+    /// A client of hitless-tokio for each node of a cluster, with two connections. Each task has one of them, and keys of that node
+    /// alone.
+    Divided,
+    /// The same clients. Each task has all of them, and goes by the slot of each key.
+    BySlot,
+    /// rustis, its client of a cluster.
+    RustisCluster,
+    /// redis, its asynchronous client of a cluster.
+    RedisCluster,
+    /// fred, its client of a cluster.
+    FredCluster,
 }
 
 impl Contender {
-    /// Ours first, then the peers; those with typed commands last.
-    pub const ALL: [Self; 11] = [
+    /// Those for one server: ours first, then the peers; those with typed commands last.
+    pub const OF_SERVER: [Self; 11] = [
         Self::Hitless,
         Self::HitlessDisabled,
         Self::Pool4,
@@ -55,6 +72,17 @@ impl Contender {
         Self::Fred,
         Self::HitlessTyped,
         Self::RedisTyped,
+    ];
+
+    /// Those for a cluster, in the same order.
+    pub const OF_CLUSTER: [Self; 7] = [
+        Self::Cluster,
+        Self::Cluster1,
+        Self::Divided,
+        Self::BySlot,
+        Self::RustisCluster,
+        Self::RedisCluster,
+        Self::FredCluster,
     ];
 
     /// The row of the table.
@@ -72,6 +100,13 @@ impl Contender {
             Self::Fred => "fred 10",
             Self::HitlessTyped => "hitless-tokio, AsyncCommands",
             Self::RedisTyped => "redis 1, AsyncCommands",
+            Self::Cluster => "hitless-tokio, cluster (default)",
+            Self::Cluster1 => "hitless-tokio, cluster, 1 connection a node",
+            Self::Divided => "hitless-tokio, 3 single clients, tasks divided",
+            Self::BySlot => "hitless-tokio, 3 single clients, by slot",
+            Self::RustisCluster => "rustis 0.27, cluster",
+            Self::RedisCluster => "redis 1, cluster-async",
+            Self::FredCluster => "fred 10, cluster",
         }
     }
 
@@ -82,7 +117,16 @@ impl Contender {
             Self::Rustis | Self::Redis | Self::Fred => self.is_pool() || self == Self::Hitless,
             Self::Hitless | Self::Turns10 => self.is_pool(),
             Self::RedisTyped => self == Self::HitlessTyped,
-            Self::HitlessDisabled | Self::Pool4 | Self::Pool10 | Self::Pool64 | Self::HitlessTyped => false,
+            Self::Divided | Self::BySlot | Self::RustisCluster | Self::RedisCluster | Self::FredCluster => {
+                self == Self::Cluster
+            }
+            Self::HitlessDisabled
+            | Self::Pool4
+            | Self::Pool10
+            | Self::Pool64
+            | Self::HitlessTyped
+            | Self::Cluster
+            | Self::Cluster1 => false,
         }
     }
 
@@ -95,23 +139,66 @@ impl Contender {
     fn is_pool(self) -> bool {
         matches!(self, Self::Pool4 | Self::Pool10 | Self::Pool64)
     }
+
+    /// Opens the client, and does `work` with it.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot connect, and those of the work.
+    pub async fn put_to<W: Work>(self, work: W, at: &Address) -> io::Result<W::Output> {
+        match self {
+            Self::Hitless => work.with(hitless(at, Mode::Auto, 1).await?).await,
+            Self::HitlessDisabled => work.with(hitless(at, Mode::Disabled, 1).await?).await,
+            Self::Pool4 => work.with(hitless(at, Mode::Auto, 4).await?).await,
+            Self::Pool10 => work.with(hitless(at, Mode::Auto, 10).await?).await,
+            Self::Pool64 => work.with(hitless(at, Mode::Auto, 64).await?).await,
+            Self::Turns10 => work.with(turns(at, 10).await?).await,
+            Self::Rustis => work.with(rustis(at).await?).await,
+            Self::Redis => work.with(Plain(redis(at).await?)).await,
+            Self::Fred => work.with(fred(at).await?).await,
+            Self::HitlessTyped => work.with(Typed(hitless(at, Mode::Auto, 1).await?)).await,
+            Self::RedisTyped => work.with(Typed(redis(at).await?)).await,
+            Self::Cluster => work.with(cluster::hitless(at, None).await?).await,
+            Self::Cluster1 => work.with(cluster::hitless(at, Some(1)).await?).await,
+            Self::Divided => work.with(cluster::divided(at).await?).await,
+            Self::BySlot => work.with(cluster::by_slot(at).await?).await,
+            Self::RustisCluster => work.with(cluster::rustis(at).await?).await,
+            Self::RedisCluster => work.with(Plain(cluster::redis(at).await?)).await,
+            Self::FredCluster => work.with(cluster::fred(at).await?).await,
+        }
+    }
+}
+
+/// What is done with a client, whichever it is.
+pub trait Work {
+    /// What comes of it.
+    type Output;
+
+    /// Does it.
+    fn with(self, connection: impl Connection) -> impl Future<Output = io::Result<Self::Output>>;
 }
 
 /// Where the server is.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Address {
-    /// The server's port.
-    #[arg(long)]
-    pub port: u16,
+    /// The server's port; of a cluster, those of all nodes in the order of their slots.
+    #[arg(long = "port", value_name = "PORT", required = true)]
+    pub ports: Vec<u16>,
     /// Speak TLS to it; its certificate is in this file.
     #[arg(long, value_name = "FILE")]
     pub certificate: Option<PathBuf>,
 }
 
 impl Address {
+    /// That of the only server.
     fn url(&self) -> String {
+        self.urls().swap_remove(0)
+    }
+
+    /// That of each node.
+    fn urls(&self) -> Vec<String> {
         let scheme = if self.certificate.is_some() { "rediss" } else { "redis" };
-        format!("{scheme}://127.0.0.1:{}", self.port)
+        self.ports.iter().map(|port| format!("{scheme}://127.0.0.1:{port}")).collect()
     }
 
     fn certificate(&self) -> io::Result<Option<Vec<u8>>> {
@@ -126,14 +213,15 @@ pub trait Connection: Clone + Send + 'static {
 
     /// Sets `key` to `value`.
     fn set(&mut self, key: &str, value: &[u8]) -> impl Future<Output = io::Result<()>> + Send;
+
+    /// The handle of one task, and which of `keys` it goes through.
+    fn of_task(&self, _task: usize, keys: &Arc<Vec<String>>) -> (Self, Arc<Vec<String>>) {
+        (self.clone(), Arc::clone(keys))
+    }
 }
 
 /// Ours.
-///
-/// # Errors
-///
-/// When it cannot connect.
-pub async fn hitless(address: &Address, mode: Mode, pool: u32) -> io::Result<hitless_tokio::Client> {
+async fn hitless(address: &Address, mode: Mode, pool: u32) -> io::Result<hitless_tokio::Client> {
     let config = maintenance::Config::builder().mode(mode).build().map_err(io::Error::other)?;
     let mut builder = hitless_tokio::Client::builder(&address.url()).map_err(io::Error::other)?;
     if let Some(certificate) = address.certificate()? {
@@ -144,17 +232,13 @@ pub async fn hitless(address: &Address, mode: Mode, pool: u32) -> io::Result<hit
 
 /// Several clients of ours that take turns.
 #[derive(Debug, Clone)]
-pub struct Turns {
+struct Turns {
     clients: Arc<[hitless_tokio::Client]>,
     next: Arc<AtomicUsize>,
 }
 
 /// So many of ours, with one connection each.
-///
-/// # Errors
-///
-/// When one cannot connect.
-pub async fn turns(address: &Address, count: usize) -> io::Result<Turns> {
+async fn turns(address: &Address, count: usize) -> io::Result<Turns> {
     let mut clients = Vec::new();
     for _ in 0..count {
         clients.push(hitless(address, Mode::Auto, 1).await?);
@@ -163,22 +247,16 @@ pub async fn turns(address: &Address, count: usize) -> io::Result<Turns> {
 }
 
 /// rustis.
-///
-/// # Errors
-///
-/// When it cannot connect.
-pub async fn rustis(address: &Address) -> io::Result<rustis::client::Client> {
-    rustis::client::Client::connect(format!("{}?no_delay=true", address.url()))
-        .await
-        .map_err(io::Error::other)
+async fn rustis(address: &Address) -> io::Result<rustis::client::Client> {
+    rustis_at(&address.url()).await
+}
+
+async fn rustis_at(url: &str) -> io::Result<rustis::client::Client> {
+    rustis::client::Client::connect(format!("{url}?no_delay=true")).await.map_err(io::Error::other)
 }
 
 /// redis.
-///
-/// # Errors
-///
-/// When it cannot connect.
-pub async fn redis(address: &Address) -> io::Result<redis::aio::MultiplexedConnection> {
+async fn redis(address: &Address) -> io::Result<redis::aio::MultiplexedConnection> {
     use redis::IntoConnectionInfo;
 
     let url = format!("{}?protocol=resp3", address.url());
@@ -195,12 +273,12 @@ pub async fn redis(address: &Address) -> io::Result<redis::aio::MultiplexedConne
 }
 
 /// fred.
-///
-/// # Errors
-///
-/// When it cannot connect.
-pub async fn fred(address: &Address) -> io::Result<fred::clients::Client> {
-    let mut config = fred::types::config::Config::from_url(&address.url()).map_err(io::Error::other)?;
+async fn fred(address: &Address) -> io::Result<fred::clients::Client> {
+    fred_at(&address.url()).await
+}
+
+async fn fred_at(url: &str) -> io::Result<fred::clients::Client> {
+    let mut config = fred::types::config::Config::from_url(url).map_err(io::Error::other)?;
     config.version = fred::types::RespVersion::RESP3;
     let mut builder = fred::types::Builder::from_config(config);
     builder.with_connection_config(|config| config.tcp.nodelay = Some(true));
@@ -250,14 +328,19 @@ impl Connection for rustis::client::Client {
     }
 }
 
-impl Connection for redis::aio::MultiplexedConnection {
+/// redis, by commands that name themselves.
+#[derive(Clone)]
+struct Plain<C>(C);
+
+impl<C: redis::aio::ConnectionLike + Clone + Send + 'static> Connection for Plain<C> {
     async fn get(&mut self, key: &str) -> io::Result<usize> {
-        let value: Vec<u8> = redis::cmd("GET").arg(key).query_async(self).await.map_err(io::Error::other)?;
+        let got = redis::cmd("GET").arg(key).query_async(&mut self.0).await;
+        let value: Vec<u8> = got.map_err(io::Error::other)?;
         Ok(value.len())
     }
 
     async fn set(&mut self, key: &str, value: &[u8]) -> io::Result<()> {
-        redis::cmd("SET").arg(key).arg(value).query_async(self).await.map_err(io::Error::other)
+        redis::cmd("SET").arg(key).arg(value).query_async(&mut self.0).await.map_err(io::Error::other)
     }
 }
 
@@ -274,7 +357,7 @@ impl Connection for fred::clients::Client {
 
 /// A client by the typed commands of redis.
 #[derive(Debug, Clone)]
-pub struct Typed<C>(pub C);
+struct Typed<C>(C);
 
 impl<C: redis::AsyncCommands + Clone + Send + Sync + 'static> Connection for Typed<C> {
     async fn get(&mut self, key: &str) -> io::Result<usize> {

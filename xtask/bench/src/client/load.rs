@@ -6,13 +6,12 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 use std::{env, io};
 
-use hitless_tokio::Mode;
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::{TimeVal, TimeValLike};
 use tokio::runtime::{self, Runtime};
 use tokio::task::JoinSet;
 
-use super::contenders::{self, Address, Connection, Contender, Typed};
+use super::contenders::{Address, Connection, Contender, Work};
 use super::processors::Processors;
 use crate::counting::{self, print_line};
 
@@ -200,7 +199,8 @@ pub fn sample_apart(args: &Args) -> io::Result<Sample> {
     command.args(["--client", &argument(&args.client), "--scheduler", &argument(&args.scheduler)]);
     command.args(["--operation", &argument(&args.operation), "--length", &length]);
     command.args(["--values", &argument(&args.values)]);
-    command.args(["--tasks", &args.tasks.to_string(), "--port", &args.address.port.to_string()]);
+    command.args(["--tasks", &args.tasks.to_string()]);
+    command.args(args.address.ports.iter().map(|port| format!("--port={port}")));
     if let Some(certificate) = &args.address.certificate {
         command.arg("--certificate").arg(certificate);
     }
@@ -218,7 +218,7 @@ pub fn sample_apart(args: &Args) -> io::Result<Sample> {
 }
 
 /// A value as the command line has it.
-fn argument(value: &impl clap::ValueEnum) -> String {
+pub(super) fn argument(value: &impl clap::ValueEnum) -> String {
     value.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
 }
 
@@ -232,42 +232,27 @@ pub fn run(args: &Args) -> io::Result<()> {
         Processors::allowed().pin(0, 1);
     }
     let runtime = args.scheduler.runtime()?;
-    let sample = runtime.block_on(async {
-        let at = &args.address;
-        match args.client {
-            Contender::Hitless => apply(args, contenders::hitless(at, Mode::Auto, 1).await?).await,
-            Contender::HitlessDisabled => {
-                apply(args, contenders::hitless(at, Mode::Disabled, 1).await?).await
-            }
-            Contender::Pool4 => apply(args, contenders::hitless(at, Mode::Auto, 4).await?).await,
-            Contender::Pool10 => apply(args, contenders::hitless(at, Mode::Auto, 10).await?).await,
-            Contender::Pool64 => apply(args, contenders::hitless(at, Mode::Auto, 64).await?).await,
-            Contender::Turns10 => apply(args, contenders::turns(at, 10).await?).await,
-            Contender::Rustis => apply(args, contenders::rustis(at).await?).await,
-            Contender::Redis => apply(args, contenders::redis(at).await?).await,
-            Contender::Fred => apply(args, contenders::fred(at).await?).await,
-            Contender::HitlessTyped => {
-                apply(args, Typed(contenders::hitless(at, Mode::Auto, 1).await?)).await
-            }
-            Contender::RedisTyped => apply(args, Typed(contenders::redis(at).await?)).await,
-        }
-    })?;
+    let sample = runtime.block_on(args.client.put_to(args, &args.address))?;
     print_line(&[sample.rate, sample.cpu, sample.p50, sample.p99, sample.p999]);
     // Some of the peers' tasks never end.
     runtime.shutdown_background();
     Ok(())
 }
 
-async fn apply(args: &Args, connection: impl Connection) -> io::Result<Sample> {
-    match args.length {
-        Length::Milliseconds(milliseconds) => {
-            timed(args, connection, Duration::from_millis(milliseconds)).await
-        }
-        Length::Operations(operations) => {
-            let (cpu, start) = (cpu_time()?, now());
-            counted(connection, args.operation, args.values, args.tasks, operations).await?;
-            let elapsed = now() - start;
-            Ok(sample(operations, elapsed, cpu_time()? - cpu, &mut []))
+impl Work for &Args {
+    type Output = Sample;
+
+    async fn with(self, connection: impl Connection) -> io::Result<Sample> {
+        match self.length {
+            Length::Milliseconds(milliseconds) => {
+                timed(self, connection, Duration::from_millis(milliseconds)).await
+            }
+            Length::Operations(operations) => {
+                let (cpu, start) = (cpu_time()?, now());
+                counted(connection, self.operation, self.values, self.tasks, operations).await?;
+                let elapsed = now() - start;
+                Ok(sample(operations, elapsed, cpu_time()? - cpu, &mut []))
+            }
         }
     }
 }
@@ -287,7 +272,7 @@ pub async fn counted(
     let keys = Arc::new(keys());
     let mut running = JoinSet::new();
     for task in 0..tasks {
-        let (mut connection, keys) = (connection.clone(), Arc::clone(&keys));
+        let (mut connection, keys) = connection.of_task(task, &keys);
         running.spawn(async move {
             for turn in 0..operations as usize / tasks {
                 let is_large = values.is_large(task, turn);
@@ -305,8 +290,8 @@ async fn timed(args: &Args, connection: impl Connection, length: Duration) -> io
     let keys = Arc::new(keys());
     let mut running = JoinSet::new();
     for task in 0..args.tasks {
-        let (connection, keys, phase) = (connection.clone(), Arc::clone(&keys), Arc::clone(&phase));
-        running.spawn(keep_busy(connection, args.operation, args.values, keys, task, phase));
+        let (connection, keys) = connection.of_task(task, &keys);
+        running.spawn(keep_busy(connection, args.operation, args.values, keys, task, Arc::clone(&phase)));
     }
     tokio::time::sleep(WARM_UP).await;
     let (cpu, start) = (cpu_time()?, now());

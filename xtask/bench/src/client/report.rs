@@ -5,7 +5,7 @@ use std::fmt::Write;
 use super::contenders::Contender;
 use super::link::Link;
 use super::load::{Operation, Sample, Scheduler, Values};
-use super::{Case, Figures, Kind};
+use super::{Case, Figures, Kind, Subject};
 
 /// What to reach: thousand operations a second, and seconds of processor time per million of them.
 struct Bound {
@@ -17,6 +17,9 @@ struct Bound {
 const ALLOCATIONS_MUST: f64 = 4.0;
 const ALLOCATIONS_GOAL: f64 = 1.0;
 const BYTES_GOAL: f64 = 200.0;
+
+/// The processor time of a cluster's client, in terms of three single clients' among which the tasks are divided.
+const OVERHEAD: f64 = 1.15;
 
 fn must(case: &Case) -> Option<Bound> {
     bound(case, [(205.0, None), (480.0, Some(1.4)), (100.0, None), (190.0, None), (330.0, Some(3.0))])
@@ -78,18 +81,25 @@ impl Summary {
 }
 
 pub(super) fn markdown(figures: &Figures) -> String {
-    let mut text = String::from("# Client\n\n");
-    text += "Values of 64 B under 1000 keys, a real redis-server, one connection if nothing else is said. Cells: ";
+    let mut text = String::from(match figures.subject {
+        Subject::Server => {
+            "# Client\n\nValues of 64 B under 1000 keys, a real redis-server, one connection if nothing else is said. Cells: "
+        }
+        Subject::Cluster => {
+            "# Cluster\n\nValues of 64 B under 1000 keys of all slots, three real redis-servers that are one cluster. Each task goes through keys of \
+             all nodes, but for `tasks divided`: there each has one of three clients, and keys of its node alone. Cells: "
+        }
+    });
     text += "**thousand operations a second**, best of all rounds (median), processor seconds of the client per million ";
     text += "operations, least (median), p50/p99/p99.9 of small values in microseconds, medians. Every sample is a process of its own, in turns: ";
     text += "compare within a column only. `must` and `goal` are figures of one quiet machine with two processors.\n\n";
     text += "ct: tokio's single-threaded runtime";
     text += if figures.pinned {
-        ", bound to one processor, the server to another"
+        ", bound to one processor, whatever serves to another"
     } else {
         ", not bound to a processor"
     };
-    text += ". mt2: two workers, which compete with the server.\n";
+    text += ". mt2: two workers, which compete with what serves.\n";
     for cases in figures.cases.chunk_by(|one, other| one.kind == other.kind) {
         let Some(first) = cases.first() else { continue };
         line(&mut text, format!("\n## {}\n", first.kind.name()));
@@ -118,6 +128,9 @@ fn table(text: &mut String, cases: &[Case], first: &Case) {
         row(text, "must", cases.iter().map(|case| verdict(case, must(case))));
         row(text, "goal", cases.iter().map(|case| verdict(case, goal(case))));
     }
+    if contenders.contains(&Contender::Cluster) && contenders.contains(&Contender::Divided) {
+        row(text, "must", cases.iter().map(|case| overhead(case)));
+    }
     for ours in &contenders {
         for other in contenders.iter().filter(|other| ours.is_measured_by(**other)) {
             let ratios = |case: &Case| ratios(case.samples_of(*ours), case.samples_of(*other));
@@ -134,17 +147,27 @@ impl Case {
     }
 }
 
-/// Rate, processor time and p99.9 of one in terms of the other's: medians of the ratios of each round.
+/// Rate, processor time and p99.9 of one in terms of the other's.
 fn ratios(ours: &[Sample], theirs: &[Sample]) -> String {
-    let ratio = |figure: fn(&Sample) -> f64| {
-        let mut ratios =
-            ours.iter().zip(theirs).map(|(one, other)| figure(one) / figure(other)).collect::<Vec<_>>();
-        ratios.sort_by(f64::total_cmp);
-        ratios.get(ratios.len() / 2).copied().unwrap_or(f64::NAN)
-    };
+    let ratio = |figure| ratio(ours, theirs, figure);
     let (rate, cpu) = (ratio(|sample| sample.rate), ratio(|sample| sample.cpu));
     let p999 = ratio(|sample| sample.p999);
     format!("{rate:.2} x the rate, {cpu:.2} x the time, {p999:.2} x p99.9")
+}
+
+/// The median of the ratios of each round.
+fn ratio(ours: &[Sample], theirs: &[Sample], figure: fn(&Sample) -> f64) -> f64 {
+    let mut ratios =
+        ours.iter().zip(theirs).map(|(one, other)| figure(one) / figure(other)).collect::<Vec<_>>();
+    ratios.sort_by(f64::total_cmp);
+    ratios.get(ratios.len() / 2).copied().unwrap_or(f64::NAN)
+}
+
+/// Whether the client of a cluster keeps near the processor time of single clients.
+fn overhead(case: &Case) -> String {
+    let [ours, divided] = [Contender::Cluster, Contender::Divided].map(|one| case.samples_of(one));
+    let is_met = ratio(ours, divided, |sample| sample.cpu) <= OVERHEAD;
+    format!("{OVERHEAD} x the time of single clients: {}", mark(is_met))
 }
 
 fn cell(summary: &Summary) -> String {
@@ -166,16 +189,25 @@ fn verdict(case: &Case, bound: Option<Bound>) -> String {
 fn allocations(text: &mut String, figures: &Figures) {
     row(text, "client", Operation::ALL.iter().map(|operation| operation.name().to_owned()));
     rule(text, Operation::ALL.len());
-    for (contender, counts) in Contender::ALL.iter().zip(&figures.allocations) {
+    for (contender, counts) in &figures.allocations {
         let cells = counts.iter().map(|count| format!("{:.2} ({:.0})", count.calls, count.bytes));
         row(text, contender.name(), cells);
     }
-    let Some(ours) = figures.allocations.first() else { return };
-    let must = ours.iter().map(|count| mark(count.calls.round() <= ALLOCATIONS_MUST));
-    row(text, "must", must.map(|mark| format!("{ALLOCATIONS_MUST}: {mark}")));
-    let goal =
-        ours.iter().map(|count| mark(count.calls.round() <= ALLOCATIONS_GOAL && count.bytes <= BYTES_GOAL));
-    row(text, "goal", goal.map(|mark| format!("{ALLOCATIONS_GOAL} ({BYTES_GOAL}): {mark}")));
+    let counts_of = |contender| figures.allocations.iter().find(|(one, _)| *one == contender);
+    if let Some((_, ours)) = counts_of(Contender::Hitless) {
+        let must = ours.iter().map(|count| mark(count.calls.round() <= ALLOCATIONS_MUST));
+        row(text, "must", must.map(|mark| format!("{ALLOCATIONS_MUST}: {mark}")));
+        let goal = ours
+            .iter()
+            .map(|count| mark(count.calls.round() <= ALLOCATIONS_GOAL && count.bytes <= BYTES_GOAL));
+        row(text, "goal", goal.map(|mark| format!("{ALLOCATIONS_GOAL} ({BYTES_GOAL}): {mark}")));
+    }
+    if let (Some((_, ours)), Some((_, theirs))) =
+        (counts_of(Contender::Cluster), counts_of(Contender::Divided))
+    {
+        let must = ours.iter().zip(theirs).map(|(one, other)| mark(one.calls.round() <= other.calls.round()));
+        row(text, "must", must.map(|mark| format!("as many as single clients: {mark}")));
+    }
 }
 
 pub(super) fn json(figures: &Figures) -> String {
@@ -194,7 +226,7 @@ pub(super) fn json(figures: &Figures) -> String {
     text += &entries.join(",\n");
     text += "\n  ],\n  \"allocations\": [\n";
     let mut entries = Vec::new();
-    for (contender, counts) in Contender::ALL.iter().zip(&figures.allocations) {
+    for (contender, counts) in &figures.allocations {
         for (operation, count) in Operation::ALL.iter().zip(counts) {
             entries.push(format!(
                 "    {{\"contender\": \"{}\", \"operation\": \"{}\", \"allocations\": {:.3}, \"bytes\": {:.1}}}",

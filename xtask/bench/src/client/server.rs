@@ -1,13 +1,16 @@
-//! A redis-server of our own.
+//! A redis-server of our own, and a cluster of them.
 
+use std::ffi::OsString;
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 use std::{env, fs, thread};
 
 use bytes::BytesMut;
+use hitless_conformance::net::redis_cluster::{RedisCluster, Shape};
+use hitless_tokio::cluster::{SLOTS, key_slot};
 use resp3_codec::encode_command;
 
 use super::contenders::Address;
@@ -41,7 +44,7 @@ struct Encrypted {
 impl Server {
     /// `encrypts`: at another port it speaks TLS.
     pub(super) fn start(encrypts: bool) -> io::Result<Self> {
-        let program = env::var_os(VARIABLE).unwrap_or_else(|| "redis-server".into());
+        let program = program();
         // If somebody else takes a port before the server does, the server ends at once and says so.
         let [port, encrypted_port] = free_ports()?;
         let encrypted = encrypts.then(|| Encrypted::new(encrypted_port)).transpose()?;
@@ -67,7 +70,7 @@ impl Server {
     /// Where it speaks TLS, if it does.
     pub(super) fn encrypted(&self) -> Option<Address> {
         let Encrypted { port, files } = self.encrypted.as_ref()?;
-        Some(Address { port: *port, certificate: Some(files.join(CERTIFICATE)) })
+        Some(Address { ports: vec![*port], certificate: Some(files.join(CERTIFICATE)) })
     }
 
     /// Its process.
@@ -81,7 +84,7 @@ impl Server {
         let mut commands = BytesMut::new();
         let keys = keys();
         for key in &keys {
-            encode_command(&mut commands, &[b"SET", key.as_bytes(), VALUE]);
+            encode_command(&mut commands, &[&b"SET"[..], key.as_bytes(), VALUE]);
         }
         encode_command(&mut commands, &[b"SET", LARGE_KEY.as_bytes(), LARGE_VALUE]);
         stream.write_all(&commands)?;
@@ -113,6 +116,47 @@ impl Drop for Server {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// How many nodes a cluster has.
+const NODES: usize = 3;
+
+/// As many servers as [`NODES`] that are one cluster, with all keys set. They are killed when this is dropped.
+pub(super) struct Cluster(RedisCluster);
+
+impl Cluster {
+    pub(super) fn start() -> io::Result<Self> {
+        let shape = Shape::default().with_primaries(NODES).without_replicas();
+        let cluster = RedisCluster::start(Path::new(&program()), &shape)?;
+        for node in 0..NODES {
+            let keys = keys().into_iter().filter(|key| node_of(key) == node);
+            let commands = keys.map(|key| [&b"SET"[..], key.as_bytes(), VALUE].map(<[u8]>::to_vec));
+            for set in cluster.connect(node)?.pipeline(commands)? {
+                set?;
+            }
+        }
+        Ok(Self(cluster))
+    }
+
+    /// Those of its nodes, in the order of their slots.
+    pub(super) fn ports(&self) -> Vec<u16> {
+        (0..NODES).map(|node| self.0.address(node).port()).collect()
+    }
+
+    /// Its processes.
+    pub(super) fn ids(&self) -> Vec<u32> {
+        (0..NODES).filter_map(|node| self.0.process_id(node)).collect()
+    }
+}
+
+/// Which node of a [`Cluster`] has `key`: the slots are shared out evenly. A server refuses keys of others.
+pub(super) fn node_of(key: &str) -> usize {
+    let slot = usize::from(key_slot(key.as_bytes()));
+    (1..NODES).filter(|node| usize::from(SLOTS) * node / NODES <= slot).count()
+}
+
+fn program() -> OsString {
+    env::var_os(VARIABLE).unwrap_or_else(|| "redis-server".into())
 }
 
 impl Encrypted {
