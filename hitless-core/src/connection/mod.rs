@@ -27,7 +27,7 @@ pub use self::accepted::Accepted;
 pub(crate) use self::accepted::deferral;
 pub use self::pipeline::Ticket;
 pub(crate) use self::pipeline::is_pong;
-use self::pipeline::{Matched, Own, Pipeline};
+use self::pipeline::{Matched, Own, PARTS, Pipeline};
 use self::silence::Silence;
 use crate::config::{Config, Credentials};
 use crate::endpoint::Peer;
@@ -500,10 +500,11 @@ impl Connection {
     }
 
     /// How many frames to hand in at a time, 2 to 64, and over TLS no fewer than 8: about a quarter of the replies that are awaited. A
-    /// caller that has its reply may send the next request, and the server works on that while the other replies are handed in.
+    /// caller that has its reply may send the next request, and the server works on that while the other replies are handed in. Of a
+    /// node of a cluster it is all of them: next requests go to other nodes, which have work meanwhile, and each part would cost writes to all.
     #[must_use]
     pub fn batch(&self) -> usize {
-        let batch = self.pipeline.batch();
+        let batch = self.pipeline.batch(if self.is_node { 1 } else { PARTS });
         if self.is_encrypted { batch.max(ENCRYPTED_BATCH) } else { batch }
     }
 

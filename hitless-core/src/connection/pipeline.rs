@@ -31,7 +31,7 @@ impl Ticket {
 /// How many bytes one call appends at most; the last request may exceed it.
 const TAKE: usize = LARGE;
 /// The awaited replies are handed in by so many parts: the client works on one part while the server works on the next.
-const PARTS: usize = 4;
+pub(super) const PARTS: usize = 4;
 /// The fewest and the most replies in a batch. Each batch takes the lock of the client once, for as long as it lasts.
 const BATCH: (usize, usize) = (2, 64);
 /// Places that an empty queue keeps.
@@ -422,10 +422,10 @@ impl Pipeline {
         written.filter(|written| written.accepted.is_none() && written.own.is_none()).count()
     }
 
-    /// How many frames are worth handing in at a time. A request with many replies is answered by the last of them, so
+    /// How many frames to hand in at a time, so that there are `parts`. A request with many replies is answered by the last of them, so
     /// that few requests make few parts.
-    pub(super) fn batch(&self) -> usize {
-        let parts = self.written.clamp(1, PARTS);
+    pub(super) fn batch(&self, parts: usize) -> usize {
+        let parts = parts.min(self.written).max(1);
         (self.awaited / parts).clamp(BATCH.0, BATCH.1)
     }
 

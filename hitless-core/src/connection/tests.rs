@@ -391,16 +391,28 @@ fn a_request_whose_reply_cannot_be_read_is_not_repeated() {
 fn encrypted_replies_are_handed_in_by_larger_parts() {
     let endpoint = Endpoint::parse("127.0.0.1", 6379).unwrap();
     let encrypted = Arc::new(Config::builder(endpoint).encrypted_by_connector().build().unwrap());
-    let parts_of = |config: &Arc<Config>, requests: u32| {
-        let mut connection = ready_by(config);
-        for id in 0..requests {
-            enqueue(&mut connection, epoch(), id, request("x", 1));
-        }
-        transmit(&mut connection);
-        connection.batch()
-    };
-    assert_eq!([4, 16, 128].map(|requests| parts_of(&config(), requests)), [2, 4, 32]);
-    assert_eq!([4, 16, 128].map(|requests| parts_of(&encrypted, requests)), [8, 8, 32]);
+    assert_eq!([4, 16, 128].map(|requests| batch_by(&config(), requests)), [2, 4, 32]);
+    assert_eq!([4, 16, 128].map(|requests| batch_by(&encrypted, requests)), [8, 8, 32]);
+}
+
+/// The callers' next requests go to all nodes of a cluster: each part of the replies of one node would cost a write to every node. RULE-389
+#[cfg(feature = "driver")]
+#[test]
+fn replies_of_a_node_of_a_cluster_are_handed_in_at_once() {
+    let endpoint = Endpoint::parse("127.0.0.1", 6379).unwrap();
+    let settings = Config::builder(endpoint.clone()).for_node(endpoint, None);
+    let node = Arc::new(settings.build().unwrap());
+    assert_eq!([4, 16, 128].map(|requests| batch_by(&node, requests)), [4, 16, 64]);
+}
+
+/// How many replies to so many requests are handed in at a time.
+fn batch_by(config: &Arc<Config>, requests: u32) -> usize {
+    let mut connection = ready_by(config);
+    for id in 0..requests {
+        enqueue(&mut connection, epoch(), id, request("x", 1));
+    }
+    transmit(&mut connection);
+    connection.batch()
 }
 
 /// A batch that was written in part counts as written, and is not repeated even if it only reads. PITFALL-02, RULE-87

@@ -311,7 +311,7 @@ proptest! {
             prop_assert_eq!(pipeline.len(), model.items.len());
             prop_assert_eq!(pipeline.has_unsent(), model.has_unsent());
             prop_assert_eq!(pipeline.is_drained(), model.is_drained());
-            prop_assert_eq!(pipeline.batch(), model.batch());
+            prop_assert_eq!(pipeline.batch(PARTS), model.batch());
         }
         let written: Vec<u32> = pipeline.take_written().map(|accepted| accepted.id.index() as u32).collect();
         let expected = model.wanted().filter(|item| item.is_written).map(|item| item.id);
