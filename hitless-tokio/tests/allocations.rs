@@ -27,7 +27,10 @@ fn the_way_through_a_cluster_client_allocates_nothing() {
     by_node();
     by_cluster();
     let [of_node, of_cluster] = [measure(by_node), measure(by_cluster)].map(|counts| counts.count_total);
-    assert!(of_node >= u64::from(COMMANDS), "{of_node} allocations by {COMMANDS} commands: they were not counted");
+    assert!(
+        of_node >= u64::from(COMMANDS),
+        "{of_node} allocations by {COMMANDS} commands: they were not counted"
+    );
     let tolerated = of_node + u64::from(COMMANDS / 10);
     assert!(of_cluster <= tolerated, "{COMMANDS} commands: {of_cluster} allocations, {of_node} at the node");
     runtime.block_on(cluster.shutdown(std::time::Duration::ZERO));

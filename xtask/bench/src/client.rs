@@ -106,7 +106,7 @@ pub fn run(args: &Args) -> io::Result<()> {
     let address = |link| {
         let encrypted = server.encrypted().filter(|_| link == Link::Encrypted);
         let port = if link == Link::Distant { distant } else { server.port() };
-        encrypted.unwrap_or(Address { ports: vec![port], certificate: None })
+        encrypted.unwrap_or_else(|| Address { ports: vec![port], certificate: None })
     };
     let kinds = args.choice.kinds(&links, &chosen(&Values::ALL, &args.values));
     publish(&measure(Subject::Server, &args.choice, &kinds, &[server.id()], address)?, &args.choice)

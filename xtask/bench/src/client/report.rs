@@ -129,7 +129,7 @@ fn table(text: &mut String, cases: &[Case], first: &Case) {
         row(text, "goal", cases.iter().map(|case| verdict(case, goal(case))));
     }
     if contenders.contains(&Contender::Cluster) && contenders.contains(&Contender::Divided) {
-        row(text, "must", cases.iter().map(|case| overhead(case)));
+        row(text, "must", cases.iter().map(overhead));
     }
     for ours in &contenders {
         for other in contenders.iter().filter(|other| ours.is_measured_by(**other)) {
