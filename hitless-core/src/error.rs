@@ -78,12 +78,14 @@ pub enum RequestError {
     #[error(
         "no connection was free within {} for a command that blocks: as many are lent as `max_dedicated` allows. Raise it or \
          `lease_timeout` (delivery: {delivery})",
-        Span(*.after),
-        delivery = Delivery::NotSent
+        Span(*.after)
     )]
     NotLent {
         /// How long it waited.
         after: Duration,
+        /// Whether it may have run: `Unknown` if it was sent to another node of a cluster before, or if it is a part of a request whose
+        /// other parts have run.
+        delivery: Delivery,
     },
     /// There was no connection to send it on, and the last attempt to open one has failed.
     #[error("no connection{}{}: {cause} (delivery: {delivery})", to_server(.endpoint, .cause), within(*.after))]
@@ -107,10 +109,12 @@ pub enum RequestError {
         delivery: Delivery,
     },
     /// Nobody in the cluster is known to serve the slot of its keys.
-    #[error("{} (delivery: {delivery})", not_served(*.slot), delivery = Delivery::NotSent)]
+    #[error("{} (delivery: {delivery})", not_served(*.slot))]
     NotServed {
         /// The slot; `None` for a command without keys, if there is no node at all.
         slot: Option<u16>,
+        /// Whether it may have run: `Unknown` if it was sent to a node before, or if it is a part of a request whose other parts have run.
+        delivery: Delivery,
     },
     /// The retiring node had not answered when the time of its move was over.
     #[error("the retiring node did not answer before the deadline of its move (delivery: {delivery})")]
@@ -134,11 +138,12 @@ impl RequestError {
     pub fn delivery(&self) -> Delivery {
         match self {
             Self::TimedOut { delivery, .. }
+            | Self::NotLent { delivery, .. }
             | Self::NoConnection { delivery, .. }
             | Self::ConnectionLost { delivery, .. }
+            | Self::NotServed { delivery, .. }
             | Self::MoveDeadline { delivery }
             | Self::ShutDown { delivery } => *delivery,
-            Self::NotLent { .. } | Self::NotServed { .. } => Delivery::NotSent,
         }
     }
 
@@ -155,12 +160,12 @@ impl RequestError {
     fn set_delivery(&mut self, known: Delivery) {
         match self {
             Self::TimedOut { delivery, .. }
+            | Self::NotLent { delivery, .. }
             | Self::NoConnection { delivery, .. }
             | Self::ConnectionLost { delivery, .. }
+            | Self::NotServed { delivery, .. }
             | Self::MoveDeadline { delivery }
             | Self::ShutDown { delivery } => *delivery = known,
-            // It never had a connection.
-            Self::NotLent { .. } | Self::NotServed { .. } => {}
         }
     }
 }

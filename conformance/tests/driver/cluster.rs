@@ -3,7 +3,8 @@
 use hitless_conformance::server::{
     CloseHow, Closes, EndpointId, Event as Entry, Moving, NodeNaming, Notice, Target as MoveTo,
 };
-use hitless_core::cluster::{ClusterEvent, SlotsMoveCause, TopologyError, key_slot};
+use hitless_core::cluster::{ClusterEvent, NodeError, SlotsMoveCause, TopologyError, key_slot};
+use hitless_core::config::WhenDisconnected;
 use hitless_core::driver::{ClusterBuilder, ClusterClient, ClusterReply};
 use hitless_core::error::RouteError;
 use hitless_core::notification::NotificationKind;
@@ -270,6 +271,58 @@ fn a_node_that_is_away_is_a_matter_of_its_own_slots() {
     fixture.pass(SECOND / 2);
     fixture.with_server(|server, _| server.restore(nodes[2]));
     fixture.block_on(waits).unwrap();
+}
+
+/// Whoever closes the client of a node leaves no hole: the node is opened again. What cannot be opened says why. RULE-384
+#[test]
+fn a_node_that_somebody_has_closed_is_opened_again() {
+    let (mut fixture, nodes, client) = cluster();
+    let node = client.node_for("foo").unwrap();
+    fixture.block_on(node.client().shutdown(Duration::ZERO));
+    let before = fixture.now();
+    fixture.block_on(client.call(set("foo", "x"))).unwrap();
+    assert!(fixture.now() < before + SECOND, "{:?}", fixture.now() - before);
+
+    let mut events = client.events();
+    fixture.with_server(|server, now| server.refuse_dials(now, nodes[2], None));
+    fixture.block_on(client.node_for("foo").unwrap().client().shutdown(Duration::ZERO));
+    fixture.pass(30 * SECOND);
+    let told = std::iter::from_fn(|| events.try_next()?.ok()).find_map(|event| match event {
+        ClusterEvent::NodeNotOpened { endpoint, error: NodeError::Connect(_), .. } => Some(endpoint),
+        _ => None,
+    });
+    assert_eq!(told.map(|endpoint| endpoint.to_string()).as_deref(), Some("127.0.0.1:3"));
+    let error = fixture.block_on(client.call(get("foo"))).unwrap_err();
+    assert!(matches!(error, Error::Request(RequestError::NoConnection { .. })), "{error:?}");
+}
+
+/// A node that cannot be opened has a client that is closed: callers are told why it cannot be opened, and not that their own client was shut
+/// down. Those who do not want to wait do not. RULE-387
+#[test]
+fn nobody_waits_for_a_closed_node_who_does_not_want_to() {
+    let (mut fixture, nodes) = nodes();
+    let builder = cluster_builder(&fixture, &[6379]).when_disconnected(WhenDisconnected::Fail);
+    let client = fixture.block_on(builder.connect()).unwrap();
+    fixture.with_server(|server, now| server.refuse_dials(now, nodes[2], None));
+    fixture.block_on(client.node_for("foo").unwrap().client().shutdown(Duration::ZERO));
+    fixture.pass(20 * SECOND);
+    let mut is_closed = false;
+    for _ in 0..50 {
+        fixture.pass(SECOND / 5);
+        is_closed |= matches!(
+            client.node_for("foo").unwrap().client().send(Request::command(get("foo")).unwrap()),
+            Err(SendError::ShuttingDown(_))
+        );
+        let before = fixture.now();
+        let error = fixture.block_on(client.call(get("foo"))).unwrap_err();
+        let is_told = matches!(
+            error,
+            Error::Request(RequestError::NoConnection { .. }) | Error::Send(SendError::NoConnection { .. })
+        );
+        assert!(is_told, "{error:?}");
+        assert!(fixture.now() <= before + SECOND / 10, "{:?}", fixture.now() - before);
+    }
+    assert!(is_closed, "the client of the node is closed some of the time");
 }
 
 /// A failover is announced, and the primary is gone before its replica has taken over: callers go to that as soon as it has, and do not wait

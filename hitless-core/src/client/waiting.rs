@@ -65,7 +65,7 @@ impl Client {
             LeaseError::NoConnection { endpoint, cause, after } => {
                 RequestError::NoConnection { endpoint, cause, after, delivery }
             }
-            LeaseError::TimedOut { after } => RequestError::NotLent { after },
+            LeaseError::TimedOut { after } => RequestError::NotLent { after, delivery },
             LeaseError::Full | LeaseError::ShutDown => RequestError::ShutDown { delivery },
         };
         self.blocked.handle_refused(id, error);

@@ -1,10 +1,13 @@
 //! What happened to a cluster, for logs and metrics.
 
 use std::fmt;
+use std::sync::Arc;
 
 use thiserror::Error;
 
+use crate::config::ConfigError;
 use crate::endpoint::Endpoint;
+use crate::error::ConnectError;
 use crate::ids::NodeId;
 use crate::level::Level;
 use crate::notification::Seq;
@@ -33,6 +36,15 @@ pub enum ClusterEvent {
         node: NodeId,
         /// Where it is now.
         endpoint: Endpoint,
+    },
+    /// A node could not be opened. It is tried again after a pause, as long as something leads to it.
+    NodeNotOpened {
+        /// Which.
+        node: NodeId,
+        /// Where it is announced.
+        endpoint: Endpoint,
+        /// Why.
+        error: NodeError,
     },
     /// A topology was read, and has changed what is known.
     TopologyRead {
@@ -68,6 +80,18 @@ pub enum ClusterEvent {
         /// How many were not known any more.
         seeds: usize,
     },
+}
+
+/// Why a node could not be opened.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum NodeError {
+    /// Its connections could not be opened.
+    #[error(transparent)]
+    Connect(Arc<ConnectError>),
+    /// The settings forbid it: over TLS it lies outside of the domain of the seeds, for one.
+    #[error(transparent)]
+    Config(ConfigError),
 }
 
 /// How a move of slots is known.
@@ -119,6 +143,7 @@ impl ClusterEvent {
             Self::NodeAdded { .. } => "node.added",
             Self::NodeRemoved { .. } => "node.removed",
             Self::NodeMoved { .. } => "node.moved",
+            Self::NodeNotOpened { .. } => "node.failed",
             Self::TopologyRead { .. } => "topology.read",
             Self::SlotsMoved { .. } => "slots.moved",
             Self::RefreshFailed { .. } => "topology.failed",
@@ -130,7 +155,9 @@ impl ClusterEvent {
     #[must_use]
     pub const fn level(&self) -> Level {
         match self {
-            Self::RefreshFailed { .. } | Self::SeedsReopened { .. } => Level::Warn,
+            Self::NodeNotOpened { .. } | Self::RefreshFailed { .. } | Self::SeedsReopened { .. } => {
+                Level::Warn
+            }
             Self::TopologyRead { uncovered: 1.., .. } => Level::Warn,
             Self::NodeAdded { .. }
             | Self::NodeRemoved { .. }
@@ -152,6 +179,9 @@ impl fmt::Display for ClusterEvent {
                 write!(f, "nothing leads to {node} at {endpoint} any more")
             }
             Self::NodeMoved { node, endpoint } => write!(f, "{node} is at {endpoint} now"),
+            Self::NodeNotOpened { node, endpoint, error } => {
+                write!(f, "{node} at {endpoint} could not be opened: {error}")
+            }
             Self::TopologyRead { node, changed, uncovered } => {
                 write!(f, "by the topology of {node}, {} another owner", Slots(*changed, "has", "have"))?;
                 match uncovered {

@@ -106,7 +106,7 @@ use std::time::Instant;
 use resp3_codec::Frame;
 
 pub use self::combine::Combine;
-pub use self::event::{ClusterEvent, SlotsMoveCause, TopologyError};
+pub use self::event::{ClusterEvent, NodeError, SlotsMoveCause, TopologyError};
 use self::heard::Heard;
 use self::holds::Holds;
 use self::map::SlotMap;

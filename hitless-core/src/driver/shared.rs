@@ -51,6 +51,8 @@ pub(super) struct Shared<R> {
     pub(super) hooks: Arc<Registry>,
     /// Wakes the task of the hooks.
     pub(super) hook_signals: Arc<Signals>,
+    /// The hooks that have seen this client.
+    attached: Mutex<Vec<HookId>>,
     /// The name that the connections give themselves.
     pub(super) client_name: Option<Arc<str>>,
     pub(super) pool_size: u32,
@@ -119,6 +121,7 @@ impl<R: Runtime> Shared<R> {
             gone: Latch::default(),
             hooks,
             hook_signals,
+            attached: Mutex::default(),
             client_name,
             pool_size,
             subscription_capacity,
@@ -130,9 +133,7 @@ impl<R: Runtime> Shared<R> {
             tasks: AtomicUsize::new(0),
             state: Mutex::new(state),
         });
-        for hook in shared.hooks.hooks() {
-            shared.attach(&*hook);
-        }
+        shared.attach_all();
         shared.note_hooks();
         // The machine has actions from the beginning: it opens the pool.
         let mut effects = Effects::default();
@@ -336,13 +337,40 @@ impl<R: Runtime> Shared<R> {
     /// Adds `hook`, which sees everything from now on.
     pub(super) fn add_hook(self: &Arc<Self>, hook: Arc<dyn ErasedHook>) -> HookId {
         self.attach(&*hook);
+        let mut attached = self.attached();
         let id = self.hooks.add(hook);
+        attached.push(id);
+        drop(attached);
         self.note_hooks();
         id
     }
 
+    /// Shows this client to all hooks that have not seen it.
+    pub(super) fn attach_all(self: &Arc<Self>) {
+        for (id, hook) in self.hooks.entries() {
+            self.attach_once(id, &*hook);
+        }
+    }
+
+    /// Shows this client to `hook`, unless that was done: the one who adds a hook to a cluster and the one who opens a node may both do so.
+    pub(super) fn attach_once(self: &Arc<Self>, id: HookId, hook: &dyn ErasedHook) {
+        let mut attached = self.attached();
+        let is_known = attached.contains(&id);
+        if !is_known {
+            attached.push(id);
+        }
+        drop(attached);
+        if !is_known {
+            self.attach(hook);
+        }
+    }
+
+    fn attached(&self) -> MutexGuard<'_, Vec<HookId>> {
+        self.attached.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Shows this client to `hook`.
-    pub(super) fn attach(self: &Arc<Self>, hook: &dyn ErasedHook) {
+    fn attach(self: &Arc<Self>, hook: &dyn ErasedHook) {
         let failures = self.hooks.failures();
         let live: Weak<dyn Live> = Arc::downgrade(&(Arc::clone(self) as Arc<dyn Live>));
         let metrics = Arc::clone(self.lock().metrics());
@@ -365,6 +393,7 @@ impl<R: Runtime> Shared<R> {
 
     pub(super) fn remove_hook(&self, hook: HookId) -> bool {
         let is_removed = self.hooks.remove(hook);
+        self.attached().retain(|id| *id != hook);
         self.note_hooks();
         is_removed
     }

@@ -77,6 +77,16 @@ impl Request {
         Blocker::of(&Packed(words(&self.payload)?))
     }
 
+    /// The same command, which waits for `left` at its server. `None` if it waits for no time.
+    #[cfg(feature = "driver")]
+    pub(crate) fn waiting_for(&self, left: std::time::Duration) -> Option<Self> {
+        let (place, word) = self.blocker()?.word_for(left)?;
+        let payload = with_word(&self.payload, place, &word)?;
+        let special = self.special.as_deref().cloned().unwrap_or_default();
+        let special = Some(std::sync::Arc::new(Special { blocking: Some(Blocking::For(left)), ..special }));
+        Some(Self { payload, special, ..self.clone() })
+    }
+
     /// The name of the command, if it blocks and removes elements from their keys.
     #[cfg(feature = "driver")]
     pub(crate) fn takes(&self) -> Option<&'static str> {

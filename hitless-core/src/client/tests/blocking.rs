@@ -202,7 +202,10 @@ fn a_command_that_gets_no_connection_says_so() {
     let second = send(&mut world, "BLPOP r 0");
     world.pass(5 * SECOND);
     let error = world.failure_of(second);
-    assert_eq!((error, error.delivery()), (&RequestError::NotLent { after: 5 * SECOND }, Delivery::NotSent));
+    assert_eq!(
+        (error, error.delivery()),
+        (&RequestError::NotLent { after: 5 * SECOND, delivery: Delivery::NotSent }, Delivery::NotSent)
+    );
     assert!(error.to_string().contains("as many are lent as `max_dedicated` allows"), "{error}");
     let mut world = World::with(|builder| builder.pool_size(1).max_dedicated(1).parked_requests(1));
     answer_dials(&mut world);

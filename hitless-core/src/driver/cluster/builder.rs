@@ -131,7 +131,8 @@ impl<R: Runtime, N: Resolver + Connector> ClusterBuilder<R, N> {
 
     /// Where a node is dialled that the cluster announces at an address which leads nowhere from here, as behind NAT or a tunnel: what `map`
     /// returns, or that address itself for `None`. Default: each is dialled where it is announced. It runs on the task that opens nodes, and
-    /// must answer at once. Over TLS an address that it returns is believed.
+    /// must answer at once; if it panics, the node is not opened, and that counts among the [failures](ClusterClient::hook_failures) of hooks.
+    /// Over TLS an address that it returns is believed.
     pub fn address_map(
         mut self,
         map: impl Fn(&Endpoint) -> Option<Endpoint> + Send + Sync + 'static,

@@ -3,11 +3,10 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 use std::time::Instant;
 
 use super::super::dial::Dialer;
-use super::super::error::Error;
 use super::super::handle::{Client, only};
 use super::super::reply::Reply;
 use super::super::signals;
@@ -17,7 +16,8 @@ use super::nodes::{Nodes, Opener};
 use super::routes::Routes;
 use super::shared::{Fact, Phase, Shared, Turn};
 use super::start::Start;
-use crate::cluster::{ClusterEvent, Decision, Table, TopologyRequest};
+use crate::cluster::{ClusterEvent, Decision, NodeError, Table, TopologyRequest};
+use crate::config::ConfigError;
 use crate::ids::{NodeId, QueryId};
 use crate::request::Request;
 use crate::timer::{after, earliest};
@@ -115,17 +115,30 @@ impl<R: Runtime, D: Dialer> Control<R, D> {
             match fact {
                 // What a node announces holds, whichever of its connections has heard it.
                 NodeFact::Notified(notification) => self.facts.push(Fact::Notified(node, notification)),
-                NodeFact::Ended => self.nodes.forget_gone(),
+                NodeFact::Ended => {
+                    self.nodes.forget_gone();
+                    // Somebody else has closed it, through its own handle: the node is opened again.
+                    if self.nodes.is_current(from) {
+                        self.facts.push(Fact::Failed(node));
+                    }
+                }
                 _ if !self.nodes.is_current(from) => {}
-                NodeFact::Open | NodeFact::Back => self.facts.push(Fact::Ready(node)),
+                NodeFact::Open | NodeFact::Back => {
+                    shared.note_cause(node, None);
+                    self.facts.push(Fact::Ready(node));
+                }
                 NodeFact::CutOff => {
                     self.facts.push(Fact::Failed(node));
-                    if self.open(shared, node, |nodes| nodes.note_cut_off(shared, node)) {
+                    // A client that is opened in the middle of a shutdown would not be awaited.
+                    if shared.is_open() && self.open(shared, node, |nodes| nodes.note_cut_off(shared, node)) {
                         self.publish(shared);
                     }
                 }
                 NodeFact::NotOpened(error) => {
-                    self.start.note_failed(node, error);
+                    let error = Arc::new(error);
+                    self.tell_not_opened(shared, node, NodeError::Connect(Arc::clone(&error)));
+                    self.start.note_failed(node, &error);
+                    shared.note_cause(node, Some(error));
                     self.facts.push(Fact::Failed(node));
                 }
             }
@@ -161,6 +174,7 @@ impl<R: Runtime, D: Dialer> Control<R, D> {
                 Decision::Readdress { node, endpoint } => self.nodes.readdress(node, endpoint),
                 Decision::Close { node } => {
                     self.nodes.close(node);
+                    shared.note_cause(node, None);
                     is_new = true;
                 }
                 Decision::AskTopology { query, node, request } => self.ask(query, node, request),
@@ -169,12 +183,10 @@ impl<R: Runtime, D: Dialer> Control<R, D> {
                     is_new = true;
                 }
                 Decision::Emit(event) => {
-                    if let ClusterEvent::RefreshFailed { endpoint, error, .. } = &event {
-                        self.start.note_no_topology(endpoint, *error);
+                    if let ClusterEvent::RefreshFailed { node, endpoint, error } = &event {
+                        self.start.note_no_topology(*node, endpoint, *error);
                     }
-                    let mut wakers = Vec::new();
-                    drop(shared.events.publish(event, &mut wakers));
-                    wakers.into_iter().for_each(Waker::wake);
+                    shared.emit(event);
                 }
             }
         }
@@ -185,8 +197,13 @@ impl<R: Runtime, D: Dialer> Control<R, D> {
     }
 
     /// Has requests go by what is known now.
-    fn publish(&self, shared: &Shared<R>) {
+    fn publish(&mut self, shared: &Shared<R>) {
         shared.set_routes(Routes::new(Arc::clone(&self.table), self.nodes.clients()));
+        // A hook that was added while the client was opened has not found it in the routes.
+        for client in self.nodes.take_new() {
+            client.shared().attach_all();
+            client.shared().note_hooks();
+        }
     }
 
     /// Opens a client by `open`. True if there is a new one.
@@ -194,14 +211,21 @@ impl<R: Runtime, D: Dialer> Control<R, D> {
         &mut self,
         shared: &Shared<R>,
         node: NodeId,
-        open: impl FnOnce(&mut Nodes<R, D>) -> Result<bool, Error>,
+        open: impl FnOnce(&mut Nodes<R, D>) -> Result<bool, ConfigError>,
     ) -> bool {
         open(&mut self.nodes).unwrap_or_else(|error| {
-            self.start.note_error(error);
+            self.tell_not_opened(shared, node, NodeError::Config(error.clone()));
+            self.start.note_error(error.into());
             self.facts.push(Fact::Failed(node));
             shared.wake();
             false
         })
+    }
+
+    fn tell_not_opened(&self, shared: &Shared<R>, node: NodeId, error: NodeError) {
+        if let Some(endpoint) = shared.endpoint(node) {
+            shared.emit(ClusterEvent::NodeNotOpened { node, endpoint, error });
+        }
     }
 
     fn ask(&mut self, query: QueryId, node: NodeId, request: TopologyRequest) {

@@ -14,6 +14,7 @@ use super::routes::Place;
 use super::unit::Unit;
 use crate::cluster::Combine;
 use crate::config::WhenFull;
+use crate::error::Delivery;
 use crate::ids::NodeId;
 use crate::request::{Class, Outcome, Replies, Request, SendError};
 
@@ -131,11 +132,12 @@ impl<R: Runtime> ClusterClient<R> {
 
     /// Which commands go to which node, in their order.
     fn parts(&self, steps: &[Step]) -> Vec<Part<R>> {
-        let shared = self.shared();
+        // One look for all of them: with two tables, commands of one slot would go to two nodes at the same time.
+        let routes = self.shared().routes();
         let mut parts: Vec<Part<R>> = Vec::new();
         for (index, step) in steps.iter().enumerate() {
             let Some(slot) = step.slot else { continue };
-            let place = shared.find(Some(slot));
+            let place = routes.of_slot(slot).cloned();
             let node = place.as_ref().map(|(node, _)| *node);
             let known = parts.iter_mut().find(|part| match &part.place {
                 Some((known, _)) => Some(*known) == node,
@@ -155,14 +157,16 @@ impl<R: Runtime> ClusterClient<R> {
         parts
     }
 
-    /// Sends every node that serves slots the same.
+    /// Sends every node that serves slots the same. What all of them answer together would be wrong where a slot is served by none.
     pub(super) fn send_each(&self, request: &Request, combine: Combine) -> ClusterReply<R> {
         let routes = self.shared().routes();
-        if !routes.is_complete() {
-            let failed = Err(self.shared().no_place(None));
+        if let Some(slot) = routes.unserved() {
+            let failed = Err(self.shared().no_place(Some(slot)));
             return ClusterReply::further(self.clone(), Box::pin(std::future::ready(failed)));
         }
-        let sent = routes.primaries().map(|(_, client)| journey::at_one(client.clone(), request.clone()));
+        let sent = routes
+            .primaries()
+            .map(|place| journey::at_one(Arc::clone(self.shared()), place.clone(), request.clone()));
         let futures: Vec<_> = sent.collect();
         let future = Box::pin(async move {
             let outcomes = journey::join_all(futures).await;
@@ -174,7 +178,7 @@ impl<R: Runtime> ClusterClient<R> {
     }
 
     pub(super) fn unit(&self, request: Request, slot: Option<u16>) -> Unit {
-        Unit { request, slot, since: self.shared().runtime.now() }
+        Unit::new(request, slot, self.shared().runtime.now())
     }
 }
 
@@ -183,7 +187,7 @@ pub(super) fn one_by_one(outcomes: Vec<Outcome>) -> impl Iterator<Item = (Vec<us
     outcomes.into_iter().enumerate().map(|(place, outcome)| (vec![place], outcome))
 }
 
-/// One outcome out of those of the parts, each with the places of its replies.
+/// One outcome out of those of the parts, each with the places of its replies. An error says of the whole whether any of it may have run.
 pub(super) fn put_together(count: usize, parts: impl Iterator<Item = (Vec<usize>, Outcome)>) -> Outcome {
     let mut replies: Replies = std::iter::repeat_n(Frame::Null, count).collect();
     let (mut failed, mut has_run) = (None, false);
@@ -193,7 +197,10 @@ pub(super) fn put_together(count: usize, parts: impl Iterator<Item = (Vec<usize>
                 has_run = true;
                 journey::fill(&mut replies, &places, part);
             }
-            Err(error) => failed = Some(error),
+            Err(error) => {
+                has_run |= error.delivery() == Delivery::Unknown;
+                failed = Some(error);
+            }
         }
     }
     let Some(mut error) = failed else { return Ok(replies) };
@@ -201,4 +208,25 @@ pub(super) fn put_together(count: usize, parts: impl Iterator<Item = (Vec<usize>
         error.set_unknown();
     }
     Err(error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::RequestError;
+
+    /// Whoever is told that nothing was sent sends all of it again. RULE-381
+    #[test]
+    fn a_part_that_has_run_makes_the_whole_unknown() {
+        let not_served = || Err(RequestError::NotServed { slot: Some(1), delivery: Delivery::NotSent });
+        let lost = || Err(RequestError::ShutDown { delivery: Delivery::Unknown });
+        let ran = || Ok([Frame::Integer(1)].into_iter().collect());
+        let delivery = |outcomes: Vec<Outcome>| {
+            put_together(outcomes.len(), one_by_one(outcomes)).unwrap_err().delivery()
+        };
+        assert_eq!(delivery(vec![not_served(), not_served()]), Delivery::NotSent);
+        assert_eq!(delivery(vec![ran(), not_served()]), Delivery::Unknown);
+        assert_eq!(delivery(vec![not_served(), ran()]), Delivery::Unknown);
+        assert_eq!(delivery(vec![lost(), not_served()]), Delivery::Unknown);
+    }
 }

@@ -195,7 +195,9 @@ impl<R: Runtime> ClusterClient<R> {
     ///
     /// Commands for different nodes are sent to them at the same time, those for one node as one unit. Commands of the same slot are run in
     /// their order. If their slot moves meanwhile, those that the first node has not run are sent to the next one, again in their
-    /// order; as a key leaves a node once, the commands on it stay in order, too. Commands of different slots have no order.
+    /// order; as a key leaves a node once, the commands on it stay in order, too. A command that is refused for another reason (TRYAGAIN,
+    /// CLUSTERDOWN, LOADING, READONLY) is sent again unless a later one of its slot has run: then the refusal is its reply. Commands of different
+    /// slots have no order.
     ///
     /// An [atomic](Pipeline::atomic) pipeline is run by one node: its keys have one slot. The elements of EXEC's reply are returned. If
     /// its slot moves while it is queued, nothing of it has run, and the whole is sent to the next node; while only some of its keys have
@@ -292,7 +294,7 @@ impl<R: Runtime> ClusterClient<R> {
         let (shared, hook): (_, Arc<dyn ErasedHook>) = (self.shared(), Arc::new(hook));
         let id = shared.hooks.add(Arc::clone(&hook));
         for (_, client) in shared.routes().clients().iter() {
-            client.shared().attach(&*hook);
+            client.shared().attach_once(id, &*hook);
             client.shared().note_hooks();
         }
         id

@@ -17,6 +17,7 @@ use super::routes::Place;
 use super::shared::Shared;
 use super::unit::{Attempt, Group, Refused, Unit, without_asking};
 use crate::cluster::{Next, Trail};
+use crate::config::Protocol;
 use crate::error::{Delivery, RequestError};
 use crate::ids::NodeId;
 use crate::request::{Outcome, Replay, Replies, Request, SendError};
@@ -46,9 +47,12 @@ pub(super) fn follow<R: Runtime>(
     reply: &Reply<R>,
     outcome: Outcome,
 ) -> Boxed<Outcome> {
-    let Some(back) = reply.take_handed_back() else { return Box::pin(std::future::ready(outcome)) };
+    let Some(back) = reply.take_handed_back() else {
+        let now = shared.runtime.now();
+        return Box::pin(std::future::ready(shared.explain(Some(node), slot, now, outcome)));
+    };
     let (since, trail) = (back.accepted_at, Trail::default());
-    let unit = Unit { request: *back.request, slot, since };
+    let unit = Unit::new(*back.request, slot, since);
     let attempt = Attempt { node: Some(node), sent_at: since, asking: false, trail, outcome };
     go_on(shared, unit, attempt)
 }
@@ -72,52 +76,67 @@ pub(super) fn refused<R: Runtime>(
 ) -> Boxed<Outcome> {
     let since = shared.runtime.now();
     let (request, error) = as_request_error(error);
-    let (unit, outcome) = (Unit { request, slot, since }, Err(error));
+    let (unit, outcome) = (Unit::new(request, slot, since), Err(error));
     let attempt =
         Attempt { node: Some(node), sent_at: since, asking: false, trail: Trail::default(), outcome };
     go_on(shared, unit, attempt)
 }
 
 /// Has one node run `request`, and no other one.
-pub(super) fn at_one<R: Runtime>(client: Client<R>, request: Request) -> Boxed<Outcome> {
-    match client.into_sent(request, None) {
-        Ok(reply) => Box::pin(reply),
-        Err(error) => Box::pin(std::future::ready(Err(as_request_error(error).1))),
-    }
+pub(super) fn at_one<R: Runtime>(
+    shared: Arc<Shared<R>>,
+    (node, client): Place<R>,
+    request: Request,
+) -> Boxed<Outcome> {
+    let since = shared.runtime.now();
+    let sent = client.into_sent(request, None);
+    Box::pin(async move {
+        let outcome = match sent {
+            Ok(reply) => reply.await,
+            Err(error) => Err(as_request_error(error).1),
+        };
+        shared.explain(Some(node), None, since, outcome)
+    })
 }
 
 /// Follows `unit`, whose last attempt is over.
-fn go_on<R: Runtime>(shared: Arc<Shared<R>>, unit: Unit, mut attempt: Attempt) -> Boxed<Outcome> {
+fn go_on<R: Runtime>(shared: Arc<Shared<R>>, mut unit: Unit, mut attempt: Attempt) -> Boxed<Outcome> {
     Box::pin(async move {
+        let mut has_waited = false;
         loop {
+            unit.note(&mut attempt.outcome);
             let deadline = shared.deadline(&unit, attempt.node);
             let error = match &attempt.outcome {
                 Ok(replies) => match unit.refused(replies) {
-                    Refused::Nothing => return attempt.outcome,
+                    Refused::Nothing => break,
                     Refused::Some(groups) => return mend(shared, unit, attempt, groups).await,
                     Refused::All(error) => Some(error),
                 },
                 Err(error) if may_go_on(&shared, &unit, error) => None,
-                Err(_) => return attempt.outcome,
+                Err(_) => break,
             };
             let next = shared.judge(&unit.sent(&attempt, deadline), error.as_ref());
             let (pause, trail, step) = match next {
                 Next::Resend { node, asking, after, trail } => (after, trail, Step::To { node, asking }),
                 Next::Route { after, trail } => (after, trail, Step::ByTable),
-                Next::ReturnToCaller => return attempt.outcome,
+                Next::ReturnToCaller => break,
             };
             if !pause.is_zero() {
+                // One pause is for the control task, which may be about to put another client in the place of a closed one.
+                let is_away = error.is_none() && !shared.policy.waits();
+                let must_not_wait = is_away && std::mem::replace(&mut has_waited, true);
                 let until = timer::after(shared.runtime.now(), pause);
-                if deadline.is_some_and(|deadline| deadline <= until) {
-                    return attempt.outcome;
+                if must_not_wait || deadline.is_some_and(|deadline| deadline <= until) {
+                    break;
                 }
                 shared.nap(pause).await;
             }
             if !shared.is_open() {
-                return attempt.outcome;
+                break;
             }
             attempt = send(&shared, &unit, step, trail).await;
         }
+        shared.explain(attempt.node, unit.slot, unit.since, attempt.outcome)
     })
 }
 
@@ -154,7 +173,21 @@ async fn send<R: Runtime>(shared: &Shared<R>, unit: &Unit, step: Step, trail: Tr
         let outcome = Err(shared.no_place(unit.slot));
         return Attempt { node, sent_at, asking, trail, outcome };
     };
-    let request = if asking { unit.asking() } else { unit.request.clone() };
+    let request = if asking { Some(unit.asking()) } else { unit.request_at(sent_at) };
+    let Some(request) = request else {
+        // Its own time is over.
+        let nil = match shared.policy.protocol {
+            Protocol::Resp2 => Frame::NullArray,
+            Protocol::Resp3 => Frame::Null,
+        };
+        return Attempt {
+            node: Some(node),
+            sent_at,
+            asking,
+            trail,
+            outcome: Ok([nil].into_iter().collect()),
+        };
+    };
     let outcome = deliver(&client, request, unit.since, sent_at).await;
     let outcome = if asking { outcome.map(without_asking) } else { outcome };
     Attempt { node: Some(node), sent_at, asking, trail, outcome }
@@ -166,8 +199,8 @@ async fn deliver<R: Runtime>(client: &Client<R>, request: Request, since: Instan
         Ok(reply) => reply.await,
         Err(Error::Request(error)) => Err(error),
         Err(Error::Send(error)) => Err(match as_request_error(error).1 {
-            RequestError::NotLent { .. } => {
-                RequestError::NotLent { after: now.saturating_duration_since(since) }
+            RequestError::NotLent { delivery, .. } => {
+                RequestError::NotLent { after: now.saturating_duration_since(since), delivery }
             }
             error => error,
         }),
@@ -182,7 +215,7 @@ fn as_request_error(error: SendError) -> (Request, RequestError) {
         SendError::NoConnection { endpoint, request, cause } => {
             (request, RequestError::NoConnection { endpoint, cause, after: Duration::ZERO, delivery })
         }
-        SendError::Full(request) => (request, RequestError::NotLent { after: Duration::ZERO }),
+        SendError::Full(request) => (request, RequestError::NotLent { after: Duration::ZERO, delivery }),
         error => (error.into_request(), RequestError::ShutDown { delivery }),
     }
 }

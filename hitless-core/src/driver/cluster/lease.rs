@@ -1,7 +1,9 @@
 //! Leases and transactions: on a connection to the node that serves the slot of their keys.
 
 use std::future::Future;
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Instant;
 
 use resp3_codec::{Frame, ToArgs, cmd};
@@ -14,7 +16,7 @@ use super::plan::Plan;
 use super::routes::Place;
 use super::shared::Shared;
 use crate::cluster::{Next, Sent, SentKind, Trail, is_refusal, key_slot};
-use crate::error::{Delivery, LeaseError, RouteError, ServerError};
+use crate::error::{Delivery, LeaseError, RequestError, RouteError, ServerError};
 use crate::ids::NodeId;
 use crate::pubsub::SubscribeError;
 use crate::request::Pipeline;
@@ -28,7 +30,7 @@ impl<R: Runtime> ClusterClient<R> {
     /// errors; return the lease then, and ask for another one. It does not keep the cluster client from shutting down.
     ///
     /// # Errors
-    /// [`Error::Lease`]: none was returned in time, or none could be opened.
+    /// [`Error::Lease`]: none was returned in time, or none could be opened; [`RequestError::NotServed`] if nobody serves the slot.
     ///
     /// # Cancel safety
     /// Dropping the future gives the place in the queue, or the connection, to the next one.
@@ -37,7 +39,7 @@ impl<R: Runtime> ClusterClient<R> {
         let mut search = Search::new(self.shared(), slot, self.shared().policy.lease_timeout);
         loop {
             let (node, outcome) = match search.place() {
-                Some((node, client)) => (Some(node), client.lease().await),
+                Some((node, client)) => (Some(node), search.bounded(client.lease()).await),
                 None => (None, Err(LeaseError::ShutDown.into())),
             };
             match outcome {
@@ -89,6 +91,11 @@ pub(super) struct Search<'a, R: Runtime> {
     slot: u16,
     /// The node that was named, instead of the one in the table.
     next: Option<NodeId>,
+    began_at: Instant,
+    /// A node was tried before.
+    is_further: bool,
+    /// For a node that was away.
+    has_waited: bool,
     sent_at: Instant,
     deadline: Option<Instant>,
     trail: Trail,
@@ -98,7 +105,17 @@ impl<'a, R: Runtime> Search<'a, R> {
     pub(super) fn new(shared: &'a Arc<Shared<R>>, slot: u16, limit: Option<std::time::Duration>) -> Self {
         let sent_at = shared.runtime.now();
         let deadline = limit.map(|limit| timer::after(sent_at, limit));
-        Self { shared, slot, next: None, sent_at, deadline, trail: Trail::default() }
+        Self {
+            shared,
+            slot,
+            next: None,
+            began_at: sent_at,
+            is_further: false,
+            has_waited: false,
+            sent_at,
+            deadline,
+            trail: Trail::default(),
+        }
     }
 
     /// The node to try.
@@ -110,6 +127,23 @@ impl<'a, R: Runtime> Search<'a, R> {
         }
     }
 
+    /// The outcome of `wish`, if there is one in what is left of the caller's time: the node's client gives each wish the whole of it.
+    async fn bounded<T>(&self, wish: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+        let Some(deadline) = self.deadline.filter(|_| self.is_further) else { return wish.await };
+        let mut wish = pin!(wish);
+        let nap = self.shared.naps.begin(deadline);
+        self.shared.wake();
+        let after = deadline.saturating_duration_since(self.began_at);
+        std::future::poll_fn(|cx| match wish.as_mut().poll(cx) {
+            // When the client shuts down, pauses end, and so does the wish.
+            Poll::Pending if nap.poll(cx).is_ready() && self.shared.is_open() => {
+                Poll::Ready(Err(LeaseError::TimedOut { after }.into()))
+            }
+            outcome => outcome,
+        })
+        .await
+    }
+
     /// It has failed at `node`.
     ///
     /// # Errors
@@ -118,7 +152,7 @@ impl<'a, R: Runtime> Search<'a, R> {
         let refusal = match refusal(&error) {
             Some(refusal) => Some(refusal.clone()),
             None if self.may_go_on(&error) => None,
-            None => return Err(error),
+            None => return Err(self.explain(node, error)),
         };
         let Self { slot, sent_at, deadline, trail, .. } = *self;
         let (slot, kind) = (Some(slot), SentKind::Atomic);
@@ -126,11 +160,14 @@ impl<'a, R: Runtime> Search<'a, R> {
         let (pause, trail, named) = match self.shared.judge(&sent, refusal.as_ref()) {
             Next::Resend { node, after, trail, .. } => (after, trail, Some(node)),
             Next::Route { after, trail } => (after, trail, None),
-            Next::ReturnToCaller => return Err(error),
+            Next::ReturnToCaller => return Err(self.explain(node, error)),
         };
         let until = timer::after(self.shared.runtime.now(), pause);
-        if self.deadline.is_some_and(|deadline| deadline <= until) {
-            return Err(error);
+        // See `journey`: what needs more than one pause is waited for if the client waits.
+        let is_away = refusal.is_none() && !pause.is_zero() && !self.shared.policy.waits();
+        let must_not_wait = is_away && std::mem::replace(&mut self.has_waited, true);
+        if must_not_wait || self.deadline.is_some_and(|deadline| deadline <= until) {
+            return Err(self.explain(node, error));
         }
         if !pause.is_zero() {
             self.shared.nap(pause).await;
@@ -139,8 +176,29 @@ impl<'a, R: Runtime> Search<'a, R> {
             // It may be about to be opened.
             self.shared.client_of(node).await;
         }
-        (self.trail, self.next) = (trail, named);
+        (self.trail, self.next, self.is_further) = (trail, named, true);
         if self.shared.is_open() { Ok(()) } else { Err(error) }
+    }
+
+    /// What the caller is told. That a node's client was shut down says nothing to a caller whose own client is open.
+    fn explain(&self, node: Option<NodeId>, error: Error) -> Error {
+        let is_lease = match &error {
+            Error::Lease(LeaseError::ShutDown) => true,
+            Error::Subscribe(SubscribeError::ShutDown) => false,
+            _ => return error,
+        };
+        if !self.shared.is_open() {
+            return error;
+        }
+        let after = self.shared.runtime.now().saturating_duration_since(self.began_at);
+        match self.shared.cause(node) {
+            Some((endpoint, cause)) if is_lease => LeaseError::NoConnection { endpoint, cause, after }.into(),
+            Some((endpoint, cause)) => SubscribeError::NoConnection { endpoint, cause }.into(),
+            None => {
+                let (slot, delivery) = (Some(self.slot), Delivery::NotSent);
+                RequestError::NotServed { slot, delivery }.into()
+            }
+        }
     }
 
     /// Whether the node is away, and another one may do it, or this one later.

@@ -8,7 +8,6 @@ use std::time::Duration;
 use super::super::credentials::Provider;
 use super::super::dial::Dialer;
 use super::super::effects::OnOrphan;
-use super::super::error::Error;
 use super::super::handle::{Client, Watchers};
 use super::super::hooks::Registry;
 use super::super::observer::Broadcast;
@@ -44,7 +43,15 @@ pub(super) type AddressMap = Arc<dyn Fn(&Endpoint) -> Option<Endpoint> + Send + 
 impl<D> Opener<D> {
     /// The settings of the client of a node.
     fn config(&self, announced: Endpoint, hostname: Option<Arc<str>>) -> Result<Config, ConfigError> {
-        let mapped = self.address_map.as_ref().and_then(|map| map(&announced));
+        let mut mapped = Some(None);
+        if let Some(map) = &self.address_map {
+            mapped = None;
+            // A panic is not one of the control task, and is counted.
+            self.hooks.failures().guard(|| mapped = Some(map(&announced)));
+        }
+        let Some(mapped) = mapped else {
+            return Err(ConfigError::Cluster { problem: "the map of addresses has panicked" });
+        };
         let is_named = mapped.is_some() || self.seeds.contains(&announced);
         if !is_named && !self.config.trusts_target(&announced) {
             let problem = format!(
@@ -92,12 +99,17 @@ pub(super) struct Nodes<R: Runtime, D> {
     ending: Vec<Arc<NodeShared<R>>>,
     /// Where the connections of a node have gone.
     moved: IdMap<NodeId, Endpoint>,
+    /// Those whose clients are in no routes yet.
+    new: Vec<NodeId>,
+    /// The names that nodes have given themselves.
+    names: IdMap<NodeId, Arc<str>>,
 }
 
 impl<R: Runtime, D: Dialer> Nodes<R, D> {
     pub(super) fn new(opener: Opener<D>) -> Self {
-        let (clients, numbers, moved) = (IdMap::new(), IdMap::new(), IdMap::new());
-        Self { opener, clients, numbers, opened: 0, ending: Vec::new(), moved }
+        let (clients, numbers) = (IdMap::new(), IdMap::new());
+        let (moved, names) = (IdMap::new(), IdMap::new());
+        Self { opener, clients, numbers, opened: 0, ending: Vec::new(), new: Vec::new(), moved, names }
     }
 
     /// Opens a client, unless the node has one that goes on trying by itself. True if there is a new one.
@@ -107,24 +119,27 @@ impl<R: Runtime, D: Dialer> Nodes<R, D> {
         node: NodeId,
         endpoint: Endpoint,
         hostname: Option<Arc<str>>,
-    ) -> Result<bool, Error> {
+    ) -> Result<bool, ConfigError> {
         if self.clients.get(node).is_some_and(|client| client.shared().is_open()) {
             return Ok(false);
         }
         self.replace(shared, node, endpoint, hostname)
     }
 
-    /// Opens a client in the place of the one that the node may have.
+    /// Opens a client in the place of the one that the node may have; that one stays if the settings of the other one cannot work.
     pub(super) fn replace(
         &mut self,
         shared: &Shared<R>,
         node: NodeId,
         endpoint: Endpoint,
         hostname: Option<Arc<str>>,
-    ) -> Result<bool, Error> {
+    ) -> Result<bool, ConfigError> {
+        let config = self.opener.config(endpoint, hostname.clone())?;
         self.close(node);
+        if let Some(hostname) = hostname {
+            self.names.insert(node, hostname);
+        }
         let opener = &self.opener;
-        let config = opener.config(endpoint, hostname)?;
         let watchers = Watchers {
             events: Arc::new(Broadcast::new(0)),
             hooks: Arc::clone(&opener.hooks),
@@ -135,6 +150,7 @@ impl<R: Runtime, D: Dialer> Nodes<R, D> {
         self.opened += 1;
         self.numbers.insert(node, self.opened);
         let report = Report::new(Sender { node, number: self.opened }, &shared.inbox);
+        self.new.push(node);
         self.clients.insert(node, Client::begin(runtime, dialer, config, watchers, Some(report)));
         Ok(true)
     }
@@ -148,6 +164,7 @@ impl<R: Runtime, D: Dialer> Nodes<R, D> {
         }
         self.numbers.remove(node);
         self.moved.remove(node);
+        self.names.remove(node);
     }
 
     /// The node's connections are at this address now, and so are those that are opened later.
@@ -157,9 +174,10 @@ impl<R: Runtime, D: Dialer> Nodes<R, D> {
 
     /// The client of a node has lost its connections. Where these had moved, it would look for others at the address of before: another
     /// client takes its place. True if there is one.
-    pub(super) fn note_cut_off(&mut self, shared: &Shared<R>, node: NodeId) -> Result<bool, Error> {
+    pub(super) fn note_cut_off(&mut self, shared: &Shared<R>, node: NodeId) -> Result<bool, ConfigError> {
         let Some(endpoint) = self.moved.remove(node) else { return Ok(false) };
-        self.replace(shared, node, endpoint, None)
+        let hostname = self.names.get(node).cloned();
+        self.replace(shared, node, endpoint, hostname)
     }
 
     /// Whether it is the client that its node has now, and none that another one has taken the place of.
@@ -170,6 +188,12 @@ impl<R: Runtime, D: Dialer> Nodes<R, D> {
     /// Forgets the clients of which nothing is left.
     pub(super) fn forget_gone(&mut self) {
         self.ending.retain(|ending| !ending.gone.is_open());
+    }
+
+    /// The clients that were opened since this was last asked.
+    pub(super) fn take_new(&mut self) -> Vec<Client<R>> {
+        let new = std::mem::take(&mut self.new);
+        new.into_iter().filter_map(|node| self.clients.get(node).cloned()).collect()
     }
 
     pub(super) fn client(&self, node: NodeId) -> Option<&Client<R>> {
@@ -247,6 +271,21 @@ mod tests {
             Some(Arc::new(move |announced| (*announced == inside).then(|| endpoint("outside:7002"))));
         assert_eq!(dialled(&opener, "10.0.0.2"), "outside:7002");
         assert_eq!(dialled(&opener, "10.0.0.3"), "10.0.0.3:6379");
+    }
+
+    /// The map is foreign code. RULE-383
+    #[test]
+    fn a_map_that_panics_costs_its_node_alone() {
+        let mut opener = opener("redis://10.0.0.1");
+        let inside = endpoint("10.0.0.2");
+        opener.address_map = Some(Arc::new(move |announced| {
+            assert!(*announced != inside, "a node that the map does not expect");
+            None
+        }));
+        let error = opener.config(endpoint("10.0.0.2"), None).unwrap_err();
+        assert!(error.to_string().contains("panicked"), "{error}");
+        assert_eq!(opener.hooks.failures().snapshot().panics, 1);
+        assert!(opener.config(endpoint("10.0.0.3"), None).is_ok());
     }
 
     /// A node does not keep what another one may run. RULE-364

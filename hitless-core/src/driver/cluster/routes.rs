@@ -7,6 +7,7 @@ use super::super::handle::Client;
 use super::super::traits::Runtime;
 use crate::cluster::{Shard, Table};
 use crate::ids::{IdMap, NodeId};
+use crate::slots::SLOTS;
 
 /// A node and its client.
 pub(super) type Place<R> = (NodeId, Client<R>);
@@ -18,14 +19,17 @@ pub(super) struct Routes<R: Runtime> {
     primaries: Box<[Option<Place<R>>]>,
     /// Every node that has a client.
     clients: IdMap<NodeId, Client<R>>,
+    /// How many shards have a node.
+    serving: usize,
     turn: AtomicUsize,
 }
 
 impl<R: Runtime> Routes<R> {
     pub(super) fn new(table: Arc<Table>, clients: IdMap<NodeId, Client<R>>) -> Self {
         let place = |shard: &Shard| Some((shard.primary(), clients.get(shard.primary())?.clone()));
-        let primaries = table.shards().iter().map(place).collect();
-        Self { table, primaries, clients, turn: AtomicUsize::new(0) }
+        let primaries: Box<[_]> = table.shards().iter().map(place).collect();
+        let serving = primaries.iter().flatten().count();
+        Self { table, primaries, clients, serving, turn: AtomicUsize::new(0) }
     }
 
     /// The node that serves `slot`.
@@ -37,8 +41,7 @@ impl<R: Runtime> Routes<R> {
     /// A node that serves slots, another one each time; one that serves none if nobody is known to serve any.
     pub(super) fn any(&self) -> Option<Place<R>> {
         let turn = self.turn.fetch_add(1, Ordering::Relaxed);
-        let serving = self.primaries().count();
-        if let Some(place) = turn.checked_rem(serving).and_then(|at| self.primaries().nth(at)) {
+        if let Some(place) = turn.checked_rem(self.serving).and_then(|at| self.primaries().nth(at)) {
             return Some(place.clone());
         }
         let at = turn.checked_rem(self.clients.len())?;
@@ -50,9 +53,12 @@ impl<R: Runtime> Routes<R> {
         self.primaries.iter().flatten()
     }
 
-    /// Whether there is a node for each shard, and a shard at all.
-    pub(super) fn is_complete(&self) -> bool {
-        !self.primaries.is_empty() && self.primaries.iter().all(Option::is_some)
+    /// The first slot that nobody serves.
+    pub(super) fn unserved(&self) -> Option<u16> {
+        if self.serving == self.primaries.len() && self.table.uncovered() == 0 {
+            return None;
+        }
+        (0..SLOTS).find(|slot| self.of_slot(*slot).is_none())
     }
 
     /// The client of `node`.

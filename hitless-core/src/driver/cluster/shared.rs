@@ -3,6 +3,7 @@
 //! A request reads the [routes](Routes) and nothing else. The lock of the state is taken by the control task, and by a request that a node did
 //! not run.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
@@ -19,10 +20,11 @@ use super::naps::Naps;
 use super::routes::{Place, Routes};
 use super::unit::Unit;
 use crate::cluster::{Cluster, ClusterEvent, ClusterStats, Decision, Next, Sent, Table};
-use crate::config::{Config, WhenDisconnected, WhenFull};
+use crate::config::{Config, Protocol, WhenDisconnected, WhenFull};
 use crate::endpoint::Endpoint;
-use crate::error::{ConnectError, Delivery, RequestError, ServerError};
+use crate::error::{CloseCause, ConnectError, Delivery, RequestError, ServerError};
 use crate::ids::{IdMap, NodeId, QueryId};
+use crate::request::Outcome;
 
 pub(super) struct Shared<R: Runtime> {
     pub(super) runtime: R,
@@ -45,6 +47,7 @@ pub(super) struct Shared<R: Runtime> {
 pub(super) struct Policy {
     pub(super) when_full: WhenFull,
     when_disconnected: WhenDisconnected,
+    pub(super) protocol: Protocol,
     pub(super) command_timeout: Option<Duration>,
     pub(super) lease_timeout: Option<Duration>,
     /// The longest that opening the client may take.
@@ -59,8 +62,11 @@ struct State {
     /// How many turns of the control task were asked for, and how many of them are over.
     wanted: u64,
     done: u64,
-    /// Those who wait for the end of a turn.
-    waiting: Vec<Waker>,
+    /// Why nodes could not be opened that are not open.
+    causes: IdMap<NodeId, Arc<ConnectError>>,
+    /// Those who wait for the end of a turn, and how many did so.
+    waiting: BTreeMap<u64, Waker>,
+    waited: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,6 +99,7 @@ impl Policy {
         Self {
             when_full: config.when_full(),
             when_disconnected: config.when_disconnected(),
+            protocol: config.protocol(),
             command_timeout: config.command_timeout(),
             lease_timeout: config.lease_timeout(),
             start_timeout: config.start_timeout(),
@@ -116,8 +123,10 @@ impl<R: Runtime> Shared<R> {
         let (latest, seed) = (runtime.now(), runtime.seed());
         let routes = RwLock::new(Arc::new(Routes::new(Arc::new(Table::empty()), IdMap::new())));
         let machine = Cluster::new(settings, seeds, seed);
-        let (phase, waiting) = (Phase::Open, Vec::new());
-        let state = Mutex::new(State { machine, latest, phase, wanted: 0, done: 0, waiting });
+        let (phase, waiting) = (Phase::Open, BTreeMap::new());
+        let causes = IdMap::new();
+        let state = State { machine, latest, phase, wanted: 0, done: 0, causes, waiting, waited: 0 };
+        let state = Mutex::new(state);
         let (inbox, naps) = (Arc::default(), Naps::default());
         let (started, gone) = (Waiter::new(), Latch::default());
         Arc::new(Self { runtime, inbox, naps, started, gone, events, hooks, policy, routes, state })
@@ -174,14 +183,18 @@ impl<R: Runtime> Shared<R> {
         if let Some(client) = client() {
             return Some(client);
         }
-        let wanted = self.enter(|state, _| state.wanted);
+        let (wanted, ticket) = self.enter(|state, _| {
+            state.waited += 1;
+            (state.wanted, state.waited)
+        });
         std::future::poll_fn(|cx| {
-            let waker = cx.waker().clone();
+            // Cloning and dropping a waker runs foreign code, which must not find the lock taken.
+            let mut waker = Some(cx.waker().clone());
             self.enter(|state, _| {
-                if state.done >= wanted || state.phase == Phase::Over {
+                if state.done >= wanted || state.phase != Phase::Open {
                     return Poll::Ready(());
                 }
-                state.waiting.push(waker);
+                waker = waker.take().and_then(|waker| state.waiting.insert(ticket, waker));
                 Poll::Pending
             })
         })
@@ -216,7 +229,7 @@ impl<R: Runtime> Shared<R> {
             state.done = turn.number;
             std::mem::take(&mut state.waiting)
         });
-        waiting.into_iter().for_each(Waker::wake);
+        waiting.into_values().for_each(Waker::wake);
     }
 
     /// When the machine has something to do.
@@ -234,14 +247,17 @@ impl<R: Runtime> Shared<R> {
 
     /// Shuts down; a second call can only bring the end nearer.
     pub(super) fn shutdown(&self, grace: Duration) {
-        self.enter(|state, now| {
+        let waiting = self.enter(|state, now| {
             let until = crate::timer::after(now, grace);
             state.phase = match state.phase {
                 Phase::Open => Phase::Closing(until),
                 Phase::Closing(before) => Phase::Closing(until.min(before)),
                 Phase::Over => Phase::Over,
             };
+            // No turn ends from now on.
+            std::mem::take(&mut state.waiting)
         });
+        waiting.into_values().for_each(Waker::wake);
         self.naps.end();
         self.wake();
     }
@@ -255,18 +271,64 @@ impl<R: Runtime> Shared<R> {
         self.started.complete(Err(ConnectError::TaskEnded.into()));
         self.set_routes(Routes::new(Arc::new(Table::empty()), IdMap::new()));
         self.naps.end();
-        let mut wakers = waiting;
+        let mut wakers: Vec<Waker> = waiting.into_values().collect();
         self.events.close(&mut wakers);
         wakers.into_iter().for_each(Waker::wake);
         self.gone.open();
     }
 
+    /// Tells those who observe the cluster.
+    pub(super) fn emit(&self, event: ClusterEvent) {
+        let mut wakers = Vec::new();
+        drop(self.events.publish(event, &mut wakers));
+        wakers.into_iter().for_each(Waker::wake);
+    }
+
     /// Why there is no node for a request of this slot.
     pub(super) fn no_place(&self, slot: Option<u16>) -> RequestError {
         match self.is_open() {
-            true => RequestError::NotServed { slot },
+            true => RequestError::NotServed { slot, delivery: Delivery::NotSent },
             false => RequestError::ShutDown { delivery: Delivery::NotSent },
         }
+    }
+
+    /// Notes why `node` could not be opened; nothing if it is open now, or gone.
+    pub(super) fn note_cause(&self, node: NodeId, cause: Option<Arc<ConnectError>>) {
+        self.enter(|state, _| match cause {
+            Some(cause) => state.causes.insert(node, cause),
+            None => drop(state.causes.remove(node)),
+        });
+    }
+
+    /// Where `node` is, and why it could not be opened, if that is so.
+    pub(super) fn cause(&self, node: Option<NodeId>) -> Option<(Endpoint, Arc<ConnectError>)> {
+        self.enter(|state, _| {
+            let node = node?;
+            Some((state.machine.endpoint(node)?.clone(), Arc::clone(state.causes.get(node)?)))
+        })
+    }
+
+    /// What the caller of a request is told that has ended at `node`, and began at `since`. That the node's client was shut down says nothing
+    /// to a caller whose own client is open.
+    pub(super) fn explain(
+        &self,
+        node: Option<NodeId>,
+        slot: Option<u16>,
+        since: Instant,
+        outcome: Outcome,
+    ) -> Outcome {
+        let Err(RequestError::ShutDown { delivery }) = outcome else { return outcome };
+        if !self.is_open() {
+            return outcome;
+        }
+        let after = self.runtime.now().saturating_duration_since(since);
+        Err(match self.cause(node) {
+            Some((endpoint, cause)) => RequestError::NoConnection { endpoint, cause, after, delivery },
+            None if delivery == Delivery::Unknown => {
+                RequestError::ConnectionLost { cause: CloseCause::ByClient, delivery }
+            }
+            None => RequestError::NotServed { slot, delivery },
+        })
     }
 
     pub(super) fn is_open(&self) -> bool {

@@ -12,7 +12,7 @@ use crate::ids::NodeId;
 pub(super) struct Start {
     began_at: Instant,
     until: Option<Instant>,
-    /// The seeds that were opened, and those of them that could not be.
+    /// The seeds that were opened, and those of them that could not be, or are none of a cluster.
     opened: Vec<(NodeId, Endpoint)>,
     failed: Vec<NodeId>,
     last: Option<Error>,
@@ -33,10 +33,13 @@ impl Start {
         }
     }
 
-    pub(super) fn note_failed(&mut self, node: NodeId, error: ConnectError) {
+    pub(super) fn note_failed(&mut self, node: NodeId, error: &ConnectError) {
         if !self.is_over {
             self.failed.push(node);
-            self.last = Some(error.into());
+            // A server of the wrong kind is what the caller has to hear of.
+            if !matches!(self.last, Some(Error::Topology { error: TopologyError::NotACluster, .. })) {
+                self.last = Some(error.clone().into());
+            }
         }
     }
 
@@ -47,8 +50,13 @@ impl Start {
     }
 
     /// A node gave no topology that can be used.
-    pub(super) fn note_no_topology(&mut self, endpoint: &Endpoint, error: TopologyError) {
-        self.is_fatal |= error == TopologyError::NotACluster;
+    pub(super) fn note_no_topology(&mut self, node: NodeId, endpoint: &Endpoint, error: TopologyError) {
+        if self.is_over {
+            return;
+        }
+        if error == TopologyError::NotACluster {
+            self.failed.push(node);
+        }
         self.last = Some(Error::Topology { endpoint: endpoint.clone(), error });
     }
 
@@ -113,9 +121,9 @@ mod tests {
     #[test]
     fn it_ends_when_the_last_seed_has_failed() {
         let (now, mut start) = start();
-        start.note_failed(node(0), ConnectError::Retiring);
+        start.note_failed(node(0), &ConnectError::Retiring);
         assert!(poll(&mut start, now).is_none());
-        start.note_failed(node(1), ConnectError::CircuitOpen);
+        start.note_failed(node(1), &ConnectError::CircuitOpen);
         let error = poll(&mut start, now).unwrap().unwrap_err();
         assert!(matches!(error, Error::Connect(ConnectError::CircuitOpen)), "{error:?}");
         assert!(poll(&mut start, now + LIMIT).is_none(), "it has one result");
@@ -126,18 +134,20 @@ mod tests {
     fn it_is_bounded_in_total() {
         let (now, mut start) = start();
         assert_eq!(start.poll_timeout(), Some(now + LIMIT));
-        start.note_no_topology(&endpoint(), TopologyError::Empty);
+        start.note_no_topology(node(0), &endpoint(), TopologyError::Empty);
         assert!(poll(&mut start, now + LIMIT / 2).is_none());
         let error = poll(&mut start, now + LIMIT).unwrap().unwrap_err();
         assert!(matches!(error, Error::Topology { error: TopologyError::Empty, .. }), "{error:?}");
         assert_eq!(start.poll_timeout(), None);
     }
 
-    /// RULE-362
+    /// One of them in a list of good seeds ends nothing. RULE-362
     #[test]
-    fn a_server_that_is_no_cluster_ends_it_at_once() {
+    fn servers_that_are_no_cluster_end_it_at_once() {
         let (now, mut start) = start();
-        start.note_no_topology(&endpoint(), TopologyError::NotACluster);
+        start.note_no_topology(node(0), &endpoint(), TopologyError::NotACluster);
+        assert!(poll(&mut start, now).is_none());
+        start.note_failed(node(1), &ConnectError::CircuitOpen);
         let error = poll(&mut start, now).unwrap().unwrap_err();
         assert!(error.to_string().contains("10.0.0.1:7000") && error.to_string().contains("single servers"));
     }

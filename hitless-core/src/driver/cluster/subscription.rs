@@ -53,6 +53,8 @@ pub struct ClusterSubscription<R: Runtime> {
 /// The node that a subscription comes from.
 struct Source<R: Runtime> {
     node: NodeId,
+    /// What was subscribed to there at first.
+    topics: BTreeSet<Topic>,
     items: Subscription<R>,
     /// Says when the node's client may have lost its connections.
     events: Events,
@@ -143,7 +145,9 @@ impl<R: Runtime> ClusterSubscription<R> {
         self.topics.iter()
     }
 
-    /// Receives these topics as well. The future is ready once the server has confirmed all of them.
+    /// Receives these topics as well. The future is ready once the server has confirmed all of them. While the subscription is on its way to
+    /// another node, the future is ready at once: [`Item::Gap`] says of each topic when the new node has confirmed it, and [`Item::Refused`]
+    /// that it does not.
     ///
     /// # Errors
     /// Those of [`ClusterClient::subscribe`]: none of them is subscribed to; what was subscribed to before stays.
@@ -158,8 +162,15 @@ impl<R: Runtime> ClusterSubscription<R> {
         let all = self.topics.union(&topics).cloned().collect();
         slot_of(&all)?;
         if self.opening.is_none() {
-            self.source.items.subscribe(topics).await?;
-            self.topics = all;
+            match self.source.items.subscribe(topics).await {
+                Ok(()) => self.topics = all,
+                // The slot has moved: all of its channels come from another node from now on.
+                Err(Error::Subscribe(SubscribeError::Refused { error, .. })) if is_redirect(&error) => {
+                    self.topics = all;
+                    self.leave(CloseCause::ByServer);
+                }
+                Err(error) => return Err(error),
+            }
             return Ok(());
         }
         // It comes with those that are on their way to another node.
@@ -223,6 +234,11 @@ impl<R: Runtime> ClusterSubscription<R> {
                         self.ready.push_back(item);
                     }
                 }
+                // What the caller has given up since the search began.
+                let unwanted: Vec<Topic> = source.topics.difference(&self.topics).cloned().collect();
+                if !unwanted.is_empty() {
+                    source.items.unsubscribe(unwanted);
+                }
                 self.source = source;
                 self.ready.extend(self.topics.iter().map(|topic| Item::Gap { topic: topic.clone(), cause }));
             }
@@ -255,7 +271,8 @@ impl<R: Runtime> Source<R> {
     async fn open(place: Option<Place<R>>, topics: &BTreeSet<Topic>) -> Result<Self, Error> {
         let Some((node, client)) = place else { return Err(SubscribeError::ShutDown.into()) };
         let events = client.events();
-        Ok(Self { node, items: client.subscribe(topics.iter().cloned()).await?, events })
+        let items = client.subscribe(topics.iter().cloned()).await?;
+        Ok(Self { node, topics: topics.clone(), items, events })
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Sign> {

@@ -1,7 +1,8 @@
 //! A request that goes to one node as a whole, and what can be made of it on its way.
 
+use std::collections::BTreeSet;
 use std::num::NonZeroU32;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use resp3_codec::{Frame, cmd};
@@ -9,7 +10,8 @@ use smallvec::SmallVec;
 
 use super::plan::{self, Step};
 use crate::cluster::{Sent, SentKind, Trail, is_refusal};
-use crate::error::ServerError;
+use crate::command_table::Blocking;
+use crate::error::{Delivery, ServerError};
 use crate::ids::NodeId;
 use crate::request::{Class, Outcome, Replay, Replies, Request};
 
@@ -20,6 +22,8 @@ pub(super) struct Unit {
     pub(super) slot: Option<u16>,
     /// When its time began.
     pub(super) since: Instant,
+    /// A node that it was sent to may have run it, and has not said so.
+    may_have_run: bool,
 }
 
 /// How one attempt to have a node run it has ended.
@@ -38,7 +42,7 @@ pub(super) enum Refused {
     Nothing,
     /// Nothing of it has run.
     All(ServerError),
-    /// The commands at these places, by their slots, have not run; the others have.
+    /// The commands at these places, by their slots, have not run, and are sent again; the others have their replies.
     Some(Vec<Group>),
 }
 
@@ -50,6 +54,19 @@ pub(super) struct Group {
 }
 
 impl Unit {
+    pub(super) fn new(request: Request, slot: Option<u16>, since: Instant) -> Self {
+        Self { request, slot, since, may_have_run: false }
+    }
+
+    /// An attempt has ended in `outcome`. An error says of all attempts so far whether it may have run.
+    pub(super) fn note(&mut self, outcome: &mut Outcome) {
+        let Err(error) = outcome else { return };
+        self.may_have_run |= error.delivery() == Delivery::Unknown;
+        if self.may_have_run {
+            error.set_unknown();
+        }
+    }
+
     /// What was refused of it, by its replies.
     pub(super) fn refused(&self, replies: &[Frame]) -> Refused {
         let Some(first) = replies.iter().find(|reply| is_refusal(reply)).and_then(ServerError::from_frame)
@@ -66,17 +83,29 @@ impl Unit {
         }
         let steps = plan::steps(&self.request);
         let mut groups: Vec<Group> = Vec::new();
-        for (place, (step, _)) in
-            steps.iter().zip(replies).enumerate().filter(|(_, (_, reply))| is_refusal(reply))
-        {
-            match groups.iter_mut().find(|group| group.slot == step.slot) {
+        for (slot, place) in again(&steps, replies) {
+            match groups.iter_mut().find(|group| group.slot == slot) {
                 Some(group) => group.places.push(place),
-                None => groups.push(Group { slot: step.slot, places: vec![place] }),
+                None => groups.push(Group { slot, places: vec![place] }),
             }
         }
         match &groups[..] {
+            [] => Refused::Nothing,
             [group] if group.places.len() == replies.len() => Refused::All(first),
             _ => Refused::Some(groups),
+        }
+    }
+
+    /// The request as it is sent at `now`: one that waits at its server does so there for what is left of its time. `None` if nothing is.
+    pub(super) fn request_at(&self, now: Instant) -> Option<Request> {
+        let blocker = (self.request.class() == Class::Blocking).then(|| self.request.blocker()).flatten();
+        let Some(Blocking::For(time)) = blocker.and_then(|blocker| blocker.time) else {
+            return Some(self.request.clone());
+        };
+        match time.saturating_sub(now.saturating_duration_since(self.since)) {
+            left if left == time => Some(self.request.clone()),
+            Duration::ZERO => None,
+            left => self.request.waiting_for(left),
         }
     }
 
@@ -85,7 +114,9 @@ impl Unit {
         let steps = plan::steps(&self.request);
         let chosen = group.places.iter().filter_map(|place| steps.get(*place));
         let request = self.request.of_steps(chosen)?;
-        Some(Self { request, slot: group.slot, since: self.since })
+        // A slot that the caller has named is that of all its commands.
+        let slot = self.request.named_slot().or(group.slot);
+        Some(Self { request, slot, ..*self })
     }
 
     /// The same request with ASKING in front of each command: one write, on one connection.
@@ -120,6 +151,25 @@ impl Unit {
         let Attempt { node, sent_at, asking, trail, .. } = *attempt;
         Sent { node, slot: self.slot, sent_at, asking, deadline, kind, trail }
     }
+}
+
+/// The places of the commands that are sent again, each with its slot. A refusal is the reply itself where a later command of its slot has
+/// run: what is sent again runs behind that. MOVED and ASK are about keys that are gone from the node, and so were those of later commands.
+fn again(steps: &[Step], replies: &[Frame]) -> Vec<(Option<u16>, usize)> {
+    let (mut again, mut has_run) = (Vec::new(), BTreeSet::new());
+    for (place, (step, reply)) in steps.iter().zip(replies).enumerate().rev() {
+        if !is_refusal(reply) {
+            has_run.insert(step.slot);
+        } else if is_elsewhere(reply) || !has_run.contains(&step.slot) {
+            again.push((step.slot, place));
+        }
+    }
+    again.reverse();
+    again
+}
+
+fn is_elsewhere(reply: &Frame) -> bool {
+    ServerError::from_frame(reply).is_some_and(|error| matches!(error.code(), "MOVED" | "ASK"))
 }
 
 const TWO: NonZeroU32 = NonZeroU32::MIN.saturating_add(1);
@@ -162,7 +212,7 @@ mod tests {
 
     fn unit(pipeline: Pipeline) -> Unit {
         let request = pipeline.into_request().unwrap().unwrap();
-        Unit { request, slot: None, since: epoch() }
+        Unit::new(request, None, epoch())
     }
 
     fn set(key: &str, value: u32) -> Command {
@@ -171,6 +221,40 @@ mod tests {
 
     fn bytes(commands: &[Command]) -> Vec<u8> {
         commands.iter().flat_map(|command| command.clone().into_bytes().to_vec()).collect()
+    }
+
+    /// What was lost at one node may have run there, whatever the next one says. RULE-382
+    #[test]
+    fn what_may_have_run_once_may_have_run() {
+        use crate::error::{CloseCause, RequestError};
+
+        let mut unit = unit(Pipeline::from([set("a", 1)]));
+        let mut delivery = |mut outcome: Outcome| {
+            unit.note(&mut outcome);
+            outcome.unwrap_err().delivery()
+        };
+        let not_served = || Err(RequestError::NotServed { slot: None, delivery: Delivery::NotSent });
+        assert_eq!(delivery(not_served()), Delivery::NotSent);
+        let (cause, lost) = (CloseCause::ByServer, Delivery::Unknown);
+        assert_eq!(delivery(Err(RequestError::ConnectionLost { cause, delivery: lost })), lost);
+        assert_eq!(delivery(not_served()), Delivery::Unknown);
+        let timed_out = RequestError::TimedOut { after: Duration::ZERO, delivery: Delivery::NotSent };
+        assert_eq!(delivery(Err(timed_out)), Delivery::Unknown);
+    }
+
+    /// Its caller has said how long it waits, and not how long it waits at each node. RULE-385
+    #[test]
+    fn a_command_that_waits_does_so_for_what_is_left() {
+        let command = |time: &str| cmd("BLPOP").arg("a").arg(time);
+        let (began_at, request) = (epoch(), Request::command(command("5")).unwrap());
+        let unit = Unit::new(request, None, began_at);
+        let after = |seconds: u64| unit.request_at(began_at + Duration::from_secs(seconds));
+        assert_eq!(after(0).unwrap().payload()[..], bytes(&[command("5")]));
+        assert_eq!(after(4).unwrap().payload()[..], bytes(&[command("1.000")]));
+        assert!(after(5).is_none());
+        let unit = Unit::new(Request::command(command("0")).unwrap(), None, began_at);
+        let later = unit.request_at(began_at + Duration::from_secs(100)).unwrap();
+        assert_eq!(later.payload()[..], bytes(&[command("0")]));
     }
 
     /// What was refused of a pipeline is sent again slot by slot, in the order of the commands; the rest has run. RULE-364
@@ -193,6 +277,22 @@ mod tests {
             (&bytes(&[first, third])[..], Some(key_slot(b"a")))
         );
         assert_eq!(part.request.replies().get(), 2);
+    }
+
+    /// A command that is sent again runs behind a later one of its slot that has run. RULE-386
+    #[test]
+    fn no_command_is_overtaken_by_a_later_one_of_its_slot() {
+        let unit = unit(Pipeline::from([set("a", 1), set("b", 2), set("{a}2", 3)]));
+        let (busy, ok) = (Frame::error("TRYAGAIN"), Frame::simple("OK"));
+        let places = |replies: [&Frame; 3]| match unit.refused(&replies.map(Frame::clone)) {
+            Refused::Some(groups) => groups.into_iter().flat_map(|group| group.places).collect(),
+            Refused::All(_) => vec![0, 1, 2],
+            Refused::Nothing => Vec::new(),
+        };
+        assert_eq!(places([&busy, &ok, &ok]), [0; 0], "the third would be undone");
+        assert_eq!(places([&busy, &ok, &busy]), [0, 2]);
+        assert_eq!(places([&ok, &busy, &ok]), [1], "the third has another slot");
+        assert_eq!(places([&Frame::error("ASK 1 10.0.0.1:1"), &ok, &ok]), [0], "its key is not the third's");
     }
 
     /// RULE-364

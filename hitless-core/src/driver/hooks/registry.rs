@@ -111,6 +111,12 @@ impl Registry {
         &self.failures
     }
 
+    /// The hooks that there are now, each with its id.
+    pub(in crate::driver) fn entries(&self) -> impl Iterator<Item = (HookId, Arc<dyn ErasedHook>)> + use<> {
+        let hooks = Arc::clone(&self.lock().hooks);
+        (0..hooks.len()).filter_map(move |index| hooks.get(index).map(|it| (it.id, Arc::clone(&it.hook))))
+    }
+
     /// The hooks that there are now.
     pub(in crate::driver) fn hooks(&self) -> impl Iterator<Item = Arc<dyn ErasedHook>> + use<> {
         let hooks = Arc::clone(&self.lock().hooks);
