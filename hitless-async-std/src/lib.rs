@@ -11,6 +11,7 @@
 //! |---|---|
 //! | [`Client`] | the pool of connections; a clone is another handle to it |
 //! | [`Builder`] | the settings of a client, before it connects |
+//! | [`ClusterClient`] | the client of a cluster: a [`Client`] for each node |
 //! | [`cmd`] | begins a command: its name, then [`arg`](Command::arg) for each argument |
 //! | [`Pipeline`] | several commands as one unit, a transaction if it is [atomic](Pipeline::atomic) |
 //! | [`Lease`] | a connection that one caller has for itself; [`Client::transaction`] uses one for optimistic locking |

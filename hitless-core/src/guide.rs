@@ -442,7 +442,9 @@
 //! ([`Decision`]), has one of them asked for the topology, and hands out the [`Table`] by which requests are routed. The way of a
 //! request does not touch it: slot, table, node. Only what a node says that it did not run comes to the machine:
 //!
-//! 1. **Route**: `table.node_of(slot)`, and send the request there. Note when you did.
+//! 1. **Route**: the slot is that of [`route`](crate::cluster::route), or of [`route_request`](crate::cluster::route_request) for a pipeline; what has no keys says to
+//!    which nodes it goes. `table.node_of(slot)`, and send the request there. Note when you did. A script is a [`SentKind::Script`](crate::cluster::SentKind::Script), and MULTI .. EXEC
+//!    [`Atomic`](crate::cluster::SentKind::Atomic): as a `Command`, a script that has written may be sent again.
 //! 2. **Look** at the reply once: [`is_refusal`] is one comparison for a reply that is no error.
 //! 3. **Ask** the machine about a refusal ([`handle_refusal`]), or about a request that the node's client gives back unwritten
 //!    ([`handle_unsent`]), and do what [`Next`] says: to a node, perhaps with ASKING, or by the newest table, perhaps after a pause.
@@ -492,7 +494,7 @@
 //!         while let Some(decision) = self.cluster.poll_decision() {
 //!             match decision {
 //!                 Decision::Open { node, endpoint, .. } | Decision::Retarget { node, endpoint, .. } => {
-//!                     // Here it is connected at once. Elsewhere requests wait in a client until it is.
+//!                     // Here it is connected at once. Elsewhere give requests back to `handle_unsent` until it is.
 //!                     self.clients.insert(node, Client(endpoint));
 //!                     self.cluster.handle_node_ready(clock(), node);
 //!                 }
@@ -516,6 +518,7 @@
 //!         let (mut node, mut asking, mut trail) = (self.table.node_of(slot), false, Trail::default());
 //!         loop {
 //!             let kind = SentKind::Command;
+//!             // In real life with a deadline: without one, a request that nobody serves is never given up.
 //!             let sent = Sent { node, slot: Some(slot), sent_at: clock(), asking, deadline: None, kind, trail };
 //!             let client = node.and_then(|node| self.clients.get_mut(&node));
 //!             let reply = client.map(|client| client.call(command, asking));
@@ -533,6 +536,7 @@
 //!                 Next::Route { after, trail } => (self.table.node_of(slot), false, after, trail),
 //!                 _ => return reply,
 //!             };
+//!             // In real life the loop goes on meanwhile: it calls `handle_timeout`, and obeys.
 //!             sleep(pause);
 //!         }
 //!     }

@@ -29,7 +29,9 @@ const POOL_SIZE: u32 = 2;
 
 /// Collects the settings of a [`ClusterClient`] and opens it.
 ///
-/// They are those of a [`Builder`](super::super::Builder), and each node has them. Nothing has to be set.
+/// They are those of a [`Builder`](super::super::Builder), and each node has them: with three nodes, `max_dedicated` allows three times as many
+/// leases. Nothing has to be set. [`when_disconnected`](Self::when_disconnected) is about the cluster; the client of a single
+/// [`Node`](super::Node) never waits. Leave `tracking` out: no stream covers all nodes.
 #[must_use]
 pub struct ClusterBuilder<R, N = R> {
     runtime: R,
@@ -150,7 +152,10 @@ impl<R: Runtime, N: Resolver + Connector> ClusterBuilder<R, N> {
     }
 
     /// Checks the settings and opens the client. It is done as soon as one of the servers has said which node serves what: commands for nodes
-    /// that are not connected yet wait for them.
+    /// that are not connected yet wait for them. A node that cannot be opened is a [`ClusterEvent::NodeNotOpened`], with the reason.
+    ///
+    /// Over TLS nodes lie in the domain of the servers named here, or in one that `target_domain` allows. One that is announced by its address is verified by
+    /// the host name that the cluster has for it, and by the name of the first server otherwise.
     ///
     /// All servers are tried at the same time, so that one that is away delays nothing. It gives up when all of them have failed, as those of
     /// [`Builder::connect`](super::super::Builder::connect) do, or after twice the connect timeout (10 s by default).

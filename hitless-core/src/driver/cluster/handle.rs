@@ -33,14 +33,15 @@ use crate::value::FromFrame;
 ///
 /// # Where a command goes
 /// To the node that serves the slot of its keys; [`route`](crate::cluster::route) says how that is found. A command without keys goes to any node
-/// if all answer the same (PING), to one node of each shard if the answers can be put together (DBSIZE, FLUSHALL), and is refused otherwise: it
-/// is sent to one of the [`nodes`](Self::nodes). Keys of several slots are refused as well: give them a hash tag in common.
+/// if all answer the same (PING), to one node of each shard if the answers can be put together (DBSIZE, FLUSHALL), and is refused otherwise (INFO, SCAN): send
+/// that by the client of one of the [`nodes`](Self::nodes). Keys of several slots are refused as well: give them a hash tag in common.
 ///
 /// # When slots move
 /// A node that does not serve a slot any more, or not yet, or is in no state to run a command, says so without having run it (MOVED, ASK, TRYAGAIN,
 /// CLUSTERDOWN, and READONLY after a failover). The client sends the command where it belongs, after a pause where it has to wait, until its
 /// timeout is over; the caller sees nothing of that. Where the server announces the move (SMIGRATED), no command is refused in the first place.
-/// What may have run is not sent again unless it is a read: that is the rule of the [`Client`](super::super::Client) of each node.
+/// What may have run is not sent again unless it is a read: that is the rule of the [`Client`](super::super::Client) of each node. A command that
+/// blocks is ended by the server when its slot leaves, has taken nothing then, and waits at the new node for the time that is left; its keys have one slot.
 ///
 /// # Order
 /// Commands for one node travel as those of a [`Client`](super::super::Client) do, and commands for different nodes know nothing of each other. A
@@ -151,7 +152,7 @@ impl<R: Runtime> ClusterClient<R> {
     ///
     /// # Errors
     /// [`Error::Route`] for another command, or one without keys; those of [`call`](Self::call). If a part has no reply, this is the
-    /// error of the whole. If a part of MGET has an error for a reply, that stands in the place of its values.
+    /// error of the whole, and any other part may have run. If a part of MGET has an error for a reply, that stands in the place of its values.
     ///
     /// # Cancel safety
     /// That of [`call`](Self::call), for each part.
@@ -205,7 +206,8 @@ impl<R: Runtime> ClusterClient<R> {
     ///
     /// # Errors
     /// Those of [`call`](Self::call) but for [`Error::Server`]; for an atomic pipeline also [`Error::Discarded`] and [`Error::NotAtomic`]. If a
-    /// part of a pipeline has no reply, this is the error of the whole, with the delivery `Unknown`: other parts have run.
+    /// part of a pipeline has no reply, this is the error of the whole, with the delivery `Unknown`: other parts have run, and their replies are
+    /// dropped.
     ///
     /// # Cancel safety
     /// That of [`call`](Self::call); a node gets all of its part or nothing.
@@ -247,7 +249,7 @@ impl<R: Runtime> ClusterClient<R> {
     }
 
     /// Finishes what is under way, for at most `grace`, then closes everything. The future is ready when no socket, timer or task of the
-    /// client is left.
+    /// client is left. The client accepts no request meanwhile but on leases that are out, and waits for these to be returned.
     ///
     /// # Cancel safety
     /// Dropping the future does not stop the shutdown. Several may wait for it.
@@ -257,7 +259,8 @@ impl<R: Runtime> ClusterClient<R> {
         shared.gone.wait().await;
     }
 
-    /// The nodes to which there is a client now, those that serve slots first. What concerns one node is called there:
+    /// The nodes to which there is a client now, those that serve slots first. A primary that is away may be missing, and a replica that was named
+    /// at the start is there for a while. What concerns one node is called there:
     ///
     /// ```no_run
     /// # use hitless_core::cmd;
@@ -290,6 +293,7 @@ impl<R: Runtime> ClusterClient<R> {
 
     /// Calls `hook` around each notification that arrives at any node from now on, and for each event of a node's client; see
     /// [`Client::add_hook`](super::super::Client::add_hook). A hook sees each node's client for itself: [`attached`](NotificationHook::attached) is called for each.
+    /// Hooks, and so metrics and logs, see nothing of what concerns the cluster as a whole: [`events`](Self::events) and [`stats`](Self::stats) do.
     pub fn add_hook(&self, hook: impl NotificationHook) -> HookId {
         let (shared, hook): (_, Arc<dyn ErasedHook>) = (self.shared(), Arc::new(hook));
         let id = shared.hooks.add(Arc::clone(&hook));

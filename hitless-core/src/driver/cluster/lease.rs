@@ -27,7 +27,8 @@ const NO_KEY: &str = "name the keys that the transaction is about: they say whic
 impl<R: Runtime> ClusterClient<R> {
     /// A connection for the caller alone, to the node that serves the slot of `key`; see [`Client::lease`](super::super::Client::lease). It stays
     /// with that node: when the slot moves away meanwhile, commands on its keys are answered with MOVED or ASK, which the holder sees as
-    /// errors; return the lease then, and ask for another one. It does not keep the cluster client from shutting down.
+    /// errors; return the lease then, and ask for another one. It does not keep the cluster client open: when
+    /// the last handle is dropped, it ends.
     ///
     /// # Errors
     /// [`Error::Lease`]: none was returned in time, or none could be opened; [`RequestError::NotServed`] if nobody serves the slot.
@@ -57,7 +58,7 @@ impl<R: Runtime> ClusterClient<R> {
     /// [`Error::Route`] if the keys have different slots, or there is none; those of [`Client::transaction`](super::super::Client::transaction).
     ///
     /// # Cancel safety
-    /// Dropping the future closes the connection. The transaction has run wholly, if EXEC was sent, or not at all.
+    /// Dropping the future closes the connection. The transaction may have run wholly, if EXEC was sent; otherwise nothing has run.
     pub async fn transaction<F, B>(
         &self,
         keys: impl IntoIterator<Item = impl ToArgs>,

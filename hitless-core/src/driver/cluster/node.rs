@@ -7,7 +7,8 @@ use super::super::traits::Runtime;
 use crate::endpoint::Endpoint;
 use crate::ids::NodeId;
 
-/// One node of a cluster, as it is known now. It keeps the cluster client from shutting down no more than its client does.
+/// One node of a cluster, as it is known now. It does not keep the cluster client open, and its client is shut down when the node leaves: ask for it
+/// anew each time.
 pub struct Node<R: Runtime> {
     pub(super) id: NodeId,
     pub(super) endpoint: Endpoint,

@@ -15,8 +15,8 @@ use crate::cluster::is_refusal;
 use crate::ids::NodeId;
 use crate::request::Outcome;
 
-/// A future of the replies to a request that a [`ClusterClient`] has accepted. The request is on its way to the first node whether this is
-/// polled or not; where that node refuses it, because its slot has moved, polling this sends it to the next one.
+/// A future of the replies to a request that a [`ClusterClient`] has accepted. The request is on its way at once if its node's client takes it.
+/// Where no node is known, and where a node refuses it because its slot has moved, it goes on only while this is polled.
 ///
 /// # Cancel safety
 /// Dropping it cancels the request, as dropping a [`Reply`] does.

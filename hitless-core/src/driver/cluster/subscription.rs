@@ -34,7 +34,8 @@ const APART: &str =
 ///
 /// It comes from one node. Messages of channels and patterns are on every node: which one is chosen by the name of the first topic, so
 /// that many subscriptions are spread over the nodes. Sharded channels are on the node that serves their slot; those of one subscription
-/// have one slot.
+/// have one slot, so that those of several slots need one each. It keeps the cluster client open until it is dropped or the client is
+/// [shut down](ClusterClient::shutdown).
 ///
 /// # What is promised
 /// While it comes from the same node, what a [`Subscription`] promises, also when that node announces that it moves. When the node is gone or the
