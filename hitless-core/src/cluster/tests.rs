@@ -197,7 +197,7 @@ impl World {
         while self.now < end {
             self.all_ready();
             while !self.asked.is_empty() {
-                self.now += MILLI;
+                self.pass(MILLI);
                 self.answer(topology);
             }
             let next = self.cluster.poll_timeout().filter(|at| *at < end);
