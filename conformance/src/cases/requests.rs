@@ -141,16 +141,19 @@ pub fn transactions_during_a_move(host: &dyn Host) {
         if turn == 10 {
             bed.moving(bed.a, bed.b, 3);
         }
+        if turn == 40 {
+            // The others may all have been faster than the move.
+            bed.run_until_all_at(bed.b);
+        }
         let batch = Pipeline::atomic().command(incr("x")).command(incr("y"));
         let request = batch.into_request().expect("shared commands").expect("not empty");
         let ticket = bed.send_request(request);
         let replies = bed.wait(ticket).expect("it is executed");
         assert_eq!(replies[3], Frame::Array(vec![Frame::Integer(turn), Frame::Integer(turn)]));
     }
-    bed.run_until_all_at(bed.b);
     let (begun, ended) = (bed.arrivals("MULTI"), bed.arrivals("EXEC"));
     assert_eq!(begun, ended, "each ends where it began");
-    assert!(begun.iter().any(|(at, _)| *at == bed.b), "some ran at the new node");
+    assert!(begun.last().is_some_and(|(at, _)| *at == bed.b), "the last one ran at the new node");
     bed.stop_load();
     bed.assert_hitless(millis(50));
     bed.finish();

@@ -486,7 +486,7 @@ impl Command {
     /// What a reply calls for. A command that has ended says so.
     fn judge(&mut self, now: Instant, replies: Replies, in_window: bool, say: &mut Vec<Decision>) -> Next {
         let reply = Said::of(replies.first());
-        let is_ours = self.reason.is_some() || self.was_hit || reply == Said::SentAway;
+        let is_ours = self.reason.is_some() || reply == Said::SentAway;
         if matches!(reply, Said::Unblocked | Said::SentAway) && is_ours {
             let has_begun = self.joined.as_ref().is_some_and(|joined| joined.has_begun);
             let misses = self.blocker.is_from_now && !has_begun;

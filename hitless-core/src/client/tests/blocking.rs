@@ -460,8 +460,6 @@ fn a_command_that_was_postponed_moves_behind_the_pong() {
                 assert_eq!(said(&mut world, shared), [ask(conn)], "does it wait again");
                 reply(&mut world, shared, listed(conn, "blpop", "N"));
             }
-            let is_silent = |event: &Event| matches!(event, Event::ConnectionSilent { .. });
-            assert!(!world.events.iter().any(is_silent), "that silence is the command's");
             world.pass(SECOND / 5);
             reply(&mut world, shared, listed(conn, "blpop", "b"));
             assert_eq!(said(&mut world, shared), [ask(conn), unblock(conn)]);
@@ -479,6 +477,32 @@ fn a_command_that_was_postponed_moves_behind_the_pong() {
         }
         assert_idle(&world);
     }
+}
+
+/// A server that holds a command up says nothing on its connection: that is no dead link, be it longer than one may be silent. RULE-293
+#[test]
+fn the_silence_of_a_pause_is_the_commands() {
+    let mut world = client(5);
+    let (id, conn, shared) = waiting(&mut world, "BLPOP q 0");
+    world.client.cancel(world.now, id);
+    world.drain();
+    said(&mut world, shared);
+    reply(&mut world, shared, listed(conn, "blpop", "b"));
+    reply(&mut world, shared, Frame::Integer(1));
+    said(&mut world, shared);
+    reply(&mut world, conn, unblocked());
+    for _ in 0..48 {
+        world.pass(SECOND / 5);
+        assert_eq!(said(&mut world, shared), [ask(conn)]);
+        reply(&mut world, shared, listed(conn, "blpop", "N"));
+    }
+    let is_silent = |event: &Event| matches!(event, Event::ConnectionSilent { .. });
+    assert!(
+        !world.events.iter().any(is_silent) && world.closed.is_empty(),
+        "9.6 s are more than the 9 s of a dead link"
+    );
+    reply(&mut world, conn, Frame::simple("PONG"));
+    assert_idle(&world);
 }
 
 /// Where it cannot be called back, closing its connection is what takes it out of the server's line. RULE-252
