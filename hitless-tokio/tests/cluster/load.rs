@@ -1,9 +1,11 @@
 //! Workers with keys of their own, and what each of them knows of what must have happened.
 
 use std::collections::BTreeMap;
+use std::future::poll_fn;
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use super::within;
@@ -17,8 +19,6 @@ use crate::spawn;
 pub(super) const WORKERS: usize = 32;
 /// What each does between two operations.
 const PAUSE: Duration = Duration::from_millis(2);
-/// How often it is looked whether everybody has gone on.
-const LOOK: Duration = Duration::from_millis(10);
 
 /// Whether what was acknowledged must be there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,8 +55,14 @@ impl Tally {
 pub(super) struct Load {
     stop: Arc<AtomicBool>,
     workers: Vec<Pin<Box<dyn Future<Output = Tally>>>>,
-    /// How many rounds each has completed.
-    rounds: Vec<Arc<AtomicU64>>,
+    progress: Arc<Mutex<Progress>>,
+}
+
+/// How many rounds each worker has completed, and who waits for one more.
+#[derive(Default)]
+struct Progress {
+    rounds: Vec<u64>,
+    waiting: Vec<Waker>,
 }
 
 impl Load {
@@ -68,8 +74,9 @@ impl Load {
         servers: Servers,
     ) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
-        let rounds: Vec<_> = (0..workers).map(|_| Arc::new(AtomicU64::new(0))).collect();
-        let workers = rounds.iter().enumerate().map(|(number, rounds)| {
+        let progress = Progress { rounds: vec![0; workers], waiting: Vec::new() };
+        let progress = Arc::new(Mutex::new(progress));
+        let workers = (0..workers).map(|number| {
             let home = homes[number % homes.len()][number].clone();
             let everywhere = homes.iter().map(|tags| tags[number].clone()).collect();
             let worker = Worker {
@@ -80,21 +87,28 @@ impl Load {
                 round: 0,
                 tally: Tally { worker: number, counters: BTreeMap::new(), errors: Vec::new() },
             };
-            boxed(worker.run(Arc::clone(&stop), Arc::clone(rounds)))
+            boxed(worker.run(Arc::clone(&stop), Arc::clone(&progress)))
         });
         let workers = workers.collect();
-        Self { stop, workers, rounds }
+        Self { stop, workers, progress }
     }
 
     /// Waits until every worker has completed a round that it has begun from now on.
     pub(super) async fn goes_on(&self) {
-        let seen: Vec<u64> = self.rounds.iter().map(|rounds| rounds.load(Ordering::Relaxed)).collect();
-        within("everybody goes on", async {
-            for (rounds, seen) in self.rounds.iter().zip(seen) {
-                while rounds.load(Ordering::Relaxed) < seen + 2 {
-                    sleep(LOOK).await;
-                }
+        let seen = self.progress.lock().unwrap().rounds.clone();
+        let all = |rounds: &[u64]| rounds.iter().zip(&seen).all(|(rounds, seen)| *rounds >= seen + 2);
+        within("everybody goes on", self.until(all)).await;
+    }
+
+    /// Waits for the end of rounds until `holds`.
+    pub(super) async fn until(&self, holds: impl Fn(&[u64]) -> bool) {
+        poll_fn(|cx| {
+            let mut progress = self.progress.lock().unwrap();
+            if holds(&progress.rounds) {
+                return Poll::Ready(());
             }
+            progress.waiting.push(cx.waker().clone());
+            Poll::Pending
         })
         .await;
     }
@@ -122,20 +136,31 @@ struct Worker {
 }
 
 impl Worker {
-    async fn run(mut self, stop: Arc<AtomicBool>, rounds: Arc<AtomicU64>) -> Tally {
+    async fn run(mut self, stop: Arc<AtomicBool>, progress: Arc<Mutex<Progress>>) -> Tally {
         while !stop.load(Ordering::Relaxed) {
             self.round += 1;
             self.incr().await;
-            sleep(PAUSE).await;
+            self.rest().await;
             self.set_and_get().await;
-            sleep(PAUSE).await;
+            self.rest().await;
             self.pipeline().await;
-            sleep(PAUSE).await;
+            self.rest().await;
             self.pair().await;
-            sleep(PAUSE).await;
-            rounds.fetch_add(1, Ordering::Relaxed);
+            self.rest().await;
+            let waiting = {
+                let mut progress = progress.lock().unwrap();
+                progress.rounds[self.tally.worker] += 1;
+                std::mem::take(&mut progress.waiting)
+            };
+            waiting.into_iter().for_each(Waker::wake);
         }
         self.tally
+    }
+
+    /// What a user takes for itself between two operations. It sets the rate of the load, which would take the machine from the servers
+    /// otherwise; no check depends on how long it takes.
+    async fn rest(&self) {
+        pass(PAUSE).await;
     }
 
     async fn incr(&mut self) {
@@ -249,9 +274,9 @@ fn boxed<T: Send + 'static>(
     Box::pin(spawn(task))
 }
 
-/// Time that a user of the client takes for itself: the rate of a load. No check depends on how long this takes.
-pub(super) async fn sleep(time: Duration) {
+/// Lets time pass.
+pub(super) async fn pass(time: Duration) {
     let mut timer = Adapter.timer();
     timer.reset(Adapter.now() + time);
-    std::future::poll_fn(|cx| timer.poll_expired(cx)).await;
+    poll_fn(|cx| timer.poll_expired(cx)).await;
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use hitless_conformance::net::redis_cluster::{RedisCluster, Reshard, Shape};
 
-use self::load::{Load, Outcome, Servers, Tally, WORKERS, sleep};
+use self::load::{Load, Outcome, Servers, Tally, WORKERS, pass};
 use crate::hitless::cluster::SLOTS;
 use crate::hitless::{ClusterClient, ClusterStats};
 use crate::{block_on, unblock};
@@ -39,7 +39,7 @@ fn nobody_notices_a_reshard_there_and_back() {
         let homes = homes(&cluster, &[0, 1, 2]);
         let load = Load::start(&client, &homes, WORKERS, Servers::KeepTheirWord);
         load.goes_on().await;
-        hold_pairs_half_moved(&cluster, &client, &homes[0]).await;
+        hold_pairs_half_moved(&cluster, &client, &load, &homes[0]).await;
         load.goes_on().await;
         for (from, to) in [(0, 1), (1, 0)] {
             on(&cluster, move |cluster| cluster.reshard(0..THIRD, from, to).unwrap()).await;
@@ -146,7 +146,12 @@ fn homes(cluster: &RedisCluster, nodes: &[usize]) -> Vec<Vec<String>> {
 
 /// Moves the slots of these tags there and back. On the way there each of them has its counter at the new node until the old node has sent
 /// requests on, and then one key of its pair as well until requests for both were told to try again.
-async fn hold_pairs_half_moved(cluster: &Arc<RedisCluster>, client: &ClusterClient, tags: &[String]) {
+async fn hold_pairs_half_moved(
+    cluster: &Arc<RedisCluster>,
+    client: &ClusterClient,
+    load: &Load,
+    tags: &[String],
+) {
     let named = |name: &str| tags.iter().map(|tag| format!("{tag}:{name}")).collect::<Vec<String>>();
     let [counters, pairs] = ["counter", "a"].map(named);
     let slots = on(cluster, move |cluster| {
@@ -156,13 +161,13 @@ async fn hold_pairs_half_moved(cluster: &Arc<RedisCluster>, client: &ClusterClie
         (slots, reshard)
     });
     let (slots, mut reshard) = slots.await;
-    until_more("the old node sends requests on", client, |stats| stats.ask).await;
+    until_more("the old node sends requests on", client, load, |stats| stats.ask).await;
     let reshard = on(cluster, move |_| {
         carry(&mut reshard, &pairs);
         reshard
     });
     let reshard = reshard.await;
-    until_more("the old node puts requests off", client, |stats| stats.waited).await;
+    until_more("the old node puts requests off", client, load, |stats| stats.waited).await;
     on(cluster, move |cluster| {
         reshard.finish().unwrap();
         cluster.reshard(slots, 1, 0).unwrap();
@@ -175,15 +180,10 @@ fn carry(reshard: &mut Reshard, keys: &[String]) {
     keys.iter().for_each(|key| reshard.carry(&[key]).unwrap());
 }
 
-/// Waits until a figure is larger than now.
-async fn until_more(what: &str, client: &ClusterClient, figure: fn(&ClusterStats) -> u64) {
+/// Waits until a figure is larger than now. Those whose keys do not move go on meanwhile, and after each of their rounds it is looked at.
+async fn until_more(what: &str, client: &ClusterClient, load: &Load, figure: fn(&ClusterStats) -> u64) {
     let before = figure(&client.stats());
-    within(what, async {
-        while figure(&client.stats()) == before {
-            sleep(Duration::from_millis(10)).await;
-        }
-    })
-    .await;
+    within(what, load.until(|_| figure(&client.stats()) > before)).await;
 }
 
 /// Runs what blocks on a thread of its own.
@@ -226,7 +226,7 @@ fn read(cluster: &RedisCluster, key: &str) -> u64 {
 
 /// What `future` comes to. Fails if that takes too long.
 async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
-    let (mut future, mut limit) = (pin!(future), pin!(sleep(PATIENCE)));
+    let (mut future, mut limit) = (pin!(future), pin!(pass(PATIENCE)));
     std::future::poll_fn(|cx| match future.as_mut().poll(cx) {
         Poll::Pending => limit.as_mut().poll(cx).map(|()| panic!("{what}: not within {PATIENCE:?}")),
         ready => ready,

@@ -109,17 +109,7 @@ const HEAD: [&str; COLUMNS] = [
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let rows: Vec<[String; COLUMNS]> = self.rows.iter().map(Row::cells).collect();
-        let width = |column: usize| {
-            let cells = rows.iter().map(|cells| cells[column].len());
-            cells.chain([HEAD[column].len()]).max().unwrap_or_default()
-        };
-        let widths: [usize; COLUMNS] = std::array::from_fn(width);
-        write_row(f, &HEAD.map(str::to_owned), &widths, "")?;
-        for (row, cells) in self.rows.iter().zip(&rows) {
-            write_row(f, cells, &widths, if row.is_hitless() { "hitless" } else { "NOT HITLESS" })?;
-        }
-        writeln!(f)?;
+        write_table(f, HEAD, self.rows.iter().map(|row| (row.cells(), row.is_hitless())).collect())?;
         self.write_thresholds(f)?;
         for row in self.rows.iter().filter(|row| !row.is_hitless()) {
             for Check { what, found, allowed, .. } in row.checks.iter().filter(|check| !check.holds) {
@@ -164,13 +154,26 @@ impl Report {
     }
 }
 
-/// The first column to the left, the others to the right.
-pub(crate) fn write_row(
+/// The cells of each step below their heads, and whether the step was hitless.
+pub(crate) fn write_table<const N: usize>(
     f: &mut fmt::Formatter<'_>,
-    cells: &[String],
-    widths: &[usize],
-    last: &str,
+    head: [&str; N],
+    rows: Vec<([String; N], bool)>,
 ) -> fmt::Result {
+    let width = |column: usize| {
+        let cells = rows.iter().map(|(cells, _)| cells[column].len());
+        cells.chain([head[column].len()]).max().unwrap_or_default()
+    };
+    let widths: [usize; N] = std::array::from_fn(width);
+    write_row(f, &head.map(str::to_owned), &widths, "")?;
+    for (cells, is_hitless) in &rows {
+        write_row(f, cells, &widths, if *is_hitless { "hitless" } else { "NOT HITLESS" })?;
+    }
+    writeln!(f)
+}
+
+/// The first column to the left, the others to the right.
+fn write_row(f: &mut fmt::Formatter<'_>, cells: &[String], widths: &[usize], last: &str) -> fmt::Result {
     write!(f, "{:1$}", cells[0], widths[0])?;
     for (cell, width) in cells.iter().zip(widths).skip(1) {
         write!(f, "  {cell:>width$}")?;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::stage::Step;
 use super::verdict::{Figures, Gap, Limits, judge};
 use crate::pool::RuntimeName;
-use crate::report::write_row;
+use crate::report::write_table;
 use crate::verdict::{Check, millis};
 
 /// What the demo has to say in the end.
@@ -77,17 +77,7 @@ impl Report {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let rows: Vec<[String; COLUMNS]> = self.rows.iter().map(Row::cells).collect();
-        let width = |column: usize| {
-            let cells = rows.iter().map(|cells| cells[column].len());
-            cells.chain([HEAD[column].len()]).max().unwrap_or_default()
-        };
-        let widths: [usize; COLUMNS] = std::array::from_fn(width);
-        write_row(f, &HEAD.map(str::to_owned), &widths, "")?;
-        for (row, cells) in self.rows.iter().zip(&rows) {
-            write_row(f, cells, &widths, if row.is_hitless() { "hitless" } else { "NOT HITLESS" })?;
-        }
-        writeln!(f)?;
+        write_table(f, HEAD, self.rows.iter().map(|row| (row.cells(), row.is_hitless())).collect())?;
         for row in &self.rows {
             for (error, count) in row.figures.iter().flat_map(|figures| &figures.errors) {
                 writeln!(f, "errors: {}: {count} x {error}", row.name)?;
