@@ -102,7 +102,7 @@ pub(crate) struct Special {
     pub(crate) changes: Vec<(u32, StateChange)>,
     /// How long the commands may block, all together; nothing on a shared connection. A byte may not come for that long.
     pub(crate) blocking: Option<Blocking>,
-    /// It is a PING behind a command that the server may answer a second time: that reply is its own as well.
+    /// It is a PING behind a command that the server may answer a second time: see [`Request::probe`].
     pub(crate) is_probe: bool,
     /// Where it goes in a cluster, if the caller has said so.
     slot: Option<u16>,
@@ -267,8 +267,8 @@ impl Request {
         Self { is_unchecked: false, special: Special::new(Vec::new(), blocking), ..request }
     }
 
-    /// A PING behind a command that its server may run a second time: what that says then is the reply. The server answers it behind the
-    /// command, which may block for so long.
+    /// A PING behind a command that its server may run a second time: the second reply of the command completes the PING as well. `blocking`: how long
+    /// the command may block before the server answers.
     pub(crate) fn probe(blocking: Option<Blocking>) -> Self {
         let special = Special { changes: Vec::new(), blocking, is_probe: true, slot: None };
         Self { special: Some(Arc::new(special)), ..Self::apart(cmd("PING").into_bytes(), None) }

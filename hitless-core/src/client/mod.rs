@@ -179,7 +179,7 @@ impl Client {
             let Some(connection) = self.links.connection_mut(conn) else { break };
             connection.handle_frame(frame);
             self.drain_events(now, conn);
-            // What one frame has a command send may be answered by the next.
+            // A command may send something because of this frame, and the next one may be the answer.
             self.obey_blocked(now);
         }
         self.note_received(now, conn);

@@ -239,16 +239,16 @@ impl Pipeline {
         self.entries.front().is_some_and(Entry::is_probe)
     }
 
-    /// Whether this is no answer to the PING that is next: the command before it was held up, and has run. An error may be either's, and is taken
-    /// for the PING's.
+    /// Whether `frame` is the second reply of the command before the PING: the server had held the command up, and has run it. An error may belong
+    /// to either, and counts as the PING's.
     #[cold]
     fn is_second_reply(&self, frame: &Frame) -> bool {
         let is_error = || frame.as_error().is_some_and(|text| !text.starts_with(b"UNBLOCKED "));
         !is_pong(frame) && (self.written == 0 || !is_error())
     }
 
-    /// The second reply of a command is what its PING has asked for. The place of that stays, since its PONG is still to come; if it is not
-    /// written yet, it is not written any more.
+    /// Completes the PING with the second reply of the command before it. A PING that was written keeps its place, because its PONG is still to
+    /// come; one that was not written is dropped.
     #[cold]
     fn answer_probe(&mut self, frame: Frame) -> Matched {
         let wanted = |entry: &Entry| entry.is_probe() && entry.accepted.is_some();

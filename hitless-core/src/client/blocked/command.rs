@@ -100,9 +100,9 @@ pub(super) struct Command {
     joined: Option<Joined>,
     /// A PING was written behind it, and is not answered.
     awaits_pong: bool,
-    /// UNBLOCK has hit it.
+    /// The server has answered UNBLOCK by 1.
     was_hit: bool,
-    /// Its reply was `-UNBLOCKED`: what its connection says next shows whether that is all.
+    /// Its reply was `-UNBLOCKED`; the next reply on its connection shows whether that is the end of it.
     says_unblocked: bool,
     /// Its connection may serve somebody else afterwards.
     may_stay: bool,
@@ -242,7 +242,8 @@ impl Command {
         }
     }
 
-    /// What its connection has said behind it. What is neither a PONG nor an error is its second reply: it was held up, and has run.
+    /// The PING behind the command has a reply. A reply that is neither a PONG nor an error is the command's second one: the server had held the
+    /// command up, and has run it.
     pub(super) fn handle_probed(&mut self, now: Instant, outcome: Outcome, say: &mut Vec<Decision>) {
         if !std::mem::take(&mut self.awaits_pong) {
             return;
@@ -474,11 +475,11 @@ impl Command {
         matches!(self.stage, Stage::Sent(_))
     }
 
-    /// Whether it may still have to be called back.
     pub(super) fn is_over(&self) -> bool {
         self.stage == Stage::Over
     }
 
+    /// Whether it may still have to be called back.
     pub(super) fn may_need_helper(&self) -> bool {
         !matches!(self.stage, Stage::Sent(Step::Stuck) | Stage::Over)
     }
@@ -509,7 +510,7 @@ impl Command {
         Next::Return
     }
 
-    /// What it has said after `-UNBLOCKED`.
+    /// What a reply behind `-UNBLOCKED` calls for, which is no PONG.
     fn judge_second(&mut self, replies: Replies, say: &mut Vec<Decision>) -> Next {
         match Said::of(replies.first()) {
             Said::Unblocked => Next::Verify,
@@ -523,7 +524,7 @@ impl Command {
         }
     }
 
-    /// It has ended on its connection, which may be lost by that.
+    /// The command has ended on its connection. `is_lost`: so has the connection.
     fn end_there(
         &mut self,
         now: Instant,
@@ -581,8 +582,8 @@ impl Command {
         }
     }
 
-    /// The server says that it has sent it away. What its connection says next is the proof, or its second reply; if nothing comes, it may wait
-    /// there again.
+    /// The server says that it has sent the command away. The next reply there is the proof, or the command's second reply. If none comes, the
+    /// command may wait there again, so the server is asked.
     fn verify(&mut self, now: Instant, say: &mut Vec<Decision>) {
         self.says_unblocked = true;
         self.probe(say);
@@ -620,8 +621,8 @@ impl Command {
         say.push(Decision::Ask(place));
     }
 
-    /// The server does not have it waiting, or was told to send it away, and it has said nothing yet. Where that goes on and nobody waits, there is
-    /// an end.
+    /// Asks the server again after a pause: it does not show the command waiting, or has not ended what it was told to send away. The connection
+    /// is closed after so many vain questions if nobody waits for the command.
     fn ask_again(&mut self, now: Instant, say: &mut Vec<Decision>) {
         self.vain += u32::from(!self.is_wanted());
         if self.vain >= VAIN_QUESTIONS {

@@ -23,8 +23,8 @@ pub(super) enum Stage {
     },
     /// It was sent, and its reply is awaited.
     Sent(Step),
-    /// It has ended on its connection, and the PING there or UNBLOCK is not answered: nothing else may be sent there, since UNBLOCK could hit it.
-    /// If neither answer comes until then, the connection is given up.
+    /// It has ended on its connection, and the PING there or UNBLOCK is not answered yet. Nothing else is sent there, because UNBLOCK could hit it.
+    /// The connection is given up at `until`.
     Answered {
         next: Next,
         is_unblocking: bool,
