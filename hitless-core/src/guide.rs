@@ -448,6 +448,7 @@
 //! 2. **Look** at the reply once: [`is_refusal`] is one comparison for a reply that is no error.
 //! 3. **Ask** the machine about a refusal ([`handle_refusal`]), or about a request that the node's client gives back unwritten
 //!    ([`handle_unsent`]), and do what [`Next`] says: to a node, perhaps with ASKING, or by the newest table, perhaps after a pause.
+//!    Tell it also of a request that has timed out ([`handle_timed_out`](crate::Cluster::handle_timed_out)): it reads the topology, and the caller has the error.
 //! 4. **Obey** the decisions, in their order, and swap the table as a whole.
 //!
 //! ```

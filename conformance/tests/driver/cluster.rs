@@ -448,3 +448,21 @@ fn what_has_no_node_is_not_sent() {
     assert_eq!(error.delivery(), Some(Delivery::NotSent));
     assert!(fixture.received().iter().all(|name| name == "CLUSTER"), "{:?}", fixture.received());
 }
+
+/// A primary says nothing any more, and its connections stay: the first command that times out there has the topology read, which
+/// shows its successor. RULE-388
+#[test]
+fn a_silent_primary_is_replaced_after_the_first_timeout() {
+    let (mut fixture, nodes, client) = cluster();
+    fixture.with_server(|server, now| {
+        server.set_reply_delay(nodes[2], 3600 * SECOND, None);
+        server.assign_slots(now, [key_slot(b"foo")], nodes[0]);
+    });
+    let error = fixture.block_on(client.call(get("foo"))).unwrap_err();
+    assert!(matches!(error, Error::Request(RequestError::TimedOut { .. })), "{error:?}");
+    fixture.pass(SECOND / 2);
+    let before = fixture.now();
+    fixture.block_on(client.call(set("foo", "x"))).unwrap();
+    assert_eq!(client.node_for("foo").unwrap().endpoint().to_string(), "127.0.0.1:6379");
+    assert_eq!(fixture.now(), before);
+}

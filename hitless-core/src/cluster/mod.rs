@@ -52,7 +52,8 @@
 //! four times as much where a MOVED has patched the map already; another node each time. A reason that a question has not taken in leads to another one, and no reason is lost. While answers
 //! change nothing, pauses grow to a sixteenth of the time for which they have not, and to 5 s at most. A node that does not answer
 //! within a second is passed over; when no node is left, the configured seeds are opened again, and replicas that are not open, and
-//! rounds come at pauses of up to two seconds. Without a reason the topology is read once a minute.
+//! rounds come at pauses of up to two seconds. A request that has timed out at a node is a reason; without one, the topology is read
+//! once a minute.
 //!
 //! The question is CLUSTER SLOTS, although servers call it deprecated: each of them knows it, it names the ports that fit the
 //! connection, and leaves out replicas that cannot serve. CLUSTER SHARDS has nothing besides that is of use here, and some services
@@ -257,6 +258,16 @@ impl Cluster {
         let next = self.reroute(now, sent);
         self.settle(now);
         next
+    }
+
+    /// A request that was sent to `node` had no reply before its time was over. The topology is read again, from another node: the cluster may
+    /// have replaced a primary that says nothing long before its connections break.
+    pub fn handle_timed_out(&mut self, now: Instant, node: NodeId) {
+        if self.nodes.endpoint(node).is_some() {
+            self.refresh.begin_behind(node);
+            self.want_read(now);
+        }
+        self.settle(now);
     }
 
     /// Time has passed. Calling it too early does nothing.

@@ -124,6 +124,11 @@ impl Refresh {
         self.want(now, as_of, Urgency::Urgent, rng);
     }
 
+    /// `node` does not answer others either: the next question goes to another one, if there is one.
+    pub(super) const fn begin_behind(&mut self, node: NodeId) {
+        self.last = Some(node);
+    }
+
     /// A node has become ready: who was waiting for one goes on, be it before the pause of a round that has failed is over.
     pub(super) fn handle_node_ready(&mut self, now: Instant, rng: &mut Rng) {
         if self.reason.is_none() || self.asking.is_some() {

@@ -292,3 +292,27 @@ fn when_all_nodes_are_lost_whoever_is_back_first_is_asked() {
     world.pass(LEAST_PAUSE);
     assert_eq!(world.asked[0].1, world.at("redis.example.com:7000"));
 }
+
+/// A primary that says nothing may have been replaced long ago: the others are asked. RULE-388
+#[test]
+fn a_request_that_times_out_has_the_topology_read() {
+    for slot in [0, 8_192, 16_383] {
+        let mut world = World::of_three_shards();
+        let silent = world.owner(slot).unwrap();
+        world.pass(SECOND);
+        world.tell(|cluster, now| cluster.handle_timed_out(now, silent));
+        assert!(world.until_asked() < 2 * LEAST_PAUSE);
+        assert_ne!(world.asked[0].1, silent);
+        let before = world.cluster.stats().topology_reads;
+        // All that time out meanwhile are one reason more.
+        for _ in 0..100 {
+            world.tell(|cluster, now| cluster.handle_timed_out(now, silent));
+        }
+        for _ in 0..2 {
+            world.pass(MILLI);
+            world.answer_next(&three_shards());
+        }
+        assert!(world.cluster.stats().topology_reads <= before + 2);
+        assert!(world.until_asked() > 40 * SECOND);
+    }
+}

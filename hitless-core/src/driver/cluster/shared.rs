@@ -169,6 +169,12 @@ impl<R: Runtime> Shared<R> {
         next
     }
 
+    /// A request had no reply of `node` in its time.
+    fn note_timed_out(&self, node: NodeId) {
+        self.enter(|state, now| state.machine.handle_timed_out(now, node));
+        self.wake();
+    }
+
     /// When the caller of `unit` stops waiting; windows at the node that it was sent to make that later.
     pub(super) fn deadline(&self, unit: &Unit, node: Option<NodeId>) -> Option<Instant> {
         let relaxed =
@@ -308,7 +314,7 @@ impl<R: Runtime> Shared<R> {
         })
     }
 
-    /// What the caller of a request is told that has ended at `node`, and began at `since`. That the node's client was shut down says nothing
+    /// What the caller of a request is told that has ended at `node`, and began at `since`. The machine is told of one that has timed out. That the node's client was shut down says nothing
     /// to a caller whose own client is open.
     pub(super) fn explain(
         &self,
@@ -317,6 +323,9 @@ impl<R: Runtime> Shared<R> {
         since: Instant,
         outcome: Outcome,
     ) -> Outcome {
+        if let (Err(RequestError::TimedOut { .. }), Some(node)) = (&outcome, node) {
+            self.note_timed_out(node);
+        }
         let Err(RequestError::ShutDown { delivery }) = outcome else { return outcome };
         if !self.is_open() {
             return outcome;
