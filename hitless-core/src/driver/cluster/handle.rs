@@ -144,8 +144,8 @@ impl<R: Runtime> ClusterClient<R> {
     /// # use hitless_core::driver::{ClusterClient, Error, Runtime};
     /// # async fn example<R: Runtime>(client: ClusterClient<R>) -> Result<(), Error> {
     /// client.call_split(cmd("MSET").arg("a").arg(1).arg("b").arg(2)).await?;
-    /// let deleted = client.call_split(cmd("DEL").args(["a", "b", "c"])).await?;
-    /// assert_eq!(deleted.as_int(), Some(2));
+    /// let deleted: u64 = client.query_split(cmd("DEL").args(["a", "b", "c"])).await?;
+    /// assert_eq!(deleted, 2);
     /// # Ok(())
     /// # }
     /// ```
@@ -166,6 +166,17 @@ impl<R: Runtime> ClusterClient<R> {
         let outcomes = journey::join_all(futures).await;
         let replies = put_together(outcomes.len(), one_by_one(outcomes))?;
         checked(split.join(replies.into_vec()).unwrap_or_else(|| Frame::error(NOT_JOINED)))
+    }
+
+    /// Runs a command with keys of any slots as [`call_split`](Self::call_split) does, and makes a value of its reply.
+    ///
+    /// # Errors
+    /// Those of [`call_split`](Self::call_split), and [`Error::Value`] if the reply is something else. The command has run then.
+    ///
+    /// # Cancel safety
+    /// That of [`call_split`](Self::call_split).
+    pub async fn query_split<T: FromFrame>(&self, command: Command) -> Result<T, Error> {
+        Ok(T::from_frame(self.call_split(command).await?)?)
     }
 
     /// Sends one command and makes a value of its reply. [`FromFrame`] says of which replies which values are made.
