@@ -12,6 +12,8 @@
 mod cache;
 #[path = "../examples/client_side_cache.rs"]
 mod client_side_cache;
+#[path = "../examples/cluster.rs"]
+mod cluster;
 #[path = "../examples/credentials.rs"]
 mod credentials;
 #[path = "../examples/hooks_and_metrics.rs"]
@@ -61,6 +63,21 @@ fn url(server: &TcpServer<Server>) -> String {
 #[test]
 fn the_quick_start_runs() {
     run(async |server| quick_start::run(&url(&server)).await.unwrap());
+}
+
+/// RULE-243
+#[test]
+fn a_slot_that_moves_costs_one_redirect() {
+    use hitless::cluster::key_slot;
+
+    let (server, nodes) = cluster::three_nodes().unwrap();
+    let url = format!("redis://{}", server.address(nodes[0]));
+    let moved = run(async |_| {
+        let move_slot =
+            || server.with(|server, now| server.assign_slots(now, [key_slot(b"alice")], nodes[2]));
+        cluster::run(&url, move_slot).await.unwrap()
+    });
+    assert_eq!(moved, 1);
 }
 
 /// RULE-243
