@@ -466,3 +466,22 @@ fn a_silent_primary_is_replaced_after_the_first_timeout() {
     assert_eq!(client.node_for("foo").unwrap().endpoint().to_string(), "127.0.0.1:6379");
     assert_eq!(fixture.now(), before);
 }
+
+/// A node cannot be opened, and a dial there hangs while the time of a request is over: its caller is told why. RULE-234
+#[test]
+fn a_timeout_says_why_the_node_cannot_be_opened() {
+    let (mut fixture, nodes, client) = cluster();
+    fixture.with_server(|server, now| server.refuse_dials(now, nodes[2], None));
+    fixture.block_on(client.node_for("foo").unwrap().client().shutdown(Duration::ZERO));
+    fixture.pass(5 * SECOND);
+    fixture.with_server(|server, now| {
+        server.restore(nodes[2]);
+        server.black_hole(now, nodes[2], None);
+    });
+    for _ in 0..20 {
+        let error = fixture.block_on(client.call(get("foo"))).unwrap_err();
+        assert!(matches!(error, Error::Request(RequestError::NoConnection { .. })), "{error:?}");
+        assert_eq!(error.delivery(), Some(Delivery::NotSent));
+        fixture.pass(SECOND / 3);
+    }
+}

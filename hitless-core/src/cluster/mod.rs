@@ -113,6 +113,8 @@ use self::holds::Holds;
 use self::map::SlotMap;
 use self::nodes::{Departure, Failure, Nodes};
 pub use self::redirect::is_refusal;
+#[cfg(feature = "driver")]
+pub(crate) use self::redirect::is_refusal_of_server;
 use self::refresh::Refresh;
 pub use self::route::{Route, Routed, Scope, commands, route, route_request};
 pub use self::settings::{Settings, SettingsBuilder};

@@ -39,6 +39,11 @@ pub fn is_refusal(reply: &Frame) -> bool {
     })
 }
 
+/// Whether `reply` is, word for word, what a server says of a request for `slot` that it did not run.
+pub(crate) fn is_refusal_of_server(reply: &Frame, slot: Option<u16>) -> bool {
+    ServerError::from_frame(reply).is_some_and(|error| Redirect::of_server(&error, slot).is_some())
+}
+
 /// What a node says instead of running a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Redirect {

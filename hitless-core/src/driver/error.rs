@@ -119,7 +119,9 @@ impl From<ServerError> for Error {
 
 fn hint(error: &ServerError) -> &'static str {
     match error.code() {
-        "MOVED" => " (the server is a node of a cluster: a `ClusterClient` goes to the right one)",
+        "MOVED" => {
+            " (the slot is at another node of the cluster, to which a `ClusterClient` goes within the command timeout)"
+        }
         _ => "",
     }
 }

@@ -167,6 +167,34 @@ fn what_has_a_connection_of_its_own_follows_its_slot() {
     });
 }
 
+/// XREAD that waits for what comes from now on would miss what comes while it is under way to the next node: the redirect is its reply. One that
+/// says behind which entry waits there. RULE-232
+#[test]
+#[ignore = "needs a redis-server: cargo xtask test-all runs them"]
+fn a_read_from_now_on_does_not_leave_its_node_in_silence() {
+    block_on(async {
+        let cluster = start(&Shape::default().without_replicas());
+        let client = ClusterClient::connect([url(&cluster, 0)]).await.unwrap();
+        let stream = format!("{{{}}}stream", keys()[0]);
+        let read = |after: &str| {
+            let client = client.clone();
+            let command = cmd("XREAD").args(["BLOCK", "0", "STREAMS", stream.as_str(), after]);
+            spawn(async move { client.call(command).await })
+        };
+        let add = cmd("XADD").args([stream.as_str(), "*", "field", "value"]);
+        let (from_now, all) = (read("$"), read("0-0"));
+        // Both wait at the node that gives the slot up.
+        while client.nodes().iter().map(|node| node.client().stats().blocking).sum::<usize>() < 2 {
+            yield_now().await;
+        }
+        move_slot(&cluster, key_slot(stream.as_bytes()), 1).await;
+        let error = from_now.await.unwrap_err();
+        assert!(matches!(&error, Error::Server(error) if error.code() == "MOVED"), "{error:?}");
+        client.call(add).await.unwrap();
+        assert!(!all.await.unwrap().is_null());
+    });
+}
+
 async fn move_slot(cluster: &Arc<RedisCluster>, slot: u16, to: usize) {
     let cluster = Arc::clone(cluster);
     let work = move || {

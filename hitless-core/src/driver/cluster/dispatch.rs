@@ -1,5 +1,6 @@
 //! From a request to the clients of the nodes.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use resp3_codec::Frame;
@@ -7,6 +8,7 @@ use resp3_codec::Frame;
 use super::super::error::Error;
 use super::super::traits::Runtime;
 use super::handle::ClusterClient;
+use super::join::join_all;
 use super::journey;
 use super::plan::{Plan, Step};
 use super::reply::ClusterReply;
@@ -124,7 +126,7 @@ impl<R: Runtime> ClusterClient<R> {
         let count = steps.len();
         let future = Box::pin(async move {
             let (places, futures): (Vec<_>, Vec<_>) = futures.into_iter().unzip();
-            let outcomes = journey::join_all(futures).await;
+            let outcomes = join_all(futures).await;
             put_together(count, places.into_iter().zip(outcomes))
         });
         ClusterReply::further(self.clone(), future)
@@ -135,17 +137,15 @@ impl<R: Runtime> ClusterClient<R> {
         // One look for all of them: with two tables, commands of one slot would go to two nodes at the same time.
         let routes = self.shared().routes();
         let mut parts: Vec<Part<R>> = Vec::new();
+        // By node, and by slot what nobody is known to serve.
+        let mut known = BTreeMap::new();
         for (index, step) in steps.iter().enumerate() {
             let Some(slot) = step.slot else { continue };
-            let place = routes.of_slot(slot).cloned();
-            let node = place.as_ref().map(|(node, _)| *node);
-            let known = parts.iter_mut().find(|part| match &part.place {
-                Some((known, _)) => Some(*known) == node,
-                None => node.is_none() && part.slot == Some(slot),
-            });
-            match known {
+            let place = routes.of_slot(slot);
+            let at = *known.entry(place.map_or(Err(slot), |(node, _)| Ok(*node))).or_insert(parts.len());
+            match parts.get_mut(at) {
                 Some(part) => part.indexes.push(index),
-                None => parts.push(Part { place, slot: Some(slot), indexes: vec![index] }),
+                None => parts.push(Part { place: place.cloned(), slot: Some(slot), indexes: vec![index] }),
             }
         }
         // Any node runs those without a key: the one that has the first part does.
@@ -169,7 +169,7 @@ impl<R: Runtime> ClusterClient<R> {
             .map(|place| journey::at_one(Arc::clone(self.shared()), place.clone(), request.clone()));
         let futures: Vec<_> = sent.collect();
         let future = Box::pin(async move {
-            let outcomes = journey::join_all(futures).await;
+            let outcomes = join_all(futures).await;
             let replies = put_together(outcomes.len(), one_by_one(outcomes))?.into_vec();
             let joined = combine.join(replies).unwrap_or_else(|| Frame::error(NOT_JOINED));
             Ok([joined].into_iter().collect())

@@ -14,6 +14,7 @@ use super::super::room;
 use super::super::traits::{Connector, Resolver, Runtime};
 use super::builder::ClusterBuilder;
 use super::dispatch::{NOT_JOINED, one_by_one, put_together};
+use super::join::join_all;
 use super::journey;
 use super::node::Node;
 use super::plan::Plan;
@@ -163,7 +164,7 @@ impl<R: Runtime> ClusterClient<R> {
             let request = Request::command(part.clone())?;
             futures.push(self.send_part(request, Some(slot), self.shared().find(Some(slot))));
         }
-        let outcomes = journey::join_all(futures).await;
+        let outcomes = join_all(futures).await;
         let replies = put_together(outcomes.len(), one_by_one(outcomes))?;
         checked(split.join(replies.into_vec()).unwrap_or_else(|| Frame::error(NOT_JOINED)))
     }

@@ -3,7 +3,6 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use resp3_codec::Frame;
@@ -13,6 +12,7 @@ use super::super::handle::Client;
 use super::super::reply::Reply;
 use super::super::room;
 use super::super::traits::Runtime;
+use super::join::join_all;
 use super::routes::Place;
 use super::shared::Shared;
 use super::unit::{Attempt, Group, Refused, Unit, without_asking};
@@ -116,6 +116,9 @@ fn go_on<R: Runtime>(shared: Arc<Shared<R>>, mut unit: Unit, mut attempt: Attemp
                 Err(_) => break,
             };
             let next = shared.judge(&unit.sent(&attempt, deadline), error.as_ref());
+            if error.is_some() && unit.is_from_now() {
+                break;
+            }
             let (pause, trail, step) = match next {
                 Next::Resend { node, asking, after, trail } => (after, trail, Step::To { node, asking }),
                 Next::Route { after, trail } => (after, trail, Step::ByTable),
@@ -229,15 +232,12 @@ async fn mend<R: Runtime>(
 ) -> Outcome {
     let Attempt { node, sent_at, asking, trail, outcome } = attempt;
     let mut replies = outcome?;
-    let mut parts = Vec::new();
-    for group in groups {
-        let Some(part) = unit.part(&group) else { continue };
-        let refusals: Replies =
-            group.places.iter().filter_map(|place| replies.get(*place).cloned()).collect();
+    let parts = unit.parts(groups).into_iter().map(|(places, part)| {
+        let refusals: Replies = places.iter().filter_map(|place| replies.get(*place).cloned()).collect();
         let attempt = Attempt { node, sent_at, asking, trail, outcome: Ok(refusals) };
-        parts.push((group.places, go_on(Arc::clone(&shared), part, attempt)));
-    }
-    let (places, futures): (Vec<_>, Vec<_>) = parts.into_iter().unzip();
+        (places, go_on(Arc::clone(&shared), part, attempt))
+    });
+    let (places, futures): (Vec<_>, Vec<_>) = parts.unzip();
     let mut failed = None;
     for (places, outcome) in places.into_iter().zip(join_all(futures).await) {
         match outcome {
@@ -262,21 +262,4 @@ pub(super) fn fill(replies: &mut [Frame], places: &[usize], parts: Replies) {
             *slot = reply;
         }
     }
-}
-
-/// Polls all of them, and is ready when all are.
-pub(super) async fn join_all<F: Future + Unpin>(futures: Vec<F>) -> Vec<F::Output> {
-    let mut futures: Vec<(F, Option<F::Output>)> = futures.into_iter().map(|future| (future, None)).collect();
-    std::future::poll_fn(|cx| {
-        let mut is_done = true;
-        for (future, output) in futures.iter_mut().filter(|(_, output)| output.is_none()) {
-            match Pin::new(future).poll(cx) {
-                Poll::Ready(it) => *output = Some(it),
-                Poll::Pending => is_done = false,
-            }
-        }
-        if is_done { Poll::Ready(()) } else { Poll::Pending }
-    })
-    .await;
-    futures.into_iter().filter_map(|(_, output)| output).collect()
 }

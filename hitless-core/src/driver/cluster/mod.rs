@@ -15,6 +15,7 @@ mod control;
 mod dispatch;
 mod handle;
 mod inbox;
+mod join;
 mod journey;
 mod lease;
 mod naps;

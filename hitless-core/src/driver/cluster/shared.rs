@@ -323,8 +323,15 @@ impl<R: Runtime> Shared<R> {
         since: Instant,
         outcome: Outcome,
     ) -> Outcome {
-        if let (Err(RequestError::TimedOut { .. }), Some(node)) = (&outcome, node) {
+        if let (&Err(RequestError::TimedOut { after, delivery }), Some(node)) = (&outcome, node) {
             self.note_timed_out(node);
+            let cause = self.cause(Some(node)).filter(|_| delivery == Delivery::NotSent);
+            return match cause {
+                Some((endpoint, cause)) => {
+                    Err(RequestError::NoConnection { endpoint, cause, after, delivery })
+                }
+                None => outcome,
+            };
         }
         let Err(RequestError::ShutDown { delivery }) = outcome else { return outcome };
         if !self.is_open() {

@@ -1,15 +1,14 @@
 //! A request that goes to one node as a whole, and what can be made of it on its way.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use resp3_codec::{Frame, cmd};
-use smallvec::SmallVec;
 
 use super::plan::{self, Step};
-use crate::cluster::{Sent, SentKind, Trail, is_refusal};
+use crate::cluster::{Sent, SentKind, Trail, is_refusal, is_refusal_of_server};
 use crate::command_table::Blocking;
 use crate::error::{Delivery, ServerError};
 use crate::ids::NodeId;
@@ -74,17 +73,16 @@ impl Unit {
             return Refused::Nothing;
         };
         if self.request.class() == Class::Atomic {
-            // What was refused while queueing ends in EXECABORT. With another reply, the transaction has run.
-            let is_aborted = replies.last().is_some_and(Frame::is_error);
-            return if is_aborted { Refused::All(first) } else { Refused::Nothing };
+            return if self.is_discarded(replies) { Refused::All(first) } else { Refused::Nothing };
         }
         if replies.len() == 1 {
             return Refused::All(first);
         }
-        let steps = plan::steps(&self.request);
         let mut groups: Vec<Group> = Vec::new();
-        for (slot, place) in again(&steps, replies) {
-            match groups.iter_mut().find(|group| group.slot == slot) {
+        let mut by_slot: BTreeMap<Option<u16>, usize> = BTreeMap::new();
+        for (slot, place) in self.again(&plan::steps(&self.request), replies) {
+            let at = *by_slot.entry(slot).or_insert(groups.len());
+            match groups.get_mut(at) {
                 Some(group) => group.places.push(place),
                 None => groups.push(Group { slot, places: vec![place] }),
             }
@@ -94,6 +92,39 @@ impl Unit {
             [group] if group.places.len() == replies.len() => Refused::All(first),
             _ => Refused::Some(groups),
         }
+    }
+
+    /// Whether nothing of a batch has run. What is refused while it is queued ends in an error of EXEC; without MULTI each command runs by itself.
+    fn is_discarded(&self, replies: &[Frame]) -> bool {
+        let [multi, commands @ .., exec] = replies else { return false };
+        let was_queued = !multi.is_error();
+        exec.is_error() && (was_queued || commands.iter().all(|reply| self.did_not_run(self.slot, reply)))
+    }
+
+    /// Whether `reply` says that its command did not run. The reply of a script may begin with the same code, after it has written.
+    fn did_not_run(&self, slot: Option<u16>, reply: &Frame) -> bool {
+        is_refusal(reply) && (!self.request.has_script || is_refusal_of_server(reply, slot))
+    }
+
+    /// The places of the commands that are sent again, each with its slot. A refusal is the reply itself where a later command of its slot has
+    /// run: what is sent again runs behind that. MOVED and ASK are about keys that are gone from the node, and so were those of later commands.
+    fn again(&self, steps: &[Step], replies: &[Frame]) -> Vec<(Option<u16>, usize)> {
+        let (mut again, mut has_run) = (Vec::new(), BTreeSet::new());
+        for (place, (step, reply)) in steps.iter().zip(replies).enumerate().rev() {
+            if !self.did_not_run(step.slot.or(self.slot), reply) {
+                has_run.insert(step.slot);
+            } else if is_elsewhere(reply) || !has_run.contains(&step.slot) {
+                again.push((step.slot, place));
+            }
+        }
+        again.reverse();
+        again
+    }
+
+    /// Whether it would miss what came while it was not under way: `XREAD` with `$`, which may have begun to wait before it was refused.
+    pub(super) fn is_from_now(&self) -> bool {
+        self.request.class() == Class::Blocking
+            && self.request.blocker().is_some_and(|blocker| blocker.is_from_now)
     }
 
     /// The request as it is sent at `now`: one that waits at its server does so there for what is left of its time. `None` if nothing is.
@@ -109,14 +140,16 @@ impl Unit {
         }
     }
 
-    /// The commands of `group`, in their order.
-    pub(super) fn part(&self, group: &Group) -> Option<Self> {
+    /// The commands of each group, in their order, with their places.
+    pub(super) fn parts(&self, groups: Vec<Group>) -> Vec<(Vec<usize>, Self)> {
         let steps = plan::steps(&self.request);
-        let chosen = group.places.iter().filter_map(|place| steps.get(*place));
-        let request = self.request.of_steps(chosen)?;
-        // A slot that the caller has named is that of all its commands.
-        let slot = self.request.named_slot().or(group.slot);
-        Some(Self { request, slot, ..*self })
+        let part = |Group { slot, places }: Group| {
+            let request = self.request.of_steps(places.iter().filter_map(|place| steps.get(*place)))?;
+            // A slot that the caller has named is that of all its commands.
+            let slot = self.request.named_slot().or(slot);
+            Some((places, Self { request, slot, ..*self }))
+        };
+        groups.into_iter().filter_map(part).collect()
     }
 
     /// The same request with ASKING in front of each command: one write, on one connection.
@@ -153,30 +186,21 @@ impl Unit {
     }
 }
 
-/// The places of the commands that are sent again, each with its slot. A refusal is the reply itself where a later command of its slot has
-/// run: what is sent again runs behind that. MOVED and ASK are about keys that are gone from the node, and so were those of later commands.
-fn again(steps: &[Step], replies: &[Frame]) -> Vec<(Option<u16>, usize)> {
-    let (mut again, mut has_run) = (Vec::new(), BTreeSet::new());
-    for (place, (step, reply)) in steps.iter().zip(replies).enumerate().rev() {
-        if !is_refusal(reply) {
-            has_run.insert(step.slot);
-        } else if is_elsewhere(reply) || !has_run.contains(&step.slot) {
-            again.push((step.slot, place));
-        }
-    }
-    again.reverse();
-    again
-}
-
 fn is_elsewhere(reply: &Frame) -> bool {
     ServerError::from_frame(reply).is_some_and(|error| matches!(error.code(), "MOVED" | "ASK"))
 }
 
 const TWO: NonZeroU32 = NonZeroU32::MIN.saturating_add(1);
 
-/// The replies without those to ASKING, which stand in front of them.
+/// The replies without those to ASKING, which stand in front of them. Where ASKING was refused, that is why its command was refused as well.
 pub(super) fn without_asking(replies: Replies) -> Replies {
-    replies.into_iter().skip(1).step_by(2).collect::<SmallVec<_>>()
+    let mut replies = replies.into_iter();
+    let pair = || {
+        let (asking, reply) = (replies.next()?, replies.next()?);
+        let is_cause = asking.is_error() && !is_refusal(&asking) && is_refusal(&reply);
+        Some(if is_cause { asking } else { reply })
+    };
+    std::iter::from_fn(pair).collect()
 }
 
 impl Request {
@@ -270,7 +294,7 @@ mod tests {
         };
         let places: Vec<_> = groups.iter().map(|group| &group.places[..]).collect();
         assert_eq!(places, [&[0, 2][..], &[3]]);
-        let part = unit.part(&groups[0]).unwrap();
+        let (_, part) = unit.parts(groups).swap_remove(0);
         let [first, _, third, _] = commands;
         assert_eq!(
             (&part.request.payload()[..], part.slot),
@@ -319,6 +343,58 @@ mod tests {
         let at_exec = batch.refused(&[multi.clone(), queued.clone(), moved.clone()]);
         assert!(matches!(at_exec, Refused::All(_)));
         assert_eq!(batch.refused(&[multi, queued, Frame::Array(vec![moved])]), Refused::Nothing);
+    }
+
+    /// Without MULTI each command of a batch has run by itself, whatever EXEC says: only if none of them has, the whole is sent again. RULE-228
+    #[test]
+    fn a_batch_without_multi_is_sent_again_only_if_nothing_has_run() {
+        let batch = unit(Pipeline::atomic().command(set("a", 1)).command(set("a", 2)));
+        let (refused, exec) = (Frame::error("NOPERM no MULTI"), Frame::error("ERR EXEC without MULTI"));
+        let (ask, ok) = (Frame::error("ASK 1 10.0.0.1:7000"), Frame::simple("OK"));
+        let outcome = |first: &Frame, second: &Frame| {
+            batch.refused(&[refused.clone(), first.clone(), second.clone(), exec.clone()])
+        };
+        assert_eq!(outcome(&ok, &ask), Refused::Nothing);
+        assert_eq!(outcome(&ask, &ok), Refused::Nothing);
+        assert_eq!(outcome(&ok, &ok), Refused::Nothing);
+        assert!(matches!(outcome(&ask, &ask), Refused::All(_)));
+    }
+
+    /// A script may answer like a server, after it has written. RULE-231
+    #[test]
+    fn what_a_script_says_in_a_pipeline_is_its_reply() {
+        let script = cmd("EVAL").arg("...").arg(1).arg("a");
+        let pipeline = unit(Pipeline::from([set("a", 1), script]));
+        let ask = Frame::error(format!("ASK {} 10.0.0.1:7000", key_slot(b"a")));
+        let of_script = Frame::error("TRYAGAIN the job is busy");
+        let places = |replies: [&Frame; 2]| match pipeline.refused(&replies.map(Frame::clone)) {
+            Refused::Some(groups) => groups.into_iter().flat_map(|group| group.places).collect(),
+            Refused::All(_) => vec![0, 1],
+            Refused::Nothing => Vec::new(),
+        };
+        assert_eq!(places([&ask, &of_script]), [0]);
+        assert_eq!(places([&ask, &ask]), [0, 1]);
+        assert_eq!(places([&Frame::simple("OK"), &of_script]), [0; 0]);
+    }
+
+    /// RULE-232
+    #[test]
+    fn a_read_from_now_on_is_not_sent_again() {
+        let is_from_now =
+            |command: Command| Unit::new(Request::command(command).unwrap(), None, epoch()).is_from_now();
+        let read = |after: &str| cmd("XREAD").args(["BLOCK", "0", "STREAMS", "s", after]);
+        assert!(is_from_now(read("$")) && !is_from_now(read("0-0")));
+        assert!(!is_from_now(cmd("XREAD").args(["STREAMS", "s", "$"])), "it does not wait");
+        assert!(!is_from_now(cmd("BLPOP").args(["$", "0"])));
+    }
+
+    /// Whoever may not say ASKING is told so, and not only that the key is elsewhere. RULE-233
+    #[test]
+    fn a_refused_asking_is_the_reply() {
+        let (denied, ask, value) =
+            (Frame::error("NOPERM no ASKING"), Frame::error("ASK 1 10.0.0.1:1"), Frame::Integer(1));
+        let replies = [&denied, &ask, &Frame::simple("OK"), &value, &denied, &value].map(Frame::clone);
+        assert_eq!(without_asking(replies.into_iter().collect())[..], [denied, value.clone(), value]);
     }
 
     /// ASKING counts for the next command alone, so that it goes ahead of each, in the same write. RULE-364
