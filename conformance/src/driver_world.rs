@@ -27,7 +27,8 @@ use crate::server::Server;
 use crate::session::Session;
 use crate::vault::Vault;
 use crate::world::{
-    Finished, Holder, Host, LeaseState, Reviewer, Setup, Subscriber, SubscriptionState, Ticket, World,
+    ClusterSettings, ClusterWorld, Finished, Holder, Host, LeaseState, Reviewer, Setup, Subscriber,
+    SubscriptionState, Ticket, World,
 };
 
 /// The longest that the case's thread sleeps: it may be waiting for something at the server, which wakes nobody.
@@ -83,6 +84,11 @@ impl<A: Adapter> DriverWorld<A> {
         })
     }
 
+    /// What a client of this world resolves and connects with.
+    fn network(&self) -> Network<A::Runtime> {
+        Network { sockets: self.names.over(A::Runtime::default()), gate: Arc::clone(&self.gate) }
+    }
+
     /// Takes in what the client has to say. True if it was anything.
     fn collect(&mut self) -> bool {
         self.session.collect(clock::now(), &self.waker)
@@ -115,13 +121,28 @@ impl<A: Adapter> World for DriverWorld<A> {
     }
 
     fn connect(&mut self, settings: ConfigBuilder) -> Result<(), ConnectError> {
-        let network =
-            Network { sockets: self.names.over(A::Runtime::default()), gate: Arc::clone(&self.gate) };
+        let network = self.network();
         let builder = self.session.builder(A::Runtime::default(), network, settings);
         let result = self.adapter.block_on(builder.connect());
         let result = self.session.connected(result);
         self.collect();
         result
+    }
+
+    fn connect_cluster(
+        &mut self,
+        settings: ClusterSettings,
+    ) -> Result<Result<(), ConnectError>, &'static str> {
+        let network = self.network();
+        let builder = self.session.cluster_builder(A::Runtime::default(), network, settings);
+        let result = self.adapter.block_on(builder.connect());
+        let result = self.session.cluster_connected(result);
+        self.collect();
+        Ok(result)
+    }
+
+    fn cluster(&mut self) -> Option<&mut dyn ClusterWorld> {
+        self.session.cluster()
     }
 
     fn send(&mut self, request: Request) -> Result<Ticket, SendError> {
@@ -212,8 +233,8 @@ impl<A: Adapter> World for DriverWorld<A> {
     }
 
     fn shutdown(&mut self, grace: Duration) {
-        if let Some(client) = self.session.client() {
-            self.adapter.block_on(client.shutdown(grace));
+        if let Some(shutdown) = self.session.shutdown(grace) {
+            self.adapter.block_on(shutdown);
         }
         self.collect();
         self.session.assert_all_ended();

@@ -11,7 +11,7 @@ use hitless_core::event::Event;
 use hitless_core::ids::ConnId;
 use hitless_core::notification::Seq;
 
-use crate::server::{Event as Entry, ServerMachine};
+use crate::server::{EndpointId, Event as Entry, Ledger, Listening, ServerMachine};
 use crate::testbed::{Operation, Testbed};
 
 /// Checks every law. The client has been shut down.
@@ -21,6 +21,28 @@ pub(crate) fn check(bed: &mut Testbed) {
     let record = Record { config, events, slack: bed.slack(), stops: &[], dedicated };
     record.check();
     old_connections_get_nothing_new(bed);
+}
+
+/// Checks what holds for every client of a cluster. It has been shut down.
+pub(crate) fn check_cluster(bed: &mut Testbed) {
+    if bed.has_dedicated() {
+        return;
+    }
+    bed.server(|server, _| nodes_have_few_connections(server.ledger()));
+}
+
+/// A node has one connection, and another one while that is replaced: topology reads use those that there are. INV-20
+fn nodes_have_few_connections(ledger: &Ledger) {
+    let mut open: BTreeMap<EndpointId, usize> = BTreeMap::new();
+    for entry in ledger.entries() {
+        let open = open.entry(entry.endpoint).or_default();
+        match entry.event {
+            Entry::Dialled(Listening::Accepting) => *open += 1,
+            Entry::Closed(_) => *open -= 1,
+            _ => {}
+        }
+        assert!(*open <= 2, "INV-20: {open} connections to one node");
+    }
 }
 
 /// What a client said in its whole life.

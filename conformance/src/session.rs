@@ -1,25 +1,29 @@
 //! A client of the driver, and everything that it has said so far: what the worlds on runtimes have in common.
 
+mod cluster;
+
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use futures_core::Stream as _;
 use hitless_core::client::{Invalidation, Stats};
+use hitless_core::cluster::ClusterEvent;
 use hitless_core::config::ConfigBuilder;
 use hitless_core::driver::{
-    Builder, Client, Connector, Error, Events, Invalidations, Lease, LeaseNotice, MetricsHook, Pushes, Reply,
-    Resolver, Runtime, Subscription,
+    Builder, Client, Connector, Error, Events, Invalidations, Lease, LeaseNotice, MetricsHook, Observer,
+    Pushes, Resolver, Runtime, Subscription,
 };
 use hitless_core::error::{ConnectError, LeaseError};
 use hitless_core::event::Event;
 use hitless_core::pubsub::{SubscribeError, Topic};
-use hitless_core::request::{Request, SendError};
+use hitless_core::request::{Outcome, Request, SendError};
 use resp3_codec::Frame;
 
+use self::cluster::Cluster;
 use crate::hooked::with_hooks;
 use crate::vault::Vault;
 use crate::world::{Finished, Holder, LeaseState, Reviewer, Subscriber, SubscriptionState, Ticket};
@@ -28,16 +32,18 @@ use crate::world::{Finished, Holder, LeaseState, Reviewer, Subscriber, Subscript
 const UNREAD: usize = 100_000;
 
 pub(crate) struct Session<R: Runtime> {
-    client: Option<Client<R>>,
+    client: Option<Handle<R>>,
     pub(crate) reviewer: Option<Reviewer>,
     pub(crate) vault: Option<Arc<Vault>>,
     pub(crate) metrics: MetricsHook,
-    replies: BTreeMap<Ticket, Reply<R>>,
+    replies: BTreeMap<Ticket, Awaited>,
     finished: BTreeMap<Ticket, Finished>,
     next_ticket: u64,
     leases: BTreeMap<Holder, Wish<R>>,
     subscribers: BTreeMap<Subscriber, Reading<R>>,
     event_stream: Option<Events>,
+    /// Until the cluster is connected.
+    cluster_events: Option<Observer<ClusterEvent>>,
     events: Vec<(Instant, Event)>,
     push_stream: Option<Pushes>,
     pushes: Vec<Vec<Frame>>,
@@ -45,9 +51,18 @@ pub(crate) struct Session<R: Runtime> {
     invalidations: Vec<Invalidation>,
 }
 
+/// The client of a session.
+enum Handle<R: Runtime> {
+    Single(Client<R>),
+    Cluster(Cluster<R>),
+}
+
+/// The replies to a request.
+type Awaited = Pin<Box<dyn Future<Output = Outcome>>>;
+
 /// The wish for a lease, and what has become of it.
 enum Wish<R: Runtime> {
-    Waits(Pin<Box<dyn Future<Output = Result<Lease<R>, Error>>>>),
+    Waits(Boxed<Lease<R>>),
     Has(Lease<R>),
     Failed(LeaseError),
 }
@@ -124,6 +139,7 @@ impl<R: Runtime> Session<R> {
             leases: BTreeMap::new(),
             subscribers: BTreeMap::new(),
             event_stream: None,
+            cluster_events: None,
             events: Vec::new(),
             push_stream: None,
             pushes: Vec::new(),
@@ -156,7 +172,7 @@ impl<R: Runtime> Session<R> {
             Ok(client) => {
                 self.push_stream = Some(client.pushes());
                 self.invalidation_stream = client.invalidations().ok();
-                self.client = Some(client);
+                self.client = Some(Handle::Single(client));
                 Ok(())
             }
             Err(Error::Connect(error)) => Err(error),
@@ -164,8 +180,29 @@ impl<R: Runtime> Session<R> {
         }
     }
 
-    pub(crate) fn client(&self) -> Option<&Client<R>> {
-        self.client.as_ref()
+    /// Shuts the client down, if there is one.
+    pub(crate) fn shutdown(&self, grace: Duration) -> Option<impl Future<Output = ()> + Send + use<R>> {
+        let (single, cluster) = match self.client.as_ref()? {
+            Handle::Single(client) => (Some(client.clone()), None),
+            Handle::Cluster(cluster) => (None, Some(cluster.client().clone())),
+        };
+        Some(async move {
+            if let Some(client) = single {
+                client.shutdown(grace).await;
+            }
+            if let Some(client) = cluster {
+                client.shutdown(grace).await;
+            }
+        })
+    }
+
+    /// The client of one server.
+    fn single(&self) -> Client<R> {
+        match &self.client {
+            Some(Handle::Single(client)) => client.clone(),
+            Some(Handle::Cluster(_)) => panic!("a client of a cluster has other ways"),
+            None => panic!("connect first"),
+        }
     }
 
     /// Takes in what the client has to say, and has `waker` woken when there is more. True if it was anything.
@@ -173,7 +210,7 @@ impl<R: Runtime> Session<R> {
         let mut cx = Context::from_waker(waker);
         let before = self.said();
         let finished = &mut self.finished;
-        self.replies.retain(|ticket, reply| match Pin::new(reply).poll(&mut cx) {
+        self.replies.retain(|ticket, reply| match reply.as_mut().poll(&mut cx) {
             Poll::Pending => true,
             Poll::Ready(outcome) => {
                 finished.insert(*ticket, Finished { at: now, outcome });
@@ -190,6 +227,9 @@ impl<R: Runtime> Session<R> {
                 self.events.push((now, event.expect("no event is missed")));
             }
         }
+        if let Some(Handle::Cluster(cluster)) = &mut self.client {
+            cluster.collect(now, &mut cx);
+        }
         if let Some(stream) = &mut self.push_stream {
             while let Poll::Ready(Some(push)) = stream.poll_next(&mut cx) {
                 self.pushes.push(push.expect("no push is missed").elements);
@@ -204,23 +244,39 @@ impl<R: Runtime> Session<R> {
     }
 
     fn said(&self) -> usize {
-        self.events.len() + self.pushes.len() + self.invalidations.len() + self.finished.len()
+        let events = match &self.client {
+            Some(Handle::Cluster(cluster)) => cluster.events().len(),
+            Some(Handle::Single(_)) | None => self.events.len(),
+        };
+        events + self.pushes.len() + self.invalidations.len() + self.finished.len()
     }
 
     pub(crate) fn send(&mut self, request: Request) -> Result<Ticket, SendError> {
-        let reply = self.client.as_ref().expect("connect first").send(request)?;
+        let reply: Awaited = match self.client.as_ref().expect("connect first") {
+            Handle::Single(client) => Box::pin(client.send(request)?),
+            Handle::Cluster(cluster) => Box::pin(cluster.client().send(request)?),
+        };
+        Ok(self.note(reply))
+    }
+
+    /// Waits for replies from now on.
+    fn note(&mut self, reply: Awaited) -> Ticket {
         let ticket = Ticket(self.next_ticket);
         self.next_ticket += 1;
         self.replies.insert(ticket, reply);
-        Ok(ticket)
+        ticket
     }
 
     /// Wants a lease; `waker` is woken when there is more to know.
     pub(crate) fn lease(&mut self, waker: &Waker) -> Holder {
-        let client = self.client.clone().expect("connect first");
+        let client = self.single();
+        self.wish(Box::pin(async move { client.lease().await }), waker)
+    }
+
+    fn wish(&mut self, lease: Boxed<Lease<R>>, waker: &Waker) -> Holder {
         let holder = Holder(self.next_ticket);
         self.next_ticket += 1;
-        let mut wish = Wish::Waits(Box::pin(async move { client.lease().await }));
+        let mut wish = Wish::Waits(lease);
         // The place in the queue is that of the first poll.
         wish.poll(&mut Context::from_waker(waker));
         self.leases.insert(holder, wish);
@@ -248,11 +304,8 @@ impl<R: Runtime> Session<R> {
 
     pub(crate) fn send_on(&mut self, holder: Holder, request: Request) -> Result<Ticket, SendError> {
         let Some(Wish::Has(lease)) = self.leases.get(&holder) else { panic!("it was granted") };
-        let reply = lease.send(request)?;
-        let ticket = Ticket(self.next_ticket);
-        self.next_ticket += 1;
-        self.replies.insert(ticket, reply);
-        Ok(ticket)
+        let reply = Box::pin(lease.send(request)?);
+        Ok(self.note(reply))
     }
 
     pub(crate) fn return_lease(&mut self, holder: Holder) {
@@ -260,7 +313,7 @@ impl<R: Runtime> Session<R> {
     }
 
     pub(crate) fn subscribe(&mut self, topics: Vec<Topic>, waker: &Waker) -> Subscriber {
-        let client = self.client.clone().expect("connect first");
+        let client = self.single();
         let subscriber = Subscriber(self.next_ticket);
         self.next_ticket += 1;
         let mut reading = Reading {
@@ -319,7 +372,10 @@ impl<R: Runtime> Session<R> {
     }
 
     pub(crate) fn stats(&self) -> Stats {
-        self.client.as_ref().map(Client::stats).unwrap_or_default()
+        match &self.client {
+            Some(Handle::Single(client)) => client.stats(),
+            Some(Handle::Cluster(_)) | None => Stats::default(),
+        }
     }
 
     /// The client has been shut down: nobody waits any more. INV-01

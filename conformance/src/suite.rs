@@ -35,7 +35,8 @@ impl Case {
     #[must_use]
     pub fn title(&self) -> String {
         let words: Vec<&str> = self.comment().flat_map(str::split_whitespace).collect();
-        let is_id = |word: &str| ["INV-", "PITFALL-", "RULE-"].iter().any(|kind| word.starts_with(kind));
+        let is_id =
+            |word: &str| ["INV-", "PITFALL-", "CLUSTER-", "RULE-"].iter().any(|kind| word.starts_with(kind));
         let end = words.iter().rposition(|word| !is_id(word)).map_or(0, |at| at + 1);
         words[..end].join(" ")
     }
@@ -365,6 +366,65 @@ macro_rules! for_each_case {
             chaos {
                 ;
                 everything_at_once: "it takes minutes",
+            }
+            cluster_topology {
+                slots_alone_suffice,
+                shards_where_slots_is_refused,
+                nodes_without_names,
+                a_node_that_is_somewhere_unknown,
+                behind_a_network_of_their_own,
+                every_node_is_a_seed,
+                names_are_looked_up_anew,
+                a_dead_seed_delays_nothing,
+                a_storm_of_redirects,
+                a_topology_that_nobody_tells,
+                reads_use_the_connections_there_are,
+                read_now_and_then,
+                ;
+            }
+            cluster_redirects {
+                moved_commands_are_sent_again,
+                a_promoted_replica_takes_all_slots,
+                moved_to_a_newcomer,
+                redirects_without_a_host,
+                asked_for_on_the_move,
+                tried_again_at_the_same_node,
+                a_command_that_waits,
+                ;
+            }
+            cluster_nodes {
+                a_node_that_is_away,
+                a_primary_that_does_not_come_back,
+                a_primary_that_has_become_read_only,
+                a_cluster_that_is_down,
+                all_connections_are_lost,
+                one_node_moves,
+                a_moving_is_told_again,
+                an_end_is_told_to_newcomers,
+                a_node_known_by_name_alone,
+                behind_the_end,
+                ;
+            }
+            cluster_announced {
+                without_a_redirect,
+                told_in_every_form,
+                one_node_tells,
+                told_again_and_out_of_order,
+                to_a_newcomer,
+                malformed_pairs,
+                its_node_alone_is_relaxed,
+                under_load,
+                ;
+            }
+            cluster_requests {
+                hash_tags,
+                refused_across_slots,
+                split_on_demand,
+                pipelines_across_nodes,
+                batches_are_one_unit,
+                a_lease_and_its_slot,
+                replies_stay_with_their_commands,
+                ;
             }
             shutdown {
                 idle,

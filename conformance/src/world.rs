@@ -9,7 +9,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use hitless_core::client::{Invalidation, Stats};
+use hitless_core::cluster::{ClusterEvent, ClusterStats};
 use hitless_core::config::ConfigBuilder;
+use hitless_core::endpoint::Endpoint;
 use hitless_core::error::{CloseCause, ConnectError, LeaseError};
 use hitless_core::event::Event;
 use hitless_core::notification::Notification;
@@ -17,7 +19,7 @@ use hitless_core::observe::{HookFailures, Metrics, MetricsSnapshot};
 use hitless_core::pubsub::{Item, SubscribeError, Topic};
 use hitless_core::request::{Outcome, Request, SendError};
 use hitless_core::review::Verdict;
-use resp3_codec::Frame;
+use resp3_codec::{Command, Frame};
 
 use crate::server::Server;
 use crate::vault::Vault;
@@ -51,6 +53,23 @@ pub trait World {
     /// # Errors
     /// The pool could not be opened.
     fn connect(&mut self, settings: ConfigBuilder) -> Result<(), ConnectError>;
+
+    /// Opens a client of the cluster that the server is, as the only client of this world.
+    ///
+    /// # Errors
+    /// The reason why this world cannot do that. Inside, how it ended.
+    fn connect_cluster(
+        &mut self,
+        settings: ClusterSettings,
+    ) -> Result<Result<(), ConnectError>, &'static str> {
+        let _ = settings;
+        Err("it drives one machine, which is a client for one server")
+    }
+
+    /// What the client of a cluster can do beside what any client can; none if there is no such client.
+    fn cluster(&mut self) -> Option<&mut dyn ClusterWorld> {
+        None
+    }
 
     /// Sends a request; it is on its way when this returns.
     ///
@@ -183,6 +202,38 @@ pub trait World {
     /// # Errors
     /// The reason why this world cannot do that.
     fn block_writes(&mut self, blocked: bool) -> Result<(), &'static str>;
+}
+
+/// What a case does with the client of a cluster, and sees of it.
+pub trait ClusterWorld {
+    /// Sends a command whose keys may have several slots, to be split.
+    fn send_split(&mut self, command: Command) -> Ticket;
+
+    /// Wants a connection to the node that serves the slot of `key`.
+    fn lease_for(&mut self, key: &str) -> Holder;
+
+    /// Where the node is that serves the slot of `key`, as far as the client knows.
+    fn node_for(&self, key: &str) -> Option<Endpoint>;
+
+    /// Where the nodes are to which the client has connections.
+    fn nodes(&self) -> Vec<Endpoint>;
+
+    /// The figures of the cluster.
+    fn stats(&self) -> ClusterStats;
+
+    /// Everything that was said of the cluster so far.
+    fn events(&self) -> &[(Instant, ClusterEvent)];
+}
+
+/// Settings of a client of a cluster.
+#[derive(Clone, Debug)]
+pub struct ClusterSettings {
+    /// Those of each node. The endpoint, and those besides, are the seeds.
+    pub nodes: ConfigBuilder,
+    /// The time between two topology reads without a reason.
+    pub refresh_interval: Duration,
+    /// Where nodes are dialled that are announced under these names; the others are dialled where they are announced.
+    pub address_map: Vec<(Endpoint, Endpoint)>,
 }
 
 /// What a case has to say of a notification; `None` is nothing at all, ever.

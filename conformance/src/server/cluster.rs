@@ -82,6 +82,13 @@ impl Server<Dataset> {
         self.on_map_changed(now);
     }
 
+    /// Has a node, with its id, its slots and its replicas, be at another endpoint from now on. Who is connected to the old one is
+    /// served as if he were there.
+    pub fn relocate(&mut self, now: Instant, from: EndpointId, to: EndpointId) {
+        self.cluster().relocate(from, to);
+        self.on_map_changed(now);
+    }
+
     /// Gives slots to a node, or to none: at once, with their keys. Who waits at the old node for one of them is sent away, and
     /// who is subscribed to a sharded channel there is told that this is over.
     pub fn assign_slots(

@@ -29,7 +29,8 @@ use crate::server::Server;
 use crate::session::Session;
 use crate::vault::Vault;
 use crate::world::{
-    Finished, Holder, Host, LeaseState, Reviewer, Setup, Subscriber, SubscriptionState, Ticket, World,
+    ClusterSettings, ClusterWorld, Finished, Holder, Host, LeaseState, Reviewer, Setup, Subscriber,
+    SubscriptionState, Ticket, World,
 };
 
 /// Seeds that each case runs with.
@@ -140,6 +141,22 @@ impl World for SimWorld {
         self.session.connected(result)
     }
 
+    fn connect_cluster(
+        &mut self,
+        settings: ClusterSettings,
+    ) -> Result<Result<(), ConnectError>, &'static str> {
+        let (executor, network) = (self.sim.executor.clone(), self.sim.network.clone());
+        let builder = self.session.cluster_builder(executor, network, settings);
+        let slot = self.sim.start(builder.connect());
+        self.step_until("the client opens", |_| super::lock(&slot).is_some());
+        let result = super::lock(&slot).take().expect("it has just been put there");
+        Ok(self.session.cluster_connected(result))
+    }
+
+    fn cluster(&mut self) -> Option<&mut dyn ClusterWorld> {
+        self.session.cluster()
+    }
+
     fn send(&mut self, request: Request) -> Result<Ticket, SendError> {
         self.session.send(request)
     }
@@ -224,8 +241,8 @@ impl World for SimWorld {
     }
 
     fn shutdown(&mut self, grace: Duration) {
-        if let Some(client) = self.session.client().cloned() {
-            drop(self.sim.start(async move { client.shutdown(grace).await }));
+        if let Some(shutdown) = self.session.shutdown(grace) {
+            drop(self.sim.start(shutdown));
         }
         self.step_until("every task ends", |world| world.sim.executor.tasks() == 0);
         self.session.assert_all_ended();

@@ -11,6 +11,7 @@ use resp3_codec::{Command, Frame};
 
 use super::{SECOND, SOON, Testbed};
 use crate::laws;
+use crate::server::ServerMachine as _;
 use crate::world::Ticket;
 
 impl Testbed {
@@ -50,7 +51,7 @@ impl Testbed {
     pub fn reply(&mut self, ticket: Ticket) -> Frame {
         let replies = match self.wait(ticket) {
             Ok(replies) => replies,
-            Err(error) => panic!("a reply, not: {error}\n{}", self.history()),
+            Err(error) => panic!("a reply, not: {error}\n{}{}", self.cluster_history(), self.history()),
         };
         assert_eq!(replies.len(), 1);
         replies[0].clone()
@@ -129,7 +130,7 @@ impl Testbed {
     /// Shuts the client down and checks that nothing is left of it.
     pub fn shutdown(&mut self, grace: Duration) {
         self.world.shutdown(grace);
-        let endpoints = [self.a, self.b, self.c];
+        let endpoints = self.server(|server, _| server.endpoints());
         // Over sockets the server hears of the last FIN a moment later.
         self.run_until("INV-15: the server sees no connection", SOON, |bed| {
             endpoints.iter().all(|endpoint| bed.connections(*endpoint).is_empty())
@@ -140,7 +141,10 @@ impl Testbed {
     pub fn finish(mut self) {
         self.stop_load();
         self.shutdown(SECOND);
-        laws::check(&mut self);
+        match self.spare {
+            None => laws::check(&mut self),
+            Some(_) => laws::check_cluster(&mut self),
+        }
     }
 
     /// The settings that the client was connected with.

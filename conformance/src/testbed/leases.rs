@@ -19,7 +19,12 @@ impl Testbed {
     /// Connections that the client may have beside the pool.
     #[must_use]
     pub fn dedicated(&self) -> u32 {
-        if self.lends || self.blocks { self.config().max_dedicated() } else { 0 }
+        if self.has_dedicated() { self.config().max_dedicated() } else { 0 }
+    }
+
+    /// Whether the client may have connections beside the pool.
+    pub(crate) fn has_dedicated(&self) -> bool {
+        self.lends || self.blocks
     }
 
     /// Waits for a lease, which must come.

@@ -2,6 +2,7 @@
 
 mod caching;
 mod client;
+mod cluster;
 mod control;
 mod credentials;
 mod hooks;
@@ -19,6 +20,7 @@ use hitless_core::endpoint::{Endpoint, Host as HostName};
 use hitless_core::error::ConnectError;
 use resp3_codec::{Command, Frame, cmd};
 
+pub use self::cluster::{KEYS, keys_in, slot};
 pub use self::load::{Load, Operation};
 #[cfg(feature = "tls")]
 use crate::net::certificates;
@@ -51,6 +53,8 @@ pub struct Testbed {
     pub b: EndpointId,
     /// A third one.
     pub c: EndpointId,
+    /// One besides, where the server is a cluster.
+    spare: Option<EndpointId>,
     config: Option<Config>,
     /// Somebody has wanted a lease.
     lends: bool,
@@ -68,6 +72,7 @@ pub struct Builder<'a> {
     server: ServerConfig,
     endpoints: [EndpointSpec; 3],
     layout: Layout,
+    is_cluster: bool,
     certificates: Option<[&'static [&'static str]; 3]>,
 }
 
@@ -96,6 +101,12 @@ impl Builder<'_> {
         self
     }
 
+    /// Makes the endpoints nodes of a cluster, with a third of the slots each, and adds one that is none.
+    pub fn cluster(mut self) -> Self {
+        self.is_cluster = true;
+        self
+    }
+
     /// Has the endpoints speak TLS, each with a certificate that is valid for these names, by an authority that the client
     /// trusts.
     pub fn certificates(mut self, names: [&'static [&'static str]; 3]) -> Self {
@@ -108,6 +119,10 @@ impl Builder<'_> {
     pub fn build(self) -> Testbed {
         let mut server = Server::new(self.server);
         let [a, b, c] = self.endpoints.map(|spec| server.add_endpoint(spec));
+        let spare = self.is_cluster.then(|| {
+            server.form_cluster(&[a, b, c]);
+            server.add_endpoint(EndpointSpec::loopback().with_host("spare.test"))
+        });
         let encryption = Encryption::default();
         #[cfg(feature = "tls")]
         let (encryption, tls) = match self.certificates.map(certificates::certify) {
@@ -127,6 +142,7 @@ impl Builder<'_> {
             a,
             b,
             c,
+            spare,
             config: None,
             lends: false,
             blocks: false,
@@ -152,6 +168,7 @@ impl Testbed {
             server: ServerConfig::default(),
             endpoints,
             layout: Layout::Ports,
+            is_cluster: false,
             certificates: None,
         }
     }

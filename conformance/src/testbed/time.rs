@@ -38,8 +38,8 @@ impl Testbed {
         let until = self.now() + limit + self.slack();
         while !holds(self) {
             if self.now() >= until {
-                let stats = self.stats();
-                panic!("not within {limit:?}: {what}\n{stats:#?}\n{}", self.history());
+                let (stats, cluster) = (self.stats(), self.cluster_history());
+                panic!("not within {limit:?}: {what}\n{stats:#?}\n{cluster}{}", self.history());
             }
             self.advance(until);
         }

@@ -33,7 +33,7 @@ pub(in super::super) fn readwrite(call: &mut Call<'_>) -> Outcome {
 pub(in super::super) fn cluster(call: &mut Call<'_>) -> Outcome {
     let cluster = enabled(call)?;
     let sub = call.arg(1).to_ascii_lowercase();
-    let here = call.session.endpoint;
+    let here = cluster.seat(call.session.endpoint);
     match (&sub[..], &call.request.words()[2..]) {
         (b"slots", []) => Ok(slots(call, cluster).into()),
         (b"shards", []) => Ok(shards(call, cluster).into()),

@@ -35,6 +35,8 @@ pub(crate) struct Cluster {
     /// By slot.
     owners: Vec<Option<EndpointId>>,
     moving: BTreeMap<u16, SlotMove>,
+    /// Where nodes have been, and where they are.
+    former: BTreeMap<EndpointId, EndpointId>,
     is_down: bool,
     ports: ShardPorts,
 }
@@ -63,6 +65,7 @@ impl Cluster {
             nodes: BTreeMap::new(),
             owners: vec![None; SLOTS],
             moving: BTreeMap::new(),
+            former: BTreeMap::new(),
             is_down: false,
             ports: ShardPorts::default(),
         }
@@ -76,6 +79,7 @@ impl Cluster {
             naming: NodeNaming::default(),
         });
         node.primary = primary;
+        self.former.remove(&endpoint);
         if primary.is_some() {
             for owner in self.owners.iter_mut().filter(|owner| **owner == Some(endpoint)) {
                 *owner = primary;
@@ -90,6 +94,27 @@ impl Cluster {
             *owner = owner.filter(|owner| *owner != endpoint);
         }
         self.moving.retain(|_, moving| moving.to != endpoint);
+    }
+
+    /// Has a node be at another endpoint, which serves no node.
+    pub(crate) fn relocate(&mut self, from: EndpointId, to: EndpointId) {
+        let Some(node) = self.nodes.remove(&from) else { return };
+        self.nodes.insert(to, node);
+        self.former.insert(from, to);
+        for primary in self.nodes.values_mut().filter_map(|node| node.primary.as_mut()) {
+            *primary = if *primary == from { to } else { *primary };
+        }
+        for owner in self.owners.iter_mut().flatten().filter(|owner| **owner == from) {
+            *owner = to;
+        }
+        for moving in self.moving.values_mut().filter(|moving| moving.to == from) {
+            moving.to = to;
+        }
+    }
+
+    /// Where the node is that this endpoint serves.
+    fn seat(&self, endpoint: EndpointId) -> EndpointId {
+        self.former.get(&endpoint).copied().unwrap_or(endpoint)
     }
 
     pub(crate) fn set_naming(&mut self, endpoint: EndpointId, naming: NodeNaming) {
@@ -167,11 +192,12 @@ impl Cluster {
 
     /// The primary of a node's shard: the node itself, or whom it copies.
     fn primary_of(&self, endpoint: EndpointId) -> Option<EndpointId> {
+        let endpoint = self.seat(endpoint);
         self.nodes.get(&endpoint).map(|node| node.primary.unwrap_or(endpoint))
     }
 
     pub(super) fn is_replica(&self, endpoint: EndpointId) -> bool {
-        self.nodes.get(&endpoint).is_some_and(|node| node.primary.is_some())
+        self.nodes.get(&self.seat(endpoint)).is_some_and(|node| node.primary.is_some())
     }
 
     /// Whether a key would be in the data of this node.

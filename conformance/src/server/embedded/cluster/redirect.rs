@@ -45,7 +45,8 @@ impl Dataset {
             let serves = cluster.primary_of(session.endpoint) == Some(owner);
             return (!serves).then(|| format!("MOVED {slot} {}", self.name(owner)));
         }
-        let (here, exists) = (session.endpoint, |key: &&Bytes| self.store.is_live(now, session.db, key));
+        let here = cluster.seat(session.endpoint);
+        let exists = |key: &&Bytes| self.store.is_live(now, session.db, key);
         if let Some(moving) = cluster.moving.get(&slot) {
             let carried = |key: &&&Bytes| moving.carried.contains(&key[..]) && exists(key);
             let there = keys.iter().filter(carried).count();
@@ -77,7 +78,8 @@ impl Dataset {
         if let Some(cluster) = self.cluster.as_mut().filter(|_| session.asking) {
             for key in keys_of(spec, request) {
                 let imports = |cluster: &Cluster| {
-                    cluster.moving.get(&slot_of(key)).is_some_and(|moving| moving.to == session.endpoint)
+                    let here = cluster.seat(session.endpoint);
+                    cluster.moving.get(&slot_of(key)).is_some_and(|moving| moving.to == here)
                 };
                 if imports(cluster) {
                     cluster.carry(key);
