@@ -373,6 +373,7 @@ macro_rules! for_each_case {
                 nodes_without_names,
                 a_node_that_is_somewhere_unknown,
                 behind_a_network_of_their_own,
+                encrypted_nodes,
                 every_node_is_a_seed,
                 names_are_looked_up_anew,
                 a_dead_seed_delays_nothing,

@@ -260,7 +260,7 @@ mod tests {
         })
     }
 
-    /// The first tag counts alone, and one that is empty or open is none. RULE-302
+    /// The first tag counts alone, and one that is empty or open is none. RULE-302, CLUSTER-01
     #[test]
     fn the_first_hash_tag_decides() {
         let hashed = |key: &str| String::from_utf8(hash_tag(key.as_bytes()).to_vec()).unwrap();

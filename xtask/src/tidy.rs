@@ -90,6 +90,7 @@ const RULES: &[Rule] = &[
     Rule { name: "printing", check: |files| each(files, wording::printing) },
     Rule { name: "machine-paths", check: |files| each(files, wording::machine_paths) },
     Rule { name: "invariants", check: invariants::check },
+    Rule { name: "clusters", check: invariants::clusters },
     Rule { name: "breakages", check: breakages::check },
     Rule { name: "cases", check: cases::listed },
     Rule { name: "readme", check: papers::readme },

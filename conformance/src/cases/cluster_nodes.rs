@@ -222,7 +222,7 @@ pub fn a_node_known_by_name_alone(host: &dyn Host) {
         bed.set_name(name, &[node]);
     }
     let port = bed.address(bed.a).port();
-    let settings = Testbed::cluster_settings_of(&[format!("a.test:{port}")]);
+    let settings = bed.cluster_settings_of(&[format!("a.test:{port}")]);
     bed.connect_cluster_with(settings);
     assert_eq!(bed.lookups("a.test"), 1);
     bed.start_load(9);

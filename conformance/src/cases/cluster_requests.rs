@@ -79,10 +79,13 @@ pub fn pipelines_across_nodes(host: &dyn Host) {
     bed.connect_cluster();
     let b = bed.b;
     bed.give([slot("foo")], b);
+    // Of the same node as `foo`, and it stays there.
+    let stays = keys_in(12_183..=16_383, 1).remove(0);
     let pipeline = || {
         Pipeline::from([
             set("bar", "1"),
             incr("n{foo}"),
+            set(&stays, "3"),
             set("k", "2"),
             incr("n{foo}"),
             get("bar"),
@@ -93,17 +96,8 @@ pub fn pipelines_across_nodes(host: &dyn Host) {
     };
     let ok = || Frame::simple("OK");
     let expected = |n: i64, turn: i64| {
-        let number = Frame::Integer;
-        [
-            ok(),
-            number(n),
-            ok(),
-            number(n + 1),
-            Frame::bulk("1"),
-            Frame::bulk("2"),
-            number(n + 2),
-            number(turn),
-        ]
+        let (number, [bar, k]) = (Frame::Integer, ["1", "2"].map(Frame::bulk));
+        [ok(), number(n), ok(), ok(), number(n + 1), bar, k, number(n + 2), number(turn)]
     };
     assert_eq!(bed.pipeline(pipeline()), expected(1, 1));
     let moved = bed.moved();

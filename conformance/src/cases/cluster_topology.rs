@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use hitless_core::cluster::SLOTS;
 use hitless_core::endpoint::{Endpoint, Host as HostName};
+use hitless_core::error::Delivery;
 use resp3_codec::Frame;
 
-use crate::server::{CloseHow, Fault, NodeNaming, Rule};
+use crate::server::{CloseHow, Event, Fault, NodeNaming, Rule, ShardPorts};
 use crate::testbed::{KEYS, NAME, SECOND, Testbed, get, keys_in, millis, set, slot};
 use crate::world::{Host, Layout};
 
@@ -111,6 +112,29 @@ pub fn behind_a_network_of_their_own(host: &dyn Host) {
     bed.finish();
 }
 
+/// Over TLS the port for it counts, where one is told; a node that is announced by its address has to have the name of the seed, and one that has another
+/// name is not believed. CLUSTER-03, CLUSTER-04, RULE-378
+pub fn encrypted_nodes(host: &dyn Host) {
+    const SERVICE: &str = "redis.cluster.test";
+    for ports in [ShardPorts::Plain, ShardPorts::TlsZero, ShardPorts::TlsOnly] {
+        let names: [&[&str]; 3] = [&[SERVICE], &[SERVICE], &["c.elsewhere.test"]];
+        let mut bed = Testbed::builder(host).certificates(names).cluster().build();
+        bed.set_name(SERVICE, &[bed.a]);
+        bed.server(|server, _| server.set_shard_ports(ports));
+        refuse(&mut bed, QUESTION);
+        let port = bed.address(bed.a).port();
+        let settings = bed.cluster_settings_of(&[format!("{SERVICE}:{port}")]);
+        assert_eq!(bed.try_connect_cluster(settings), Ok(()), "{ports:?}");
+        for key in &KEYS[..2] {
+            assert_eq!(bed.call(set(key, "x")), Frame::simple("OK"), "{ports:?}");
+        }
+        let ticket = bed.send(set("foo", "x"));
+        assert_eq!(bed.error(ticket).delivery(), Delivery::NotSent);
+        assert_eq!(bed.received_at(bed.c), [""; 0]);
+        bed.finish();
+    }
+}
+
 /// The only seed dies for good, and then another node: those that are left tell who has their slots. CLUSTER-05
 pub fn every_node_is_a_seed(host: &dyn Host) {
     let mut bed = Testbed::cluster(host);
@@ -139,7 +163,7 @@ pub fn every_node_is_a_seed(host: &dyn Host) {
 pub fn names_are_looked_up_anew(host: &dyn Host) {
     let mut bed = Testbed::builder(host).layout(Layout::Hosts).cluster().build();
     let port = bed.address(bed.a).port();
-    let mut settings = Testbed::cluster_settings_of(&[format!("{NAME}:{port}")]);
+    let mut settings = bed.cluster_settings_of(&[format!("{NAME}:{port}")]);
     settings.nodes = settings.nodes.command_timeout(Some(SECOND * 10));
     bed.connect_cluster_with(settings);
     bed.set_each();
@@ -230,8 +254,8 @@ pub fn a_storm_of_redirects(host: &dyn Host) {
     assert!(bed.reads() <= before + 4, "{:?}", bed.cluster_stats());
     let at = bed.server(|server, _| {
         let entries = server.ledger().entries().iter();
-        let asked = entries
-            .filter(|entry| matches!(&entry.event, crate::server::Event::Received(it) if it.is(QUESTION)));
+        let asked =
+            entries.filter(|entry| matches!(&entry.event, Event::Received(request) if request.is(QUESTION)));
         asked.map(|entry| entry.at).collect::<Vec<_>>()
     });
     // A read that follows on another begins a quarter of a second later at the earliest.

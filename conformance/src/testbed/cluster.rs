@@ -37,12 +37,12 @@ impl Testbed {
     /// Settings of a client that knows these nodes, with a connection to each node and short times.
     pub fn cluster_settings(&mut self, seeds: &[EndpointId]) -> ClusterSettings {
         let addresses: Vec<String> = seeds.iter().map(|seed| self.address(*seed).to_string()).collect();
-        Self::cluster_settings_of(&addresses)
+        self.cluster_settings_of(&addresses)
     }
 
     /// The same for seeds by their names.
     #[must_use]
-    pub fn cluster_settings_of(seeds: &[String]) -> ClusterSettings {
+    pub fn cluster_settings_of(&self, seeds: &[String]) -> ClusterSettings {
         let url = format!("redis://{}", seeds.join("&addr=").replacen('&', "?", 1));
         let nodes = ConfigBuilder::from_url(&url).expect("a list of addresses");
         let nodes = nodes
@@ -50,6 +50,11 @@ impl Testbed {
             .connect_timeout(Some(SECOND))
             .command_timeout(Some(SECOND))
             .maintenance(maintenance(|settings| settings));
+        #[cfg(feature = "tls")]
+        let nodes = match &self.tls {
+            Some(tls) => nodes.tls(tls.clone()),
+            None => nodes,
+        };
         ClusterSettings { nodes, refresh_interval: NEVER, address_map: Vec::new() }
     }
 

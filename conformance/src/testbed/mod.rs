@@ -125,7 +125,7 @@ impl Builder<'_> {
         });
         let encryption = Encryption::default();
         #[cfg(feature = "tls")]
-        let (encryption, tls) = match self.certificates.map(certificates::certify) {
+        let (encryption, tls) = match self.certificates.map(|names| certify(names, self.is_cluster)) {
             Some((encryption, trust)) => (encryption, Some(trust)),
             None => (encryption, None),
         };
@@ -229,6 +229,12 @@ impl Testbed {
         let settings = self.settings().pool_size(size);
         self.connect_with(settings);
     }
+}
+
+/// Certificates for all endpoints; the one besides those three has the names of the first.
+#[cfg(feature = "tls")]
+fn certify(names: [&'static [&'static str]; 3], has_spare: bool) -> (Encryption, hitless_core::config::Tls) {
+    certificates::certify(names.into_iter().chain(has_spare.then_some(names[0])))
 }
 
 /// Settings of maintenance with short times, changed by the case.

@@ -1,12 +1,10 @@
-//! The cluster client, whose nodes are three endpoints of one server.
+//! The cluster client where a test needs more than the cases `cluster_*` of the suite can see: what is left of it, the clients of its nodes, and
+//! hooks.
 
-use hitless_conformance::server::{
-    CloseHow, Closes, EndpointId, Event as Entry, Moving, NodeNaming, Notice, Target as MoveTo,
-};
-use hitless_core::cluster::{ClusterEvent, NodeError, SlotsMoveCause, TopologyError, key_slot};
+use hitless_conformance::server::{EndpointId, Notice};
+use hitless_core::cluster::{ClusterEvent, NodeError, TopologyError, key_slot};
 use hitless_core::config::WhenDisconnected;
-use hitless_core::driver::{ClusterBuilder, ClusterClient, ClusterReply};
-use hitless_core::error::RouteError;
+use hitless_core::driver::{ClusterBuilder, ClusterClient};
 use hitless_core::notification::NotificationKind;
 
 use super::*;
@@ -47,20 +45,6 @@ fn get(key: &str) -> resp3_codec::Command {
     cmd("GET").arg(key)
 }
 
-/// The commands with keys, and ASKING, in the order in which they came to each node.
-fn received_at(fixture: &Fixture, node: EndpointId) -> Vec<String> {
-    fixture.with_server(|server, _| {
-        let entries = server.ledger().entries().iter();
-        let words = entries.filter_map(|entry| match &entry.event {
-            Entry::Received(request) if !request.is_handshake() && entry.endpoint == node => {
-                Some(String::from_utf8_lossy(request.name()).into_owned())
-            }
-            _ => None,
-        });
-        words.filter(|name| name != "CLUSTER").collect()
-    })
-}
-
 /// The nodes that one names are the cluster, and all of them hang on one task. RULE-360, INV-15
 #[test]
 fn a_cluster_client_leaves_nothing_behind() {
@@ -97,27 +81,6 @@ fn a_cluster_client_ends_with_its_runtime() {
     assert!(matches!(client.send(Request::command(get("k")).unwrap()), Err(SendError::ShuttingDown(_))));
 }
 
-/// One seed is away, and says nothing: the others are asked at the same time. No seed at all is an error that is bounded. RULE-361
-#[test]
-fn a_dead_seed_delays_nothing() {
-    let (mut fixture, nodes) = nodes();
-    fixture.with_server(|server, now| server.black_hole(now, nodes[0], None));
-    let before = fixture.now();
-    let client = fixture.block_on(cluster_builder(&fixture, &[6379, 2]).connect()).unwrap();
-    assert_eq!(fixture.now(), before);
-    // Its slots wait for it, and no others do.
-    fixture.block_on(client.call(set("k", "x"))).unwrap();
-    assert_eq!(fixture.now(), before);
-    drop(client);
-    fixture.swallow_dials();
-    let builder = cluster_builder(&fixture, &[6379, 2]).connect_timeout(SECOND);
-    let error = fixture.block_on(builder.connect()).unwrap_err();
-    assert!(matches!(error, Error::Connect(_)), "{error:?}");
-    assert!(fixture.now() <= before + 2 * SECOND);
-    fixture.run();
-    assert_nothing_is_left(&fixture);
-}
-
 /// RULE-362, RULE-366
 #[test]
 fn what_is_no_cluster_says_so() {
@@ -134,143 +97,6 @@ fn what_is_no_cluster_says_so() {
     let error = ClusterBuilder::new(fixture.runtime(), fixture.network(), differ).err().unwrap();
     assert!(error.to_string().contains("the same but for host and port"), "{error}");
     assert!(ClusterBuilder::new(fixture.runtime(), fixture.network(), [""; 0]).is_err());
-}
-
-/// A slot moves without a word: the first command learns it by MOVED, the others go there at once. Its batch is not run in
-/// two halves, and each command has run once. RULE-364, RULE-365, INV-05
-#[test]
-fn moved_commands_are_sent_again() {
-    let (mut fixture, nodes, client) = cluster();
-    let slot = key_slot(b"foo");
-    fixture.with_server(|server, now| server.assign_slots(now, [slot], nodes[0]));
-    let incr = || cmd("INCR").arg("foo");
-    let batch = Pipeline::atomic().command(incr()).command(incr());
-    let counts: (u64, u64) = fixture.block_on(client.query_pipeline(batch)).unwrap();
-    assert_eq!(counts, (1, 2));
-    assert_eq!(client.stats().moved, 1);
-    for expected in 3..6_u64 {
-        assert_eq!(fixture.block_on(client.query::<u64>(incr())).unwrap(), expected);
-    }
-    assert_eq!(client.stats().moved, 1, "{:?}", client.stats());
-    // Another one, in a pipeline over all nodes.
-    fixture.with_server(|server, now| server.assign_slots(now, [slot], nodes[1]));
-    let mixed = Pipeline::from([set("bar", "1"), incr(), set("k", "2"), incr(), get("bar"), get("k")]);
-    let replies: ((), u64, (), u64, u64, u64) = fixture.block_on(client.query_pipeline(mixed)).unwrap();
-    assert_eq!(replies, ((), 6, (), 7, 1, 2));
-}
-
-/// While a slot is between two nodes: ASKING right ahead of each command, in one write, and the map stays as it is. What needs keys of
-/// both, and every batch, waits. RULE-364, RULE-365
-#[test]
-fn a_slot_on_the_move_is_asked_for() {
-    let (mut fixture, nodes, client) = cluster();
-    fixture.block_on(client.call(cmd("MSET").args(["{foo}1", "a", "{foo}2", "b"]))).unwrap();
-    fixture.with_server(|server, now| {
-        server.open_slots(now, [key_slot(b"foo")], nodes[0]);
-        server.carry_key(b"{foo}2");
-    });
-    let pipeline = Pipeline::from([get("{foo}1"), get("{foo}2"), set("{foo}3", "c"), get("{foo}3")]);
-    let replies: (String, String, (), String) = fixture.block_on(client.query_pipeline(pipeline)).unwrap();
-    assert_eq!(replies, ("a".into(), "b".into(), (), "c".into()));
-    assert_eq!(received_at(&fixture, nodes[0]), ["ASKING", "GET", "ASKING", "SET", "ASKING", "GET"]);
-    assert_eq!(client.node_for("foo").unwrap().endpoint().to_string(), "127.0.0.1:3");
-
-    let both = client.send(Request::command(cmd("MGET").args(["{foo}1", "{foo}2"])).unwrap()).unwrap();
-    let batch = Pipeline::atomic().command(get("{foo}2")).into_request().unwrap().unwrap();
-    let batch = client.send(batch).unwrap();
-    let (mut both, mut batch): (Pinned, Pinned) = (Box::pin(both), Box::pin(batch));
-    for _ in 0..20 {
-        fixture.pass(Duration::from_millis(10));
-        assert!(poll_once(both.as_mut()).is_pending() && poll_once(batch.as_mut()).is_pending());
-    }
-    fixture.with_server(|server, now| server.close_slots(now, [key_slot(b"foo")]));
-    let closed_at = fixture.now();
-    let values = vec![Frame::bulk("a"), Frame::bulk("b")];
-    assert_eq!(fixture.block_on(both).unwrap()[..], [Frame::Array(values)]);
-    assert_eq!(fixture.block_on(batch).unwrap()[2], Frame::Array(vec![Frame::bulk("b")]));
-    assert!(fixture.now() < closed_at + SECOND, "{:?}", fixture.now() - closed_at);
-}
-
-/// It waits at its node before anybody polls it, and at the next one when the slot has moved. RULE-380
-#[test]
-fn a_command_that_waits_follows_its_slot() {
-    let (mut fixture, nodes, client) = cluster();
-    let pop = Request::command(cmd("BLPOP").arg("foo").arg(0)).unwrap();
-    let mut popped: Pinned = Box::pin(client.send(pop).unwrap());
-    fixture.pass(SECOND);
-    assert_eq!(received_at(&fixture, nodes[2]), ["BLPOP"]);
-    fixture.with_server(|server, now| server.assign_slots(now, [key_slot(b"foo")], nodes[0]));
-    fixture.run();
-    assert!(poll_once(popped.as_mut()).is_pending());
-    fixture.pass(SECOND);
-    fixture.block_on(client.call(cmd("RPUSH").arg("foo").arg("x"))).unwrap();
-    let element = Frame::Array(vec![Frame::bulk("foo"), Frame::bulk("x")]);
-    assert_eq!(fixture.block_on(popped).unwrap()[..], [element]);
-}
-
-type Pinned = std::pin::Pin<Box<ClusterReply<Executor>>>;
-
-/// Slots that are announced to move are gone to where they are before anybody is sent away, whichever node has told first. RULE-374
-#[test]
-fn announced_slots_move_without_a_redirect() {
-    let (mut fixture, nodes, client) = cluster();
-    let mut events = client.events();
-    fixture.block_on(client.call(set("foo", "x"))).unwrap();
-    fixture.with_server(|server, now| {
-        server.slots_migrating(now, Notice::of_slots("12000-12200", Duration::ZERO));
-        server.assign_slots(now, 12000..=12200, nodes[0]);
-        server.slots_migrated(now, nodes[2], nodes[0], Notice::of_slots("12000-12200", Duration::ZERO));
-    });
-    fixture.run();
-    assert_eq!(fixture.block_on(client.query::<String>(get("foo"))).unwrap(), "x");
-    assert_eq!((client.stats().moved, received_at(&fixture, nodes[0])), (0, vec!["GET".to_owned()]));
-    let moved = std::iter::from_fn(|| events.try_next()).find_map(|event| match event {
-        Ok(ClusterEvent::SlotsMoved { slots, cause: SlotsMoveCause::Announced(_), .. }) => Some(slots),
-        _ => None,
-    });
-    assert_eq!(moved, Some(201));
-}
-
-/// The destination of an announced move is a node that nobody knew. RULE-374
-#[test]
-fn announced_slots_move_to_a_newcomer() {
-    let (mut fixture, nodes, client) = cluster();
-    fixture.with_server(|server, now| {
-        server.add_node(nodes[3]);
-        server.assign_slots(now, 12000..=12200, nodes[3]);
-        server.slots_migrated(now, nodes[2], nodes[3], Notice::of_slots("12000-12200", Duration::ZERO));
-    });
-    fixture.run();
-    fixture.block_on(client.call(set("foo", "x"))).unwrap();
-    assert_eq!((client.stats().moved, client.nodes().len()), (0, 4));
-    assert_eq!(client.node_for("foo").unwrap().endpoint().to_string(), "127.0.0.1:4");
-}
-
-/// One node is away: what is for the others does not wait, and what is for it waits until it is back, or until its time is over. RULE-371
-#[test]
-fn a_node_that_is_away_is_a_matter_of_its_own_slots() {
-    let (mut fixture, nodes, client) = cluster();
-    fixture.with_server(|server, now| {
-        server.refuse_dials(now, nodes[2], None);
-        server.kill_all(now, nodes[2], CloseHow::Reset);
-    });
-    fixture.run();
-    let before = fixture.now();
-    for key in ["bar", "k"] {
-        fixture.block_on(client.call(set(key, "x"))).unwrap();
-    }
-    assert_eq!(fixture.now(), before);
-    let error = fixture.block_on(client.call(get("foo"))).unwrap_err();
-    assert_eq!(error.delivery(), Some(Delivery::NotSent), "{error}");
-    assert!(matches!(error, Error::Request(RequestError::NoConnection { .. })), "{error:?}");
-    assert!(fixture.now() <= before + 3 * SECOND, "{:?}", fixture.now() - before);
-
-    let waits = client.send(Request::command(set("foo", "y")).unwrap()).unwrap();
-    let mut waits: Pinned = Box::pin(waits);
-    assert!(poll_once(waits.as_mut()).is_pending());
-    fixture.pass(SECOND / 2);
-    fixture.with_server(|server, _| server.restore(nodes[2]));
-    fixture.block_on(waits).unwrap();
 }
 
 /// Whoever closes the client of a node leaves no hole: the node is opened again. What cannot be opened says why. RULE-384
@@ -325,83 +151,6 @@ fn nobody_waits_for_a_closed_node_who_does_not_want_to() {
     assert!(is_closed, "the client of the node is closed some of the time");
 }
 
-/// A failover is announced, and the primary is gone before its replica has taken over: callers go to that as soon as it has, and do not wait
-/// for the window to end. RULE-371
-#[test]
-fn nobody_waits_for_a_primary_that_does_not_come_back() {
-    let (mut fixture, nodes, client) = cluster();
-    fixture.with_server(|server, now| {
-        server.add_replica(nodes[3], nodes[2]);
-        server.failing_over(now, Notice::new(10 * SECOND));
-        server.refuse_dials(now, nodes[2], None);
-        server.kill_all(now, nodes[2], CloseHow::Reset);
-    });
-    fixture.run();
-    let before = fixture.now();
-    let mut waits: Pinned = Box::pin(client.send(Request::command(set("foo", "y")).unwrap()).unwrap());
-    assert!(poll_once(waits.as_mut()).is_pending());
-    fixture.pass(SECOND / 2);
-    assert!(poll_once(waits.as_mut()).is_pending());
-    fixture.with_server(|server, now| server.promote(now, nodes[3]));
-    assert_eq!(fixture.block_on(waits).unwrap()[..], [Frame::simple("OK")]);
-    assert!(fixture.now() < before + 3 * SECOND, "{:?}", fixture.now() - before);
-}
-
-/// The cluster is down for a moment: callers wait for it. RULE-371
-#[test]
-fn a_cluster_that_is_down_is_waited_for() {
-    let (mut fixture, _, client) = cluster();
-    fixture.with_server(|server, now| server.set_cluster_down(now, true));
-    let mut waits: Pinned = Box::pin(client.send(Request::command(set("foo", "y")).unwrap()).unwrap());
-    assert!(poll_once(waits.as_mut()).is_pending());
-    fixture.pass(SECOND / 2);
-    assert!(poll_once(waits.as_mut()).is_pending());
-    fixture.with_server(|server, now| server.set_cluster_down(now, false));
-    assert_eq!(fixture.block_on(waits).unwrap()[..], [Frame::simple("OK")]);
-
-    fixture.with_server(|server, now| server.set_cluster_down(now, true));
-    let error = fixture.block_on(client.call(get("foo"))).unwrap_err();
-    assert!(matches!(&error, Error::Server(error) if error.code() == "CLUSTERDOWN"), "{error:?}");
-}
-
-/// A MOVING of one node is a matter of that node's client: the others keep their connections. RULE-376
-#[test]
-fn one_node_moves_and_the_others_stay() {
-    let (mut fixture, nodes, client) = cluster();
-    let before = fixture.dialled().len();
-    fixture.with_server(|server, now| {
-        server.add_node(nodes[3]);
-        server.assign_slots(now, 0..=5460, nodes[3]);
-        let moving = Moving::new(MoveTo::Endpoint(nodes[3]), 10 * SECOND);
-        server.moving(now, nodes[0], moving.closing(Closes::Everyone));
-        server.remove_node(now, nodes[0]);
-    });
-    for _ in 0..30 {
-        for key in KEYS {
-            fixture.block_on(client.call(set(key, "x"))).unwrap();
-        }
-        fixture.pass(SECOND / 2);
-    }
-    let dialled: Vec<String> = fixture.dialled()[before..].iter().map(|it| it.address.to_string()).collect();
-    assert!(dialled.iter().all(|address| address == "127.0.0.1:4"), "{dialled:?}");
-}
-
-/// Nodes that do not say where they are, are where they were asked. RULE-360
-#[test]
-fn nodes_without_names_are_where_they_were_asked() {
-    for naming in [NodeNaming::Empty, NodeNaming::Null] {
-        let (mut fixture, nodes) = nodes();
-        fixture.with_server(|server, _| nodes[..3].iter().for_each(|node| server.announce_as(*node, naming)));
-        let client = fixture.block_on(cluster_builder(&fixture, &[2]).connect()).unwrap();
-        for key in KEYS {
-            fixture.block_on(client.call(set(key, "x"))).unwrap();
-        }
-        fixture.with_server(|server, now| server.assign_slots(now, [key_slot(b"foo")], nodes[0]));
-        fixture.block_on(client.call(get("foo"))).unwrap();
-        assert_eq!(client.stats().moved, 1);
-    }
-}
-
 /// Hooks see the notifications of each node, those of nodes that come later included. RULE-377
 #[test]
 fn hooks_see_every_node() {
@@ -430,23 +179,6 @@ fn hooks_see_every_node() {
     assert_eq!(tell(&mut fixture), 6 + 1 + 8);
     assert!(client.remove_hook(hook) && !client.remove_hook(hook));
     assert_eq!(client.hook_failures(), hitless_core::driver::HookFailures::default());
-}
-
-/// RULE-363
-#[test]
-fn what_has_no_node_is_not_sent() {
-    let (mut fixture, _, client) = cluster();
-    let across = Request::command(cmd("MGET").args(KEYS)).unwrap();
-    let refused = client.send(across).unwrap_err();
-    assert!(
-        matches!(&refused, SendError::NoRoute { reason: RouteError::CrossSlot { .. }, .. }),
-        "{refused:?}"
-    );
-    let batch = Pipeline::atomic().command(get("bar")).command(get("foo"));
-    let error = fixture.block_on(client.pipeline(batch)).unwrap_err();
-    assert!(matches!(error, Error::Route(RouteError::CrossSlot { .. })), "{error:?}");
-    assert_eq!(error.delivery(), Some(Delivery::NotSent));
-    assert!(fixture.received().iter().all(|name| name == "CLUSTER"), "{:?}", fixture.received());
 }
 
 /// A primary says nothing any more, and its connections stay: the first command that times out there has the topology read, which

@@ -4,7 +4,7 @@ use super::Finding;
 use super::source::Source;
 use crate::suite;
 
-const DIRECTORY: &str = "conformance/src/cases/";
+pub(super) const DIRECTORY: &str = "conformance/src/cases/";
 
 /// Looks for the cases, which are the public functions of the files of cases, in the list.
 pub(super) fn listed(files: &[Source]) -> Vec<Finding> {

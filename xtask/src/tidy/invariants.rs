@@ -3,19 +3,23 @@
 //! A test names what it proves in the comment above it: `/// INV-05, PITFALL-25`. INVARIANTS.md has a row for each id, whose last
 //! column names files with such a test, or says that what the row promises is not built yet.
 //!
-//! Rows are of three kinds: invariants, pitfalls and the rules of the protocol. How many breakages one needs depends on its kind.
+//! Rows are of four kinds: invariants, pitfalls, behaviours of a cluster's client and rules. How many breakages one needs depends on its kind.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use super::Finding;
 use super::source::{Source, find_word, item_body};
+use super::{Finding, cases};
 
 pub(super) const REGISTER: &str = "INVARIANTS.md";
 const NOT_BUILT: &str = "not built yet";
 /// The kinds of rows, and how many breakages a row that has tests needs. The rules are many and small, and what matters of
 /// them is an invariant or a pitfall as well.
-const KINDS: &[(&str, usize)] = &[("INV-", 2), ("PITFALL-", 1), ("RULE-", 0)];
+const KINDS: &[(&str, usize)] = &[("INV-", 2), ("PITFALL-", 1), ("CLUSTER-", 1), ("RULE-", 0)];
+/// How many behaviours of a cluster's client there are.
+const CLUSTER_ROWS: u32 = 25;
+/// Those that have no case yet.
+const CLUSTER_ROWS_WITHOUT_CASES: &[u32] = &[22, 23];
 
 /// A row of the register: an id, and the files whose tests prove it.
 struct Row<'a> {
@@ -54,6 +58,23 @@ pub(super) fn check(files: &[Source]) -> Vec<Finding> {
         findings.extend(check_row(row, proofs.get(&row.id)));
     }
     findings
+}
+
+/// Each behaviour of a cluster's client has a row, and a case of the suite that proves it.
+pub(super) fn clusters(files: &[Source]) -> Vec<Finding> {
+    let Some(register) = files.iter().find(|file| file.path == REGISTER) else { return Vec::new() };
+    let rows = rows(&register.text);
+    let numbers = (1..=CLUSTER_ROWS).filter(|number| !CLUSTER_ROWS_WITHOUT_CASES.contains(number));
+    let findings = numbers.filter_map(|number| {
+        let id = format!("CLUSTER-{number:02}");
+        let Some(row) = rows.iter().find(|row| row.id == id) else {
+            return Some(Finding::new(REGISTER, 1, format!("no row {id}: add it")));
+        };
+        let has_case = row.files.iter().any(|file| file.starts_with(cases::DIRECTORY));
+        let message = || format!("no case of the suite names {id}: write one");
+        (!has_case).then(|| Finding::new(REGISTER, row.line, message()))
+    });
+    findings.collect()
 }
 
 fn check_row(row: &Row<'_>, proofs: Option<&BTreeSet<&str>>) -> Option<Finding> {
@@ -224,6 +245,21 @@ mod tests {
         let register = format!("{REGISTERED}| INV-02 | c | not built yet |\n");
         let found = messages(&register, "/// INV-01\nfn a() {}\n");
         assert_eq!(found, ["a second row INV-02: give it a number"]);
+    }
+
+    #[test]
+    fn a_behaviour_of_a_cluster_without_a_case_is_caught() {
+        let rows = |path: &str| {
+            let numbers = (1..=CLUSTER_ROWS).filter(|number| !CLUSTER_ROWS_WITHOUT_CASES.contains(number));
+            numbers.map(|number| format!("| CLUSTER-{number:02} | a | `{path}` |\n")).collect::<String>()
+        };
+        let found = |register: &str| clusters(&[Source::new(REGISTER, register)]);
+        let complete = rows("conformance/src/cases/a.rs");
+        assert_eq!(found(&complete), []);
+        assert_eq!(found(&complete.replace("CLUSTER-07", "RULE-07"))[0].message, "no row CLUSTER-07: add it");
+        let by_unit_tests = found(&rows("core/src/a.rs"));
+        assert_eq!(by_unit_tests.len() as u32, CLUSTER_ROWS - 2);
+        assert_eq!(by_unit_tests[0].message, "no case of the suite names CLUSTER-01: write one");
     }
 
     #[test]

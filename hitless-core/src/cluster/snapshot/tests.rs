@@ -178,7 +178,7 @@ fn shards_is_read_in_both_dialects() {
     }
 }
 
-/// RULE-325
+/// RULE-325, CLUSTER-03
 #[test]
 fn the_port_for_encrypted_connections_counts_where_there_is_one() {
     for (ports, plain, encrypted) in [
@@ -201,7 +201,7 @@ fn the_port_for_encrypted_connections_counts_where_there_is_one() {
     }
 }
 
-/// RULE-325
+/// RULE-325, CLUSTER-02, CLUSTER-03
 #[test]
 fn endpoints_of_shards_may_be_null_empty_or_unknown() {
     let place = |[one, another]: [(&'static str, Frame); 2]| {

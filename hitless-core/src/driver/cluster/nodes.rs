@@ -240,7 +240,7 @@ mod tests {
     }
 
     /// A certificate proves that a server has a name, and not that it is a node: over TLS nodes lie in the domain of the seeds, and what they
-    /// say of their names counts there only. RULE-378
+    /// say of their names counts there only. RULE-378, CLUSTER-04
     #[test]
     fn over_tls_nodes_lie_in_the_domain_of_the_seeds() {
         let opener = opener("redis://seed.encrypted.example.com");
