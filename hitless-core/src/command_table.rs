@@ -72,6 +72,8 @@ const HELLO: &str =
 const NAME: &str = "set `client_name` when the client is built (`Builder::client_name`)";
 const SETUP: &str =
     "have every connection run it: give it to `setup` when the client is built (`Builder::setup`)";
+const READ_ONLY: &str = "have every connection run it: give it to `setup` when the client is built (`Builder::setup`); the client of a cluster reads \
+                         from replicas by `ClusterBuilder::read_from`";
 const TRACKING: &str = "set `tracking` when the client is built (`Builder::tracking`)";
 const OPT_IN: &str =
     "the client sends it; set `maintenance` when the client is built (`Builder::maintenance`)";
@@ -184,6 +186,13 @@ pub(crate) fn is_script(command: &impl Words) -> bool {
     [&b"EVAL"[..], b"EVALSHA", b"FCALL"].iter().any(|script| name.eq_ignore_ascii_case(script))
 }
 
+/// Whether a replica may run `command` in its primary's place. TOUCH is called for the mark that it leaves at the primary, and the script of
+/// EVALSHA_RO is known where it was sent, which is the primary.
+pub(crate) fn may_read_copy(command: &impl Words) -> bool {
+    let is_named = |name: &[u8]| command.name().eq_ignore_ascii_case(name);
+    verdict(command) == Verdict::ReadOnly && !is_named(b"TOUCH") && !is_named(b"EVALSHA_RO")
+}
+
 /// Why a connection cannot run `command` before it serves, with its name: settings of the connection it can, but for those
 /// that the client makes itself.
 pub(crate) fn unfit_for_setup(command: &Command) -> Option<(&'static str, &'static str)> {
@@ -233,7 +242,7 @@ fn by_name(name: &[u8], command: &impl Words) -> Verdict {
         b"SELECT" => refused("SELECT", DATABASE),
         b"AUTH" => refused("AUTH", CREDENTIALS),
         b"HELLO" => refused("HELLO", HELLO),
-        b"READONLY" => refused("READONLY", SETUP),
+        b"READONLY" => refused("READONLY", READ_ONLY),
         b"READWRITE" => refused("READWRITE", SETUP),
         b"RESET" => refused("RESET", RESET),
         b"ASKING" => refused("ASKING", "`ClusterClient` sends it where a slot is on the move"),

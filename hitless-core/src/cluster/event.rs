@@ -75,6 +75,13 @@ pub enum ClusterEvent {
         /// Why.
         error: TopologyError,
     },
+    /// A node refuses READONLY, so that nothing is read from it while it is a replica. Said once for each of its clients.
+    ReadonlyRefused {
+        /// Which.
+        node: NodeId,
+        /// Where it is.
+        endpoint: Endpoint,
+    },
     /// None of the nodes that are known can be asked for the topology: the configured seeds are opened again.
     SeedsReopened {
         /// How many were not known any more.
@@ -147,6 +154,7 @@ impl ClusterEvent {
             Self::TopologyRead { .. } => "topology.read",
             Self::SlotsMoved { .. } => "slots.moved",
             Self::RefreshFailed { .. } => "topology.failed",
+            Self::ReadonlyRefused { .. } => "readonly.refused",
             Self::SeedsReopened { .. } => "seeds.reopened",
         }
     }
@@ -155,9 +163,10 @@ impl ClusterEvent {
     #[must_use]
     pub const fn level(&self) -> Level {
         match self {
-            Self::NodeNotOpened { .. } | Self::RefreshFailed { .. } | Self::SeedsReopened { .. } => {
-                Level::Warn
-            }
+            Self::NodeNotOpened { .. }
+            | Self::RefreshFailed { .. }
+            | Self::ReadonlyRefused { .. }
+            | Self::SeedsReopened { .. } => Level::Warn,
             Self::TopologyRead { uncovered: 1.., .. } => Level::Warn,
             Self::NodeAdded { .. }
             | Self::NodeRemoved { .. }
@@ -201,6 +210,9 @@ impl fmt::Display for ClusterEvent {
             }
             Self::RefreshFailed { node, endpoint, error } => {
                 write!(f, "{node} at {endpoint} gave no topology: {error}")
+            }
+            Self::ReadonlyRefused { node, endpoint } => {
+                write!(f, "{node} at {endpoint} refuses READONLY, and is not read from while it is a replica")
             }
             Self::SeedsReopened { seeds } => {
                 write!(

@@ -158,8 +158,12 @@ impl SlotMap {
         SLOTS - self.owned.values().sum::<usize>().min(SLOTS)
     }
 
-    /// As a table, in which these ranges lead to these nodes instead.
-    pub(super) fn table(&self, instead: impl Iterator<Item = (SlotRange, NodeId)>) -> Table {
+    /// As a table, in which these ranges lead to these nodes instead. `may_read` says which replicas may be read from.
+    pub(super) fn table(
+        &self,
+        instead: impl Iterator<Item = (SlotRange, NodeId)>,
+        may_read: impl Fn(NodeId) -> bool,
+    ) -> Table {
         let mut slots = vec![NOBODY; SLOTS];
         let instead: Vec<_> = instead.collect();
         let mut primaries: Vec<NodeId> = self.owners().chain(instead.iter().map(|(_, node)| *node)).collect();
@@ -173,9 +177,13 @@ impl SlotMap {
         };
         self.runs.iter().for_each(|run| fill(run.start, run.end, run.owner));
         instead.iter().for_each(|(range, node)| fill(range.start(), range.end(), *node));
-        let replicas = |primary| self.replicas.get(primary).cloned().unwrap_or_default().into();
-        let shards = primaries.iter().map(|primary| Shard { primary: *primary, replicas: replicas(primary) });
-        Table { shards: shards.collect(), slots: slots.into() }
+        let shard = |primary: &NodeId| {
+            let replicas = self.replicas.get(primary).cloned().unwrap_or_default();
+            let readable =
+                replicas.iter().copied().filter(|node| node != primary && may_read(*node)).collect();
+            Shard { primary: *primary, replicas: replicas.into(), readable }
+        };
+        Table { shards: primaries.iter().map(shard).collect(), slots: slots.into() }
     }
 
     /// The places of the runs that have slots from `first` to `last`.

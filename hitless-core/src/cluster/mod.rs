@@ -37,6 +37,8 @@
 //! | TRYAGAIN | it goes to the same node again, after 2 ms at most, doubled up to 100 ms, each shortened by up to half at random |
 //! | CLUSTERDOWN, READONLY, LOADING, MASTERDOWN, or not sent at all | the topology is read, and the request goes by the table, after 8 ms at most, doubled up to 100 ms. A command without keys goes to another node at once the first time. |
 //!
+//! A read that was sent to a replica ([`SentKind::Read`]) goes to the primary at once instead, and the map stays as it is: see [below](#replicas).
+//!
 //! A script may answer in these words after it has written. So what it says is its caller's, unless it is word for word what a server says
 //! of this slot: MOVED, ASK, TRYAGAIN and CLUSTERDOWN.
 //!
@@ -71,6 +73,20 @@
 //! old one serves them. SMIGRATING and
 //! the move of a MOVING concern one node, and are the business of its client.
 //!
+//! # Replicas
+//!
+//! Where replicas are [opened](SettingsBuilder::open_replicas), the table names for each slot the one that is read from
+//! ([`Table::replica_for`]): each of those that are connected has its part of the slots, so that nothing is counted on the way of a request, and
+//! the reads of one key do not go back in time from replica to replica. [`only_reads`] says which requests may go there.
+//!
+//! | a replica | what follows |
+//! |---|---|
+//! | is lost, or did not get the read; answers LOADING, MASTERDOWN or CLUSTERDOWN, or MOVED to its own primary | the primary runs the read at once; the replica is left out for 50 ms at most, doubled up to 2 s |
+//! | answers MOVED to another shard | the primary runs the read at once, and says itself where the slot has gone: a replica hears of that last |
+//! | answers ASK | as a primary's |
+//! | has refused READONLY ([`handle_readonly_refused`](Cluster::handle_readonly_refused)) | it is left out until its client is opened anew |
+//! | is promoted | the next MOVED or topology makes it the primary, and its client is that of before |
+//!
 //! # Bounds
 //!
 //! 4096 nodes with nine addresses each, as many runs in the map as there are slots, and the ids of 64 announcements; all of it
@@ -88,6 +104,7 @@ mod nodes;
 mod redirect;
 mod refresh;
 mod requests;
+mod rest;
 mod route;
 mod settings;
 mod snapshot;
@@ -116,8 +133,8 @@ pub use self::redirect::is_refusal;
 #[cfg(feature = "driver")]
 pub(crate) use self::redirect::is_refusal_of_server;
 use self::refresh::Refresh;
-pub use self::route::{Route, Routed, Scope, commands, route, route_request};
-pub use self::settings::{Settings, SettingsBuilder};
+pub use self::route::{Route, Routed, Scope, commands, only_reads, route, route_request};
+pub use self::settings::{ReadFrom, Settings, SettingsBuilder};
 pub use self::split::{Split, split};
 pub use self::stats::ClusterStats;
 use self::strangers::Strangers;
@@ -198,8 +215,11 @@ impl Cluster {
 
     /// The client of `node` can take requests: for the first time, or again.
     pub fn handle_node_ready(&mut self, now: Instant, node: NodeId) {
-        if self.nodes.handle_ready(now, node) && self.map.is_owner(node) {
-            self.strangers.handle_owner_ready();
+        if self.nodes.handle_ready(now, node) {
+            if self.map.is_owner(node) {
+                self.strangers.handle_owner_ready();
+            }
+            self.is_stale |= self.settings.opens_replicas();
         }
         self.is_stale |= self.holds.release_for(node);
         self.refresh.handle_node_ready(now, &mut self.rng);
@@ -211,13 +231,25 @@ impl Cluster {
     pub fn handle_node_failed(&mut self, now: Instant, node: NodeId) {
         let failure = self.nodes.handle_failed(now, node, &mut self.rng);
         if failure != Failure::Known {
-            self.is_stale |= self.holds.handle_failed(node);
+            self.is_stale |= self.holds.handle_failed(node) || self.settings.opens_replicas();
             if let Some(asking) = self.refresh.take_of(node) {
                 self.on_no_answer(now, &asking, TopologyError::Unanswered);
             }
         }
         if failure == Failure::News {
             self.want_read(now);
+        }
+        self.settle(now);
+    }
+
+    /// A connection to `node` was refused READONLY, so that it would redirect its reads: none go there until the client is opened
+    /// anew, or has lost its last connection. To be told before [`handle_node_ready`](Self::handle_node_ready).
+    pub fn handle_readonly_refused(&mut self, now: Instant, node: NodeId) {
+        if self.nodes.refuse_reads(node) {
+            self.is_stale = true;
+            if let Some(endpoint) = self.nodes.endpoint(node).cloned() {
+                self.emit(ClusterEvent::ReadonlyRefused { node, endpoint });
+            }
         }
         self.settle(now);
     }
@@ -278,7 +310,7 @@ impl Cluster {
             self.on_no_answer(now, &asking, TopologyError::Unanswered);
         }
         self.refresh.handle_timeout(now, &mut self.rng);
-        self.is_stale |= self.holds.handle_timeout(now);
+        self.is_stale |= self.holds.handle_timeout(now) | self.nodes.end_rests(now);
         while let Some((node, location)) = self.nodes.poll_reopen(now) {
             self.decisions.push_back(location.open(node));
         }
@@ -299,6 +331,7 @@ impl Cluster {
             self.refresh.poll_timeout(),
             self.nodes.poll_timeout(self.settings.node_grace()),
             self.holds.poll_timeout(),
+            self.nodes.poll_rest(),
         ])
     }
 
@@ -339,7 +372,9 @@ impl Cluster {
         if !std::mem::take(&mut self.has_new_table) {
             return None;
         }
-        let table = self.map.table(self.holds.iter());
+        let is_readable = |node| !self.map.is_owner(node) && self.nodes.is_readable(node);
+        let table =
+            self.map.table(self.holds.iter(), |node| self.settings.opens_replicas() && is_readable(node));
         (table != *self.table).then(|| {
             self.table = Arc::new(table);
             Decision::SwapTable(Arc::clone(&self.table))

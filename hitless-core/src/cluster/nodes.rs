@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::rest::Rest;
 use super::snapshot::{Listed, MAX_NODES};
 use super::words::Decision;
 use crate::backoff::Reconnect;
@@ -55,6 +56,10 @@ struct Node {
     is_seed: bool,
     /// It is open, and nothing has led to it since then.
     idle_since: Option<Instant>,
+    /// It refuses READONLY.
+    refuses_reads: bool,
+    /// Whether it is left alone as a replica.
+    rest: Rest,
 }
 
 /// Where a node is.
@@ -134,6 +139,8 @@ impl Nodes {
             is_listed: false,
             is_seed: false,
             idle_since: Some(now),
+            refuses_reads: false,
+            rest: Rest::default(),
         });
         self.by_endpoint.insert(endpoint, node);
         Some(node)
@@ -258,7 +265,7 @@ impl Nodes {
         if node.state != State::Known {
             return None;
         }
-        node.state = State::Opening;
+        node.begin_opening();
         Some(node.location())
     }
 
@@ -299,6 +306,7 @@ impl Nodes {
             State::Ready { .. } | State::Opening => {}
         }
         node.state = State::Failed { retry_at: after(now, node.failures.next(rng)) };
+        node.refuses_reads = false;
         // It is opened where it was.
         node.moved_to = None;
         node.failed = node.failed.saturating_add(1).min(LAST_NEWS + 1);
@@ -316,6 +324,26 @@ impl Nodes {
         let node = self.nodes.get_mut(id)?;
         node.state = State::Opening;
         Some((id, node.location()))
+    }
+
+    /// `node` refuses READONLY. Says whether that is news.
+    pub(super) fn refuse_reads(&mut self, node: NodeId) -> bool {
+        self.nodes.get_mut(node).is_some_and(|node| !std::mem::replace(&mut node.refuses_reads, true))
+    }
+
+    /// `node` has not served a read. Says whether it rests from now on, and has not before.
+    pub(super) fn begin_rest(&mut self, now: Instant, node: NodeId, rng: &mut Rng) -> bool {
+        self.nodes.get_mut(node).is_some_and(|node| node.rest.begin(now, rng))
+    }
+
+    /// Time has passed. Says whether somebody has rested for long enough.
+    pub(super) fn end_rests(&mut self, now: Instant) -> bool {
+        self.nodes.values_mut().fold(false, |is_over, node| node.rest.handle_timeout(now) || is_over)
+    }
+
+    /// When [`end_rests`](Self::end_rests) has something to do.
+    pub(super) fn poll_rest(&self) -> Option<Instant> {
+        earliest(self.nodes.iter().map(|(_, node)| node.rest.poll_timeout()))
     }
 
     // ---- Who is still of use
@@ -396,6 +424,12 @@ impl Nodes {
         self.nodes.get(node).is_some_and(|node| matches!(node.state, State::Ready { .. }))
     }
 
+    /// Whether `node` may be read from where it is a replica.
+    pub(super) fn is_readable(&self, node: NodeId) -> bool {
+        self.is_ready(node)
+            && self.nodes.get(node).is_some_and(|node| !node.refuses_reads && !node.rest.is_on)
+    }
+
     /// Those that can take requests, by their ids.
     pub(super) fn ready(&self) -> impl Iterator<Item = NodeId> {
         let ready = self.nodes.iter().filter(|(_, node)| matches!(node.state, State::Ready { .. }));
@@ -423,7 +457,7 @@ impl Nodes {
             State::Known => Relocation::None,
             State::Ready { .. } if is_alias => Relocation::Alias,
             State::Opening | State::Ready { .. } | State::Failed { .. } => {
-                known.state = State::Opening;
+                known.begin_opening();
                 Relocation::Elsewhere
             }
         };
@@ -458,6 +492,12 @@ impl Nodes {
 }
 
 impl Node {
+    /// A new client of it is about to be opened.
+    fn begin_opening(&mut self) {
+        self.state = State::Opening;
+        self.refuses_reads = false;
+    }
+
     fn location(&self) -> Location {
         Location { endpoint: self.endpoint.clone(), hostname: self.hostname.clone() }
     }

@@ -31,8 +31,13 @@ impl Cluster {
         let said_by = sent.node.and_then(|node| self.nodes.asked_at(node)).cloned();
         let redirect = match sent.kind {
             SentKind::Script => Redirect::of_server(error, sent.slot),
-            SentKind::Command | SentKind::Atomic => Redirect::of(error),
+            SentKind::Command | SentKind::Atomic | SentKind::Read => Redirect::of(error),
         };
+        if let (Some(redirect), Some(primary)) = (&redirect, self.primary_behind(sent))
+            && let Some(next) = self.judge_replica(now, sent, redirect, primary)
+        {
+            return next;
+        }
         match redirect {
             Some(Redirect::Moved { slot, place }) => {
                 self.stats.moved += 1;
@@ -55,6 +60,10 @@ impl Cluster {
 
     /// What becomes of a request that no node was sent.
     pub(super) fn reroute(&mut self, now: Instant, sent: &Sent) -> Next {
+        if let Some(primary) = self.primary_behind(sent) {
+            self.rest(now, sent, primary);
+            return self.follow(now, sent, primary, false);
+        }
         let leads_to = sent.slot.and_then(|slot| self.routed(slot));
         if leads_to.is_some() && leads_to != sent.node && !sent.asking {
             // The table has changed since.
@@ -69,6 +78,50 @@ impl Cluster {
         }
         self.want_read(now);
         self.wait(now, sent)
+    }
+
+    /// Who runs a read that was sent to a replica and not run there. `None` for everything else, and if that replica has been promoted.
+    fn primary_behind(&self, sent: &Sent) -> Option<NodeId> {
+        let is_at_replica = sent.kind == SentKind::Read && !sent.asking;
+        let primary = sent.slot.filter(|_| is_at_replica).and_then(|slot| self.routed(slot))?;
+        (Some(primary) != sent.node).then_some(primary)
+    }
+
+    /// What becomes of a read that a replica has refused: its primary runs it at once. The map does not change, because a replica hears
+    /// last where a slot has gone. `None` for what a replica says in its primary's place.
+    fn judge_replica(
+        &mut self,
+        now: Instant,
+        sent: &Sent,
+        redirect: &Redirect,
+        primary: NodeId,
+    ) -> Option<Next> {
+        match redirect {
+            Redirect::Moved { place, .. } => {
+                self.stats.moved += 1;
+                let said_by = sent.node.and_then(|node| self.nodes.asked_at(node)).cloned();
+                let target = place.clone().endpoint(said_by.as_ref());
+                // It does not read what its own primary has: READONLY did not count there, or it copies somebody else.
+                if target.is_some_and(|target| self.nodes.at(&target) == Some(primary)) {
+                    self.rest(now, sent, primary);
+                }
+                self.refresh.want(now, sent.sent_at, Urgency::Patched, &mut self.rng);
+            }
+            Redirect::ClusterDown | Redirect::Unable => {
+                self.rest(now, sent, primary);
+                self.refresh.want(now, sent.sent_at, Urgency::Urgent, &mut self.rng);
+            }
+            Redirect::TryAgain => {}
+            Redirect::Ask { .. } => return None,
+        }
+        Some(self.follow(now, sent, primary, false))
+    }
+
+    /// The replica of `primary` that `sent` went to is not read from for a while. One of another shard, whose slot has moved, is in order.
+    fn rest(&mut self, now: Instant, sent: &Sent, primary: NodeId) {
+        if let Some(node) = sent.node.filter(|node| self.map.is_replica(primary, *node)) {
+            self.is_stale |= self.nodes.begin_rest(now, node, &mut self.rng);
+        }
     }
 
     /// Where the table leads `slot`.

@@ -5,8 +5,8 @@ use std::ops::Range;
 use resp3_codec::Command;
 
 use super::Combine;
-use crate::command_table::{Answer, Ask, Entry, Malformed, Policy, Words, each_key};
-use crate::request::{Commands, Request};
+use crate::command_table::{Answer, Ask, Entry, Malformed, Policy, Words, each_key, may_read_copy};
+use crate::request::{Class, Commands, Request};
 use crate::slots::{MAX_SLOT, key_slot};
 
 /// Which node a command is for.
@@ -103,6 +103,16 @@ pub fn route_request(request: &Request) -> Route {
     }
     let routes = Commands::of(request.payload()).map(|(_, command)| Route::of(&command));
     routes.reduce(Route::and).unwrap_or(Route::Keyless(Scope::AnyNode))
+}
+
+/// Whether a replica may run `request`: all of its commands only read, as the table of commands knows that ([`Replay::of`](crate::request::Replay::of)).
+/// Not a [transaction](Class::Atomic), one that blocks, or [raw](Request::raw) bytes; nor TOUCH, whose mark is the primary's to have, and EVALSHA_RO, whose
+/// script may have been given to the primary alone.
+#[must_use]
+pub fn only_reads(request: &Request) -> bool {
+    request.class() == Class::Shared
+        && !request.is_unchecked
+        && Commands::of(request.payload()).all(|(_, command)| may_read_copy(&command))
 }
 
 impl Route {

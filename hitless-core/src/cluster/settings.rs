@@ -9,6 +9,26 @@ const LEAST_PAUSE: Duration = Duration::from_millis(10);
 /// A map that nobody has looked at for longer than this proves nothing.
 const LONGEST_INTERVAL: Duration = Duration::from_secs(24 * 3600);
 
+/// Which nodes of a cluster reads go to.
+///
+/// # What a replica may answer
+/// A replica copies its primary a little later, so it may answer with what was there before, and not know what its caller has just written.
+/// How much later is up to the servers, and has no bound while the two are cut off from each other (`replica-serve-stale-data`). Reads of one key go
+/// to the same replica as long as that is in order; when another one or the primary takes over, a value may be older than the one before it.
+///
+/// While a slot moves to another shard key by key, a key that has gone ahead is missing at the replicas of its old primary, which do not know
+/// that it is on its way and answer as if it did not exist: nil, 0, an empty list. The primary would have answered ASK. Where that
+/// matters, read from primaries. (A managed server that announces its moves, as with SMIGRATED, moves slots as a whole.)
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ReadFrom {
+    /// The primary of the slot, as everything else.
+    #[default]
+    Primary,
+    /// A replica of the slot's shard that is connected and in order, and the primary where there is none.
+    PreferReplica,
+}
+
 /// How a [`Cluster`](super::Cluster) finds out which node serves what. Only [`SettingsBuilder::build`] makes one, so it is
 /// always valid.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -134,8 +154,9 @@ impl SettingsBuilder {
         self
     }
 
-    /// Whether replicas are opened as well, for reads from them; they are not unless set. Those that are not opened are known,
-    /// and opened when they are promoted, or when no other node can be asked for the topology.
+    /// Whether replicas are opened as well, for reads from them ([`Table::replica_for`](super::Table::replica_for)); they are not unless set. Those that
+    /// are not opened are known, and opened when they are promoted, or when no other node can be asked for the topology. Each connection to a node then
+    /// has to send READONLY, and [`handle_readonly_refused`](super::Cluster::handle_readonly_refused) is told of a refusal.
     #[must_use]
     pub const fn open_replicas(mut self, open: bool) -> Self {
         self.settings.opens_replicas = open;

@@ -15,6 +15,7 @@ pub(super) const NOBODY: u16 = u16::MAX;
 pub struct Shard {
     pub(super) primary: NodeId,
     pub(super) replicas: Box<[NodeId]>,
+    pub(super) readable: Box<[NodeId]>,
 }
 
 impl Shard {
@@ -29,6 +30,13 @@ impl Shard {
     #[must_use]
     pub fn replicas(&self) -> &[NodeId] {
         &self.replicas
+    }
+
+    /// Those of its replicas that are connected, and have not refused to be read from. None where replicas are not
+    /// [opened](super::SettingsBuilder::open_replicas).
+    #[must_use]
+    pub fn readable(&self) -> &[NodeId] {
+        &self.readable
     }
 }
 
@@ -57,6 +65,22 @@ impl Table {
     #[must_use]
     pub fn replicas_of(&self, slot: u16) -> &[NodeId] {
         self.shard_of(slot).and_then(|shard| self.shards.get(shard)).map_or(&[], Shard::replicas)
+    }
+
+    /// The replica that [reads](super::only_reads) of `slot` go to; `None` if they go to the primary. Each replica has its part of the slots,
+    /// so that the reads of one key do not go back and forth between replicas of which one knows more than the other.
+    #[must_use]
+    pub fn replica_for(&self, slot: u16) -> Option<NodeId> {
+        let (shard, place) = self.replica_at(slot)?;
+        self.shards.get(shard)?.readable.get(place).copied()
+    }
+
+    /// The place of the shard that serves `slot`, and of the replica among those that are [readable](Shard::readable).
+    #[inline]
+    pub(crate) fn replica_at(&self, slot: u16) -> Option<(usize, usize)> {
+        let shard = self.shard_of(slot)?;
+        let place = usize::from(slot).checked_rem(self.shards.get(shard)?.readable.len())?;
+        Some((shard, place))
     }
 
     /// The place in [`shards`](Self::shards) of the shard that serves `slot`: a small number, for tables of your own beside this

@@ -2,6 +2,7 @@ mod announced;
 mod chaos;
 mod nodes;
 mod refreshes;
+mod replicas;
 mod requests;
 mod settings;
 mod topology;
@@ -113,6 +114,7 @@ impl World {
                 Decision::Close { node } => {
                     assert!(self.open.remove(node).is_some(), "{node} was not open");
                     assert!(self.table.shards().iter().all(|shard| shard.primary() != *node));
+                    assert!(self.table.shards().iter().all(|shard| !shard.readable().contains(node)));
                 }
                 Decision::AskTopology { query, node, request } => {
                     assert!(self.open.contains_key(node));
@@ -126,6 +128,11 @@ impl World {
                 Decision::SwapTable(table) => {
                     assert_ne!(*table, self.table);
                     assert!(table.shards().iter().all(|shard| self.open.contains_key(&shard.primary())));
+                    let readable = || table.shards().iter().flat_map(Shard::readable);
+                    assert!(readable().all(|node| self.cluster.nodes.is_ready(*node)));
+                    assert!(
+                        readable().all(|node| table.shards().iter().all(|shard| shard.primary() != *node))
+                    );
                     self.table = Arc::clone(table);
                 }
                 Decision::Emit(event) => assert!(!event.to_string().is_empty()),

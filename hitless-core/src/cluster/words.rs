@@ -123,6 +123,9 @@ pub enum SentKind {
     Script,
     /// MULTI .. EXEC, as a whole.
     Atomic,
+    /// A [read](super::only_reads) that was sent to a replica ([`Table::replica_for`]). The primary runs what the replica does not, so it is a
+    /// `Command` from then on.
+    Read,
 }
 
 /// Which way a request has come: how many times it was redirected, and how many times it has paused.

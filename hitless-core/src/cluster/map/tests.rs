@@ -135,7 +135,7 @@ fn the_table_leads_held_slots_elsewhere() {
     map.apply(&[(range(0, 9), node(1)), (range(10, 16_383), node(2))], fact(Origin::Snapshot, now));
     map.set_replicas(BTreeMap::from([(node(2), vec![node(4)])]));
 
-    let table = map.table([(range(5, 6), node(3))].into_iter());
+    let table = map.table([(range(5, 6), node(3))].into_iter(), |_| false);
 
     assert_eq!([4, 5, 6, 7].map(|slot| table.node_of(slot)), [1, 3, 3, 1].map(|number| Some(node(number))));
     assert_eq!(table.node_of(16_384), None);

@@ -1,6 +1,6 @@
 use std::hash::Hasher;
 
-use super::{Node, Nodes, State};
+use super::{Node, Nodes, Rest, State};
 use crate::fingerprint::{Digest, Fingerprint};
 use crate::ids::NodeId;
 
@@ -40,8 +40,13 @@ impl Fingerprint for Node {
             is_listed,
             is_seed,
             idle_since,
+            refuses_reads,
+            rest: Rest { is_on, until, pauses },
         } = self;
         digest.value(&(name, endpoint, hostname, aliases, moved_to, is_listed, is_seed));
+        digest.value(&(refuses_reads, is_on));
+        digest.each(until, |digest, until| digest.instant(*until));
+        digest.part(pauses);
         digest.value(&std::mem::discriminant(state));
         match state {
             State::Known | State::Opening => {}

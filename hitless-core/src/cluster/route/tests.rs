@@ -304,6 +304,52 @@ fn bytes_that_are_no_commands_go_to_any_node() {
     assert_eq!(routes(&raw("GET b\r\n").key("b")), (vec![], slot_of("b")));
 }
 
+/// What the table knows as reads, for whom it does not matter which copy they see; whatever the caller says of running it again. RULE-405
+#[test]
+fn replicas_are_for_reads() {
+    let request = |words: &str| Request::command(of_words(words)).unwrap();
+    for read in [
+        "GET k",
+        "get k",
+        "MGET a b",
+        "HGETALL k",
+        "ZRANGE k 0 -1",
+        "XREAD STREAMS k 0",
+        "EVAL_RO s 1 k",
+        "EXISTS k",
+    ] {
+        assert!(only_reads(&request(read)), "{read}");
+        assert!(only_reads(&request(read).replay(crate::request::Replay::Never)), "{read}");
+    }
+    for other in [
+        "SET k v",
+        "GETDEL k",
+        "GETEX k",
+        "SORT k",
+        "EVAL s 1 k",
+        "TOUCH k",
+        "touch k",
+        "EVALSHA_RO d 1 k",
+        "FT.SEARCH k q",
+        "XREAD BLOCK 0 STREAMS k 0",
+        "BLPOP k 0",
+        "XREADGROUP GROUP g c STREAMS k >",
+    ] {
+        assert!(!only_reads(&request(other)), "{other}");
+        assert!(!only_reads(&request(other).replay(crate::request::Replay::Idempotent)), "{other}");
+    }
+    let pipeline = |commands: &[&str]| {
+        let pipeline: Pipeline = commands.iter().map(|words| of_words(words)).collect();
+        only_reads(&pipeline.into_request().unwrap().unwrap())
+    };
+    assert!(pipeline(&["GET a", "PING", "GET b"]) && !pipeline(&["GET a", "SET a 1", "GET a"]));
+    let batch = Pipeline::atomic().command(of_words("GET k"));
+    assert!(!only_reads(&batch.into_request().unwrap().unwrap()));
+    let get = Bytes::from_static(b"*2\r\n$3\r\nGET\r\n$1\r\nk\r\n");
+    assert!(only_reads(&Request::packed(get.clone()).unwrap()));
+    assert!(!only_reads(&Request::raw(get, NonZeroU32::MIN)), "nobody has looked at it");
+}
+
 proptest! {
     /// Whatever the arguments, there is a route, and it is the same in lower case. INV-11, RULE-303
     #[test]

@@ -14,6 +14,7 @@ enum Step {
     Unsent { slot: u16 },
     Migrated { seq: u64, slot: u16, to: usize },
     Moving { node: usize, to: usize },
+    ReadonlyRefused(usize),
 }
 
 const ADDRESSES: [&str; 6] =
@@ -31,6 +32,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => slot().prop_map(|slot| Step::Unsent { slot }),
         3 => (0..9u64, slot(), 0..6usize).prop_map(|(seq, slot, to)| Step::Migrated { seq, slot, to }),
         1 => (0..6usize, 0..6usize).prop_map(|(node, to)| Step::Moving { node, to }),
+        1 => (0..6usize).prop_map(Step::ReadonlyRefused),
     ]
 }
 
@@ -88,17 +90,20 @@ impl World {
                 self.tell(|cluster, now| cluster.handle_topology_failed(now, query));
             }
             Step::Refuse { slot, refusal, ago } => {
-                let sent = Sent { sent_at: self.now - Duration::from_millis(ago), ..self.sent(slot) };
+                let sent = Sent { sent_at: self.now - Duration::from_millis(ago), ..self.sent_or_read(slot) };
                 match self.refuse(&sent, refusals()[refusal]) {
                     Next::Resend { node, .. } => assert!(self.open.contains_key(&node), "{node} is not open"),
                     Next::Route { .. } | Next::ReturnToCaller => {}
                 }
             }
             Step::Unsent { slot } => {
-                let sent = self.sent(slot);
+                let sent = self.sent_or_read(slot);
                 let next = self.tell(|cluster, now| cluster.handle_unsent(now, &sent));
                 // It is sent nowhere in a ring.
-                assert!(!waits(next).0.is_zero());
+                match sent.kind {
+                    SentKind::Read => assert_eq!(resent(next).0, self.owner(slot).unwrap()),
+                    _ => assert!(!waits(next).0.is_zero()),
+                }
             }
             Step::Migrated { seq, slot, to } => {
                 let Some(node) = nth(self, 0) else { return };
@@ -108,10 +113,25 @@ impl World {
                 let notification = Notification::SlotsMigrated { seq, moves: vec![moved], skipped: 0 };
                 self.tell(|cluster, now| cluster.handle_notification(now, node, &notification));
             }
+            Step::ReadonlyRefused(at) => {
+                let Some(node) = nth(self, at) else { return };
+                self.tell(|cluster, now| cluster.handle_readonly_refused(now, node));
+            }
             Step::Moving { node, to } => {
                 let Some(node) = nth(self, node) else { return };
                 self.notify(node, &["MOVING", "1", "9", ADDRESSES[to]]);
             }
+        }
+    }
+}
+
+impl World {
+    /// A request for `slot` that is sent now: a read if a replica may have it.
+    fn sent_or_read(&self, slot: u16) -> Sent {
+        let sent = self.sent(slot);
+        match self.table.replica_for(slot) {
+            Some(replica) => Sent { node: Some(replica), kind: SentKind::Read, ..sent },
+            None => sent,
         }
     }
 }
@@ -145,9 +165,10 @@ proptest! {
     /// Whatever happens: tables lead to open nodes only, one question is open at a time, what is closed was open, no timer is stuck
     /// (`World::obey` checks all of that), and once nodes answer again, the map is theirs. RULE-342, INV-11, INV-13
     #[test]
-    fn whatever_happens_the_cluster_is_found_again(steps in proptest::collection::vec(step(), 0..60)) {
-        let mut world = World::new(Settings::default(), &["10.0.0.1:7000", "redis.example.com:7000"]);
-        let mut twin = World { now: world.now, ..World::new(Settings::default(), &["10.0.0.1:7000", "redis.example.com:7000"]) };
+    fn whatever_happens_the_cluster_is_found_again(reads_copies: bool, steps in proptest::collection::vec(step(), 0..60)) {
+        let settings = || Settings::builder().open_replicas(reads_copies).build().unwrap();
+        let mut world = World::new(settings(), &["10.0.0.1:7000", "redis.example.com:7000"]);
+        let mut twin = World { now: world.now, ..World::new(settings(), &["10.0.0.1:7000", "redis.example.com:7000"]) };
         for world in [&mut world, &mut twin] {
             world.tell(|cluster, now| cluster.handle_start(now));
             steps.iter().cloned().for_each(|step| world.take(step));
@@ -168,7 +189,14 @@ proptest! {
         let addresses = ["10.0.0.1:7000", "10.0.0.2:7000", "10.0.0.3:7000"];
         let owners = [0, 6_000, 16_000].map(|slot| world.owner(slot).and_then(|owner| world.cluster.endpoint(owner).cloned()));
         prop_assert_eq!(owners, addresses.map(|address| Some(endpoint(address))));
-        prop_assert_eq!(world.open.len(), 3, "{:?}", world.open);
+        prop_assert_eq!(world.open.len(), 3 + usize::from(reads_copies), "{:?}", world.open);
+        if reads_copies {
+            // Connected anew, it is asked anew.
+            let replica = world.table.replicas_of(0)[0];
+            world.fail(replica);
+            world.tell(|cluster, now| cluster.handle_node_ready(now, replica));
+            prop_assert_eq!(world.table.replica_for(0), Some(replica));
+        }
         prop_assert_eq!(world.cluster.stats().nodes, 4);
     }
 }

@@ -119,6 +119,12 @@ fn each_event_has_a_name_a_level_and_a_line() {
             "n2.0 at 10.0.0.1:7000 gave no topology: there was no answer",
         ),
         (
+            ClusterEvent::ReadonlyRefused { node, endpoint: there() },
+            "readonly.refused",
+            Level::Warn,
+            "n2.0 at 10.0.0.1:7000 refuses READONLY, and is not read from while it is a replica",
+        ),
+        (
             ClusterEvent::SeedsReopened { seeds: 2 },
             "seeds.reopened",
             Level::Warn,
