@@ -145,7 +145,9 @@ pub(super) fn del(call: &mut Call<'_>) -> Outcome {
 
 pub(super) fn exists(call: &mut Call<'_>) -> Outcome {
     let (now, db) = (call.now, call.session.db);
-    let count = call.request.words()[1..].iter().filter(|key| call.data.store.exists(now, db, key)).count();
+    let here = call.session.endpoint;
+    let exists = |key: &&Bytes| call.data.is_here(here, key) && call.data.store.exists(now, db, key);
+    let count = call.request.words()[1..].iter().filter(exists).count();
     Ok(integer(count).into())
 }
 
@@ -181,6 +183,10 @@ fn replace(call: &mut Call<'_>, value: Bytes) {
 
 fn string(call: &mut Call<'_>, index: usize) -> Result<Option<Bytes>, Failure> {
     let key = &call.request.words()[index];
+    // A primary redirects whoever asks for a key that has gone ahead of its slot, and a replica has no such key.
+    if !call.data.is_here(call.session.endpoint, key) {
+        return Ok(None);
+    }
     Ok(call.data.store.string(call.now, call.session.db, key)?)
 }
 
