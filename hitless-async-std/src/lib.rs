@@ -87,7 +87,7 @@ mod net;
 mod runtime;
 
 pub use hitless_core::client::{Invalidation, Stats};
-pub use hitless_core::cluster::{self, ClusterEvent, ClusterStats, TopologyError};
+pub use hitless_core::cluster::{self, ClusterEvent, ClusterStats, ReadFrom, TopologyError};
 pub use hitless_core::config::{
     Config, ConfigBuilder, ConfigError, Credentials, HandoffCapacity, Protocol, Secret, Tracking,
     WhenDisconnected, WhenFull,

@@ -445,6 +445,8 @@
 //! 1. **Route**: the slot is that of [`route`](crate::cluster::route), or of [`route_request`](crate::cluster::route_request) for a pipeline; what has no keys says to
 //!    which nodes it goes. `table.node_of(slot)`, and send the request there. Note when you did. A script is a [`SentKind::Script`](crate::cluster::SentKind::Script), and MULTI .. EXEC
 //!    [`Atomic`](crate::cluster::SentKind::Atomic): as a `Command`, a script that has written may be sent again.
+//!    Where replicas are opened, a request that [only reads](crate::cluster::only_reads) may go to `table.replica_for(slot)` the first time, as a
+//!    [`Read`](crate::cluster::SentKind::Read).
 //! 2. **Look** at the reply once: [`is_refusal`] is one comparison for a reply that is no error.
 //! 3. **Ask** the machine about a refusal ([`handle_refusal`]), or about a request that the node's client gives back unwritten
 //!    ([`handle_unsent`]), and do what [`Next`] says: to a node, perhaps with ASKING, or by the newest table, perhaps after a pause.

@@ -1,6 +1,7 @@
 //! The handshake: one write, one round trip.
 //!
-//! Write 1 is HELLO 3 with credentials and name, the opt-in, SELECT and CLIENT SETINFO, all at once. The reply to HELLO
+//! Write 1 is HELLO 3 with credentials and name, the opt-in, SELECT, READONLY at a node of a cluster whose replicas are read from, and CLIENT
+//! SETINFO, all at once. The reply to HELLO
 //! alone decides what the other replies mean:
 //!
 //! * a map with `proto` 3 is the proof of RESP3, without which the opt-in's reply cannot be read (here: by type);
@@ -52,6 +53,7 @@ enum Step {
     OptIn,
     Auth,
     Select,
+    Readonly,
     Tracking,
     /// A command of the user; 1 for the first.
     Setup(u32),
@@ -82,6 +84,8 @@ pub(crate) struct Handshake {
     opt_in: OptIn,
     /// It is to turn tracking on.
     tracks: bool,
+    /// The server has refused READONLY, or was not asked for it although it should have been.
+    lacks_readonly: bool,
 }
 
 impl Handshake {
@@ -101,6 +105,7 @@ impl Handshake {
             client_id: None,
             opt_in: OptIn::NotAsked,
             tracks: false,
+            lacks_readonly: false,
         };
         match (probe, config.protocol()) {
             (Probe::OptIn | Probe::Skip, Protocol::Resp3) => handshake.write_resp3(probe, peer, buffer),
@@ -117,6 +122,11 @@ impl Handshake {
     /// True from the write of the opt-in to its reply.
     pub(crate) fn awaits_opt_in(&self) -> bool {
         self.expected.contains(&Step::OptIn)
+    }
+
+    /// Whether it was to send READONLY, and the server does not take it.
+    pub(crate) fn lacks_readonly(&self) -> bool {
+        self.lacks_readonly
     }
 
     /// That the server switched to RESP3, if it did.
@@ -143,6 +153,7 @@ impl Handshake {
             (Some(Step::OptIn), Some(proof)) => self.judge_opt_in(proof, reply)?,
             (Some(Step::Auth), _) => self.accept(Stage::Auth, reply)?,
             (Some(Step::Select), _) => self.accept(Stage::Select, reply)?,
+            (Some(Step::Readonly), _) => self.lacks_readonly = unaccepted(reply).is_some(),
             (Some(Step::Tracking), _) => self.accept(Stage::Tracking, reply)?,
             (Some(Step::Setup(number)), _) => self.accept(self.setup_stage(number), reply)?,
             (Some(Step::Ping), _) => self.judge_ping(reply)?,
@@ -176,6 +187,7 @@ impl Handshake {
             self.expected.push_back(Step::OptIn);
         }
         self.write_select(buffer);
+        self.write_readonly(true, buffer);
         if !self.config.client_info() {
             return;
         }
@@ -196,6 +208,7 @@ impl Handshake {
             self.expected.push_back(Step::Auth);
         }
         self.write_select(buffer);
+        self.write_readonly(!is_bare, buffer);
         if let Some(name) = self.config.client_name().filter(|_| !is_bare) {
             cmd("CLIENT").arg("SETNAME").arg(name).encode(buffer);
             self.expected.push_back(Step::Ignored);
@@ -235,6 +248,18 @@ impl Handshake {
         if self.config.database() != 0 {
             cmd("SELECT").arg(self.config.database()).encode(buffer);
             self.expected.push_back(Step::Select);
+        }
+    }
+
+    /// `may_ask`: the link takes commands that the server may not know.
+    fn write_readonly(&mut self, may_ask: bool, buffer: &mut BytesMut) {
+        if !self.config.sends_readonly() {
+            return;
+        }
+        self.lacks_readonly = !may_ask;
+        if may_ask {
+            cmd("READONLY").encode(buffer);
+            self.expected.push_back(Step::Readonly);
         }
     }
 

@@ -131,6 +131,8 @@ pub struct Request {
     pub(crate) has_script: bool,
     /// Nobody has looked at its commands.
     pub(crate) is_unchecked: bool,
+    /// It is sent to a replica, and its primary can run it as well: it comes back at once where it would have to wait.
+    pub(crate) at_replica: bool,
     pub(crate) special: Option<Arc<Special>>,
 }
 
@@ -174,6 +176,7 @@ impl Request {
             timeout: Timeout::Configured,
             has_script,
             is_unchecked: false,
+            at_replica: false,
             special: None,
         })
     }
@@ -213,6 +216,7 @@ impl Request {
             timeout: Timeout::Configured,
             has_script: false,
             is_unchecked: true,
+            at_replica: false,
             special: None,
         }
     }

@@ -1,6 +1,8 @@
 //! The cluster client where a test needs more than the cases `cluster_*` of the suite can see: what is left of it, the clients of its nodes, and
 //! hooks.
 
+mod replicas;
+
 use hitless_conformance::server::{EndpointId, Notice};
 use hitless_core::cluster::{ClusterEvent, NodeError, TopologyError, key_slot};
 use hitless_core::config::WhenDisconnected;

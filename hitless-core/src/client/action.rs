@@ -77,6 +77,8 @@ pub enum Action {
     },
     /// A maintenance notification has arrived, and its window is open. A client says this only where a cluster client has opened it.
     Notified(Box<Notification>),
+    /// A connection is about to serve whose server does not take READONLY. A client says this only where a cluster client has opened it.
+    ReadonlyRefused,
     /// A request has ended.
     Complete {
         /// The request.

@@ -1,12 +1,13 @@
 //! Requests on their way: the client accepts them, puts them on connections or parks them, and completes them.
 
+use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::requests::Requests;
 use super::{Action, Client};
 use crate::connection::{Accepted, Connection};
-use crate::error::{ConnectError, Delivery, RequestError};
+use crate::error::{CloseCause, ConnectError, Delivery, RequestError};
 use crate::event::Event;
 use crate::ids::{ConnId, RequestId};
 use crate::request::{Class, Outcome, Replies, Request, SendError, Size};
@@ -262,8 +263,13 @@ impl Client {
         }
     }
 
-    /// A request without a connection is kept by `keep`, with the time that windows grant, unless it is not to wait.
+    /// A request without a connection is kept by `keep`, with the time that windows grant, unless it is not to wait. A read that was sent to a
+    /// replica never is: its primary can run it at once.
     fn wait(&mut self, mut accepted: Accepted, keep: fn(&mut Requests, Accepted)) {
+        if accepted.request.at_replica {
+            let (cause, delivery) = (CloseCause::Io(io::ErrorKind::NotConnected), accepted.delivery());
+            return self.hand_back(accepted, Err(RequestError::ConnectionLost { cause, delivery }));
+        }
         let refusal = self.outage.refusal();
         // Another node of the cluster may run it, window or not.
         let may_go = self.config.is_node() && refusal.is_some();

@@ -11,7 +11,7 @@ use crate::connection::{Connection, ConnectionEvent};
 use crate::coordinator::{Directive, Redial, Replacement};
 use crate::error::{CloseCause, ConnectError, ProtocolError, RequestError};
 use crate::event::{Event, WindowScope};
-use crate::handshake;
+use crate::handshake::{self, Negotiated};
 use crate::ids::ConnId;
 use crate::request::Class;
 
@@ -172,11 +172,8 @@ impl Client {
             }
             ConnectionEvent::OptedIn(opt_in) => self.coordinator.handle_opt_in(now, conn, opt_in),
             ConnectionEvent::Authenticated(answer) => self.on_authenticated(conn, answer),
-            ConnectionEvent::Ready(negotiated) => {
-                self.links.set_client_id(conn, negotiated.client_id);
-                self.coordinator.handle_ready(now, conn, negotiated.opt_in);
-                self.obey_all(now);
-            }
+            ConnectionEvent::ReadonlyRefused => self.actions.push_back(Action::ReadonlyRefused),
+            ConnectionEvent::Ready(negotiated) => self.on_ready(now, conn, negotiated),
             ConnectionEvent::HandshakeFailed(error) => {
                 self.actions.push_back(Action::Close { conn, cause: CloseCause::ByClient });
                 self.dial_failed(now, conn, ConnectError::Handshake(error));
@@ -211,6 +208,13 @@ impl Client {
             ConnectionEvent::Drained => self.on_drained(now, conn),
             ConnectionEvent::Failed(cause) => self.fail(now, conn, cause),
         }
+    }
+
+    /// The handshake of `conn` is done.
+    fn on_ready(&mut self, now: Instant, conn: ConnId, negotiated: Negotiated) {
+        self.links.set_client_id(conn, negotiated.client_id);
+        self.coordinator.handle_ready(now, conn, negotiated.opt_in);
+        self.obey_all(now);
     }
 
     /// The server has answered a command of the subscriptions.

@@ -1,6 +1,13 @@
 //! Settings of a cluster, and what becomes of them at each of its nodes.
 
-use super::{ConfigBuilder, ConfigError};
+use super::{Config, ConfigBuilder, ConfigError};
+
+impl Config {
+    /// Whether every connection asks for what its server has as a replica. A server that refuses is no error.
+    pub(crate) fn sends_readonly(&self) -> bool {
+        self.settings.sends_readonly
+    }
+}
 
 impl ConfigBuilder {
     /// A client for one server has no other ones.
@@ -33,6 +40,11 @@ mod nodes {
             }
             let when_disconnected = WhenDisconnected::Fail;
             Self { endpoint, is_node: true, when_disconnected, further_seeds: Vec::new(), ..self }
+        }
+
+        /// Whether every connection of a node sends READONLY in its handshake.
+        pub(crate) fn send_readonly(self, sends_readonly: bool) -> Self {
+            Self { sends_readonly, ..self }
         }
 
         /// The configured server, and those that `addr` in the URL names besides.

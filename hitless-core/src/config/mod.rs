@@ -317,6 +317,8 @@ pub struct ConfigBuilder {
     further_seeds: Vec<Endpoint>,
     /// The server is one node of a cluster.
     is_node: bool,
+    /// Its connections may read what it has as a replica.
+    sends_readonly: bool,
     #[cfg(feature = "tls")]
     tls: Option<Tls>,
 }
@@ -355,6 +357,7 @@ impl ConfigBuilder {
             target_domains: Vec::new(),
             further_seeds: Vec::new(),
             is_node: false,
+            sends_readonly: false,
             #[cfg(feature = "tls")]
             tls: None,
         }

@@ -8,6 +8,7 @@
 #![doc = include_str!("../../docs/connection.md")]
 
 mod accepted;
+mod event;
 #[cfg(feature = "explore")]
 mod fingerprint;
 mod pipeline;
@@ -25,20 +26,19 @@ use resp3_codec::{Command, Frame};
 
 pub use self::accepted::Accepted;
 pub(crate) use self::accepted::deferral;
+pub use self::event::ConnectionEvent;
 pub use self::pipeline::Ticket;
 pub(crate) use self::pipeline::is_pong;
 use self::pipeline::{Matched, Own, PARTS, Pipeline};
 use self::silence::Silence;
 use crate::config::{Config, Credentials};
 use crate::endpoint::Peer;
-use crate::error::{CloseCause, Delivery, ErrorCode, HandshakeError, ProtocolError, Refusal, RequestError};
-use crate::handshake::{
-    self, Handshake, Negotiated, OptIn, Probe, Progress, Resp3, judge_auth, judge_opt_in,
-};
+use crate::error::{CloseCause, Delivery, ProtocolError, Refusal, RequestError};
+use crate::handshake::{self, Handshake, Probe, Progress, Resp3, judge_auth, judge_opt_in};
 use crate::ids::RequestId;
-use crate::notification::{Notification, NotificationError};
+use crate::notification::Notification;
 use crate::pubsub::Push;
-use crate::request::{Class, LARGE, Outcome, Replay, Replies};
+use crate::request::{Class, LARGE, Outcome, Replay};
 use crate::timer::earliest;
 use crate::write_buffer::WriteBuffer;
 
@@ -46,68 +46,6 @@ use crate::write_buffer::WriteBuffer;
 /// decrypt. In `bench client --link encrypted`, 16 callers on one thread, parts of 8 had 1.5 times the rate of parts of 4 (a quarter of
 /// the replies, as without TLS), at 0.7 of the processor time.
 const ENCRYPTED_BATCH: usize = 8;
-
-/// What has happened on a connection.
-#[derive(Debug)]
-#[cfg_attr(feature = "explore", derive(Clone))]
-#[non_exhaustive]
-pub enum ConnectionEvent {
-    /// The handshake is done; requests may be enqueued.
-    Ready(Negotiated),
-    /// The handshake failed; close the socket.
-    HandshakeFailed(HandshakeError),
-    /// A request has ended.
-    Completed {
-        /// The request.
-        id: RequestId,
-        /// Its replies, or why it has none.
-        outcome: Outcome,
-    },
-    /// A request comes back: it did not run, or running it again does no harm. Put it on another connection, or fail it
-    /// with its [`Accepted::delivery`].
-    Returned {
-        /// The request.
-        accepted: Box<Accepted>,
-    },
-    /// The server refused to run a request, as servers do for a while during maintenance, and nodes of a cluster whose slots have moved.
-    /// Send it again a little later, or elsewhere.
-    Deferred {
-        /// The request.
-        accepted: Box<Accepted>,
-        /// The refusal, which is the outcome if the request is not sent again.
-        replies: Replies,
-    },
-    /// The server has refused to run something, in a window or outside of one. What becomes of the request is another event.
-    Refused(Refusal),
-    /// The answer to an opt-in after the handshake.
-    OptedIn(OptIn),
-    /// The answer to [`Connection::authenticate`]: `Ok`, or the code of the server's error. After an error the connection is
-    /// what it was before.
-    Authenticated(Result<(), ErrorCode>),
-    /// The server announces maintenance.
-    Notified {
-        /// What it announces.
-        notification: Notification,
-        /// The elements of the push, the name first.
-        elements: Vec<Frame>,
-    },
-    /// A maintenance push that makes no sense was dropped.
-    Malformed(NotificationError),
-    /// A push that is not a maintenance notification. On a connection for subscriptions also the arrays that are none by their
-    /// type because the server speaks RESP2.
-    Pushed(Vec<Frame>),
-    /// On a connection for subscriptions: a reply to what was written for them, that to a PING or an error.
-    Answered(Frame),
-    /// Something written is unanswered, and no byte came for so long that the link counts as dead: give it no more
-    /// requests, and open another connection. Said once until something comes.
-    Silent,
-    /// Something came on a link that had counted as dead: it takes requests again, unless it drains.
-    Heard,
-    /// The connection drains, and every reply is in; close the socket.
-    Drained,
-    /// The link is unusable; close the socket.
-    Failed(CloseCause),
-}
 
 #[derive(Clone, Debug)]
 enum Phase {
@@ -549,7 +487,9 @@ impl Connection {
                     Ok(Progress::Pending | Progress::Write) => {}
                     Ok(Progress::Done(negotiated)) => {
                         self.resp3 = handshake.resp3();
+                        let lacks_readonly = handshake.lacks_readonly();
                         self.phase = Phase::Ready;
+                        self.events.extend(lacks_readonly.then_some(ConnectionEvent::ReadonlyRefused));
                         self.events.push_back(ConnectionEvent::Ready(negotiated));
                     }
                     Err(error) => {

@@ -330,11 +330,11 @@ impl State {
                 let waiter = self.waiters.get(id);
                 drop(waiter.and_then(|waiter| waiter.hand_back(request, accepted_at)));
             }
+            Action::ReadonlyRefused => self.report(NodeFact::ReadonlyRefused, effects),
             Action::Notified(notification) => self.report(NodeFact::Notified(notification), effects),
             Action::Flush { conn } => {
-                if let Some(signals) = self.tasks.get(conn) {
-                    effects.signals.push((Arc::clone(signals), signals::WRITE));
-                }
+                let task = self.tasks.get(conn);
+                effects.signals.extend(task.map(|signals| (Arc::clone(signals), signals::WRITE)));
             }
             Action::Resolve { conn, host } => self.order(conn, DialStep::Resolve(host), effects),
             Action::Credentials { conn } => {

@@ -106,6 +106,45 @@ fn setup_commands_are_run_before_the_connection_serves() {
     assert_eq!(commands(&mut buffer)[..2], setup);
 }
 
+/// It travels with the rest; a refusal is remembered, and so is that a link was not asked. RULE-407
+#[cfg(feature = "driver")]
+#[test]
+fn readonly_is_asked_for_and_may_be_refused() {
+    let endpoint = Endpoint::parse("127.0.0.1", 6379).unwrap();
+    let config = Config::builder(endpoint).client_info(false).send_readonly(true);
+    let config = Arc::new(config.build().unwrap());
+    let peer = Peer::from(std::net::SocketAddr::from(([127, 0, 0, 1], 6379)));
+    let begin = |probe, buffer: &mut BytesMut| Handshake::begin(&config, None, probe, &peer, buffer);
+    let unknown = || error("ERR unknown command 'READONLY'");
+    for (reply, is_refused) in [(ok(), false), (unknown(), true), (error("NOPERM no"), true)] {
+        let mut buffer = BytesMut::new();
+        let mut handshake = begin(Probe::Skip, &mut buffer);
+        assert_eq!(commands(&mut buffer), ["HELLO 3", "READONLY"]);
+        let done = feed(&mut handshake, &mut buffer, &[hello(), reply]);
+        assert!(matches!(done, Ok(Progress::Done(_))), "{done:?}");
+        assert_eq!(handshake.lacks_readonly(), is_refused);
+    }
+    // What was refused before it was known that the server speaks RESP2 only says nothing.
+    let mut buffer = BytesMut::new();
+    let mut handshake = begin(Probe::Skip, &mut buffer);
+    commands(&mut buffer);
+    assert_eq!(feed(&mut handshake, &mut buffer, &[error("NOPROTO")]), Ok(Progress::Write));
+    assert_eq!(commands(&mut buffer), ["READONLY", "PING"]);
+    let done = feed(
+        &mut handshake,
+        &mut buffer,
+        &[error("NOAUTH"), ok(), Frame::Simple(Bytes::from_static(b"PONG"))],
+    );
+    assert!(matches!(done, Ok(Progress::Done(_))), "{done:?}");
+    assert!(!handshake.lacks_readonly());
+    // Where a link takes nothing that it does not know.
+    let handshake = begin(Probe::Bare, &mut buffer);
+    assert_eq!((commands(&mut buffer), handshake.lacks_readonly()), (vec!["PING".to_owned()], true));
+    let plain = Arc::new(Config::builder(Endpoint::parse("127.0.0.1", 6379).unwrap()).build().unwrap());
+    let handshake = Handshake::begin(&plain, None, Probe::Bare, &peer, &mut buffer);
+    assert!(!handshake.lacks_readonly());
+}
+
 /// RULE-01
 #[test]
 fn everything_is_in_one_write() {

@@ -31,9 +31,9 @@ impl Request {
     /// not commands: their replies could not be told from those of others.
     pub fn packed(payload: Bytes) -> Result<Self, PackedError> {
         let Parts { replies, class, replay, has_script, blocking } = Parts::of(&payload)?;
-        let (timeout, is_unchecked, special) =
-            (Timeout::Configured, false, Special::new(Vec::new(), blocking));
-        Ok(Self { payload, replies, class, replay, timeout, has_script, is_unchecked, special })
+        let (timeout, special) = (Timeout::Configured, Special::new(Vec::new(), blocking));
+        let (is_unchecked, at_replica) = (false, false);
+        Ok(Self { payload, replies, class, replay, timeout, has_script, is_unchecked, at_replica, special })
     }
 
     /// The same for a [lease](crate::client::Client::lease), treated as commands of [`leased`](Self::leased) are.

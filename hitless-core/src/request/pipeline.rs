@@ -141,6 +141,7 @@ impl Pipeline {
             timeout: Timeout::Configured,
             has_script,
             is_unchecked: false,
+            at_replica: false,
             special: None,
         }))
     }

@@ -87,10 +87,11 @@ fn requests_and_replies_can_be_named() {
 fn the_calls_of_a_cluster_can_be_named() {
     use crate::hitless::{
         ClusterBuilder, ClusterClient, ClusterEvent, ClusterReply, ClusterStats, ClusterSubscription, Node,
-        NodeId, RouteError, TopologyError, cluster,
+        NodeId, ReadFrom, RouteError, TopologyError, cluster,
     };
 
     let _: fn([&'static str; 2]) -> Result<ClusterBuilder, Error> = ClusterClient::builder;
+    let _: fn(ClusterBuilder, ReadFrom) -> ClusterBuilder = ClusterBuilder::read_from;
     let _: fn(&ClusterBuilder) -> Observer<ClusterEvent> = ClusterBuilder::events;
     let _: fn(&ClusterClient, Request) -> Result<ClusterReply, SendError> = ClusterClient::send;
     let _: fn(&ClusterClient) -> ClusterStats = ClusterClient::stats;

@@ -16,7 +16,7 @@ use super::control;
 use super::handle::ClusterClient;
 use super::nodes::{AddressMap, Opener};
 use super::shared::{Policy, Shared};
-use crate::cluster::{ClusterEvent, Settings, SettingsBuilder};
+use crate::cluster::{ClusterEvent, ReadFrom, Settings, SettingsBuilder};
 use crate::config::{
     ConfigBuilder, ConfigError, Protocol, Tracking, WhenDisconnected, WhenFull, maintenance,
 };
@@ -129,6 +129,26 @@ impl<R: Runtime, N: Resolver + Connector> ClusterBuilder<R, N> {
     pub fn max_redirects(mut self, redirects: u32) -> Self {
         self.topology = self.topology.max_redirects(redirects);
         self
+    }
+
+    /// Which nodes reads go to. Default: [`ReadFrom::Primary`]. With [`ReadFrom::PreferReplica`] a command that only reads goes to a replica of its slot's
+    /// shard that is connected and in order, and otherwise to the primary: reads then scale with the replicas and go on while a primary is away, and
+    /// may see less than what was written. [`ReadFrom`] says what a replica may answer, also while slots move.
+    ///
+    /// To replicas go single commands with keys that the client [knows as reads](crate::cluster::only_reads), and pipelines all of whose commands are such; by
+    /// [`call_split`](ClusterClient::call_split) the parts of MGET and EXISTS. Everything else goes to primaries: a pipeline with a write in it, an atomic one, leases and
+    /// transactions, what blocks, subscriptions, commands without keys, those of modules, TOUCH and EVALSHA_RO. Each replica of a shard has its part
+    /// of the slots.
+    ///
+    /// A read that a replica refuses (MOVED, LOADING, MASTERDOWN, CLUSTERDOWN) or loses is run by the primary at once, within its time; the replica is
+    /// left alone for up to 2 s then. Where a server refuses READONLY, as some services do, nothing is read from it as a replica, nothing fails, and an
+    /// [event](ClusterEvent::ReadonlyRefused) says so.
+    ///
+    /// It costs a pool of connections to each replica ([`pool_size`](Self::pool_size)), and READONLY in each handshake, without another round trip.
+    pub fn read_from(mut self, from: ReadFrom) -> Self {
+        let from_replicas = from == ReadFrom::PreferReplica;
+        self.topology = self.topology.open_replicas(from_replicas);
+        self.with(|settings| settings.send_readonly(from_replicas))
     }
 
     /// Where a node is dialled that the cluster announces at an address which leads nowhere from here, as behind NAT or a tunnel: what `map`

@@ -123,6 +123,7 @@ impl<R: Runtime, D: Dialer> Control<R, D> {
                     }
                 }
                 _ if !self.nodes.is_current(from) => {}
+                NodeFact::ReadonlyRefused => self.facts.push(Fact::ReadonlyRefused(node)),
                 NodeFact::Open | NodeFact::Back => {
                     shared.note_cause(node, None);
                     self.facts.push(Fact::Ready(node));

@@ -14,7 +14,7 @@ use super::plan::{Plan, Step};
 use super::reply::ClusterReply;
 use super::routes::Place;
 use super::unit::Unit;
-use crate::cluster::Combine;
+use crate::cluster::{Combine, only_reads};
 use crate::config::WhenFull;
 use crate::error::Delivery;
 use crate::ids::NodeId;
@@ -31,6 +31,8 @@ struct Part<R: Runtime> {
     slot: Option<u16>,
     /// Which commands of the request they are.
     indexes: Vec<usize>,
+    /// They are read from a replica.
+    at_replica: bool,
 }
 
 impl<R: Runtime> ClusterClient<R> {
@@ -61,8 +63,12 @@ impl<R: Runtime> ClusterClient<R> {
         }
     }
 
-    pub(super) fn send_one(&self, request: Request, slot: Option<u16>) -> Result<ClusterReply<R>, SendError> {
-        let Some((node, client)) = self.shared().find(slot) else {
+    pub(super) fn send_one(
+        &self,
+        mut request: Request,
+        slot: Option<u16>,
+    ) -> Result<ClusterReply<R>, SendError> {
+        let Some((node, client)) = self.shared().find_first(&mut request, slot) else {
             return match self.shared().is_open() {
                 true => Ok(self.send_later(self.unit(request, slot))),
                 false => Err(SendError::ShuttingDown(request)),
@@ -85,7 +91,7 @@ impl<R: Runtime> ClusterClient<R> {
     ) -> Result<ClusterReply<R>, SendError> {
         let shared = self.shared();
         match error {
-            SendError::NoConnection { .. } if shared.policy.waits() => {}
+            SendError::NoConnection { ref request, .. } if shared.policy.waits() || request.at_replica => {}
             SendError::ShuttingDown(_) if shared.is_open() => {}
             error => return Err(error),
         }
@@ -116,12 +122,12 @@ impl<R: Runtime> ClusterClient<R> {
 
     /// Sends each node its part.
     pub(super) fn send_parts(&self, request: &Request, steps: &[Step]) -> ClusterReply<R> {
-        let parts = self.parts(steps);
+        let from_replicas = self.shared().policy.prefers_replicas && only_reads(request);
         let mut futures = Vec::new();
-        for Part { place, slot, indexes } in parts {
+        for Part { place, slot, indexes, at_replica } in self.parts(steps, from_replicas) {
             let chosen = indexes.iter().filter_map(|index| steps.get(*index));
             let Some(part) = request.of_steps(chosen) else { continue };
-            futures.push((indexes, self.send_part(part, slot, place)));
+            futures.push((indexes, self.send_part(Request { at_replica, ..part }, slot, place)));
         }
         let count = steps.len();
         let future = Box::pin(async move {
@@ -133,7 +139,7 @@ impl<R: Runtime> ClusterClient<R> {
     }
 
     /// Which commands go to which node, in their order.
-    fn parts(&self, steps: &[Step]) -> Vec<Part<R>> {
+    fn parts(&self, steps: &[Step], from_replicas: bool) -> Vec<Part<R>> {
         // One look for all of them: with two tables, commands of one slot would go to two nodes at the same time.
         let routes = self.shared().routes();
         let mut parts: Vec<Part<R>> = Vec::new();
@@ -141,11 +147,21 @@ impl<R: Runtime> ClusterClient<R> {
         let mut known = BTreeMap::new();
         for (index, step) in steps.iter().enumerate() {
             let Some(slot) = step.slot else { continue };
-            let place = routes.of_slot(slot);
-            let at = *known.entry(place.map_or(Err(slot), |(node, _)| Ok(*node))).or_insert(parts.len());
+            let replica = routes.replica_of(slot).filter(|_| from_replicas);
+            let at_replica = replica.is_some();
+            let place = replica.or_else(|| routes.of_slot(slot));
+            let key = (place.map_or(Err(slot), |(node, _)| Ok(*node)), at_replica);
+            let at = *known.entry(key).or_insert(parts.len());
             match parts.get_mut(at) {
                 Some(part) => part.indexes.push(index),
-                None => parts.push(Part { place: place.cloned(), slot: Some(slot), indexes: vec![index] }),
+                None => {
+                    parts.push(Part {
+                        place: place.cloned(),
+                        slot: Some(slot),
+                        indexes: vec![index],
+                        at_replica,
+                    });
+                }
             }
         }
         // Any node runs those without a key: the one that has the first part does.

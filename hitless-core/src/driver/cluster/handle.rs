@@ -37,6 +37,8 @@ use crate::value::FromFrame;
 /// if all answer the same (PING), to one node of each shard if the answers can be put together (DBSIZE, FLUSHALL), and is refused otherwise (INFO, SCAN): send
 /// that by the client of one of the [`nodes`](Self::nodes). Keys of several slots are refused as well: give them a hash tag in common.
 ///
+/// Where [replicas are preferred](ClusterBuilder::read_from), commands that only read go to a replica of that shard.
+///
 /// # When slots move
 /// A node that does not serve a slot any more, or not yet, or is in no state to run a command, says so without having run it (MOVED, ASK, TRYAGAIN,
 /// CLUSTERDOWN, and READONLY after a failover). The client sends the command where it belongs, after a pause where it has to wait, until its
@@ -109,9 +111,10 @@ impl<R: Runtime> ClusterClient<R> {
             // One command is not split.
             Plan::Split(_) => None,
         };
-        let request = Request::command(command)?;
+        let mut request = Request::command(command)?;
         let shared = self.shared();
-        let Some((node, client)) = shared.find(slot).filter(|_| request.class() != Class::Blocking) else {
+        let place = shared.find_first(&mut request, slot);
+        let Some((node, client)) = place.filter(|_| request.class() != Class::Blocking) else {
             return checked(only(Box::pin(self.accept_one(request, slot)?).await?));
         };
         // Not by `request`, whose future would be moved into this one: this is every command's way.
@@ -161,8 +164,9 @@ impl<R: Runtime> ClusterClient<R> {
         let split = split(&command).ok_or(RouteError::NotSplit)?;
         let mut futures = Vec::new();
         for (slot, part) in split.parts() {
-            let request = Request::command(part.clone())?;
-            futures.push(self.send_part(request, Some(slot), self.shared().find(Some(slot))));
+            let mut request = Request::command(part.clone())?;
+            let place = self.shared().find_first(&mut request, Some(slot));
+            futures.push(self.send_part(request, Some(slot), place));
         }
         let outcomes = join_all(futures).await;
         let replies = put_together(outcomes.len(), one_by_one(outcomes))?;
@@ -271,8 +275,8 @@ impl<R: Runtime> ClusterClient<R> {
         shared.gone.wait().await;
     }
 
-    /// The nodes to which there is a client now, those that serve slots first. A primary that is away may be missing, and a replica that was named
-    /// at the start is there for a while. What concerns one node is called there:
+    /// The nodes to which there is a client now, those that serve slots first. A primary that is away may be missing. Replicas are there if they
+    /// are [read from](ClusterBuilder::read_from), and for a while if they were named at the start. What concerns one node is called there:
     ///
     /// ```no_run
     /// # use hitless_core::cmd;

@@ -14,6 +14,8 @@ pub(in super::super) enum NodeFact {
     Open,
     /// Its pool could not be opened. The client has ended.
     NotOpened(ConnectError),
+    /// One of its connections does not take READONLY.
+    ReadonlyRefused,
     /// Its last connection is gone, and the first attempt to get another one has failed.
     CutOff,
     /// There is a connection again.

@@ -27,15 +27,17 @@ use crate::timer;
 pub(super) type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
 /// Where a unit is sent next.
-enum Step {
+enum Step<R: Runtime> {
     To { node: NodeId, asking: bool },
     ByTable,
+    At(Option<Place<R>>),
 }
 
 /// Sends `unit` for the first time, and follows it.
-pub(super) fn begin<R: Runtime>(shared: Arc<Shared<R>>, unit: Unit) -> Boxed<Outcome> {
+pub(super) fn begin<R: Runtime>(shared: Arc<Shared<R>>, mut unit: Unit) -> Boxed<Outcome> {
     Box::pin(async move {
-        let attempt = send(&shared, &unit, Step::ByTable, Trail::default()).await;
+        let place = shared.find_first(&mut unit.request, unit.slot);
+        let attempt = send(&shared, &unit, Step::At(place), Trail::default()).await;
         go_on(shared, unit, attempt).await
     })
 }
@@ -115,7 +117,10 @@ fn go_on<R: Runtime>(shared: Arc<Shared<R>>, mut unit: Unit, mut attempt: Attemp
                 Err(error) if may_go_on(&shared, &unit, error) => None,
                 Err(_) => break,
             };
-            let next = shared.judge(&unit.sent(&attempt, deadline), error.as_ref());
+            let sent = unit.sent(&attempt, deadline);
+            // Whatever a replica has not run goes where everything else does.
+            unit.request.at_replica = false;
+            let next = shared.judge(&sent, error.as_ref());
             if error.is_some() && unit.is_from_now() {
                 break;
             }
@@ -146,7 +151,7 @@ fn go_on<R: Runtime>(shared: Arc<Shared<R>>, mut unit: Unit, mut attempt: Attemp
 /// Whether another node, or this one later, may run what ended in `error`.
 fn may_go_on<R: Runtime>(shared: &Shared<R>, unit: &Unit, error: &RequestError) -> bool {
     let is_lost = match error {
-        RequestError::NoConnection { .. } => shared.policy.waits(),
+        RequestError::NoConnection { .. } => shared.policy.waits() || unit.request.at_replica,
         RequestError::ShutDown { .. }
         | RequestError::ConnectionLost { .. }
         | RequestError::NotServed { .. } => true,
@@ -159,22 +164,19 @@ fn may_go_on<R: Runtime>(shared: &Shared<R>, unit: &Unit, error: &RequestError) 
 }
 
 /// Has one node run `unit`.
-async fn send<R: Runtime>(shared: &Shared<R>, unit: &Unit, step: Step, trail: Trail) -> Attempt {
-    let (place, asking): (Option<Place<R>>, bool) = match step {
-        Step::ByTable => (shared.find(unit.slot), false),
+async fn send<R: Runtime>(shared: &Shared<R>, unit: &Unit, step: Step<R>, trail: Trail) -> Attempt {
+    let (place, wanted, asking) = match step {
+        Step::At(place) => (place, None, false),
+        Step::ByTable => (shared.find(unit.slot), None, false),
         Step::To { node, asking } => {
             let client = shared.client_of(node).await;
-            (client.map(|client| (node, client)), asking)
+            (client.map(|client| (node, client)), Some(node), asking)
         }
     };
     let sent_at = shared.runtime.now();
     let Some((node, client)) = place else {
-        let node = match step {
-            Step::To { node, .. } => Some(node),
-            Step::ByTable => None,
-        };
         let outcome = Err(shared.no_place(unit.slot));
-        return Attempt { node, sent_at, asking, trail, outcome };
+        return Attempt { node: wanted, sent_at, asking, trail, outcome };
     };
     let request = if asking { Some(unit.asking()) } else { unit.request_at(sent_at) };
     let Some(request) = request else {

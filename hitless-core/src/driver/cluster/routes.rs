@@ -17,6 +17,8 @@ pub(super) struct Routes<R: Runtime> {
     table: Arc<Table>,
     /// The primary of each shard, in the order of the table.
     primaries: Box<[Option<Place<R>>]>,
+    /// The replicas of each that may be read from, in the order of the table.
+    readable: Box<[Box<[Option<Place<R>>]>]>,
     /// Every node that has a client.
     clients: IdMap<NodeId, Client<R>>,
     /// How many shards have a node.
@@ -26,16 +28,24 @@ pub(super) struct Routes<R: Runtime> {
 
 impl<R: Runtime> Routes<R> {
     pub(super) fn new(table: Arc<Table>, clients: IdMap<NodeId, Client<R>>) -> Self {
-        let place = |shard: &Shard| Some((shard.primary(), clients.get(shard.primary())?.clone()));
-        let primaries: Box<[_]> = table.shards().iter().map(place).collect();
+        let place = |node: NodeId| Some((node, clients.get(node)?.clone()));
+        let primaries: Box<[_]> = table.shards().iter().map(|shard| place(shard.primary())).collect();
+        let readable = |shard: &Shard| shard.readable().iter().map(|node| place(*node)).collect();
+        let readable = table.shards().iter().map(readable).collect();
         let serving = primaries.iter().flatten().count();
-        Self { table, primaries, clients, serving, turn: AtomicUsize::new(0) }
+        Self { table, primaries, readable, clients, serving, turn: AtomicUsize::new(0) }
     }
 
     /// The node that serves `slot`.
     #[inline]
     pub(super) fn of_slot(&self, slot: u16) -> Option<&Place<R>> {
         self.primaries.get(self.table.shard_of(slot)?)?.as_ref()
+    }
+
+    /// The replica that reads of `slot` go to.
+    pub(super) fn replica_of(&self, slot: u16) -> Option<&Place<R>> {
+        let (shard, place) = self.table.replica_at(slot)?;
+        self.readable.get(shard)?.get(place)?.as_ref()
     }
 
     /// A node that serves slots, another one each time; one that serves none if nobody is known to serve any.

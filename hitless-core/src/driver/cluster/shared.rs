@@ -19,12 +19,12 @@ use super::inbox::Inbox;
 use super::naps::Naps;
 use super::routes::{Place, Routes};
 use super::unit::Unit;
-use crate::cluster::{Cluster, ClusterEvent, ClusterStats, Decision, Next, Sent, Table};
+use crate::cluster::{Cluster, ClusterEvent, ClusterStats, Decision, Next, Sent, Table, only_reads};
 use crate::config::{Config, Protocol, WhenDisconnected, WhenFull};
 use crate::endpoint::Endpoint;
 use crate::error::{CloseCause, ConnectError, Delivery, RequestError, ServerError};
 use crate::ids::{IdMap, NodeId, QueryId};
-use crate::request::Outcome;
+use crate::request::{Outcome, Request};
 
 pub(super) struct Shared<R: Runtime> {
     pub(super) runtime: R,
@@ -52,6 +52,8 @@ pub(super) struct Policy {
     pub(super) lease_timeout: Option<Duration>,
     /// The longest that opening the client may take.
     pub(super) start_timeout: Option<Duration>,
+    /// Whether reads go to replicas where there are any.
+    pub(super) prefers_replicas: bool,
 }
 
 struct State {
@@ -88,6 +90,7 @@ pub(super) struct Turn {
 pub(super) enum Fact {
     Start,
     Ready(NodeId),
+    ReadonlyRefused(NodeId),
     Failed(NodeId),
     Notified(NodeId, Box<crate::notification::Notification>),
     Topology(QueryId, resp3_codec::Frame),
@@ -103,6 +106,7 @@ impl Policy {
             command_timeout: config.command_timeout(),
             lease_timeout: config.lease_timeout(),
             start_timeout: config.start_timeout(),
+            prefers_replicas: config.sends_readonly(),
         }
     }
 
@@ -140,6 +144,25 @@ impl<R: Runtime> Shared<R> {
             Some(slot) => routes.of_slot(slot).cloned(),
             None => routes.any(),
         }
+    }
+
+    /// The node that `request`, which is for the node of `slot`, is sent to first: a replica if it may be, and notes that there.
+    #[inline]
+    pub(super) fn find_first(&self, request: &mut Request, slot: Option<u16>) -> Option<Place<R>> {
+        if self.policy.prefers_replicas {
+            let replica = self.find_replica(request, slot);
+            request.at_replica = replica.is_some();
+            if replica.is_some() {
+                return replica;
+            }
+        }
+        self.find(slot)
+    }
+
+    fn find_replica(&self, request: &Request, slot: Option<u16>) -> Option<Place<R>> {
+        let slot = slot.filter(|_| only_reads(request))?;
+        let routes = self.routes.read().unwrap_or_else(PoisonError::into_inner);
+        routes.replica_of(slot).cloned()
     }
 
     pub(super) fn routes(&self) -> Arc<Routes<R>> {
@@ -375,6 +398,7 @@ impl State {
         match *fact {
             Fact::Start => self.machine.handle_start(now),
             Fact::Ready(node) => self.machine.handle_node_ready(now, node),
+            Fact::ReadonlyRefused(node) => self.machine.handle_readonly_refused(now, node),
             Fact::Failed(node) => self.machine.handle_node_failed(now, node),
             Fact::Notified(node, ref notification) => {
                 self.machine.handle_notification(now, node, notification);

@@ -107,13 +107,14 @@ impl Unit {
     }
 
     /// The places of the commands that are sent again, each with its slot. A refusal is the reply itself where a later command of its slot has
-    /// run: what is sent again runs behind that. MOVED and ASK are about keys that are gone from the node, and so were those of later commands.
+    /// run: what is sent again runs behind that. MOVED and ASK are about keys that are gone from the node, and so were those of later commands. Reads
+    /// undo nothing.
     fn again(&self, steps: &[Step], replies: &[Frame]) -> Vec<(Option<u16>, usize)> {
         let (mut again, mut has_run) = (Vec::new(), BTreeSet::new());
         for (place, (step, reply)) in steps.iter().zip(replies).enumerate().rev() {
             if !self.did_not_run(step.slot.or(self.slot), reply) {
                 has_run.insert(step.slot);
-            } else if is_elsewhere(reply) || !has_run.contains(&step.slot) {
+            } else if self.request.at_replica || is_elsewhere(reply) || !has_run.contains(&step.slot) {
                 again.push((step.slot, place));
             }
         }
@@ -178,6 +179,7 @@ impl Unit {
         let kind = match self.request.class() {
             // ASKING cannot go ahead of it on the connection that it waits for.
             Class::Atomic | Class::Blocking => SentKind::Atomic,
+            Class::Shared | Class::Leased if self.request.at_replica => SentKind::Read,
             Class::Shared | Class::Leased if self.request.has_script => SentKind::Script,
             Class::Shared | Class::Leased => SentKind::Command,
         };
