@@ -13,7 +13,7 @@ use crate::hitless::{ClusterClient, ReadFrom, cmd};
 use crate::{block_on, unblock};
 
 /// Reads are the replicas', and nothing else is; a failover makes the one the other on the connections that are there; a replica that dies is no
-/// matter. RULE-405, RULE-408, RULE-410
+/// matter. RULE-405, RULE-408, RULE-410, CLUSTER-22
 #[test]
 #[ignore = "needs a redis-server: cargo xtask test-all runs them"]
 fn replicas_are_read_from() {

@@ -49,7 +49,7 @@ fn value(fixture: &mut Fixture, client: &ClusterClient<Executor>) -> String {
     fixture.block_on(client.query(get("foo"))).unwrap()
 }
 
-/// Writes, and what has to do with them, are the primary's; so is the read of a shard without a replica. RULE-405
+/// Writes, and what has to do with them, are the primary's; so is the read of a shard without a replica. RULE-405, CLUSTER-22
 #[test]
 fn reads_go_to_a_replica_and_nothing_else_does() {
     let (mut fixture, nodes, client) = reader();
