@@ -13,6 +13,10 @@ use crate::work::spend;
 
 /// What is allocated at a time: as much as a small frame can keep alive.
 const BLOCK: usize = 64 << 10;
+/// What a frugal reader has first: enough for a handshake.
+const FIRST_BLOCK: usize = 4 << 10;
+/// The least room that is offered in it.
+const FIRST_ROOM: usize = 1 << 10;
 /// The largest element that shares a block with others.
 pub(crate) const LARGE: usize = 32 << 10;
 /// The least room that is offered for a read.
@@ -30,6 +34,8 @@ pub(crate) struct ReadBuffer {
     unread: BytesMut,
     /// Whether `unread` is not in a block but in memory for one large element.
     apart: bool,
+    /// How much was read since there was no memory, as far as it matters.
+    stage: Stage,
     /// Blocks that are full, with frames in them that may be gone by now.
     retired: SmallVec<[BytesMut; RETIRED]>,
     /// The memory of the last large element.
@@ -37,8 +43,39 @@ pub(crate) struct ReadBuffer {
     reads_since_large: u8,
 }
 
+/// How far a reader has come.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum Stage {
+    /// There is no memory.
+    #[default]
+    Nothing,
+    /// `unread` is in the small first block.
+    FirstBlock,
+    /// `unread` is in blocks, or was.
+    Blocks,
+}
+
 impl ReadBuffer {
+    /// [`room`](Self::room) for a reader that begins with a small block.
+    pub(crate) fn frugal_room(&mut self, need: usize) -> &mut BytesMut {
+        if self.unread.capacity() - self.unread.len() < MIN_ROOM && self.is_first_block() {
+            return &mut self.unread;
+        }
+        self.room(need)
+    }
+
+    /// Whether there is room in the first block, which is allocated here.
+    #[cold]
+    fn is_first_block(&mut self) -> bool {
+        if self.stage == Stage::Nothing {
+            self.unread.reserve(FIRST_BLOCK);
+            self.stage = Stage::FirstBlock;
+        }
+        self.stage == Stage::FirstBlock && self.unread.capacity() - self.unread.len() >= FIRST_ROOM
+    }
+
     /// What to append a read to, with room for one, for an element that will be `need` bytes long.
+    #[inline]
     pub(crate) fn room(&mut self, need: usize) -> &mut BytesMut {
         if self.unread.capacity() - self.unread.len() < MIN_ROOM && !self.unread.try_reclaim(MIN_ROOM) {
             let len = self.unread.len();
@@ -86,6 +123,8 @@ impl ReadBuffer {
         self.large = BytesMut::new();
         if self.unread.is_empty() {
             self.unread = BytesMut::new();
+            self.apart = false;
+            self.stage = Stage::Nothing;
         }
     }
 
@@ -113,8 +152,9 @@ impl ReadBuffer {
         memory.extend_from_slice(tail);
         memory.extend_from_slice(&self.unread);
         let mut full = replace(&mut self.unread, memory);
-        // Memory that a caller's large append has grown is not kept.
-        if full.len() <= BLOCK {
+        let stage = replace(&mut self.stage, Stage::Blocks);
+        // Neither is memory kept that a caller's large append has grown, nor the small first block.
+        if full.len() <= BLOCK && stage == Stage::Blocks {
             full.clear();
             self.retired.truncate(RETIRED - 1);
             self.retired.insert(0, full);

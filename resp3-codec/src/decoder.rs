@@ -59,6 +59,15 @@ impl Decoder {
         self.buffer.room(self.need)
     }
 
+    /// [`buffer`](Self::buffer) for a connection that may be quiet for long: a decoder that is new or was [shrunk](Self::shrink) has
+    /// room for 4 KiB at first, and goes on with blocks of 64 KiB when these are used up. It has room for at least 1 KiB.
+    ///
+    /// Small frames share the memory of what is appended in one go here as well. What is appended beyond the room that there
+    /// is, is moved.
+    pub fn frugal_buffer(&mut self) -> &mut BytesMut {
+        self.buffer.frugal_room(self.need)
+    }
+
     /// Gives back memory that is kept for reuse only: all of it, where nothing is half decoded. Worth calling when a
     /// connection has gone quiet; costs an allocation at its next read.
     pub fn shrink(&mut self) {

@@ -45,6 +45,7 @@
 //! - A string of more than 32 KiB gets an allocation of its own, reserved up to its end as soon as its length is known
 //!   (or as it arrives, beyond 2 MiB). What follows it in the same read is moved out. The allocation is kept for the
 //!   next large string, if it is no more than 2 MiB, for 32 reads.
+//! - [`Decoder::frugal_buffer`] begins with 4 KiB, for connections of which most are quiet.
 //! - [`Decoder::shrink`] gives back what is kept for reuse, [`Frame::compact`] copies a frame that is to be kept for
 //!   long out of its block.
 //!

@@ -261,6 +261,60 @@ fn a_quiet_decoder_that_was_shrunk_holds_no_buffer() {
     assert_eq!(pass(&mut decoder, b"+OK\r\n", 1448), 1, "and still decodes");
 }
 
+/// Decodes `wire` in reads as long as the frugal buffer has room for, but not longer than `read`; the number of frames.
+fn frugal_pass(decoder: &mut Decoder, mut wire: &[u8], read: usize) -> usize {
+    let mut frames = 0;
+    while !wire.is_empty() {
+        let buffer = decoder.frugal_buffer();
+        let room = buffer.capacity() - buffer.len();
+        assert!(room >= 1 << 10, "room for {room} bytes");
+        let (now, later) = wire.split_at(wire.len().min(read).min(room));
+        buffer.extend_from_slice(now);
+        wire = later;
+        while decoder.poll_frame().expect("valid RESP").is_some() {
+            frames += 1;
+        }
+    }
+    frames
+}
+
+/// A decoder that has read little holds 4 KiB, also before a read and after it was shrunk; one that goes on to read has blocks as any
+/// other, and keeps nothing of the first one. RULE-435
+#[test]
+fn a_frugal_buffer_is_small_until_it_was_used_up() {
+    let (some, many) = (b"+PONG\r\n".repeat(400), b"+PONG\r\n".repeat(100_000));
+    let mut decoder = Decoder::new(Limits::default());
+    // A block has a few bytes beside it, which count those who have slices of it.
+    let is = |held: i64, size: i64| (size..size + 64).contains(&held);
+    for _ in 0..2 {
+        let little = measure(|| {
+            assert_eq!(frugal_pass(&mut decoder, &some, 100), 400);
+            decoder.frugal_buffer();
+        });
+        assert!(is(little.bytes_current, 4 << 10), "{little:?}");
+        let more = measure(|| assert_eq!(frugal_pass(&mut decoder, &many, 100), 100_000));
+        assert!(is(little.bytes_current + more.bytes_current, 64 << 10), "a block in its place: {more:?}");
+        let shrunk = measure(|| decoder.shrink());
+        assert_eq!(little.bytes_current + more.bytes_current + shrunk.bytes_current, 0);
+    }
+}
+
+/// Whatever comes first, the frames are those that any other buffer leads to, and a long string is moved once.
+#[test]
+fn a_frugal_buffer_takes_whatever_comes() {
+    for len in [1, 1_000, 3_000, 4_000, 5_000, 20_000, 40_000, 200_000, 3 << 20] {
+        let wire = format!("+OK\r\n${len}\r\n{}\r\n", "x".repeat(len)).repeat(3);
+        for read in [100, 1448, usize::MAX] {
+            let mut decoder = Decoder::new(Limits::default());
+            assert_eq!(frugal_pass(&mut decoder, wire.as_bytes(), read), 6, "{len} bytes in reads of {read}");
+            let info = measure(|| assert_eq!(frugal_pass(&mut decoder, wire.as_bytes(), read), 6));
+            assert!(info.bytes_total < 10 * len as u64 + (200 << 10), "{len} bytes: {info:?}");
+            decoder.shrink();
+            assert_eq!(frugal_pass(&mut decoder, wire.as_bytes(), read), 6);
+        }
+    }
+}
+
 #[test]
 fn a_compact_frame_lets_go_of_the_read_buffer() {
     let frames = [

@@ -204,7 +204,8 @@ impl ClientModel {
                     let mut holders = self.world.holders.iter_mut();
                     holders.find(|it| it.lease == lease).into_iter().for_each(|it| it.stage = Holding::Lost);
                 }
-                Action::LeaseMoving { .. } => {}
+                // Drivers save memory by this.
+                Action::LeaseMoving { .. } | Action::Rest { .. } => {}
                 Action::Started(_) if self.is_started => return Violation::of("the start was told twice"),
                 Action::Started(result) => {
                     self.is_started = true;

@@ -206,10 +206,13 @@ impl Client {
         let mut place = 0;
         while let Some((conn, next)) = self.links.next_from(place) {
             place = next;
-            if let Some(connection) = self.links.connection_mut(conn) {
-                connection.handle_timeout(now);
-                self.drain_events(now, conn);
+            let Some(connection) = self.links.connection_mut(conn) else { continue };
+            let was_due = connection.poll_timeout().is_some_and(|at| at <= now);
+            connection.handle_timeout(now);
+            if was_due && connection.poll_timeout().is_none() {
+                self.actions.push_back(Action::Rest { conn });
             }
+            self.drain_events(now, conn);
         }
         for accepted in self.requests.take_due_parked(now) {
             let (after, delivery) = (accepted.timeout(), accepted.delivery());

@@ -9,6 +9,7 @@ mod model;
 mod modes;
 mod outage;
 mod replays;
+mod rest;
 mod table;
 mod tracking;
 mod transactions;

@@ -65,7 +65,8 @@ async fn connect<R: Runtime, N: Dialer>(
     target: Target,
 ) {
     let shared = Arc::clone(guard.shared());
-    let dialled = dialer.dial(target, |progress| shared.handle_encrypting(&task, progress));
+    // In a box, because what serves the connection later would keep room for it.
+    let dialled = Box::pin(dialer.dial(target, |progress| shared.handle_encrypting(&task, progress)));
     let result = task.signals.unless_closed(dialled).await;
     guard.set(Unfinished::Nothing);
     // The connection does not need the network any more.

@@ -9,7 +9,7 @@ use resp3_codec::{Decoder, Frame};
 use super::effects::Effects;
 use super::guard::{TaskGuard, Unfinished};
 use super::shared::Shared;
-use super::signals::{CLOSE, WRITE};
+use super::signals::{CLOSE, REST, WRITE};
 use super::state::ConnTask;
 use super::traits::{Runtime, Stream};
 use crate::error::CloseCause;
@@ -21,7 +21,8 @@ const TURNS_PER_POLL: usize = 16;
 
 /// Serves the connection until the machine closes it or the stream ends.
 pub(super) async fn run<R: Runtime, S: Stream>(mut guard: TaskGuard<R>, stream: S, conn_task: ConnTask) {
-    let mut task = IoTask::new(Arc::clone(guard.shared()), stream, conn_task);
+    // In a box, because a future has room for each of the places that what it holds has been in.
+    let mut task = Box::new(IoTask::new(Arc::clone(guard.shared()), stream, conn_task));
     let ended = std::future::poll_fn(|cx| task.poll(cx)).await;
     if let Some(cause) = ended {
         task.shared.handle_closed(&task.conn_task, cause);
@@ -118,8 +119,11 @@ impl<R: Runtime, S: Stream> IoTask<R, S> {
     fn take_turns(&mut self, cx: &mut Context<'_>) -> Poll<Option<CloseCause>> {
         let mut has_yielded = std::mem::take(&mut self.has_yielded);
         for _ in 0..TURNS_PER_POLL {
-            if self.conn_task.signals.is_up(CLOSE) {
-                return Poll::Ready(None);
+            if self.conn_task.signals.is_up(CLOSE | REST) {
+                if self.conn_task.signals.is_up(CLOSE) {
+                    return Poll::Ready(None);
+                }
+                self.rest();
             }
             let written = self.write(cx, std::mem::take(&mut has_yielded));
             let read = match self.read(cx) {
@@ -135,6 +139,19 @@ impl<R: Runtime, S: Stream> IoTask<R, S> {
         self.has_yielded = true;
         cx.waker().wake_by_ref();
         Poll::Pending
+    }
+
+    /// Gives back the memory that nothing is in.
+    #[cold]
+    fn rest(&mut self) {
+        self.conn_task.signals.take(REST);
+        self.decoder.shrink();
+        if self.outgoing.is_empty() {
+            self.outgoing = WriteBuffer::new();
+        }
+        // Both are empty between polls.
+        self.frames = Vec::new();
+        self.effects = Effects::default();
     }
 
     /// Writes once.
@@ -202,7 +219,7 @@ impl<R: Runtime, S: Stream> IoTask<R, S> {
         if let Some(cause) = self.ended {
             return Err(self.end(cause));
         }
-        match self.stream.poll_read(cx, self.decoder.buffer()) {
+        match self.stream.poll_read(cx, self.decoder.frugal_buffer()) {
             Poll::Pending => Ok(Turn::Blocked),
             Poll::Ready(Ok(0)) => Err(self.end(CloseCause::ByServer)),
             Poll::Ready(Ok(_)) => {
@@ -234,7 +251,7 @@ impl<R: Runtime, S: Stream> IoTask<R, S> {
     /// Reads on before a push is handed over: if the stream ends behind it, the push may be old. Pushes are rare, so that
     /// this costs little.
     fn look_ahead(&mut self, cx: &mut Context<'_>) {
-        match self.stream.poll_read(cx, self.decoder.buffer()) {
+        match self.stream.poll_read(cx, self.decoder.frugal_buffer()) {
             Poll::Ready(Ok(0)) => self.ended = Some(CloseCause::ByServer),
             Poll::Ready(Ok(_)) => self.undecoded = true,
             Poll::Ready(Err(error)) => self.ended = Some(CloseCause::from(&error)),

@@ -25,6 +25,11 @@
 //! runtime drop a task before its end, then every reply that is awaited ends with
 //! [`ShutDown`](crate::error::RequestError::ShutDown).
 //!
+//! # Memory
+//! A connection that does nothing takes less than 16 KiB: 9.5 KiB on tokio, of which 4 KiB are to read into. One that is used has a block of 64 KiB to read into, and
+//! up to two more while replies are kept. It gives them back when the time of its last command is over and nobody waits; behind commands without a timeout it keeps
+//! them. TLS takes 32 KiB more, and what rustls keeps.
+//!
 #![doc = include_str!("../../docs/waiting.md")]
 
 mod alarm;

@@ -12,6 +12,8 @@ pub(super) const WRITE: u8 = 1;
 pub(super) const CLOSE: u8 = 2;
 /// The state has new work: orders, reviews, another deadline, or the end.
 pub(super) const WORK: u8 = 4;
+/// Give back what is kept for the next reads and writes.
+pub(super) const REST: u8 = 8;
 
 /// The flags of one task. Raising a flag that is up already costs one atomic operation and does not wake the task.
 #[derive(Debug, Default)]

@@ -332,10 +332,8 @@ impl State {
             }
             Action::ReadonlyRefused => self.report(NodeFact::ReadonlyRefused, effects),
             Action::Notified(notification) => self.report(NodeFact::Notified(notification), effects),
-            Action::Flush { conn } => {
-                let task = self.tasks.get(conn);
-                effects.signals.extend(task.map(|signals| (Arc::clone(signals), signals::WRITE)));
-            }
+            Action::Flush { conn } => self.signal(conn, signals::WRITE, effects),
+            Action::Rest { conn } => self.signal(conn, signals::REST, effects),
             Action::Resolve { conn, host } => self.order(conn, DialStep::Resolve(host), effects),
             Action::Credentials { conn } => {
                 let task = self.begin_task(conn, effects);
@@ -377,6 +375,14 @@ impl State {
             Action::Deliver { subscription, item } => self.deliver(subscription, item, effects),
             Action::Started(result) => self.on_started(result, effects),
             Action::Terminated => self.on_terminated(effects),
+        }
+    }
+
+    /// Raises `flag` for the task of a connection.
+    #[inline]
+    fn signal(&self, conn: ConnId, flag: u8, effects: &mut Effects) {
+        if let Some(signals) = self.tasks.get(conn) {
+            effects.signals.push((Arc::clone(signals), flag));
         }
     }
 

@@ -23,6 +23,8 @@ pub(super) struct World {
     pub(super) events: Vec<Event>,
     pub(super) reviews: Vec<Review>,
     /// Actions of other kinds.
+    /// Connections whose memory may be given back.
+    pub(super) resting: Vec<ConnId>,
     pub(super) others: Vec<Action>,
 }
 
@@ -50,6 +52,7 @@ impl World {
             started: None,
             events: Vec::new(),
             reviews: Vec::new(),
+            resting: Vec::new(),
             others: Vec::new(),
         };
         world.obey();
@@ -85,6 +88,7 @@ impl World {
                 Action::Started(result) => assert!(self.started.replace(result).is_none(), "started twice"),
                 Action::Emit(event) => self.events.push(event),
                 Action::Review(review) => self.reviews.push(*review),
+                Action::Rest { conn } => self.resting.push(conn),
                 other => self.others.push(other),
             }
         }
