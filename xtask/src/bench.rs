@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use crate::redis_server;
+use crate::program::REDIS_SERVER;
 use crate::shell::Cmd;
 
 /// What `cargo xtask bench` takes.
@@ -29,8 +29,8 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args) -> ExitCode {
     let mut bench =
         Cmd::cargo().args_of("run --release -p hitless-bench --").arg(&args.name).args(&args.arguments);
-    if let Some(server) = redis_server::find() {
-        bench = bench.env(redis_server::VARIABLE, server);
+    if let Some(server) = REDIS_SERVER.find() {
+        bench = bench.env(REDIS_SERVER.variable, server);
     }
     // On some processors glibc's memcpy falls from 90 to 3 GB/s at unlucky offsets without this.
     bench.env("GLIBC_TUNABLES", "glibc.cpu.x86_rep_movsb_threshold=2000000000").run_instead_of_us()

@@ -6,7 +6,7 @@ mod rows;
 use std::path::Path;
 
 use self::rows::{Family, Row};
-use crate::redis_server;
+use crate::program::REDIS_SERVER;
 use crate::shell::Cmd;
 use crate::summary::Summary;
 use crate::workspace;
@@ -23,7 +23,7 @@ pub(crate) struct Args {
 
 /// Runs the verb: writes the table, or compares it.
 pub(crate) fn run(args: &Args) -> Result<Summary, String> {
-    let program = redis_server::find_or_install()?;
+    let program = REDIS_SERVER.find_or_install()?;
     let answer = ask::server(&program).map_err(|error| format!("{}: {error}", program.display()))?;
     let version = answer.version.as_str();
     let Some(families) = rows::of_reply(&answer.commands) else {

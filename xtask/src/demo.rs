@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use crate::redis_server;
+use crate::program::REDIS_SERVER;
 use crate::shell::Cmd;
 
 /// What `cargo xtask demo` takes.
@@ -20,8 +20,8 @@ pub(crate) fn run(args: &Args) -> ExitCode {
     let build = Cmd::cargo().args_of("run --quiet --release -p hitless-demo");
     let build = if is_encrypted { build.args_of("--features tls") } else { build };
     let demo = build.arg("--").args(&args.arguments);
-    match redis_server::find() {
-        Some(server) => demo.env(redis_server::VARIABLE, server).run_instead_of_us(),
+    match REDIS_SERVER.find() {
+        Some(server) => demo.env(REDIS_SERVER.variable, server).run_instead_of_us(),
         None => demo.run_instead_of_us(),
     }
 }

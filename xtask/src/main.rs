@@ -11,8 +11,9 @@ mod copy;
 mod demo;
 mod docs;
 mod explore;
+mod guards;
 mod mutants;
-mod redis_server;
+mod program;
 mod server;
 mod shell;
 mod sim;
@@ -56,6 +57,8 @@ enum Verb {
     Mutants(mutants::Args),
     /// Run a benchmark beside its peers.
     Bench(bench::Args),
+    /// Count instructions and allocations of the codec and the machines, and compare them with what is recorded.
+    Guards(guards::Args),
     /// Start the test server, for a client in any language.
     Server(server::Args),
     /// Write what a real server says of its commands into the core, or compare it.
@@ -73,6 +76,7 @@ fn main() -> ExitCode {
         Verb::TestAll(args) => test_all::run(&args),
         Verb::Conformance(args) => conformance::run(&args),
         Verb::Breakages(args) => breakages::run(&args),
+        Verb::Guards(args) => guards::run(&args),
         Verb::Mutants(args) => mutants::run(&args),
         Verb::Sim(args) => Ok(sim::run(&args)),
         Verb::Explore(args) => Ok(explore::run(&args)),

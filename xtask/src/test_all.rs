@@ -6,7 +6,8 @@
 
 use std::time::{Duration, Instant};
 
-use crate::redis_server;
+use crate::guards;
+use crate::program::REDIS_SERVER;
 use crate::shell::Cmd;
 use crate::sim;
 use crate::summary::Summary;
@@ -19,6 +20,9 @@ pub(crate) struct Args {
     /// Fail, instead of skipping tests, when there is no redis-server and none can be installed.
     #[arg(long)]
     require_redis: bool,
+    /// Fail, instead of leaving instructions uncounted, when there is no valgrind and none can be installed.
+    #[arg(long)]
+    require_valgrind: bool,
 }
 
 /// The benchmarks pull in every peer, so they are linted on their own and built for nothing else.
@@ -49,6 +53,13 @@ pub(crate) fn run(args: &Args) -> Result<Summary, String> {
         Cmd::cargo().args_of("test --no-fail-fast --all-features").args_of(MEMBERS).run_tests()
     });
     report.step("simulation", || sim::run(&sim::Args::ci()));
+    report.step("guards", || {
+        println!("$ cargo xtask guards");
+        guards::run(&guards::Args::of_test_all(args.require_valgrind)).unwrap_or_else(|error| {
+            println!("{error}");
+            Summary::of_step(false)
+        })
+    });
     test_without_features(&mut report);
     real_server(&mut report, args, skipped.skipped);
     report.print();
@@ -83,7 +94,7 @@ fn test_without_features(report: &mut Report) {
 
 /// Runs the tests that need a `redis-server`: by convention, the ignored ones in the files `tests/redis_server*.rs`.
 fn real_server(report: &mut Report, args: &Args, ignored: usize) {
-    let server = match redis_server::find_or_install() {
+    let server = match REDIS_SERVER.find_or_install() {
         Ok(server) => server,
         Err(reason) => {
             println!("{ignored} tests skipped: {reason}");
@@ -96,7 +107,7 @@ fn real_server(report: &mut Report, args: &Args, ignored: usize) {
     let summary = report.step("tests, redis-server", || {
         let test =
             Cmd::cargo().args_of("test --no-fail-fast --all-features --test redis_server*").args_of(MEMBERS);
-        test.args_of("-- --ignored").env(redis_server::VARIABLE, server).run_tests()
+        test.args_of("-- --ignored").env(REDIS_SERVER.variable, server).run_tests()
     });
     report.no_longer_skipped(summary.passed + summary.failed);
 }

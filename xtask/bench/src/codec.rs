@@ -1,13 +1,14 @@
 //! Decoding and encoding.
 
 pub mod allocations;
-pub mod cases;
 pub mod decoders;
 pub mod encoders;
 mod report;
 
 use std::io;
 use std::path::PathBuf;
+
+use hitless_guards::replies;
 
 use crate::measure::{Timing, interleaved};
 use allocations::Allocations;
@@ -25,7 +26,7 @@ pub struct Args {
 
 /// All figures of one run.
 struct Figures {
-    cases: Vec<cases::Case>,
+    cases: Vec<replies::Case>,
     /// By contender, by case.
     decode: Vec<Vec<Timing>>,
     /// By contender.
@@ -54,7 +55,7 @@ pub fn run(args: &Args) -> io::Result<()> {
 }
 
 fn measure(rounds: usize) -> io::Result<Figures> {
-    let cases = cases::all();
+    let cases = replies::all();
     let mut decode = vec![Vec::new(); decoders::CONTENDERS.len()];
     for case in &cases {
         eprintln!("decoding {}: {}", case.name, case.title);
@@ -73,7 +74,7 @@ fn measure(rounds: usize) -> io::Result<Figures> {
 }
 
 /// A pass over a case, having checked that it decodes all there is.
-fn pass<'a>(case: &'a cases::Case, contender: &decoders::Contender) -> Box<dyn FnMut() + 'a> {
+fn pass<'a>(case: &'a replies::Case, contender: &decoders::Contender) -> Box<dyn FnMut() + 'a> {
     let mut pass = (contender.prepare)(case);
     assert_eq!(pass(), case.replies, "{} on case {}", contender.name, case.name);
     Box::new(move || {

@@ -1,29 +1,16 @@
 //! What a move costs the machine itself, without sockets: many connections are told to leave in the same moment.
 
-use std::collections::VecDeque;
 use std::fmt::Write as _;
 use std::io;
-use std::num::NonZeroU32;
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use bytes::Bytes;
-use hitless_core::client::{Action, Client};
-use hitless_core::config::{Config, maintenance};
-use hitless_core::endpoint::{Endpoint, Peer};
-use hitless_core::event::Event;
-use hitless_core::ids::ConnId;
-use hitless_core::request::Request;
-use hitless_core::write_buffer::WriteBuffer;
-use resp3_codec::Frame;
+use hitless_guards::world::{WORKERS, World};
 
-use crate::measure::{now, time};
+use crate::measure::time;
 
 /// Sizes of the pool: the cost of one connection's part is to be the same for all of them.
 const POOLS: [u32; 3] = [100, 1_000, 10_000];
-/// Handoffs that work at the same time.
-const WORKERS: u32 = 100;
 /// Commands timed in each pool.
 const COMMANDS: u32 = 20_000;
 /// What servers announce.
@@ -70,7 +57,7 @@ pub fn run(args: &Args) -> io::Result<()> {
 }
 
 fn measure(pool: u32) -> io::Result<Costs> {
-    let mut world = World::new(pool)?;
+    let mut world = World::new(pool);
     let command = time(|| (0..COMMANDS).for_each(|_| world.command())) / COMMANDS;
     let window = time(|| world.push(&["MIGRATING", "1", "5"])) / pool;
     world.push(&["MIGRATED", "1"]);
@@ -91,89 +78,6 @@ impl Costs {
             announcement: self.announcement.min(other.announcement),
             handoff: self.handoff.min(other.handoff),
         }
-    }
-}
-
-/// The client's machine, and servers that say yes to everything.
-struct World {
-    client: Client,
-    now: Instant,
-    dials: VecDeque<(ConnId, Peer)>,
-    buffer: WriteBuffer,
-    /// One that serves, and where the last command was written.
-    conn: Option<ConnId>,
-    moved: u32,
-}
-
-impl World {
-    /// A pool that is ready.
-    fn new(pool: u32) -> io::Result<Self> {
-        let endpoint = Endpoint::parse("127.0.0.1:1", 1).map_err(io::Error::other)?;
-        let maintenance =
-            maintenance::Config::builder().max_workers(WORKERS).build().map_err(io::Error::other)?;
-        let config = Config::builder(endpoint).pool_size(pool).maintenance(maintenance).build();
-        let start = now();
-        let mut world = Self {
-            client: Client::new(start, Arc::new(config.map_err(io::Error::other)?), 1),
-            now: start,
-            dials: VecDeque::new(),
-            buffer: WriteBuffer::new(),
-            conn: None,
-            moved: 0,
-        };
-        world.obey();
-        world.answer_dials();
-        Ok(world)
-    }
-
-    fn obey(&mut self) {
-        while let Some(action) = self.client.poll_action() {
-            match action {
-                Action::Connect { conn, target, .. } => self.dials.push_back((conn, target.address)),
-                Action::Flush { conn } => {
-                    while self.client.poll_transmit(conn, &mut self.buffer) {}
-                    self.buffer = WriteBuffer::new();
-                    self.conn = Some(conn);
-                }
-                Action::Emit(Event::CutOver { .. }) => self.moved += 1,
-                _ => {}
-            }
-        }
-    }
-
-    /// Every dial succeeds, those included that follow from it.
-    fn answer_dials(&mut self) {
-        while let Some((conn, address)) = self.dials.pop_front() {
-            self.client.handle_connected(self.now, conn, address);
-            self.obey();
-            let hello = Frame::Map(vec![(Frame::bulk("proto"), Frame::Integer(3))]);
-            let ok = || Frame::simple("OK");
-            self.client.handle_frames(self.now, conn, [hello, ok(), ok(), ok()]);
-            self.obey();
-            self.conn = Some(conn);
-        }
-    }
-
-    /// One command, from its acceptance to its completion.
-    fn command(&mut self) {
-        let request = Request::raw(Bytes::from_static(b"*1\r\n$4\r\nPING\r\n"), NonZeroU32::MIN);
-        if self.client.send(self.now, request).is_ok() {
-            self.obey();
-            if let Some(conn) = self.conn {
-                self.client.handle_frames(self.now, conn, [Frame::simple("PONG")]);
-            }
-            self.obey();
-        }
-        std::hint::black_box(self.client.poll_timeout());
-    }
-
-    fn push(&mut self, words: &[&str]) {
-        let element =
-            |word: &&str| word.parse().map_or_else(|_| Frame::bulk(word.as_bytes().to_vec()), Frame::Integer);
-        if let Some(conn) = self.conn {
-            self.client.handle_frames(self.now, conn, [Frame::Push(words.iter().map(element).collect())]);
-        }
-        self.obey();
     }
 }
 

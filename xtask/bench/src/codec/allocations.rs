@@ -2,7 +2,9 @@
 
 use std::io;
 
-use super::{cases, decoders, encoders};
+use hitless_guards::replies;
+
+use super::{decoders, encoders};
 use crate::counting::{self, print_line};
 
 /// Allocations and reallocations per outermost frame, or per command.
@@ -32,7 +34,7 @@ pub fn counted_apart() -> io::Result<Allocations> {
 /// Counts by `total`, which gives the allocations so far. Prints a line of figures per decoder, then one for all
 /// encoders.
 pub fn count(total: impl Fn() -> usize) {
-    let cases = cases::all();
+    let cases = replies::all();
     for contender in decoders::CONTENDERS {
         let figures = cases.iter().map(|case| {
             let mut pass = (contender.prepare)(case);

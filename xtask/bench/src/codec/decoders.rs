@@ -7,7 +7,7 @@ use std::io::{self, Read};
 use bytes::{Bytes, BytesMut};
 use resp3_codec::{Decoder, Limits};
 
-use super::cases::Case;
+use hitless_guards::replies::Case;
 
 /// A decoder's name, and what makes a pass over a case out of it.
 pub struct Contender {
