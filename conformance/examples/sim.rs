@@ -3,13 +3,13 @@
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::Instant;
 
 use hitless_conformance::clock;
-use hitless_conformance::sim::{self, Coverage, Failure};
+use hitless_conformance::sim::{self, Coverage, Failure, Seed};
 
 /// Lines of a trace that are shown with a failure.
 const TAIL: usize = 40;
@@ -23,19 +23,21 @@ fn main() -> ExitCode {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match words[..] {
         ["--seed", seed, "--trace"] => seed.parse().map_or_else(|_| usage(), show),
-        ["--seeds", range, "--jobs", jobs] => run(range, jobs, false).unwrap_or_else(usage),
-        ["--seeds", range, "--jobs", jobs, "--covered"] => run(range, jobs, true).unwrap_or_else(usage),
+        ["--seeds", ranges, "--jobs", jobs] => run(ranges, jobs, false).unwrap_or_else(usage),
+        ["--seeds", ranges, "--jobs", jobs, "--covered"] => run(ranges, jobs, true).unwrap_or_else(usage),
         _ => usage(),
     }
 }
 
 fn usage() -> ExitCode {
-    eprintln!("sim --seed N --trace | --seeds A..B --jobs N [--covered]");
+    eprintln!(
+        "sim --seed N --trace | --seeds N|A..B[,cA..cB] --jobs N [--covered]; those of clusters begin with a c"
+    );
     ExitCode::FAILURE
 }
 
 /// Runs one seed and prints all that happens.
-fn show(seed: u64) -> ExitCode {
+fn show(seed: Seed) -> ExitCode {
     let (result, trace) = sim::trace(seed, clock::now());
     let (verdict, code) = match result {
         Ok(report) => (format!("as it must be, {} entries", report.length), ExitCode::SUCCESS),
@@ -47,30 +49,29 @@ fn show(seed: u64) -> ExitCode {
 }
 
 /// What the threads have in common.
-struct Range {
-    next: AtomicU64,
-    end: u64,
+struct Work {
+    seeds: Vec<Seed>,
+    next: AtomicUsize,
     stop: AtomicBool,
-    done: AtomicU64,
+    done: AtomicUsize,
     results: Mutex<(Coverage, Vec<Failure>)>,
 }
 
-fn run(range: &str, jobs: &str, covered: bool) -> Option<ExitCode> {
-    let (begin, end) = range.split_once("..")?;
-    let (begin, end): (u64, u64) = (begin.parse().ok()?, end.parse().ok()?);
+fn run(ranges: &str, jobs: &str, covered: bool) -> Option<ExitCode> {
+    let seeds: Option<Vec<_>> = ranges.split(',').map(Seed::several).collect();
     let jobs: usize = jobs.parse().ok().filter(|jobs| *jobs > 0)?;
     // What a law says is printed once, below.
     std::panic::set_hook(Box::new(|_| {}));
     let start = clock::now();
-    let range = Range {
-        next: AtomicU64::new(begin),
-        end,
+    let work = Work {
+        seeds: seeds?.concat(),
+        next: AtomicUsize::new(0),
         stop: AtomicBool::new(false),
-        done: AtomicU64::new(0),
+        done: AtomicUsize::new(0),
         results: Mutex::new((Coverage::new(), Vec::new())),
     };
-    thread::scope(|scope| (0..jobs).for_each(|_| drop(scope.spawn(|| range.work(start)))));
-    let (coverage, mut failures) = range.results.into_inner().unwrap_or_else(PoisonError::into_inner);
+    thread::scope(|scope| (0..jobs).for_each(|_| drop(scope.spawn(|| work.run(start)))));
+    let (coverage, mut failures) = work.results.into_inner().unwrap_or_else(PoisonError::into_inner);
     failures.sort_by_key(|failure| failure.seed);
     failures.iter().for_each(tell);
     print!("{coverage}");
@@ -80,22 +81,19 @@ fn run(range: &str, jobs: &str, covered: bool) -> Option<ExitCode> {
             println!("too rare: {what} happened {count} times, less than {LEAST}");
         }
     }
-    let done = range.done.into_inner();
+    let done = work.done.into_inner();
     let took = clock::now() - start;
     println!("{done} seeds, each run twice, in {took:.1?}: {} failed", failures.len());
     let passed = failures.is_empty() && (rare.is_empty() || !covered);
     Some(if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-impl Range {
-    fn work(&self, epoch: Instant) {
+impl Work {
+    fn run(&self, epoch: Instant) {
         let mut coverage = Coverage::new();
         while !self.stop.load(Ordering::Relaxed) {
-            let seed = self.next.fetch_add(1, Ordering::Relaxed);
-            if seed >= self.end {
-                break;
-            }
-            match sim::check(seed, epoch) {
+            let Some(seed) = self.seeds.get(self.next.fetch_add(1, Ordering::Relaxed)) else { break };
+            match sim::check(*seed, epoch) {
                 Ok(report) => coverage.add(&report.coverage),
                 Err(failure) => self.fail(failure),
             }

@@ -147,6 +147,24 @@ impl Server<Dataset> {
         self.backend.map().and_then(|cluster| cluster.owner(slot))
     }
 
+    /// The node that imports a slot while it is on the move.
+    #[must_use]
+    pub fn slot_importer(&self, slot: u16) -> Option<EndpointId> {
+        self.backend.map().and_then(|cluster| cluster.importer(slot))
+    }
+
+    /// The primaries, those without slots included.
+    #[must_use]
+    pub fn primaries(&self) -> Vec<EndpointId> {
+        self.backend.map().map(Cluster::primaries).unwrap_or_default()
+    }
+
+    /// The replicas of a node.
+    #[must_use]
+    pub fn replicas(&self, primary: EndpointId) -> Vec<EndpointId> {
+        self.backend.map().map(|cluster| cluster.replicas_of(primary).collect()).unwrap_or_default()
+    }
+
     fn cluster(&mut self) -> &mut Cluster {
         self.backend.map_mut()
     }

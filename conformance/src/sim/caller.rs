@@ -87,7 +87,11 @@ pub(super) struct Keys {
 
 impl Keys {
     pub(super) fn of(task: usize) -> Self {
-        Self { counter: format!("counter.{task}"), key: format!("key.{task}"), ..Self::default() }
+        Self::named(format!("counter.{task}"), format!("key.{task}"))
+    }
+
+    pub(super) fn named(counter: String, key: String) -> Self {
+        Self { counter, key, ..Self::default() }
     }
 }
 
@@ -272,7 +276,7 @@ impl Caller {
 
 impl Keys {
     /// It is not known whether this request ran.
-    fn doubt(&mut self, kind: RequestKind, token: String) {
+    pub(super) fn doubt(&mut self, kind: RequestKind, token: String) {
         match kind {
             RequestKind::Incr => self.unsure += 1,
             RequestKind::Set => self.unsure_values.push(token),
@@ -285,7 +289,7 @@ impl Keys {
     }
 
     /// Nothing of what was refused has run; of a pipeline the rest has.
-    fn refused(&mut self, kind: RequestKind, token: String, replies: &[Frame]) {
+    pub(super) fn refused(&mut self, kind: RequestKind, token: String, replies: &[Frame]) {
         match (kind, replies) {
             (RequestKind::Pipeline, [ok, value, number]) => {
                 if !is_refusal(ok) {
@@ -306,7 +310,7 @@ impl Keys {
     }
 
     /// Replies are those of this request. INV-02
-    fn check(&mut self, kind: RequestKind, token: String, replies: &[Frame]) {
+    pub(super) fn check(&mut self, kind: RequestKind, token: String, replies: &[Frame]) {
         match (kind, replies) {
             (RequestKind::Incr, [number]) => self.count(number),
             (RequestKind::Set, [ok]) => self.acknowledge(ok, token),
@@ -338,13 +342,13 @@ impl Keys {
         }
     }
 
-    fn acknowledge(&mut self, ok: &Frame, token: String) {
+    pub(super) fn acknowledge(&mut self, ok: &Frame, token: String) {
         assert_eq!(ok, &Frame::simple("OK"), "INV-02: the reply to a SET");
         self.value = Some(token);
     }
 
     /// A value that was acknowledged last, or may have been set at any time.
-    fn known(&self, value: &Frame) {
+    pub(super) fn known(&self, value: &Frame) {
         let value = value.as_str();
         let known = value == self.value.as_deref()
             || value.is_some_and(|value| self.unsure_values.iter().any(|unsure| unsure == value));
@@ -373,9 +377,10 @@ fn plain(frame: &Frame) -> Frame {
     }
 }
 
-/// Whether a node says that it serves no such requests now, or a batch was not run for that reason.
-fn is_refusal(frame: &Frame) -> bool {
-    let codes = ["READONLY ", "LOADING ", "MASTERDOWN ", "EXECABORT "];
+/// Whether a node says that it serves no such requests now or not those of the slot, or a batch was not run for that reason.
+pub(super) fn is_refusal(frame: &Frame) -> bool {
+    let codes =
+        ["READONLY ", "LOADING ", "MASTERDOWN ", "EXECABORT ", "MOVED ", "ASK ", "TRYAGAIN ", "CLUSTERDOWN "];
     frame.is_error() && frame.as_str().is_some_and(|text| codes.iter().any(|code| text.starts_with(code)))
 }
 
@@ -384,6 +389,6 @@ pub(super) fn single(command: Command) -> Request {
     Request::command(command).expect("a command for the shared client")
 }
 
-fn several(pipeline: Pipeline) -> Request {
+pub(super) fn several(pipeline: Pipeline) -> Request {
     pipeline.into_request().expect("commands for the shared client").expect("several commands")
 }

@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Instant;
 
+use hitless_core::cluster::ClusterEvent;
 use hitless_core::error::RequestError;
 use hitless_core::event::Event;
 use hitless_core::ids::ConnId;
 
 use super::faults::FaultKind;
-use super::trace::What;
+use super::trace::{RequestKind, What};
 
 /// Counters by group and name.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,10 +41,56 @@ enum Group {
     Subscription,
     /// What happens to commands that wait for elements.
     Consumer,
+    /// What becomes of the slots and nodes of a cluster.
+    Reshape,
+    /// Variants of [`ClusterEvent`].
+    ClusterEvent,
+    /// What nodes say that do not run a request.
+    Redirect,
 }
 
 /// What a range of seeds must reach.
 const EXPECTED: &[(Group, &[&str])] = &[
+    (
+        Group::Reshape,
+        &[
+            "Announced",
+            "Migrated",
+            "MigratedTwice",
+            "Repeated",
+            "Assigned",
+            "Opened",
+            "Carried",
+            "Closed",
+            "Joined",
+            "Left",
+            "Retired",
+            "FailingOver",
+            "Promoted",
+            "FailedOver",
+            "Died",
+            "TookOver",
+            "Revived",
+            "Replaced",
+            "Hung",
+            "Down",
+            "Up",
+        ],
+    ),
+    (
+        Group::ClusterEvent,
+        &[
+            "NodeAdded",
+            "NodeRemoved",
+            "NodeMoved",
+            "TopologyRead",
+            "SlotsMoved: Redirect",
+            "SlotsMoved: Promotion",
+            "SlotsMoved: Announced",
+            "RefreshFailed",
+        ],
+    ),
+    (Group::Redirect, &["MOVED", "ASK", "waited"]),
     (Group::Lease, &["done", "not done"]),
     (Group::Subscription, &["subscribed", "message", "gap"]),
     (
@@ -140,6 +187,8 @@ const EXPECTED: &[(Group, &[&str])] = &[
             "answered",
             "cancelled",
             "refused",
+            "pairs of one slot",
+            "keys of several slots",
             "timed out",
             "no connection",
             "connection lost",
@@ -184,6 +233,7 @@ impl Coverage {
         let mut phases = Phases::default();
         for (at, what) in entries {
             coverage.count_action(what);
+            coverage.count_cluster(what);
             match what {
                 What::Event(event) => {
                     coverage.count(Group::Event, &variant(event));
@@ -198,6 +248,12 @@ impl Coverage {
                 What::Heard(what) => coverage.count(Group::Subscription, what),
                 What::Held { ran, .. } => {
                     coverage.count(Group::Lease, if *ran { "done" } else { "not done" })
+                }
+                What::Sent { kind: RequestKind::Mset | RequestKind::Mget, .. } => {
+                    coverage.count(Group::Request, "pairs of one slot")
+                }
+                What::Sent { kind: RequestKind::SplitMset | RequestKind::SplitMget, .. } => {
+                    coverage.count(Group::Request, "keys of several slots")
                 }
                 What::Silenced(_) => coverage.count(Group::Connection, "serving -> says nothing"),
                 What::Failed { error, .. } => coverage.count_error(error),
@@ -224,7 +280,27 @@ impl Coverage {
     }
 
     fn count(&mut self, group: Group, name: &str) {
-        *self.0.entry((group, name.to_owned())).or_default() += 1;
+        self.count_several(group, name, 1);
+    }
+
+    fn count_several(&mut self, group: Group, name: &str, count: u64) {
+        *self.0.entry((group, name.to_owned())).or_default() += count;
+    }
+
+    fn count_cluster(&mut self, what: &What) {
+        match what {
+            What::Reshaped(reshape, _) => self.count(Group::Reshape, &variant(reshape)),
+            What::ClusterEvent(event @ ClusterEvent::SlotsMoved { cause, .. }) => {
+                self.count(Group::ClusterEvent, &format!("{}: {}", variant(event), variant(cause)));
+            }
+            What::ClusterEvent(event) => self.count(Group::ClusterEvent, &variant(event)),
+            What::Figures(stats) => {
+                for (name, count) in [("MOVED", stats.moved), ("ASK", stats.ask), ("waited", stats.waited)] {
+                    self.count_several(Group::Redirect, name, count);
+                }
+            }
+            _ => {}
+        }
     }
 
     fn count_action(&mut self, what: &What) {

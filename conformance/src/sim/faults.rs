@@ -230,6 +230,16 @@ impl Fault {
         Self::of_kind(kind, rng, weather, endpoints)
     }
 
+    /// Draws a fault of one of these kinds.
+    pub(super) fn draw_of(
+        kinds: &[FaultKind],
+        rng: &mut Rng,
+        weather: Weather,
+        endpoints: &[EndpointId],
+    ) -> Self {
+        Self::of_kind(*pick(rng, kinds), rng, weather, endpoints)
+    }
+
     fn of_kind(kind: FaultKind, rng: &mut Rng, weather: Weather, endpoints: &[EndpointId]) -> Self {
         let endpoint = (rng.below(3) > 0).then(|| *pick(rng, endpoints));
         let (longest, latest) = match (weather, kind) {

@@ -96,7 +96,7 @@ pub(super) enum Fate {
 }
 
 /// The requests of the load, by number.
-fn requests(entries: &[(Instant, What)]) -> BTreeMap<u64, Asked> {
+pub(super) fn requests(entries: &[(Instant, What)]) -> BTreeMap<u64, Asked> {
     let mut requests: BTreeMap<u64, Asked> = BTreeMap::new();
     for (entry, (at, what)) in entries.iter().enumerate() {
         let (number, fate) = match what {
@@ -129,7 +129,7 @@ fn requests(entries: &[(Instant, What)]) -> BTreeMap<u64, Asked> {
 }
 
 /// Each request ends once. INV-01
-fn each_ends_once(requests: &BTreeMap<u64, Asked>) {
+pub(super) fn each_ends_once(requests: &BTreeMap<u64, Asked>) {
     for (number, asked) in requests {
         assert_eq!(asked.ends, 1, "INV-01: request {number} ({:?}) has so many ends", asked.kind);
     }

@@ -23,11 +23,13 @@
 //! | `scenario` | the course of a run |
 //! | `laws` | what must hold of it |
 //! | `joins` | the law of which connections requests join |
+//! | `cluster` | the same for a cluster: its plan, its callers, its course and its laws |
 //! | `coverage` | how often everything happened that can happen |
 //! | `world` | the suite on this runtime |
 //! | `fixture` | the same runtime and network without chance, for the tests of the driver |
 
 mod caller;
+mod cluster;
 mod consumer;
 mod coverage;
 mod edges;
@@ -43,6 +45,7 @@ mod opinions;
 mod plan;
 mod runtime;
 mod scenario;
+mod seed;
 mod simulation;
 mod subscriber;
 mod trace;
@@ -53,12 +56,14 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use self::cluster::ClusterScenario;
 pub use self::coverage::Coverage;
 pub use self::fixture::Fixture;
 pub use self::network::Network;
 pub use self::runtime::Executor;
 use self::scenario::Scenario;
-use self::trace::{Lines, What};
+pub use self::seed::Seed;
+use self::trace::{Lines, Trace, What};
 pub use self::world::Sim;
 
 /// The run of one seed that is as it must be.
@@ -73,7 +78,7 @@ pub struct Report {
 /// A run in which a law was broken.
 pub struct Failure {
     /// The seed that brings it back.
-    pub seed: u64,
+    pub seed: Seed,
     /// Which law, and how.
     pub message: String,
     /// Everything that happened, an entry a line.
@@ -93,7 +98,7 @@ impl fmt::Debug for Failure {
 ///
 /// # Errors
 /// A law was broken, or the two runs differ (INV-13).
-pub fn check(seed: u64, epoch: Instant) -> Result<Report, Failure> {
+pub fn check(seed: Seed, epoch: Instant) -> Result<Report, Failure> {
     let first = run(seed, epoch);
     let second = run(seed, epoch);
     if let Some(at) = first_difference(&first.trace, &second.trace) {
@@ -104,7 +109,7 @@ pub fn check(seed: u64, epoch: Instant) -> Result<Report, Failure> {
 }
 
 /// Runs a seed once. The trace is there in any case.
-pub fn trace(seed: u64, epoch: Instant) -> (Result<Report, Failure>, String) {
+pub fn trace(seed: Seed, epoch: Instant) -> (Result<Report, Failure>, String) {
     let run = run(seed, epoch);
     let trace = Lines { epoch, entries: &run.trace }.to_string();
     (run.report(seed, epoch), trace)
@@ -116,11 +121,22 @@ struct Run {
     outcome: Result<(), String>,
 }
 
-fn run(seed: u64, epoch: Instant) -> Run {
-    let scenario = Scenario::new(seed, epoch);
-    let trace = scenario.trace();
-    // A law that is broken panics, wherever it is: in a task, in the network, or at the end.
-    let outcome = catch_unwind(AssertUnwindSafe(|| scenario.run())).map_err(|payload| {
+fn run(seed: Seed, epoch: Instant) -> Run {
+    match seed {
+        Seed::Database(seed) => {
+            let scenario = Scenario::new(seed, epoch);
+            watched(&scenario.trace(), || scenario.run())
+        }
+        Seed::Cluster(seed) => {
+            let scenario = ClusterScenario::new(seed, epoch);
+            watched(&scenario.trace(), || scenario.run())
+        }
+    }
+}
+
+/// A law that is broken panics, wherever it is: in a task, in the network, or at the end.
+fn watched(trace: &Trace, run: impl FnOnce()) -> Run {
+    let outcome = catch_unwind(AssertUnwindSafe(run)).map_err(|payload| {
         let text = payload.downcast_ref::<String>().cloned();
         text.or_else(|| payload.downcast_ref::<&str>().map(|text| (*text).to_owned()))
             .unwrap_or_else(|| "a panic without words".to_owned())
@@ -129,7 +145,7 @@ fn run(seed: u64, epoch: Instant) -> Run {
 }
 
 impl Run {
-    fn report(self, seed: u64, epoch: Instant) -> Result<Report, Failure> {
+    fn report(self, seed: Seed, epoch: Instant) -> Result<Report, Failure> {
         match &self.outcome {
             Ok(()) => Ok(Report { coverage: Coverage::of(&self.trace), length: self.trace.len() }),
             Err(message) => {
@@ -139,7 +155,7 @@ impl Run {
         }
     }
 
-    fn fail(self, seed: u64, epoch: Instant, message: String) -> Failure {
+    fn fail(self, seed: Seed, epoch: Instant, message: String) -> Failure {
         let trace = Lines { epoch, entries: &self.trace }.to_string();
         Failure { seed, message, trace }
     }

@@ -5,6 +5,7 @@ mod adapter;
 mod apply;
 mod ear;
 mod parcel;
+pub(super) mod reshape;
 mod stream_faults;
 
 use std::collections::BTreeMap;
@@ -21,6 +22,7 @@ use hitless_core::guide::Rng;
 
 use self::ear::Ear;
 use self::parcel::Parcel;
+use self::reshape::Scene;
 use self::stream_faults::StreamFaults;
 use super::faults::{Fault, FaultKind, up_to};
 use super::lock;
@@ -60,6 +62,8 @@ pub(super) struct State {
     lasting: Vec<Fault>,
     /// The socket that has just been silenced, to be noted.
     silenced: Option<SocketId>,
+    /// To where the connection leads that has just been struck, to be noted.
+    struck: Option<EndpointId>,
     /// An address of the name where nobody is.
     dead_address: Option<IpAddr>,
     /// When everything that is held up will be let go.
@@ -68,6 +72,8 @@ pub(super) struct State {
     last_move: Option<(MoveStep, u64)>,
     /// What consumers can know of.
     pub(super) ear: Ear,
+    /// The cluster, if the server is one.
+    pub(super) scene: Scene,
     rng: Rng,
     under_way: BTreeMap<(Instant, u64), Parcel>,
     sent: u64,
@@ -118,10 +124,12 @@ impl Network {
             active: Vec::new(),
             lasting: Vec::new(),
             silenced: None,
+            struck: None,
             dead_address: None,
             calm_at: None,
             last_move: None,
             ear: Ear::default(),
+            scene: Scene::default(),
             rng: Rng::new(seed),
             under_way: BTreeMap::new(),
             sent: 0,

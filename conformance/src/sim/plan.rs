@@ -7,6 +7,7 @@ use hitless_core::endpoint::{Endpoint, Host};
 use hitless_core::endpoint_type::EndpointPreference;
 use hitless_core::guide::Rng;
 
+use super::cluster::plan::Reshape;
 use super::edges;
 use super::faults::{Fault, FaultKind, Weather, pick, up_to};
 use super::opinions;
@@ -55,6 +56,7 @@ pub(super) enum Step {
     Begin(Fault),
     End(Fault),
     Maintain(Maintenance),
+    Reshape(Reshape),
 }
 
 /// How the client ends.
@@ -123,7 +125,7 @@ pub(super) enum Told {
 }
 
 impl Ending {
-    fn draw(rng: &mut Rng) -> Self {
+    pub(super) fn draw(rng: &mut Rng) -> Self {
         match rng.below(6) {
             0 => Self::Dropped,
             1 => Self::RuntimeDies,
@@ -203,7 +205,7 @@ impl Plan {
     pub(super) fn has(&self, kind: FaultKind) -> bool {
         let steps = self.steps.iter().filter_map(|(_, step)| match step {
             Step::Begin(fault) => Some(fault),
-            Step::End(_) | Step::Maintain(_) => None,
+            Step::End(_) | Step::Maintain(_) | Step::Reshape(_) => None,
         });
         self.from_the_first.iter().chain(steps).any(|fault| fault.kind == kind)
     }

@@ -23,17 +23,10 @@ use super::network::Network;
 use super::opinions::Opinions;
 use super::plan::{Ending, Plan, Step, nodes};
 use super::runtime::Executor;
-use super::simulation::{Simulation, Slot};
+use super::simulation::{PATIENCE, RECOVERY, SETTLING, Simulation, Slot};
 use super::subscriber;
 use super::trace::{RequestKind, Trace, What};
 use crate::server::{Fault as ServerFault, Rule, ServerMachine};
-
-/// The longest that a client may take to open, or to be gone.
-const PATIENCE: Duration = Duration::from_secs(30);
-/// The longest from the end of all faults until everybody has an answer and the pool is whole.
-const RECOVERY: Duration = Duration::from_secs(60);
-/// The longest that something which a fault has held up is still on its way afterwards.
-const SETTLING: Duration = Duration::from_secs(5);
 
 /// A run that has not begun.
 pub(super) struct Scenario {
@@ -81,7 +74,7 @@ impl Scenario {
         self.write(&client);
         self.probe(&client);
         self.end(client);
-        self.leave_nothing();
+        self.sim.leave_nothing();
         self.judge(&accounts);
     }
 
@@ -318,19 +311,6 @@ impl Scenario {
         self.sim.trace.note(What::Sent { task: self.plan.tasks, request: number, kind: RequestKind::Probe });
         let request = single(cmd("ECHO").arg(token(number)));
         client.send(request).unwrap_or_else(|error| panic!("a whole pool accepts requests: {error}"))
-    }
-
-    /// Nothing is left after the end. INV-15
-    fn leave_nothing(&mut self) {
-        let (network, executor) = (self.sim.network.clone(), self.sim.executor.clone());
-        self.sim.run_until("every task has ended", PATIENCE, |sim| sim.executor.tasks() == 0);
-        let left = (executor.alarms(), network.open_sockets(), executor.wakers());
-        assert_eq!(left, (0, 0, 0), "INV-15: timers, sockets, wakers");
-        self.sim.run_until("the last FIN arrives", PATIENCE, |sim| sim.network.is_deserted());
-        let at_server = network.with_server(|server, _| {
-            server.endpoints().into_iter().map(|id| server.connections(id).len()).sum::<usize>()
-        });
-        assert_eq!(at_server, 0, "INV-15: connections at the server");
     }
 
     fn judge(&self, accounts: &Accounts) {

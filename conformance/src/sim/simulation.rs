@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-use hitless_core::driver::{Events, Pushes, Runtime as _};
+use hitless_core::cluster::ClusterEvent;
+use hitless_core::driver::{Events, Observer, Pushes, Runtime as _};
 
 use super::faults::FaultKind;
 use super::lock;
@@ -13,6 +14,14 @@ use super::network::Network;
 use super::plan::Step;
 use super::runtime::Executor;
 use super::trace::{Trace, What};
+use crate::server::ServerMachine as _;
+
+/// The longest that a client may take to open, or to be gone.
+pub(super) const PATIENCE: Duration = Duration::from_secs(30);
+/// The longest from the end of all faults until everybody has an answer and nothing is broken any more.
+pub(super) const RECOVERY: Duration = Duration::from_secs(60);
+/// The longest that something which a fault has held up is still on its way afterwards.
+pub(super) const SETTLING: Duration = Duration::from_secs(5);
 
 /// A runtime, a network, what is to happen to it, and who listens to the client.
 pub(super) struct Simulation {
@@ -25,6 +34,7 @@ pub(super) struct Simulation {
     pub(super) calm_at: Option<Instant>,
     pub(super) events: Option<Events>,
     pub(super) pushes: Option<Pushes>,
+    pub(super) cluster_events: Option<Observer<ClusterEvent>>,
 }
 
 /// What a step came to.
@@ -44,7 +54,8 @@ pub(super) type Slot<T> = Arc<Mutex<Option<T>>>;
 impl Simulation {
     /// A simulation in which nothing is to happen yet.
     pub(super) fn new(executor: Executor, network: Network, trace: Trace) -> Self {
-        Self { executor, network, trace, agenda: Vec::new(), calm_at: None, events: None, pushes: None }
+        let (agenda, events, pushes, cluster_events) = (Vec::new(), None, None, None);
+        Self { executor, network, trace, agenda, calm_at: None, events, pushes, cluster_events }
     }
 
     /// Does one thing, or lets time pass, but not beyond `until`.
@@ -115,6 +126,19 @@ impl Simulation {
         lock(&slot).take().expect("it has just been put there")
     }
 
+    /// Nothing is left after the end. INV-15
+    pub(super) fn leave_nothing(&mut self) {
+        let (network, executor) = (self.network.clone(), self.executor.clone());
+        self.run_until("every task has ended", PATIENCE, |sim| sim.executor.tasks() == 0);
+        let left = (executor.alarms(), network.open_sockets(), executor.wakers());
+        assert_eq!(left, (0, 0, 0), "INV-15: timers, sockets, wakers");
+        self.run_until("the last FIN arrives", PATIENCE, |sim| sim.network.is_deserted());
+        let at_server = network.with_server(|server, _| {
+            server.endpoints().into_iter().map(|id| server.connections(id).len()).sum::<usize>()
+        });
+        assert_eq!(at_server, 0, "INV-15: connections at the server");
+    }
+
     /// Takes in what the client has to say.
     pub(super) fn listen(&mut self) {
         while let Some(event) = self.events.as_mut().and_then(|events| events.try_next()) {
@@ -124,6 +148,9 @@ impl Simulation {
             push.expect("no push is missed");
             self.trace.note(What::Push);
         }
+        while let Some(event) = self.cluster_events.as_mut().and_then(|events| events.try_next()) {
+            self.trace.note(What::ClusterEvent(event.expect("no event is missed")));
+        }
     }
 
     /// Whether the client has said that it will say no more.
@@ -131,7 +158,10 @@ impl Simulation {
         let mut cx = Context::from_waker(Waker::noop());
         let events = self.events.as_mut().map(|events| events.poll_next(&mut cx));
         let pushes = self.pushes.as_mut().map(|pushes| pushes.poll_next(&mut cx));
-        matches!((events, pushes), (None | Some(Poll::Ready(None)), None | Some(Poll::Ready(None))))
+        let cluster_events = self.cluster_events.as_mut().map(|events| events.poll_next(&mut cx));
+        let is_over =
+            matches!((events, pushes), (None | Some(Poll::Ready(None)), None | Some(Poll::Ready(None))));
+        is_over && matches!(cluster_events, None | Some(Poll::Ready(None)))
     }
 
     fn keep_agenda(&mut self) {
@@ -148,6 +178,7 @@ impl Simulation {
                 }
                 Step::End(fault) => self.network.end(fault),
                 Step::Maintain(step) => self.network.maintain(&step),
+                Step::Reshape(step) => self.network.reshape(&step),
             }
         }
         if self.calm_at.take_if(|at| *at <= now).is_some() {

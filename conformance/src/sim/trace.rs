@@ -4,18 +4,21 @@ use std::fmt;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
+use hitless_core::cluster::{ClusterEvent, ClusterStats};
 use hitless_core::driver::Runtime as _;
 use hitless_core::endpoint::Target;
 use hitless_core::error::RequestError;
 use hitless_core::event::Event;
 
+use super::cluster::plan::Reshape;
 use super::consumer::Fate;
 use super::faults::Fault;
 use super::lock;
 use super::network::SocketId;
+use super::network::reshape::Places;
 use super::plan::Maintenance;
 use super::runtime::Executor;
-use crate::server::ServerConn;
+use crate::server::{EndpointId, ServerConn};
 
 /// One thing that happened.
 #[derive(Clone, Debug, PartialEq)]
@@ -42,8 +45,14 @@ pub(super) enum What {
     Arrived(SocketId, usize),
     /// Maintenance begins or goes on.
     Maintenance(Maintenance),
+    /// Something becomes of the cluster, and the nodes that it concerns.
+    Reshaped(Reshape, Vec<EndpointId>),
+    /// Where the slot of each tag is from now on.
+    Places(Places),
     /// A fault strikes.
     Fault(Fault),
+    /// One that strikes a connection has struck one to this endpoint.
+    Struck(EndpointId),
     /// A fault that lasts is over.
     Healed(Fault),
     /// What the server says on this socket is on its way until all faults are over.
@@ -76,6 +85,14 @@ pub(super) enum What {
     Started,
     /// The client said something.
     Event(Event),
+    /// The client of a cluster said something.
+    ClusterEvent(ClusterEvent),
+    /// The client of a node said something.
+    NodeEvent(Event),
+    /// The topology was asked for once more; so many questions until then had no answer that could be used.
+    TopologyRead { failed: u64 },
+    /// Figures of a cluster's client at the end.
+    Figures(ClusterStats),
     /// A push that is no maintenance notification.
     Push,
     /// The client is shut down, or its last handle dropped.
@@ -93,6 +110,12 @@ pub(super) enum RequestKind {
     Echo,
     Pipeline,
     Atomic,
+    /// Two keys of one slot.
+    Mset,
+    Mget,
+    /// Keys of several slots.
+    SplitMset,
+    SplitMget,
     Probe,
     /// One that kills the link that carries it.
     Poison,

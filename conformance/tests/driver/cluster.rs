@@ -2,6 +2,7 @@
 //! hooks.
 
 mod replicas;
+mod storm;
 
 use hitless_conformance::server::{EndpointId, Notice};
 use hitless_core::cluster::{ClusterEvent, NodeError, TopologyError, key_slot};

@@ -43,6 +43,9 @@ impl Network {
         if let Some(socket) = state.silenced.take() {
             self.trace.note(What::Silenced(socket));
         }
+        if let Some(endpoint) = state.struck.take() {
+            self.trace.note(What::Struck(endpoint));
+        }
     }
 
     /// A fault that lasts is over.
@@ -82,6 +85,7 @@ impl Network {
         let wakers = state.writers();
         drop(state);
         wakers.into_iter().for_each(Waker::wake);
+        self.calm_cluster();
     }
 
     /// When [`calm`](Self::calm) will be called: until then frozen connections stay frozen.
@@ -214,6 +218,7 @@ impl State {
     /// What strikes one connection.
     fn strike_connection(&mut self, now: Instant, fault: Fault) {
         let Some((socket, conn)) = self.some_connection(fault.endpoint) else { return };
+        self.struck = self.server.endpoint_of(conn);
         match fault.kind {
             FaultKind::Stall => self.stall(now + fault.delay, socket, true),
             FaultKind::Freeze => {
@@ -386,7 +391,7 @@ impl State {
         if self.rng.below(2) == 0 { CloseHow::Fin } else { CloseHow::Reset }
     }
 
-    fn below(&mut self, count: usize) -> usize {
+    pub(super) fn below(&mut self, count: usize) -> usize {
         usize::try_from(self.rng.below(count as u64)).unwrap_or(0)
     }
 

@@ -87,9 +87,7 @@ fn slots_node(call: &Call<'_>, cluster: &Cluster, endpoint: EndpointId) -> Optio
 /// A map for each shard: its slots as pairs of bounds, and its nodes as maps.
 fn shards(call: &Call<'_>, cluster: &Cluster) -> Frame {
     let ranges = cluster.ranges();
-    let primaries =
-        cluster.nodes.iter().filter(|(_, node)| node.primary.is_none()).map(|(endpoint, _)| *endpoint);
-    let shards = primaries.map(|primary| {
+    let shards = cluster.primaries().into_iter().map(|primary| {
         let own = ranges.iter().filter(|(_, _, owner)| *owner == primary);
         let slots = own.flat_map(|(first, last, _)| [first, last].map(|slot| Frame::Integer((*slot).into())));
         let nodes = [primary].into_iter().chain(cluster.replicas_of(primary));

@@ -190,6 +190,16 @@ impl Cluster {
         self.owners.get(usize::from(slot)).copied().flatten()
     }
 
+    /// The node that imports a slot.
+    pub(crate) fn importer(&self, slot: u16) -> Option<EndpointId> {
+        self.moving.get(&slot).map(|moving| moving.to)
+    }
+
+    pub(crate) fn primaries(&self) -> Vec<EndpointId> {
+        let primaries = self.nodes.iter().filter(|(_, node)| node.primary.is_none());
+        primaries.map(|(endpoint, _)| *endpoint).collect()
+    }
+
     /// The primary of a node's shard: the node itself, or whom it copies.
     fn primary_of(&self, endpoint: EndpointId) -> Option<EndpointId> {
         let endpoint = self.seat(endpoint);
@@ -227,7 +237,7 @@ impl Cluster {
         ranges
     }
 
-    fn replicas_of(&self, primary: EndpointId) -> impl Iterator<Item = EndpointId> + '_ {
+    pub(crate) fn replicas_of(&self, primary: EndpointId) -> impl Iterator<Item = EndpointId> + '_ {
         let replicas = self.nodes.iter().filter(move |(_, node)| node.primary == Some(primary));
         replicas.map(|(endpoint, _)| *endpoint)
     }

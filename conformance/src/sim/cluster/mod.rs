@@ -1,0 +1,277 @@
+//! A run with a cluster: open, chaos, calm, the map is right, the end, the laws.
+
+mod caller;
+mod laws;
+pub(super) mod plan;
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Waker};
+use std::time::{Duration, Instant};
+
+use hitless_core::cluster::key_slot;
+use hitless_core::config::maintenance;
+use hitless_core::driver::{ClusterBuilder, ClusterClient, ClusterReply, NotificationHook, Runtime as _};
+use hitless_core::event::Event;
+use hitless_core::guide::Rng;
+use hitless_core::mode::Mode;
+use resp3_codec::cmd;
+
+use self::caller::{Account, ClusterCaller};
+use self::laws::Evidence;
+use self::plan::ClusterPlan;
+use super::caller::{single, token};
+use super::lock;
+use super::network::Network;
+use super::plan::{Ending, Step};
+use super::runtime::Executor;
+use super::simulation::{PATIENCE, RECOVERY, SETTLING, Simulation, Slot};
+use super::trace::{RequestKind, Trace, What};
+use crate::server::ServerMachine as _;
+
+/// Keys that nobody uses, all over the slots.
+const STRANGE_KEYS: u32 = 100;
+
+/// A run that has not begun.
+pub(super) struct ClusterScenario {
+    plan: ClusterPlan,
+    sim: Simulation,
+    rng: Rng,
+    numbers: Arc<AtomicU64>,
+    /// Questions for the topology so far.
+    reads: u64,
+}
+
+/// Notes what the clients of the nodes say.
+struct Ear(Trace);
+
+impl NotificationHook for Ear {
+    fn on_event(&self, _: Instant, event: &Event) {
+        self.0.note(What::NodeEvent(event.clone()));
+    }
+}
+
+impl ClusterScenario {
+    /// What `seed` stands for.
+    pub(super) fn new(seed: u64, epoch: Instant) -> Self {
+        let (plan, server) = ClusterPlan::draw(seed);
+        let mut rng = Rng::new(seed);
+        let executor = Executor::new(epoch, rng.next_u64());
+        let trace = Trace::new(&executor);
+        let network = Network::new(&executor, &trace, server, rng.next_u64());
+        let sim = Simulation::new(executor, network, trace);
+        Self { plan, sim, rng, numbers: Arc::default(), reads: 0 }
+    }
+
+    pub(super) fn trace(&self) -> Trace {
+        self.sim.trace.clone()
+    }
+
+    /// Runs it.
+    ///
+    /// # Panics
+    /// If a law is broken.
+    pub(super) fn run(mut self) {
+        let client = self.open();
+        let accounts = self.chaos(&client);
+        self.know_everything(&client);
+        self.end(client);
+        self.sim.leave_nothing();
+        self.judge(&accounts);
+    }
+
+    fn open(&mut self) -> ClusterClient<Executor> {
+        let places = {
+            let mut state = self.sim.network.state();
+            let primaries = state.server.primaries();
+            let is_node = |state: &super::network::State, id| {
+                primaries
+                    .iter()
+                    .any(|primary| *primary == id || state.server.replicas(*primary).contains(&id))
+            };
+            let spares = state.server.endpoints().into_iter().filter(|id| !is_node(&state, *id)).collect();
+            state.scene.spares = spares;
+            state.scene.tags = self.plan.all_tags();
+            state.places()
+        };
+        self.sim.trace.note(What::Places(places));
+        let settings = self.plan.settings;
+        let (executor, network) = (self.sim.executor.clone(), self.sim.network.clone());
+        let maintenance = maintenance::Config::builder()
+            .mode(if settings.listens { Mode::Auto } else { Mode::Disabled })
+            .relaxed_timeout(settings.relaxed_timeout)
+            .build()
+            .expect("settings within their ranges");
+        let builder = ClusterBuilder::new(executor, network, &self.plan.urls).expect("URLs of one cluster");
+        let builder = builder
+            .maintenance(maintenance)
+            .pool_size(settings.pool_size)
+            .connect_timeout(settings.connect_timeout)
+            .command_timeout(settings.command_timeout)
+            .refresh_interval(settings.refresh_interval)
+            .min_refresh_interval(settings.min_refresh_interval)
+            .event_capacity(100_000);
+        let builder = if self.rng.below(2) == 0 { builder.hook(Ear(self.trace())) } else { builder };
+        self.sim.cluster_events = Some(builder.events());
+        let result = self.sim.block_on("the cluster opens", PATIENCE, builder.connect());
+        let client = result.unwrap_or_else(|error| panic!("liveness: nothing is wrong, but: {error}"));
+        self.sim.trace.note(What::Started);
+        note_reads(&client, &self.sim.trace, &mut self.reads);
+        client
+    }
+
+    /// Lets the load run, and everything happen that the plan has; then waits until everybody has an answer.
+    fn chaos(&mut self, client: &ClusterClient<Executor>) -> Vec<Account> {
+        let start = self.sim.executor.now();
+        let calm_at = start + self.plan.calm_at;
+        let steps = std::mem::take(&mut self.plan.steps);
+        self.sim.agenda =
+            steps.into_iter().rev().map(|(at, step): (Duration, Step)| (start + at, step)).collect();
+        self.sim.calm_at = Some(calm_at);
+        self.sim.network.set_calm_at(calm_at);
+        let callers: Vec<Slot<Account>> =
+            (0..self.plan.tags.len()).map(|number| self.start_caller(client, number, calm_at)).collect();
+        let limit = self.plan.calm_at + RECOVERY;
+        self.run_until(client, "everybody has an answer", limit, |sim| {
+            sim.calm_at.is_none() && callers.iter().all(|caller| lock(caller).is_some())
+        });
+        callers.iter().filter_map(|caller| lock(caller).take()).collect()
+    }
+
+    fn start_caller(
+        &mut self,
+        client: &ClusterClient<Executor>,
+        number: usize,
+        until: Instant,
+    ) -> Slot<Account> {
+        let quota = self.plan.requests / self.plan.tags.len() + 1;
+        let caller = ClusterCaller {
+            executor: self.sim.executor.clone(),
+            client: client.clone(),
+            trace: self.trace(),
+            rng: Rng::new(self.rng.next_u64()),
+            number,
+            numbers: Arc::clone(&self.numbers),
+            quota,
+            until,
+            think: self.plan.calm_at / u32::try_from(quota).unwrap_or(1),
+            is_impatient: self.plan.are_impatient,
+            account: Account::of(&self.plan.tags[number]),
+        };
+        self.sim.start(caller.run())
+    }
+
+    /// Goes on until `done`, and notes each question for the topology.
+    fn run_until(
+        &mut self,
+        client: &ClusterClient<Executor>,
+        what: &str,
+        limit: Duration,
+        mut done: impl FnMut(&Simulation) -> bool,
+    ) {
+        let reads = &mut self.reads;
+        self.sim.run_until(what, limit, |sim| {
+            note_reads(client, &sim.trace, reads);
+            done(sim)
+        });
+    }
+
+    /// When everything is over, each slot is known to be where it is: what nobody has told the client is read in time, and then no request is
+    /// sent astray any more. RULE-420
+    fn know_everything(&mut self, client: &ClusterClient<Executor>) {
+        let settled = self.sim.executor.now() + SETTLING;
+        self.run_until(client, "what was late has arrived", 2 * SETTLING, |sim| {
+            sim.executor.now() >= settled
+        });
+        self.probe(client);
+        let read_at = self.sim.executor.now() + self.plan.settings.refresh_interval * 5 / 4 + SETTLING;
+        self.run_until(client, "the topology is read", RECOVERY, |sim| sim.executor.now() >= read_at);
+        let keys = (0..STRANGE_KEYS).map(|number| format!("strange.{number}")).chain(self.plan.all_tags());
+        for key in keys {
+            let known = client.node_for(&key).map(|node| node.endpoint().to_string());
+            let owner = self.sim.network.with_server(|server, _| {
+                server.slot_owner(key_slot(key.as_bytes())).map(|owner| server.address(owner).to_string())
+            });
+            assert_eq!(known, owner, "RULE-420: the node of {key}");
+        }
+        let before = client.stats();
+        self.probe(client);
+        let after = client.stats();
+        assert_eq!((after.moved, after.ask), (before.moved, before.ask), "RULE-420: redirects at the end");
+        assert_eq!(after.uncovered, 0, "RULE-420: slots that nobody serves");
+        self.sim.trace.note(What::Figures(after));
+    }
+
+    /// Every tag takes writes. RULE-163
+    fn probe(&mut self, client: &ClusterClient<Executor>) {
+        let probes = self.plan.all_tags().into_iter().map(|tag| {
+            let client = client.clone();
+            self.sim.start(async move { client.call(cmd("INCR").arg(format!("{tag}probe"))).await })
+        });
+        let probes: Vec<_> = probes.collect();
+        self.run_until(client, "each tag answers", RECOVERY, |_| {
+            probes.iter().all(|probe| lock(probe).is_some())
+        });
+        for reply in probes.into_iter().filter_map(|probe| lock(&probe).take()) {
+            if let Err(error) = reply {
+                panic!("liveness: a probe failed after all faults: {error}");
+            }
+        }
+    }
+
+    /// The client ends in one way or another; whoever still waits is told.
+    fn end(&mut self, client: ClusterClient<Executor>) {
+        let last: Vec<_> = (0..3).map(|_| self.last_request(&client)).collect();
+        self.sim.trace.note(What::Shutdown);
+        match self.plan.ending {
+            Ending::Shutdown(grace) => {
+                let handle = client.clone();
+                self.sim.block_on("the client is shut down", grace + PATIENCE, async move {
+                    handle.shutdown(grace).await;
+                });
+            }
+            Ending::Dropped => {}
+            Ending::RuntimeDies => self.sim.executor.die(),
+        }
+        drop(client);
+        let mut cx = Context::from_waker(Waker::noop());
+        if self.plan.ending == Ending::Dropped {
+            // A reply keeps the client: with the last one it goes.
+            drop(last);
+        } else {
+            for reply in last {
+                let mut reply = pin!(reply);
+                assert!(reply.as_mut().poll(&mut cx).is_ready(), "INV-01: a request that never ended");
+            }
+        }
+        self.sim.run_until("every task has ended", PATIENCE, |sim| sim.executor.tasks() == 0);
+        self.sim.listen();
+        self.sim.trace.note(What::Gone);
+        assert!(self.sim.has_said_all(), "INV-15: the stream of events goes on after the end");
+    }
+
+    fn last_request(&self, client: &ClusterClient<Executor>) -> ClusterReply<Executor> {
+        let number = self.numbers.fetch_add(1, Ordering::Relaxed);
+        let task = self.plan.tags.len();
+        self.sim.trace.note(What::Sent { task, request: number, kind: RequestKind::Probe });
+        let request = single(cmd("ECHO").arg(token(number)));
+        client.send(request).unwrap_or_else(|error| panic!("a whole cluster accepts requests: {error}"))
+    }
+
+    fn judge(&self, accounts: &[Account]) {
+        let entries = self.sim.trace.entries();
+        self.sim.network.with_server(|server, _| {
+            laws::check(&Evidence { plan: &self.plan, entries: &entries, ledger: server.ledger(), accounts });
+        });
+    }
+}
+
+/// Notes each question for the topology since the last look.
+fn note_reads(client: &ClusterClient<Executor>, trace: &Trace, seen: &mut u64) {
+    let stats = client.stats();
+    while *seen < stats.topology_reads {
+        *seen += 1;
+        trace.note(What::TopologyRead { failed: stats.topology_failures });
+    }
+}
