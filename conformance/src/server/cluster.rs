@@ -54,6 +54,18 @@ pub enum ShardPorts {
     TlsOnly,
 }
 
+/// What a node shows to those who are subscribed to sharded channels there, once their slot has another node.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OldChannels {
+    /// It tells them that this is over.
+    #[default]
+    End,
+    /// They stay subscribed, and nothing comes any more.
+    Silent,
+    /// They stay subscribed, and what is published at the new node comes, as from two proxies before one shard.
+    Shown,
+}
+
 /// Clusters. Until [`form_cluster`](Self::form_cluster) or [`add_node`](Self::add_node) the server is none.
 impl Server<Dataset> {
     /// Makes these endpoints primaries that share the slots evenly, the first slots at the first one.
@@ -139,6 +151,12 @@ impl Server<Dataset> {
     /// Which ports `CLUSTER SHARDS` tells from now on.
     pub fn set_shard_ports(&mut self, ports: ShardPorts) {
         self.cluster().set_ports(ports);
+    }
+
+    /// What becomes of sharded channels whose slots go to another node from now on, and of those that have stayed.
+    pub fn set_old_channels(&mut self, now: Instant, old: OldChannels) {
+        self.cluster().set_old_channels(old);
+        self.on_map_changed(now);
     }
 
     /// Who serves a slot. While it is on the move that is the old node.

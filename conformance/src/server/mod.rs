@@ -44,7 +44,7 @@ use std::time::Instant;
 use resp3_codec::Frame;
 
 pub use backend::{Backend, Condition, Effect, Effects, Protocol, Turn};
-pub use cluster::{NodeNaming, ShardPorts};
+pub use cluster::{NodeNaming, OldChannels, ShardPorts};
 pub use config::{Detail, EndpointSpec, Hello, OptIn, ServerConfig, User};
 pub use control::push_frame;
 pub use embedded::Dataset;

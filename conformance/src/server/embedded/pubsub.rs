@@ -51,7 +51,14 @@ pub(super) fn spublish(call: &mut Call<'_>) -> Outcome {
     let (channel, message) = (call.arg(1).clone(), call.arg(2).clone());
     let words = [bulk("smessage"), bulk(channel.clone()), bulk(message)];
     let conns = call.data.sharded.get(&channel).into_iter().flatten();
-    let messages = conns.map(|conn| (*conn, words.to_vec())).collect();
+    let is_shown = |conn: &&ServerConn| {
+        let session = if **conn == call.conn { Some(&*call.session) } else { call.data.sessions.get(conn) };
+        let shows = |session: &Session| {
+            call.data.cluster.as_ref().is_none_or(|cluster| cluster.shows(session.endpoint, &channel))
+        };
+        session.is_some_and(shows)
+    };
+    let messages = conns.filter(is_shown).map(|conn| (*conn, words.to_vec())).collect();
     Ok(integer(send(call, messages)).into())
 }
 
@@ -166,7 +173,7 @@ impl Dataset {
         let Some(cluster) = &self.cluster else { return };
         let mut over = Vec::new();
         for (conn, session) in &self.sessions {
-            let strange = session.sharded.iter().filter(|channel| !cluster.serves(session.endpoint, channel));
+            let strange = session.sharded.iter().filter(|channel| cluster.ends(session.endpoint, channel));
             over.extend(strange.map(|channel| (*conn, channel.clone())));
         }
         for (conn, channel) in over {

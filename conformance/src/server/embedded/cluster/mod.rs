@@ -12,7 +12,7 @@ use std::net::SocketAddr;
 
 use bytes::Bytes;
 
-use super::super::cluster::{NodeNaming, ShardPorts};
+use super::super::cluster::{NodeNaming, OldChannels, ShardPorts};
 use super::super::machine::EndpointId;
 
 pub(super) use self::commands::{asking, cluster, readonly, readwrite};
@@ -39,6 +39,7 @@ pub(crate) struct Cluster {
     former: BTreeMap<EndpointId, EndpointId>,
     is_down: bool,
     ports: ShardPorts,
+    old_channels: OldChannels,
 }
 
 #[derive(Debug)]
@@ -68,6 +69,7 @@ impl Cluster {
             former: BTreeMap::new(),
             is_down: false,
             ports: ShardPorts::default(),
+            old_channels: OldChannels::default(),
         }
     }
 
@@ -125,6 +127,10 @@ impl Cluster {
 
     pub(crate) fn set_ports(&mut self, ports: ShardPorts) {
         self.ports = ports;
+    }
+
+    pub(crate) fn set_old_channels(&mut self, old: OldChannels) {
+        self.old_channels = old;
     }
 
     pub(crate) fn set_down(&mut self, is_down: bool) {
@@ -219,9 +225,19 @@ impl Cluster {
     }
 
     /// Whether a node or its primary serves the slot of a sharded channel. While it is on the move that is the old one.
-    pub(super) fn serves(&self, endpoint: EndpointId, channel: &[u8]) -> bool {
+    fn serves(&self, endpoint: EndpointId, channel: &[u8]) -> bool {
         let owner = self.owner(slot_of(channel));
         owner.is_some() && owner == self.primary_of(endpoint)
+    }
+
+    /// Whether what is published to a sharded channel comes to those who are subscribed at a node.
+    pub(super) fn shows(&self, endpoint: EndpointId, channel: &[u8]) -> bool {
+        self.old_channels == OldChannels::Shown || self.serves(endpoint, channel)
+    }
+
+    /// Whether those who are subscribed to a sharded channel at a node are told that this is over.
+    pub(super) fn ends(&self, endpoint: EndpointId, channel: &[u8]) -> bool {
+        self.old_channels == OldChannels::End && !self.serves(endpoint, channel)
     }
 
     /// The slots of each primary, as ranges, ascending.
