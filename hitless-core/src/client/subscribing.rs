@@ -49,6 +49,25 @@ impl Client {
         Ok(change)
     }
 
+    /// Has [`Action::Subscribed`] say when `subscription` has received everything that the server had sent to it by now. That takes
+    /// [`lease_timeout`](crate::config::ConfigBuilder::lease_timeout) at most.
+    ///
+    /// # Errors
+    /// [`SubscribeError::Full`], [`SubscribeError::Closed`] and [`SubscribeError::ShutDown`].
+    pub fn catch_up(
+        &mut self,
+        now: Instant,
+        subscription: SubscriptionId,
+    ) -> Result<ChangeId, SubscribeError> {
+        if !self.lifecycle.is_open() {
+            return Err(SubscribeError::ShutDown);
+        }
+        let limit = effective_timeout(self.config.lease_timeout(), self.coordinator.relaxed(now, None));
+        let change = self.subscriptions.catch_up(now, subscription, limit)?;
+        self.settle(now);
+        Ok(change)
+    }
+
     /// `subscription` receives nothing of `topics` any more.
     pub fn unsubscribe(&mut self, now: Instant, subscription: SubscriptionId, topics: &[Topic]) {
         self.subscriptions.unsubscribe(subscription, topics);

@@ -44,6 +44,8 @@ pub(super) struct Change {
     added: BTreeSet<Topic>,
     /// Those that are not confirmed.
     left: BTreeSet<Topic>,
+    /// An answer is awaited besides, behind which everything has come that the server had sent before.
+    catches_up: bool,
     since: Instant,
     until: Option<Instant>,
 }
@@ -100,8 +102,14 @@ impl Audience {
         let left: BTreeSet<Topic> = asked.iter().filter(is_open).cloned().collect();
         let until = limit.map(|limit| after(now, limit));
         self.quiet_until = earliest([self.quiet_until, until]);
-        let change =
-            self.changes.insert(Change { subscription, added, left: left.clone(), since: now, until });
+        let change = self.changes.insert(Change {
+            subscription,
+            added,
+            left: left.clone(),
+            catches_up: false,
+            since: now,
+            until,
+        });
         for topic in &left {
             if let Some(wanted) = self.topics.get_mut(topic) {
                 wanted.changes.push(change);
@@ -109,6 +117,38 @@ impl Audience {
         }
         self.finish_if_done(change);
         Ok((change, new))
+    }
+
+    /// `subscription` waits, for `limit` at most, until it is [said](Self::note_caught_up) that it has everything that was sent so far.
+    pub(super) fn catch_up(
+        &mut self,
+        now: Instant,
+        subscription: SubscriptionId,
+        limit: Option<Duration>,
+    ) -> Result<ChangeId, SubscribeError> {
+        if self.subscriptions.get(subscription).is_none() {
+            return Err(SubscribeError::Closed);
+        }
+        if self.changes.len() >= TOPIC_LIMIT {
+            return Err(SubscribeError::Full);
+        }
+        let until = limit.map(|limit| after(now, limit));
+        self.quiet_until = earliest([self.quiet_until, until]);
+        let (added, left) = (BTreeSet::new(), BTreeSet::new());
+        Ok(self.changes.insert(Change { subscription, added, left, catches_up: true, since: now, until }))
+    }
+
+    /// The answer that `change` waits for has come.
+    pub(super) fn note_caught_up(&mut self, change: ChangeId) {
+        if let Some(waits) = self.changes.get_mut(change) {
+            waits.catches_up = false;
+            self.finish_if_done(change);
+        }
+    }
+
+    /// Who waits for an answer.
+    pub(super) fn catching_up(&self) -> Vec<ChangeId> {
+        self.changes.iter().filter(|(_, change)| change.catches_up).map(|(id, _)| id).collect()
     }
 
     /// `subscription` does not want `topics` any more. Returns those that nobody wants.
@@ -297,7 +337,7 @@ impl Audience {
     }
 
     fn finish_if_done(&mut self, change: ChangeId) {
-        if self.changes.get(change).is_some_and(|change| change.left.is_empty()) {
+        if self.changes.get(change).is_some_and(|change| change.left.is_empty() && !change.catches_up) {
             self.changes.remove(change);
             self.said.push_back(Said::Changed { change, outcome: Ok(()) });
         }

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use resp3_codec::Frame;
 
-use crate::ids::ConnId;
+use crate::ids::{ChangeId, ConnId};
 use crate::pubsub::Topic;
 
 /// One connection that carries subscriptions.
@@ -40,6 +40,8 @@ pub(super) enum Ping {
     Overlap,
     /// What the connection before had shown by the switch was shown here as well.
     Debts,
+    /// Somebody wants everything that was sent so far.
+    CatchUp(ChangeId),
 }
 
 /// What an answer says.

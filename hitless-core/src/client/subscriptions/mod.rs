@@ -135,6 +135,18 @@ impl Subscriptions {
         self.drop_topics(unwanted);
     }
 
+    /// `subscription` waits, for `limit` at most, until everything has come that the server has sent so far.
+    pub(super) fn catch_up(
+        &mut self,
+        now: Instant,
+        subscription: SubscriptionId,
+        limit: Option<Duration>,
+    ) -> Result<ChangeId, SubscribeError> {
+        let change = self.audience.catch_up(now, subscription, limit)?;
+        self.write(Side::Active, Awaited::Ping(Ping::CatchUp(change)));
+        Ok(change)
+    }
+
     /// A window is open: extends the time of those who wait.
     pub(super) fn relax(&mut self, relaxed: Duration) {
         self.audience.relax(relaxed);
@@ -188,6 +200,9 @@ impl Subscriptions {
                 self.active = Some(Line::new(conn));
                 self.subscribe_missing();
             }
+        }
+        for change in self.audience.catching_up() {
+            self.write(Side::Active, Awaited::Ping(Ping::CatchUp(change)));
         }
     }
 
@@ -452,7 +467,9 @@ impl Subscriptions {
                 guessed.iter().for_each(|topic| self.tell_skipped(topic));
                 self.forget_debts();
             }
-            (_, Answered::Pong(Ping::Life | Ping::Debts) | Answered::Nothing | Answered::Nonsense) => {}
+            (Side::Active, Answered::Pong(Ping::CatchUp(change))) => self.audience.note_caught_up(change),
+            (_, Answered::Pong(Ping::Life | Ping::Debts | Ping::CatchUp(_)))
+            | (_, Answered::Nothing | Answered::Nonsense) => {}
         }
         self.advance();
     }

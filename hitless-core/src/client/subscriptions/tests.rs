@@ -271,6 +271,40 @@ fn what_the_server_drops_is_subscribed_to_again() {
     assert_eq!(world.received(), ["gap", "1"]);
 }
 
+/// Whoever wants all that was sent so far waits for an answer of the connection that carries the subscriptions, and of the one in its place if
+/// that is lost or left. RULE-412
+#[test]
+fn a_subscription_catches_up() {
+    let mut world = World::subscribed(&["a"]);
+    let change = world.subscriptions.catch_up(world.now, world.id, None).unwrap();
+    let done = [Said::Changed { change, outcome: Ok(()) }];
+    assert_eq!(world.writes(), [on(OLD, "PING")]);
+    assert_eq!(world.said(), []);
+    world.pong(OLD);
+    assert_eq!(world.said(), done);
+
+    let change = world.subscriptions.catch_up(world.now, world.id, None).unwrap();
+    world.subscriptions.vacate(OLD);
+    assert_eq!(world.said(), []);
+    world.writes();
+    world.subscriptions.promote(world.now, NEW);
+    assert_eq!(world.writes(), [on(NEW, "SUBSCRIBE a"), on(NEW, "PING")]);
+    assert!(world.subscriptions.handle_push(NEW, Push::Subscribed(Topic::from("a"))));
+    world.said();
+    world.pong(NEW);
+    assert_eq!(world.said(), [Said::Changed { change, outcome: Ok(()) }]);
+
+    world.subscriptions.catch_up(world.now, world.id, Some(Duration::from_secs(1))).unwrap();
+    let later = world.now + Duration::from_secs(1);
+    world.subscriptions.handle_timeout(later, |after| SubscribeError::TimedOut { after });
+    assert!(matches!(
+        &world.said()[..],
+        [Said::Changed { outcome: Err(SubscribeError::TimedOut { .. }), .. }]
+    ));
+    world.subscriptions.close(world.id);
+    assert_eq!(world.subscriptions.catch_up(world.now, world.id, None), Err(SubscribeError::Closed));
+}
+
 /// A topic that goes and comes back before the server has answered is confirmed by the last answer. RULE-264
 #[test]
 fn a_topic_may_go_and_come_back() {
