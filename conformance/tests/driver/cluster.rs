@@ -17,7 +17,7 @@ const KEYS: [&str; 3] = ["bar", "k", "foo"];
 const PORTS: [u16; 3] = [6379, 2, 3];
 
 /// Three nodes with a third of the slots each, and a fourth endpoint that is none.
-fn nodes() -> (Fixture, Vec<EndpointId>) {
+pub(super) fn nodes() -> (Fixture, Vec<EndpointId>) {
     let mut server = Server::new(ServerConfig::default());
     let address = |port| EndpointSpec::new(SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
     let nodes = PORTS.map(|port| server.add_endpoint(address(port)));
@@ -26,13 +26,13 @@ fn nodes() -> (Fixture, Vec<EndpointId>) {
     (Fixture::new(server), nodes.into_iter().chain([spare]).collect())
 }
 
-fn cluster_builder(fixture: &Fixture, ports: &[u16]) -> ClusterBuilder<Executor, Network> {
+pub(super) fn cluster_builder(fixture: &Fixture, ports: &[u16]) -> ClusterBuilder<Executor, Network> {
     let urls = ports.iter().map(|port| format!("redis://127.0.0.1:{port}"));
     let builder = ClusterBuilder::new(fixture.runtime(), fixture.network(), urls).unwrap();
     builder.maintenance(maintenance::Config::builder().mode(Mode::Auto).build().unwrap()).pool_size(1)
 }
 
-fn cluster() -> (Fixture, Vec<EndpointId>, ClusterClient<Executor>) {
+pub(super) fn cluster() -> (Fixture, Vec<EndpointId>, ClusterClient<Executor>) {
     let (mut fixture, nodes) = nodes();
     let client = fixture.block_on(cluster_builder(&fixture, &[6379]).connect()).unwrap();
     // What is known from now on is newer than what was read at the start.

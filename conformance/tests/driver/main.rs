@@ -11,6 +11,7 @@ mod hooks;
 mod leases;
 mod redis_rs;
 mod room;
+mod sharded;
 
 use std::future::Future;
 use std::net::{Ipv4Addr, SocketAddr};

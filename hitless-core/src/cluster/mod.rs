@@ -94,6 +94,8 @@
 
 mod announced;
 mod combine;
+#[cfg(feature = "driver")]
+mod crossing;
 mod event;
 #[cfg(feature = "explore")]
 mod fingerprint;
@@ -124,6 +126,8 @@ use std::time::Instant;
 use resp3_codec::Frame;
 
 pub use self::combine::Combine;
+#[cfg(feature = "driver")]
+pub(crate) use self::crossing::{Crossing, Order};
 pub use self::event::{ClusterEvent, NodeError, SlotsMoveCause, TopologyError};
 use self::heard::Heard;
 use self::holds::Holds;

@@ -228,6 +228,16 @@ impl<R: Runtime> Shared<R> {
         Ok(confirmed)
     }
 
+    /// Has a subscription receive all that was sent to it so far.
+    pub(super) fn catch_up(
+        &self,
+        subscription: SubscriptionId,
+    ) -> Result<Arc<Waiter<Result<(), SubscribeError>>>, SubscribeError> {
+        let caught_up = Arc::new(Waiter::new());
+        self.enter(|state, now| state.catch_up(now, subscription, &caught_up))?;
+        Ok(caught_up)
+    }
+
     pub(super) fn unsubscribe(&self, subscription: SubscriptionId, topics: &[Topic]) {
         self.enter(|state, now| {
             state.machine.unsubscribe(now, subscription, topics);

@@ -242,6 +242,18 @@ impl State {
         Ok(())
     }
 
+    /// Has a subscription receive all that was sent to it so far, and keeps `caught_up` for when that is so.
+    pub(super) fn catch_up(
+        &mut self,
+        now: Instant,
+        subscription: SubscriptionId,
+        caught_up: &Arc<Waiter<Result<(), SubscribeError>>>,
+    ) -> Result<(), SubscribeError> {
+        let change = self.machine.catch_up(now, subscription)?;
+        self.changes.insert(change, Arc::clone(caught_up));
+        Ok(())
+    }
+
     pub(super) fn close_subscription(&mut self, now: Instant, subscription: SubscriptionId) {
         // The handle that is being dropped holds the mailbox too, so that nothing is freed under the lock.
         self.mailboxes.remove(subscription);

@@ -36,6 +36,8 @@ pub(super) struct Shared<R: Runtime> {
     /// Opens when nothing of the client is left.
     pub(super) gone: Latch,
     pub(super) events: Arc<Broadcast<ClusterEvent>>,
+    /// Says that requests go by other routes now.
+    pub(super) swaps: Arc<Broadcast<()>>,
     /// Those of the clients of all nodes.
     pub(super) hooks: Arc<Registry>,
     pub(super) policy: Policy,
@@ -133,7 +135,8 @@ impl<R: Runtime> Shared<R> {
         let state = Mutex::new(state);
         let (inbox, naps) = (Arc::default(), Naps::default());
         let (started, gone) = (Waiter::new(), Latch::default());
-        Arc::new(Self { runtime, inbox, naps, started, gone, events, hooks, policy, routes, state })
+        let swaps = Arc::new(Broadcast::new(1));
+        Arc::new(Self { runtime, inbox, naps, started, gone, events, swaps, hooks, policy, routes, state })
     }
 
     /// The node that serves `slot`, or any node.
@@ -174,6 +177,9 @@ impl<R: Runtime> Shared<R> {
         let before = std::mem::replace(&mut *place, Arc::new(routes));
         drop(place);
         drop(before);
+        let mut wakers = Vec::new();
+        self.swaps.publish((), &mut wakers);
+        wakers.into_iter().for_each(Waker::wake);
     }
 
     /// What becomes of a request that a node has refused to run (with `error`), or that no node has got.
@@ -302,6 +308,7 @@ impl<R: Runtime> Shared<R> {
         self.naps.end();
         let mut wakers: Vec<Waker> = waiting.into_values().collect();
         self.events.close(&mut wakers);
+        self.swaps.close(&mut wakers);
         wakers.into_iter().for_each(Waker::wake);
         self.gone.open();
     }

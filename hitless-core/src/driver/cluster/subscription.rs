@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -12,7 +12,7 @@ use futures_core::Stream as _;
 use resp3_codec::Frame;
 
 use super::super::error::Error;
-use super::super::observer::Events;
+use super::super::observer::{Events, Observer};
 use super::super::subscription::Subscription;
 use super::super::traits::Runtime;
 use super::handle::ClusterClient;
@@ -20,7 +20,7 @@ use super::journey::Boxed;
 use super::lease::Search;
 use super::routes::Place;
 use super::shared::Shared;
-use crate::cluster::{is_refusal, key_slot};
+use crate::cluster::{Crossing, Order, is_refusal, key_slot};
 use crate::error::{CloseCause, RouteError, ServerError};
 use crate::ids::NodeId;
 use crate::pubsub::{Item, SubscribeError, Topic};
@@ -38,17 +38,39 @@ const APART: &str =
 /// [shut down](ClusterClient::shutdown).
 ///
 /// # What is promised
-/// While it comes from the same node, what a [`Subscription`] promises, also when that node announces that it moves. When the node is gone or the
-/// slot of sharded channels has moved, the client subscribes at another node by itself, and [`Item::Gap`] stands where messages may be missing.
+/// While it comes from the same node, what a [`Subscription`] promises, also when that node announces that it moves. When the node is gone, the
+/// client subscribes at another node by itself, and [`Item::Gap`] stands where messages may be missing.
+///
+/// When the slot of sharded channels has another node, the client subscribes there as soon as it knows, and leaves the node of before when both show
+/// the same messages, as they do when a replica has taken over: nothing is missing then, repeated, or out of the order of its channel. If they do
+/// not, which is so wherever a slot goes from shard to shard, it receives from both until the node of before ends the subscription. What was
+/// published at the new node before it was subscribed to is lost, so that one [`Item::Gap`] stands in front of what the new node shows first.
+/// Contents tell messages apart: if a channel repeats contents at that moment, messages that are equal may be taken for one, and a gap or
+/// [`Item::Ambiguous`] says so.
 pub struct ClusterSubscription<R: Runtime> {
     client: ClusterClient<R>,
     topics: BTreeSet<Topic>,
     source: Source<R>,
+    /// Nothing comes from the source any more: another one is looked for.
+    is_left: bool,
     /// What stands in front of what the source brings.
     ready: VecDeque<Item>,
-    /// The source that comes next, if the one before has ended.
+    /// The source that comes next.
     opening: Option<Boxed<Opened<R>>>,
+    /// From the search for another source until nothing of the one before matters any more.
+    way: Option<Way<R>>,
+    /// Says when a slot may have another node.
+    swaps: Observer<()>,
     is_over: bool,
+}
+
+/// The way from one node to another.
+struct Way<R: Runtime> {
+    crossing: Crossing,
+    /// The node before, which is still subscribed to, once `source` is the next one.
+    old: Option<Source<R>>,
+    /// Ready when the node before has answered.
+    answer: Option<Boxed<()>>,
 }
 
 /// The node that a subscription comes from.
@@ -79,19 +101,21 @@ impl<R: Runtime> ClusterClient<R> {
         let slot = slot_of(&topics)?;
         let mut search = Search::new(self.shared(), slot, self.shared().policy.lease_timeout);
         let mut before = None;
+        let swaps = self.shared().swaps.observe();
         loop {
             let place = choose(self.shared(), &mut search, &topics, before);
             let node = place.as_ref().map(|(node, _)| *node);
             match Source::open(place, &topics).await {
                 Ok(source) => {
-                    let (client, ready) = (self.clone(), VecDeque::new());
-                    let opening = None;
                     return Ok(ClusterSubscription {
-                        client,
+                        client: self.clone(),
                         topics,
                         source,
-                        ready,
-                        opening,
+                        is_left: false,
+                        ready: VecDeque::new(),
+                        opening: None,
+                        way: None,
+                        swaps,
                         is_over: false,
                     });
                 }
@@ -176,7 +200,7 @@ impl<R: Runtime> ClusterSubscription<R> {
         }
         // It comes with those that are on their way to another node.
         self.topics = all;
-        self.leave(CloseCause::ByClient);
+        self.search(None);
         Ok(())
     }
 
@@ -184,78 +208,213 @@ impl<R: Runtime> ClusterSubscription<R> {
     pub fn unsubscribe(&mut self, topics: impl IntoIterator<Item = impl Into<Topic>>) {
         let topics: Vec<Topic> = topics.into_iter().map(Into::into).collect();
         self.topics.retain(|topic| !topics.contains(topic));
+        if let Some(way) = &mut self.way {
+            topics.iter().for_each(|topic| way.crossing.forget(topic));
+            if let Some(old) = &way.old {
+                old.items.unsubscribe(topics.iter().cloned());
+            }
+        }
         self.source.items.unsubscribe(topics);
     }
 
     fn poll_item(&mut self, cx: &mut Context<'_>) -> Poll<Option<Item>> {
         loop {
+            self.obey();
             if let Some(item) = self.ready.pop_front() {
                 return Poll::Ready(Some(item));
             }
             if self.is_over {
                 return Poll::Ready(None);
             }
-            if let Some(opening) = &mut self.opening {
-                let opened = ready!(opening.as_mut().poll(cx));
-                self.opening = None;
-                self.arrive(opened);
-                continue;
-            }
-            match ready!(self.source.poll(cx)) {
-                // The slot has moved, and all of its channels have.
-                Sign::Item(Item::Refused { error, .. }) if is_redirect(&error) => {
-                    self.leave(CloseCause::ByServer)
-                }
-                Sign::Item(item) => {
-                    if let Item::Refused { topic, .. } = &item {
-                        self.topics.remove(topic);
-                    }
-                    return Poll::Ready(Some(item));
-                }
-                Sign::Gone(cause) => self.leave(cause),
+            let happens = self.poll_opening(cx)
+                || self.poll_swaps(cx)
+                || self.way.as_mut().is_some_and(|way| way.poll(cx))
+                || self.poll_source(cx);
+            if !happens {
+                return Poll::Pending;
             }
         }
     }
 
-    /// Looks for another node, or the same one again.
+    /// Does what the crossing has decided.
+    fn obey(&mut self) {
+        let Some(way) = &mut self.way else { return };
+        while let Some(order) = way.crossing.poll_order() {
+            way.answer = None;
+            match order {
+                Order::Ping => way.answer = way.old.as_ref().map(|old| Box::pin(old.items.catch_up()) as _),
+                Order::Leave => way.old = None,
+            }
+        }
+        self.ready.extend(std::iter::from_fn(|| way.crossing.poll_item()));
+        if way.crossing.is_over() {
+            self.way = None;
+        }
+    }
+
+    fn poll_opening(&mut self, cx: &mut Context<'_>) -> bool {
+        let Some(opening) = &mut self.opening else { return false };
+        let Poll::Ready(opened) = opening.as_mut().poll(cx) else { return false };
+        self.opening = None;
+        self.arrive(opened);
+        true
+    }
+
+    /// Goes where the slot of sharded channels is now.
+    fn poll_swaps(&mut self, cx: &mut Context<'_>) -> bool {
+        if self.opening.is_some() || !matches!(self.swaps.poll_next(cx), Poll::Ready(Some(_))) {
+            return false;
+        }
+        let is_sharded = matches!(self.topics.first(), Some(Topic::Sharded(_)));
+        let place = slot_of(&self.topics).ok().and_then(|slot| self.client.shared().find(Some(slot)));
+        if is_sharded && place.is_some_and(|(node, _)| node != self.source.node) {
+            self.begin_way();
+            self.search(None);
+        }
+        true
+    }
+
+    fn poll_source(&mut self, cx: &mut Context<'_>) -> bool {
+        if self.is_left {
+            return false;
+        }
+        match self.source.poll(cx) {
+            Poll::Pending => return false,
+            // The slot has moved, and all of its channels have.
+            Poll::Ready(Sign::Item(Item::Refused { error, .. })) if is_redirect(&error) => {
+                self.leave(CloseCause::ByServer);
+            }
+            Poll::Ready(Sign::Item(item)) => self.on_item(item),
+            Poll::Ready(Sign::Gone(cause)) => self.leave(cause),
+        }
+        true
+    }
+
+    fn on_item(&mut self, item: Item) {
+        if let Item::Refused { topic, .. } = &item {
+            self.forget(&topic.clone());
+        }
+        match &mut self.way {
+            Some(way) if self.opening.is_some() => way.crossing.handle_old(item),
+            Some(way) => way.crossing.handle_new(item),
+            None => self.ready.push_back(item),
+        }
+    }
+
+    fn forget(&mut self, topic: &Topic) {
+        self.topics.remove(topic);
+        if let Some(way) = &mut self.way {
+            way.crossing.forget(topic);
+        }
+    }
+
+    /// Nothing comes from the source any more: looks for another node, or the same one again.
     fn leave(&mut self, cause: CloseCause) {
+        self.is_left = true;
+        if self.opening.is_none() {
+            self.begin_way();
+            self.search(Some(self.source.node).filter(|_| cause != CloseCause::ByClient));
+        }
+        if let Some(way) = &mut self.way {
+            way.crossing.handle_old_end(cause);
+        }
+    }
+
+    /// What is still under way from a node that was left before ends here.
+    fn begin_way(&mut self) {
+        if let Some(way) = &mut self.way {
+            way.end(CloseCause::ByServer);
+            self.ready.extend(std::iter::from_fn(|| way.crossing.poll_item()));
+        }
+        self.way = Some(Way { crossing: Crossing::begin(&self.topics), old: None, answer: None });
+    }
+
+    fn search(&mut self, before: Option<NodeId>) {
         let (shared, topics) = (Arc::clone(self.client.shared()), self.topics.clone());
-        let before = Some(self.source.node).filter(|_| cause != CloseCause::ByClient);
-        self.opening = Some(Box::pin(reopen(shared, topics, before, cause)));
+        self.opening = Some(Box::pin(reopen(shared, topics, before)));
     }
 
     fn arrive(&mut self, opened: Opened<R>) {
         match opened {
-            Opened::Source(source, cause) => {
-                // What still stands here from the node before is not lost with it.
-                while let Poll::Ready(Sign::Item(item)) =
-                    self.source.poll(&mut Context::from_waker(std::task::Waker::noop()))
-                {
-                    if !matches!(item, Item::Refused { .. }) {
-                        self.ready.push_back(item);
-                    }
-                }
-                // What the caller has given up since the search began.
-                let unwanted: Vec<Topic> = source.topics.difference(&self.topics).cloned().collect();
-                if !unwanted.is_empty() {
-                    source.items.unsubscribe(unwanted);
-                }
-                self.source = source;
-                self.ready.extend(self.topics.iter().map(|topic| Item::Gap { topic: topic.clone(), cause }));
-            }
+            Opened::Source(source) => self.arrive_at(source),
             Opened::Refused { topic, error } => {
-                self.topics.remove(&topic);
+                self.forget(&topic);
                 self.ready.push_back(Item::Refused { topic, error });
-                self.leave(CloseCause::ByServer);
+                self.search(None);
             }
             Opened::Over => self.is_over = true,
+        }
+    }
+
+    fn arrive_at(&mut self, source: Source<R>) {
+        let Some(way) = &mut self.way else { return };
+        let is_same = source.node == self.source.node && source.topics == self.source.topics;
+        if is_same && !self.is_left {
+            // The slot has come back meanwhile.
+            self.way = None;
+            return;
+        }
+        // What the caller has given up since the search began.
+        let unwanted: Vec<Topic> = source.topics.difference(&self.topics).cloned().collect();
+        if !unwanted.is_empty() {
+            source.items.unsubscribe(unwanted);
+        }
+        let old = std::mem::replace(&mut self.source, source);
+        way.old = Some(old);
+        if std::mem::take(&mut self.is_left) {
+            way.read_rest();
+            way.old = None;
+        }
+        way.crossing.handle_confirmed(&self.topics);
+    }
+}
+
+impl<R: Runtime> Way<R> {
+    /// True if something has come of the node before.
+    fn poll(&mut self, cx: &mut Context<'_>) -> bool {
+        let is_answered = self.answer.as_mut().is_some_and(|answer| answer.as_mut().poll(cx).is_ready());
+        if is_answered {
+            self.answer = None;
+            // What was sent before the answer lies there.
+            while self.poll_old(cx) {}
+            self.crossing.handle_answer();
+        }
+        is_answered || self.poll_old(cx)
+    }
+
+    fn poll_old(&mut self, cx: &mut Context<'_>) -> bool {
+        let Some(Poll::Ready(sign)) = self.old.as_mut().map(|old| old.poll(cx)) else { return false };
+        match sign {
+            Sign::Item(Item::Refused { error, .. }) if is_redirect(&error) => self.end(CloseCause::ByServer),
+            // The new node has confirmed the topic.
+            Sign::Item(Item::Refused { .. }) => {}
+            Sign::Item(item) => self.crossing.handle_old(item),
+            Sign::Gone(cause) => self.end(cause),
+        }
+        true
+    }
+
+    /// Nothing more comes from the node before.
+    fn end(&mut self, cause: CloseCause) {
+        self.read_rest();
+        (self.old, self.answer) = (None, None);
+        self.crossing.handle_old_end(cause);
+    }
+
+    /// What still stands there from the node before is not lost with it.
+    fn read_rest(&mut self) {
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        while let Some(Poll::Ready(Sign::Item(item))) = self.old.as_mut().map(|old| old.poll(&mut cx)) {
+            if !matches!(item, Item::Refused { .. }) {
+                self.crossing.handle_old(item);
+            }
         }
     }
 }
 
 /// What the search for another node has led to.
 enum Opened<R: Runtime> {
-    Source(Source<R>, CloseCause),
+    Source(Source<R>),
     Refused { topic: Topic, error: ServerError },
     Over,
 }
@@ -297,7 +456,6 @@ async fn reopen<R: Runtime>(
     shared: Arc<Shared<R>>,
     topics: BTreeSet<Topic>,
     mut before: Option<NodeId>,
-    cause: CloseCause,
 ) -> Opened<R> {
     let Ok(slot) = slot_of(&topics) else { return Opened::Over };
     while shared.is_open() {
@@ -306,7 +464,7 @@ async fn reopen<R: Runtime>(
             let place = choose(&shared, &mut search, &topics, before);
             let node = place.as_ref().map(|(node, _)| *node);
             let error = match Source::open(place, &topics).await {
-                Ok(source) => return Opened::Source(source, cause),
+                Ok(source) => return Opened::Source(source),
                 Err(Error::Subscribe(SubscribeError::Refused { topic, error })) if !is_redirect(&error) => {
                     return Opened::Refused { topic, error };
                 }

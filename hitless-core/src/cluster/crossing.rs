@@ -1,0 +1,353 @@
+//! A sharded subscription on its way from the node that has served its slot to the one that serves it now, while both are subscribed to.
+//!
+//! What two such nodes show differs from case to case, and no server says which case it is. Either both show one sequence of messages, as a
+//! replica and its primary do after a failover, and two proxies before one shard. Or each message is shown by one of them: by the old one
+//! until it gives the slot up, by the new one from then on. So it is found out by what they show:
+//!
+//! | what is seen | what follows |
+//! |---|---|
+//! | the new node has confirmed | PING to the old one: what that shows behind the answer was published when both were subscribed to |
+//! | the old one shows something | it is received at once |
+//! | the new one shows what the old one has not | PING to the old one. Behind the answer it is received: whatever was published before it has come |
+//! | the same message on both, shown by the old one behind that first answer | they show one sequence, and the new one goes on with it: the old one is left, and there is no gap |
+//! | the old one has answered, and has not shown what the new one has | the new one may have had others before it was subscribed to: a gap stands in front of the first. Both are received from |
+//! | the old one ends | a gap, unless there was one |
+//!
+//! Messages are told apart by their contents. Only contents that each node has shown once since the crossing began prove anything. Where others
+//! were taken for copies, and no gap follows that tells so, [`Item::Ambiguous`] does.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use bytes::Bytes;
+
+use crate::error::CloseCause;
+use crate::pubsub::{Item, Message, Topic};
+
+/// How many messages of a topic are kept to be compared, and how many items of the new node are held back.
+const KEPT: usize = 1024;
+const OLD: usize = 0;
+const NEW: usize = 1;
+
+#[derive(Debug)]
+pub(crate) struct Crossing {
+    step: Step,
+    streams: BTreeMap<Topic, Stream>,
+    /// What the new node has shown and nobody has received, with whether the PING under way was sent behind it.
+    held: VecDeque<(Item, bool)>,
+    is_pinged: bool,
+    orders: VecDeque<Order>,
+    items: VecDeque<Item>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    /// The new node has not confirmed. The old one may have ended already.
+    Opening { ended: Option<CloseCause> },
+    /// Both are subscribed to.
+    Both {
+        /// The old one has answered since.
+        is_settled: bool,
+    },
+    /// Nothing comes from the old one any more.
+    Gone,
+}
+
+/// What is to be done at the old node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Order {
+    /// Have it answer behind everything that it has sent so far.
+    Ping,
+    /// Unsubscribe there: the new one goes on.
+    Leave,
+}
+
+/// What was shown of one topic since the crossing began.
+#[derive(Debug, Default)]
+struct Stream {
+    /// By the old node and by the new one, the last so many.
+    shown: [VecDeque<Bytes>; 2],
+    /// By the old node, and not by the new one; true for what came behind the answer.
+    owed: VecDeque<(Bytes, bool)>,
+    /// By the new node, and not by the old one. It is received.
+    ahead: VecDeque<Bytes>,
+    has_gap: bool,
+    doubt: Doubt,
+}
+
+/// Whether something was left out that may have been another message.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Doubt {
+    #[default]
+    None,
+    Open,
+    Told,
+}
+
+impl Crossing {
+    /// The search for the new node begins. The old one shows `topics`.
+    pub(crate) fn begin(topics: &BTreeSet<Topic>) -> Self {
+        Self {
+            step: Step::Opening { ended: None },
+            streams: topics.iter().map(|topic| (topic.clone(), Stream::default())).collect(),
+            held: VecDeque::new(),
+            is_pinged: false,
+            orders: VecDeque::new(),
+            items: VecDeque::new(),
+        }
+    }
+
+    /// The new node has confirmed `topics`. Those that the old one never had begin with a gap, which says that they have begun.
+    pub(crate) fn handle_confirmed(&mut self, topics: &BTreeSet<Topic>) {
+        let Step::Opening { ended } = self.step else { return };
+        let added = topics.iter().filter(|topic| !self.streams.contains_key(*topic)).cloned();
+        let cause = ended.unwrap_or(CloseCause::ByClient);
+        self.items.extend(added.map(|topic| Item::Gap { topic, cause }));
+        self.step = Step::Both { is_settled: false };
+        match ended {
+            Some(cause) => self.end(cause),
+            None => self.ping(),
+        }
+    }
+
+    /// Something has come from the old node.
+    pub(crate) fn handle_old(&mut self, item: Item) {
+        match item {
+            Item::Message(message) if self.step != Step::Gone => self.on_old_message(message),
+            Item::Message(_) => {}
+            item => self.items.push_back(item),
+        }
+    }
+
+    /// Something has come from the new node.
+    pub(crate) fn handle_new(&mut self, item: Item) {
+        match item {
+            Item::Message(message) if self.streams.contains_key(&message.topic) => {
+                self.on_new_message(message);
+            }
+            Item::Message(message) => self.items.push_back(Item::Message(message)),
+            item => self.hold(item),
+        }
+    }
+
+    /// The old node has answered the PING that was [ordered](Order::Ping), or will not.
+    pub(crate) fn handle_answer(&mut self) {
+        if !matches!(self.step, Step::Both { .. }) || !std::mem::take(&mut self.is_pinged) {
+            return;
+        }
+        self.step = Step::Both { is_settled: true };
+        while self.held.front().is_some_and(|(_, is_covered)| *is_covered) {
+            self.release_first();
+        }
+        if !self.held.is_empty() {
+            self.ping();
+        }
+    }
+
+    /// Nothing more comes from the old node.
+    pub(crate) fn handle_old_end(&mut self, cause: CloseCause) {
+        match &mut self.step {
+            Step::Opening { ended } => *ended = ended.or(Some(cause)),
+            Step::Both { .. } => self.end(cause),
+            Step::Gone => {}
+        }
+    }
+
+    /// Nobody wants `topic` any more.
+    pub(crate) fn forget(&mut self, topic: &Topic) {
+        self.streams.remove(topic);
+        self.held.retain(|(item, _)| topic_of(item) != Some(topic));
+    }
+
+    pub(crate) fn poll_order(&mut self) -> Option<Order> {
+        self.orders.pop_front()
+    }
+
+    /// What is received next.
+    pub(crate) fn poll_item(&mut self) -> Option<Item> {
+        self.items.pop_front()
+    }
+
+    /// Whether what comes from the new node needs no look any more.
+    pub(crate) fn is_over(&self) -> bool {
+        let is_paid = |stream: &Stream| stream.owed.is_empty();
+        self.step == Step::Gone && self.items.is_empty() && self.streams.values().all(is_paid)
+    }
+
+    fn on_old_message(&mut self, message: Message) {
+        let is_settled = matches!(self.step, Step::Both { is_settled: true });
+        let Some(stream) = self.streams.get_mut(&message.topic) else {
+            return self.items.push_back(Item::Message(message));
+        };
+        push(&mut stream.shown[OLD], message.payload.clone());
+        if let Some(at) = stream.ahead.iter().position(|payload| *payload == message.payload) {
+            stream.ahead.drain(..=at);
+            return self.on_copy(&message, is_settled);
+        }
+        let is_first = matches!(self.held.front(), Some((Item::Message(held), _)) if *held == message);
+        self.items.push_back(Item::Message(message.clone()));
+        if is_first {
+            // The new node was faster. What it has shown behind this is none of what the old one has shown before.
+            self.held.pop_front();
+            self.on_copy(&message, is_settled);
+        } else {
+            push(&mut stream.owed, (message.payload, is_settled));
+        }
+    }
+
+    fn on_new_message(&mut self, message: Message) {
+        let Some(stream) = self.streams.get_mut(&message.topic) else { return };
+        push(&mut stream.shown[NEW], message.payload.clone());
+        if !self.held.is_empty() {
+            // It is compared when what the new node has shown before has its place.
+            return self.hold(Item::Message(message));
+        }
+        match stream.pay(&message.payload) {
+            Some(shown_behind) => self.on_copy(&message, shown_behind),
+            None => {
+                if self.step == Step::Gone {
+                    // It was published behind all of that, or somewhere else.
+                    stream.owed.clear();
+                }
+                self.hold(Item::Message(message));
+            }
+        }
+    }
+
+    /// Both nodes have shown contents like these. One of the two messages was received, and the other one is left out.
+    fn on_copy(&mut self, message: &Message, shown_behind: bool) {
+        let is_gone = self.step == Step::Gone;
+        let Some(stream) = self.streams.get_mut(&message.topic) else { return };
+        let count =
+            |side: usize| stream.shown[side].iter().filter(|shown| **shown == message.payload).count();
+        let is_proof = shown_behind && count(OLD) == 1 && count(NEW) == 1;
+        let must_tell = is_gone || stream.has_gap;
+        stream.doubt = match stream.doubt {
+            Doubt::Told => Doubt::Told,
+            Doubt::None | Doubt::Open => {
+                if is_proof {
+                    Doubt::None
+                } else {
+                    Doubt::Open
+                }
+            }
+        };
+        match is_proof {
+            true if !is_gone => self.leave(),
+            false if must_tell => self.tell_doubt(&message.topic),
+            true | false => {}
+        }
+    }
+
+    /// Both show one sequence: the old one is not needed. What was taken for a copy before is one, where no contents have come again.
+    fn leave(&mut self) {
+        self.step = Step::Gone;
+        for stream in self.streams.values_mut().filter(|stream| stream.doubt == Doubt::Open) {
+            if stream.shown.iter().all(are_distinct) {
+                stream.doubt = Doubt::None;
+            }
+        }
+        self.orders.push_back(Order::Leave);
+        self.release_all();
+        for topic in self.streams.keys().cloned().collect::<Vec<_>>() {
+            self.tell_doubt(&topic);
+        }
+    }
+
+    /// The old one has ended, and it is not known whether both have shown one sequence.
+    fn end(&mut self, cause: CloseCause) {
+        self.step = Step::Gone;
+        self.orders.clear();
+        for (topic, stream) in &mut self.streams {
+            if !std::mem::replace(&mut stream.has_gap, true) {
+                self.items.push_back(Item::Gap { topic: topic.clone(), cause });
+            }
+        }
+        self.release_all();
+    }
+
+    fn tell_doubt(&mut self, topic: &Topic) {
+        if let Some(stream) = self.streams.get_mut(topic).filter(|stream| stream.doubt == Doubt::Open) {
+            stream.doubt = Doubt::Told;
+            self.items.push_back(Item::Ambiguous { topic: topic.clone(), channel: topic.name().clone() });
+        }
+    }
+
+    /// Keeps something of the new node until the old one has answered.
+    fn hold(&mut self, item: Item) {
+        if self.step == Step::Gone {
+            return self.items.push_back(item);
+        }
+        if self.held.len() == KEPT {
+            self.release_first();
+        }
+        self.held.push_back((item, false));
+        self.ping();
+    }
+
+    fn ping(&mut self) {
+        if !std::mem::replace(&mut self.is_pinged, true) {
+            self.held.iter_mut().for_each(|(_, is_covered)| *is_covered = true);
+            self.orders.push_back(Order::Ping);
+        }
+    }
+
+    fn release_all(&mut self) {
+        while !self.held.is_empty() {
+            self.release_first();
+        }
+    }
+
+    /// The first of what is held is received from the new node, unless the old one has shown it meanwhile.
+    fn release_first(&mut self) {
+        let Some((item, _)) = self.held.pop_front() else { return };
+        if let Item::Message(message) = &item
+            && let Some(stream) = self.streams.get_mut(&message.topic)
+        {
+            if let Some(shown_behind) = stream.pay(&message.payload) {
+                return self.on_copy(message, shown_behind);
+            }
+            if self.step != Step::Gone {
+                push(&mut stream.ahead, message.payload.clone());
+                if !std::mem::replace(&mut stream.has_gap, true) {
+                    let (topic, cause) = (message.topic.clone(), CloseCause::ByServer);
+                    self.items.push_back(Item::Gap { topic, cause });
+                }
+            }
+        }
+        self.items.push_back(item);
+    }
+}
+
+impl Stream {
+    /// The new node has shown this: takes it, and what stands before it, out of what it owes. `None` if it does not owe it; otherwise whether
+    /// the old one has shown it behind the answer.
+    fn pay(&mut self, payload: &Bytes) -> Option<bool> {
+        let at = self.owed.iter().position(|(owed, _)| owed == payload)?;
+        self.owed.drain(..=at).next_back().map(|(_, shown_behind)| shown_behind)
+    }
+}
+
+/// Puts `item` in; the oldest goes where there are too many.
+fn push<T>(queue: &mut VecDeque<T>, item: T) {
+    if queue.len() == KEPT {
+        queue.pop_front();
+    }
+    queue.push_back(item);
+}
+
+fn are_distinct(payloads: &VecDeque<Bytes>) -> bool {
+    payloads.iter().collect::<BTreeSet<_>>().len() == payloads.len()
+}
+
+fn topic_of(item: &Item) -> Option<&Topic> {
+    match item {
+        Item::Message(Message { topic, .. })
+        | Item::Gap { topic, .. }
+        | Item::Ambiguous { topic, .. }
+        | Item::Refused { topic, .. } => Some(topic),
+        Item::Lagged(_) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests;
