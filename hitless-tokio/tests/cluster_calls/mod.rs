@@ -1,6 +1,7 @@
 //! What applications call at a cluster client, with real `redis-server` processes.
 
 mod replicas;
+mod sharded;
 
 use std::future::{Future as _, poll_fn};
 use std::path::Path;
