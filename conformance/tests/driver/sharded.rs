@@ -99,7 +99,7 @@ impl World {
 }
 
 /// The server shows the messages at both nodes for a while: the client subscribes at the new one first, and leaves the old one when it knows that both
-/// show the same. Nothing is missing, and nothing comes twice. RULE-413
+/// show the same. Nothing is missing, and nothing comes twice. RULE-413, CLUSTER-23
 #[test]
 fn a_slot_that_moves_leaves_no_gap_where_both_nodes_show_the_messages() {
     for is_announced in [true, false] {
@@ -247,7 +247,7 @@ enum Fate {
 }
 
 /// Ordinary channels are on every node. Whatever becomes of the one that carries them, messages go on, none comes twice, and where one is missing a gap
-/// stands. RULE-416
+/// stands. RULE-416, CLUSTER-23
 #[test]
 fn ordinary_channels_outlast_their_node() {
     use Fate::{Dies, IsClosed, IsDemoted, Leaves, LosesItsLinks, LosesItsSlots};

@@ -19,7 +19,7 @@ struct Progress {
 }
 
 /// The slot goes to another shard and on to a third one, a replica takes over, and the slot comes back: what is received is in order, nothing comes twice,
-/// and where a message is missing a gap stands. RULE-417
+/// and where a message is missing a gap stands. RULE-417, CLUSTER-23
 #[test]
 #[ignore = "needs a redis-server: cargo xtask test-all runs them"]
 fn a_sharded_subscription_follows_its_slot_under_load() {
