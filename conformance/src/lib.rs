@@ -16,6 +16,7 @@
 //! | [`contract`] | what the driver relies on in a runtime |
 //! | [`mod@explore`] | every interleaving of what can happen to the bare machine, at small scope |
 //! | [`vault`] | credentials that a case replaces under its client |
+//! | [`tally`] | what clients know of what they did, beside what the server counts |
 //! | [`sim`] | the driver in deterministic simulation, under faults |
 
 pub mod cases;
@@ -31,6 +32,7 @@ pub mod server;
 mod session;
 pub mod sim;
 pub mod suite;
+pub mod tally;
 pub mod testbed;
 pub mod vault;
 pub mod world;

@@ -18,6 +18,9 @@ pub(crate) struct Args {
     ///            and beside other clients of a cluster
     ///   handoff  what a MOVING costs the machine that decides, for each of 100 to 10 000 connections that leave at once: no
     ///            socket, no server
+    ///   moves    what users notice of maintenance, beside the connection managers of redis: errors, writes lost or executed twice,
+    ///            gaps, latencies and connections while nodes move, swallow dials or close connections, in some two minutes. It
+    ///            draws target/bench/moves.svg; with --publish it renews the picture and the table of the README as well
     #[arg(verbatim_doc_comment)]
     name: OsString,
     /// Passed on to the benchmark: `cargo xtask bench client -- --help` lists what there is.

@@ -8,8 +8,8 @@ mod processors;
 mod report;
 mod server;
 
+use std::io;
 use std::path::PathBuf;
-use std::{env, io};
 
 use allocations::Counts;
 use contenders::{Address, Contender};
@@ -17,6 +17,8 @@ use link::Link;
 use load::{Operation, Sample, Scheduler, Values};
 use processors::Processors;
 use server::{Cluster, Server};
+
+use crate::results::keep;
 
 /// What `hitless-bench client` takes.
 #[derive(Debug, clap::Args)]
@@ -127,12 +129,10 @@ pub fn run_cluster(choice: &Choice) -> io::Result<()> {
 fn publish(figures: &Figures, choice: &Choice) -> io::Result<()> {
     let tables = report::markdown(figures);
     print!("{tables}");
-    let directory = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../target/bench"));
-    std::fs::create_dir_all(&directory)?;
     let name = figures.subject.name();
-    std::fs::write(directory.join(format!("{name}.md")), &tables)?;
+    keep(&format!("{name}.md"), &tables)?;
     let json = report::json(figures);
-    std::fs::write(directory.join(format!("{name}.json")), &json)?;
+    keep(&format!("{name}.json"), &json)?;
     match &choice.json {
         Some(file) => std::fs::write(file, json),
         None => Ok(()),
@@ -231,7 +231,7 @@ impl Choice {
 }
 
 /// Those that were asked for, or all of them if none was.
-fn chosen<T: Copy + PartialEq>(all: &[T], asked_for: &[T]) -> Vec<T> {
+pub(crate) fn chosen<T: Copy + PartialEq>(all: &[T], asked_for: &[T]) -> Vec<T> {
     all.iter().copied().filter(|one| asked_for.is_empty() || asked_for.contains(one)).collect()
 }
 

@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use hitless_guards::replies;
 
 use crate::measure::{Timing, interleaved};
+use crate::results::keep;
 use allocations::Allocations;
 
 /// What `hitless-bench codec` takes.
@@ -43,11 +44,9 @@ pub fn run(args: &Args) -> io::Result<()> {
     let figures = measure(args.rounds.max(1))?;
     let table = report::markdown(&figures);
     print!("{table}");
-    let directory = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../target/bench"));
-    std::fs::create_dir_all(&directory)?;
-    std::fs::write(directory.join("codec.md"), &table)?;
+    keep("codec.md", &table)?;
     let json = report::json(&figures);
-    std::fs::write(directory.join("codec.json"), &json)?;
+    keep("codec.json", &json)?;
     match &args.json {
         Some(file) => std::fs::write(file, json),
         None => Ok(()),

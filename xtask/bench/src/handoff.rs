@@ -2,12 +2,12 @@
 
 use std::fmt::Write as _;
 use std::io;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use hitless_guards::world::{WORKERS, World};
 
 use crate::measure::time;
+use crate::results::keep;
 
 /// Sizes of the pool: the cost of one connection's part is to be the same for all of them.
 const POOLS: [u32; 3] = [100, 1_000, 10_000];
@@ -51,9 +51,7 @@ pub fn run(args: &Args) -> io::Result<()> {
     }
     let table = markdown(&rows);
     print!("{table}");
-    let directory = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../target/bench"));
-    std::fs::create_dir_all(&directory)?;
-    std::fs::write(directory.join("handoff.md"), &table)
+    keep("handoff.md", &table)
 }
 
 fn measure(pool: u32) -> io::Result<Costs> {

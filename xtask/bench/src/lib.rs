@@ -9,3 +9,6 @@ pub mod codec;
 pub mod counting;
 pub mod handoff;
 pub mod measure;
+pub mod moves;
+mod program;
+mod results;

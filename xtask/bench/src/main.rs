@@ -5,7 +5,7 @@ use std::process::{Command, ExitCode};
 use std::{env, io};
 
 use clap::Parser;
-use hitless_bench::{client, codec, handoff};
+use hitless_bench::{client, codec, handoff, moves};
 
 #[derive(Parser)]
 #[command(about = "Benchmarks against other crates")]
@@ -20,6 +20,9 @@ enum Bench {
     Cluster(client::Choice),
     /// What a MOVING costs the machine that decides, for each of 100 to 10 000 connections that leave at once: no socket, no server.
     Handoff(handoff::Args),
+    /// What users notice of maintenance, beside redis: a pool under load whose nodes move, swallow dials and close connections; errors, writes lost or
+    /// executed twice, gaps, latencies and connections, some two minutes. It draws `target/bench/moves.svg`.
+    Moves(moves::Args),
     /// The load of one client in one case, which prints a line of figures.
     #[command(hide = true)]
     ClientLoad(client::load::Args),
@@ -32,6 +35,7 @@ fn main() -> ExitCode {
         Bench::Client(args) => client::run(&args),
         Bench::Cluster(choice) => client::run_cluster(&choice),
         Bench::Handoff(args) => handoff::run(&args),
+        Bench::Moves(args) => moves::run(&args),
         Bench::ClientLoad(args) => client::load::run(&args),
     });
     match done {

@@ -1,6 +1,7 @@
 //! Taking times that can be compared.
 
-use std::time::{Duration, Instant};
+use std::io;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// How long one sample lasts at least: long against the clock's resolution, so short that many of them fall between
 /// the turns of other programs on the machine.
@@ -60,6 +61,16 @@ pub fn time(work: impl FnOnce()) -> Duration {
 #[expect(clippy::disallowed_methods, reason = "a benchmark is about the real clock")]
 pub fn now() -> Instant {
     Instant::now()
+}
+
+/// The time since the beginning of 1970, in UTC.
+///
+/// # Errors
+///
+/// When the clock of the system is set to an earlier time.
+#[expect(clippy::disallowed_methods, reason = "a benchmark says when it was run")]
+pub fn since_1970() -> io::Result<Duration> {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_err(io::Error::other)
 }
 
 fn summary(samples: &mut [f64]) -> Timing {

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use hitless_conformance::clock;
 use hitless_conformance::server::{CloseHow, Fault, Moving, Notice, Rule, Target};
+use hitless_conformance::tally::Counted;
 use hitless_core::Frame;
 
 use crate::feeder::{Fed, Feeder};
@@ -17,7 +18,7 @@ use crate::meter::Interval;
 use crate::narrator::{Counts, Narrator};
 use crate::pool::{self, Pool, RuntimeName};
 use crate::step::Step;
-use crate::verdict::{Counted, Dials, Figures, Items, Messages, Transactions, millis};
+use crate::verdict::{Dials, Figures, Items, Messages, Transactions, millis};
 use crate::world::{Auditor, NODES, Node, World};
 
 /// How long a request may take to end once the load is to stop: longer than any relaxed timeout.

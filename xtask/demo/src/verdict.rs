@@ -3,6 +3,8 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use hitless_conformance::tally::Counted;
+
 use crate::load::{HELD_AT_MOST, LENT, TOPICS};
 use crate::world::{NODES, Node};
 
@@ -127,31 +129,6 @@ pub(crate) struct Messages {
     pub(crate) counted: Counted,
     /// Gaps that the subscriber was told of.
     pub(crate) gaps: u64,
-}
-
-/// Additions whose count does not agree with the server's.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Counted {
-    /// Acknowledged and not in the counter.
-    pub(crate) lost: u64,
-    /// In the counter more than once.
-    pub(crate) twice: u64,
-}
-
-impl Counted {
-    /// Compares what the server added to one counter with what its users know of.
-    pub(crate) fn compare(added: i64, acknowledged: u64, uncertain: u64) -> Self {
-        let surplus = added - acknowledged as i64;
-        // An addition that failed may have run, once.
-        let unexplained = (surplus - uncertain as i64).max(0);
-        Self { lost: (-surplus).max(0).unsigned_abs(), twice: unexplained.unsigned_abs() }
-    }
-
-    /// Adds what another counter shows.
-    pub(crate) fn add(&mut self, other: Self) {
-        self.lost += other.lost;
-        self.twice += other.twice;
-    }
 }
 
 /// Connections opened in a step.

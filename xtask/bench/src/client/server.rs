@@ -1,9 +1,8 @@
 //! A redis-server of our own, and a cluster of them.
 
-use std::ffi::OsString;
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 use std::{env, fs, thread};
@@ -15,9 +14,7 @@ use resp3_codec::encode_command;
 
 use super::contenders::Address;
 use super::load::{LARGE_KEY, LARGE_VALUE, VALUE, keys};
-
-/// The environment variable that says where the program is, if it is not the one on the `PATH`.
-const VARIABLE: &str = "HITLESS_REDIS_SERVER";
+use crate::program::redis_server;
 
 /// How long the server may take to answer, in steps of [`STEP`].
 const PATIENCE: u32 = 500;
@@ -44,7 +41,7 @@ struct Encrypted {
 impl Server {
     /// `encrypts`: at another port it speaks TLS.
     pub(super) fn start(encrypts: bool) -> io::Result<Self> {
-        let program = program();
+        let program = redis_server();
         // If somebody else takes a port before the server does, the server ends at once and says so.
         let [port, encrypted_port] = free_ports()?;
         let encrypted = encrypts.then(|| Encrypted::new(encrypted_port)).transpose()?;
@@ -127,7 +124,7 @@ pub(super) struct Cluster(RedisCluster);
 impl Cluster {
     pub(super) fn start() -> io::Result<Self> {
         let shape = Shape::default().with_primaries(NODES).without_replicas();
-        let cluster = RedisCluster::start(Path::new(&program()), &shape)?;
+        let cluster = RedisCluster::start(&redis_server(), &shape)?;
         for node in 0..NODES {
             let keys = keys().into_iter().filter(|key| node_of(key) == node);
             let commands = keys.map(|key| [&b"SET"[..], key.as_bytes(), VALUE].map(<[u8]>::to_vec));
@@ -153,10 +150,6 @@ impl Cluster {
 pub(super) fn node_of(key: &str) -> usize {
     let slot = usize::from(key_slot(key.as_bytes()));
     (1..NODES).filter(|node| usize::from(SLOTS) * node / NODES <= slot).count()
-}
-
-fn program() -> OsString {
-    env::var_os(VARIABLE).unwrap_or_else(|| "redis-server".into())
 }
 
 impl Encrypted {

@@ -9,12 +9,12 @@ use std::time::Duration;
 
 use hitless_conformance::clock;
 use hitless_conformance::net::redis_cluster::RedisCluster;
+use hitless_conformance::tally::Counted;
 
 use super::load::{Known, Meters, Part, TASKS, TOUCHED, Tags};
 use super::pool::ClusterPool;
 use super::verdict::{Expectation, Figures, Gap};
 use crate::log::{self, Log, Who};
-use crate::verdict::Counted;
 
 /// The load alone, before the event of a step.
 const LEAD_IN: Duration = Duration::from_secs(1);

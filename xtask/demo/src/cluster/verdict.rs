@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use hitless_conformance::tally::Counted;
+
 use super::load::Part;
 use crate::meter::Interval;
-use crate::verdict::{Check, Counted, GAP_FLOOR, gap_limit, millis};
+use crate::verdict::{Check, GAP_FLOOR, gap_limit, millis};
 
 /// The slowest operations at the untouched slots may take so many times as long as in the control phase.
 const SLOW_FACTOR: u32 = 5;

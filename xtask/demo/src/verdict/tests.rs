@@ -151,15 +151,3 @@ fn the_limit_of_a_gap_follows_the_control_phase_above_a_floor() {
     assert_eq!(gap_limit(10 * MS), 100 * MS);
     assert_eq!(gap_limit(50 * MS), 150 * MS);
 }
-
-#[test]
-fn the_count_of_the_server_decides() {
-    let counted = |lost, twice| Counted { lost, twice };
-    assert_eq!(Counted::compare(7, 7, 0), counted(0, 0));
-    assert_eq!(Counted::compare(5, 7, 0), counted(2, 0));
-    assert_eq!(Counted::compare(8, 7, 0), counted(0, 1));
-    assert_eq!(Counted::compare(8, 7, 1), counted(0, 0), "it failed, and it had run");
-    assert_eq!(Counted::compare(7, 7, 1), counted(0, 0), "it failed, and it had not run");
-    assert_eq!(Counted::compare(9, 7, 1), counted(0, 1));
-    assert_eq!(Counted::compare(-7, 0, 0), counted(7, 0), "the data is gone");
-}
