@@ -14,12 +14,12 @@ use hitless_core::client::{Invalidation, Stats};
 use hitless_core::cluster::ClusterEvent;
 use hitless_core::config::ConfigBuilder;
 use hitless_core::driver::{
-    Builder, Client, Connector, Error, Events, Invalidations, Lease, LeaseNotice, MetricsHook, Observer,
-    Pushes, Resolver, Runtime, Subscription,
+    Builder, Client, ClusterSubscription, Connector, Error, Events, Invalidations, Lease, LeaseNotice,
+    MetricsHook, Observer, Pushes, Resolver, Runtime, Subscription,
 };
 use hitless_core::error::{ConnectError, LeaseError};
 use hitless_core::event::Event;
-use hitless_core::pubsub::{SubscribeError, Topic};
+use hitless_core::pubsub::{Item, SubscribeError, Topic};
 use hitless_core::request::{Outcome, Request, SendError};
 use resp3_codec::Frame;
 
@@ -69,10 +69,32 @@ enum Wish<R: Runtime> {
 
 type Boxed<T> = Pin<Box<dyn Future<Output = Result<T, Error>>>>;
 
+/// A subscription of either client.
+enum Reader<R: Runtime> {
+    Single(Subscription<R>),
+    Cluster(Box<ClusterSubscription<R>>),
+}
+
+impl<R: Runtime> Reader<R> {
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Item>> {
+        match self {
+            Self::Single(subscription) => Pin::new(subscription).poll_next(cx),
+            Self::Cluster(subscription) => Pin::new(subscription).poll_next(cx),
+        }
+    }
+
+    fn single(&self) -> &Subscription<R> {
+        match self {
+            Self::Single(subscription) => subscription,
+            Self::Cluster(_) => panic!("a client of a cluster has other ways"),
+        }
+    }
+}
+
 /// A subscription, and what was read of it.
 struct Reading<R: Runtime> {
-    subscribing: Option<Boxed<Subscription<R>>>,
-    subscription: Option<Subscription<R>>,
+    subscribing: Option<Boxed<Reader<R>>>,
+    subscription: Option<Reader<R>>,
     /// The wish for more topics.
     more: Option<Boxed<()>>,
     state: SubscriptionState,
@@ -97,7 +119,7 @@ impl<R: Runtime> Reading<R> {
             self.state.outcome = Some(result.map_err(refusal));
         }
         if let Some(subscription) = &mut self.subscription {
-            while let Poll::Ready(Some(item)) = Pin::new(&mut *subscription).poll_next(cx) {
+            while let Poll::Ready(Some(item)) = subscription.poll_next(cx) {
                 self.state.items.push(item);
             }
         }
@@ -313,11 +335,20 @@ impl<R: Runtime> Session<R> {
     }
 
     pub(crate) fn subscribe(&mut self, topics: Vec<Topic>, waker: &Waker) -> Subscriber {
-        let client = self.single();
+        let subscribing: Boxed<Reader<R>> = match &self.client {
+            Some(Handle::Cluster(cluster)) => {
+                let client = cluster.client().clone();
+                Box::pin(async move { Ok(Reader::Cluster(Box::new(client.subscribe(topics).await?))) })
+            }
+            _ => {
+                let client = self.single();
+                Box::pin(async move { Ok(Reader::Single(client.subscribe(topics).await?)) })
+            }
+        };
         let subscriber = Subscriber(self.next_ticket);
         self.next_ticket += 1;
         let mut reading = Reading {
-            subscribing: Some(Box::pin(async move { client.subscribe(topics).await })),
+            subscribing: Some(subscribing),
             subscription: None,
             more: None,
             state: SubscriptionState::default(),
@@ -335,7 +366,7 @@ impl<R: Runtime> Session<R> {
 
     pub(crate) fn subscribe_more(&mut self, subscriber: Subscriber, topics: Vec<Topic>, waker: &Waker) {
         let reading = self.subscribers.get_mut(&subscriber).expect("it is open");
-        let subscription = reading.subscription.as_ref().expect("it was confirmed");
+        let subscription = reading.subscription.as_ref().expect("it was confirmed").single();
         reading.state.outcome = None;
         reading.more = Some(Box::pin(subscription.subscribe(topics)));
         reading.poll(&mut Context::from_waker(waker));
@@ -343,7 +374,7 @@ impl<R: Runtime> Session<R> {
 
     pub(crate) fn unsubscribe(&mut self, subscriber: Subscriber, topics: Vec<Topic>) {
         let reading = &self.subscribers[&subscriber];
-        let subscription = reading.subscription.as_ref().expect("it was confirmed");
+        let subscription = reading.subscription.as_ref().expect("it was confirmed").single();
         subscription.unsubscribe(topics);
     }
 

@@ -425,6 +425,12 @@ macro_rules! for_each_case {
                 batches_are_one_unit,
                 a_lease_and_its_slot,
                 replies_stay_with_their_commands,
+                reads_from_replicas,
+                ;
+            }
+            cluster_subscriptions {
+                a_sharded_channel_follows_its_slot,
+                ordinary_channels_outlast_their_node,
                 ;
             }
             shutdown {

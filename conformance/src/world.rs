@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use hitless_core::client::{Invalidation, Stats};
-use hitless_core::cluster::{ClusterEvent, ClusterStats};
+use hitless_core::cluster::{ClusterEvent, ClusterStats, ReadFrom};
 use hitless_core::config::ConfigBuilder;
 use hitless_core::endpoint::Endpoint;
 use hitless_core::error::{CloseCause, ConnectError, LeaseError};
@@ -232,6 +232,8 @@ pub struct ClusterSettings {
     pub nodes: ConfigBuilder,
     /// The time between two topology reads without a reason.
     pub refresh_interval: Duration,
+    /// Which nodes reads go to.
+    pub read_from: ReadFrom,
     /// Where nodes are dialled that are announced under these names; the others are dialled where they are announced.
     pub address_map: Vec<(Endpoint, Endpoint)>,
 }

@@ -129,11 +129,20 @@ pub struct Request {
     pub(crate) timeout: Timeout,
     /// A script is among its commands: it may answer anything after it has written.
     pub(crate) has_script: bool,
-    /// Nobody has looked at its commands.
-    pub(crate) is_unchecked: bool,
-    /// It is sent to a replica, and its primary can run it as well: it comes back at once where it would have to wait.
-    pub(crate) at_replica: bool,
+    pub(crate) vetting: Vetting,
     pub(crate) special: Option<Arc<Special>>,
+}
+
+/// What is known of the commands of a request. (One byte more, and a request would not fit where it does.)
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Vetting {
+    /// Somebody has looked at them.
+    Checked,
+    /// Nobody has.
+    Unchecked,
+    /// They only read, and are sent to a replica. Their primary can run them as well, so they come back at once where they would have to wait.
+    #[allow(dead_code, reason = "the driver alone has clients of clusters")]
+    AtReplica,
 }
 
 /// How much a request has to be sent.
@@ -175,8 +184,7 @@ impl Request {
             replay,
             timeout: Timeout::Configured,
             has_script,
-            is_unchecked: false,
-            at_replica: false,
+            vetting: Vetting::Checked,
             special: None,
         })
     }
@@ -194,14 +202,14 @@ impl Request {
         };
         let special = Special::new(changes, command_table::blocking(&command));
         let request = Self::raw(command.into_bytes(), NonZeroU32::MIN).for_lease();
-        Ok(Self { is_unchecked: false, special, ..request })
+        Ok(Self { vetting: Vetting::Checked, special, ..request })
     }
 
     /// A command that waits at its server, encoded.
     fn waiting(payload: Bytes, blocker: Blocker) -> Self {
         let request = Self::raw(payload, NonZeroU32::MIN);
         let special = Special::new(Vec::new(), blocker.time);
-        Self { class: Class::Blocking, is_unchecked: false, special, ..request }
+        Self { class: Class::Blocking, vetting: Vetting::Checked, special, ..request }
     }
 
     /// Bytes that the caller encoded, calling for `replies` replies. Nothing is checked; replayed only if unsent. A lease that
@@ -215,8 +223,7 @@ impl Request {
             replay: Replay::IfUnsent,
             timeout: Timeout::Configured,
             has_script: false,
-            is_unchecked: true,
-            at_replica: false,
+            vetting: Vetting::Unchecked,
             special: None,
         }
     }
@@ -268,7 +275,7 @@ impl Request {
     /// asks of the server.
     pub(crate) fn apart(payload: Bytes, blocking: Option<Blocking>) -> Self {
         let request = Self::raw(payload, NonZeroU32::MIN).for_lease();
-        Self { is_unchecked: false, special: Special::new(Vec::new(), blocking), ..request }
+        Self { vetting: Vetting::Checked, special: Special::new(Vec::new(), blocking), ..request }
     }
 
     /// A PING behind a command that its server may run a second time: the second reply of the command completes the PING as well. `blocking`: how long

@@ -1,10 +1,11 @@
 //! Requests of a cluster's client: one key, several, pipelines, batches and leases.
 
+use hitless_core::cluster::ReadFrom;
 use hitless_core::error::RouteError;
 use hitless_core::request::{Pipeline, Request, SendError};
 use resp3_codec::{Frame, cmd};
 
-use crate::server::{CloseHow, Moving, Target};
+use crate::server::{CloseHow, Fault, Moving, Rule, Target};
 use crate::testbed::{KEYS, SECOND, Testbed, get, incr, keys_in, millis, set, slot};
 use crate::world::Host;
 
@@ -215,4 +216,36 @@ pub fn replies_stay_with_their_commands(host: &dyn Host) {
         }
     }
     bed.finish();
+}
+
+/// Reads go to a replica where that is chosen, and writes do not; without the replica, and where it refuses READONLY, they go to the primary, and
+/// nothing fails. CLUSTER-22, RULE-405, RULE-407, RULE-408
+pub fn reads_from_replicas(host: &dyn Host) {
+    for takes_readonly in [true, false] {
+        let mut bed = Testbed::cluster(host);
+        let (c, spare) = (bed.c, bed.spare());
+        bed.server(|server, _| {
+            server.add_replica(spare, c);
+            if !takes_readonly {
+                let refusal = Frame::error("ERR unknown command 'READONLY'");
+                server.add_rule(Rule::new(Fault::Refuse(refusal)).on("READONLY").always());
+            }
+        });
+        let mut settings = bed.cluster_settings(&[bed.a]);
+        settings.read_from = ReadFrom::PreferReplica;
+        bed.connect_cluster_with(settings);
+        bed.run_until_soon("the replica is connected", |bed| bed.cluster_stats().nodes_ready == 4);
+        bed.run_for(millis(50));
+        bed.set_each();
+        assert_eq!(bed.call(get("foo")), Frame::bulk("x"));
+        assert_eq!(bed.nodes_of("SET"), [bed.a, bed.b, c]);
+        assert_eq!(bed.nodes_of("GET"), [if takes_readonly { spare } else { c }]);
+        bed.refuse(spare, None);
+        bed.kill_all(spare, CloseHow::Reset);
+        for _ in 0..10 {
+            assert_eq!(bed.call(get("foo")), Frame::bulk("x"));
+        }
+        assert_eq!(bed.nodes_of("GET").last(), Some(&c));
+        bed.finish();
+    }
 }

@@ -15,6 +15,7 @@ pub mod cluster_announced;
 pub mod cluster_nodes;
 pub mod cluster_redirects;
 pub mod cluster_requests;
+pub mod cluster_subscriptions;
 pub mod cluster_topology;
 pub mod credentials;
 pub mod demotions;
@@ -49,6 +50,7 @@ pub(crate) mod source {
     pub(crate) const cluster_nodes: &str = include_str!("cluster_nodes.rs");
     pub(crate) const cluster_redirects: &str = include_str!("cluster_redirects.rs");
     pub(crate) const cluster_requests: &str = include_str!("cluster_requests.rs");
+    pub(crate) const cluster_subscriptions: &str = include_str!("cluster_subscriptions.rs");
     pub(crate) const cluster_topology: &str = include_str!("cluster_topology.rs");
     pub(crate) const credentials: &str = include_str!("credentials.rs");
     pub(crate) const demotions: &str = include_str!("demotions.rs");

@@ -47,13 +47,14 @@ impl<R: Runtime> Session<R> {
         settings: ClusterSettings,
     ) -> ClusterBuilder<R, N> {
         assert!(self.client.is_none(), "a world has one client");
-        let ClusterSettings { nodes, refresh_interval, address_map } = settings;
+        let ClusterSettings { nodes, refresh_interval, read_from, address_map } = settings;
         let map = move |announced: &Endpoint| {
             let entry = address_map.iter().find(|(from, _)| from == announced);
             entry.map(|(_, to)| to.clone())
         };
         let builder = ClusterBuilder::from_settings(runtime, network, nodes.event_capacity(UNREAD))
             .refresh_interval(refresh_interval)
+            .read_from(read_from)
             .address_map(map);
         self.cluster_events = Some(builder.events());
         builder

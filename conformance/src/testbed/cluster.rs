@@ -3,7 +3,7 @@
 use std::panic::resume_unwind;
 use std::time::Duration;
 
-use hitless_core::cluster::{ClusterEvent, ClusterStats, key_slot};
+use hitless_core::cluster::{ClusterEvent, ClusterStats, ReadFrom, key_slot};
 use hitless_core::config::ConfigBuilder;
 use hitless_core::endpoint::Endpoint;
 use hitless_core::error::ConnectError;
@@ -55,7 +55,12 @@ impl Testbed {
             Some(tls) => nodes.tls(tls.clone()),
             None => nodes,
         };
-        ClusterSettings { nodes, refresh_interval: NEVER, address_map: Vec::new() }
+        ClusterSettings {
+            nodes,
+            refresh_interval: NEVER,
+            read_from: ReadFrom::default(),
+            address_map: Vec::new(),
+        }
     }
 
     /// Opens the client; declines the case where there is none of a cluster.

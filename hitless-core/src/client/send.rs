@@ -10,7 +10,7 @@ use crate::connection::{Accepted, Connection};
 use crate::error::{CloseCause, ConnectError, Delivery, RequestError};
 use crate::event::Event;
 use crate::ids::{ConnId, RequestId};
-use crate::request::{Class, Outcome, Replies, Request, SendError, Size};
+use crate::request::{Class, Outcome, Replies, Request, SendError, Size, Vetting};
 use crate::windows::effective_timeout;
 
 /// Places to keep when there is no request; each connection adds an eighth as many.
@@ -269,7 +269,7 @@ impl Client {
     /// A request without a connection is kept by `keep`, with the time that windows grant, unless it is not to wait. A read that was sent to a
     /// replica never is: its primary can run it at once.
     fn wait(&mut self, mut accepted: Accepted, keep: fn(&mut Requests, Accepted)) {
-        if accepted.request.at_replica {
+        if accepted.request.vetting == Vetting::AtReplica {
             let (cause, delivery) = (CloseCause::Io(io::ErrorKind::NotConnected), accepted.delivery());
             return self.hand_back(accepted, Err(RequestError::ConnectionLost { cause, delivery }));
         }

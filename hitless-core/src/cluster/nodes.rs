@@ -338,7 +338,9 @@ impl Nodes {
 
     /// Time has passed. Says whether somebody has rested for long enough.
     pub(super) fn end_rests(&mut self, now: Instant) -> bool {
-        self.nodes.values_mut().fold(false, |is_over, node| node.rest.handle_timeout(now) || is_over)
+        let mut is_over = false;
+        self.nodes.values_mut().for_each(|node| is_over |= node.rest.handle_timeout(now));
+        is_over
     }
 
     /// When [`end_rests`](Self::end_rests) has something to do.

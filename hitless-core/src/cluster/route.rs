@@ -6,7 +6,7 @@ use resp3_codec::Command;
 
 use super::Combine;
 use crate::command_table::{Answer, Ask, Entry, Malformed, Policy, Words, each_key, may_read_copy};
-use crate::request::{Class, Commands, Request};
+use crate::request::{Class, Commands, Request, Vetting};
 use crate::slots::{MAX_SLOT, key_slot};
 
 /// Which node a command is for.
@@ -111,7 +111,7 @@ pub fn route_request(request: &Request) -> Route {
 #[must_use]
 pub fn only_reads(request: &Request) -> bool {
     request.class() == Class::Shared
-        && !request.is_unchecked
+        && request.vetting != Vetting::Unchecked
         && Commands::of(request.payload()).all(|(_, command)| may_read_copy(&command))
 }
 

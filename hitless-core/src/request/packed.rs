@@ -8,7 +8,7 @@ use resp3_codec::encode_command;
 use smallvec::SmallVec;
 use thiserror::Error;
 
-use super::{Class, IN_BATCH, RefusedCommand, Replay, Request, Special, Timeout};
+use super::{Class, IN_BATCH, RefusedCommand, Replay, Request, Special, Timeout, Vetting};
 use crate::command_table::{self, Blocker, Blocking, OnLease, Words};
 
 impl Request {
@@ -32,8 +32,8 @@ impl Request {
     pub fn packed(payload: Bytes) -> Result<Self, PackedError> {
         let Parts { replies, class, replay, has_script, blocking } = Parts::of(&payload)?;
         let (timeout, special) = (Timeout::Configured, Special::new(Vec::new(), blocking));
-        let (is_unchecked, at_replica) = (false, false);
-        Ok(Self { payload, replies, class, replay, timeout, has_script, is_unchecked, at_replica, special })
+        let vetting = Vetting::Checked;
+        Ok(Self { payload, replies, class, replay, timeout, has_script, vetting, special })
     }
 
     /// The same for a [lease](crate::client::Client::lease), treated as commands of [`leased`](Self::leased) are.
@@ -67,7 +67,7 @@ impl Request {
         let blocking = blocking.reduce(Blocking::and);
         drop(commands);
         let request = Self::raw(payload, replies.ok_or(PackedError::Malformed)?).for_lease();
-        Ok(Self { is_unchecked: false, special: Special::new(changes, blocking), ..request })
+        Ok(Self { vetting: Vetting::Checked, special: Special::new(changes, blocking), ..request })
     }
 }
 
@@ -325,7 +325,7 @@ mod tests {
             cmd("BLPOP").arg("k").arg(0),
             cmd("EXEC"),
         ];
-        let of = |request: &Request| (parts(request), request.is_unchecked, request.special.clone());
+        let of = |request: &Request| (parts(request), request.vetting, request.special.clone());
         let ours = Pipeline::from(commands.clone()).into_leased_request().unwrap().unwrap();
         let bytes: Vec<u8> =
             commands.iter().flat_map(|command| command.clone().into_bytes().to_vec()).collect();

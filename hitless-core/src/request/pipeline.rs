@@ -6,7 +6,7 @@ use std::num::NonZeroU32;
 use bytes::BytesMut;
 use resp3_codec::{Command, cmd};
 
-use super::{Class, IN_BATCH, RefusedCommand, Replay, Request, Special, Timeout};
+use super::{Class, IN_BATCH, RefusedCommand, Replay, Request, Special, Timeout, Vetting};
 use crate::command_table::{self, Blocker, Blocking, OnLease, StateChange};
 
 /// Several commands sent as one unit: wholly on one connection, in order, in one piece.
@@ -140,8 +140,7 @@ impl Pipeline {
             replay,
             timeout: Timeout::Configured,
             has_script,
-            is_unchecked: false,
-            at_replica: false,
+            vetting: Vetting::Checked,
             special: None,
         }))
     }

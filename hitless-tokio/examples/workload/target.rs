@@ -73,7 +73,7 @@ impl Target {
     pub(crate) async fn subscribe(&self, channel: String) -> Result<Messages, Error> {
         Ok(match self {
             Self::Server(client) => Messages::Server(client.subscribe([channel]).await?),
-            Self::Cluster(client) => Messages::Cluster(client.subscribe([channel]).await?),
+            Self::Cluster(client) => Messages::Cluster(Box::new(client.subscribe([channel]).await?)),
         })
     }
 
@@ -96,7 +96,7 @@ impl Target {
 /// What a channel brings.
 pub(crate) enum Messages {
     Server(Subscription),
-    Cluster(ClusterSubscription<Adapter>),
+    Cluster(Box<ClusterSubscription<Adapter>>),
 }
 
 impl Messages {

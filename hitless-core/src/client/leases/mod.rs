@@ -15,7 +15,7 @@ use crate::backoff::Reconnect;
 use crate::coordinator::Redial;
 use crate::error::{CloseCause, ConnectError};
 use crate::ids::{Arena, ConnId, LeaseId, RequestId};
-use crate::request::{Outcome, Request, Special};
+use crate::request::{Outcome, Request, Special, Vetting};
 use crate::rng::Rng;
 use crate::timer::{after, earliest};
 
@@ -310,7 +310,7 @@ impl Leases {
     /// A request of `lease` was accepted.
     pub(super) fn note_request(&mut self, lease: LeaseId, id: RequestId, request: &Request) {
         let Some(Lease::Held { session, under_way, .. }) = self.leases.get_mut(lease) else { return };
-        if request.is_unchecked {
+        if request.vetting == Vetting::Unchecked {
             session.note_unknown();
         }
         if let Some(special) = request.special.as_ref().filter(|special| !special.changes.is_empty()) {

@@ -6,7 +6,7 @@ use crate::config::{Credentials, WhenDisconnected};
 use crate::coordinator::Redial;
 use crate::error::{CredentialsError, LeaseError};
 use crate::ids::LeaseId;
-use crate::request::Special;
+use crate::request::{Special, Vetting};
 use crate::tests::accepted_handshake;
 
 /// A client with a pool of one and at most `limit` dedicated connections.
@@ -60,7 +60,7 @@ fn moving(world: &World, wanted: LeaseId) -> Vec<Instant> {
 /// Sends a word that changes the state of the connection in this way.
 pub(super) fn ask(world: &mut World, lease: LeaseId, word: &str, change: Option<StateChange>) -> RequestId {
     let mut request = Request::raw(Bytes::from(format!("{word}\n")), NonZeroU32::MIN);
-    request.is_unchecked = false;
+    request.vetting = Vetting::Checked;
     request.special = Special::new(change.map(|change| (0, change)).into_iter().collect(), None);
     let id = world.client.send_on(world.now, lease, request).unwrap();
     world.drain();

@@ -8,17 +8,7 @@ impl Fingerprint for Accepted {
     fn fingerprint<H: Hasher>(&self, digest: &mut Digest<'_, H>) {
         let Self { id, request, accepted_at, deadline, deferrals, delivery, losses } = self;
         // What the bytes say does not matter but for their number, nor which generation of the place of its id this is.
-        let Request {
-            payload: _,
-            replies,
-            class,
-            replay,
-            timeout,
-            has_script,
-            is_unchecked,
-            at_replica,
-            special,
-        } = request;
+        let Request { payload: _, replies, class, replay, timeout, has_script, vetting, special } = request;
         digest.value(&(
             id.index(),
             request.size() == Size::Large,
@@ -28,7 +18,7 @@ impl Fingerprint for Accepted {
             timeout,
             has_script,
         ));
-        digest.value(&(is_unchecked, at_replica, special));
+        digest.value(&(vetting, special));
         digest.value(&(deferrals, delivery, losses));
         digest.instant(*accepted_at);
         digest.deadline_if_any(*deadline);

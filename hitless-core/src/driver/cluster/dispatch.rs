@@ -91,7 +91,8 @@ impl<R: Runtime> ClusterClient<R> {
     ) -> Result<ClusterReply<R>, SendError> {
         let shared = self.shared();
         match error {
-            SendError::NoConnection { ref request, .. } if shared.policy.waits() || request.at_replica => {}
+            SendError::NoConnection { ref request, .. }
+                if shared.policy.waits() || request.is_at_replica() => {}
             SendError::ShuttingDown(_) if shared.is_open() => {}
             error => return Err(error),
         }
@@ -126,8 +127,9 @@ impl<R: Runtime> ClusterClient<R> {
         let mut futures = Vec::new();
         for Part { place, slot, indexes, at_replica } in self.parts(steps, from_replicas) {
             let chosen = indexes.iter().filter_map(|index| steps.get(*index));
-            let Some(part) = request.of_steps(chosen) else { continue };
-            futures.push((indexes, self.send_part(Request { at_replica, ..part }, slot, place)));
+            let Some(mut part) = request.of_steps(chosen) else { continue };
+            part.set_at_replica(at_replica);
+            futures.push((indexes, self.send_part(part, slot, place)));
         }
         let count = steps.len();
         let future = Box::pin(async move {

@@ -119,7 +119,7 @@ fn go_on<R: Runtime>(shared: Arc<Shared<R>>, mut unit: Unit, mut attempt: Attemp
             };
             let sent = unit.sent(&attempt, deadline);
             // Whatever a replica has not run goes where everything else does.
-            unit.request.at_replica = false;
+            unit.request.set_at_replica(false);
             let next = shared.judge(&sent, error.as_ref());
             if error.is_some() && unit.is_from_now() {
                 break;
@@ -151,7 +151,7 @@ fn go_on<R: Runtime>(shared: Arc<Shared<R>>, mut unit: Unit, mut attempt: Attemp
 /// Whether another node, or this one later, may run what ended in `error`.
 fn may_go_on<R: Runtime>(shared: &Shared<R>, unit: &Unit, error: &RequestError) -> bool {
     let is_lost = match error {
-        RequestError::NoConnection { .. } => shared.policy.waits() || unit.request.at_replica,
+        RequestError::NoConnection { .. } => shared.policy.waits() || unit.request.is_at_replica(),
         RequestError::ShutDown { .. }
         | RequestError::ConnectionLost { .. }
         | RequestError::NotServed { .. } => true,

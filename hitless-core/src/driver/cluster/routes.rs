@@ -11,14 +11,16 @@ use crate::slots::SLOTS;
 
 /// A node and its client.
 pub(super) type Place<R> = (NodeId, Client<R>);
+/// Nodes in the order of the table; `None` for one that has no client.
+type Places<R> = Box<[Option<Place<R>>]>;
 
 /// The table of the machine, with the client of each node.
 pub(super) struct Routes<R: Runtime> {
     table: Arc<Table>,
     /// The primary of each shard, in the order of the table.
-    primaries: Box<[Option<Place<R>>]>,
+    primaries: Places<R>,
     /// The replicas of each that may be read from, in the order of the table.
-    readable: Box<[Box<[Option<Place<R>>]>]>,
+    readable: Box<[Places<R>]>,
     /// Every node that has a client.
     clients: IdMap<NodeId, Client<R>>,
     /// How many shards have a node.
@@ -29,7 +31,7 @@ pub(super) struct Routes<R: Runtime> {
 impl<R: Runtime> Routes<R> {
     pub(super) fn new(table: Arc<Table>, clients: IdMap<NodeId, Client<R>>) -> Self {
         let place = |node: NodeId| Some((node, clients.get(node)?.clone()));
-        let primaries: Box<[_]> = table.shards().iter().map(|shard| place(shard.primary())).collect();
+        let primaries: Places<R> = table.shards().iter().map(|shard| place(shard.primary())).collect();
         let readable = |shard: &Shard| shard.readable().iter().map(|node| place(*node)).collect();
         let readable = table.shards().iter().map(readable).collect();
         let serving = primaries.iter().flatten().count();

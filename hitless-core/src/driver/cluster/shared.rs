@@ -154,7 +154,7 @@ impl<R: Runtime> Shared<R> {
     pub(super) fn find_first(&self, request: &mut Request, slot: Option<u16>) -> Option<Place<R>> {
         if self.policy.prefers_replicas {
             let replica = self.find_replica(request, slot);
-            request.at_replica = replica.is_some();
+            request.set_at_replica(replica.is_some());
             if replica.is_some() {
                 return replica;
             }

@@ -12,7 +12,7 @@ use crate::cluster::{Sent, SentKind, Trail, is_refusal, is_refusal_of_server};
 use crate::command_table::Blocking;
 use crate::error::{Delivery, ServerError};
 use crate::ids::NodeId;
-use crate::request::{Class, Outcome, Replay, Replies, Request};
+use crate::request::{Class, Outcome, Replay, Replies, Request, Vetting};
 
 /// One request for one node.
 #[derive(Clone, Debug)]
@@ -114,7 +114,7 @@ impl Unit {
         for (place, (step, reply)) in steps.iter().zip(replies).enumerate().rev() {
             if !self.did_not_run(step.slot.or(self.slot), reply) {
                 has_run.insert(step.slot);
-            } else if self.request.at_replica || is_elsewhere(reply) || !has_run.contains(&step.slot) {
+            } else if self.request.is_at_replica() || is_elsewhere(reply) || !has_run.contains(&step.slot) {
                 again.push((step.slot, place));
             }
         }
@@ -179,7 +179,7 @@ impl Unit {
         let kind = match self.request.class() {
             // ASKING cannot go ahead of it on the connection that it waits for.
             Class::Atomic | Class::Blocking => SentKind::Atomic,
-            Class::Shared | Class::Leased if self.request.at_replica => SentKind::Read,
+            Class::Shared | Class::Leased if self.request.is_at_replica() => SentKind::Read,
             Class::Shared | Class::Leased if self.request.has_script => SentKind::Script,
             Class::Shared | Class::Leased => SentKind::Command,
         };
@@ -206,6 +206,20 @@ pub(super) fn without_asking(replies: Replies) -> Replies {
 }
 
 impl Request {
+    /// Whether a replica is to run it.
+    pub(super) fn is_at_replica(&self) -> bool {
+        self.vetting == Vetting::AtReplica
+    }
+
+    /// Notes whether a replica is to run it, which only [reads](crate::cluster::only_reads) then.
+    pub(super) fn set_at_replica(&mut self, at_replica: bool) {
+        self.vetting = match self.vetting {
+            Vetting::Unchecked => Vetting::Unchecked,
+            Vetting::Checked | Vetting::AtReplica if at_replica => Vetting::AtReplica,
+            Vetting::Checked | Vetting::AtReplica => Vetting::Checked,
+        };
+    }
+
     /// Some of its commands, as a request of their own. `None` for no command.
     pub(super) fn of_steps<'a>(&self, steps: impl Iterator<Item = &'a Step> + Clone) -> Option<Self> {
         let replies = u32::try_from(steps.clone().count()).ok().and_then(NonZeroU32::new)?;
