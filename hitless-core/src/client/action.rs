@@ -149,7 +149,7 @@ pub enum Action {
     },
     /// A command that blocks has taken something after its caller had given it up. Nobody else will be told.
     Orphaned(Orphan),
-    /// Nobody waits for anything on `conn` any more, and nobody has for a while: what is kept for its next reads and writes alone may be given
+    /// Nobody with a timeout waits for anything on `conn` any more, and nobody has for a while: what is kept for its next reads and writes alone may be given
     /// back. The client says this behind the last request that had a timeout, when that would be over, and once until the next such request. It does
     /// nothing more than save memory.
     Rest {

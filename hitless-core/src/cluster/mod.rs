@@ -84,6 +84,7 @@
 //! | is lost, or did not get the read; answers LOADING, MASTERDOWN or CLUSTERDOWN, or MOVED to its own primary | the primary runs the read at once; the replica is left out for 50 ms at most, doubled up to 2 s |
 //! | answers MOVED to another shard | the primary runs the read at once, and says itself where the slot has gone: a replica hears of that last |
 //! | answers ASK | as a primary's |
+//! | has not answered a read in its time | that read is its caller's; the replica is left out for ten seconds |
 //! | has refused READONLY ([`handle_readonly_refused`](Cluster::handle_readonly_refused)) | it is left out until its client is opened anew |
 //! | is promoted | the next MOVED or topology makes it the primary, and its client is that of before |
 //!
@@ -302,8 +303,11 @@ impl Cluster {
     /// have replaced a primary that says nothing long before its connections break.
     pub fn handle_timed_out(&mut self, now: Instant, node: NodeId) {
         if self.nodes.endpoint(node).is_some() {
-            self.refresh.begin_behind(node);
+            self.refresh.shun(node);
             self.want_read(now);
+            if self.settings.opens_replicas() && !self.map.is_owner(node) {
+                self.is_stale |= self.nodes.begin_long_rest(now, node);
+            }
         }
         self.settle(now);
     }

@@ -332,8 +332,13 @@ impl Nodes {
     }
 
     /// `node` has not served a read. Says whether it rests from now on, and has not before.
-    pub(super) fn begin_rest(&mut self, now: Instant, node: NodeId, rng: &mut Rng) -> bool {
-        self.nodes.get_mut(node).is_some_and(|node| node.rest.begin(now, rng))
+    pub(super) fn begin_rest(&mut self, now: Instant, node: NodeId, sent_at: Instant, rng: &mut Rng) -> bool {
+        self.nodes.get_mut(node).is_some_and(|node| node.rest.begin(now, sent_at, rng))
+    }
+
+    /// `node` has not answered a read. Says whether it rests from now on, and has not before.
+    pub(super) fn begin_long_rest(&mut self, now: Instant, node: NodeId) -> bool {
+        self.nodes.get_mut(node).is_some_and(|node| node.rest.begin_long(now))
     }
 
     /// Time has passed. Says whether somebody has rested for long enough.

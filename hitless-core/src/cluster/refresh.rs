@@ -77,6 +77,8 @@ pub(super) struct Refresh {
     asked: BTreeSet<NodeId>,
     /// Whom to go on behind: each round begins at another node.
     last: Option<NodeId>,
+    /// Who has not answered a request, and is asked last.
+    shunned: Option<NodeId>,
     failed_rounds: u32,
     queries: u32,
     /// What to ask for: what was not refused last.
@@ -100,6 +102,7 @@ impl Refresh {
             asking: None,
             asked: BTreeSet::new(),
             last: None,
+            shunned: None,
             failed_rounds: 0,
             queries: 0,
             request: TopologyRequest::Slots,
@@ -124,9 +127,9 @@ impl Refresh {
         self.want(now, as_of, Urgency::Urgent, rng);
     }
 
-    /// `node` does not answer others either: the next question goes to another one, if there is one.
-    pub(super) const fn begin_behind(&mut self, node: NodeId) {
-        self.last = Some(node);
+    /// `node` does not answer others either: it is asked last, until a question is answered.
+    pub(super) const fn shun(&mut self, node: NodeId) {
+        self.shunned = Some(node);
     }
 
     /// A node has become ready: who was waiting for one goes on, be it before the pause of a round that has failed is over.
@@ -154,14 +157,17 @@ impl Refresh {
     /// nobody is left to be asked, and the round has failed.
     pub(super) fn ask_next(&mut self, now: Instant, ready: &[NodeId], rng: &mut Rng) -> Option<Asking> {
         let untried: Vec<NodeId> = ready.iter().filter(|node| !self.asked.contains(node)).copied().collect();
+        let mut likely: Vec<NodeId> =
+            untried.iter().copied().filter(|node| Some(*node) != self.shunned).collect();
+        if likely.is_empty() {
+            likely = untried;
+        }
         let turn = match self.last {
-            Some(last) => untried.iter().find(|node| **node > last),
+            Some(last) => likely.iter().find(|node| **node > last),
             // Drawn, so that the clients of one cluster do not all ask the same node first.
-            None => {
-                usize::try_from(rng.below(untried.len() as u64)).ok().and_then(|drawn| untried.get(drawn))
-            }
+            None => usize::try_from(rng.below(likely.len() as u64)).ok().and_then(|drawn| likely.get(drawn)),
         };
-        let Some(node) = turn.or_else(|| untried.first()).copied() else {
+        let Some(node) = turn.or_else(|| likely.first()).copied() else {
             self.end_failed_round(now, rng);
             return None;
         };
@@ -194,6 +200,7 @@ impl Refresh {
     pub(super) fn handle_read(&mut self, now: Instant, asking: &Asking, has_changed: bool, rng: &mut Rng) {
         self.unchanged_since = (!has_changed).then(|| self.unchanged_since.unwrap_or(asking.asked_at));
         self.request = asking.request;
+        self.shunned = None;
         self.asked.clear();
         self.failed_rounds = 0;
         self.read_as_of = Some(asking.asked_at);

@@ -62,7 +62,7 @@ impl Cluster {
     pub(super) fn reroute(&mut self, now: Instant, sent: &Sent) -> Next {
         if let Some(primary) = self.primary_behind(sent) {
             self.rest(now, sent, primary);
-            return self.follow(now, sent, primary, false);
+            return to_primary(now, sent, primary);
         }
         let leads_to = sent.slot.and_then(|slot| self.routed(slot));
         if leads_to.is_some() && leads_to != sent.node && !sent.asking {
@@ -101,8 +101,8 @@ impl Cluster {
                 self.stats.moved += 1;
                 let said_by = sent.node.and_then(|node| self.nodes.asked_at(node)).cloned();
                 let target = place.clone().endpoint(said_by.as_ref());
-                // It does not read what its own primary has: READONLY did not count there, or it copies somebody else.
-                if target.is_some_and(|target| self.nodes.at(&target) == Some(primary)) {
+                // It does not read what its own primary has: READONLY did not count there, or it copies somebody else, or nobody.
+                if target.is_none_or(|target| self.nodes.at(&target) == Some(primary)) {
                     self.rest(now, sent, primary);
                 }
                 self.refresh.want(now, sent.sent_at, Urgency::Patched, &mut self.rng);
@@ -114,13 +114,13 @@ impl Cluster {
             Redirect::TryAgain => {}
             Redirect::Ask { .. } => return None,
         }
-        Some(self.follow(now, sent, primary, false))
+        Some(to_primary(now, sent, primary))
     }
 
     /// The replica of `primary` that `sent` went to is not read from for a while. One of another shard, whose slot has moved, is in order.
     fn rest(&mut self, now: Instant, sent: &Sent, primary: NodeId) {
         if let Some(node) = sent.node.filter(|node| self.map.is_replica(primary, *node)) {
-            self.is_stale |= self.nodes.begin_rest(now, node, &mut self.rng);
+            self.is_stale |= self.nodes.begin_rest(now, node, sent.sent_at, &mut self.rng);
         }
     }
 
@@ -269,6 +269,12 @@ impl Cluster {
         let after = backoff::growing(FIRST_WAIT, LONGEST_PAUSE, sent.trail.pauses, &mut self.rng);
         within(now, after, sent, Next::Route { after, trail: sent.trail.paused() })
     }
+}
+
+/// From a replica to its primary, which counts as no redirect: it happens once, because the primary is sent no [`SentKind::Read`].
+fn to_primary(now: Instant, sent: &Sent, primary: NodeId) -> Next {
+    let (after, trail) = (Duration::ZERO, sent.trail);
+    within(now, after, sent, Next::Resend { node: primary, asking: false, after, trail })
 }
 
 /// `next`, whose pause is `pause`, with one that is over before the caller stops waiting: with half of what is left, if need be.

@@ -6,7 +6,7 @@ use resp3_codec::Command;
 
 use super::Combine;
 use crate::command_table::{Answer, Ask, Entry, Malformed, Policy, Words, each_key, may_read_copy};
-use crate::request::{Class, Commands, Request, Vetting};
+use crate::request::{Class, Commands, Replay, Request, Vetting};
 use crate::slots::{MAX_SLOT, key_slot};
 
 /// Which node a command is for.
@@ -106,12 +106,13 @@ pub fn route_request(request: &Request) -> Route {
 }
 
 /// Whether a replica may run `request`: all of its commands only read, as the table of commands knows that ([`Replay::of`](crate::request::Replay::of)).
-/// Not a [transaction](Class::Atomic), one that blocks, or [raw](Request::raw) bytes; nor TOUCH, whose mark is the primary's to have, and EVALSHA_RO, whose
+/// Not a [transaction](Class::Atomic), one that blocks, [raw](Request::raw) bytes, or one that is [never](Replay::Never) to be sent again; nor TOUCH, whose mark is the primary's to have, and EVALSHA_RO, whose
 /// script may have been given to the primary alone.
 #[must_use]
 pub fn only_reads(request: &Request) -> bool {
     request.class() == Class::Shared
         && request.vetting != Vetting::Unchecked
+        && request.replay != Replay::Never
         && Commands::of(request.payload()).all(|(_, command)| may_read_copy(&command))
 }
 

@@ -16,6 +16,9 @@ const LONGEST_INTERVAL: Duration = Duration::from_secs(24 * 3600);
 /// How much later is up to the servers, and has no bound while the two are cut off from each other (`replica-serve-stale-data`). Reads of one key go
 /// to the same replica as long as that is in order; when another one or the primary takes over, a value may be older than the one before it.
 ///
+/// Whatever else is read goes to primaries. But a primary that has just been demoted, before the client knows it, answers reads as the replica that it
+/// is: on a lease, in a transaction and by single commands. Of a pipeline what it has read behind a write that it refused is read again, behind that write.
+///
 /// While a slot moves to another shard key by key, a key that has gone ahead is missing at the replicas of its old primary, which do not know
 /// that it is on its way and answer as if it did not exist: nil, 0, an empty list. The primary would have answered ASK. Where that
 /// matters, read from primaries. (A managed server that announces its moves, as with SMIGRATED, moves slots as a whole.)

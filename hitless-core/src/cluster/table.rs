@@ -32,7 +32,7 @@ impl Shard {
         &self.replicas
     }
 
-    /// Those of its replicas that are connected, and have not refused to be read from. None where replicas are not
+    /// Those of its replicas that are connected, have not refused READONLY, and are not left alone because they have not served a read. None where replicas are not
     /// [opened](super::SettingsBuilder::open_replicas).
     #[must_use]
     pub fn readable(&self) -> &[NodeId] {
@@ -68,7 +68,8 @@ impl Table {
     }
 
     /// The replica that [reads](super::only_reads) of `slot` go to; `None` if they go to the primary. Each replica has its part of the slots,
-    /// so that the reads of one key do not go back and forth between replicas of which one knows more than the other.
+    /// and keeps it when another one goes or comes, so that the reads of one key do not go back and forth between replicas of which one knows more
+    /// than the other.
     #[must_use]
     pub fn replica_for(&self, slot: u16) -> Option<NodeId> {
         let (shard, place) = self.replica_at(slot)?;
@@ -79,8 +80,9 @@ impl Table {
     #[inline]
     pub(crate) fn replica_at(&self, slot: u16) -> Option<(usize, usize)> {
         let shard = self.shard_of(slot)?;
-        let place = usize::from(slot).checked_rem(self.shards.get(shard)?.readable.len())?;
-        Some((shard, place))
+        let readable = &self.shards.get(shard)?.readable;
+        let weigh = |place: &usize| readable.get(*place).map(|node| weight(slot, *node));
+        Some((shard, (0..readable.len()).max_by_key(weigh)?))
     }
 
     /// The place in [`shards`](Self::shards) of the shard that serves `slot`: a small number, for tables of your own beside this
@@ -108,6 +110,16 @@ impl Table {
     pub fn uncovered(&self) -> usize {
         self.slots.iter().filter(|shard| **shard == NOBODY).count()
     }
+}
+
+/// How much `node` is for `slot`: of several the heaviest one has it, in whatever order they are listed. So a node that goes or comes takes its own
+/// slots along, and no others (rendezvous hashing).
+fn weight(slot: u16, node: NodeId) -> u64 {
+    let mut bits = u64::from(slot) << 32 | node.index() as u64;
+    // The finalizer of SplitMix64.
+    bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    bits ^ (bits >> 31)
 }
 
 impl fmt::Debug for Table {

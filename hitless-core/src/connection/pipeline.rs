@@ -335,7 +335,8 @@ impl Pipeline {
         for accepted in self.entries.iter_mut().filter_map(|entry| entry.accepted.as_mut()) {
             accepted.relax(relaxed);
         }
-        self.quiet_until = earliest(self.waiting().map(Accepted::deadline));
+        // Where nobody waits, the alarm stays for which memory is given back.
+        self.quiet_until = earliest(self.waiting().map(Accepted::deadline)).or(self.quiet_until);
     }
 
     /// A window closes that was open for everything written so far.

@@ -149,7 +149,7 @@ impl<R: Runtime, S: Stream> IoTask<R, S> {
         if self.outgoing.is_empty() {
             self.outgoing = WriteBuffer::new();
         }
-        // Both are empty between polls.
+        // Both are empty between turns.
         self.frames = Vec::new();
         self.effects = Effects::default();
     }

@@ -275,6 +275,31 @@ fn a_failover_needs_no_other_connections() {
     assert_eq!((fixture.dialled().len(), client.stats().moved), (dialled, 1));
 }
 
+/// A primary that was demoted reads from its copy what stands behind a write that it refuses: that is read again behind the write. RULE-240
+#[test]
+fn a_pipeline_reads_what_it_has_written() {
+    let (mut fixture, nodes, client) = reader();
+    fixture.with_server(|server, now| server.promote(now, nodes[3]));
+    let pipeline = Pipeline::from([get("foo"), set("foo", "y"), get("foo"), cmd("STRLEN").arg("foo")]);
+    let values: (String, (), String, u64) = fixture.block_on(client.query_pipeline(pipeline)).unwrap();
+    assert_eq!(values, ("x".into(), (), "y".into(), 1));
+}
+
+/// A replica takes a read and says nothing: the next ones do not follow it. RULE-408
+#[test]
+fn a_replica_that_says_nothing_is_not_read_from_again() {
+    let (mut fixture, nodes, client) = reader();
+    fixture.with_server(|server, _| server.set_reply_delay(nodes[3], 3600 * SECOND, None));
+    let error = fixture.block_on(client.call(get("foo"))).unwrap_err();
+    assert!(matches!(error, Error::Request(RequestError::TimedOut { .. })), "{error:?}");
+    fixture.run();
+    let before = fixture.now();
+    for _ in 0..10 {
+        assert_eq!(value(&mut fixture, &client), "x");
+    }
+    assert_eq!(fixture.now(), before);
+}
+
 /// A primary that is gone is no matter of the reads of its shard, whether its replica has been promoted or not. RULE-405
 #[test]
 fn reads_go_on_while_a_primary_is_away() {

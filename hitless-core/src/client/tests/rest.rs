@@ -28,3 +28,15 @@ fn a_connection_rests_when_the_time_of_its_last_request_is_over() {
     world.pass(4 * SECOND);
     assert_eq!(world.resting, [conn, conn], "and again behind the next request");
 }
+
+/// A window that opens over a connection on which nobody waits changes nothing about that. RULE-435
+#[test]
+fn a_connection_rests_in_a_window_as_well() {
+    let mut world = World::started(1);
+    world.send("a");
+    let conn = *world.pending.keys().next().unwrap();
+    world.answer(conn);
+    world.push(conn, &["MIGRATING", "1", "5"]);
+    world.pass(4 * SECOND);
+    assert_eq!(world.resting, [conn]);
+}

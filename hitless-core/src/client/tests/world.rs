@@ -22,9 +22,9 @@ pub(super) struct World {
     pub(super) started: Option<Result<(), ConnectError>>,
     pub(super) events: Vec<Event>,
     pub(super) reviews: Vec<Review>,
-    /// Actions of other kinds.
     /// Connections whose memory may be given back.
     pub(super) resting: Vec<ConnId>,
+    /// Actions of other kinds.
     pub(super) others: Vec<Action>,
 }
 

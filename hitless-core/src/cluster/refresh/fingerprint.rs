@@ -20,6 +20,7 @@ impl Fingerprint for Refresh {
             asking,
             asked,
             last,
+            shunned,
             failed_rounds,
             queries: _,
             request,
@@ -32,6 +33,7 @@ impl Fingerprint for Refresh {
         digest.part(asking);
         digest.part(asked);
         digest.part(last);
+        digest.part(shunned);
         digest.value(&(is_due_fixed, failed_rounds, request));
     }
 }

@@ -293,6 +293,20 @@ fn when_all_nodes_are_lost_whoever_is_back_first_is_asked() {
     assert_eq!(world.asked[0].1, world.at("redis.example.com:7000"));
 }
 
+/// One after the other: the neighbour of the silent one may know no better. RULE-388
+#[test]
+fn requests_that_time_out_again_and_again_have_all_others_asked() {
+    let mut world = World::of_three_shards();
+    let silent = world.owner(0).unwrap();
+    let mut asked = std::collections::BTreeSet::new();
+    for _ in 0..4 {
+        world.pass(10 * SECOND);
+        world.tell(|cluster, now| cluster.handle_timed_out(now, silent));
+        asked.insert(world.answer_next(&three_shards()));
+    }
+    assert!(asked.len() == 2 && !asked.contains(&silent), "{asked:?}");
+}
+
 /// A primary that says nothing may have been replaced long ago: the others are asked. RULE-388
 #[test]
 fn a_request_that_times_out_has_the_topology_read() {

@@ -62,9 +62,58 @@ fn replicas_share_the_reads_of_their_shard() {
     let (d, e) = (world.d(), world.at("10.0.0.5:7000"));
     let of_each =
         |world: &World, node| (0..=5_460).filter(|slot| world.table.replica_for(*slot) == Some(node)).count();
-    assert_eq!((of_each(&world, d), of_each(&world, e)), (2_731, 2_730));
+    let shares = [of_each(&world, d), of_each(&world, e)];
+    assert!(shares.iter().sum::<usize>() == 5_461 && shares.iter().all(|share| *share > 2_400), "{shares:?}");
     world.fail(d);
     assert_eq!((of_each(&world, d), of_each(&world, e)), (0, 5_461));
+}
+
+/// One that goes or comes takes its own slots along, and in which order a node lists them does not matter. RULE-406
+#[test]
+fn a_slot_keeps_its_replica_while_others_come_and_go() {
+    const F: &str = "f@10.0.0.6:7000";
+    let mut world = World::started(settings(), &with_first(&[A, D, E, F]));
+    let d = world.d();
+    let all =
+        |world: &World| (0..=5_460).map(|slot| world.table.replica_for(slot).unwrap()).collect::<Vec<_>>();
+    let before = all(&world);
+    world.fail(d);
+    let without = all(&world);
+    assert!(before.iter().zip(&without).all(|(before, now)| before == now || *before == d));
+    assert!(!without.contains(&d) && before.contains(&d));
+    world.ready("10.0.0.4:7000");
+    assert_eq!(all(&world), before);
+    world.cluster.handle_timed_out(world.now, world.owner(9_000).unwrap());
+    world.answer_next(&with_first(&[A, F, E, D]));
+    assert_eq!(all(&world), before);
+}
+
+/// Others would wait as long for nothing. RULE-408
+#[test]
+fn a_replica_that_says_nothing_is_left_alone() {
+    let mut world = world();
+    let (a, d) = (world.a(), world.d());
+    world.tell(|cluster, now| cluster.handle_timed_out(now, d));
+    assert_eq!(world.table.replica_for(7), None);
+    world.pass(9 * SECOND);
+    assert_eq!(world.table.replica_for(7), None);
+    world.pass(2 * SECOND);
+    assert_eq!(world.table.replica_for(7), Some(d));
+    // A primary has nobody in its place.
+    world.tell(|cluster, now| cluster.handle_timed_out(now, a));
+    assert_eq!((world.owner(7), world.table.replica_for(7)), (Some(a), Some(d)));
+}
+
+/// The way from a replica to its primary is none to another shard. RULE-408
+#[test]
+fn a_refusal_of_a_replica_is_no_redirect() {
+    let settings = Settings::builder().open_replicas(true).max_redirects(1).build().unwrap();
+    let mut world = World::started(settings, &three_shards());
+    let read = world.read(7);
+    let Next::Resend { node, trail, .. } = world.refuse(&read, "LOADING Redis") else { panic!("it goes on") };
+    let again = Sent { node: Some(node), kind: SentKind::Command, trail, ..read };
+    let b = world.at("10.0.0.2:7000");
+    assert_eq!(resent(world.refuse(&again, "MOVED 7 10.0.0.2:7000")), (b, false));
 }
 
 /// A service that knows no READONLY has no replicas to read from, and is no worse off for it. RULE-407

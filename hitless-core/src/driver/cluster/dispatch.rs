@@ -94,7 +94,7 @@ impl<R: Runtime> ClusterClient<R> {
             SendError::NoConnection { ref request, .. }
                 if shared.policy.waits() || request.is_at_replica() => {}
             SendError::ShuttingDown(_) if shared.is_open() => {}
-            error => return Err(error),
+            error => return Err(without_mark(error)),
         }
         let future = journey::refused(Arc::clone(shared), (node, slot), error);
         Ok(ClusterReply::further(self.clone(), future))
@@ -198,6 +198,17 @@ impl<R: Runtime> ClusterClient<R> {
     pub(super) fn unit(&self, request: Request, slot: Option<u16>) -> Unit {
         Unit::new(request, slot, self.shared().runtime.now())
     }
+}
+
+/// The same error, whose request the caller may send wherever it likes.
+fn without_mark(mut error: SendError) -> SendError {
+    if let SendError::Full(request)
+    | SendError::ShuttingDown(request)
+    | SendError::NoConnection { request, .. } = &mut error
+    {
+        request.set_at_replica(false);
+    }
+    error
 }
 
 /// Each outcome with its own place.

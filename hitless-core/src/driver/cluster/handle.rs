@@ -100,7 +100,8 @@ impl<R: Runtime> ClusterClient<R> {
     ///
     /// # Errors
     /// [`Error::Route`] if it is not clear which node it is for, and those of [`Client::call`](super::super::Client::call). An error reply is one that the cluster stands by:
-    /// MOVED and its like come only when the command's timeout was over before a node has run it.
+    /// MOVED and its like come only when the command's timeout was over before a node has run it, and for
+    /// `XREAD` with `$` that may have begun to wait at a node, because it would miss what comes until it waits at the next one.
     ///
     /// # Cancel safety
     /// That of [`Client::call`](super::super::Client::call).

@@ -18,7 +18,7 @@ use super::shared::Shared;
 use super::unit::{Attempt, Group, Refused, Unit, without_asking};
 use crate::cluster::{Next, Trail};
 use crate::config::Protocol;
-use crate::error::{Delivery, RequestError};
+use crate::error::{Delivery, RequestError, ServerError};
 use crate::ids::NodeId;
 use crate::request::{Outcome, Replay, Replies, Request, SendError};
 use crate::timer;
@@ -121,7 +121,9 @@ fn go_on<R: Runtime>(shared: Arc<Shared<R>>, mut unit: Unit, mut attempt: Attemp
             // Whatever a replica has not run goes where everything else does.
             unit.request.set_at_replica(false);
             let next = shared.judge(&sent, error.as_ref());
-            if error.is_some() && unit.is_from_now() {
+            // These two end a command that waits; the others come before it begins to.
+            let may_have_waited = |error: &ServerError| matches!(error.code(), "MOVED" | "CLUSTERDOWN");
+            if error.as_ref().is_some_and(may_have_waited) && unit.is_from_now() {
                 break;
             }
             let (pause, trail, step) = match next {

@@ -183,6 +183,9 @@ impl<'a, R: Runtime> Search<'a, R> {
 
     /// What the caller is told. That a node's client was shut down says nothing to a caller whose own client is open.
     fn explain(&self, node: Option<NodeId>, error: Error) -> Error {
+        if let (Some(node), Error::Request(RequestError::TimedOut { .. })) = (node, &error) {
+            self.shared.note_timed_out(node);
+        }
         let is_lease = match &error {
             Error::Lease(LeaseError::ShutDown) => true,
             Error::Subscribe(SubscribeError::ShutDown) => false,

@@ -199,7 +199,7 @@ impl<R: Runtime> Shared<R> {
     }
 
     /// A request had no reply of `node` in its time.
-    fn note_timed_out(&self, node: NodeId) {
+    pub(super) fn note_timed_out(&self, node: NodeId) {
         self.enter(|state, now| state.machine.handle_timed_out(now, node));
         self.wake();
     }

@@ -9,10 +9,10 @@ use resp3_codec::{Frame, cmd};
 
 use super::plan::{self, Step};
 use crate::cluster::{Sent, SentKind, Trail, is_refusal, is_refusal_of_server};
-use crate::command_table::Blocking;
+use crate::command_table::{Blocking, is_script, may_read_copy};
 use crate::error::{Delivery, ServerError};
 use crate::ids::NodeId;
-use crate::request::{Class, Outcome, Replay, Replies, Request, Vetting};
+use crate::request::{Class, Commands, Outcome, Packed, Replay, Replies, Request, Vetting};
 
 /// One request for one node.
 #[derive(Clone, Debug)]
@@ -98,28 +98,58 @@ impl Unit {
     fn is_discarded(&self, replies: &[Frame]) -> bool {
         let [multi, commands @ .., exec] = replies else { return false };
         let was_queued = !multi.is_error();
-        exec.is_error() && (was_queued || commands.iter().all(|reply| self.did_not_run(self.slot, reply)))
+        let did_not_run = |reply| self.did_not_run(self.slot, self.request.has_script, reply);
+        exec.is_error() && (was_queued || commands.iter().all(did_not_run))
     }
 
-    /// Whether `reply` says that its command did not run. The reply of a script may begin with the same code, after it has written.
-    fn did_not_run(&self, slot: Option<u16>, reply: &Frame) -> bool {
-        is_refusal(reply) && (!self.request.has_script || is_refusal_of_server(reply, slot))
+    /// Whether `reply` says that its command, which is for `slot`, did not run. That of a script may begin with the same code, after it has written.
+    fn did_not_run(&self, slot: Option<u16>, is_script: bool, reply: &Frame) -> bool {
+        is_refusal(reply) && (!is_script || is_refusal_of_server(reply, slot.or(self.slot)))
     }
 
     /// The places of the commands that are sent again, each with its slot. A refusal is the reply itself where a later command of its slot has
-    /// run: what is sent again runs behind that. MOVED and ASK are about keys that are gone from the node, and so were those of later commands. Reads
-    /// undo nothing.
+    /// run: what is sent again runs behind that. MOVED and ASK are about keys that are gone from the node, and so were those of later commands; what
+    /// the node has read of them nevertheless, it has read of a copy, and that is read again. Reads undo nothing.
     fn again(&self, steps: &[Step], replies: &[Frame]) -> Vec<(Option<u16>, usize)> {
+        let is_refused: Vec<bool> = steps
+            .iter()
+            .zip(replies)
+            .map(|(step, reply)| {
+                let is_script =
+                    self.request.has_script && self.command(step).is_some_and(|command| is_script(&command));
+                self.did_not_run(step.slot, is_script, reply)
+            })
+            .collect();
+        let mut first_moved = BTreeMap::new();
+        for (place, (step, reply)) in steps.iter().zip(replies).enumerate() {
+            if is_refused.get(place) == Some(&true) && has_code(reply, "MOVED") {
+                first_moved.entry(step.slot).or_insert(place);
+            }
+        }
+        let is_behind =
+            |step: &Step, place: usize| first_moved.get(&step.slot).is_some_and(|first| *first < place);
         let (mut again, mut has_run) = (Vec::new(), BTreeSet::new());
         for (place, (step, reply)) in steps.iter().zip(replies).enumerate().rev() {
-            if !self.did_not_run(step.slot.or(self.slot), reply) {
-                has_run.insert(step.slot);
-            } else if self.request.is_at_replica() || is_elsewhere(reply) || !has_run.contains(&step.slot) {
+            let is_again = if is_refused.get(place) == Some(&true) {
+                let is_elsewhere = has_code(reply, "MOVED") || has_code(reply, "ASK");
+                self.request.is_at_replica() || is_elsewhere || !has_run.contains(&step.slot)
+            } else {
+                is_behind(step, place) && self.command(step).is_some_and(|command| may_read_copy(&command))
+            };
+            if is_again {
                 again.push((step.slot, place));
+            } else if is_refused.get(place) != Some(&true) {
+                has_run.insert(step.slot);
             }
         }
         again.reverse();
         again
+    }
+
+    /// The words of one of its commands.
+    fn command(&self, step: &Step) -> Option<Packed<'_>> {
+        let bytes = self.request.payload().get(step.bytes.clone())?;
+        Commands::of(bytes).next().map(|(_, command)| command)
     }
 
     /// Whether it would miss what came while it was not under way: `XREAD` with `$`, which may have begun to wait before it was refused.
@@ -188,8 +218,8 @@ impl Unit {
     }
 }
 
-fn is_elsewhere(reply: &Frame) -> bool {
-    ServerError::from_frame(reply).is_some_and(|error| matches!(error.code(), "MOVED" | "ASK"))
+fn has_code(reply: &Frame, code: &str) -> bool {
+    ServerError::from_frame(reply).is_some_and(|error| error.code() == code)
 }
 
 const TWO: NonZeroU32 = NonZeroU32::MIN.saturating_add(1);
@@ -235,7 +265,8 @@ impl Request {
                 payload.freeze()
             }
         };
-        Some(Self { payload, replies, ..self.clone() })
+        let has_script = self.has_script && Commands::of(&payload).any(|(_, command)| is_script(&command));
+        Some(Self { payload, replies, has_script, ..self.clone() })
     }
 }
 
@@ -391,6 +422,12 @@ mod tests {
         assert_eq!(places([&ask, &of_script]), [0]);
         assert_eq!(places([&ask, &ask]), [0, 1]);
         assert_eq!(places([&Frame::simple("OK"), &of_script]), [0; 0]);
+        let loading = Frame::error("LOADING Redis is loading");
+        assert_eq!(places([&loading, &of_script]), [0; 0], "the script has run behind it");
+        let other = unit(Pipeline::from([set("b", 1), cmd("EVAL").arg("...").arg(1).arg("a")]));
+        let Refused::Some(groups) = other.refused(&[loading, of_script]) else { panic!("it is no script's") };
+        let (_, part) = other.parts(groups).swap_remove(0);
+        assert!(!part.request.has_script);
     }
 
     /// RULE-232
