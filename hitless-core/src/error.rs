@@ -36,6 +36,7 @@ use thiserror::Error;
 pub use self::credentials::CredentialsError;
 pub use self::handshake::{ErrorCode, HandshakeError, SetupCommand, Stage};
 pub use self::refusal::Refusal;
+pub(crate) use self::refusal::is_unblocked;
 pub use self::route::RouteError;
 pub use self::server::ServerError;
 pub use self::system::SystemError;
@@ -268,6 +269,10 @@ pub enum ProtocolError {
     /// A reply arrived although no request was waiting for one.
     #[error("a reply without a request")]
     UnexpectedReply,
+    /// A reply was `-UNBLOCKED`: somebody has sent CLIENT UNBLOCK. A server before Redis 7.2 runs a command nevertheless that it had held up
+    /// (CLIENT PAUSE), and answers it once more; what would be read next may be that answer.
+    #[error("a command was unblocked (CLIENT UNBLOCK), and may be answered once more")]
+    Unblocked,
     /// SUBSCRIBE, PSUBSCRIBE or SSUBSCRIBE was answered neither by a confirmation nor by an error.
     #[error("the reply to SUBSCRIBE is neither a confirmation nor an error")]
     NotConfirmed,

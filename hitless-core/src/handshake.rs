@@ -29,6 +29,7 @@ use self::refusal::{HelloRefusal, field, refusal};
 use crate::command_table::is_queued;
 use crate::config::{Config, Credentials, Protocol};
 use crate::endpoint::Peer;
+use crate::error::is_unblocked;
 pub use crate::error::{ErrorCode, HandshakeError, SetupCommand, Stage};
 use crate::mode::Mode;
 
@@ -149,6 +150,10 @@ impl Handshake {
                 if self.write_setup(buffer) {
                     return Ok(Progress::Write);
                 }
+            }
+            // Whose second reply would be taken for that of the next step.
+            (Some(Step::OptIn | Step::Ignored), _) if reply.as_error().is_some_and(is_unblocked) => {
+                self.accept(Stage::Hello, reply)?;
             }
             (Some(Step::OptIn), Some(proof)) => self.judge_opt_in(proof, reply)?,
             (Some(Step::Auth), _) => self.accept(Stage::Auth, reply)?,

@@ -104,6 +104,8 @@ pub(crate) struct Special {
     pub(crate) blocking: Option<Blocking>,
     /// It is a PING behind a command that the server may answer a second time: see [`Request::probe`].
     pub(crate) is_probe: bool,
+    /// Whoever has sent it finds out whether `-UNBLOCKED` is the end of it.
+    pub(crate) is_proved: bool,
     /// Where it goes in a cluster, if the caller has said so.
     slot: Option<u16>,
 }
@@ -111,9 +113,8 @@ pub(crate) struct Special {
 impl Special {
     /// `None` if there is nothing special.
     pub(crate) fn new(changes: Vec<(u32, StateChange)>, blocking: Option<Blocking>) -> Option<Arc<Self>> {
-        let (is_probe, slot) = (false, None);
-        (!changes.is_empty() || blocking.is_some())
-            .then(|| Arc::new(Self { changes, blocking, is_probe, slot }))
+        let is_special = !changes.is_empty() || blocking.is_some();
+        is_special.then(|| Arc::new(Self { changes, blocking, ..Self::default() }))
     }
 }
 
@@ -271,18 +272,23 @@ impl Request {
         self.special.as_ref()?.slot
     }
 
+    /// A command of the client itself.
+    pub(crate) fn own(payload: Bytes) -> Self {
+        Self { vetting: Vetting::Checked, ..Self::raw(payload, NonZeroU32::MIN).for_lease() }
+    }
+
     /// A command that was read before, on a connection that it has for itself: it has no time of its own, and `blocking` is what it
-    /// asks of the server.
+    /// asks of the server. Whoever sends it finds out whether `-UNBLOCKED` is the end of it.
     pub(crate) fn apart(payload: Bytes, blocking: Option<Blocking>) -> Self {
-        let request = Self::raw(payload, NonZeroU32::MIN).for_lease();
-        Self { vetting: Vetting::Checked, special: Special::new(Vec::new(), blocking), ..request }
+        let special = Special { blocking, is_proved: true, ..Special::default() };
+        Self { special: Some(Arc::new(special)), ..Self::own(payload) }
     }
 
     /// A PING behind a command that its server may run a second time: the second reply of the command completes the PING as well. `blocking`: how long
     /// the command may block before the server answers.
     pub(crate) fn probe(blocking: Option<Blocking>) -> Self {
-        let special = Special { changes: Vec::new(), blocking, is_probe: true, slot: None };
-        Self { special: Some(Arc::new(special)), ..Self::apart(cmd("PING").into_bytes(), None) }
+        let special = Special { blocking, is_probe: true, is_proved: true, ..Special::default() };
+        Self { special: Some(Arc::new(special)), ..Self::own(cmd("PING").into_bytes()) }
     }
 
     /// The same request, for a lease.

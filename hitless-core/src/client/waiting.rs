@@ -16,7 +16,7 @@ use super::owner::Owner;
 use super::{Action, Client};
 use crate::config::Protocol;
 use crate::connection::Connection;
-use crate::error::{CloseCause, Delivery, LeaseError, Refusal, RequestError};
+use crate::error::{CloseCause, Delivery, LeaseError, Refusal, RequestError, is_unblocked};
 use crate::event::Event;
 use crate::ids::{ConnId, LeaseId, RequestId};
 use crate::request::{Orphan, Outcome, Replies, Request, SendError};
@@ -277,7 +277,7 @@ impl Client {
 
     /// Has the connection `helper` say `command` about the command `id`.
     fn run_errand(&mut self, now: Instant, id: RequestId, helper: ConnId, kind: PartKind, command: Command) {
-        let request = Request::apart(command.into_bytes(), None);
+        let request = Request::own(command.into_bytes());
         let accepted = self.requests.accept(now, request, self.config.command_timeout());
         let (request, deadline) = (accepted.id, accepted.deadline());
         self.blocked.note_part(request, Part::new(id, kind, helper));
@@ -434,10 +434,14 @@ impl Client {
         let reply = match outcome.as_ref().map(|replies| replies.first()) {
             Ok(Some(reply)) => reply,
             Err(error) if error.delivery() == Delivery::NotSent => return Answer::NotSent,
+            Err(RequestError::TimedOut { after, .. }) => return Answer::Late(*after),
             Ok(None) | Err(_) => return Answer::Impossible,
         };
         if reply.as_error().is_some_and(passes) {
             return Answer::NotSent;
+        }
+        if reply.as_error().is_some_and(is_unblocked) {
+            return Answer::Late(Duration::ZERO);
         }
         let answer = answer(self, reply);
         if answer == Answer::Impossible

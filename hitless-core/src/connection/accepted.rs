@@ -5,7 +5,9 @@ mod fingerprint;
 
 use std::time::{Duration, Instant};
 
-use crate::error::Delivery;
+use resp3_codec::Frame;
+
+use crate::error::{Delivery, Refusal};
 use crate::ids::RequestId;
 use crate::request::{Class, Replay, Request, Timeout};
 use crate::timer::after;
@@ -105,6 +107,21 @@ impl Accepted {
         is_repeatable && self.losses < REPLAYS
     }
 
+    /// True if some of its commands did not run at this node of a cluster, and may run at another one.
+    pub(super) fn may_run_elsewhere(&self, replies: &[Frame]) -> bool {
+        matches!(self.request.class, Class::Shared | Class::Atomic)
+            && replies.iter().filter_map(Frame::as_error).any(Refusal::concerns_node)
+    }
+
+    /// True if the server refused all of it, or some of it and the rest may run again.
+    pub(super) fn may_run_later(&self, replies: &[Frame]) -> bool {
+        self.request.class == Class::Shared
+            && match self.may_be_replayed() {
+                true => replies.iter().any(did_not_run),
+                false => !self.request.has_script && replies.iter().all(did_not_run),
+            }
+    }
+
     /// A window is open: extends the deadline, unless the caller has chosen it. Never shortens it.
     pub fn relax(&mut self, relaxed: Duration) {
         if let (Timeout::Configured, Some(deadline)) = (self.request.timeout, self.deadline) {
@@ -125,6 +142,12 @@ impl Accepted {
     pub fn is_due(&self, now: Instant) -> bool {
         self.deadline.is_some_and(|deadline| deadline <= now)
     }
+}
+
+/// True if the reply proves that the command did not run, unless that is a script: the error of a demoted, a loading or an
+/// orphaned server.
+pub(super) fn did_not_run(reply: &Frame) -> bool {
+    reply.as_error().and_then(Refusal::of_code).is_some()
 }
 
 /// The pause before something is sent again that the server has refused `before` times before.

@@ -26,6 +26,7 @@ use resp3_codec::{Command, Frame};
 
 pub use self::accepted::Accepted;
 pub(crate) use self::accepted::deferral;
+use self::accepted::did_not_run;
 pub use self::event::ConnectionEvent;
 pub use self::pipeline::Ticket;
 pub(crate) use self::pipeline::is_pong;
@@ -33,12 +34,12 @@ use self::pipeline::{Matched, Own, PARTS, Pipeline};
 use self::silence::Silence;
 use crate::config::{Config, Credentials};
 use crate::endpoint::Peer;
-use crate::error::{CloseCause, Delivery, ProtocolError, Refusal, RequestError};
+use crate::error::{CloseCause, Delivery, ProtocolError, Refusal, RequestError, is_unblocked};
 use crate::handshake::{self, Handshake, Probe, Progress, Resp3, judge_auth, judge_opt_in};
 use crate::ids::RequestId;
 use crate::notification::Notification;
 use crate::pubsub::Push;
-use crate::request::{Class, LARGE, Outcome, Replay};
+use crate::request::{LARGE, Outcome, Replay, Replies};
 use crate::timer::earliest;
 use crate::write_buffer::WriteBuffer;
 
@@ -256,7 +257,7 @@ impl Connection {
         self.handshake_bytes.clear();
         (self.opt_in, self.auth, self.subscribing) = (None, None, None);
         // Only the reply to the oldest request can be what we could not read: no other link would bring a better one.
-        let is_ours = matches!(cause, CloseCause::Protocol(_));
+        let is_ours = matches!(cause, CloseCause::Protocol(error) if error != ProtocolError::Unblocked);
         if let Some(mut accepted) = is_ours.then(|| self.pipeline.take_oldest()).flatten() {
             accepted.lose_reply();
             self.return_or_fail(accepted, false, cause);
@@ -503,7 +504,10 @@ impl Connection {
     }
 
     fn on_reply_to_request(&mut self, reply: Frame) {
-        let refusal = reply.as_error().and_then(Refusal::of_error);
+        let error = reply.as_error();
+        // Its second reply would be taken for that of the next request.
+        let is_unproved = error.is_some_and(is_unblocked) && !self.pipeline.is_next_proved();
+        let refusal = error.and_then(Refusal::of_error);
         if refusal.is_some() {
             self.was_refused_in_window = self.relaxed.is_some() || self.pipeline.next_has_outlived_window();
         }
@@ -513,9 +517,9 @@ impl Connection {
                 // The notification that closed the window may have come over another connection, ahead of this
                 // older reply.
                 let in_window = self.relaxed.is_some() || outlived_window;
-                let event = if self.is_node && may_run_elsewhere(&accepted, &replies) {
+                let event = if self.is_node && accepted.may_run_elsewhere(&replies) {
                     ConnectionEvent::Deferred { accepted: Box::new(accepted), replies }
-                } else if in_window && !self.is_node && may_run_later(&accepted, &replies) {
+                } else if in_window && !self.is_node && accepted.may_run_later(&replies) {
                     if !replies.iter().all(did_not_run) {
                         accepted.note_partly_run();
                     }
@@ -546,6 +550,10 @@ impl Connection {
                 let cause = CloseCause::Protocol(ProtocolError::UnexpectedReply);
                 self.events.push_back(ConnectionEvent::Failed(cause));
             }
+        }
+        if is_unproved {
+            let cause = CloseCause::Protocol(ProtocolError::Unblocked);
+            self.events.push_back(ConnectionEvent::Failed(cause));
         }
     }
 
@@ -616,25 +624,4 @@ impl fmt::Debug for Connection {
 
 fn returned(accepted: Accepted) -> ConnectionEvent {
     ConnectionEvent::Returned { accepted: Box::new(accepted) }
-}
-
-/// True if some of the commands of a request did not run at this node of a cluster, and may run at another one.
-fn may_run_elsewhere(accepted: &Accepted, replies: &[Frame]) -> bool {
-    matches!(accepted.request.class, Class::Shared | Class::Atomic)
-        && replies.iter().filter_map(Frame::as_error).any(Refusal::concerns_node)
-}
-
-/// True if the server refused all of a request, or some of it and the rest may run again.
-fn may_run_later(accepted: &Accepted, replies: &[Frame]) -> bool {
-    accepted.request.class == Class::Shared
-        && match accepted.may_be_replayed() {
-            true => replies.iter().any(did_not_run),
-            false => !accepted.request.has_script && replies.iter().all(did_not_run),
-        }
-}
-
-/// True if the reply proves that the command did not run, unless that is a script: the error of a demoted, a loading or an
-/// orphaned server.
-fn did_not_run(reply: &Frame) -> bool {
-    reply.as_error().and_then(Refusal::of_code).is_some()
 }

@@ -234,6 +234,12 @@ impl Pipeline {
         }
     }
 
+    /// Whether somebody finds out what `-UNBLOCKED` means, if that is the next reply.
+    pub(super) fn is_next_proved(&self) -> bool {
+        let special = self.entries.front().and_then(|next| next.special.as_ref());
+        special.is_some_and(|special| special.is_proved)
+    }
+
     #[inline]
     fn is_probe_next(&self) -> bool {
         self.entries.front().is_some_and(Entry::is_probe)

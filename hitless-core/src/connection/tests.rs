@@ -11,7 +11,7 @@ use crate::config::{ConfigBuilder, Protocol, maintenance};
 use crate::endpoint::Endpoint;
 use crate::handshake::OptIn;
 use crate::mode::Mode;
-use crate::request::Request;
+use crate::request::{Class, Request};
 use crate::tests::accepted_handshake;
 use crate::timer::epoch;
 
@@ -384,6 +384,68 @@ fn a_request_whose_reply_cannot_be_read_is_not_repeated() {
     connection.cancel(given_up);
     connection.handle_closed(malformed);
     assert_eq!(said(&mut connection), ["2<Unknown"], "nobody waits for the one that did it");
+}
+
+/// A server before Redis 7.2 says `-UNBLOCKED` of what it holds up, and answers it once more: the next reply is not known to be that of the next request.
+/// So the caller is told, the connection ends, and those behind it follow their replay rules. So it is where the caller has left, inside a batch, and where
+/// AUTH was unblocked; a stream that was deleted is an answer, and so is what a command that blocks has its sender prove. RULE-171, INV-02
+#[test]
+fn a_request_that_was_unblocked_is_the_last_on_its_connection() {
+    let now = epoch();
+    let unblocked = || Frame::error("UNBLOCKED client unblocked via CLIENT UNBLOCK");
+    let failed = format!("failed:{:?}", CloseCause::Protocol(ProtocolError::Unblocked));
+    let with_reads = |first: Request| {
+        let mut connection = ready();
+        let ticket = enqueue(&mut connection, now, 1, first);
+        enqueue(&mut connection, now, 2, request("b", 1).replay(Replay::Idempotent));
+        enqueue(&mut connection, now, 3, request("c", 1));
+        transmit(&mut connection);
+        (connection, ticket)
+    };
+
+    let (mut connection, _) = with_reads(request("a", 1));
+    connection.handle_frame(unblocked());
+    match connection.poll_event() {
+        Some(ConnectionEvent::Completed { outcome: Ok(replies), .. }) => {
+            assert_eq!(replies[..], [unblocked()])
+        }
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(said(&mut connection), [failed.as_str()]);
+    connection.handle_closed(CloseCause::Protocol(ProtocolError::Unblocked));
+    assert_eq!(said(&mut connection), ["2<Unknown", "3!Unknown"]);
+
+    let (mut connection, ticket) = with_reads(request("a", 1));
+    connection.cancel(ticket);
+    connection.handle_frame(unblocked());
+    assert_eq!(said(&mut connection), [failed.as_str()], "nobody waits for it");
+
+    let (mut connection, _) = with_reads(request("aa", 2));
+    connection.handle_frame(unblocked());
+    assert_eq!(said(&mut connection), [failed.as_str()], "the rest of the batch may be answered by anything");
+
+    let mut connection = ready();
+    connection.authenticate(&Credentials::new(None, "x"));
+    transmit(&mut connection);
+    connection.handle_frame(unblocked());
+    let events = said(&mut connection);
+    assert!(
+        events.len() == 2 && events[0].starts_with("Authenticated(Err") && events[1] == failed,
+        "{events:?}"
+    );
+
+    for (first, reply) in [
+        (request("a", 1), Frame::error("UNBLOCKED the stream key no longer exists")),
+        (request("a", 1), Frame::error("UNBLOCK")),
+        (request("a", 1), Frame::bulk("UNBLOCKED x")),
+        (Request::apart(Bytes::from_static(b"a"), None), unblocked()),
+        (Request::probe(None), unblocked()),
+    ] {
+        let (mut connection, _) = with_reads(first);
+        connection.handle_frame(reply);
+        assert!(matches!(connection.poll_event(), Some(ConnectionEvent::Completed { .. })));
+        assert!(connection.poll_event().is_none());
+    }
 }
 
 /// Over TLS each part costs a record, and so few are not worth one; large parts are as without. RULE-230

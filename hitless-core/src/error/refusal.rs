@@ -76,3 +76,8 @@ impl fmt::Display for Refusal {
         f.pad(self.as_str())
     }
 }
+/// Whether an error says that somebody has sent the command away, which may run nevertheless. That its stream was deleted is an answer.
+pub(crate) fn is_unblocked(text: &[u8]) -> bool {
+    const ANSWER: &[u8] = b"no longer exists";
+    text.starts_with(b"UNBLOCKED ") && !text.windows(ANSWER.len()).any(|words| words == ANSWER)
+}

@@ -145,6 +145,21 @@ fn readonly_is_asked_for_and_may_be_refused() {
     assert!(!handshake.lacks_readonly());
 }
 
+/// Whatever step was unblocked while the server held it up may be answered once more, and the reply to the next step would be wrong. RULE-171
+#[test]
+fn a_handshake_that_was_unblocked_has_failed() {
+    for unblocked in 0..5 {
+        let (mut handshake, mut buffer) = begin(Mode::Auto, Probe::OptIn);
+        let mut replies = [hello(), ok(), ok(), ok(), ok()];
+        replies[unblocked] = error("UNBLOCKED client unblocked via CLIENT UNBLOCK");
+        let code = ErrorCode::of(b"UNBLOCKED");
+        match feed(&mut handshake, &mut buffer, &replies) {
+            Err(HandshakeError::Refused { code: said, .. }) => assert_eq!(said, code),
+            other => panic!("{unblocked}: {other:?}"),
+        }
+    }
+}
+
 /// RULE-01
 #[test]
 fn everything_is_in_one_write() {

@@ -22,7 +22,8 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use self::stage::{Ends, Next, Reason, Stage, Step};
+pub(in crate::client) use self::stage::Place;
+use self::stage::{Ends, LONGEST_PAUSE, Next, Reason, Stage, Step, VAIN_QUESTIONS, questions_in};
 use super::Answer;
 use super::reply::{Said, is_denied, is_pong};
 use crate::command_table::{Blocker, Blocking, Takes};
@@ -32,10 +33,6 @@ use crate::timer::{after, earliest};
 
 /// The pause before the server is asked again; it doubles each time.
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
-const LONGEST_PAUSE: Duration = Duration::from_millis(160);
-/// How often a server is asked in vain about a command that nobody waits for, before its connection is closed: ten seconds, in which a
-/// segment that was lost is sent again and brings what the command has taken. As long is waited for the PONG behind one that has ended.
-const VAIN_QUESTIONS: u32 = 64;
 
 /// What is to be done for a command.
 #[derive(Clone, Debug, PartialEq)]
@@ -67,14 +64,6 @@ pub(in crate::client) enum Decision {
     CompleteEmpty,
     /// It has taken something that nobody waits for any more.
     Orphan(Replies),
-}
-
-/// On which of its connections.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(in crate::client) enum Place {
-    Here,
-    /// The successor.
-    There,
 }
 
 /// What was sent on the successor while the command still waits on its connection.
@@ -314,14 +303,20 @@ impl Command {
                 say.push(Decision::Unblock);
             }
             (Stage::Sent(Step::Joining | Step::Asking), Answer::NotYet)
-            | (Stage::Sent(Step::Unblocking), Answer::Unblocked(false)) => self.ask_again(now, say),
+            | (Stage::Sent(Step::Unblocking), Answer::Unblocked(false)) => self.ask_again(now, 1, say),
+            // A server that is silent may have the command waiting, and so it is asked as long as one that answers in vain.
+            (Stage::Sent(step @ (Step::Joining | Step::Asking | Step::Unblocking)), Answer::Late(after)) => {
+                // An UNBLOCK that may still be carried out must find nothing else there.
+                self.may_stay &= *step != Step::Unblocking;
+                self.ask_again(now, questions_in(after), say);
+            }
             // A server that could not be asked has said nothing.
             (Stage::Sent(Step::Joining | Step::Asking | Step::Unblocking), Answer::NotSent) => self.rest(now),
             // What it says to that is on its way.
             (Stage::Sent(Step::Unblocking), Answer::Unblocked(true)) => {
                 self.was_hit = true;
                 self.pause = LONGEST_PAUSE;
-                self.ask_again(now, say);
+                self.ask_again(now, 1, say);
             }
             (Stage::Sent(Step::Unblocking), Answer::Impossible | Answer::Waits | Answer::NotYet) => {
                 // Whether it is still to be carried out is not known.
@@ -507,7 +502,8 @@ impl Command {
             return Next::Rest { until };
         }
         self.end_with(replies, say);
-        Next::Return
+        // Somebody else has sent it away: its caller is told, and the server may run it nevertheless.
+        if reply == Said::Unblocked { Next::Verify } else { Next::Return }
     }
 
     /// What a reply behind `-UNBLOCKED` calls for, which is no PONG.
@@ -621,10 +617,10 @@ impl Command {
         say.push(Decision::Ask(place));
     }
 
-    /// Asks the server again after a pause: it does not show the command waiting, or has not ended what it was told to send away. The connection
-    /// is closed after so many vain questions if nobody waits for the command.
-    fn ask_again(&mut self, now: Instant, say: &mut Vec<Decision>) {
-        self.vain += u32::from(!self.is_wanted());
+    /// Asks the server again after a pause: it does not show the command waiting, has not ended what it was told to send away, or is silent. The
+    /// connection is closed after so many vain questions if nobody waits for the command; this one counts as `questions`.
+    fn ask_again(&mut self, now: Instant, questions: u32, say: &mut Vec<Decision>) {
+        self.vain = self.vain.saturating_add(questions * u32::from(!self.is_wanted()));
         if self.vain >= VAIN_QUESTIONS {
             return self.cut_off(say);
         }

@@ -94,7 +94,9 @@ pub(super) enum Answer {
     Unblocked(bool),
     /// The question was not sent.
     NotSent,
-    /// An error, an odd answer or none: this command cannot be called back.
+    /// There was none in this time, and what was asked for may still be done.
+    Late(Duration),
+    /// An error, an odd answer, or none because the connection is lost: this command cannot be called back.
     Impossible,
 }
 

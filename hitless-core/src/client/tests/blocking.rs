@@ -538,6 +538,95 @@ fn a_dropped_command_on_a_link_that_was_silent_is_cut_off() {
     assert_idle(&world);
 }
 
+/// A server that is silent for longer than one command timeout is asked again, be it about the command or to send it away: an element that it pops
+/// meanwhile is handed out. RULE-172, INV-21
+#[test]
+fn a_dropped_command_at_a_silent_server_is_asked_about_again() {
+    for waits in [false, true] {
+        let mut world = client(5);
+        let (id, conn, shared) = waiting(&mut world, "BLPOP q 0");
+        world.client.cancel(world.now, id);
+        world.drain();
+        let mut asked = vec![ask(conn)];
+        if waits {
+            reply(&mut world, shared, listed(conn, "blpop", "b"));
+            asked.push(unblock(conn));
+            assert_eq!(said(&mut world, conn), ["PING"]);
+        }
+        world.pass(4 * SECOND);
+        asked.push(ask(conn));
+        assert_eq!(said(&mut world, shared), asked);
+        assert!(world.closed.is_empty());
+        reply(&mut world, conn, popped());
+        assert_eq!(orphans(&world), [Orphan { command: "BLPOP", reply: popped() }]);
+        if waits {
+            reply(&mut world, conn, Frame::simple("PONG"));
+            assert_eq!(world.closed, [conn], "where UNBLOCK may still come");
+        }
+        let stats = world.client.stats();
+        assert_eq!((stats.blocking, stats.leased), (0, 0), "nobody has the connection");
+    }
+}
+
+/// So it is while it moves: it is asked about again, and moves when the server answers. RULE-172, RULE-250
+#[test]
+fn a_silent_server_delays_a_move_and_no_more() {
+    let mut world = client(5);
+    let (id, conn, shared) = waiting(&mut world, "BLPOP q 0");
+    announce(&mut world, shared);
+    assert_eq!(said(&mut world, shared), [ask(conn)]);
+    let begin = world.now;
+    while said(&mut world, shared).is_empty() {
+        assert!(world.next_timeout(begin + 25 * SECOND), "it is asked about again");
+        world.drain();
+    }
+    reply(&mut world, shared, listed(conn, "blpop", "N"));
+    reply(&mut world, shared, listed(conn, "blpop", "b"));
+    assert_eq!(said(&mut world, shared), [unblock(conn)]);
+    reply(&mut world, shared, Frame::Integer(1));
+    send_away(&mut world, conn);
+    let to = carrier(&mut world, "BLPOP q 0");
+    assert_ne!(to, conn);
+    reply(&mut world, to, popped());
+    assert_eq!(outcome(&world, id), &popped());
+    assert_idle(&world);
+}
+
+/// A stranger sends CLIENT UNBLOCK to a command that a pause holds up. Its caller is told, and what the command takes when the pause is over reaches nobody
+/// else: neither by way of its own connection, nor of a shared one, nor of that of a lease. RULE-171, INV-02
+#[test]
+fn the_reply_behind_a_strangers_unblock_reaches_nobody_else() {
+    let mut world = client(1);
+    let (id, conn, shared) = waiting(&mut world, "BLPOP q 0");
+    reply(&mut world, conn, unblocked());
+    assert_eq!(outcome(&world, id), &unblocked());
+    let next = send(&mut world, "BLPOP other 5");
+    assert_eq!(said(&mut world, conn), ["PING"], "the next one waits for the answer");
+    reply(&mut world, conn, popped());
+    assert_eq!(orphans(&world), [Orphan { command: "BLPOP", reply: popped() }]);
+    answer_dials(&mut world);
+    let other = carrier(&mut world, "BLPOP other 5");
+    assert!(world.closed == [conn] && other != conn);
+    reply(&mut world, other, Frame::Null);
+    assert_eq!(outcome(&world, next), &Frame::Null);
+    assert_idle(&world);
+
+    let first = send(&mut world, "INCR n");
+    let [read, write] = ["GET k", "INCR m"].map(|words| send(&mut world, words));
+    let replies = [unblocked(), Frame::Integer(1), Frame::bulk("theirs")];
+    world.client.handle_frames(world.now, shared, replies);
+    world.drain();
+    assert_eq!(outcome(&world, first), &unblocked());
+    assert_eq!(world.failure_of(write).delivery(), Delivery::Unknown);
+    assert!(!world.done.contains_key(&read) && world.closed.contains(&shared));
+    world.pass(SECOND);
+    answer_dials(&mut world);
+    world.pass(SECOND);
+    let again = carrier(&mut world, "GET k");
+    reply(&mut world, again, Frame::bulk("ours"));
+    assert_eq!(outcome(&world, read), &Frame::bulk("ours"));
+}
+
 /// A server that never shows the command waiting does not keep its connection: it is closed, and the seat serves the next one. RULE-291
 #[test]
 fn a_dropped_command_that_never_waits_is_cut_off() {
@@ -712,6 +801,8 @@ fn a_demotion_sends_a_command_elsewhere() {
     let other = carrier(&mut world, "BLPOP q 19.000");
     reply(&mut world, other, unblocked());
     assert_eq!(outcome(&world, id), &unblocked(), "somebody has asked for that");
+    assert_eq!(said(&mut world, other), ["PING"]);
+    reply(&mut world, other, Frame::simple("PONG"));
     assert_idle(&world);
 }
 

@@ -1,6 +1,20 @@
 //! Where a command that blocks is, and what follows.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+/// The longest pause before the server is asked again.
+pub(super) const LONGEST_PAUSE: Duration = Duration::from_millis(160);
+/// How often a server is asked in vain about a command that nobody waits for, before its connection is closed: ten seconds, in which a
+/// segment that was lost is sent again and brings what the command has taken. As long is waited for the PONG behind one that has ended.
+pub(super) const VAIN_QUESTIONS: u32 = 64;
+
+/// On which of its connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(in crate::client) enum Place {
+    Here,
+    /// The successor.
+    There,
+}
 
 /// Why a command is called back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -82,4 +96,11 @@ impl Ends {
             Self::Open | Self::Never => None,
         }
     }
+}
+
+/// How many questions fit into a time in which one was not answered.
+pub(super) fn questions_in(time: Duration) -> u32 {
+    u32::try_from(time.as_millis() / LONGEST_PAUSE.as_millis())
+        .unwrap_or(VAIN_QUESTIONS)
+        .clamp(1, VAIN_QUESTIONS)
 }
