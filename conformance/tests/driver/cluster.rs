@@ -125,7 +125,34 @@ fn a_node_that_somebody_has_closed_is_opened_again() {
     assert!(matches!(error, Error::Request(RequestError::NoConnection { .. })), "{error:?}");
 }
 
-/// A node that cannot be opened has a client that is closed: callers are told why it cannot be opened, and not that their own client was shut
+/// An owner of slots takes connections and closes them at once: it is dialled as often as a client of one server dials, found when it is back, and told
+/// with the reason. RULE-161, RULE-198, RULE-371, RULE-384
+#[test]
+fn an_owner_that_closes_at_once_is_not_flooded() {
+    for pool in [1, 10] {
+        let (mut fixture, nodes) = nodes();
+        fixture.with_server(|server, _| server.close_after(nodes[2], Duration::ZERO, None));
+        let client = fixture.block_on(cluster_builder(&fixture, &[6379]).pool_size(pool).connect()).unwrap();
+        let mut events = client.events();
+        for _ in 0..10 {
+            let error = fixture.block_on(client.call(get("foo"))).unwrap_err();
+            assert!(matches!(error, Error::Request(RequestError::NoConnection { .. })), "{error:?}");
+        }
+        let dials: Vec<std::time::Instant> =
+            fixture.with_server(|server, _| server.ledger().dials(nodes[2]).map(|(at, _)| at).collect());
+        let most = 20 * pool as usize;
+        let crowded =
+            dials.iter().zip(dials.iter().skip(most)).find(|(first, last)| **last < **first + 10 * SECOND);
+        assert!(crowded.is_none(), "{pool}: {} dials in {:?}", dials.len(), 30 * SECOND);
+        let told = std::iter::from_fn(|| events.try_next()?.ok())
+            .any(|event| matches!(event, ClusterEvent::NodeNotOpened { error: NodeError::Connect(_), .. }));
+        assert!(told);
+        fixture.with_server(|server, _| server.restore(nodes[2]));
+        fixture.block_on(client.call(set("foo", "x"))).unwrap();
+    }
+}
+
+/// The client of a node that somebody has closed, and that cannot be opened: callers are told why it cannot be opened, and not that their own client was shut
 /// down. Those who do not want to wait do not. RULE-387
 #[test]
 fn nobody_waits_for_a_closed_node_who_does_not_want_to() {
@@ -138,6 +165,7 @@ fn nobody_waits_for_a_closed_node_who_does_not_want_to() {
     let mut is_closed = false;
     for _ in 0..50 {
         fixture.pass(SECOND / 5);
+        fixture.block_on(client.node_for("foo").unwrap().client().shutdown(Duration::ZERO));
         is_closed |= matches!(
             client.node_for("foo").unwrap().client().send(Request::command(get("foo")).unwrap()),
             Err(SendError::ShuttingDown(_))

@@ -86,7 +86,8 @@ pub enum Action {
         /// Its replies, or why it has none.
         outcome: Outcome,
     },
-    /// The pool is open, that is, each of its connections is ready; or it could not be opened. The client says this once.
+    /// The pool is open, that is, each of its connections is ready; or it could not be opened. The client says this once. It ends where the
+    /// pool could not be opened, but for that of a node of a `ClusterClient`, which goes on trying.
     Started(Result<(), ConnectError>),
     /// A push that is not a maintenance notification.
     Push {

@@ -188,8 +188,8 @@ impl Client {
                     self.outage.note_failure(error, !self.pool.is_connected());
                 }
                 let is_hopeless = self.pool.note_failure(slot, redial);
-                if is_hopeless && self.lifecycle.is_starting() {
-                    return self.give_up_start(now);
+                if is_hopeless && self.lifecycle.is_starting() && self.give_up_start(now) {
+                    return;
                 }
                 self.refill(now, owner, redial);
                 self.refuse_parked(now);

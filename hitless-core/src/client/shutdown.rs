@@ -43,13 +43,23 @@ impl Client {
         }
     }
 
-    /// The pool cannot be opened: the error names the server, whatever the reason is.
-    pub(super) fn give_up_start(&mut self, now: Instant) {
+    /// The pool cannot be opened: the error names the server, whatever the reason is. True if that ends the client. That of a node goes on trying: its cluster
+    /// needs the node, and another client would begin with the short pauses of a first failure.
+    pub(super) fn give_up_start(&mut self, now: Instant) -> bool {
         let took = self.lifecycle.starting_for(now);
         let last = self.outage.last_failure().cloned().unwrap_or(ConnectError::TimedOut(took));
         let (endpoint, attempts) = (self.config.endpoint().clone(), self.pool.attempts());
+        let is_node = self.config.is_node() && self.lifecycle.finish_start();
+        if is_node {
+            self.outage.note_failure(last.clone(), !self.pool.is_connected());
+        }
         let error = ConnectError::GaveUp { endpoint, attempts, took, last: last.into() };
-        self.begin_shutdown(now, now, error);
+        if is_node {
+            self.actions.push_back(Action::Started(Err(error)));
+        } else {
+            self.begin_shutdown(now, now, error);
+        }
+        !is_node
     }
 
     /// When the grace is over, closes every connection: what is not answered fails.

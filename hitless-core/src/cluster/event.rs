@@ -37,7 +37,7 @@ pub enum ClusterEvent {
         /// Where it is now.
         endpoint: Endpoint,
     },
-    /// A node could not be opened. It is tried again after a pause, as long as something leads to it.
+    /// A node could not be opened. It is tried again after pauses, as long as something leads to it; this is not said for each of them.
     NodeNotOpened {
         /// Which.
         node: NodeId,

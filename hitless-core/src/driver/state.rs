@@ -385,7 +385,7 @@ impl State {
             Action::Subscribed { change, outcome } => self.on_subscribed(change, outcome, effects),
             Action::Invalidated(invalidation) => self.invalidate(invalidation, effects),
             Action::Deliver { subscription, item } => self.deliver(subscription, item, effects),
-            Action::Started(result) => self.on_started(result, effects),
+            Action::Started(result) => self.tell_start(result, effects),
             Action::Terminated => self.on_terminated(effects),
         }
     }
@@ -501,6 +501,13 @@ impl State {
         self.hooks.waiting.insert(review.id, Arc::clone(&handled));
         self.hooks.reviews.push(QueuedReview { review, arrived_at: self.latest, handled });
         effects.signals.push((Arc::clone(&self.hooks.signals), signals::WORK));
+    }
+
+    /// The client of a node that could not be opened goes on trying, and may have some of its connections.
+    fn tell_start(&mut self, result: Result<(), ConnectError>, effects: &mut Effects) {
+        self.is_cut_off |= result.is_err() && self.machine.is_open();
+        self.on_started(result, effects);
+        self.report_outage(effects);
     }
 
     pub(super) fn on_started(&self, result: Result<(), ConnectError>, effects: &mut Effects) {

@@ -158,3 +158,69 @@ fn a_slot_has_one_attempt_at_a_time_though_one_of_its_dials_fails() {
     world.answer_dials();
     assert_eq!(world.client.stats().serving, 1);
 }
+
+/// The client of a node says once that its pool cannot be opened, and goes on trying after pauses that grow: no more often than any other client dials, and
+/// the node is found when it is back. RULE-198, RULE-161
+#[cfg(feature = "driver")]
+#[test]
+fn the_client_of_a_node_goes_on_trying() {
+    let endpoint = || Endpoint::parse("127.0.0.1:1", 6379).unwrap();
+    for is_in_handshake in [true, false] {
+        let mut world = World::with(|builder| builder.pool_size(1).for_node(endpoint(), None));
+        let (mut dials, end) = (Vec::new(), world.now + 60 * SECOND);
+        loop {
+            for (conn, address) in std::mem::take(&mut world.dials) {
+                dials.push(world.now);
+                match is_in_handshake {
+                    true => world.client.handle_connected(world.now, conn, address),
+                    false => world.connect(conn, address),
+                }
+                world.close(conn);
+            }
+            if !world.next_timeout(end) {
+                break;
+            }
+            world.drain();
+        }
+        assert!(dials.len() > 30, "it is looked for: {}", dials.len());
+        let crowded =
+            dials.iter().zip(dials.iter().skip(20)).find(|(first, last)| **last < **first + 10 * SECOND);
+        assert!(crowded.is_none(), "{crowded:?}");
+        let gave_up = matches!(world.started, Some(Err(ConnectError::GaveUp { attempts: 4, .. })));
+        assert_eq!(gave_up, is_in_handshake, "{:?}", world.started);
+        assert!(world.client.is_open() && world.client.is_cut_off());
+        assert!(world.next_timeout(end + 3 * SECOND));
+        world.drain();
+        world.answer_dials();
+        assert!(!world.client.is_cut_off());
+        let request = world.send("GET");
+        let conn = world.conns()[0];
+        world.answer(conn);
+        assert_eq!(world.reply_of(request), "GET");
+    }
+}
+
+/// A node that has some of its connections when the others cannot be opened takes requests by way of those. RULE-198
+#[cfg(feature = "driver")]
+#[test]
+fn half_a_node_takes_requests() {
+    let endpoint = Endpoint::parse("127.0.0.1:1", 6379).unwrap();
+    let mut world = World::with(|builder| builder.pool_size(2).for_node(endpoint, None));
+    while world.started.is_none() {
+        for (conn, address) in std::mem::take(&mut world.dials) {
+            if conn.index() == 0 {
+                world.connect(conn, address);
+            } else {
+                world.client.handle_connect_failed(world.now, conn, io::ErrorKind::ConnectionRefused);
+                world.drain();
+            }
+        }
+        world.pass(SECOND / 4);
+    }
+    assert!(matches!(world.started, Some(Err(ConnectError::GaveUp { .. }))));
+    assert!(world.client.is_open() && !world.client.is_cut_off());
+    let request = world.send("GET");
+    let conn = world.conns().into_iter().find(|conn| conn.index() == 0).unwrap();
+    world.answer(conn);
+    assert_eq!(world.reply_of(request), "GET");
+}

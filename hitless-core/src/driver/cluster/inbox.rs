@@ -12,7 +12,7 @@ use crate::notification::Notification;
 pub(in super::super) enum NodeFact {
     /// Its pool is open.
     Open,
-    /// Its pool could not be opened. The client has ended.
+    /// Its pool could not be opened. The client goes on trying.
     NotOpened(ConnectError),
     /// One of its connections does not take READONLY.
     ReadonlyRefused,
