@@ -158,7 +158,7 @@ impl Handshake {
             (Some(Step::OptIn), Some(proof)) => self.judge_opt_in(proof, reply)?,
             (Some(Step::Auth), _) => self.accept(Stage::Auth, reply)?,
             (Some(Step::Select), _) => self.accept(Stage::Select, reply)?,
-            (Some(Step::Readonly), _) => self.lacks_readonly = unaccepted(reply).is_some(),
+            (Some(Step::Readonly), _) => self.judge_readonly(reply)?,
             (Some(Step::Tracking), _) => self.accept(Stage::Tracking, reply)?,
             (Some(Step::Setup(number)), _) => self.accept(self.setup_stage(number), reply)?,
             (Some(Step::Ping), _) => self.judge_ping(reply)?,
@@ -311,6 +311,16 @@ impl Handshake {
             Some(text) => Err(refusal(stage, text, self.credentials.is_some())),
             None => Ok(()),
         }
+    }
+
+    /// A server that does not take READONLY redirects reads. One that is busy has said nothing of that.
+    fn judge_readonly(&mut self, reply: &Frame) -> Result<(), HandshakeError> {
+        let is_passing = |text: &[u8]| is_unblocked(text) || ErrorCode::of(text).as_str() == "BUSY";
+        if reply.as_error().is_some_and(is_passing) {
+            return self.accept(Stage::Readonly, reply);
+        }
+        self.lacks_readonly = unaccepted(reply).is_some();
+        Ok(())
     }
 
     /// A user who may not run PING is known to the server, and that is an answer.

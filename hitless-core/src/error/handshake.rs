@@ -115,6 +115,8 @@ pub enum Stage {
     Auth,
     /// SELECT.
     Select,
+    /// READONLY, with which replicas of a cluster are read from. A refusal is no failure, but for that of a server that is busy.
+    Readonly,
     /// CLIENT TRACKING.
     Tracking,
     /// A setup command of the user.
@@ -130,6 +132,7 @@ impl fmt::Display for Stage {
             Self::OptIn => f.write_str("CLIENT MAINT_NOTIFICATIONS"),
             Self::Auth => f.write_str("AUTH"),
             Self::Select => f.write_str("SELECT"),
+            Self::Readonly => f.write_str("READONLY"),
             Self::Tracking => f.write_str("CLIENT TRACKING"),
             Self::Setup(command) => command.fmt(f),
             Self::Ping => f.write_str("PING"),

@@ -124,6 +124,13 @@ fn readonly_is_asked_for_and_may_be_refused() {
         assert!(matches!(done, Ok(Progress::Done(_))), "{done:?}");
         assert_eq!(handshake.lacks_readonly(), is_refused);
     }
+    // It may take it a moment later.
+    for passing in ["BUSY Redis is busy", "UNBLOCKED client unblocked via CLIENT UNBLOCK"] {
+        let mut buffer = BytesMut::new();
+        let mut handshake = begin(Probe::Skip, &mut buffer);
+        let failed = feed(&mut handshake, &mut buffer, &[hello(), error(passing)]);
+        assert!(matches!(failed, Err(HandshakeError::Refused { stage: Stage::Readonly, .. })), "{failed:?}");
+    }
     // What was refused before it was known that the server speaks RESP2 only says nothing.
     let mut buffer = BytesMut::new();
     let mut handshake = begin(Probe::Skip, &mut buffer);

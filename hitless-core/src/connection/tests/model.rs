@@ -294,9 +294,11 @@ proptest! {
                     prop_assert!(pipeline.poll_timeout().is_none_or(|next| next > at(now)));
                 }
                 Step::Relax { seconds } => {
+                    let before = pipeline.poll_timeout();
                     pipeline.relax(Duration::from_secs(seconds));
                     model.relax(seconds);
-                    prop_assert_eq!(pipeline.poll_timeout(), model.next_deadline().map(at));
+                    // Where nobody waits the alarm stays, because of the memory.
+                    prop_assert_eq!(pipeline.poll_timeout(), model.next_deadline().map(at).or(before));
                 }
                 Step::TakeUnsent => {
                     let taken: Vec<u32> = pipeline.take_unsent().map(|accepted| accepted.id.index() as u32).collect();
