@@ -39,7 +39,7 @@ use crate::handshake::{self, Handshake, Probe, Progress, Resp3, judge_auth, judg
 use crate::ids::RequestId;
 use crate::notification::Notification;
 use crate::pubsub::Push;
-use crate::request::{LARGE, Outcome, Replay, Replies};
+use crate::request::{LARGE, Outcome, Replay};
 use crate::timer::earliest;
 use crate::write_buffer::WriteBuffer;
 
