@@ -13,7 +13,8 @@ pub struct Counted {
 
 impl Counted {
     /// Compares what a server added to one counter with what its users know of: `acknowledged` additions were answered,
-    /// `uncertain` ones failed and may have run.
+    /// `uncertain` ones failed and may have run. Where there are some, both numbers are lower bounds: one of them that has run
+    /// makes up for one that is lost, and one that has not run leaves room for one that ran twice.
     #[must_use]
     pub fn compare(added: i64, acknowledged: u64, uncertain: u64) -> Self {
         let surplus = added - acknowledged as i64;
@@ -49,6 +50,11 @@ mod tests {
         assert_eq!(Counted::compare(8, 7, 1), counted(0, 0), "it failed, and it had run");
         assert_eq!(Counted::compare(7, 7, 1), counted(0, 0), "it failed, and it had not run");
         assert_eq!(Counted::compare(9, 7, 1), counted(0, 1));
+        assert_eq!(
+            Counted::compare(7, 7, 2),
+            counted(0, 0),
+            "also if one was lost, and one that failed had run"
+        );
         assert_eq!(Counted::compare(-7, 0, 0), counted(7, 0), "the data is gone");
     }
 

@@ -22,8 +22,8 @@ use tokio::runtime;
 use tokio::task::JoinSet;
 
 use contenders::{Client, Contender};
-use figures::{Figures, Latencies};
-use load::{Consumers, Done, Fed, Subscriber, TASKS};
+use figures::{Delivered, Figures, Latencies};
+use load::{Consumers, Done, Subscriber, TASKS};
 use report::Report;
 use scenario::{Feed, Played, Scenario};
 use world::World;
@@ -48,26 +48,37 @@ pub struct Args {
     publish: bool,
 }
 
-/// Puts each client through each scenario, prints the table and writes it, the figures as JSON and the picture to `target/bench`.
+/// Puts each client through each scenario, prints the table and writes it, the figures as JSON and the picture to `target/bench`. A
+/// client that fails for good in one scenario has its error there in the table, and goes on with the next.
 ///
 /// # Errors
 ///
-/// When there is no redis-server, a client fails for good, or a file cannot be written.
+/// When there is no redis-server, or a file cannot be written; when all is written, if a client has failed for good, and nothing is
+/// published then.
 pub fn run(args: &Args) -> io::Result<()> {
     let mut rows = Vec::new();
     for scenario in chosen(&Scenario::ALL, &args.scenario) {
         for contender in chosen(&Contender::ALL, &args.client) {
             eprintln!("{}: {}", scenario.name(), contender.name());
-            rows.push((scenario, contender, measure(scenario, contender)?));
+            let figures = measure(scenario, contender).map_err(|error| error.to_string());
+            if let Err(reason) = &figures {
+                eprintln!("    it failed: {reason}");
+            }
+            rows.push((scenario, contender, figures));
         }
     }
+    let failed = rows.iter().filter(|(.., figures)| figures.is_err()).count();
     let report = Report::new(rows)?;
     let table = report.markdown();
     print!("{table}");
     keep("moves.md", &table)?;
     keep("moves.json", &report.json())?;
     keep("moves.svg", &report.svg())?;
-    if args.publish { publish(&report) } else { Ok(()) }
+    match failed {
+        0 if args.publish => publish(&report),
+        0 => Ok(()),
+        _ => Err(io::Error::other(format!("{failed} failed, and the table says why"))),
+    }
 }
 
 /// Renews what the repository shows.
@@ -101,36 +112,30 @@ async fn put_through<C: Client>(scenario: Scenario, world: &World, client: C) ->
         let job = load::run_task(client.clone(), task, Arc::clone(&stop));
         tasks.spawn(async move { (task, job.await) });
     }
-    let feed = match scenario.feed() {
-        Feed::None => Fodder::None,
-        Feed::Items => Fodder::Items(Consumers::start(&client, world.data()?).await?),
-        Feed::Messages => Fodder::Messages(Subscriber::start(&client, world.data()?).await?),
-    };
+    let (mut consumers, mut subscriber) = (None, None);
+    match scenario.feed() {
+        None => {}
+        Some(Feed::Items) => consumers = Some(Consumers::start(&client, world.data()?).await?),
+        Some(Feed::Messages) => subscriber = Some(Subscriber::start(&client, world.data()?).await?),
+    }
     tokio::time::sleep(WARM_UP).await;
     let played = scenario.play(world).await;
     stop.store(true, Ordering::Relaxed);
     let done = tasks.join_all().await;
-    let fed = match feed {
-        Fodder::None => None,
-        Fodder::Items(consumers) => Some(consumers.finish().await?),
-        Fodder::Messages(subscriber) => Some(subscriber.finish()?),
+    let delivered = match (consumers, subscriber) {
+        (Some(consumers), _) => Some(consumers.finish().await?),
+        (_, Some(subscriber)) => Some(subscriber.finish()?),
+        (None, None) => None,
     };
     client.close().await;
-    figures(world, &played, done, fed)
-}
-
-/// What is brought besides the load, while it is brought.
-enum Fodder {
-    None,
-    Items(Consumers),
-    Messages(Subscriber),
+    figures(world, &played, done, delivered)
 }
 
 fn figures(
     world: &World,
     played: &Played,
     done: Vec<(usize, Done)>,
-    fed: Option<Fed>,
+    delivered: Option<Delivered>,
 ) -> io::Result<Figures> {
     let mut data = world.data()?;
     let (mut counted, mut unanswered, mut all) = (Counted::default(), 0, Done::default());
@@ -147,11 +152,10 @@ fn figures(
         latencies: Latencies::of(&all.operations, played.span),
         counted,
         unanswered,
-        other_errors: fed.as_ref().map_or(0, |fed| fed.errors),
-        uncertain: all.uncertain + fed.as_ref().map_or(0, |fed| fed.uncertain),
+        uncertain: all.uncertain + delivered.map_or(0, |delivered| delivered.uncertain),
         opened: played.span.event.map_or(0, |event| world.opened_since(event)),
-        emptied: played.tenants.as_ref().and_then(|tenants| world.emptied(tenants)),
-        delivered: fed.map(|fed| fed.delivered),
+        empty_after: played.connections.as_ref().and_then(|connections| world.empty_after(connections)),
+        delivered,
         marks: played.marks.clone(),
         curve: figures::curve(&all.operations, played.span),
     })

@@ -118,14 +118,14 @@ impl Chart<'_> {
             scale: Scale { values: (0.0, step * f64::from(steps)), pixels: (top + HEIGHT, top) },
             ticks: (0..=steps).map(|tick| step * f64::from(tick)).map(|at| (at, thousands(at))).collect(),
         };
-        let latencies = || points().filter_map(|point| point.p999).map(decade);
+        let latencies = || points().filter_map(|point| point.slowest).map(decade);
         let low = latencies().fold(f64::INFINITY, f64::min).floor().min(0.0);
         let high = latencies().fold(1.0, f64::max).ceil().max(low + 1.0);
         let top = top + HEIGHT + GAP;
         let decades = (0..).map(|tick| low + f64::from(tick)).take_while(|decade| *decade <= high);
         let latencies = Panel {
-            name: "p99.9 of latency, logarithmic",
-            of: |point| point.p999.map(decade),
+            name: "slowest operation, logarithmic",
+            of: |point| point.slowest.map(decade),
             scale: Scale { values: (low, high), pixels: (top + HEIGHT, top) },
             ticks: decades.map(|decade| (decade, decade_name(decade))).collect(),
         };
@@ -179,22 +179,25 @@ impl Panel {
         for (at, points) in curves.iter().enumerate().rev() {
             let pixels =
                 points.iter().map(|point| Some((time.at(point.at), self.scale.at((self.of)(point)?))));
-            let _ = writeln!(out, "<path class=\"curve curve{at}\" d=\"{}\"/>", path(pixels));
+            *out += &curve(at, &pixels.collect::<Vec<_>>());
         }
     }
 }
 
-/// A line through the points; where one is missing, it ends, and begins again behind it.
-fn path(points: impl Iterator<Item = Option<(f64, f64)>>) -> String {
-    let mut out = String::new();
-    let mut is_begun = false;
-    for point in points {
-        if let Some((x, y)) = point {
-            let _ = write!(out, "{}{x:.1} {y:.1}", if is_begun { 'L' } else { 'M' });
+/// A line through the points; where one is missing, it ends, and begins again behind it. A point between two that are missing, through
+/// which no line leads, is a dot.
+fn curve(at: usize, points: &[Option<(f64, f64)>]) -> String {
+    let (mut line, mut dots) = (String::new(), String::new());
+    for stroke in points.split(Option::is_none) {
+        if let [Some((x, y))] = stroke {
+            let _ = writeln!(dots, "<circle class=\"curve curve{at}\" cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"1\"/>");
+            continue;
         }
-        is_begun = point.is_some();
+        for (point, (x, y)) in stroke.iter().flatten().enumerate() {
+            let _ = write!(line, "{}{x:.1} {y:.1}", if point == 0 { 'M' } else { 'L' });
+        }
     }
-    out
+    format!("<path class=\"curve curve{at}\" d=\"{line}\"/>\n{dots}")
 }
 
 /// The next of 1, 2, 5, 10, 20 ... that is not below.
@@ -236,8 +239,8 @@ mod tests {
 
     const MS: Duration = Duration::from_millis(1);
 
-    fn point(at: f64, rate: f64, p999: impl Into<Option<Duration>>) -> Point {
-        Point { at, rate, p999: p999.into() }
+    fn point(at: f64, rate: f64, slowest: impl Into<Option<Duration>>) -> Point {
+        Point { at, rate, slowest: slowest.into() }
     }
 
     fn picture() -> String {
@@ -278,7 +281,7 @@ mod tests {
             ">gap 1.1 s<",
             ">other<",
             ">thousand operations/s<",
-            ">p99.9 of latency, logarithmic<",
+            ">slowest operation, logarithmic<",
             ">seconds from the event on<",
             ">1 ms<",
             ">100 ms<",
@@ -311,9 +314,14 @@ mod tests {
         let (top, bottom) = (FIRST_MARK + 2.0 * MARK, FIRST_MARK + 2.0 * MARK + 2.0 * HEIGHT + GAP);
         let svg = picture();
         let curves = svg.lines().filter(|line| line.contains("class=\"curve") && !line.contains("h30"));
+        let attribute = |line: &str, name: &str| {
+            let value = line.split_once(&format!(" {name}=\"")).and_then(|(_, rest)| rest.split_once('"'));
+            value.map_or_else(String::new, |(value, _)| value.to_owned())
+        };
         let mut count = 0;
         for line in curves {
-            let path = line.split("d=\"").nth(1).unwrap().split('"').next().unwrap();
+            let dot = format!("{} {}", attribute(line, "cx"), attribute(line, "cy"));
+            let path = if line.starts_with("<circle") { dot } else { attribute(line, "d") };
             for point in path.split(['M', 'L']).filter(|point| !point.is_empty()) {
                 let (x, y) = point.split_once(' ').unwrap();
                 let [x, y] = [x, y].map(|number| number.parse::<f64>().unwrap());
@@ -327,8 +335,21 @@ mod tests {
     #[test]
     fn a_curve_breaks_where_there_is_nothing() {
         let points = [Some((0.0, 1.0)), Some((1.0, 2.0)), None, Some((3.0, 4.0)), Some((4.0, 5.0))];
-        assert_eq!(path(points.into_iter()), "M0.0 1.0L1.0 2.0M3.0 4.0L4.0 5.0");
-        assert_eq!(path([None].into_iter()), "");
+        assert_eq!(
+            curve(1, &points),
+            "<path class=\"curve curve1\" d=\"M0.0 1.0L1.0 2.0M3.0 4.0L4.0 5.0\"/>\n"
+        );
+        assert_eq!(curve(0, &[None]), "<path class=\"curve curve0\" d=\"\"/>\n");
+    }
+
+    #[test]
+    fn a_lone_point_is_a_dot() {
+        let points = [Some((0.0, 1.0)), None, Some((2.0, 3.0)), None, Some((4.0, 5.0)), Some((5.0, 6.0))];
+        let svg = curve(0, &points);
+        assert!(svg.starts_with("<path class=\"curve curve0\" d=\"M4.0 5.0L5.0 6.0\"/>"), "{svg}");
+        for dot in ["cx=\"0.0\" cy=\"1.0\"", "cx=\"2.0\" cy=\"3.0\""] {
+            assert!(svg.contains(&format!("<circle class=\"curve curve0\" {dot} r=\"1\"/>")), "{svg}");
+        }
     }
 
     #[test]

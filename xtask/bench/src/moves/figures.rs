@@ -15,7 +15,9 @@ const DIGITS: u8 = 3;
 /// One operation.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Operation {
-    pub(super) began: Instant,
+    /// When it should have begun. It began later if the one before it took longer than the pace of the load allows.
+    pub(super) due: Instant,
+    /// When it ended; for one that was never begun, when the load was over.
     pub(super) ended: Instant,
     /// It ended with its reply and not with an error.
     pub(super) is_answered: bool,
@@ -32,7 +34,7 @@ pub(super) struct Mark {
 /// The moments of a scenario.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Span {
-    /// From here on operations count.
+    /// From here on operations count, by when they end.
     pub(super) from: Instant,
     /// The first event; none in a control.
     pub(super) event: Option<Instant>,
@@ -42,13 +44,16 @@ pub(super) struct Span {
 /// What the operations of one scenario show.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Latencies {
+    /// Those that ended in the span, and of them those that ended with an error.
     pub(super) operations: u64,
     pub(super) errors: u64,
+    /// Those that were due in the span, and had not ended when it was over.
+    pub(super) unended: u64,
     /// The longest time in which no operation was answered.
     pub(super) gap: Duration,
-    /// p99.9 of those that ended before the event, or of all of them if there is none.
+    /// p99.9 of those that were answered before the event, or of all of them if there is none.
     pub(super) before: Option<Duration>,
-    /// p99.9 of those that ended later.
+    /// p99.9 of those that were answered later. One that had not ended at the end of the span counts as long as it had taken by then.
     pub(super) during: Option<Duration>,
 }
 
@@ -59,8 +64,8 @@ pub(super) struct Point {
     pub(super) at: f64,
     /// Operations that were answered, per second.
     pub(super) rate: f64,
-    /// p99.9 of all that ended; none if none did.
-    pub(super) p999: Option<Duration>,
+    /// The longest latency of them; none if none was answered.
+    pub(super) slowest: Option<Duration>,
 }
 
 /// What became of numbered items or messages.
@@ -68,6 +73,10 @@ pub(super) struct Point {
 pub(super) struct Delivered {
     pub(super) sent: u64,
     pub(super) counted: Counted,
+    /// Errors of those who take them.
+    pub(super) errors: u64,
+    /// Errors of those who take them that do not rule out that one was taken.
+    pub(super) uncertain: u64,
 }
 
 /// All that is said of one client in one scenario.
@@ -78,14 +87,12 @@ pub(super) struct Figures {
     pub(super) counted: Counted,
     /// INCRs that ran although their caller has an error, by the server's count.
     pub(super) unanswered: u64,
-    /// Errors of consumers and subscribers; those of the load are in `latencies`.
-    pub(super) other_errors: u64,
     /// Errors, of all, that do not rule out that the command has run.
     pub(super) uncertain: u64,
     /// Connections that the nodes have accepted since the event.
     pub(super) opened: usize,
-    /// From the event until the old node had closed, or lost, its last connection.
-    pub(super) emptied: Option<Duration>,
+    /// From the event until the last connection that the old node had then was closed.
+    pub(super) empty_after: Option<Duration>,
     /// Items or messages, where there are any.
     pub(super) delivered: Option<Delivered>,
     pub(super) marks: Vec<Mark>,
@@ -95,7 +102,7 @@ pub(super) struct Figures {
 impl Figures {
     /// Errors of all that use the client.
     pub(super) fn errors(&self) -> u64 {
-        self.latencies.errors + self.other_errors
+        self.latencies.errors + self.delivered.map_or(0, |delivered| delivered.errors)
     }
 }
 
@@ -105,22 +112,38 @@ impl Span {
     }
 }
 
+impl Operation {
+    fn latency(&self) -> Duration {
+        self.ended.saturating_duration_since(self.due)
+    }
+}
+
 impl Latencies {
-    /// `operations` in any order; those that end outside of the span do not count.
-    pub(super) fn of(operations: &[Operation], span: Span) -> Self {
-        let mut operations: Vec<_> = operations.iter().filter(|one| is_in(one, span.from, span.to)).collect();
+    /// `operations` in any order; those that end before the span or are due after it do not count.
+    pub(super) fn of(all: &[Operation], span: Span) -> Self {
+        let mut operations: Vec<_> = all.iter().filter(|one| is_in(one, span.from, span.to)).collect();
         operations.sort_by_key(|one| one.ended);
+        let unended = all.iter().filter(|one| one.due < span.to && span.to <= one.ended);
+        let unended = unended.map(|one| span.to.saturating_duration_since(one.due)).collect::<Vec<_>>();
         let answered = || operations.iter().filter(|one| one.is_answered).map(|one| one.ended);
         let gaps = std::iter::once(span.from).chain(answered()).zip(answered().chain([span.to]));
         let gap = gaps.map(|(one, next)| next.saturating_duration_since(one)).max();
         let event = span.event.unwrap_or(span.to);
-        let split = operations.partition_point(|one| one.ended < event);
+        let (early, late) = operations.split_at(operations.partition_point(|one| one.ended < event));
+        let latencies = |of: &[&Operation]| {
+            let answered = of.iter().filter(|one| one.is_answered);
+            answered.map(|one| one.latency()).collect::<Vec<_>>()
+        };
+        let (mut before, mut during) = (latencies(early), latencies(late));
+        // Without an event all are before it.
+        if span.event.is_some() { &mut during } else { &mut before }.extend(&unended);
         Self {
             operations: operations.len() as u64,
             errors: operations.iter().filter(|one| !one.is_answered).count() as u64,
+            unended: unended.len() as u64,
             gap: gap.unwrap_or_default(),
-            before: p999(operations[..split].iter().copied()),
-            during: p999(operations[split..].iter().copied()),
+            before: p999(&before),
+            during: p999(&during),
         }
     }
 }
@@ -130,12 +153,12 @@ pub(super) fn curve(operations: &[Operation], span: Span) -> Vec<Point> {
     let slices = span.to.saturating_duration_since(span.from).as_nanos() / SLICE.as_nanos();
     let point = |slice: u32| {
         let from = span.from + SLICE * slice;
-        let within: Vec<_> = operations.iter().filter(|one| is_in(one, from, from + SLICE)).collect();
-        let answered = within.iter().filter(|one| one.is_answered).count();
+        let answered = operations.iter().filter(|one| one.is_answered && is_in(one, from, from + SLICE));
+        let latencies: Vec<_> = answered.map(Operation::latency).collect();
         Point {
             at: seconds_from(span.origin(), from + SLICE / 2),
-            rate: answered as f64 / SLICE.as_secs_f64(),
-            p999: p999(within.into_iter()),
+            rate: latencies.len() as f64 / SLICE.as_secs_f64(),
+            slowest: latencies.into_iter().max(),
         }
     };
     (0..u32::try_from(slices).unwrap_or_default()).map(point).collect()
@@ -150,15 +173,15 @@ fn seconds_from(origin: Instant, at: Instant) -> f64 {
     at.saturating_duration_since(origin).as_secs_f64() - origin.saturating_duration_since(at).as_secs_f64()
 }
 
-/// The latency that 999 of 1000 operations did not exceed; none without operations.
-fn p999<'a>(operations: impl Iterator<Item = &'a Operation>) -> Option<Duration> {
+/// The latency that 999 of 1000 did not exceed; none without any.
+fn p999(latencies: &[Duration]) -> Option<Duration> {
     let bounds = Histogram::<u64>::new_with_bounds(1, micros(SLOWEST), DIGITS);
-    let mut latencies = bounds.expect("the bounds are constants that the histogram accepts");
-    for Operation { began, ended, .. } in operations {
-        latencies.saturating_record(micros(ended.saturating_duration_since(*began)).max(1));
+    let mut histogram = bounds.expect("the bounds are constants that the histogram accepts");
+    for latency in latencies {
+        histogram.saturating_record(micros(*latency).max(1));
     }
-    let any = !latencies.is_empty();
-    any.then(|| Duration::from_micros(latencies.value_at_quantile(0.999).min(latencies.max())))
+    let any = !histogram.is_empty();
+    any.then(|| Duration::from_micros(histogram.value_at_quantile(0.999).min(histogram.max())))
 }
 
 fn micros(duration: Duration) -> u64 {
@@ -175,7 +198,7 @@ mod tests {
     fn operations(start: Instant, latency: Duration, ends: impl IntoIterator<Item = u32>) -> Vec<Operation> {
         let operation = |end| {
             let ended = start + MS * end;
-            Operation { began: ended - latency, ended, is_answered: true }
+            Operation { due: ended - latency, ended, is_answered: true }
         };
         ends.into_iter().map(operation).collect()
     }
@@ -203,8 +226,13 @@ mod tests {
     #[test]
     fn a_part_without_operations_has_no_percentile() {
         let start = crate::measure::now() + 10_000 * MS;
-        let found = Latencies::of(&operations(start, MS, 0..500), span(start));
-        assert_eq!(found.during, None);
+        let mut all = operations(start, MS, 0..500);
+        // An error has no latency: it may be quick, and nobody was served.
+        all.extend(
+            operations(start, MS, 500..1000).iter().map(|one| Operation { is_answered: false, ..*one }),
+        );
+        let found = Latencies::of(&all, span(start));
+        assert_eq!((found.during, found.errors), (None, 500));
         let control = Span { event: None, ..span(start) };
         let found = Latencies::of(&operations(start, MS, 0..1000), control);
         assert!(found.before.is_some());
@@ -231,7 +259,24 @@ mod tests {
     fn what_ends_outside_of_the_span_does_not_count() {
         let start = crate::measure::now() + 10_000 * MS;
         let all = operations(start - 100 * MS, MS, 0..1200);
-        assert_eq!(Latencies::of(&all, span(start)).operations, 1000);
+        let found = Latencies::of(&all, span(start));
+        assert_eq!((found.operations, found.unended), (1000, 1), "one was due just before the end");
+    }
+
+    #[test]
+    fn what_has_not_ended_counts_as_long_as_it_has_taken() {
+        let start = crate::measure::now() + 10_000 * MS;
+        // Answered, or never begun, 300 ms after the end: each was due 200 ms before it.
+        for is_answered in [true, false] {
+            let late = operations(start, 500 * MS, [1300]);
+            let all: Vec<_> = late.iter().map(|one| Operation { is_answered, ..*one }).collect();
+            let found = Latencies::of(&all, span(start));
+            let during = found.during.unwrap();
+            assert!(during.abs_diff(200 * MS) <= MS, "{during:?}");
+            assert_eq!((found.operations, found.errors, found.unended, found.before), (0, 0, 1, None));
+            let control = Latencies::of(&all, Span { event: None, ..span(start) });
+            assert_eq!((control.before, control.during), (found.during, None));
+        }
     }
 
     #[test]
@@ -239,12 +284,13 @@ mod tests {
         let start = crate::measure::now() + 10_000 * MS;
         let mut all = operations(start, MS, (0..1000).filter(|end| !(200..300).contains(end)));
         all[0].is_answered = false;
+        all[500].due -= 6 * MS;
         let points = curve(&all, span(start));
         assert_eq!(points.len(), 10);
         let rates: Vec<_> = points.iter().map(|point| point.rate).collect();
         assert_eq!(rates, [990.0, 1000.0, 0.0, 1000.0, 1000.0, 1000.0, 1000.0, 1000.0, 1000.0, 1000.0]);
-        assert_eq!(points[2].p999, None);
-        assert_eq!(points[3].p999, Some(MS));
+        assert_eq!(points[2].slowest, None);
+        assert_eq!([3, 6].map(|slice| points[slice].slowest), [Some(MS), Some(7 * MS)]);
         let times: Vec<_> = points.iter().map(|point| (point.at * 1e3).round()).collect();
         assert_eq!((times[0], times[4], times[9]), (-450.0, -50.0, 450.0));
     }

@@ -1,11 +1,12 @@
-//! The load: steady, whatever the client can do.
+//! The load: operations that are due at a steady pace. A client that falls behind begins them late, one behind the other, and their
+//! latency counts from the instant at which they were due.
 
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hitless_conformance::net::redis_connection::RedisConnection;
 use hitless_conformance::tally::Counted;
@@ -18,7 +19,7 @@ use crate::measure::now;
 
 /// Operations under way at a time, at most.
 pub(super) const TASKS: usize = 32;
-/// From the begin of one operation of a task to that of the next, if it is over by then.
+/// From the instant at which one operation of a task is due to that of the next.
 pub(super) const PERIOD: Duration = Duration::from_millis(5);
 
 /// Consumers, each of which waits for items of a queue of its own.
@@ -40,6 +41,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// What a task has done.
 #[derive(Debug, Default)]
 pub(super) struct Done {
+    /// All that were due, also those that were never begun.
     pub(super) operations: Vec<Operation>,
     /// INCRs that were answered.
     pub(super) acknowledged: u64,
@@ -61,23 +63,30 @@ pub(super) async fn run_task<C: Client>(client: C, task: usize, stop: Arc<Atomic
     let commands: [&[&str]; 3] =
         [&["INCR", counter.as_str()], &["SET", key.as_str(), "value"], &["GET", key.as_str()]];
     let mut done = Done::default();
-    let mut next = time::Instant::now() + PERIOD * task as u32 / TASKS as u32;
+    let mut due = now() + PERIOD * task as u32 / TASKS as u32;
     for (turn, command) in commands.into_iter().cycle().enumerate() {
-        time::sleep_until(next).await;
+        time::sleep_until(due.into()).await;
         if stop.load(Ordering::Relaxed) {
             break;
         }
-        let began = now();
         let result = client.call(command).await;
-        done.operations.push(Operation { began, ended: now(), is_answered: result.is_ok() });
+        done.operations.push(Operation { due, ended: now(), is_answered: result.is_ok() });
         done.note(turn % commands.len() == 0, result);
-        // One that is late does not make up for it.
-        next = (next + PERIOD).max(time::Instant::now());
+        due += PERIOD;
     }
+    done.leave(due, now());
     done
 }
 
 impl Done {
+    /// Notes those that were due before the `end` of the load, from `due` on, and were not begun by then.
+    fn leave(&mut self, mut due: Instant, end: Instant) {
+        while due < end {
+            self.operations.push(Operation { due, ended: end, is_answered: false });
+            due += PERIOD;
+        }
+    }
+
     fn note(&mut self, is_addition: bool, result: Result<(), Failure>) {
         let Err(failure) = result else {
             self.acknowledged += u64::from(is_addition);
@@ -106,14 +115,6 @@ struct Taken {
     items: Vec<u64>,
     errors: u64,
     uncertain: u64,
-}
-
-/// What became of what was fed.
-#[derive(Debug)]
-pub(super) struct Fed {
-    pub(super) delivered: Delivered,
-    pub(super) errors: u64,
-    pub(super) uncertain: u64,
 }
 
 /// Consumers that wait, and somebody who brings them items.
@@ -147,7 +148,7 @@ impl Consumers {
     ///
     /// # Errors
     /// The data could not be reached, or a consumer has not heard of the end.
-    pub(super) async fn finish(self) -> io::Result<Fed> {
+    pub(super) async fn finish(self) -> io::Result<Delivered> {
         let (mut data, sent) = self.feeder.finish()?;
         for number in 0..CONSUMERS {
             data.call(&["RPUSH", queue(number).as_str(), END])?;
@@ -156,8 +157,9 @@ impl Consumers {
         let taken = ended.map_err(|_| io::Error::other("a consumer has not come to the end of its items"))?;
         let mut counted = Counted::default();
         taken.iter().for_each(|taken| counted.add(Counted::of_numbers(sent, &taken.items)));
-        Ok(Fed {
-            delivered: Delivered { sent: sent * CONSUMERS as u64, counted },
+        Ok(Delivered {
+            sent: sent * CONSUMERS as u64,
+            counted,
             errors: taken.iter().map(|taken| taken.errors).sum(),
             uncertain: taken.iter().map(|taken| taken.uncertain).sum(),
         })
@@ -207,7 +209,7 @@ impl Subscriber {
     ///
     /// # Errors
     /// The data could not be reached, or the last message, which comes when nothing happens any more, was not received.
-    pub(super) fn finish(self) -> io::Result<Fed> {
+    pub(super) fn finish(self) -> io::Result<Delivered> {
         let (mut data, sent) = self.feeder.finish()?;
         data.call(&["PUBLISH", CHANNEL, END])?;
         let until = now() + PATIENCE;
@@ -220,7 +222,7 @@ impl Subscriber {
             }
         }
         let counted = Counted::of_numbers(sent, &messages);
-        Ok(Fed { delivered: Delivered { sent, counted }, errors: 0, uncertain: 0 })
+        Ok(Delivered { sent, counted, errors: 0, uncertain: 0 })
     }
 }
 
@@ -255,5 +257,23 @@ impl Feeder {
     fn finish(self) -> io::Result<(RedisConnection, u64)> {
         self.stop.store(true, Ordering::Relaxed);
         self.thread.join().unwrap_or_else(|_| Err(io::Error::other("who brings items has panicked")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_not_begun_counts_from_when_it_was_due() {
+        let due = now();
+        let end = due + PERIOD * 2;
+        let mut done = Done::default();
+        done.leave(due, end);
+        let dues: Vec<_> = done.operations.iter().map(|one| one.due).collect();
+        assert_eq!(dues, [due, due + PERIOD]);
+        assert!(done.operations.iter().all(|one| one.ended == end && !one.is_answered));
+        done.leave(end, end);
+        assert_eq!(done.operations.len(), 2, "nothing was due any more");
     }
 }

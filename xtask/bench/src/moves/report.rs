@@ -7,7 +7,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use super::chart::{Chart, Column};
-use super::contenders::{CONNECTIONS, Contender};
+use super::contenders::{COMMAND_TIMEOUT, CONNECTIONS, Contender, MAX_DELAY, RETRIES};
 use super::figures::{Figures, SLICE};
 use super::load::{CONSUMERS, PERIOD, TASKS};
 use super::scenario::Scenario;
@@ -22,9 +22,12 @@ const END: &str = "<!-- end of what is measured -->";
 const TITLE: &str = "Nodes move under load";
 const COMMAND: &str = "cargo xtask bench moves";
 
+/// One client in one scenario: its figures, or why there are none.
+pub(super) type Row = (Scenario, Contender, Result<Figures, String>);
+
 /// What there is to say of a run.
 pub(super) struct Report {
-    rows: Vec<(Scenario, Contender, Figures)>,
+    rows: Vec<Row>,
     /// When and where.
     circumstances: String,
 }
@@ -32,7 +35,7 @@ pub(super) struct Report {
 impl Report {
     /// # Errors
     /// The redis-server does not say its version.
-    pub(super) fn new(rows: Vec<(Scenario, Contender, Figures)>) -> io::Result<Self> {
+    pub(super) fn new(rows: Vec<Row>) -> io::Result<Self> {
         let today = since_1970()?;
         let processors = std::thread::available_parallelism()?;
         let server = version(&redis_server())?;
@@ -44,21 +47,25 @@ impl Report {
     pub(super) fn markdown(&self) -> String {
         let rate = TASKS as f64 / PERIOD.as_secs_f64();
         let mut out = format!(
-            "# Moves\n\n{}. INCR, SET and GET in turn by {TASKS} tasks, {rate:.0} operations a second at most, over {CONNECTIONS} connections, with a command \
-             timeout of 1 s, against two nodes in front of a real redis-server. They answer each command {LATENCY:?} late, as over a network.\n\n\
+            "# Moves\n\n{}. INCR, SET and GET in turn by {TASKS} tasks, each of which has one due every {PERIOD:?}, {rate:.0} operations a second in all, over {CONNECTIONS} connections, with \
+             {COMMAND_TIMEOUT:?} for each command, against two nodes in front of a real redis-server. They answer each command {LATENCY:?} late, as over a network.\n\n\
              hitless-tokio has its defaults otherwise. Of redis {CONNECTIONS} `ConnectionManager`s take turns, in RESP3 (so that they dial again as soon \
-             as they are closed) and with TCP_NODELAY; they do not hear of MOVING, so the old node closes them when the time of the move is over. From then on its address \
+             as they are closed), with TCP_NODELAY and with {MAX_DELAY:?} between two dials, and by chance up to as much again, {RETRIES} times (by default the delay doubles from there on, six times). \
+             Their response timeout bounds the wait for a reply, and not that for a connection, so a timeout around each command ends it after {COMMAND_TIMEOUT:?}; whether it has run is not known then. \
+             They do not hear of MOVING, so the old node closes them when the time of the move is over. From then on its address \
              leads to the new node, at once or as late as the scenario says.\n\n\
+             Latencies are those of answered operations, and count from the instant at which the operation was due, also where the task was still waiting for the one before it; what had \
+             not ended at the end counts as long as it had taken by then. Timers of tokio are up to 1 ms late. The gap is the longest time without an answer, whoever waits for one.\n\n\
              Errors are those of all callers. INCRs lost (answered, and not in the counter), executed twice (more often in it than its callers can explain) and executed \
-             without an answer (their callers have an error), connections that the nodes accepted from the event on, and the time until the old node had none of its connections \
-             any more are counted by the servers. The gap is the longest time without an answer, whoever waits for one.\n\n",
+             without an answer (their callers have an error), connections that the nodes accepted from the event on, and the time until the last connection that the old node had at the event was \
+             closed are counted by the servers. {LOWER_BOUNDS}\n\n",
             self.circumstances
         );
-        out += "| scenario | client | errors | INCRs lost | twice | without an answer | longest gap | p99.9 before | p99.9 from the event on | connections opened | old node empty after | items or messages lost, repeated |\n";
-        out += "|---|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|\n";
+        out += &format!("| scenario | client | {} |\n", COLUMNS.join(" | "));
+        out += &format!("|---|---|{}\n", "---:|".repeat(CELLS));
         for (scenario, contender, figures) in &self.rows {
-            let cells = cells(figures);
-            let _ = writeln!(out, "| {} | {} | {} |", scenario.title(), contender.name(), cells.join(" | "));
+            let cells = cells(figures).join(" | ");
+            let _ = writeln!(out, "| {} | {} | {cells} |", scenario.title(), contender.name());
         }
         out += &format!(
             "\nBeside the load, {CONSUMERS} consumers wait with BLPOP in one scenario (redis: a `ConnectionManager` without a timeout for each; one that met an error tries again), and a subscriber receives \
@@ -83,11 +90,14 @@ impl Report {
     /// The picture.
     pub(super) fn svg(&self) -> String {
         let columns = Scenario::DRAWN.into_iter().filter_map(|scenario| {
-            let figures: Vec<&Figures> = self.of(scenario).map(|(_, figures)| figures).collect();
-            let marks = &figures.first()?.marks;
-            let curves = figures.iter().map(|figures| &figures.curve[..]).collect();
+            let of = self.of(scenario).map(|(_, figures)| figures.as_ref().ok());
+            let figures: Vec<Option<&Figures>> = of.collect();
+            let marks = &figures.iter().copied().flatten().next()?.marks;
+            // One that failed has its place in the order.
+            let curves = figures.iter().map(|one| one.map_or(&[][..], |one| &one.curve[..])).collect();
             let each = |of: fn(&Figures) -> String| {
-                figures.iter().map(|one| of(one)).collect::<Vec<_>>().join(" / ")
+                let texts = figures.iter().map(|one| one.map_or_else(|| "-".to_owned(), of));
+                texts.collect::<Vec<_>>().join(" / ")
             };
             let errors = each(|one| one.errors().to_string());
             let gaps = each(|one| millis(one.latencies.gap));
@@ -114,61 +124,99 @@ impl Report {
             self.description(),
             self.circumstances
         );
-        out += "| | errors | longest gap | p99.9 before | p99.9 from the event on | connections opened | lost |\n";
-        out += "|---|---:|---:|---:|---:|---:|---:|\n";
+        out += &format!("| | {} |\n", SHOWN.map(|column| COLUMNS[column]).join(" | "));
+        out += &format!("|---|{}\n", "---:|".repeat(SHOWN.len()));
         for scenario in Scenario::ALL {
             let of: Vec<[String; CELLS]> = self.of(scenario).map(|(_, figures)| cells(figures)).collect();
             let pair =
                 |cell: usize| of.iter().map(|cells| cells[cell].as_str()).collect::<Vec<_>>().join(" / ");
-            // An INCR, an item or a message: no scenario has losses of two kinds to tell.
-            let lost = if scenario.feed() == super::scenario::Feed::None { 1 } else { CELLS - 1 };
-            let cells = [0, 4, 5, 6, 7, lost].map(pair).join(" | ");
-            let _ = writeln!(out, "| {} | {cells} |", scenario.title());
+            let _ = writeln!(out, "| {} | {} |", scenario.title(), SHOWN.map(pair).join(" | "));
         }
+        let _ = writeln!(out, "\n{LOWER_BOUNDS}");
         out + END
     }
 
-    fn of(&self, scenario: Scenario) -> impl Iterator<Item = (Contender, &Figures)> {
+    fn of(&self, scenario: Scenario) -> impl Iterator<Item = (Contender, &Result<Figures, String>)> {
         let rows = self.rows.iter().filter(move |(of, ..)| *of == scenario);
         rows.map(|(_, contender, figures)| (*contender, figures))
     }
 
     /// The picture in words.
     fn description(&self) -> String {
-        let mut out = "Operations a second and p99.9 over time, with nodes that move under load.".to_owned();
+        let mut out =
+            "Operations a second, and the slowest of them, over time, with nodes that move under load."
+                .to_owned();
         for scenario in Scenario::DRAWN {
             for (contender, figures) in self.of(scenario) {
-                let (errors, gap) = (figures.errors(), millis(figures.latencies.gap));
                 let (name, title) = (contender.name(), scenario.title());
-                let _ = write!(out, " {title}: {name} has {errors} errors and a longest gap of {gap}.");
+                let _ = match figures {
+                    Ok(figures) => {
+                        let (errors, gap) = (figures.errors(), millis(figures.latencies.gap));
+                        write!(out, " {title}: {name} has {errors} errors and a longest gap of {gap}.")
+                    }
+                    Err(_) => write!(out, " {title}: {name} failed."),
+                };
             }
         }
         out
     }
 }
 
-/// Those behind scenario and client.
-const CELLS: usize = 10;
+/// What is behind scenario and client.
+const CELLS: usize = 9;
+const COLUMNS: [&str; CELLS] = [
+    "errors",
+    "INCRs lost, executed twice",
+    "INCRs executed without an answer",
+    "longest gap",
+    "p99.9 before",
+    "p99.9 from the event on",
+    "connections opened",
+    "old node empty after",
+    "items or messages lost, repeated",
+];
+/// Those of the README.
+const SHOWN: [usize; 7] = [0, 1, 3, 4, 5, 6, 8];
 
-fn cells(figures: &Figures) -> [String; CELLS] {
-    let Figures { latencies, counted, unanswered, opened, emptied, delivered, .. } = figures;
-    let time = |time: &Option<Duration>| time.map_or_else(|| "-".to_owned(), millis);
+/// What the count of INCRs can tell.
+const LOWER_BOUNDS: &str = "Where errors leave open whether the command has run, INCRs lost and executed twice are lower bounds: one that failed, and has run, makes up for one that is \
+     lost, and one that has not run leaves room for one that was executed twice.";
+
+/// The reason in the place of the first one where there are no figures.
+fn cells(figures: &Result<Figures, String>) -> [String; CELLS] {
+    let none = || "-".to_owned();
+    let figures = match figures {
+        Ok(figures) => figures,
+        Err(reason) => {
+            let reason = reason.replace('|', "\\|").replace('\n', " ");
+            return std::array::from_fn(|cell| if cell == 0 { format!("failed: {reason}") } else { none() });
+        }
+    };
+    let Figures { latencies, counted, unanswered, opened, empty_after, delivered, .. } = figures;
+    let time = |time: &Option<Duration>| time.map_or_else(none, millis);
     let delivered = delivered.map(|of| format!("{}, {} of {}", of.counted.lost, of.counted.twice, of.sent));
     [
         figures.errors().to_string(),
-        counted.lost.to_string(),
-        counted.twice.to_string(),
+        format!("{}, {}", counted.lost, counted.twice),
         unanswered.to_string(),
         millis(latencies.gap),
         time(&latencies.before),
         time(&latencies.during),
         opened.to_string(),
-        time(emptied),
-        delivered.unwrap_or_else(|| "-".to_owned()),
+        time(empty_after),
+        delivered.unwrap_or_else(none),
     ]
 }
 
-fn entry(scenario: Scenario, contender: Contender, figures: &Figures) -> String {
+fn entry(scenario: Scenario, contender: Contender, figures: &Result<Figures, String>) -> String {
+    let run = format!("    {{\"scenario\": \"{}\", \"client\": \"{}\", ", scenario.name(), contender.name());
+    match figures {
+        Ok(figures) => format!("{run}{}}}", fields(figures)),
+        Err(reason) => format!("{run}\"failed\": {reason:?}}}"),
+    }
+}
+
+fn fields(figures: &Figures) -> String {
     let micros = |time: Duration| time.as_micros().to_string();
     let maybe = |time: Option<Duration>| time.map_or_else(|| "null".to_owned(), micros);
     let Figures { latencies, counted, marks, curve, .. } = figures;
@@ -182,14 +230,13 @@ fn entry(scenario: Scenario, contender: Contender, figures: &Figures) -> String 
     let marks =
         marks.iter().map(|mark| format!("{{\"at_us\": {}, \"what\": \"{}\"}}", micros(mark.at), mark.what));
     let points =
-        curve.iter().map(|point| format!("[{:.3}, {:.0}, {}]", point.at, point.rate, maybe(point.p999)));
+        curve.iter().map(|point| format!("[{:.3}, {:.0}, {}]", point.at, point.rate, maybe(point.slowest)));
     format!(
-        "    {{\"scenario\": \"{}\", \"client\": \"{}\", \"operations\": {}, \"errors\": {}, \"uncertain\": {}, \"incrs_lost\": {}, \"incrs_twice\": {}, \
+        "\"operations\": {}, \"unended\": {}, \"errors\": {}, \"uncertain\": {}, \"incrs_lost\": {}, \"incrs_twice\": {}, \
          \"incrs_without_an_answer\": {}, \"gap_us\": {}, \"p999_before_us\": {}, \"p999_from_event_us\": {}, \"connections_opened\": {}, \
-         \"old_node_empty_us\": {}, \"delivered\": {delivered}, \"marks\": [{}], \"curve\": [{}]}}",
-        scenario.name(),
-        contender.name(),
+         \"empty_after_us\": {}, \"delivered\": {delivered}, \"marks\": [{}], \"curve\": [{}]",
         latencies.operations,
+        latencies.unended,
         figures.errors(),
         figures.uncertain,
         counted.lost,
@@ -199,7 +246,7 @@ fn entry(scenario: Scenario, contender: Contender, figures: &Figures) -> String 
         maybe(latencies.before),
         maybe(latencies.during),
         figures.opened,
-        maybe(figures.emptied),
+        maybe(figures.empty_after),
         marks.collect::<Vec<_>>().join(", "),
         points.collect::<Vec<_>>().join(", "),
     )
@@ -274,28 +321,38 @@ mod tests {
     const MS: Duration = Duration::from_millis(1);
 
     fn figures(errors: u64, gap: Duration) -> Figures {
-        let latencies = Latencies { operations: 1000, errors, gap, before: Some(2 * MS), during: Some(gap) };
+        let latencies =
+            Latencies { operations: 1000, errors, unended: 0, gap, before: Some(2 * MS), during: Some(gap) };
         Figures {
             latencies,
-            counted: Counted { lost: 0, twice: 0 },
+            counted: Counted { lost: 2, twice: 5 },
             unanswered: 3,
-            other_errors: 1,
             uncertain: errors,
             opened: 10,
-            emptied: Some(12 * MS),
+            empty_after: Some(12 * MS),
             delivered: None,
             marks: vec![Mark { at: Duration::ZERO, what: "MOVING" }],
-            curve: vec![Point { at: 0.05, rate: 6400.0, p999: None }],
+            curve: vec![Point { at: 0.05, rate: 6400.0, slowest: None }],
         }
     }
 
     fn report() -> Report {
         let rows = Scenario::ALL.into_iter().flat_map(|scenario| {
             let mut theirs = figures(40, 1234 * MS);
-            theirs.delivered = Some(Delivered { sent: 100, counted: Counted { lost: 7, twice: 0 } });
-            [(scenario, Contender::Hitless, figures(0, 6 * MS)), (scenario, Contender::Redis, theirs)]
+            let counted = Counted { lost: 7, twice: 0 };
+            theirs.delivered = Some(Delivered { sent: 100, counted, errors: 1, uncertain: 1 });
+            [(scenario, Contender::Hitless, Ok(figures(0, 6 * MS))), (scenario, Contender::Redis, Ok(theirs))]
         });
         Report { rows: rows.collect(), circumstances: "30 November 2026, 2 processors".to_owned() }
+    }
+
+    /// The first client has failed everywhere.
+    fn report_of_failures() -> Report {
+        let mut report = report();
+        for (.., figures) in report.rows.iter_mut().step_by(2) {
+            *figures = Err("no \"item\" | no answer".to_owned());
+        }
+        report
     }
 
     #[test]
@@ -303,11 +360,11 @@ mod tests {
         let table = report().markdown();
         for scenario in Scenario::ALL {
             let ours = format!(
-                "| {} | hitless-tokio | 1 | 0 | 0 | 3 | 6.0 ms | 2.0 ms | 6.0 ms | 10 | 12 ms | - |",
+                "| {} | hitless-tokio | 0 | 2, 5 | 3 | 6.0 ms | 2.0 ms | 6.0 ms | 10 | 12 ms | - |",
                 scenario.title()
             );
             let theirs =
-                format!("| {} | redis 1, ConnectionManager | 41 | 0 | 0 | 3 | 1234 ms |", scenario.title());
+                format!("| {} | redis 1, ConnectionManager | 41 | 2, 5 | 3 | 1234 ms |", scenario.title());
             assert!(table.contains(&ours) && table.contains(&theirs), "{table}");
         }
         assert!(table.contains("| 7, 0 of 100 |"), "{table}");
@@ -320,11 +377,33 @@ mod tests {
         assert!(section.contains("](xtask/bench/moves.svg)"));
         assert!(
             section.contains(
-                " | 1 / 41 | 6.0 ms / 1234 ms | 2.0 ms / 2.0 ms | 6.0 ms / 1234 ms | 10 / 10 | 0 / 0 |"
+                " | 0 / 41 | 2, 5 / 2, 5 | 6.0 ms / 1234 ms | 2.0 ms / 2.0 ms | 6.0 ms / 1234 ms | 10 / 10 | - / 7, 0 of 100 |"
             ),
             "{section}"
         );
-        assert!(section.contains("| - / 7, 0 of 100 |"), "{section}");
+        let columns: Vec<_> = section.lines().filter(|line| line.starts_with('|')).collect();
+        let counts: Vec<_> = columns.iter().map(|line| line.matches('|').count()).collect();
+        assert_eq!(counts, vec![counts[0]; 2 + Scenario::ALL.len()], "{section}");
+    }
+
+    #[test]
+    fn one_that_failed_says_why_and_keeps_its_place() {
+        let report = report_of_failures();
+        let table = report.markdown();
+        assert_eq!(
+            table.matches("| hitless-tokio | failed: no \"item\" \\| no answer | - |").count(),
+            Scenario::ALL.len()
+        );
+        assert!(report.section().contains(" | failed: no \"item\" \\| no answer / 41 | - / 2, 5 |"));
+        assert!(
+            report
+                .json()
+                .contains("\"client\": \"hitless-tokio\", \"failed\": \"no \\\"item\\\" | no answer\"}")
+        );
+        let svg = report.svg();
+        assert!(svg.contains(">errors - / 41, longest gap - / 1234 ms<"), "{svg}");
+        assert!(svg.contains("<path class=\"curve curve0\" d=\"\"/>"), "{svg}");
+        assert!(svg.contains("hitless-tokio failed."), "{svg}");
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use tokio::time;
 
 use super::figures::{Mark, Span};
-use super::world::{Address, Start, Tenants, World};
+use super::world::{Address, Connections, Start, World};
 use crate::measure::now;
 
 /// The load alone, before the event.
@@ -52,7 +52,6 @@ pub(super) enum Scenario {
 /// What is brought besides the load.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Feed {
-    None,
     Items,
     Messages,
 }
@@ -69,8 +68,8 @@ struct Move {
 pub(super) struct Played {
     pub(super) span: Span,
     pub(super) marks: Vec<Mark>,
-    /// Who was at the old node when the first event happened.
-    pub(super) tenants: Option<Tenants>,
+    /// Those of the old node when the move began, if there was one.
+    pub(super) connections: Option<Connections>,
 }
 
 impl Scenario {
@@ -117,11 +116,11 @@ impl Scenario {
         }
     }
 
-    pub(super) fn feed(self) -> Feed {
+    pub(super) fn feed(self) -> Option<Feed> {
         match self {
-            Self::Blpop => Feed::Items,
-            Self::PubSub => Feed::Messages,
-            _ => Feed::None,
+            Self::Blpop => Some(Feed::Items),
+            Self::PubSub => Some(Feed::Messages),
+            _ => None,
         }
     }
 
@@ -141,15 +140,15 @@ impl Scenario {
     pub(super) async fn play(self, world: &World) -> Played {
         let from = now();
         time::sleep(LEAD_IN).await;
-        let mut stage = Stage { world, event: None, marks: Vec::new(), tenants: None };
+        let mut stage = Stage { world, event: None, marks: Vec::new(), connections: None };
         match (self.moves(), self) {
             (Some(one), _) => stage.play_move(one).await,
             (None, Self::ConnectionLost) => stage.lose_connections().await,
             (None, _) => time::sleep(NOTHING).await,
         }
         time::sleep(LEAD_OUT).await;
-        let Stage { event, marks, tenants, .. } = stage;
-        Played { span: Span { from, event, to: now() }, marks, tenants }
+        let Stage { event, marks, connections, .. } = stage;
+        Played { span: Span { from, event, to: now() }, marks, connections }
     }
 }
 
@@ -157,14 +156,14 @@ struct Stage<'a> {
     world: &'a World,
     event: Option<Instant>,
     marks: Vec<Mark>,
-    tenants: Option<Tenants>,
+    connections: Option<Connections>,
 }
 
 impl Stage<'_> {
     async fn play_move(&mut self, Move { grace, start, address }: Move) {
-        let tenants = self.world.tenants();
-        self.mark("MOVING", tenants.since());
-        self.tenants = Some(tenants);
+        let connections = self.world.connections();
+        self.mark("MOVING", connections.since);
+        self.connections = Some(connections);
         self.world.announce_move(grace, start, address);
         let announced = now();
         if let Start::Refuses(time) | Start::Swallows(time) = start {

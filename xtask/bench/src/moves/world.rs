@@ -47,8 +47,8 @@ pub(super) struct World {
 }
 
 /// The connections of the old node at the moment of an event.
-pub(super) struct Tenants {
-    since: Instant,
+pub(super) struct Connections {
+    pub(super) since: Instant,
     conns: Vec<ServerConn>,
 }
 
@@ -85,8 +85,8 @@ impl World {
     }
 
     /// The connections that the old node has now.
-    pub(super) fn tenants(&self) -> Tenants {
-        self.front.with(|server, now| Tenants { since: now, conns: server.connections(self.old) })
+    pub(super) fn connections(&self) -> Connections {
+        self.front.with(|server, now| Connections { since: now, conns: server.connections(self.old) })
     }
 
     /// The clients of the old node are told to go to the new one, and closed when `grace` is over.
@@ -124,24 +124,17 @@ impl World {
         self.front.with(|server, _| of(server.ledger(), self.old) + of(server.ledger(), self.new))
     }
 
-    /// How long it took until the last of them was closed; none if one of them is open.
-    pub(super) fn emptied(&self, tenants: &Tenants) -> Option<Duration> {
+    /// How long it took until the last of `connections` was closed; none if one of them is open.
+    pub(super) fn empty_after(&self, connections: &Connections) -> Option<Duration> {
         self.front.with(|server, _| {
             let closed = server.ledger().entries().iter().filter_map(|entry| match entry.event {
                 Event::Closed(_) => entry.conn.map(|conn| (conn, entry.at)),
                 _ => None,
             });
             let closed: Vec<Instant> =
-                closed.filter(|(conn, _)| tenants.conns.contains(conn)).map(|(_, at)| at).collect();
-            let last = closed.iter().max().filter(|_| closed.len() == tenants.conns.len())?;
-            Some(last.saturating_duration_since(tenants.since))
+                closed.filter(|(conn, _)| connections.conns.contains(conn)).map(|(_, at)| at).collect();
+            let last = closed.iter().max().filter(|_| closed.len() == connections.conns.len())?;
+            Some(last.saturating_duration_since(connections.since))
         })
-    }
-}
-
-impl Tenants {
-    /// The moment.
-    pub(super) fn since(&self) -> Instant {
-        self.since
     }
 }
