@@ -52,17 +52,14 @@ pub(crate) fn run(args: &Args) -> Result<Summary, String> {
     let here = record::target();
     let is_comparable = args.record || recorded.target == here;
     let mut summary = Summary::default();
-    let valgrind = match VALGRIND.find_or_install() {
-        Ok(valgrind) if is_comparable => Some(valgrind),
-        Ok(_) => {
-            println!(
-                "instructions are not counted: the record is of {}, and this is {here}",
-                recorded.target
-            );
-            summary.skipped += 1;
-            None
-        }
-        Err(reason) if args.record || args.require_valgrind => return Err(reason),
+    let valgrind = if is_comparable {
+        VALGRIND.find_or_install()
+    } else {
+        Err(format!("the record is of {}, and this is {here}", recorded.target))
+    };
+    let valgrind = match valgrind {
+        Ok(valgrind) => Some(valgrind),
+        Err(reason) if is_comparable && (args.record || args.require_valgrind) => return Err(reason),
         Err(reason) => {
             println!("instructions are not counted: {reason}");
             summary.skipped += 1;
@@ -80,7 +77,7 @@ pub(crate) fn run(args: &Args) -> Result<Summary, String> {
         return Ok(summary);
     }
     let faults = recorded.compare(&counted);
-    faults.iter().for_each(|fault| println!("{fault}"));
+    recorded.falls(&counted).iter().chain(&faults).for_each(|line| println!("{line}"));
     if !faults.is_empty() {
         println!("if that is meant, `cargo xtask guards --record` writes the new figures into {RECORD}");
     }

@@ -1,7 +1,7 @@
 //! `cargo xtask test-all`: everything that must pass before a change goes in.
 //!
-//! The steps share one target directory and one profile; the simulation alone is optimized, because it runs thousands of
-//! seeds. Their order puts what fails fast first, and packages and features are named so that a step finds as much as possible
+//! The steps share one target directory and one profile; only the simulation and the guards are optimized: it runs thousands
+//! of seeds, and they count what a release executes. Their order puts what fails fast first, and packages and features are named so that a step finds as much as possible
 //! already built by the one before it.
 
 use std::time::{Duration, Instant};

@@ -1,6 +1,7 @@
 //! Decoding and encoding.
 
 pub mod allocations;
+pub mod cases;
 pub mod decoders;
 pub mod encoders;
 mod report;
@@ -8,11 +9,10 @@ mod report;
 use std::io;
 use std::path::PathBuf;
 
-use hitless_guards::replies;
-
 use crate::measure::{Timing, interleaved};
 use crate::results::keep;
 use allocations::Allocations;
+use cases::Case;
 
 /// What `hitless-bench codec` takes.
 #[derive(Debug, clap::Args)]
@@ -27,7 +27,7 @@ pub struct Args {
 
 /// All figures of one run.
 struct Figures {
-    cases: Vec<replies::Case>,
+    cases: Vec<Case>,
     /// By contender, by case.
     decode: Vec<Vec<Timing>>,
     /// By contender.
@@ -54,7 +54,7 @@ pub fn run(args: &Args) -> io::Result<()> {
 }
 
 fn measure(rounds: usize) -> io::Result<Figures> {
-    let cases = replies::all();
+    let cases = cases::all();
     let mut decode = vec![Vec::new(); decoders::CONTENDERS.len()];
     for case in &cases {
         eprintln!("decoding {}: {}", case.name, case.title);
@@ -73,9 +73,9 @@ fn measure(rounds: usize) -> io::Result<Figures> {
 }
 
 /// A pass over a case, having checked that it decodes all there is.
-fn pass<'a>(case: &'a replies::Case, contender: &decoders::Contender) -> Box<dyn FnMut() + 'a> {
-    let mut pass = (contender.prepare)(case);
-    assert_eq!(pass(), case.replies, "{} on case {}", contender.name, case.name);
+fn pass<'a>(case: &'a Case, contender: &decoders::Contender) -> Box<dyn FnMut() + 'a> {
+    let mut pass = (contender.prepare)(&case.stream);
+    assert_eq!(pass(), case.stream.replies, "{} on case {}", contender.name, case.name);
     Box::new(move || {
         pass();
     })

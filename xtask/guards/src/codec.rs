@@ -6,7 +6,7 @@ use hitless_core::Request;
 use resp3_codec::{Decoder, Limits, cmd};
 
 use crate::figures::Work;
-use crate::replies;
+use crate::replies::Stream;
 
 /// Commands in a pass.
 pub const COMMANDS: usize = 1000;
@@ -14,18 +14,17 @@ pub const COMMANDS: usize = 1000;
 const KEY: &[u8] = b"user:00000000042";
 const VALUE: &[u8] = &[b'v'; 64];
 
-/// Decodes the replies of the benchmark's case `name`.
+/// Decodes `stream`.
 ///
 /// # Panics
 ///
-/// When there is no such case.
-pub fn decode(name: &str) -> Work {
-    let case = replies::all().into_iter().find(|case| case.name == name).expect("a case of the list");
+/// When not all of its replies are decoded.
+pub fn decode(stream: Stream) -> Work {
     let mut decoder = Decoder::new(Limits::default());
     Box::new(move |meter| {
         let replies = meter.part(|| {
             let mut replies = 0;
-            for read in case.wire.chunks(case.read) {
+            for read in stream.wire.chunks(stream.read) {
                 decoder.buffer().extend_from_slice(read);
                 while let Ok(Some(_)) = black_box(&decoder.poll_frame()) {
                     replies += 1;
@@ -33,7 +32,7 @@ pub fn decode(name: &str) -> Work {
             }
             replies
         });
-        assert_eq!(replies, case.replies);
+        assert_eq!(replies, stream.replies);
     })
 }
 

@@ -1,7 +1,7 @@
 //! The list of all figures.
 
 use crate::meter::Meter;
-use crate::{cluster, codec, gets, world};
+use crate::{cluster, codec, gets, replies, world};
 
 /// Some work, prepared. Each call is a pass, which does it for a number of operations.
 pub type Work = Box<dyn FnMut(&mut Meter)>;
@@ -21,24 +21,29 @@ pub struct Figure {
 
 /// All of them.
 pub const FIGURES: [Figure; 11] = [
-    Figure { name: "decode-ok", title: "+OK is decoded", operations: 1000, prepare: || codec::decode("a") },
+    Figure {
+        name: "decode-ok",
+        title: "+OK is decoded",
+        operations: 1000,
+        prepare: || codec::decode(replies::simple()),
+    },
     Figure {
         name: "decode-string",
         title: "a string of 16 bytes is decoded",
         operations: 1000,
-        prepare: || codec::decode("b"),
+        prepare: || codec::decode(replies::strings()),
     },
     Figure {
         name: "decode-integers",
         title: "an element of an array of 10 000 integers is decoded",
         operations: 10_000,
-        prepare: || codec::decode("d"),
+        prepare: || codec::decode(replies::integers()),
     },
     Figure {
         name: "decode-mixture",
         title: "a reply of mixed RESP3, 3 deep, is decoded",
         operations: 1200,
-        prepare: || codec::decode("e"),
+        prepare: || codec::decode(replies::mixture()),
     },
     Figure {
         name: "encode-get",
@@ -72,7 +77,7 @@ pub const FIGURES: [Figure; 11] = [
     },
     Figure {
         name: "cluster-get",
-        title: "client-get, at the node of a cluster that is found for each",
+        title: "client-get in a cluster: the node of each GET is found by the table",
         operations: gets::BATCH,
         prepare: cluster::gets,
     },

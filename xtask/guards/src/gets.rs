@@ -78,7 +78,19 @@ impl Gets {
             written.advance(chunk);
         }
         self.written = written;
-        append(self.decoder.buffer(), &self.replies);
+        let mut read = 0;
+        while read < self.replies.len() {
+            read += append(self.decoder.frugal_buffer(), &self.replies[read..]);
+            self.hand_over(locked, batch);
+        }
+        assert!(self.completed.len() == BATCH && self.completed.iter().all(Result::is_ok));
+        // Each caller drops its reply.
+        self.completed.clear();
+    }
+
+    /// Decodes what was read and hands it to the machine, a batch at a time.
+    fn hand_over(&mut self, locked: &mut Meter, batch: usize) {
+        let conn = self.conn;
         loop {
             while self.frames.len() < batch
                 && let Ok(Some(frame)) = self.decoder.poll_frame()
@@ -86,15 +98,12 @@ impl Gets {
                 self.frames.push(frame);
             }
             if self.frames.is_empty() {
-                break;
+                return;
             }
             let mut frames = std::mem::take(&mut self.frames);
             self.enter(locked, |world| world.client.handle_frames(world.now, conn, frames.drain(..)));
             self.frames = frames;
         }
-        assert!(self.completed.len() == BATCH && self.completed.iter().all(Result::is_ok));
-        // Each caller drops its reply.
-        self.completed.clear();
     }
 
     /// Does something to the machine and takes its actions, under the lock.
@@ -139,6 +148,10 @@ pub fn under_the_lock() -> Work {
     Box::new(move |meter| gets.pass(meter, |_| ()))
 }
 
-fn append(buffer: &mut BytesMut, read: &[u8]) {
+/// Reads as a socket does, into the room that there is; how many bytes.
+fn append(buffer: &mut BytesMut, arrived: &[u8]) -> usize {
+    let room = buffer.capacity() - buffer.len();
+    let read = &arrived[..arrived.len().min(room)];
     buffer.extend_from_slice(read);
+    read.len()
 }

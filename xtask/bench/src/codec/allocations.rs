@@ -2,9 +2,7 @@
 
 use std::io;
 
-use hitless_guards::replies;
-
-use super::{decoders, encoders};
+use super::{cases, decoders, encoders};
 use crate::counting::{self, print_line};
 
 /// Allocations and reallocations per outermost frame, or per command.
@@ -34,11 +32,11 @@ pub fn counted_apart() -> io::Result<Allocations> {
 /// Counts by `total`, which gives the allocations so far. Prints a line of figures per decoder, then one for all
 /// encoders.
 pub fn count(total: impl Fn() -> usize) {
-    let cases = replies::all();
+    let cases = cases::all();
     for contender in decoders::CONTENDERS {
         let figures = cases.iter().map(|case| {
-            let mut pass = (contender.prepare)(case);
-            per_pass(&total, &mut pass) / case.replies as f64
+            let mut pass = (contender.prepare)(&case.stream);
+            per_pass(&total, &mut pass) / case.stream.replies as f64
         });
         print_line(&figures.collect::<Vec<_>>());
     }

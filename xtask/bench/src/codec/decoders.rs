@@ -1,4 +1,4 @@
-//! The contenders. Each pass appends a case's reads to a buffer, decodes until nothing more comes, and drops each
+//! The contenders. Each pass appends a stream's reads to a buffer, decodes until nothing more comes, and drops each
 //! frame.
 
 use std::hint::black_box;
@@ -7,16 +7,16 @@ use std::io::{self, Read};
 use bytes::{Bytes, BytesMut};
 use resp3_codec::{Decoder, Limits};
 
-use hitless_guards::replies::Case;
+use hitless_guards::replies::Stream;
 
-/// A decoder's name, and what makes a pass over a case out of it.
+/// A decoder's name, and what makes a pass over a stream out of it.
 pub struct Contender {
     /// The row of the table.
     pub name: &'static str,
     /// Whether it is one of the crates that ours is compared with.
     pub is_peer: bool,
     /// Prepares passes; each gives the number of replies decoded.
-    pub prepare: fn(&Case) -> Box<dyn FnMut() -> usize + '_>,
+    pub prepare: fn(&Stream) -> Box<dyn FnMut() -> usize + '_>,
 }
 
 /// This workspace's decoder, its peers, and what no decoder can beat.
@@ -28,15 +28,15 @@ pub const CONTENDERS: [Contender; 5] = [
     Contender { name: "append only, nothing decoded", is_peer: false, prepare: append_only },
 ];
 
-fn reads(case: &Case) -> impl Iterator<Item = &[u8]> {
-    case.wire.chunks(case.read)
+fn reads(stream: &Stream) -> impl Iterator<Item = &[u8]> {
+    stream.wire.chunks(stream.read)
 }
 
-fn resp3_codec(case: &Case) -> Box<dyn FnMut() -> usize + '_> {
+fn resp3_codec(stream: &Stream) -> Box<dyn FnMut() -> usize + '_> {
     let mut decoder = Decoder::new(Limits::default());
     Box::new(move || {
         let mut replies = 0;
-        for read in reads(case) {
+        for read in reads(stream) {
             decoder.buffer().extend_from_slice(read);
             while let Ok(Some(_)) = black_box(&decoder.poll_frame()) {
                 replies += 1;
@@ -46,10 +46,10 @@ fn resp3_codec(case: &Case) -> Box<dyn FnMut() -> usize + '_> {
     })
 }
 
-fn resp_rs(case: &Case) -> Box<dyn FnMut() -> usize + '_> {
+fn resp_rs(stream: &Stream) -> Box<dyn FnMut() -> usize + '_> {
     let mut parser = resp_rs::resp3::Parser::new();
     // `feed` copies out of a `Bytes`: made beforehand, so that there is one copy as with the others.
-    let reads = reads(case).map(Bytes::copy_from_slice).collect::<Vec<_>>();
+    let reads = reads(stream).map(Bytes::copy_from_slice).collect::<Vec<_>>();
     Box::new(move || {
         let mut replies = 0;
         for read in &reads {
@@ -62,12 +62,12 @@ fn resp_rs(case: &Case) -> Box<dyn FnMut() -> usize + '_> {
     })
 }
 
-fn redis_protocol(case: &Case) -> Box<dyn FnMut() -> usize + '_> {
+fn redis_protocol(stream: &Stream) -> Box<dyn FnMut() -> usize + '_> {
     use redis_protocol::resp3::decode::complete::decode_bytes_mut;
     let mut buffer = BytesMut::new();
     Box::new(move || {
         let mut replies = 0;
-        for read in reads(case) {
+        for read in reads(stream) {
             buffer.extend_from_slice(read);
             while !buffer.is_empty()
                 && let Ok(Some(_)) = black_box(&decode_bytes_mut(&mut buffer))
@@ -79,31 +79,31 @@ fn redis_protocol(case: &Case) -> Box<dyn FnMut() -> usize + '_> {
     })
 }
 
-fn redis(case: &Case) -> Box<dyn FnMut() -> usize + '_> {
+fn redis(stream: &Stream) -> Box<dyn FnMut() -> usize + '_> {
     let mut parser = redis::Parser::new();
     Box::new(move || {
         let mut replies = 0;
-        let mut link = Link { left: &case.wire, read: case.read };
-        for _ in 0..case.replies {
+        let mut link = Link { left: &stream.wire, read: stream.read };
+        for _ in 0..stream.replies {
             replies += usize::from(black_box(&parser.parse_value(&mut link)).is_ok());
         }
         replies
     })
 }
 
-fn append_only(case: &Case) -> Box<dyn FnMut() -> usize + '_> {
-    let mut buffer = BytesMut::with_capacity(case.wire.len());
+fn append_only(stream: &Stream) -> Box<dyn FnMut() -> usize + '_> {
+    let mut buffer = BytesMut::with_capacity(stream.wire.len());
     Box::new(move || {
         buffer.clear();
-        for read in reads(case) {
+        for read in reads(stream) {
             buffer.extend_from_slice(read);
             black_box(&buffer);
         }
-        case.replies
+        stream.replies
     })
 }
 
-/// The reads of a case, as a stream: this peer does its own reading.
+/// The reads, from where a socket would be: this peer does its own reading.
 struct Link<'a> {
     left: &'a [u8],
     read: usize,

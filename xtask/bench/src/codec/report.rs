@@ -2,9 +2,9 @@
 
 use std::fmt::Write;
 
+use super::cases::Case;
 use super::{Figures, decoders, encoders};
 use crate::measure::Timing;
-use hitless_guards::replies::Case;
 
 /// The time for encoding a `SET` to stay below, in nanoseconds, and the one to strive for.
 const ENCODE_MUST: f64 = 40.0;
