@@ -13,8 +13,10 @@ use resp3_codec::{Command, Frame, cmd};
 use smallvec::SmallVec;
 use thiserror::Error;
 
+#[cfg(feature = "driver")]
+pub(crate) use self::packed::Packed;
 pub use self::packed::PackedError;
-pub(crate) use self::packed::{Commands, Packed, with_word};
+pub(crate) use self::packed::{Commands, with_word};
 pub use self::pipeline::Pipeline;
 use crate::command_table::{self, Blocker, Blocking, OnLease, StateChange, Verdict, Words};
 use crate::endpoint::Endpoint;

@@ -40,6 +40,7 @@ pub fn is_refusal(reply: &Frame) -> bool {
 }
 
 /// Whether `reply` is, word for word, what a server says of a request for `slot` that it did not run.
+#[cfg(feature = "driver")]
 pub(crate) fn is_refusal_of_server(reply: &Frame, slot: Option<u16>) -> bool {
     ServerError::from_frame(reply).is_some_and(|error| Redirect::of_server(&error, slot).is_some())
 }
