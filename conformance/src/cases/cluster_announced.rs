@@ -79,6 +79,8 @@ pub fn told_in_every_form(host: &dyn Host) {
             });
             bed.run_until_soon(&format!("{form:?}, {to_whom:?}"), |bed| bed.leads_to("foo", to));
             check(&mut bed, to);
+            // A copy that is late is another one than that of a second node.
+            bed.run_for(millis(10));
             bed.server(|server, now| server.slots_migrated_in(now, form, &[words], notice));
             check(&mut bed, to);
             nodes = [to, from];

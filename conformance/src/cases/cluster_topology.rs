@@ -20,18 +20,24 @@ fn refuse(bed: &mut Testbed, words: &str) {
     bed.rule(Rule::new(Fault::Refuse(refusal)).on(words).always());
 }
 
-/// Services refuse what a client does not need: one question tells where everything is, and MOVED tells the rest.
+/// Services refuse what a client does not need: one question tells where everything is, MOVED and ASK tell the rest, and ASKING alone is sent beside.
 /// CLUSTER-02, RULE-360
 pub fn slots_alone_suffice(host: &dyn Host) {
-    let needless = ["CLUSTER SHARDS", "CLUSTER MYID", "CLUSTER NODES", "READONLY", "READWRITE", "ASKING"];
+    let needless = ["CLUSTER SHARDS", "CLUSTER MYID", "CLUSTER NODES", "READONLY", "READWRITE"];
     let mut bed = Testbed::cluster(host);
     needless.into_iter().for_each(|words| refuse(&mut bed, words));
     bed.connect_cluster();
     bed.set_each();
-    let a = bed.a;
+    let (a, b) = (bed.a, bed.b);
     bed.give([slot("foo")], a);
     assert_eq!(bed.call(get("foo")), Frame::bulk("x"));
-    assert_eq!(bed.moved(), 1);
+    bed.server(|server, now| {
+        server.open_slots(now, [slot("foo")], b);
+        server.carry_key(b"foo");
+    });
+    assert_eq!(bed.call(get("foo")), Frame::bulk("x"));
+    assert_eq!((bed.moved(), bed.cluster_stats().ask), (1, 1));
+    assert_eq!(bed.nodes_of("ASKING"), [b]);
     for words in needless {
         assert_eq!(bed.arrivals(words), [], "{words}");
     }
