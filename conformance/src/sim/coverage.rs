@@ -23,8 +23,10 @@ enum Group {
     Action,
     /// Variants of [`Event`].
     Event,
-    /// Kinds of fault.
+    /// Kinds of fault that strike one server.
     Fault,
+    /// Kinds of fault that strike a cluster. Too many for each to be frequent in a range that is short enough to be run often.
+    ClusterFault,
     /// Steps of maintenance.
     Maintenance,
     /// From one phase of a connection to the next.
@@ -231,6 +233,8 @@ impl Coverage {
     pub(super) fn of(entries: &[(Instant, What)]) -> Self {
         let mut coverage = Self::new();
         let mut phases = Phases::default();
+        let is_cluster = entries.iter().any(|(_, what)| matches!(what, What::Places(_)));
+        let struck = if is_cluster { Group::ClusterFault } else { Group::Fault };
         for (at, what) in entries {
             coverage.count_action(what);
             coverage.count_cluster(what);
@@ -239,7 +243,7 @@ impl Coverage {
                     coverage.count(Group::Event, &variant(event));
                     phases.on_event(*at, event, &mut coverage);
                 }
-                What::Fault(fault) => coverage.count(Group::Fault, &variant(&fault.kind)),
+                What::Fault(fault) => coverage.count(struck, &variant(&fault.kind)),
                 What::Maintenance(step) => coverage.count(Group::Maintenance, &variant(step)),
                 What::Replied { .. } => coverage.count(Group::Request, "answered"),
                 What::Cancelled { .. } => coverage.count(Group::Request, "cancelled"),
