@@ -1,6 +1,6 @@
 //! The load: tasks that send requests, think, and know what each reply must be.
 
-use std::future::Future as _;
+use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -135,7 +135,7 @@ impl Caller {
         } else {
             (self.rng.below(10) == 0).then(|| up_to(&mut self.rng, Duration::from_millis(4)))
         };
-        match self.wait(reply, patience).await {
+        match within(&self.executor, patience, reply).await {
             None => self.give_up(number, kind, token),
             Some(outcome) => self.end(number, kind, token, &outcome),
         }
@@ -175,18 +175,6 @@ impl Caller {
                 None
             }
         }
-    }
-
-    /// The outcome, unless it takes longer than `patience`.
-    async fn wait(&self, reply: Reply<Executor>, patience: Option<Duration>) -> Option<Outcome> {
-        let Some(patience) = patience else { return Some(reply.await) };
-        let mut reply = pin!(reply);
-        let mut alarm = pin!(self.executor.sleep(patience));
-        std::future::poll_fn(|cx| match reply.as_mut().poll(cx) {
-            Poll::Ready(outcome) => Poll::Ready(Some(outcome)),
-            Poll::Pending => alarm.as_mut().poll(cx).map(|()| None),
-        })
-        .await
     }
 
     fn ask(&mut self) -> Asked {
@@ -382,6 +370,22 @@ pub(super) fn is_refusal(frame: &Frame) -> bool {
     let codes =
         ["READONLY ", "LOADING ", "MASTERDOWN ", "EXECABORT ", "MOVED ", "ASK ", "TRYAGAIN ", "CLUSTERDOWN "];
     frame.is_error() && frame.as_str().is_some_and(|text| codes.iter().any(|code| text.starts_with(code)))
+}
+
+/// What a future comes to, unless it takes longer than `patience`.
+pub(super) async fn within<T>(
+    executor: &Executor,
+    patience: Option<Duration>,
+    future: impl Future<Output = T>,
+) -> Option<T> {
+    let Some(patience) = patience else { return Some(future.await) };
+    let mut future = pin!(future);
+    let mut alarm = pin!(executor.sleep(patience));
+    std::future::poll_fn(|cx| match future.as_mut().poll(cx) {
+        Poll::Ready(value) => Poll::Ready(Some(value)),
+        Poll::Pending => alarm.as_mut().poll(cx).map(|()| None),
+    })
+    .await
 }
 
 /// A request of one command.

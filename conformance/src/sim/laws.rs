@@ -57,7 +57,7 @@ pub(super) fn check(evidence: &Evidence<'_>) {
     each_ends_once(&requests);
     at_most_once(evidence, &requests);
     replays_are_few(evidence, &requests);
-    dials_are_few(evidence);
+    dials_are_few(evidence.entries, evidence.config.pool_size() + evidence.dedicated());
     silent_links_are_left(evidence, &stops);
     nothing_goes_astray(evidence, &requests);
     if !evidence.plan.has_holders() {
@@ -309,14 +309,14 @@ fn replays_are_few(evidence: &Evidence<'_>, requests: &BTreeMap<u64, Asked>) {
     }
 }
 
-/// Whatever a server does, an address is not dialled more often than so: RULE-161
-fn dials_are_few(evidence: &Evidence<'_>) {
+/// Whatever a server does, an address to which there may be so many connections is not dialled more often than so: RULE-161
+pub(super) fn dials_are_few(entries: &[(Instant, What)], connections: u32) {
     const SPAN: Duration = Duration::from_secs(10);
     /// For each slot in ten seconds.
     const MOST: usize = 20;
-    let most = MOST * (evidence.config.pool_size() + evidence.dedicated()) as usize;
+    let most = MOST * connections as usize;
     let mut dials: BTreeMap<Peer, Vec<Instant>> = BTreeMap::new();
-    for (at, what) in evidence.entries {
+    for (at, what) in entries {
         if let What::Dialled(_, target) = what {
             dials.entry(target.address.clone()).or_default().push(*at);
         }

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::future::Future;
-use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Poll;
@@ -14,7 +13,7 @@ use hitless_core::guide::Rng;
 use hitless_core::request::{Outcome, Pipeline, Request, SendError};
 use resp3_codec::{Command, Frame, cmd};
 
-use super::super::caller::{Keys, is_refusal, several, single, token};
+use super::super::caller::{Keys, is_refusal, several, single, token, within};
 use super::super::faults::up_to;
 use super::super::runtime::Executor;
 use super::super::trace::{RequestKind, Trace, What};
@@ -208,7 +207,7 @@ impl ClusterCaller {
         let task = self.number;
         let what = match ended {
             None => What::NotAccepted { task, request },
-            Some(Ok(replies)) if replies.iter().any(is_refusal) => {
+            Some(Ok(replies)) if replies.iter().any(|reply| is_refused(kind, reply)) => {
                 self.refused(kind, token, tags, &replies);
                 What::Refused { task, request }
             }
@@ -236,6 +235,9 @@ impl ClusterCaller {
                 }
             }
             RequestKind::SplitMset => self.doubt(kind, token, tags),
+            RequestKind::SplitMget if !replies.iter().any(is_refusal) => {
+                self.check(kind, token, tags, replies);
+            }
             RequestKind::Atomic => {
                 tags.iter()
                     .for_each(|tag| self.account.tags[*tag].keys.refused(kind, token.to_owned(), replies));
@@ -278,6 +280,12 @@ impl ClusterCaller {
             (kind, replies, tags) => panic!("INV-02: {kind:?} of {tags:?} has the replies {replies:?}"),
         }
     }
+}
+
+/// Whether a request is refused; of a read that was split, be it one part.
+fn is_refused(kind: RequestKind, reply: &Frame) -> bool {
+    let parts = reply.as_array().filter(|_| kind == RequestKind::SplitMget).unwrap_or_default();
+    is_refusal(reply) || parts.iter().any(is_refusal)
 }
 
 /// What is sent.
@@ -328,20 +336,4 @@ async fn send(client: &ClusterClient<Executor>, what: Ask) -> Ended {
             Err(error) => panic!("INV-03: a command that was split: {error}"),
         },
     }
-}
-
-/// What a future comes to, unless it takes longer than `patience`.
-async fn within<T>(
-    executor: &Executor,
-    patience: Option<Duration>,
-    future: impl Future<Output = T>,
-) -> Option<T> {
-    let Some(patience) = patience else { return Some(future.await) };
-    let mut future = pin!(future);
-    let mut alarm = pin!(executor.sleep(patience));
-    std::future::poll_fn(|cx| match future.as_mut().poll(cx) {
-        Poll::Ready(value) => Poll::Ready(Some(value)),
-        Poll::Pending => alarm.as_mut().poll(cx).map(|()| None),
-    })
-    .await
 }

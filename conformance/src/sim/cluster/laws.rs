@@ -3,20 +3,28 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
+use hitless_core::cluster::{ClusterEvent, key_slot};
 use hitless_core::error::RequestError;
+use hitless_core::guide::Reconnect;
+use hitless_core::ids::NodeId;
 
 use super::super::faults::{Fault, FaultKind, Weather};
 use super::super::laws::{self, Asked, Fate, number_of};
 use super::super::trace::{RequestKind, What};
 use super::caller::Account;
-use super::plan::{ClusterPlan, Reshape};
-use crate::server::{ClosedBy, EndpointId, Event as ServerEvent, Ledger, Request};
+use super::plan::{ClusterPlan, Reshape, Told};
+use crate::server::{ClosedBy, EndpointId, Event as ServerEvent, Ledger, Listening, Request};
 
 /// How long it takes at most, from the end of something that is wrong, until nobody notices it any more: links are dialled again after
 /// pauses that have grown meanwhile.
 const AFTERMATH: Duration = Duration::from_millis(1000);
 /// The longest that a request takes where nothing is wrong: a few round trips of the slowest ways there are, and its slot between two nodes.
 const LONGEST: Duration = Duration::from_millis(700);
+
+/// How long it takes at most, where nothing is wrong, from the move of slots that all nodes tell of until no request arrives at another node any more.
+const TOLD: Duration = Duration::from_millis(250);
+/// The same where two moves are told in the wrong order: neither can be believed, and the topology is read, after the least interval or a little more.
+const DOUBTED: Duration = Duration::from_millis(900);
 
 /// All that is known of a run.
 pub(super) struct Evidence<'a> {
@@ -31,7 +39,9 @@ pub(super) fn check(evidence: &Evidence<'_>) {
     let requests = laws::requests(evidence.entries);
     laws::each_ends_once(&requests);
     at_most_once(evidence, &requests);
+    laws::dials_are_few(evidence.entries, evidence.plan.settings.pool_size);
     reads_keep_their_distance(evidence);
+    what_is_told_is_known(evidence);
     failures_have_a_reason(evidence, &requests);
 }
 
@@ -83,26 +93,89 @@ fn written(request: &Request) -> impl Iterator<Item = &[u8]> {
     words.iter().skip(1).step_by(every).map(|word| &word[..])
 }
 
-/// The topology is read at most once in the least interval: rounds of questions, each of which ends with the first answer that can be used,
-/// begin so far apart. RULE-421
+/// A round of questions for the topology.
+struct Round {
+    began_at: Instant,
+    /// Whom it has asked in vain.
+    failed: BTreeSet<NodeId>,
+    /// When the last of them failed.
+    failed_at: Option<Instant>,
+    asked_at: Instant,
+}
+
+impl Round {
+    fn begin(at: Instant) -> Self {
+        Self { began_at: at, failed: BTreeSet::new(), failed_at: None, asked_at: at }
+    }
+}
+
+/// The topology is read at most once in the least interval: rounds of questions, each of which asks one node after the other, none of them twice, until
+/// it has the first answer that can be used, begin so far apart. RULE-421
 fn reads_keep_their_distance(evidence: &Evidence<'_>) {
     let least = evidence.plan.settings.min_refresh_interval;
-    let mut round: Option<(Instant, u64)> = None;
+    let mut last: Option<Round> = None;
+    let begin = |last: &mut Option<Round>, at: Instant| {
+        if let Some(before) = last.replace(Round::begin(at)) {
+            let pause = at.saturating_duration_since(before.began_at);
+            assert!(pause >= least, "RULE-421: the topology was read {pause:?} after it was, not {least:?}");
+        }
+    };
     for (at, what) in evidence.entries {
-        let What::TopologyRead { failed } = what else { continue };
-        match &mut round {
-            // The question before has failed: another node is asked.
-            Some((_, failures)) if *failures < *failed => *failures = *failed,
-            begun => {
-                if let Some((before, _)) = begun {
-                    let pause = at.saturating_duration_since(*before);
-                    assert!(
-                        pause >= least,
-                        "RULE-421: the topology was read {pause:?} after it was, not {least:?}"
-                    );
-                }
-                *begun = Some((*at, *failed));
+        match (what, &mut last) {
+            // The question before has failed: another node is asked at once.
+            (What::TopologyRead { .. }, Some(round)) if round.failed_at == Some(*at) => {
+                round.asked_at = *at;
             }
+            (What::TopologyRead { .. }, _) => begin(&mut last, *at),
+            (What::ClusterEvent(ClusterEvent::RefreshFailed { node, .. }), Some(round)) => {
+                if round.failed.contains(node) {
+                    // It was asked again: that was another round.
+                    let asked_at = round.asked_at;
+                    begin(&mut last, asked_at);
+                }
+                if let Some(round) = &mut last {
+                    round.failed.insert(*node);
+                    round.failed_at = Some(*at);
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+/// What all nodes have told a client that listens is known soon after, where nothing is wrong: requests for slots that have moved go to where they are, if
+/// they went to where they were; and if they have moved twice, though the last way was told first. RULE-422
+fn what_is_told_is_known(evidence: &Evidence<'_>) {
+    if evidence.plan.weather == Weather::Rough || !evidence.plan.settings.listens {
+        return;
+    }
+    let places = Places::of(evidence);
+    for (at, what) in evidence.entries {
+        let (slots, known_at) = match what {
+            What::Reshaped(Reshape::Migrated(slots, Told::Everyone), _) => (slots, *at + TOLD),
+            What::Reshaped(Reshape::MigratedTwice(slots), _) => (slots, *at + DOUBTED),
+            _ => continue,
+        };
+        for tag in places.tags.iter().filter(|tag| slots.contains(&key_slot(tag.as_bytes()))) {
+            let Some(stay) = places.stays(tag, *at) else { continue };
+            let arrivals = || {
+                evidence.ledger.entries().iter().filter(|entry| match &entry.event {
+                    ServerEvent::Received(request) => {
+                        request.key().is_some_and(|key| key.starts_with(tag.as_bytes()))
+                    }
+                    _ => false,
+                })
+            };
+            let last = arrivals().take_while(|entry| entry.at < *at).last();
+            let knew = |before| last.is_some_and(|last| places.is_at(last.endpoint, before));
+            if !stay.before.is_some_and(knew) {
+                continue;
+            }
+            let astray = arrivals().find(|entry| {
+                let is_then = known_at < entry.at && stay.until.is_none_or(|until| entry.at < until);
+                is_then && !places.is_at(entry.endpoint, stay.owner)
+            });
+            assert!(astray.is_none(), "RULE-422: {tag} is at {:?} since {at:?}: {astray:?}", stay.owner);
         }
     }
 }
@@ -136,7 +209,9 @@ fn failures_have_a_reason(evidence: &Evidence<'_>, requests: &BTreeMap<u64, Aske
         let nodes = places.nodes(names, *ended);
         let explains = |trouble: &Trouble| {
             let is_there = trouble.at.is_none_or(|at| names.is_empty() || nodes.contains(&at));
-            let is_then = trouble.from <= *ended && sent_at <= trouble.until + AFTERMATH;
+            // From one trouble to the next a request may wait for long, but not when all of them are over.
+            let over = trouble.until + AFTERMATH;
+            let is_then = trouble.from <= *ended && sent_at <= over && *ended <= over + LONGEST;
             is_there && is_then && (trouble.breaks || !is_lost)
         };
         let needs_both = matches!(kind, RequestKind::Mset | RequestKind::Mget | RequestKind::Atomic);
@@ -154,18 +229,58 @@ fn is_loss(error: &RequestError) -> bool {
 /// What a fault excuses: whether it ends links; nothing if it excuses nothing.
 fn breaks(kind: FaultKind) -> Option<bool> {
     match kind {
-        // Who asks for notifications and has none serves as well.
-        FaultKind::UnknownPush
-        | FaultKind::MalformedPush
-        | FaultKind::OptInLoading
-        | FaultKind::OptInRefused => None,
         FaultKind::Latency
         | FaultKind::Jitter
         | FaultKind::Splits
         | FaultKind::Hiccups
         | FaultKind::SlowDials
+        | FaultKind::RefusedDials
+        | FaultKind::UnansweredDials
         | FaultKind::Loading => Some(false),
-        _ => Some(true),
+        FaultKind::Stall
+        | FaultKind::Freeze
+        | FaultKind::BlockedWrites
+        | FaultKind::SlowServer
+        | FaultKind::HalfClose
+        | FaultKind::Reset
+        | FaultKind::Close
+        | FaultKind::Garbage
+        | FaultKind::ProcessStops
+        | FaultKind::ShortLives => Some(true),
+        // The server says where it closes a link.
+        FaultKind::CloseUnexecuted
+        | FaultKind::CloseUnanswered
+        | FaultKind::CloseAnswered
+        // Who asks for notifications and has none serves as well.
+        | FaultKind::UnknownPush
+        | FaultKind::MalformedPush
+        | FaultKind::OptInLoading
+        | FaultKind::OptInRefused
+        // Clusters do not meet these.
+        | FaultKind::SlowLookups
+        | FaultKind::FailedLookups
+        | FaultKind::EmptyLookups
+        | FaultKind::StaleLookups
+        | FaultKind::CrowdedLookups
+        | FaultKind::LastWords
+        | FaultKind::OptInClosesLink
+        | FaultKind::HelloUnknown
+        | FaultKind::ClockJumps
+        | FaultKind::Demotion
+        | FaultKind::MasterLost
+        | FaultKind::Pause
+        | FaultKind::HelloRefused
+        | FaultKind::HelloClosesLink
+        | FaultKind::ClientRefused
+        | FaultKind::ClientClosesLink
+        | FaultKind::SetInfoClosesLink
+        | FaultKind::PlainProxy
+        | FaultKind::Attributes
+        | FaultKind::AddressRefuses
+        | FaultKind::AddressSwallows
+        | FaultKind::Poison
+        | FaultKind::EdgeReplies
+        | FaultKind::ImpatientCallers => None,
     }
 }
 
@@ -182,13 +297,24 @@ fn troubles(evidence: &Evidence<'_>) -> Vec<Trouble> {
         let (until, at, breaks) = match what {
             What::Fault(fault) => {
                 last = Some(*fault);
+                let lasts = match fault.kind {
+                    FaultKind::ProcessStops => fault.delay,
+                    kind if kind.lasts() => fault.lasts,
+                    // What strikes says where, if it strikes.
+                    _ => continue,
+                };
                 let Some(breaks) = breaks(fault.kind) else { continue };
-                (*from + fault.lasts.max(fault.delay), fault.endpoint, breaks)
+                (*from + lasts, fault.endpoint, breaks)
             }
             What::Struck(node) => {
                 let Some(fault) = last else { continue };
-                let until = if fault.kind == FaultKind::Freeze { calm } else { *from + fault.delay };
-                (until, Some(*node), true)
+                let until = match fault.kind {
+                    FaultKind::Freeze => calm,
+                    FaultKind::Stall => *from + fault.delay,
+                    _ => *from,
+                };
+                let Some(breaks) = breaks(fault.kind) else { continue };
+                (until, Some(*node), breaks)
             }
             What::Reshaped(Reshape::Died { .. }, nodes) => {
                 (when_over(&Reshape::Revived), nodes.first().copied(), true)
@@ -199,19 +325,53 @@ fn troubles(evidence: &Evidence<'_>) -> Vec<Trouble> {
         };
         troubles.push(Trouble { from: *from, until, at, breaks });
     }
-    let closed =
-        evidence.ledger.entries().iter().filter(|it| it.event == ServerEvent::Closed(ClosedBy::Server));
-    troubles.extend(closed.map(|entry| {
-        let (from, until, at) = (entry.at, entry.at, Some(entry.endpoint));
-        Trouble { from, until, at, breaks: true }
-    }));
+    troubles.extend(losses(evidence.ledger));
     troubles
+}
+
+/// Links that the server closes. One that has not lived for long is a failure of its node, and the next one is dialled after a pause that has grown with
+/// the failures before it.
+fn losses(ledger: &Ledger) -> Vec<Trouble> {
+    let mut accepted = BTreeMap::new();
+    let mut failures: BTreeMap<EndpointId, u32> = BTreeMap::new();
+    let mut losses = Vec::new();
+    for entry in ledger.entries() {
+        let (at, node) = (entry.at, entry.endpoint);
+        match entry.event {
+            ServerEvent::Dialled(Listening::Accepting) => {
+                accepted.insert(entry.conn, at);
+            }
+            ServerEvent::Closed(ClosedBy::Server) => {
+                let lived = accepted.get(&entry.conn).map(|since| at.saturating_duration_since(*since));
+                let before = failures.entry(node).or_default();
+                if lived.is_some_and(|lived| lived >= Reconnect::PROVEN_AFTER) {
+                    *before = 0;
+                }
+                let pause = (Reconnect::FIRST * (1 << (*before).min(8))).min(Reconnect::CAP);
+                *before += 1;
+                // The aftermath has room for pauses that are not the longest.
+                let until = at + pause.saturating_sub(AFTERMATH);
+                losses.push(Trouble { from: at, until, at: Some(node), breaks: true });
+            }
+            _ => {}
+        }
+    }
+    losses
+}
+
+/// The time in which a tag is at one node.
+struct Stay {
+    before: Option<EndpointId>,
+    owner: EndpointId,
+    until: Option<Instant>,
 }
 
 /// Where each tag was, and when.
 struct Places<'a> {
     tags: Vec<String>,
     entries: Vec<(Instant, &'a Vec<[Option<EndpointId>; 2]>)>,
+    /// Nodes that were replaced, and by whom.
+    replaced: BTreeMap<EndpointId, EndpointId>,
 }
 
 impl<'a> Places<'a> {
@@ -220,7 +380,16 @@ impl<'a> Places<'a> {
             What::Places(places) => Some((*at, places)),
             _ => None,
         });
-        Self { tags: evidence.plan.all_tags(), entries: entries.collect() }
+        let replaced = evidence.entries.iter().filter_map(|(_, what)| match what {
+            What::Reshaped(Reshape::Replaced(_), nodes) => Some((*nodes.first()?, *nodes.last()?)),
+            _ => None,
+        });
+        Self { tags: evidence.plan.all_tags(), entries: entries.collect(), replaced: replaced.collect() }
+    }
+
+    /// Whether an endpoint is that of a node, or the one that the node has replaced: whoever is connected there stays until MOVING is obeyed.
+    fn is_at(&self, endpoint: EndpointId, node: EndpointId) -> bool {
+        endpoint == node || self.replaced.get(&endpoint) == Some(&node)
     }
 
     /// The nodes at which these tags have been until then.
@@ -229,14 +398,25 @@ impl<'a> Places<'a> {
         before.flat_map(|(_, places)| self.places_of(names, places)).flatten().flatten().copied().collect()
     }
 
+    /// Where this tag is from then on; nothing if it is between two nodes.
+    fn stays(&self, tag: &String, from: Instant) -> Option<Stay> {
+        let at = self.tags.iter().position(|it| it == tag)?;
+        let first = self.entries.iter().position(|(since, _)| *since >= from)?;
+        let place = |(_, places): &(Instant, &Vec<[Option<EndpointId>; 2]>)| places.get(at).copied();
+        let here = place(self.entries.get(first)?)?;
+        let [Some(owner), None] = here else { return None };
+        let before = self.entries[..first].last().and_then(place).and_then(|[before, _]| before);
+        let left = self.entries[first..].iter().find(|entry| place(entry) != Some(here));
+        Some(Stay { before, owner, until: left.map(|(since, _)| *since) })
+    }
+
     /// Whether one of these tags was between two nodes meanwhile.
     fn are_halved(&self, names: &[String], from: Instant, to: Instant) -> bool {
         let ends = self.entries.iter().skip(1).map(|(at, _)| *at).chain([to]);
-        let spans = self
-            .entries
-            .iter()
-            .zip(ends)
-            .filter(|((begin, _), end)| *begin <= to && from <= *end + AFTERMATH);
+        let spans = self.entries.iter().zip(ends).filter(|((begin, _), end)| {
+            let over = *end + AFTERMATH;
+            *begin <= to && from <= over && to <= over + LONGEST
+        });
         spans
             .flat_map(|((_, places), _)| self.places_of(names, places))
             .any(|[_, importer]| importer.is_some())

@@ -4,13 +4,14 @@ mod caller;
 mod laws;
 pub(super) mod plan;
 
+use std::collections::BTreeSet;
 use std::pin::pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
 
-use hitless_core::cluster::key_slot;
+use hitless_core::cluster::{SLOTS, key_slot};
 use hitless_core::config::maintenance;
 use hitless_core::driver::{ClusterBuilder, ClusterClient, ClusterReply, NotificationHook, Runtime as _};
 use hitless_core::event::Event;
@@ -20,8 +21,9 @@ use resp3_codec::cmd;
 
 use self::caller::{Account, ClusterCaller};
 use self::laws::Evidence;
-use self::plan::ClusterPlan;
+use self::plan::{ClusterPlan, Reshape, Told};
 use super::caller::{single, token};
+use super::faults::Weather;
 use super::lock;
 use super::network::Network;
 use super::plan::{Ending, Step};
@@ -30,8 +32,25 @@ use super::simulation::{PATIENCE, RECOVERY, SETTLING, Simulation, Slot};
 use super::trace::{RequestKind, Trace, What};
 use crate::server::ServerMachine as _;
 
-/// Keys that nobody uses, all over the slots.
-const STRANGE_KEYS: u32 = 100;
+/// Hash tags that nobody uses, all over the slots.
+const STRANGE_TAGS: u32 = 100;
+/// A hash tag of each slot.
+static TAGS: LazyLock<Vec<String>> = LazyLock::new(|| {
+    let mut tags = vec![String::new(); usize::from(SLOTS)];
+    let mut left = tags.len();
+    for number in 0_u64.. {
+        if left == 0 {
+            break;
+        }
+        let tag = format!("{{slot.{number}}}");
+        let place = &mut tags[usize::from(key_slot(tag.as_bytes()))];
+        if place.is_empty() {
+            *place = tag;
+            left -= 1;
+        }
+    }
+    tags
+});
 
 /// A run that has not begun.
 pub(super) struct ClusterScenario {
@@ -177,37 +196,48 @@ impl ClusterScenario {
         });
     }
 
-    /// When everything is over, each slot is known to be where it is: what nobody has told the client is read in time, and then no request is
-    /// sent astray any more. RULE-420
+    /// When everything is over, each slot is known to be where it is: at once where everybody was told; what nobody has told the client is read in time,
+    /// and then no request is sent astray any more. RULE-420, RULE-422
     fn know_everything(&mut self, client: &ClusterClient<Executor>) {
         let settled = self.sim.executor.now() + SETTLING;
         self.run_until(client, "what was late has arrived", 2 * SETTLING, |sim| {
             sim.executor.now() >= settled
         });
-        self.probe(client);
+        let entries = self.sim.trace.entries();
+        let strange = (0..STRANGE_TAGS).map(|number| format!("{{strange.{number}}}"));
+        let ends = ends_of_moves(&entries).into_iter().map(|slot| TAGS[usize::from(slot)].clone());
+        let tags: Vec<String> = strange.chain(ends).chain(self.plan.all_tags()).collect();
+        if self.plan.weather == Weather::Gentle && self.plan.settings.listens {
+            for tag in tags.iter().filter(|tag| was_told(&entries, key_slot(tag.as_bytes()))) {
+                self.knows(client, tag, "RULE-422");
+            }
+        }
+        self.probe(client, &self.plan.all_tags());
         let read_at = self.sim.executor.now() + self.plan.settings.refresh_interval * 5 / 4 + SETTLING;
         self.run_until(client, "the topology is read", RECOVERY, |sim| sim.executor.now() >= read_at);
-        let keys = (0..STRANGE_KEYS).map(|number| format!("strange.{number}")).chain(self.plan.all_tags());
-        for key in keys {
-            let known = client.node_for(&key).map(|node| node.endpoint().to_string());
-            let owner = self.sim.network.with_server(|server, _| {
-                server.slot_owner(key_slot(key.as_bytes())).map(|owner| server.address(owner).to_string())
-            });
-            assert_eq!(known, owner, "RULE-420: the node of {key}");
-        }
+        tags.iter().for_each(|tag| self.knows(client, tag, "RULE-420"));
         let before = client.stats();
-        self.probe(client);
+        self.probe(client, &tags);
         let after = client.stats();
         assert_eq!((after.moved, after.ask), (before.moved, before.ask), "RULE-420: redirects at the end");
         assert_eq!(after.uncovered, 0, "RULE-420: slots that nobody serves");
         self.sim.trace.note(What::Figures(after));
     }
 
+    /// The client knows whose the slot of a tag is.
+    fn knows(&self, client: &ClusterClient<Executor>, tag: &str, rule: &str) {
+        let known = client.node_for(tag).map(|node| node.endpoint().to_string());
+        let owner = self.sim.network.with_server(|server, _| {
+            server.slot_owner(key_slot(tag.as_bytes())).map(|owner| server.address(owner).to_string())
+        });
+        assert_eq!(known, owner, "{rule}: the node of {tag}");
+    }
+
     /// Every tag takes writes. RULE-163
-    fn probe(&mut self, client: &ClusterClient<Executor>) {
-        let probes = self.plan.all_tags().into_iter().map(|tag| {
-            let client = client.clone();
-            self.sim.start(async move { client.call(cmd("INCR").arg(format!("{tag}probe"))).await })
+    fn probe(&mut self, client: &ClusterClient<Executor>, tags: &[String]) {
+        let probes = tags.iter().map(|tag| {
+            let (client, incr) = (client.clone(), cmd("INCR").arg(format!("{tag}probe")));
+            self.sim.start(async move { client.call(incr).await })
         });
         let probes: Vec<_> = probes.collect();
         self.run_until(client, "each tag answers", RECOVERY, |_| {
@@ -265,6 +295,43 @@ impl ClusterScenario {
             laws::check(&Evidence { plan: &self.plan, entries: &entries, ledger: server.ledger(), accounts });
         });
     }
+}
+
+/// The first and the last slot of all ranges that have moved.
+fn ends_of_moves(entries: &[(Instant, What)]) -> BTreeSet<u16> {
+    let ranges = entries.iter().filter_map(|(_, what)| match what {
+        What::Reshaped(
+            Reshape::Migrated(slots, _)
+            | Reshape::MigratedTwice(slots)
+            | Reshape::Assigned(slots)
+            | Reshape::Opened(slots)
+            | Reshape::Closed(slots),
+            _,
+        ) => Some(slots),
+        _ => None,
+    });
+    ranges.flat_map(|slots| [*slots.start(), *slots.end()]).collect()
+}
+
+/// Whether everybody was told of the last move of a slot, if it has moved.
+fn was_told(entries: &[(Instant, What)], slot: u16) -> bool {
+    let last = entries.iter().rev().find_map(|(_, what)| match what {
+        What::Reshaped(Reshape::Migrated(slots, told), _) if slots.contains(&slot) => {
+            Some(*told == Told::Everyone)
+        }
+        What::Reshaped(Reshape::MigratedTwice(slots), _) if slots.contains(&slot) => Some(true),
+        What::Reshaped(Reshape::Assigned(slots) | Reshape::Opened(slots) | Reshape::Closed(slots), _)
+            if slots.contains(&slot) =>
+        {
+            Some(false)
+        }
+        What::Reshaped(
+            Reshape::Left(_) | Reshape::Promoted | Reshape::TookOver | Reshape::Replaced(_),
+            _,
+        ) => Some(false),
+        _ => None,
+    });
+    last.unwrap_or(true)
 }
 
 /// Notes each question for the topology since the last look.

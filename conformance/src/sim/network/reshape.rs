@@ -131,7 +131,9 @@ impl State {
 
     /// From the first node to the second and on to the third; the last way is told first.
     fn migrate_twice(&mut self, now: Instant, slots: &Slots) -> Option<Vec<EndpointId>> {
-        let (second, third) = (self.heir(slots)?, self.server.slot_owner(*slots.start())?);
+        let (first, second, dead) =
+            (self.server.slot_owner(*slots.start())?, self.heir(slots)?, self.scene.dead);
+        let third = self.some_primary(|node| node != first && node != second && Some(node) != dead)?;
         let (first_way, mut nodes) = self.hand_over(now, slots, second);
         let (second_way, others) = self.hand_over(now, slots, third);
         let text = format!("{}-{}", slots.start(), slots.end());
@@ -280,17 +282,22 @@ impl State {
         Some(vec![node])
     }
 
-    /// A new node has the slots of another one, and MOVING leads there.
+    /// MOVING leads from a node to a new address: the node itself has moved there, or a node that is new has its slots.
     fn replace(&mut self, now: Instant, time: Duration) -> Option<Vec<EndpointId>> {
         let (failing, dead) = (self.scene.failing, self.scene.dead);
         let source = self.some_primary(|node| failing != Some(node) && dead != Some(node))?;
         let by = self.next_spare()?;
+        let moving =
+            Moving::new(Target::Endpoint(by), time).closing(Closes::Everyone).retiring(Retires::AtClose);
+        if self.below(2) == 0 {
+            self.server.relocate(now, source, by);
+            self.server.moving(now, source, moving);
+            return Some(vec![source, by]);
+        }
         self.server.add_node(by);
         for (first, last) in self.ranges_of(source) {
             self.server.assign_slots(now, first..=last, by);
         }
-        let moving =
-            Moving::new(Target::Endpoint(by), time).closing(Closes::Everyone).retiring(Retires::AtClose);
         self.server.moving(now, source, moving);
         for replica in self.server.replicas(source) {
             self.server.add_replica(replica, by);
