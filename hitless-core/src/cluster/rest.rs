@@ -64,7 +64,7 @@ mod tests {
         for _ in 0..12 {
             assert!(rest.begin(now, now, &mut rng) && !rest.begin(now, now, &mut rng));
             let until = rest.poll_timeout().unwrap();
-            assert!(!rest.handle_timeout(until - std::time::Duration::from_nanos(1)));
+            assert!(!rest.handle_timeout(until - Duration::from_nanos(1)));
             assert!(rest.handle_timeout(until) && !rest.handle_timeout(until));
             assert_eq!(rest.poll_timeout(), None);
             lengths.push(until - now);
