@@ -100,7 +100,9 @@ impl Fingerprint for Handoff {
         let Self { term, failed, retry_at, watches_name, stage } = self;
         digest.part(term);
         digest.value(&(failed, watches_name, std::mem::discriminant(stage)));
-        digest.deadline_if_any(retry_at.filter(|_| *watches_name));
+        // Who waits for that has an alarm.
+        let is_kept = *watches_name || matches!(stage, Stage::BehindScout);
+        digest.deadline_if_any(retry_at.filter(|_| is_kept));
         match stage {
             Stage::AwaitsSwitch { to } => digest.part(to),
             Stage::BehindScout | Stage::Queued(_) | Stage::Dialing | Stage::Waiting | Stage::BehindDrain => {}

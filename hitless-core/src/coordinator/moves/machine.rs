@@ -172,7 +172,8 @@ impl Moves {
             _ => a_move.finish(from),
         }
         for follower in followers {
-            self.line_up(source, follower);
+            // One that has scouted itself, and was passed, may be in the pause behind its attempt.
+            self.line_up_when_due(now, source, follower, now);
         }
         self.report_if_over(now, source);
     }
@@ -325,15 +326,8 @@ impl Moves {
             let Some(a_move) = self.live.get_mut(&source) else { continue };
             let Some(scout) = a_move.choose_scout(&is_behind_drain) else { continue };
             a_move.scout = Scout::Sent(scout);
-            let mut scout_at = a_move.scout_at;
-            let handoff = a_move.handoffs.get(&scout);
-            if let Some((handoff, retry_at)) = handoff.and_then(|handoff| Some((handoff, handoff.retry_at?)))
-            {
-                let watches_name = handoff.watches_name;
-                let again_at = if watches_name { retry_at.min(self.next_lookup(now)) } else { retry_at };
-                scout_at = scout_at.max(again_at);
-            }
-            if now < scout_at { self.wait(&source, scout, scout_at) } else { self.line_up(&source, scout) }
+            let scout_at = a_move.scout_at;
+            self.line_up_when_due(now, &source, scout, scout_at);
         }
     }
 
@@ -578,6 +572,19 @@ impl Moves {
         if let Stage::Queued(entry) = std::mem::replace(&mut handoff.stage, Stage::BehindScout) {
             self.queue.remove(handoff.term.deadline, &entry);
         }
+    }
+
+    /// Has `from` ask for a worker, at `earliest` or when its last attempt is to be repeated, whichever is later. Where its name is
+    /// watched, that is looked up meanwhile.
+    fn line_up_when_due(&mut self, now: Instant, source: &Peer, from: ConnId, earliest: Instant) {
+        let handoff = self.live.get(source).and_then(|a_move| a_move.handoffs.get(&from));
+        let mut at = earliest;
+        if let Some((handoff, retry_at)) = handoff.and_then(|handoff| Some((handoff, handoff.retry_at?))) {
+            let watches_name = handoff.watches_name;
+            let again_at = if watches_name { retry_at.min(self.next_lookup(now)) } else { retry_at };
+            at = at.max(again_at);
+        }
+        if now < at { self.wait(source, from, at) } else { self.line_up(source, from) }
     }
 
     /// Asks for a worker.

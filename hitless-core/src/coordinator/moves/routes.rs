@@ -34,7 +34,7 @@ impl Moves {
     ///
     /// While a retiring address is among them DNS has not followed, and what was dialled beside it in vain may have nothing to do
     /// with the move. It is dialled again when a retry is due, but the name goes on being watched, the last chance has its time,
-    /// and the last attempt is kept for another answer.
+    /// and the last attempt is kept for another answer. Behind a scout that has landed it waits for the retry as well, and no more.
     pub(in super::super) fn route_handoff(
         &mut self,
         now: Instant,
@@ -46,12 +46,14 @@ impl Moves {
             targets.into_iter().partition(|target| self.retires_for(now, source, &target.address));
         let retries = self.config.maintenance().max_handoff_retries();
         let Some(a_move) = self.live.get_mut(source) else { return Route::elsewhere(fresh) };
-        let in_vain = !retiring.is_empty() && a_move.has_dialled_in_vain(now, &fresh);
+        let has_landed = a_move.landed().is_some();
+        let is_again = !retiring.is_empty() && a_move.has_dialled(now, &fresh);
+        let in_vain = is_again && !has_landed;
         let (mut is_due, mut retry_at) = (true, None);
         if let Some(handoff) = a_move.handoffs.get_mut(&from) {
             handoff.watches_name = !retiring.is_empty();
             retry_at = handoff.retry_at;
-            is_due = handoff.failed < retries && retry_at.is_none_or(|at| at <= now);
+            is_due = (has_landed || handoff.failed < retries) && retry_at.is_none_or(|at| at <= now);
         }
         let (last_chance, deadline) = (a_move.last_chance(from), a_move.term(from).deadline);
         let is_taken = a_move.chance_taken.is_some_and(|until| deadline <= until);
@@ -59,7 +61,7 @@ impl Moves {
             a_move.chance_taken = Some(deadline);
             return Route::SourceAgain([fresh, retiring].concat());
         }
-        if !fresh.is_empty() && (is_due || !in_vain) {
+        if !fresh.is_empty() && (is_due || !is_again) {
             return Route::OneOf(fresh);
         }
         let due = [Some(last_chance), retry_at, Some(deadline)].into_iter().flatten().filter(|at| now < *at);
@@ -155,9 +157,9 @@ impl Route {
 }
 
 impl Move {
-    /// Whether each of `targets` was dialled for this move, which has arrived nowhere.
-    fn has_dialled_in_vain(&self, now: Instant, targets: &[Target]) -> bool {
-        self.landed().is_none() && targets.iter().all(|target| self.dialled.contains(now, &target.address))
+    /// Whether each of `targets` was dialled for this move.
+    fn has_dialled(&self, now: Instant, targets: &[Target]) -> bool {
+        targets.iter().all(|target| self.dialled.contains(now, &target.address))
     }
 
     /// Where a handoff goes of which so many attempts have failed: where the scout has arrived, and if that does not work any

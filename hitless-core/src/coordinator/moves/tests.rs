@@ -551,6 +551,48 @@ fn a_handoff_waits_until_the_name_leads_elsewhere() {
     assert_eq!(moves.route_handoff(at(0), &peer(9), conn(1), vec![target(1)]), Route::Nowhere);
 }
 
+/// The scout has arrived where the name leads, beside the address that retires. One that follows fails there: each retry has its pause,
+/// the last one included, and the name is looked up meanwhile, which may have another address by then. INV-07
+#[test]
+fn a_follower_that_watches_the_name_keeps_its_pauses() {
+    for another in [None, Some(target(4))] {
+        let mut moves = moves();
+        let key = MoveKey { target: MoveTarget::SameName, ..key(1, 1, 2) };
+        moves.begin(at(0), key, announced(0), &Destination::SameName, &[conn(1), conn(2)], |_| true);
+        assert_eq!(next(&mut moves, 0), None);
+        moves.handle_timeout(at(10_000));
+        assert_eq!(next(&mut moves, 10_000), Some(conn(1)));
+        moves.handle_dialled(at(10_000), &peer(1), peer(3));
+        arrive(&mut moves, 10_000, 1, 3, None);
+        assert_eq!(next(&mut moves, 10_000), Some(conn(2)));
+        let mut now = at(10_000);
+        for number in 2..=4 {
+            moves.handle_failed(now, &peer(1), conn(2), ConnectError::Retiring);
+            let retry_at = moves.live[&peer(1)].handoffs[&conn(2)].retry_at.unwrap();
+            let mut lookups = 0;
+            while now < retry_at {
+                now = moves.poll_timeout().unwrap();
+                moves.handle_timeout(now);
+                let wanted = moves.poll_attempt(now, |_| false).unwrap();
+                assert_eq!((wanted.from, wanted.number, wanted.route), (conn(2), number, Route::Configured));
+                let both = [Some(target(1)), Some(target(3))].into_iter();
+                let is_early = now < retry_at;
+                let answer = both.chain([another.clone().filter(|_| is_early)]).flatten().collect();
+                let route = moves.route_handoff(now, &peer(1), conn(2), answer);
+                if is_early && another.is_some() {
+                    assert_eq!(route, Route::OneOf(vec![target(3), target(4)]));
+                    return;
+                }
+                let expected = if is_early { Route::Nowhere } else { Route::OneOf(vec![target(3)]) };
+                assert_eq!(route, expected, "attempt {number}");
+                lookups += 1;
+            }
+            assert_eq!((now, number == 2 || lookups > 2), (retry_at, true), "the name is watched");
+        }
+        assert_eq!(another, None);
+    }
+}
+
 #[test]
 fn a_connection_that_is_opened_goes_where_nothing_retires() {
     let mut moves = moving(&[1]);

@@ -271,6 +271,39 @@ fn a_newcomer_in_a_hurry_scouts() {
     }
 }
 
+/// The scout has failed, and another one that has less time arrives before the first one's pause is over: that is not cut short, or what
+/// was said of it would be wrong. The others behind the scout follow at once. INV-07, RULE-214
+#[test]
+fn a_scout_that_was_passed_keeps_its_pause_when_another_one_has_arrived() {
+    let mut moves = awaiting_in_a_hurry(MoveTarget::Endpoint(endpoint(2)));
+    moves.handle_joined(at(2000), conn(7), &peer(1), true);
+    assert_eq!(next(&mut moves, 2000), Some(conn(0)));
+    told(&mut moves);
+    fail(&mut moves, 3000, 0);
+    let retry_at = match moves.poll_decision() {
+        Some(Decision::Emit(Event::HandoffFailed { retry_at, .. })) => retry_at.unwrap(),
+        other => panic!("{other:?}"),
+    };
+    moves.handle_joined(at(3000), conn(5), &peer(1), true);
+    assert_eq!(next(&mut moves, 3000), Some(conn(5)));
+    assert_eq!(stages(&moves, &[0, 5, 7]), ["BehindScout", "Dialing", "BehindScout"]);
+    arrive(&mut moves, 4000, 5, 2, None);
+    assert_eq!([next(&mut moves, 4000), next(&mut moves, 4000)], [Some(conn(7)), None]);
+    assert_eq!((stages(&moves, &[0]), moves.poll_timeout()), (vec!["Waiting"], Some(retry_at)));
+    moves.handle_timeout(retry_at);
+    assert_eq!(moves.poll_attempt(retry_at, |_| false).map(|wanted| wanted.from), Some(conn(0)));
+
+    // Behind its pause nothing is left to wait for.
+    let mut moves = awaiting_in_a_hurry(MoveTarget::Endpoint(endpoint(2)));
+    assert_eq!(next(&mut moves, 2000), Some(conn(0)));
+    fail(&mut moves, 3000, 0);
+    moves.handle_joined(at(3000), conn(5), &peer(1), true);
+    assert_eq!(next(&mut moves, 3000), Some(conn(5)));
+    let late = u64::try_from(millis(retry_at)).unwrap() + 1;
+    arrive(&mut moves, late, 5, 2, None);
+    assert_eq!(next(&mut moves, late), Some(conn(0)));
+}
+
 /// A scout whose name leads to this address as well looks it up again and again, also when another connection has scouted meanwhile. RULE-214
 #[test]
 fn a_scout_that_was_passed_goes_on_to_watch_its_name() {
