@@ -179,8 +179,11 @@ impl SlotMap {
         instead.iter().for_each(|(range, node)| fill(range.start(), range.end(), *node));
         let shard = |primary: &NodeId| {
             let replicas = self.replicas.get(primary).cloned().unwrap_or_default();
-            let readable =
-                replicas.iter().copied().filter(|node| node != primary && may_read(*node)).collect();
+            let readable = replicas
+                .iter()
+                .copied()
+                .filter(|node| !primaries.contains(node) && may_read(*node))
+                .collect();
             Shard { primary: *primary, replicas: replicas.into(), readable }
         };
         Table { shards: primaries.iter().map(shard).collect(), slots: slots.into() }
