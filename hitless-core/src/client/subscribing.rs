@@ -1,7 +1,7 @@
 //! Subscribing: subscribers come and go, and what they subscribe to is received on one connection.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use resp3_codec::Frame;
 
@@ -15,6 +15,9 @@ use crate::event::Event;
 use crate::ids::{ChangeId, ConnId, SubscriptionId};
 use crate::pubsub::{Push, SubscribeError, Topic};
 use crate::windows::effective_timeout;
+
+/// How long a server may take to answer whoever wants everything that it has sent: messages may be withheld meanwhile.
+const CATCH_UP_LIMIT: Duration = Duration::from_secs(1);
 
 impl Client {
     /// Opens a subscription, which has no topic yet. What it receives is said by [`Action::Deliver`].
@@ -49,8 +52,9 @@ impl Client {
         Ok(change)
     }
 
-    /// Has [`Action::Subscribed`] say when `subscription` has received everything that the server had sent to it by now. That takes
-    /// [`lease_timeout`](crate::config::ConfigBuilder::lease_timeout) at most.
+    /// Has [`Action::Subscribed`] say when `subscription` has received everything that the server had sent to it by now. That takes 1 s at most, or
+    /// [`lease_timeout`](crate::config::ConfigBuilder::lease_timeout) if that is shorter; also while a server is under maintenance. Closing the
+    /// subscription ends it with [`SubscribeError::Closed`].
     ///
     /// # Errors
     /// [`SubscribeError::Full`], [`SubscribeError::Closed`] and [`SubscribeError::ShutDown`].
@@ -62,8 +66,8 @@ impl Client {
         if !self.lifecycle.is_open() {
             return Err(SubscribeError::ShutDown);
         }
-        let limit = effective_timeout(self.config.lease_timeout(), self.coordinator.relaxed(now, None));
-        let change = self.subscriptions.catch_up(now, subscription, limit)?;
+        let limit = self.config.lease_timeout().map_or(CATCH_UP_LIMIT, |limit| limit.min(CATCH_UP_LIMIT));
+        let change = self.subscriptions.catch_up(now, subscription, Some(limit))?;
         self.settle(now);
         Ok(change)
     }

@@ -9,12 +9,14 @@
 //! | the new node has confirmed | PING to the old one: what that shows behind the answer was published when both were subscribed to |
 //! | the old one shows something | it is received at once |
 //! | the new one shows what the old one has not | PING to the old one. Behind the answer it is received: whatever was published before it has come |
-//! | the same message on both, shown by the old one behind that first answer | they show one sequence, and the new one goes on with it: the old one is left, and there is no gap |
+//! | the old one does not answer | what the new one has shown is received, behind a gap, and so is what it shows from then on until the old one is heard of again |
+//! | two messages of one topic on both, of different contents, shown by the old one behind that first answer | they show one sequence, and the new one goes on with it: the old one is left, and there is no gap |
 //! | the old one has answered, and has not shown what the new one has | the new one may have had others before it was subscribed to: a gap stands in front of the first. Both are received from |
 //! | the old one ends | a gap, unless there was one |
 //!
-//! Messages are told apart by their contents. Only contents that each node has shown once since the crossing began prove anything. Where others
-//! were taken for copies, and no gap follows that tells so, [`Item::Ambiguous`] does.
+//! Messages are told apart by their contents. Only contents that each node has shown once since the crossing began prove anything, and one such
+//! message is not enough: publishers that repeat themselves, as with heartbeats, may have sent it to each node apart. Where a message was taken
+//! for a copy that may be another one, a gap or [`Item::Ambiguous`] stands in front of what its node shows next.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -35,6 +37,10 @@ pub(crate) struct Crossing {
     /// What the new node has shown and nobody has received, with whether the PING under way was sent behind it.
     held: VecDeque<(Item, bool)>,
     is_pinged: bool,
+    /// The last PING was not answered in time, and nothing has come from the old node since.
+    is_silent: bool,
+    /// The topic that came last has much that the new node is still to show.
+    is_behind: bool,
     orders: VecDeque<Order>,
     items: VecDeque<Item>,
 }
@@ -48,8 +54,10 @@ enum Step {
         /// The old one has answered since.
         is_settled: bool,
     },
-    /// Nothing comes from the old one any more.
-    Gone,
+    /// The old one was left, because both show one sequence.
+    Left,
+    /// The old one has ended, and whether both have shown one sequence is not known.
+    Ended,
 }
 
 /// What is to be done at the old node.
@@ -71,16 +79,14 @@ struct Stream {
     /// By the new node, and not by the old one. It is received.
     ahead: VecDeque<Bytes>,
     has_gap: bool,
-    doubt: Doubt,
-}
-
-/// Whether something was left out that may have been another message.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Doubt {
-    #[default]
-    None,
-    Open,
-    Told,
+    /// A gap or a doubt was told, and no message was received since.
+    is_told: bool,
+    /// Something was left out that may have been another message, and that is not told.
+    has_doubt: bool,
+    /// The first contents that each node has shown once, the old one behind the answer.
+    proof: Option<Bytes>,
+    /// It has proved that both nodes show one sequence.
+    is_proven: bool,
 }
 
 impl Crossing {
@@ -91,6 +97,8 @@ impl Crossing {
             streams: topics.iter().map(|topic| (topic.clone(), Stream::default())).collect(),
             held: VecDeque::new(),
             is_pinged: false,
+            is_silent: false,
+            is_behind: false,
             orders: VecDeque::new(),
             items: VecDeque::new(),
         }
@@ -111,8 +119,9 @@ impl Crossing {
 
     /// Something has come from the old node.
     pub(crate) fn handle_old(&mut self, item: Item) {
+        self.is_silent = false;
         match item {
-            Item::Message(message) if self.step != Step::Gone => self.on_old_message(message),
+            Item::Message(message) if !self.is_gone() => self.on_old_message(message),
             Item::Message(_) => {}
             item => self.items.push_back(item),
         }
@@ -129,12 +138,13 @@ impl Crossing {
         }
     }
 
-    /// The old node has answered the PING that was [ordered](Order::Ping), or will not.
+    /// The old node has answered the PING that was [ordered](Order::Ping).
     pub(crate) fn handle_answer(&mut self) {
         if !matches!(self.step, Step::Both { .. }) || !std::mem::take(&mut self.is_pinged) {
             return;
         }
         self.step = Step::Both { is_settled: true };
+        self.is_silent = false;
         while self.held.front().is_some_and(|(_, is_covered)| *is_covered) {
             self.release_first();
         }
@@ -143,12 +153,21 @@ impl Crossing {
         }
     }
 
+    /// The old node has not answered the PING that was [ordered](Order::Ping), and nobody waits for it any more: what the new one has shown does not
+    /// wait either. It has to answer another one before anything proves that both show one sequence.
+    pub(crate) fn handle_no_answer(&mut self) {
+        if matches!(self.step, Step::Both { .. }) && std::mem::take(&mut self.is_pinged) {
+            self.is_silent = true;
+            self.release_all();
+        }
+    }
+
     /// Nothing more comes from the old node.
     pub(crate) fn handle_old_end(&mut self, cause: CloseCause) {
         match &mut self.step {
             Step::Opening { ended } => *ended = ended.or(Some(cause)),
             Step::Both { .. } => self.end(cause),
-            Step::Gone => {}
+            Step::Left | Step::Ended => {}
         }
     }
 
@@ -167,10 +186,20 @@ impl Crossing {
         self.items.pop_front()
     }
 
+    /// Whether the new node is to be heard first: what it repeats is known only while that is [kept](KEPT).
+    pub(crate) fn prefers_new(&self) -> bool {
+        self.is_behind
+    }
+
     /// Whether what comes from the new node needs no look any more.
     pub(crate) fn is_over(&self) -> bool {
         let is_paid = |stream: &Stream| stream.owed.is_empty();
-        self.step == Step::Gone && self.items.is_empty() && self.streams.values().all(is_paid)
+        self.is_gone() && self.items.is_empty() && self.streams.values().all(is_paid)
+    }
+
+    /// Nothing comes from the old one any more.
+    fn is_gone(&self) -> bool {
+        matches!(self.step, Step::Left | Step::Ended)
     }
 
     fn on_old_message(&mut self, message: Message) {
@@ -181,30 +210,38 @@ impl Crossing {
         push(&mut stream.shown[OLD], message.payload.clone());
         if let Some(at) = stream.ahead.iter().position(|payload| *payload == message.payload) {
             stream.ahead.drain(..=at);
+            // The new one has shown this, and shows nothing any more of what stands before it.
+            stream.owed.clear();
             return self.on_copy(&message, is_settled);
         }
         let is_first = matches!(self.held.front(), Some((Item::Message(held), _)) if *held == message);
+        stream.is_told = false;
         self.items.push_back(Item::Message(message.clone()));
         if is_first {
             // The new node was faster. What it has shown behind this is none of what the old one has shown before.
+            stream.owed.clear();
             self.held.pop_front();
             self.on_copy(&message, is_settled);
         } else {
             push(&mut stream.owed, (message.payload, is_settled));
+            self.is_behind = stream.owed.len() >= KEPT / 2;
         }
     }
 
     fn on_new_message(&mut self, message: Message) {
+        let is_gone = self.is_gone();
         let Some(stream) = self.streams.get_mut(&message.topic) else { return };
         push(&mut stream.shown[NEW], message.payload.clone());
         if !self.held.is_empty() {
             // It is compared when what the new node has shown before has its place.
             return self.hold(Item::Message(message));
         }
-        match stream.pay(&message.payload) {
+        let paid = stream.pay(&message.payload);
+        self.is_behind = stream.owed.len() >= KEPT / 2;
+        match paid {
             Some(shown_behind) => self.on_copy(&message, shown_behind),
             None => {
-                if self.step == Step::Gone {
+                if is_gone {
                     // It was published behind all of that, or somewhere else.
                     stream.owed.clear();
                 }
@@ -215,73 +252,84 @@ impl Crossing {
 
     /// Both nodes have shown contents like these. One of the two messages was received, and the other one is left out.
     fn on_copy(&mut self, message: &Message, shown_behind: bool) {
-        let is_gone = self.step == Step::Gone;
+        let is_gone = self.is_gone();
         let Some(stream) = self.streams.get_mut(&message.topic) else { return };
-        let count =
-            |side: usize| stream.shown[side].iter().filter(|shown| **shown == message.payload).count();
-        let is_proof = shown_behind && count(OLD) == 1 && count(NEW) == 1;
-        let must_tell = is_gone || stream.has_gap;
-        stream.doubt = match stream.doubt {
-            Doubt::Told => Doubt::Told,
-            Doubt::None | Doubt::Open => {
-                if is_proof {
-                    Doubt::None
-                } else {
-                    Doubt::Open
-                }
-            }
-        };
-        match is_proof {
-            true if !is_gone => self.leave(),
-            false if must_tell => self.tell_doubt(&message.topic),
-            true | false => {}
+        let is_sure = shown_behind && stream.is_once(&message.payload);
+        if is_sure && !is_gone && stream.is_proof(&message.payload) {
+            return self.leave();
         }
+        if !stream.has_gap && !is_gone {
+            // What the new one shows next has a gap in front of it, which tells this as well.
+            stream.has_doubt |= !is_sure;
+            return;
+        }
+        stream.has_doubt = match self.step {
+            Step::Left => !is_sure && !stream.is_proven,
+            Step::Opening { .. } | Step::Both { .. } | Step::Ended => !is_sure || !stream.is_told,
+        };
+        self.tell_doubt(&message.topic);
     }
 
     /// Both show one sequence: the old one is not needed. What was taken for a copy before is one, where no contents have come again.
     fn leave(&mut self) {
-        self.step = Step::Gone;
-        for stream in self.streams.values_mut().filter(|stream| stream.doubt == Doubt::Open) {
-            if stream.shown.iter().all(are_distinct) {
-                stream.doubt = Doubt::None;
-            }
-        }
+        self.step = Step::Left;
         self.orders.push_back(Order::Leave);
-        self.release_all();
         for topic in self.streams.keys().cloned().collect::<Vec<_>>() {
+            if let Some(stream) = self.streams.get_mut(&topic) {
+                stream.has_doubt &= !stream.is_proven && !stream.shown.iter().all(are_distinct);
+            }
             self.tell_doubt(&topic);
         }
+        self.release_all();
     }
 
     /// The old one has ended, and it is not known whether both have shown one sequence.
     fn end(&mut self, cause: CloseCause) {
-        self.step = Step::Gone;
+        self.step = Step::Ended;
         self.orders.clear();
-        for (topic, stream) in &mut self.streams {
-            if !std::mem::replace(&mut stream.has_gap, true) {
-                self.items.push_back(Item::Gap { topic: topic.clone(), cause });
-            }
+        for topic in self.streams.keys().cloned().collect::<Vec<_>>() {
+            self.tell_gap(&topic, cause);
         }
         self.release_all();
     }
 
+    /// Unless it was told before.
+    fn tell_gap(&mut self, topic: &Topic, cause: CloseCause) {
+        if let Some(stream) = self.streams.get_mut(topic).filter(|stream| !stream.has_gap) {
+            (stream.has_gap, stream.is_told, stream.has_doubt) = (true, true, false);
+            self.items.push_back(Item::Gap { topic: topic.clone(), cause });
+        }
+    }
+
     fn tell_doubt(&mut self, topic: &Topic) {
-        if let Some(stream) = self.streams.get_mut(topic).filter(|stream| stream.doubt == Doubt::Open) {
-            stream.doubt = Doubt::Told;
+        if let Some(stream) = self.streams.get_mut(topic).filter(|stream| stream.has_doubt) {
+            (stream.is_told, stream.has_doubt) = (true, false);
             self.items.push_back(Item::Ambiguous { topic: topic.clone(), channel: topic.name().clone() });
         }
     }
 
     /// Keeps something of the new node until the old one has answered.
     fn hold(&mut self, item: Item) {
-        if self.step == Step::Gone {
-            return self.items.push_back(item);
+        if self.is_gone() {
+            return self.receive(item);
         }
         if self.held.len() == KEPT {
             self.release_first();
         }
         self.held.push_back((item, false));
         self.ping();
+        if self.is_silent {
+            self.release_all();
+        }
+    }
+
+    fn receive(&mut self, item: Item) {
+        if let Item::Message(message) = &item
+            && let Some(stream) = self.streams.get_mut(&message.topic)
+        {
+            stream.is_told = false;
+        }
+        self.items.push_back(item);
     }
 
     fn ping(&mut self) {
@@ -300,21 +348,19 @@ impl Crossing {
     /// The first of what is held is received from the new node, unless the old one has shown it meanwhile.
     fn release_first(&mut self) {
         let Some((item, _)) = self.held.pop_front() else { return };
+        let is_gone = self.is_gone();
         if let Item::Message(message) = &item
             && let Some(stream) = self.streams.get_mut(&message.topic)
         {
             if let Some(shown_behind) = stream.pay(&message.payload) {
                 return self.on_copy(message, shown_behind);
             }
-            if self.step != Step::Gone {
+            if !is_gone {
                 push(&mut stream.ahead, message.payload.clone());
-                if !std::mem::replace(&mut stream.has_gap, true) {
-                    let (topic, cause) = (message.topic.clone(), CloseCause::ByServer);
-                    self.items.push_back(Item::Gap { topic, cause });
-                }
+                self.tell_gap(&message.topic, CloseCause::ByServer);
             }
         }
-        self.items.push_back(item);
+        self.receive(item);
     }
 }
 
@@ -324,6 +370,19 @@ impl Stream {
     fn pay(&mut self, payload: &Bytes) -> Option<bool> {
         let at = self.owed.iter().position(|(owed, _)| owed == payload)?;
         self.owed.drain(..=at).next_back().map(|(_, shown_behind)| shown_behind)
+    }
+
+    /// Whether each node has shown this once.
+    fn is_once(&self, payload: &Bytes) -> bool {
+        self.shown.iter().all(|shown| shown.iter().filter(|shown| *shown == payload).count() == 1)
+    }
+
+    /// Each node has shown this once, the old one behind the answer: true if that is so of other contents already.
+    fn is_proof(&mut self, payload: &Bytes) -> bool {
+        let first = self.proof.take().filter(|first| first != payload && self.is_once(first));
+        self.is_proven = first.is_some();
+        self.proof = Some(payload.clone());
+        self.is_proven
     }
 }
 

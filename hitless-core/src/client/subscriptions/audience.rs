@@ -44,8 +44,8 @@ pub(super) struct Change {
     added: BTreeSet<Topic>,
     /// Those that are not confirmed.
     left: BTreeSet<Topic>,
-    /// An answer is awaited besides, behind which everything has come that the server had sent before.
-    catches_up: bool,
+    /// So many answers are awaited besides, behind which everything has come that the server had sent before.
+    answers: usize,
     since: Instant,
     until: Option<Instant>,
 }
@@ -106,7 +106,7 @@ impl Audience {
             subscription,
             added,
             left: left.clone(),
-            catches_up: false,
+            answers: 0,
             since: now,
             until,
         });
@@ -135,20 +135,27 @@ impl Audience {
         let until = limit.map(|limit| after(now, limit));
         self.quiet_until = earliest([self.quiet_until, until]);
         let (added, left) = (BTreeSet::new(), BTreeSet::new());
-        Ok(self.changes.insert(Change { subscription, added, left, catches_up: true, since: now, until }))
+        Ok(self.changes.insert(Change { subscription, added, left, answers: 1, since: now, until }))
     }
 
-    /// The answer that `change` waits for has come.
+    /// `change` waits for so many answers from now on.
+    pub(super) fn await_answers(&mut self, change: ChangeId, answers: usize) {
+        if let Some(waits) = self.changes.get_mut(change) {
+            waits.answers = answers;
+        }
+    }
+
+    /// One of the answers that `change` waits for has come.
     pub(super) fn note_caught_up(&mut self, change: ChangeId) {
         if let Some(waits) = self.changes.get_mut(change) {
-            waits.catches_up = false;
+            waits.answers = waits.answers.saturating_sub(1);
             self.finish_if_done(change);
         }
     }
 
-    /// Who waits for an answer.
+    /// Who waits for answers.
     pub(super) fn catching_up(&self) -> Vec<ChangeId> {
-        self.changes.iter().filter(|(_, change)| change.catches_up).map(|(id, _)| id).collect()
+        self.changes.iter().filter(|(_, change)| change.answers > 0).map(|(id, _)| id).collect()
     }
 
     /// `subscription` does not want `topics` any more. Returns those that nobody wants.
@@ -195,6 +202,11 @@ impl Audience {
     pub(super) fn close(&mut self, subscription: SubscriptionId) -> Vec<Topic> {
         let topics = self.subscriptions.get(subscription).cloned().unwrap_or_default();
         let unwanted = self.remove(subscription, &topics);
+        let is_its = |(_, change): &(ChangeId, &Change)| change.subscription == subscription;
+        let left: Vec<ChangeId> = self.changes.iter().filter(is_its).map(|(id, _)| id).collect();
+        for change in left {
+            self.fail(change, SubscribeError::Closed);
+        }
         self.subscriptions.remove(subscription);
         unwanted
     }
@@ -286,7 +298,8 @@ impl Audience {
     pub(super) fn relax(&mut self, relaxed: Duration) {
         let all: Vec<ChangeId> = self.changes.iter().map(|(id, _)| id).collect();
         for id in all {
-            if let Some(change) = self.changes.get_mut(id) {
+            // Whoever catches up has something wait meanwhile.
+            if let Some(change) = self.changes.get_mut(id).filter(|change| change.answers == 0) {
                 change.until = change.until.map(|until| after(change.since, relaxed).max(until));
             }
         }
@@ -337,7 +350,7 @@ impl Audience {
     }
 
     fn finish_if_done(&mut self, change: ChangeId) {
-        if self.changes.get(change).is_some_and(|change| change.left.is_empty() && !change.catches_up) {
+        if self.changes.get(change).is_some_and(|change| change.left.is_empty() && change.answers == 0) {
             self.changes.remove(change);
             self.said.push_back(Said::Changed { change, outcome: Ok(()) });
         }

@@ -143,7 +143,7 @@ impl Subscriptions {
         limit: Option<Duration>,
     ) -> Result<ChangeId, SubscribeError> {
         let change = self.audience.catch_up(now, subscription, limit)?;
-        self.write(Side::Active, Awaited::Ping(Ping::CatchUp(change)));
+        self.ask(change);
         Ok(change)
     }
 
@@ -201,9 +201,7 @@ impl Subscriptions {
                 self.subscribe_missing();
             }
         }
-        for change in self.audience.catching_up() {
-            self.write(Side::Active, Awaited::Ping(Ping::CatchUp(change)));
-        }
+        self.ask_again();
     }
 
     /// `from` is to be left for `to`, which is ready: begins to find out where `to` goes on.
@@ -467,9 +465,8 @@ impl Subscriptions {
                 guessed.iter().for_each(|topic| self.tell_skipped(topic));
                 self.forget_debts();
             }
-            (Side::Active, Answered::Pong(Ping::CatchUp(change))) => self.audience.note_caught_up(change),
-            (_, Answered::Pong(Ping::Life | Ping::Debts | Ping::CatchUp(_)))
-            | (_, Answered::Nothing | Answered::Nonsense) => {}
+            (_, Answered::Pong(Ping::CatchUp(change))) => self.audience.note_caught_up(change),
+            (_, Answered::Pong(Ping::Life | Ping::Debts)) | (_, Answered::Nothing | Answered::Nonsense) => {}
         }
         self.advance();
     }
@@ -643,6 +640,22 @@ impl Subscriptions {
             self.audience.note_gap(topic, CloseCause::ByServer);
         }
         self.subscribe_missing();
+        self.ask_again();
+    }
+
+    /// Has each connection answer that shows something which no other one does.
+    fn ask(&mut self, change: ChangeId) {
+        let shows_more = |successor: &Successor| !successor.only_here.is_empty();
+        let asks_both = self.active.is_some() && self.successor.as_ref().is_some_and(shows_more);
+        self.audience.await_answers(change, if asks_both { 2 } else { 1 });
+        self.write(Side::Active, Awaited::Ping(Ping::CatchUp(change)));
+        if asks_both {
+            self.write(Side::Successor, Awaited::Ping(Ping::CatchUp(change)));
+        }
+    }
+
+    fn ask_again(&mut self) {
+        self.audience.catching_up().into_iter().for_each(|change| self.ask(change));
     }
 
     /// Subscribes to what `active` does not carry.

@@ -305,6 +305,55 @@ fn a_subscription_catches_up() {
     assert_eq!(world.subscriptions.catch_up(world.now, world.id, None), Err(SubscribeError::Closed));
 }
 
+/// A window gives whoever catches up no more time, and the end of the subscription ends the wait. RULE-257
+#[test]
+fn a_wait_to_catch_up_is_short_and_ends_with_its_subscription() {
+    let mut world = World::subscribed(&["a"]);
+    let change = world.subscriptions.catch_up(world.now, world.id, Some(Duration::from_secs(1))).unwrap();
+    world.subscriptions.relax(Duration::from_secs(10));
+    world
+        .subscriptions
+        .handle_timeout(world.now + Duration::from_secs(1), |after| SubscribeError::TimedOut { after });
+    let outcome = Err(SubscribeError::TimedOut { after: Duration::from_secs(1) });
+    assert_eq!(world.said(), [Said::Changed { change, outcome }]);
+    let change = world.subscriptions.catch_up(world.now, world.id, None).unwrap();
+    world.subscriptions.close(world.id);
+    assert_eq!(world.said(), [Said::Changed { change, outcome: Err(SubscribeError::Closed) }]);
+}
+
+/// In an overlap a topic may be on the new connection alone: whoever catches up has an answer of both, and of the one that goes on where the other is
+/// lost. RULE-412
+#[test]
+fn a_subscription_on_two_connections_catches_up_on_both() {
+    let begin = || {
+        let mut world = World::subscribed(&["a"]);
+        world.subscriptions.begin_overlap(OLD, NEW);
+        world.subscriptions.subscribe(world.now, world.id, [Topic::from("b")], None).unwrap();
+        assert!(world.subscriptions.handle_push(NEW, Push::Subscribed(Topic::from("b"))));
+        world.said();
+        world.writes();
+        let change = world.subscriptions.catch_up(world.now, world.id, None).unwrap();
+        assert_eq!(world.writes(), [on(OLD, "PING"), on(NEW, "PING")]);
+        (world, Said::Changed { change, outcome: Ok(()) })
+    };
+    let (mut world, done) = begin();
+    world.pong(NEW);
+    assert_eq!(world.said(), []);
+    // The first one answers the overlap.
+    world.pong(OLD);
+    assert_eq!(world.said(), []);
+    world.pong(OLD);
+    assert_eq!(world.said(), [done]);
+
+    let (mut world, done) = begin();
+    world.subscriptions.vacate(NEW);
+    assert_eq!(world.writes(), [on(OLD, "SUBSCRIBE b"), on(OLD, "PING")]);
+    world.pong(OLD);
+    assert!(!world.said().contains(&done), "that was for the overlap");
+    world.pong(OLD);
+    assert_eq!(world.said(), [done]);
+}
+
 /// A topic that goes and comes back before the server has answered is confirmed by the last answer. RULE-264
 #[test]
 fn a_topic_may_go_and_come_back() {

@@ -45,8 +45,8 @@ const APART: &str =
 /// the same messages, as they do when a replica has taken over: nothing is missing then, repeated, or out of the order of its channel. If they do
 /// not, which is so wherever a slot goes from shard to shard, it receives from both until the node of before ends the subscription. What was
 /// published at the new node before it was subscribed to is lost, so that one [`Item::Gap`] stands in front of what the new node shows first.
-/// Contents tell messages apart: if a channel repeats contents at that moment, messages that are equal may be taken for one, and a gap or
-/// [`Item::Ambiguous`] says so.
+/// Contents tell messages apart, and two different ones that both show are proof: if a channel repeats contents at that moment, messages that are equal
+/// may be taken for one, and a gap or [`Item::Ambiguous`] says so. A node of before that does not answer withholds messages for 1 s at most.
 pub struct ClusterSubscription<R: Runtime> {
     client: ClusterClient<R>,
     topics: BTreeSet<Topic>,
@@ -69,14 +69,14 @@ struct Way<R: Runtime> {
     crossing: Crossing,
     /// The node before, which is still subscribed to, once `source` is the next one.
     old: Option<Source<R>>,
-    /// Ready when the node before has answered.
-    answer: Option<Boxed<()>>,
+    /// Ready when the node before has answered, which is true, or takes too long.
+    answer: Option<Boxed<bool>>,
 }
 
 /// The node that a subscription comes from.
 struct Source<R: Runtime> {
     node: NodeId,
-    /// What was subscribed to there at first.
+    /// What is subscribed to there.
     topics: BTreeSet<Topic>,
     items: Subscription<R>,
     /// Says when the node's client may have lost its connections.
@@ -186,21 +186,29 @@ impl<R: Runtime> ClusterSubscription<R> {
         let topics: BTreeSet<Topic> = topics.into_iter().map(Into::into).collect();
         let all = self.topics.union(&topics).cloned().collect();
         slot_of(&all)?;
-        if self.opening.is_none() {
-            match self.source.items.subscribe(topics).await {
-                Ok(()) => self.topics = all,
-                // The slot has moved: all of its channels come from another node from now on.
-                Err(Error::Subscribe(SubscribeError::Refused { error, .. })) if is_redirect(&error) => {
-                    self.topics = all;
-                    self.leave(CloseCause::ByServer);
-                }
-                Err(error) => return Err(error),
-            }
+        if self.opening.is_some() {
+            // It comes with those that are on their way to another node.
+            self.topics = all;
+            self.search(None);
             return Ok(());
         }
-        // It comes with those that are on their way to another node.
+        match self.source.items.subscribe(topics.iter().cloned()).await {
+            Ok(()) => self.source.topics.extend(topics),
+            // The slot has moved. The node may go on with what it has.
+            Err(Error::Subscribe(SubscribeError::Refused { error, .. })) if is_redirect(&error) => {
+                self.begin_way();
+                self.topics = all;
+                self.search(None);
+                return Ok(());
+            }
+            Err(Error::Subscribe(SubscribeError::ShutDown)) if self.client.shared().is_open() => {
+                self.topics = all;
+                self.leave(CloseCause::ByClient);
+                return Ok(());
+            }
+            Err(error) => return Err(error),
+        }
         self.topics = all;
-        self.search(None);
         Ok(())
     }
 
@@ -208,6 +216,7 @@ impl<R: Runtime> ClusterSubscription<R> {
     pub fn unsubscribe(&mut self, topics: impl IntoIterator<Item = impl Into<Topic>>) {
         let topics: Vec<Topic> = topics.into_iter().map(Into::into).collect();
         self.topics.retain(|topic| !topics.contains(topic));
+        self.source.topics.retain(|topic| !topics.contains(topic));
         if let Some(way) = &mut self.way {
             topics.iter().for_each(|topic| way.crossing.forget(topic));
             if let Some(old) = &way.old {
@@ -226,14 +235,19 @@ impl<R: Runtime> ClusterSubscription<R> {
             if self.is_over {
                 return Poll::Ready(None);
             }
-            let happens = self.poll_opening(cx)
-                || self.poll_swaps(cx)
-                || self.way.as_mut().is_some_and(|way| way.poll(cx))
-                || self.poll_source(cx);
+            let happens = self.poll_opening(cx) || self.poll_swaps(cx) || self.poll_nodes(cx);
             if !happens {
                 return Poll::Pending;
             }
         }
+    }
+
+    /// True if something has come of the node before or of the source.
+    fn poll_nodes(&mut self, cx: &mut Context<'_>) -> bool {
+        let is_first = self.way.as_ref().is_some_and(|way| way.crossing.prefers_new());
+        (is_first && self.poll_source(cx))
+            || self.way.as_mut().is_some_and(|way| way.poll(cx))
+            || (!is_first && self.poll_source(cx))
     }
 
     /// Does what the crossing has decided.
@@ -303,6 +317,7 @@ impl<R: Runtime> ClusterSubscription<R> {
 
     fn forget(&mut self, topic: &Topic) {
         self.topics.remove(topic);
+        self.source.topics.remove(topic);
         if let Some(way) = &mut self.way {
             way.crossing.forget(topic);
         }
@@ -322,11 +337,25 @@ impl<R: Runtime> ClusterSubscription<R> {
 
     /// What is still under way from a node that was left before ends here.
     fn begin_way(&mut self) {
+        if self.way.is_some() {
+            self.read_source();
+        }
         if let Some(way) = &mut self.way {
             way.end(CloseCause::ByServer);
             self.ready.extend(std::iter::from_fn(|| way.crossing.poll_item()));
         }
-        self.way = Some(Way { crossing: Crossing::begin(&self.topics), old: None, answer: None });
+        self.way = Some(Way { crossing: Crossing::begin(&self.source.topics), old: None, answer: None });
+    }
+
+    /// What the source has repeated of the node before is known to the crossing that ends, and to no other one.
+    fn read_source(&mut self) {
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        while let Poll::Ready(Some(item)) = Pin::new(&mut self.source.items).poll_next(&mut cx) {
+            let is_redirected = matches!(&item, Item::Refused { error, .. } if is_redirect(error));
+            if !is_redirected {
+                self.on_item(item);
+            }
+        }
     }
 
     fn search(&mut self, before: Option<NodeId>) {
@@ -346,9 +375,9 @@ impl<R: Runtime> ClusterSubscription<R> {
         }
     }
 
-    fn arrive_at(&mut self, source: Source<R>) {
+    fn arrive_at(&mut self, mut source: Source<R>) {
         let Some(way) = &mut self.way else { return };
-        let is_same = source.node == self.source.node && source.topics == self.source.topics;
+        let is_same = source.node == self.source.node && self.topics.is_subset(&self.source.topics);
         if is_same && !self.is_left {
             // The slot has come back meanwhile.
             self.way = None;
@@ -357,12 +386,13 @@ impl<R: Runtime> ClusterSubscription<R> {
         // What the caller has given up since the search began.
         let unwanted: Vec<Topic> = source.topics.difference(&self.topics).cloned().collect();
         if !unwanted.is_empty() {
+            source.topics.retain(|topic| !unwanted.contains(topic));
             source.items.unsubscribe(unwanted);
         }
         let old = std::mem::replace(&mut self.source, source);
         way.old = Some(old);
         if std::mem::take(&mut self.is_left) {
-            way.read_rest();
+            way.read_remaining();
             way.old = None;
         }
         way.crossing.handle_confirmed(&self.topics);
@@ -372,14 +402,16 @@ impl<R: Runtime> ClusterSubscription<R> {
 impl<R: Runtime> Way<R> {
     /// True if something has come of the node before.
     fn poll(&mut self, cx: &mut Context<'_>) -> bool {
-        let is_answered = self.answer.as_mut().is_some_and(|answer| answer.as_mut().poll(cx).is_ready());
-        if is_answered {
-            self.answer = None;
-            // What was sent before the answer lies there.
-            while self.poll_old(cx) {}
-            self.crossing.handle_answer();
+        let answer = self.answer.as_mut().map(|answer| answer.as_mut().poll(cx));
+        let Some(Poll::Ready(is_answered)) = answer else { return self.poll_old(cx) };
+        self.answer = None;
+        // What was sent before the answer lies there.
+        while self.poll_old(cx) {}
+        match is_answered {
+            true => self.crossing.handle_answer(),
+            false => self.crossing.handle_no_answer(),
         }
-        is_answered || self.poll_old(cx)
+        true
     }
 
     fn poll_old(&mut self, cx: &mut Context<'_>) -> bool {
@@ -396,13 +428,13 @@ impl<R: Runtime> Way<R> {
 
     /// Nothing more comes from the node before.
     fn end(&mut self, cause: CloseCause) {
-        self.read_rest();
+        self.read_remaining();
         (self.old, self.answer) = (None, None);
         self.crossing.handle_old_end(cause);
     }
 
     /// What still stands there from the node before is not lost with it.
-    fn read_rest(&mut self) {
+    fn read_remaining(&mut self) {
         let mut cx = Context::from_waker(std::task::Waker::noop());
         while let Some(Poll::Ready(Sign::Item(item))) = self.old.as_mut().map(|old| old.poll(&mut cx)) {
             if !matches!(item, Item::Refused { .. }) {

@@ -139,13 +139,14 @@ impl<R: Runtime> Subscription<R> {
         self.client.shared().unsubscribe(self.id, &topics);
     }
 
-    /// Asks the server for an answer at once. The future is ready when that has come, or cannot come in time: what was sent before it lies here
-    /// to be read then.
-    pub(super) fn catch_up(&self) -> impl Future<Output = ()> + Send + use<R> {
+    /// Asks the server for an answer at once. The future is ready when that has come, which is true, and what was sent before it lies here to be read
+    /// then; or when it cannot come in time.
+    pub(super) fn catch_up(&self) -> impl Future<Output = bool> + Send + use<R> {
         let caught_up = self.client.shared().catch_up(self.id);
         async move {
-            if let Ok(caught_up) = caught_up {
-                drop(std::future::poll_fn(|cx| caught_up.poll(cx)).await);
+            match caught_up {
+                Ok(caught_up) => std::future::poll_fn(|cx| caught_up.poll(cx)).await.is_ok(),
+                Err(_) => false,
             }
         }
     }

@@ -17,8 +17,8 @@ impl Fingerprint for Audience {
         });
         digest.each(changes.iter(), |digest, (id, change)| {
             // How long it has waited is only reported.
-            let Change { subscription, added, left, catches_up, since: _, until } = change;
-            digest.value(&(id.index(), subscription.index(), added, left, catches_up));
+            let Change { subscription, added, left, answers, since: _, until } = change;
+            digest.value(&(id.index(), subscription.index(), added, left, answers));
             digest.deadline_if_any(*until);
         });
         digest.deadline_if_any(*quiet_until);
