@@ -31,6 +31,7 @@ pub fn slots_alone_suffice(host: &dyn Host) {
     let (a, b) = (bed.a, bed.b);
     bed.give([slot("foo")], a);
     assert_eq!(bed.call(get("foo")), Frame::bulk("x"));
+    bed.run_until_soon("everybody knows", |bed| bed.leads_to("foo", a));
     bed.server(|server, now| {
         server.open_slots(now, [slot("foo")], b);
         server.carry_key(b"foo");
