@@ -323,10 +323,18 @@ fn troubles(evidence: &Evidence<'_>) -> Vec<Trouble> {
             What::Reshaped(Reshape::Down, _) => (when_over(&Reshape::Up), None, false),
             _ => continue,
         };
-        troubles.push(Trouble { from: *from, until, at, breaks });
+        // Attempts to dial that fail meanwhile have the longest pause behind them.
+        let pause = if breaks || is_no_dial(what) { Reconnect::CAP } else { Duration::ZERO };
+        troubles.push(Trouble { from: *from, until: until + pause, at, breaks });
     }
     troubles.extend(losses(evidence.ledger));
     troubles
+}
+
+/// Whether nobody is connected while it lasts.
+fn is_no_dial(what: &What) -> bool {
+    let What::Fault(fault) = what else { return false };
+    matches!(fault.kind, FaultKind::RefusedDials | FaultKind::UnansweredDials | FaultKind::SlowDials)
 }
 
 /// Links that the server closes. One that has not lived for long is a failure of its node, and the next one is dialled after a pause that has grown with
