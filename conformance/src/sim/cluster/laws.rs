@@ -304,7 +304,9 @@ fn troubles(evidence: &Evidence<'_>) -> Vec<Trouble> {
                     _ => continue,
                 };
                 let Some(breaks) = breaks(fault.kind) else { continue };
-                (*from + lasts, fault.endpoint, breaks)
+                // The process that stops is the client's.
+                let at = fault.endpoint.filter(|_| fault.kind != FaultKind::ProcessStops);
+                (*from + lasts, at, breaks)
             }
             What::Struck(node) => {
                 let Some(fault) = last else { continue };
