@@ -4,9 +4,18 @@ use hitless_core::cluster::{ClusterEvent, SlotsMoveCause};
 use hitless_core::request::Pipeline;
 use resp3_codec::{Frame, cmd};
 
-use crate::server::NodeNaming;
+use crate::server::{EndpointId, NodeNaming};
 use crate::testbed::{SECOND, Testbed, get, incr, keys_in, millis, set, slot};
 use crate::world::Host;
+
+/// Writes two keys of the slot of `foo`, and has one of them at `to`, where the slot is going.
+fn move_half(bed: &mut Testbed, to: EndpointId) {
+    bed.call(cmd("MSET").args(["{foo}1", "a", "{foo}2", "b"]));
+    bed.server(|server, now| {
+        server.open_slots(now, [slot("foo")], to);
+        server.carry_key(b"{foo}2");
+    });
+}
 
 /// The first command learns it by MOVED and goes there at once, the others go there themselves, and the topology is read once. Each
 /// command runs once. CLUSTER-07, RULE-364, INV-05
@@ -88,11 +97,7 @@ pub fn asked_for_on_the_move(host: &dyn Host) {
     let mut bed = Testbed::cluster(host);
     bed.connect_cluster();
     let (a, c, before) = (bed.a, bed.c, bed.reads());
-    bed.call(cmd("MSET").args(["{foo}1", "a", "{foo}2", "b"]));
-    bed.server(|server, now| {
-        server.open_slots(now, [slot("foo")], a);
-        server.carry_key(b"{foo}2");
-    });
+    move_half(&mut bed, a);
     let pipeline = Pipeline::from([get("{foo}1"), get("{foo}2"), set("{foo}3", "c"), get("{foo}3")]);
     let expected = [Frame::bulk("a"), Frame::bulk("b"), Frame::simple("OK"), Frame::bulk("c")];
     assert_eq!(bed.pipeline(pipeline), expected);
@@ -112,11 +117,7 @@ pub fn tried_again_at_the_same_node(host: &dyn Host) {
     let mut bed = Testbed::cluster(host);
     bed.connect_cluster();
     let (a, c, before) = (bed.a, bed.c, bed.reads());
-    bed.call(cmd("MSET").args(["{foo}1", "a", "{foo}2", "b"]));
-    bed.server(|server, now| {
-        server.open_slots(now, [slot("foo")], a);
-        server.carry_key(b"{foo}2");
-    });
+    move_half(&mut bed, a);
     let began_at = bed.now();
     let both = bed.send(cmd("MGET").args(["{foo}1", "{foo}2"]));
     bed.run_until_soon("it is tried several times", |bed| bed.arrivals("MGET").len() == 5);

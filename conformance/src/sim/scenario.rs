@@ -1,11 +1,8 @@
 //! The course of a run: open, chaos, calm, probes, the end, the laws.
 
 use std::collections::BTreeMap;
-use std::future::Future as _;
-use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
 
 use hitless_core::driver::{Builder, Client, Reply, Runtime as _};
@@ -21,7 +18,7 @@ use super::laws::{self, Evidence};
 use super::lock;
 use super::network::Network;
 use super::opinions::Opinions;
-use super::plan::{Ending, Plan, Step, nodes};
+use super::plan::{Plan, Step, nodes};
 use super::runtime::Executor;
 use super::simulation::{PATIENCE, RECOVERY, SETTLING, Simulation, Slot};
 use super::subscriber;
@@ -275,35 +272,10 @@ impl Scenario {
         }
     }
 
-    /// The client ends in one way or another; whoever still waits is told.
     fn end(&mut self, client: Client<Executor>) {
         let last: Vec<_> = (0..3).map(|_| self.last_request(&client)).collect();
-        self.sim.trace.note(What::Shutdown);
-        match self.plan.ending {
-            Ending::Shutdown(grace) => {
-                let handle = client.clone();
-                self.sim.block_on("the client is shut down", grace + PATIENCE, async move {
-                    handle.shutdown(grace).await;
-                });
-            }
-            Ending::Dropped => {}
-            Ending::RuntimeDies => self.sim.executor.die(),
-        }
-        drop(client);
-        let mut cx = Context::from_waker(Waker::noop());
-        if self.plan.ending == Ending::Dropped {
-            // A reply keeps the client: with the last one it goes.
-            drop(last);
-        } else {
-            for reply in last {
-                let mut reply = pin!(reply);
-                assert!(reply.as_mut().poll(&mut cx).is_ready(), "INV-01: a request that never ended");
-            }
-        }
-        self.sim.run_until("every task has ended", PATIENCE, |sim| sim.executor.tasks() == 0);
-        self.sim.listen();
-        self.sim.trace.note(What::Gone);
-        assert!(self.sim.has_said_all(), "INV-15: the streams of events and pushes go on after the end");
+        let shut_down = |client: Client<Executor>, grace| async move { client.shutdown(grace).await };
+        self.sim.end(self.plan.ending, client, last, shut_down);
     }
 
     fn last_request(&self, client: &Client<Executor>) -> Reply<Executor> {

@@ -1,6 +1,7 @@
 //! The loop: what is due is delivered, one task that is ready is polled, and when nobody is, time passes.
 
 use std::future::Future;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
@@ -11,7 +12,7 @@ use hitless_core::driver::{Events, Observer, Pushes, Runtime as _};
 use super::faults::FaultKind;
 use super::lock;
 use super::network::Network;
-use super::plan::Step;
+use super::plan::{Ending, Step};
 use super::runtime::Executor;
 use super::trace::{Trace, What};
 use crate::server::ServerMachine as _;
@@ -124,6 +125,44 @@ impl Simulation {
         let slot = self.start(future);
         self.run_until(what, limit, |_| lock(&slot).is_some());
         lock(&slot).take().expect("it has just been put there")
+    }
+
+    /// Ends `client` in one way or another, to which the requests of the replies in `last` were sent a moment ago; whoever still waits is told.
+    /// INV-01, INV-15
+    pub(super) fn end<C, F>(
+        &mut self,
+        ending: Ending,
+        client: C,
+        last: Vec<impl Future + Unpin>,
+        shut_down: impl FnOnce(C, Duration) -> F,
+    ) where
+        C: Clone,
+        F: Future<Output = ()> + Send + 'static,
+    {
+        self.trace.note(What::Shutdown);
+        match ending {
+            Ending::Shutdown(grace) => {
+                let shutdown = shut_down(client.clone(), grace);
+                self.block_on("the client is shut down", grace + PATIENCE, shutdown);
+            }
+            Ending::Dropped => {}
+            Ending::RuntimeDies => self.executor.die(),
+        }
+        drop(client);
+        let mut cx = Context::from_waker(Waker::noop());
+        if ending == Ending::Dropped {
+            // A reply keeps the client: with the last one it goes.
+            drop(last);
+        } else {
+            for mut reply in last {
+                let is_told = Pin::new(&mut reply).poll(&mut cx).is_ready();
+                assert!(is_told, "INV-01: a request that never ended");
+            }
+        }
+        self.run_until("every task has ended", PATIENCE, |sim| sim.executor.tasks() == 0);
+        self.listen();
+        self.trace.note(What::Gone);
+        assert!(self.has_said_all(), "INV-15: a stream of events or pushes goes on after the end");
     }
 
     /// Nothing is left after the end. INV-15

@@ -1,7 +1,9 @@
 //! A sharded subscription whose slot goes from node to node under a publisher.
 
 use std::collections::BTreeSet;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::task::Waker;
 
 use super::*;
 
@@ -16,6 +18,8 @@ struct Progress {
     received: AtomicU64,
     published: AtomicU64,
     is_over: AtomicBool,
+    /// Who waits for the next message.
+    waiting: Mutex<Option<Waker>>,
 }
 
 /// The slot goes to another shard and on to a third one, a replica takes over, and the slot comes back: what is received is in order, nothing comes twice,
@@ -73,6 +77,7 @@ async fn publish(client: ClusterClient, channel: String, progress: Arc<Progress>
             taken.insert(number);
             progress.published.store(number, Ordering::Relaxed);
         }
+        // The rhythm of the load; nothing is awaited.
         unblock(|| std::thread::sleep(BEAT)).await;
     }
     client.call(cmd("SPUBLISH").arg(&channel).arg("last")).await.unwrap();
@@ -82,7 +87,11 @@ async fn publish(client: ClusterClient, channel: String, progress: Arc<Progress>
 /// True if it is the last message.
 fn note(item: &Item, progress: &Progress) -> bool {
     match number(item) {
-        Some(number) => progress.received.store(number, Ordering::Relaxed),
+        Some(number) => {
+            progress.received.store(number, Ordering::Relaxed);
+            let waiting = progress.waiting.lock().unwrap().take();
+            waiting.into_iter().for_each(Waker::wake);
+        }
         None => return matches!(item, Item::Message(message) if message.payload == "last"),
     }
     false
@@ -96,9 +105,11 @@ fn number(item: &Item) -> Option<u64> {
 /// Ready when twenty messages that are published from now on were received, or later ones.
 async fn goes_on(progress: &Progress) {
     let target = progress.published.load(Ordering::Relaxed) + 20;
-    while progress.received.load(Ordering::Relaxed) < target {
-        unblock(|| std::thread::sleep(BEAT)).await;
-    }
+    poll_fn(|cx| {
+        *progress.waiting.lock().unwrap() = Some(cx.waker().clone());
+        if progress.received.load(Ordering::Relaxed) < target { Poll::Pending } else { Poll::Ready(()) }
+    })
+    .await;
 }
 
 fn judge(published: &BTreeSet<u64>, received: &[Item]) {

@@ -5,10 +5,8 @@ mod laws;
 pub(super) mod plan;
 
 use std::collections::BTreeSet;
-use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock};
-use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
 
 use hitless_core::cluster::{SLOTS, key_slot};
@@ -26,7 +24,7 @@ use super::caller::{single, token};
 use super::faults::Weather;
 use super::lock;
 use super::network::Network;
-use super::plan::{Ending, Step};
+use super::plan::Step;
 use super::runtime::Executor;
 use super::simulation::{PATIENCE, RECOVERY, SETTLING, Simulation, Slot};
 use super::trace::{RequestKind, Trace, What};
@@ -250,35 +248,10 @@ impl ClusterScenario {
         }
     }
 
-    /// The client ends in one way or another; whoever still waits is told.
     fn end(&mut self, client: ClusterClient<Executor>) {
         let last: Vec<_> = (0..3).map(|_| self.last_request(&client)).collect();
-        self.sim.trace.note(What::Shutdown);
-        match self.plan.ending {
-            Ending::Shutdown(grace) => {
-                let handle = client.clone();
-                self.sim.block_on("the client is shut down", grace + PATIENCE, async move {
-                    handle.shutdown(grace).await;
-                });
-            }
-            Ending::Dropped => {}
-            Ending::RuntimeDies => self.sim.executor.die(),
-        }
-        drop(client);
-        let mut cx = Context::from_waker(Waker::noop());
-        if self.plan.ending == Ending::Dropped {
-            // A reply keeps the client: with the last one it goes.
-            drop(last);
-        } else {
-            for reply in last {
-                let mut reply = pin!(reply);
-                assert!(reply.as_mut().poll(&mut cx).is_ready(), "INV-01: a request that never ended");
-            }
-        }
-        self.sim.run_until("every task has ended", PATIENCE, |sim| sim.executor.tasks() == 0);
-        self.sim.listen();
-        self.sim.trace.note(What::Gone);
-        assert!(self.sim.has_said_all(), "INV-15: the stream of events goes on after the end");
+        let shut_down = |client: ClusterClient<Executor>, grace| async move { client.shutdown(grace).await };
+        self.sim.end(self.plan.ending, client, last, shut_down);
     }
 
     fn last_request(&self, client: &ClusterClient<Executor>) -> ClusterReply<Executor> {

@@ -284,17 +284,23 @@ fn a_silent_server_is_asked_again() {
     }
 }
 
+/// A command that waits, and is to be called back: for a caller that has gone, or for a successor. And what it has said.
+fn called_back(is_dropped: bool) -> (Command, Instant, Vec<Decision>) {
+    let (mut command, now, mut said) = (pops("20"), epoch(), Vec::new());
+    command.handle_placed(now, None, &mut said);
+    if is_dropped {
+        command.handle_dropped(&mut said);
+    } else {
+        command.handle_successor(now, &mut said);
+    }
+    (command, now, said)
+}
+
 /// UNBLOCK that has no answer in time may still be carried out: it must find nobody else there. RULE-172
 #[test]
 fn a_late_unblock_hits_nobody_else() {
     for is_dropped in [true, false] {
-        let (mut command, now, mut said) = (pops("20"), epoch(), Vec::new());
-        command.handle_placed(now, None, &mut said);
-        if is_dropped {
-            command.handle_dropped(&mut said);
-        } else {
-            command.handle_successor(now, &mut said);
-        }
+        let (mut command, now, mut said) = called_back(is_dropped);
         command.handle_answer(now, Answer::Waits, &mut said);
         command.handle_answer(now, Answer::Late(SECOND), &mut said);
         said.clear();
@@ -386,13 +392,7 @@ fn the_proof_is_a_pong_behind_unblocked() {
         for (is_dropped, expected) in [(true, of_dropped), (false, of_wanted)] {
             // Be the answer to UNBLOCK before it or behind it.
             for hits_late in [false, true] {
-                let (mut command, now, mut said) = (pops("20"), epoch(), Vec::new());
-                command.handle_placed(now, None, &mut said);
-                if is_dropped {
-                    command.handle_dropped(&mut said);
-                } else {
-                    command.handle_successor(now, &mut said);
-                }
+                let (mut command, now, mut said) = called_back(is_dropped);
                 said.clear();
                 command.handle_answer(now, Answer::Waits, &mut said);
                 assert_eq!(std::mem::take(&mut said), [Decision::Probe, Decision::Unblock]);
