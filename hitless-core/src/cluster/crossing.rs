@@ -34,12 +34,12 @@ const NEW: usize = 1;
 pub(crate) struct Crossing {
     step: Step,
     streams: BTreeMap<Topic, Stream>,
-    /// What the new node has shown and nobody has received, with whether the PING under way was sent behind it.
+    /// Items of the new node that wait for an answer of the old one. True: the PING under way was sent behind it.
     held: VecDeque<(Item, bool)>,
     is_pinged: bool,
     /// The last PING was not answered in time, and nothing has come from the old node since.
     is_silent: bool,
-    /// The topic that came last has much that the new node is still to show.
+    /// The new node has yet to repeat many messages of the topic that came last.
     is_behind: bool,
     orders: VecDeque<Order>,
     items: VecDeque<Item>,
@@ -63,7 +63,7 @@ enum Step {
 /// What is to be done at the old node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Order {
-    /// Have it answer behind everything that it has sent so far.
+    /// Send PING there: the answer comes behind everything that the node has sent so far.
     Ping,
     /// Unsubscribe there: the new one goes on.
     Leave,
@@ -74,9 +74,9 @@ pub(crate) enum Order {
 struct Stream {
     /// By the old node and by the new one, the last so many.
     shown: [VecDeque<Bytes>; 2],
-    /// By the old node, and not by the new one; true for what came behind the answer.
+    /// Messages that the old node has shown and the new one has not. True: it came behind the answer to a PING.
     owed: VecDeque<(Bytes, bool)>,
-    /// By the new node, and not by the old one. It is received.
+    /// Messages that the new node has shown, that are received, and that the old one has not shown.
     ahead: VecDeque<Bytes>,
     has_gap: bool,
     /// A gap or a doubt was told, and no message was received since.
@@ -85,7 +85,7 @@ struct Stream {
     has_doubt: bool,
     /// The first contents that each node has shown once, the old one behind the answer.
     proof: Option<Bytes>,
-    /// It has proved that both nodes show one sequence.
+    /// This topic has proved that both nodes show one sequence.
     is_proven: bool,
 }
 
@@ -308,7 +308,7 @@ impl Crossing {
         }
     }
 
-    /// Keeps something of the new node until the old one has answered.
+    /// Holds an item of the new node back until the old node has answered.
     fn hold(&mut self, item: Item) {
         if self.is_gone() {
             return self.receive(item);

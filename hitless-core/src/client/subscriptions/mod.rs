@@ -643,7 +643,7 @@ impl Subscriptions {
         self.ask_again();
     }
 
-    /// Has each connection answer that shows something which no other one does.
+    /// Sends PING on the active connection, and on the successor if that alone carries some of the topics. The change is over when all have answered.
     fn ask(&mut self, change: ChangeId) {
         let shows_more = |successor: &Successor| !successor.only_here.is_empty();
         let asks_both = self.active.is_some() && self.successor.as_ref().is_some_and(shows_more);

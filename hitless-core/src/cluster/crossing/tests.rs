@@ -275,7 +275,7 @@ struct Side {
     is_subscribed: bool,
     /// PINGs, and the SSUBSCRIBE at the new node.
     to_server: usize,
-    /// What the new node has shown and this one is still to be told of.
+    /// Items of the new node that the crossing has not been told of yet.
     behind: VecDeque<Item>,
     to_client: VecDeque<Shown>,
 }

@@ -293,7 +293,7 @@ fn when_all_nodes_are_lost_whoever_is_back_first_is_asked() {
     assert_eq!(world.asked[0].1, world.at("redis.example.com:7000"));
 }
 
-/// One after the other: the neighbour of the silent one may know no better. RULE-388
+/// Each request that times out has another node asked, because the neighbour of the silent one may know no better. RULE-388
 #[test]
 fn requests_that_time_out_again_and_again_have_all_others_asked() {
     let mut world = World::of_three_shards();

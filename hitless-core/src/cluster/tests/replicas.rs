@@ -88,7 +88,7 @@ fn a_slot_keeps_its_replica_while_others_come_and_go() {
     assert_eq!(all(&world), before);
 }
 
-/// Others would wait as long for nothing. RULE-408
+/// A replica that has not answered one read is not sent the next ones. RULE-408
 #[test]
 fn a_replica_that_says_nothing_is_left_alone() {
     let mut world = world();

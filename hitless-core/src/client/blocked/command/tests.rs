@@ -284,7 +284,7 @@ fn a_silent_server_is_asked_again() {
     }
 }
 
-/// A command that waits, and is to be called back: for a caller that has gone, or for a successor. And what it has said.
+/// A command that waits and is about to be called back, because its caller has gone or because a successor is ready; with its decisions so far.
 fn called_back(is_dropped: bool) -> (Command, Instant, Vec<Decision>) {
     let (mut command, now, mut said) = (pops("20"), epoch(), Vec::new());
     command.handle_placed(now, None, &mut said);
