@@ -16,8 +16,9 @@ const LONGEST_INTERVAL: Duration = Duration::from_secs(24 * 3600);
 /// How much later is up to the servers, and has no bound while the two are cut off from each other (`replica-serve-stale-data`). Reads of one key go
 /// to the same replica as long as that is in order; when another one or the primary takes over, a value may be older than the one before it.
 ///
-/// Whatever else is read goes to primaries. But a primary that has just been demoted, before the client knows it, answers reads as the replica that it
-/// is: on a lease, in a transaction and by single commands. Of a pipeline what it has read behind a write that it refused is read again, behind that write.
+/// With [`PreferReplica`](Self::PreferReplica) a primary that was demoted a moment ago, before the client knows it, answers reads as a replica as
+/// well: on a lease, in a transaction and by single commands. What it has read in a pipeline behind a write that it refused is read again, behind that write.
+/// With [`Primary`](Self::Primary) it redirects them.
 ///
 /// While a slot moves to another shard key by key, a key that has gone ahead is missing at the replicas of its old primary, which do not know
 /// that it is on its way and answer as if it did not exist: nil, 0, an empty list. The primary would have answered ASK. Where that

@@ -141,7 +141,8 @@ impl<R: Runtime, N: Resolver + Connector> ClusterBuilder<R, N> {
     /// of the slots.
     ///
     /// A read that a replica refuses (MOVED, LOADING, MASTERDOWN, CLUSTERDOWN) or loses is run by the primary at once, within its time; the replica is
-    /// left alone for up to 2 s then. Where a server refuses READONLY, as some services do, nothing is read from it as a replica, nothing fails, and an
+    /// left alone for up to 2 s then. One that a replica does not answer times out, and the next ones go to the primary for 10 s. To read a key from its
+    /// primary, send the command in an [atomic](crate::request::Pipeline::atomic) pipeline. Where a server refuses READONLY, as some services do, nothing is read from it as a replica, nothing fails, and an
     /// [event](ClusterEvent::ReadonlyRefused) says so.
     ///
     /// It costs a pool of connections to each replica ([`pool_size`](Self::pool_size)), and READONLY in each handshake, without another round trip.

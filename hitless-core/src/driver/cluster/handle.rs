@@ -44,7 +44,7 @@ use crate::value::FromFrame;
 /// CLUSTERDOWN, and READONLY after a failover). The client sends the command where it belongs, after a pause where it has to wait, until its
 /// timeout is over; the caller sees nothing of that. Where the server announces the move (SMIGRATED), no command is refused in the first place.
 /// What may have run is not sent again unless it is a read: that is the rule of the [`Client`](super::super::Client) of each node. A command that
-/// blocks is ended by the server when its slot leaves, has taken nothing then, and waits at the new node for the time that is left; its keys have one slot.
+/// blocks is ended by the server when its slot leaves, has taken nothing then, and waits at the new node for the time that is left (but for `XREAD` with `$`: see [`call`](Self::call)); its keys have one slot.
 ///
 /// # Order
 /// Commands for one node travel as those of a [`Client`](super::super::Client) do, and commands for different nodes know nothing of each other. A
@@ -141,7 +141,7 @@ impl<R: Runtime> ClusterClient<R> {
     }
 
     /// Runs MGET, MSET, DEL, UNLINK, EXISTS or TOUCH with keys of any slots: as one command for each slot, all at the same time, whose replies
-    /// become one. That is not atomic: others may see some of the parts done and some not, and where one fails, the others have run.
+    /// become one. That is not atomic: others may see some of the parts done and some not, and where one fails, the others may have run.
     /// [`call`](Self::call) refuses such a command.
     ///
     /// ```no_run
@@ -223,8 +223,8 @@ impl<R: Runtime> ClusterClient<R> {
     ///
     /// # Errors
     /// Those of [`call`](Self::call) but for [`Error::Server`]; for an atomic pipeline also [`Error::Discarded`] and [`Error::NotAtomic`]. If a
-    /// part of a pipeline has no reply, this is the error of the whole, with the delivery `Unknown`: other parts have run, and their replies are
-    /// dropped.
+    /// part of a pipeline has no reply, this is the error of the whole, with the delivery `Unknown`: other parts may have run, and their
+    /// replies are dropped.
     ///
     /// # Cancel safety
     /// That of [`call`](Self::call); a node gets all of its part or nothing.

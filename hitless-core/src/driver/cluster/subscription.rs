@@ -44,7 +44,8 @@ const APART: &str =
 /// When the slot of sharded channels has another node, the client subscribes there as soon as it knows, and leaves the node of before when both show
 /// the same messages, as they do when a replica has taken over: nothing is missing then, repeated, or out of the order of its channel. If they do
 /// not, which is so wherever a slot goes from shard to shard, it receives from both until the node of before ends the subscription. What was
-/// published at the new node before it was subscribed to is lost, so that one [`Item::Gap`] stands in front of what the new node shows first.
+/// published at the new node before it was subscribed to is lost. One [`Item::Gap`] says so: when the node of before ends the subscription, or in front
+/// of the first message that the new node alone shows, whichever is first. Messages of the node of before may still follow it.
 /// Contents tell messages apart, and two different ones that both show are proof: if a channel repeats contents at that moment, messages that are equal
 /// may be taken for one, and a gap or [`Item::Ambiguous`] says so. A node of before that does not answer withholds messages for 1 s at most.
 pub struct ClusterSubscription<R: Runtime> {
