@@ -9,9 +9,10 @@ use std::future::Future;
 /// The adapter under test.
 use hitless_tokio as hitless;
 
-fn block_on<F: Future>(future: F) -> F::Output {
+/// Runs one test, which fails when it is not over by then: a server that is never asked again says nothing.
+fn block_on<F: Future>(test: F) -> F::Output {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
-    runtime.unwrap().block_on(future)
+    runtime.unwrap().block_on(async { tokio::time::timeout(cluster_calls::LIMIT, test).await.unwrap() })
 }
 
 /// Begins a task. What comes back is its result, or its panic.

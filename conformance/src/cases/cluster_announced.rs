@@ -230,6 +230,7 @@ pub fn under_load(host: &dyn Host) {
     let mut bed = connected(host);
     let nodes = [bed.a, bed.b, bed.c];
     bed.start_load(12);
+    let mut moves = Vec::new();
     for round in 0..12_u16 {
         let (first, place) = (round % 3 * 5_461 + round / 3 * 1_000, usize::from(round % 3));
         let (from, to, last) = (nodes[place], nodes[(place + 1) % 3], first + 999);
@@ -239,10 +240,13 @@ pub fn under_load(host: &dyn Host) {
             server.assign_slots(now, first..=last, to);
             server.slots_migrated(now, from, to, notice);
         });
+        moves.push((keys_in(first..=last, 1).remove(0), to));
         bed.run_for(millis(60));
     }
     bed.stop_load();
     bed.assert_hitless(millis(100));
+    let is_known = |bed: &mut Testbed| moves.iter().all(|(key, to)| bed.leads_to(key, *to));
+    bed.run_until_soon("all moves are heard of", is_known);
     let (before, keys) = (bed.moved(), keys_in(0..=16_383, 60));
     for key in keys {
         assert_eq!(bed.call(set(&key, "x")), Frame::simple("OK"));

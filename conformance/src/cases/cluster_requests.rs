@@ -101,6 +101,7 @@ pub fn pipelines_across_nodes(host: &dyn Host) {
         [ok(), number(n), ok(), ok(), number(n + 1), bar, k, number(n + 2), number(turn)]
     };
     assert_eq!(bed.pipeline(pipeline()), expected(1, 1));
+    bed.run_until_soon("everybody knows", |bed| bed.leads_to("foo", b));
     let moved = bed.moved();
     assert!((1..=3).contains(&moved), "{moved}");
     assert_eq!(bed.pipeline(pipeline()), expected(4, 2));
@@ -159,8 +160,9 @@ pub fn a_lease_and_its_slot(host: &dyn Host) {
     assert!(state.lost.is_none() && state.moving.is_none(), "{state:?}");
     bed.return_lease(holder);
     assert_eq!(bed.nodes_of("INCR"), [c, c]);
-    // Somebody is sent away, and so everybody knows.
+    // Somebody is sent away, and so everybody knows, be it a moment later.
     assert_eq!(bed.call(get("foo")), Frame::bulk("1"));
+    bed.run_until_soon("everybody knows", |bed| bed.leads_to("foo", a));
     let holder = bed.lease_for("foo");
     assert_eq!(bed.call_on(holder, incr("foo")), Frame::Integer(2));
     bed.server(|server, now| server.relocate(now, a, spare));

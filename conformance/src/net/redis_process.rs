@@ -1,16 +1,17 @@
 //! A private `redis-server` process for one test or one demo.
 
-use std::io::{self, ErrorKind, Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::io::{self, BufRead as _, BufReader, ErrorKind};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use crate::clock;
-
-/// Longest time for the process to answer.
+/// Longest time for the process to be ready.
 const START: Duration = Duration::from_secs(10);
+/// What it writes to its log then.
+const READY: &str = "Ready to accept connections";
 /// Dials with another port when the one that was picked is taken in the meantime.
 const ATTEMPTS: usize = 5;
 
@@ -34,11 +35,11 @@ enum Ports {
 }
 
 impl RedisProcess {
-    /// Starts the program at `program` and waits until it answers. `options` are further words of its command line:
+    /// Starts the program at `program` and waits until it says that it is ready. `options` are further words of its command line:
     /// `["--requirepass", "secret"]`.
     ///
     /// # Errors
-    /// The program cannot be started, or does not answer within ten seconds.
+    /// The program cannot be started, or is not ready within ten seconds.
     pub fn start(program: &Path, options: &[&str]) -> io::Result<Self> {
         Self::start_at(program, Ports::ForClients, options)
     }
@@ -97,35 +98,38 @@ impl RedisProcess {
         }
         let child = command
             .args(["--bind", "127.0.0.1", "--port", &address.port().to_string()])
-            .args(["--save", "", "--appendonly", "no", "--daemonize", "no", "--loglevel", "warning"])
+            .args(["--save", "", "--appendonly", "no", "--daemonize", "no", "--loglevel", "notice"])
             // It reads such a file at its start: one that nobody has.
             .args(["--dbfilename", &format!("hitless-{}-{}.rdb", std::process::id(), address.port())])
             .arg("--dir")
             .arg(std::env::temp_dir())
             .args(options)
             .stdin(Stdio::null())
-            .stdout(Stdio::null())
+            .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()?;
         let mut process = Self { child, address, bus };
-        process.await_answer()?;
+        process.await_ready()?;
         Ok(process)
     }
 
-    fn await_answer(&mut self) -> io::Result<()> {
-        let give_up = clock::now() + START;
-        while clock::now() < give_up {
-            if self.child.try_wait()?.is_some() {
-                // Most often somebody else took the port.
-                return Err(io::Error::new(ErrorKind::AddrInUse, "redis-server ended at its start"));
-            }
-            if answers(self.address) {
-                return Ok(());
-            }
-            // Another program's start is no event of ours: it is asked until it answers.
-            thread::sleep(Duration::from_millis(5));
+    /// Waits until the process says that it listens at all its ports. Whether something answers there would prove nothing: it may be another process, which
+    /// has taken the port.
+    fn await_ready(&mut self) -> io::Result<()> {
+        let output = self.child.stdout.take().ok_or(ErrorKind::BrokenPipe)?;
+        let (told, ready) = mpsc::channel();
+        thread::spawn(move || {
+            let mut lines = BufReader::new(output).lines().map_while(Result::ok);
+            let is_ready = lines.any(|line| line.contains(READY));
+            // Nobody waits any more when it took too long.
+            let _ = told.send(is_ready);
+        });
+        match ready.recv_timeout(START) {
+            Ok(true) => Ok(()),
+            // Most often somebody else took the port.
+            Ok(false) => Err(io::Error::new(ErrorKind::AddrInUse, "redis-server ended at its start")),
+            Err(_) => Err(io::Error::new(ErrorKind::TimedOut, "redis-server does not say that it is ready")),
         }
-        Err(io::Error::new(ErrorKind::TimedOut, "redis-server does not answer"))
     }
 }
 
@@ -144,17 +148,4 @@ fn pick(ports: Ports) -> io::Result<(SocketAddr, Option<SocketAddr>)> {
     };
     let bus = bus.as_ref().map(TcpListener::local_addr).transpose()?;
     Ok((clients.local_addr()?, bus))
-}
-
-/// Whether something answers a PING, be it with an error: the server may want a password.
-fn answers(address: SocketAddr) -> bool {
-    let ping = || -> io::Result<bool> {
-        let mut stream = TcpStream::connect_timeout(&address, START)?;
-        stream.set_read_timeout(Some(START))?;
-        stream.write_all(b"PING\r\n")?;
-        let mut reply = [0; 8];
-        let length = stream.read(&mut reply)?;
-        Ok(length > 0 && !reply.starts_with(b"-LOADING"))
-    };
-    ping().unwrap_or(false)
 }

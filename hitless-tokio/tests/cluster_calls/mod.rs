@@ -4,6 +4,7 @@ mod replicas;
 mod sharded;
 
 use std::future::{Future as _, poll_fn};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::pin::pin;
 use std::sync::Arc;
@@ -17,6 +18,9 @@ use crate::hitless::cluster::{SLOTS, key_slot};
 use crate::hitless::pubsub::Item;
 use crate::hitless::{Client, ClusterClient, Error, Frame, Pipeline, Replay, Request, RouteError, cmd};
 use crate::{block_on, spawn, unblock};
+
+/// Longest time for one test, on a machine that is busy with others.
+pub(crate) const LIMIT: Duration = Duration::from_secs(300);
 
 fn program() -> std::ffi::OsString {
     std::env::var_os("HITLESS_REDIS_SERVER").expect("HITLESS_REDIS_SERVER names the program")
@@ -125,10 +129,7 @@ fn what_has_a_connection_of_its_own_follows_its_slot() {
             let (client, queue) = (client.clone(), queue.clone());
             async move { client.query::<(String, String)>(cmd("BLPOP").arg(&queue).arg(20)).await }
         });
-        // It waits at the node that gives the slot up.
-        while client.nodes().iter().map(|node| node.client().stats().blocking).sum::<usize>() == 0 {
-            yield_now().await;
-        }
+        await_blocked(&client, key, 1).await;
 
         move_slot(&cluster, key_slot(key.as_bytes()), 1).await;
 
@@ -144,6 +145,7 @@ fn what_has_a_connection_of_its_own_follows_its_slot() {
             .await
             .unwrap();
         assert_eq!(replies, Some(vec![Frame::simple("OK")]));
+        await_led(&client, key, cluster.address(1)).await;
         let lease = client.lease(key).await.unwrap();
         assert_eq!(lease.query::<u64>(cmd("GET").arg(key)).await.unwrap(), 2);
 
@@ -186,10 +188,7 @@ fn a_read_from_now_on_does_not_leave_its_node_in_silence() {
         };
         let add = cmd("XADD").args([stream.as_str(), "*", "field", "value"]);
         let (from_now, all) = (read("$"), read("0-0"));
-        // Both wait at the node that gives the slot up.
-        while client.nodes().iter().map(|node| node.client().stats().blocking).sum::<usize>() < 2 {
-            yield_now().await;
-        }
+        await_blocked(&client, &stream, 2).await;
         move_slot(&cluster, key_slot(stream.as_bytes()), 1).await;
         let error = from_now.await.unwrap_err();
         assert!(matches!(&error, Error::Server(error) if error.code() == "MOVED"), "{error:?}");
@@ -225,14 +224,13 @@ fn failovers_are_waited_for() {
         }
         set_all(&client, 3).await;
         let key = &keys()[0];
-        let killed = client.node_for(key).unwrap();
-        assert_eq!(killed.endpoint().to_string(), cluster.address(3).to_string());
+        await_led(&client, key, cluster.address(3)).await;
         // It comes from the node that serves the slot of its name.
         let mut subscription = client.subscribe([key.as_str()]).await.unwrap();
 
         cluster.kill(3);
         set_all(&client, 4).await;
-        assert_ne!(client.node_for(key).unwrap().endpoint(), killed.endpoint());
+        await_led(&client, key, cluster.address(0)).await;
 
         let gap = subscription.next().await.unwrap();
         assert!(matches!(gap, Item::Gap { .. }), "{gap:?}");
@@ -277,6 +275,26 @@ fn typed_commands_find_their_nodes() {
         let () = redis::cmd("SET").arg(b).arg(9).set_no_response(true).query_async(&mut con).await.unwrap();
         assert_eq!(con.get::<_, u32>(b).await.unwrap(), 9);
     });
+}
+
+/// Waits until so many clients are blocked at the node that serves `key`: the server says so, since a command that the client has accepted may not
+/// have come there yet.
+async fn await_blocked(client: &ClusterClient, key: &str, count: usize) {
+    let node = client.node_for(key).unwrap();
+    let line = format!("blocked_clients:{count}");
+    loop {
+        let info: String = node.client().query(cmd("INFO").arg("clients")).await.unwrap();
+        if info.lines().any(|found| found == line) {
+            break;
+        }
+    }
+}
+
+/// Waits until the client sends what has `key` to the node at `address`. The caller whose command was sent on may be told before others know.
+async fn await_led(client: &ClusterClient, key: &str, address: SocketAddr) {
+    while client.node_for(key).is_none_or(|node| node.endpoint().to_string() != address.to_string()) {
+        yield_now().await;
+    }
 }
 
 /// Lets other tasks run.

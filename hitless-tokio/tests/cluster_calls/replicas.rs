@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use hitless_conformance::net::redis_cluster::Shape;
 
-use super::{keys, start, url};
+use super::{await_led, keys, start, url};
 use crate::hitless::{ClusterClient, ReadFrom, cmd};
 use crate::{block_on, unblock};
 
@@ -57,7 +57,7 @@ fn replicas_are_read_from() {
             assert!(get(&client, &first).await.is_some());
         }
         client.call(cmd("SET").arg(&first).arg(11)).await.unwrap();
-        assert_eq!(client.node_for(&first).unwrap().endpoint().to_string(), address(promoted));
+        await_led(&client, &first, cluster.address(promoted)).await;
         let before = reads_at(&client, &address(0)).await;
         while reads_at(&client, &address(0)).await == before {
             assert!(get(&client, &first).await.is_some());
