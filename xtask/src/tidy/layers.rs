@@ -20,7 +20,7 @@ const LAYERS: &[Layer] = &[
     Layer {
         package: "hitless-core",
         allowed: &["bytes", "memchr", "nom", "resp3-codec", "smallvec", "thiserror"],
-        optional: &["futures-core", "tracing", "rustls", "redis"],
+        optional: &["arc-swap", "futures-core", "tracing", "rustls", "redis"],
     },
 ];
 

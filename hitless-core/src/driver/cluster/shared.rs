@@ -4,9 +4,11 @@
 //! not run.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
 
 use super::super::error::Error;
 use super::super::handle::Client;
@@ -41,7 +43,8 @@ pub(super) struct Shared<R: Runtime> {
     /// Those of the clients of all nodes.
     pub(super) hooks: Arc<Registry>,
     pub(super) policy: Policy,
-    routes: RwLock<Arc<Routes<R>>>,
+    /// Read by every request. A lock that readers share would be written to by each of them, and its cache line go from processor to processor.
+    routes: ArcSwap<Routes<R>>,
     state: Mutex<State>,
 }
 
@@ -127,7 +130,7 @@ impl<R: Runtime> Shared<R> {
         (events, hooks): (Arc<Broadcast<ClusterEvent>>, Arc<Registry>),
     ) -> Arc<Self> {
         let (latest, seed) = (runtime.now(), runtime.seed());
-        let routes = RwLock::new(Arc::new(Routes::new(Arc::new(Table::empty()), IdMap::new())));
+        let routes = ArcSwap::from_pointee(Routes::new(Arc::new(Table::empty()), IdMap::new()));
         let machine = Cluster::new(settings, seeds, seed);
         let (phase, waiting) = (Phase::Open, BTreeMap::new());
         let causes = IdMap::new();
@@ -142,7 +145,7 @@ impl<R: Runtime> Shared<R> {
     /// The node that serves `slot`, or any node.
     #[inline]
     pub(super) fn find(&self, slot: Option<u16>) -> Option<Place<R>> {
-        let routes = self.routes.read().unwrap_or_else(PoisonError::into_inner);
+        let routes = self.routes.load();
         match slot {
             Some(slot) => routes.of_slot(slot).cloned(),
             None => routes.any(),
@@ -164,19 +167,16 @@ impl<R: Runtime> Shared<R> {
 
     fn find_replica(&self, request: &Request, slot: Option<u16>) -> Option<Place<R>> {
         let slot = slot.filter(|_| only_reads(request))?;
-        let routes = self.routes.read().unwrap_or_else(PoisonError::into_inner);
+        let routes = self.routes.load();
         routes.replica_of(slot).cloned()
     }
 
     pub(super) fn routes(&self) -> Arc<Routes<R>> {
-        Arc::clone(&self.routes.read().unwrap_or_else(PoisonError::into_inner))
+        self.routes.load_full()
     }
 
     pub(super) fn set_routes(&self, routes: Routes<R>) {
-        let mut place = self.routes.write().unwrap_or_else(PoisonError::into_inner);
-        let before = std::mem::replace(&mut *place, Arc::new(routes));
-        drop(place);
-        drop(before);
+        self.routes.store(Arc::new(routes));
         let mut wakers = Vec::new();
         self.swaps.publish((), &mut wakers);
         wakers.into_iter().for_each(Waker::wake);
