@@ -4,6 +4,7 @@
 
 use std::net::TcpStream;
 use std::path::Path;
+use std::time::Duration;
 
 use hitless_conformance::net::redis_cluster::{RedisCluster, Shape};
 use hitless_conformance::net::redis_connection::RedisConnection;
@@ -98,7 +99,7 @@ fn a_slot_stays_between_two_nodes_until_its_move_is_finished() {
 #[test]
 #[ignore = "needs a redis-server: cargo xtask test-all runs them"]
 fn a_replica_takes_over_when_it_is_told_and_when_its_primary_dies() {
-    let cluster = start(&Shape::default().serving_partially());
+    let cluster = start(&Shape::default().serving_partially().with_node_timeout(Duration::from_secs(3)));
     cluster.connect(0).unwrap().call(&["SET", "{06S}", "x"]).unwrap();
 
     cluster.failover(3).unwrap();

@@ -68,10 +68,10 @@ fn a_move_is_told_carried_out_and_ended() {
     let (server, a, b) = start();
     let mut client = TestClient::dial(server.address(a));
     client.opt_in();
-    let moving = Moving::new(Target::Endpoint(b), SECOND).with_seq(1);
+    let moving = Moving::new(Target::Endpoint(b), SECOND * 3).with_seq(1);
     server.with(|server, now| server.moving(now, a, moving));
     let target = Frame::bulk(server.address(b).to_string());
-    let told = vec![Frame::bulk("MOVING"), Frame::Integer(1), Frame::Integer(1), target];
+    let told = vec![Frame::bulk("MOVING"), Frame::Integer(1), Frame::Integer(3), target];
     assert_eq!(client.frame(), Frame::Push(told));
     assert_eq!(client.call(cmd("PING")), Frame::simple("PONG"));
     client.expect_end();
@@ -128,7 +128,7 @@ fn slow_replies_come_late_and_notifications_do_not() {
     let (server, a, _) = start();
     let mut client = TestClient::dial(server.address(a));
     client.opt_in();
-    let delay = SECOND / 2;
+    let delay = SECOND * 2;
     server.with(|server, _| server.set_reply_delay(a, delay, None));
     let sent = clock::now();
     client.send(cmd("PING"));

@@ -13,8 +13,8 @@ use std::future::Future;
 /// The adapter under test.
 use hitless_async_std as hitless;
 
-fn block_on<F: Future>(future: F) -> F::Output {
-    async_std::task::block_on(future)
+fn block_on<F: Future>(test: F) -> F::Output {
+    async_std::task::block_on(async { async_std::future::timeout(adapter::LIMIT, test).await.unwrap() })
 }
 
 fn spawn(task: impl Future<Output = ()> + Send + 'static) {

@@ -45,16 +45,17 @@ pub(crate) async fn run(url: &str, move_slot: impl FnOnce()) -> Result<u64, Erro
     let (visits, ()): (u64, ()) = client.query_pipeline(visit).await?;
     println!("visit {visits}");
 
-    move_slot();
-
-    // A pipeline has keys of any slots: each node has its part, and the replies are in the order of the commands.
-    let (name, length): (String, u64) =
-        client.query_pipeline([cmd("GET").arg("{alice}:name"), cmd("STRLEN").arg("{bob}:name")]).await?;
-    println!("{name}, and a name of {length} letters");
-    // So has a command that is split, which is not atomic.
+    // A command that is split has keys of any slots, and is not atomic.
     let names: Vec<Option<String>> =
         client.query_split(cmd("MGET").args(["{alice}:name", "{bob}:name"])).await?;
     println!("{names:?}");
+
+    move_slot();
+
+    // So has a pipeline: each node has its part, and the replies are in the order of the commands.
+    let (name, length): (String, u64) =
+        client.query_pipeline([cmd("GET").arg("{alice}:name"), cmd("STRLEN").arg("{bob}:name")]).await?;
+    println!("{name}, and a name of {length} letters");
 
     // What concerns one node is called there; DBSIZE is asked of all of them.
     for node in client.nodes() {

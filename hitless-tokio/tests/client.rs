@@ -11,13 +11,9 @@ use std::time::Duration;
 use hitless_tokio as hitless;
 use hitless_tokio::{Client, Delivery, Error, RequestError, cmd};
 
-fn block_on<F: Future>(future: F) -> F::Output {
-    tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .unwrap()
-        .block_on(future)
+fn block_on<F: Future>(test: F) -> F::Output {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    runtime.unwrap().block_on(async { tokio::time::timeout(adapter::LIMIT, test).await.unwrap() })
 }
 
 fn spawn(task: impl Future<Output = ()> + Send + 'static) {

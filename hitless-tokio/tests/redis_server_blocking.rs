@@ -214,9 +214,7 @@ async fn without_the_right_to_unblock_commands_stay() {
         tokio::spawn(async move { client.query::<(String, String)>(cmd("BLPOP").arg("q").arg(0)).await })
     };
     until_blocked(&producer, 1).await;
-    front.with(|server, now| {
-        server.moving(now, nodes[0], Moving::new(Target::Endpoint(nodes[1]), 5 * SECOND))
-    });
+    front.with(|server, now| server.moving(now, nodes[0], Moving::new(Target::Endpoint(nodes[1]), GRACE)));
     let there = Peer::from(front.address(nodes[1]));
     until("the pool has moved", &client, &mut events, |client| {
         client.stats().coordinator.connections.contains_key(&there)

@@ -3,9 +3,14 @@
 use std::ffi::{OsStr, OsString};
 use std::io::{BufRead, BufReader};
 use std::process::{Command, ExitCode, Stdio};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::time::Duration;
 
 use crate::summary::Summary;
 use crate::workspace;
+
+/// How long tests may say nothing, the time that it takes to build them included. The harness has printed by then which test has been running for long.
+const SILENCE: Duration = Duration::from_secs(20 * 60);
 
 /// A command that prints itself before it runs, in the root of the repository.
 pub(crate) struct Cmd {
@@ -91,11 +96,17 @@ impl Cmd {
         status.is_ok_and(|status| status.success())
     }
 
-    /// Runs a `cargo test`, passes its output on, and counts its results. A run that fails without a failed test counts as one.
+    /// Runs a `cargo test`, passes its output on, and counts its results. A run that fails without a failed test counts as one, and tests that say nothing for
+    /// twenty minutes are killed.
     pub(crate) fn run_tests(&self) -> Summary {
+        self.run_tests_within(SILENCE)
+    }
+
+    fn run_tests_within(&self, silence: Duration) -> Summary {
         println!("$ {self}");
         let mut summary = Summary::default();
-        let succeeded = self.pass_on(|line| summary.add_test_result(line)).unwrap_or_else(|error| {
+        let on_line = |line: &str| summary.add_test_result(line);
+        let succeeded = self.pass_on(silence, on_line).unwrap_or_else(|error| {
             println!("{}: {error}", self.program.display());
             false
         });
@@ -105,18 +116,32 @@ impl Cmd {
         summary
     }
 
-    fn pass_on(&self, mut on_line: impl FnMut(&str)) -> std::io::Result<bool> {
+    fn pass_on(&self, silence: Duration, mut on_line: impl FnMut(&str)) -> std::io::Result<bool> {
         let mut child = self.command().stdout(Stdio::piped()).spawn()?;
-        if let Some(stdout) = child.stdout.take() {
-            let mut reader = BufReader::new(stdout);
-            let mut line = Vec::new();
-            while reader.read_until(b'\n', &mut line)? > 0 {
-                let text = String::from_utf8_lossy(&line);
-                print!("{text}");
-                on_line(&text);
-                line.clear();
+        let Some(stdout) = child.stdout.take() else { return Ok(child.wait()?.success()) };
+        let (heard, line) = mpsc::channel();
+        let id = child.id();
+        // It ends when `heard` is dropped.
+        let watchdog = std::thread::spawn(move || {
+            loop {
+                match line.recv_timeout(silence) {
+                    Ok(()) => {}
+                    Err(RecvTimeoutError::Timeout) => kill_children(id),
+                    Err(RecvTimeoutError::Disconnected) => return,
+                }
             }
+        });
+        let mut reader = BufReader::new(stdout);
+        let mut line = Vec::new();
+        while reader.read_until(b'\n', &mut line)? > 0 {
+            let text = String::from_utf8_lossy(&line);
+            print!("{text}");
+            on_line(&text);
+            line.clear();
+            let _ = heard.send(());
         }
+        drop(heard);
+        let _ = watchdog.join();
         Ok(child.wait()?.success())
     }
 
@@ -137,6 +162,16 @@ impl std::fmt::Display for Cmd {
         let program = if is_cargo { "cargo".into() } else { quoted(&self.program) };
         formatter.write_str(&program)?;
         self.arguments.iter().try_for_each(|argument| write!(formatter, " {}", quoted(argument)))
+    }
+}
+
+/// Kills what the process has started: cargo goes on with the next tests then. Only Linux says what that is.
+fn kill_children(parent: u32) {
+    let children = std::fs::read_dir(format!("/proc/{parent}/task")).into_iter().flatten().flatten();
+    let children = children.filter_map(|task| std::fs::read_to_string(task.path().join("children")).ok());
+    for child in children.flat_map(|ids| ids.split_whitespace().map(str::to_owned).collect::<Vec<_>>()) {
+        println!("process {child} of {parent} has said nothing for too long: it is killed");
+        let _ = Command::new("sh").args(["-c", &format!("kill -KILL {child}")]).status();
     }
 }
 
@@ -169,5 +204,13 @@ mod tests {
         let failing = Cmd::new("sh").args(["-c", "exit 3"]).run_tests();
         assert_eq!(failing, Summary { passed: 0, failed: 1, skipped: 0 });
         assert_eq!(Cmd::new("no-such-program").run_tests().failed, 1);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_test_that_hangs_is_killed_and_what_follows_is_run() {
+        let script = "sleep 1000; echo 'test result: ok. 2 passed; 0 failed; 1 ignored; 0 measured'; exit 3";
+        let command = Cmd::new("sh").arg("-c").arg(script);
+        assert_eq!(command.run_tests_within(Duration::from_millis(100)).passed, 2);
     }
 }

@@ -9,7 +9,7 @@ use std::thread;
 use std::time::Duration;
 
 /// Longest time for the process to be ready.
-const START: Duration = Duration::from_secs(10);
+const START: Duration = Duration::from_secs(60);
 /// What it writes to its log then.
 const READY: &str = "Ready to accept connections";
 /// Dials with another port when the one that was picked is taken in the meantime.
@@ -39,7 +39,7 @@ impl RedisProcess {
     /// `["--requirepass", "secret"]`.
     ///
     /// # Errors
-    /// The program cannot be started, or is not ready within ten seconds.
+    /// The program cannot be started, or is not ready within a minute.
     pub fn start(program: &Path, options: &[&str]) -> io::Result<Self> {
         Self::start_at(program, Ports::ForClients, options)
     }

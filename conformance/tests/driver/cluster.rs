@@ -4,11 +4,15 @@
 mod replicas;
 mod storm;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use hitless_conformance::server::{EndpointId, Notice};
 use hitless_core::cluster::{ClusterEvent, NodeError, TopologyError, key_slot};
 use hitless_core::config::WhenDisconnected;
-use hitless_core::driver::{ClusterBuilder, ClusterClient};
-use hitless_core::notification::NotificationKind;
+use hitless_core::driver::{ClusterBuilder, ClusterClient, HookContext, MetricsHook, NotificationHook};
+use hitless_core::notification::{Notification, NotificationKind};
+use hitless_core::review::Verdict;
 
 use super::*;
 
@@ -182,14 +186,25 @@ fn nobody_waits_for_a_closed_node_who_does_not_want_to() {
     assert!(is_closed, "the client of the node is closed some of the time");
 }
 
+/// Counts what it is asked about.
+struct Counting(Arc<AtomicU64>);
+
+impl NotificationHook for Counting {
+    async fn pre_hook(&self, _: &HookContext, _: &Notification) -> Verdict {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        Verdict::Continue
+    }
+}
+
 /// Hooks see the notifications of each node, those of nodes that come later included. RULE-377
 #[test]
 fn hooks_see_every_node() {
-    use hitless_core::driver::MetricsHook;
-
     let (mut fixture, nodes, client) = cluster();
     let metrics = MetricsHook::new();
     let hook = client.add_hook(metrics.clone());
+    // Metrics are read where they are; this one is called.
+    let calls = Arc::new(AtomicU64::new(0));
+    client.add_hook(Counting(Arc::clone(&calls)));
     let tell = |fixture: &mut Fixture| {
         fixture.with_server(|server, now| {
             server.migrating(now, Notice::new(SECOND));
@@ -198,7 +213,9 @@ fn hooks_see_every_node() {
         fixture.pass(SECOND);
         let seen = metrics.snapshot().metrics;
         let kinds = [NotificationKind::Migrating, NotificationKind::Migrated];
-        kinds.into_iter().map(|kind| seen.notifications(kind).received).sum::<u64>()
+        let received = kinds.into_iter().map(|kind| seen.notifications(kind).received).sum::<u64>();
+        assert_eq!(calls.load(Ordering::Relaxed), received);
+        received
     };
     assert_eq!(tell(&mut fixture), 6, "a beginning and an end at three nodes");
     fixture.with_server(|server, now| {
@@ -241,7 +258,11 @@ fn a_timeout_says_why_the_node_cannot_be_opened() {
         server.restore(nodes[2]);
         server.black_hole(now, nodes[2], None);
     });
-    for _ in 0..20 {
+    for is_opened_anew in [false, true].repeat(10) {
+        if is_opened_anew {
+            // What the client before it knew is all that there is to say: its own first dial hangs.
+            fixture.block_on(client.node_for("foo").unwrap().client().shutdown(Duration::ZERO));
+        }
         let error = fixture.block_on(client.call(get("foo"))).unwrap_err();
         assert!(matches!(error, Error::Request(RequestError::NoConnection { .. })), "{error:?}");
         assert_eq!(error.delivery(), Some(Delivery::NotSent));

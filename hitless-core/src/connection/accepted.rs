@@ -9,7 +9,7 @@ use resp3_codec::Frame;
 
 use crate::error::{Delivery, Refusal};
 use crate::ids::RequestId;
-use crate::request::{Class, Replay, Request, Timeout};
+use crate::request::{Class, Replay, Request};
 use crate::timer::after;
 use crate::windows::effective_timeout;
 
@@ -124,9 +124,8 @@ impl Accepted {
 
     /// A window is open: extends the deadline, unless the caller has chosen it. Never shortens it.
     pub fn relax(&mut self, relaxed: Duration) {
-        if let (Timeout::Configured, Some(deadline)) = (self.request.timeout, self.deadline) {
-            let relaxed = self.request.time_limit(Some(relaxed)).unwrap_or(relaxed);
-            self.deadline = Some(deadline.max(after(self.accepted_at, relaxed)));
+        if let (Some(deadline), Some(limit)) = (self.deadline, self.request.time_limit(Some(relaxed))) {
+            self.deadline = Some(deadline.max(after(self.accepted_at, limit)));
         }
     }
 

@@ -258,7 +258,7 @@ mod tests {
     use crate::driver::effects::Unclaimed;
 
     /// How often a reader races with the end.
-    const RACES: usize = 2000;
+    const RACES: usize = 10_000;
 
     fn keys(names: &[&'static str]) -> Invalidation {
         Invalidation::Keys(names.iter().map(|name| Bytes::from_static(name.as_bytes())).collect())

@@ -58,7 +58,8 @@ fn a_lease_in_several_tasks() {
         let other = loop {
             match told.try_recv() {
                 Ok(id) => break id,
-                Err(_) => drop(lease.call(cmd("PING")).await.unwrap()),
+                Err(std::sync::mpsc::TryRecvError::Empty) => drop(lease.call(cmd("PING")).await.unwrap()),
+                Err(error) => panic!("{error}"),
             }
         };
         assert_eq!(id, other);

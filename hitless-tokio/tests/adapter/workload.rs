@@ -156,7 +156,7 @@ async fn operate() -> Vec<Record> {
     let endpoint = server.add_endpoint(EndpointSpec::loopback());
     let server = TcpServer::start(server).unwrap();
     let url = format!("redis://{}", server.address(endpoint));
-    let timeout = Duration::from_millis(250);
+    let timeout = Duration::from_secs(2);
     let client =
         Client::builder(&url).unwrap().pool_size(1).command_timeout(timeout).connect().await.unwrap();
     let (records, received) = mpsc::channel();

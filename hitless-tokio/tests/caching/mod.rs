@@ -154,7 +154,7 @@ fn a_cache_that_moves_is_up_to_date() {
         let mut count = 0_u64;
         for pair in endpoints.windows(2) {
             let (from, to) = (pair[0], pair[1]);
-            let moving = Moving::new(Target::Endpoint(to), Duration::from_secs(3));
+            let moving = Moving::new(Target::Endpoint(to), Duration::from_secs(30));
             front.with(|server, now| server.moving(now, from, moving));
             let there = Peer::from(front.address(to));
             loop {

@@ -212,9 +212,10 @@ async fn move_slot(cluster: &Arc<RedisCluster>, slot: u16, to: usize) {
 #[ignore = "needs a redis-server: cargo xtask test-all runs them"]
 fn failovers_are_waited_for() {
     block_on(async {
-        let cluster = start(&Shape::default().serving_partially());
+        let shape = Shape::default().serving_partially().with_node_timeout(Duration::from_secs(3));
+        let cluster = start(&shape);
         let builder = ClusterClient::builder([url(&cluster, 0)]).unwrap();
-        let client = builder.command_timeout(Duration::from_secs(20)).connect().await.unwrap();
+        let client = builder.command_timeout(Duration::from_secs(60)).connect().await.unwrap();
         set_all(&client, 1).await;
 
         let asked = Arc::clone(&cluster);

@@ -20,7 +20,7 @@ fn replicas_are_read_from() {
     block_on(async {
         let cluster = start(&Shape::default().serving_partially());
         let builder = ClusterClient::builder([url(&cluster, 0)]).unwrap().read_from(ReadFrom::PreferReplica);
-        let client = builder.command_timeout(Duration::from_secs(20)).connect().await.unwrap();
+        let client = builder.command_timeout(Duration::from_secs(60)).connect().await.unwrap();
         let address = |node: usize| cluster.address(node).to_string();
         let mut replicas = Vec::new();
         for (primary, key) in keys().into_iter().enumerate() {

@@ -28,7 +28,7 @@ struct Progress {
 #[ignore = "needs a redis-server: cargo xtask test-all runs them"]
 fn a_sharded_subscription_follows_its_slot_under_load() {
     block_on(async {
-        let cluster = start(&Shape::default().with_node_timeout(Duration::from_secs(60)));
+        let cluster = start(&Shape::default());
         let channel = keys()[0].clone();
         let slot = key_slot(channel.as_bytes());
         let subscriber = ClusterClient::connect([url(&cluster, 0)]).await.unwrap();

@@ -30,7 +30,7 @@ const MOVES: u32 = 20;
 /// From one MOVING to the next.
 const APART: Duration = SECOND;
 /// The time that each MOVING declares: moves overlap.
-const DECLARED: Duration = Duration::from_secs(3);
+const DECLARED: Duration = Duration::from_secs(5);
 /// How long anything else may take that is to happen.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -55,7 +55,8 @@ fn nobody_notices_twenty_moves_over_tls() {
 async fn move_under_load(encryption: Encryption, trust: Option<Tls>) {
     let (redis, front) = start(encryption);
     let nodes: [EndpointId; 2] = front.with(|server, _| server.endpoints()).try_into().unwrap();
-    let direct = Client::connect(&format!("redis://{}", redis.address())).await.unwrap();
+    let direct = Client::builder(&format!("redis://{}", redis.address())).unwrap();
+    let direct = direct.command_timeout(PATIENCE).connect().await.unwrap();
     let (client, events) = connect(&front, nodes[0], trust).await;
     let mut watched = client.events();
     let load = Load::start(&client, &direct).await;
@@ -89,7 +90,7 @@ fn start(encryption: Encryption) -> (RedisProcess, Front) {
 async fn connect(front: &Front, node: EndpointId, trust: Option<Tls>) -> (Client, Events) {
     let maintenance = maintenance::Config::builder().mode(Mode::Enabled).build().unwrap();
     let builder = Client::builder(&format!("redis://{}", front.address(node))).unwrap();
-    let builder = builder.maintenance(maintenance).subscription_capacity(1 << 20);
+    let builder = builder.maintenance(maintenance).subscription_capacity(1 << 20).command_timeout(PATIENCE);
     let builder = builder.event_capacity(1 << 20);
     let builder = if let Some(trust) = trust { builder.tls(trust) } else { builder };
     let events = builder.events();

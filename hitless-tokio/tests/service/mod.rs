@@ -30,12 +30,15 @@ pub(crate) async fn runs_on_both<B: Backend + Send + 'static>(
 
     let client: Client = after::connection::connect(&format!("redis://{}/1", server.address(old))).await?;
     let mut events = client.events();
-    server.with(|server, now| server.moving(now, old, Moving::new(Target::Endpoint(new), 5 * SECOND)));
+    server.with(|server, now| server.moving(now, old, Moving::new(Target::Endpoint(new), 20 * SECOND)));
     let mut is_over = false;
     while !is_over {
         assert_eq!(after::shop::a_day(client.clone()).await?, outcomes[1], "during a move");
         while let Some(event) = events.try_next() {
-            is_over |= matches!(event, Ok(Event::MoveFinished { stayed: 0, .. }));
+            if let Ok(Event::MoveFinished { stayed, .. }) = event {
+                assert_eq!(stayed, 0);
+                is_over = true;
+            }
         }
     }
     assert_eq!(after::shop::a_day(client).await?, outcomes[1], "after a move");

@@ -4,12 +4,16 @@ use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Mutex;
+use std::time::Duration;
 
 use hitless_core::cluster::SLOTS;
 
 use super::{Directory, Node, RedisCluster, Shape, is_well, until};
 use crate::net::redis_connection::{RedisConnection, text};
 use crate::net::redis_process::RedisProcess;
+
+/// The time of silence after which a node counts as dead, until all have met.
+const START_TIMEOUT: Duration = Duration::from_millis(1500);
 
 pub(super) fn start(program: &Path, shape: &Shape) -> io::Result<RedisCluster> {
     let directory = Directory::new()?;
@@ -25,13 +29,18 @@ pub(super) fn start(program: &Path, shape: &Shape) -> io::Result<RedisCluster> {
         replicate(connection, cluster.id(replica % shape.primaries))?;
     }
     until("all agree that the cluster is well", || agree(&cluster, &mut connections, shape))?;
+    let timeout = shape.node_timeout.as_millis().to_string();
+    for connection in &mut connections {
+        connection.call(&["CONFIG", "SET", "cluster-node-timeout", &timeout])?;
+    }
     Ok(cluster)
 }
 
 fn start_node(program: &Path, shape: &Shape, directory: &Directory, number: usize) -> io::Result<Node> {
     let own = directory.part(&number.to_string())?;
     let own = own.to_str().ok_or(ErrorKind::InvalidFilename)?;
-    let timeout = shape.node_timeout.as_millis().to_string();
+    // A cluster that forms waits for this time, up to five seconds, before it is well.
+    let timeout = START_TIMEOUT.as_millis().to_string();
     let process = RedisProcess::start_node(
         program,
         &[

@@ -39,10 +39,10 @@ pub struct Shape {
 }
 
 impl Default for Shape {
-    /// Three primaries with a replica each. A node that is silent for 1.5 seconds counts as dead, and no node serves a request
-    /// while a slot has nobody to serve it: a real cluster's default.
+    /// Three primaries with a replica each. A node that is silent for a minute counts as dead, so that nobody takes over from one that a busy machine
+    /// holds up, and no node serves a request while a slot has nobody to serve it: a real cluster's default.
     fn default() -> Self {
-        Self { primaries: 3, replicas: 1, node_timeout: Duration::from_millis(1500), full_coverage: true }
+        Self { primaries: 3, replicas: 1, node_timeout: Duration::from_secs(60), full_coverage: true }
     }
 }
 

@@ -14,7 +14,7 @@ use crate::server::{EndpointId, Listening, ServerMachine};
 
 const BACKLOG: i32 = 1024;
 /// Longest wait for the thread of an endpoint to do what it was told.
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What the thread of an endpoint is to do, and does.
 #[derive(Debug)]

@@ -389,7 +389,10 @@ mod tests {
         let queued = Frame::simple("QUEUED");
         let at_exec = batch.refused(&[multi.clone(), queued.clone(), moved.clone()]);
         assert!(matches!(at_exec, Refused::All(_)));
-        assert_eq!(batch.refused(&[multi, queued, Frame::Array(vec![moved])]), Refused::Nothing);
+        let ran = Frame::Array(vec![moved.clone()]);
+        assert_eq!(batch.refused(&[multi.clone(), queued, ran.clone()]), Refused::Nothing);
+        // What no server does: it refuses a command, and EXEC runs all the same.
+        assert_eq!(batch.refused(&[multi, moved, ran]), Refused::Nothing);
     }
 
     /// Without MULTI each command of a batch has run by itself, whatever EXEC says: only if none of them has, the whole is sent again. RULE-228

@@ -11,6 +11,7 @@ mod verdict;
 use std::error::Error;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use hitless_conformance::clock;
 use hitless_conformance::net::redis_cluster::{RedisCluster, Shape};
@@ -23,13 +24,17 @@ use crate::log::{self, Log};
 use crate::pool::{RuntimeName, open_cluster};
 use crate::world::VARIABLE;
 
+/// The time of silence after which a node counts as dead.
+const NODE_TIMEOUT: Duration = Duration::from_millis(1500);
+
 /// Runs all steps. Whether all of them were as they must be.
 ///
 /// # Errors
 /// There is no redis-server, or it makes no cluster.
 pub(crate) fn run(on: RuntimeName) -> Result<bool, Box<dyn Error>> {
     let program = std::env::var_os(VARIABLE).ok_or("a cluster needs a redis-server, and none was found")?;
-    let cluster = RedisCluster::start(Path::new(&program), &Shape::default().serving_partially())?;
+    let shape = Shape::default().serving_partially().with_node_timeout(NODE_TIMEOUT);
+    let cluster = RedisCluster::start(Path::new(&program), &shape)?;
     log::print(format_args!(
         "hitless demo: a cluster of {} redis-server processes, three of them replicas, at {} and so on; {TASKS} tasks, half of them \
          at the first third of the slots, over {on}",
