@@ -69,7 +69,7 @@ pub fn in_notifications(host: &dyn Host) {
     bed.push(bed.a, &push);
     bed.kill_all(bed.a, CloseHow::Fin);
     // Over sockets the end arrives a moment later.
-    bed.run_for(millis(200));
+    bed.run_for(millis(200) + bed.slack());
     bed.block_reads(false);
     bed.run_until_soon("it is noticed", |bed| ignored(bed, Ignored::ConnectionEnding) == 3);
     bed.run_until_soon("they connect again", |bed| bed.accepted(bed.a) == 6);

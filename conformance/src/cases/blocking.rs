@@ -13,8 +13,10 @@ fn blpop(queue: &str, seconds: &str) -> Command {
     cmd("BLPOP").arg(queue).arg(seconds)
 }
 
+/// A producer that waits long enough, however short the timeouts of the client are.
 fn rpush(bed: &mut Testbed, queue: &str, element: &str) {
-    bed.call(cmd("RPUSH").arg(queue).arg(element));
+    let ticket = bed.send_within(SECOND * 5, cmd("RPUSH").arg(queue).arg(element));
+    bed.reply(ticket);
 }
 
 fn popped(queue: &str, element: &str) -> Frame {
@@ -39,7 +41,8 @@ pub fn connections_of_their_own(host: &dyn Host) {
     let settings = bed.settings().pool_size(1).max_dedicated(2).command_timeout(Some(millis(50)));
     bed.connect_with(settings);
     let endless = consume(&mut bed, blpop("q", "0"), 1);
-    assert_eq!(bed.call(cmd("PING")), Frame::simple("PONG"));
+    let ping = bed.send_within(SECOND * 5, cmd("PING"));
+    assert_eq!(bed.reply(ping), Frame::simple("PONG"));
     bed.run_for(millis(400));
     rpush(&mut bed, "q", "v");
     assert_eq!(bed.reply(endless), popped("q", "v"));
@@ -135,7 +138,8 @@ pub fn a_server_that_refuses_to_unblock(host: &dyn Host) {
     let lucky = consume(&mut bed, blpop("q", "0"), 1);
     let other = consume(&mut bed, blpop("r", "0"), 2);
     bed.moving(a, b, 3);
-    bed.run_for(SECOND);
+    // The first refusal may keep the client from asking again.
+    bed.run_until_soon("one is called back", |bed| !bed.arrivals("CLIENT UNBLOCK").is_empty());
     rpush(&mut bed, "q", "v");
     assert_eq!(bed.reply(lucky), popped("q", "v"));
     let error = bed.error(other);
@@ -201,6 +205,7 @@ pub fn a_pause_holds_consumers_up(host: &dyn Host) {
     let other = consume(&mut bed, blpop("r", "20"), 2);
     bed.moving(a, b, 10);
     bed.run_until_soon("they are called back", |bed| bed.arrivals("CLIENT UNBLOCK").len() >= 2);
+    bed.run_until_soon("the pool has moved", |bed| bed.cut_overs() >= 3);
     rpush(&mut bed, "q", "v");
     bed.run_for(millis(100));
     assert_eq!(bed.arrivals("BLPOP").len(), 2, "none is sent again while it may still run");

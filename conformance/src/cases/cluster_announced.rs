@@ -4,7 +4,7 @@ use hitless_core::cluster::{ClusterEvent, SlotsMoveCause};
 use hitless_core::error::RequestError;
 use resp3_codec::Frame;
 
-use crate::server::{EndpointId, Notice, Recipients, SlotsForm};
+use crate::server::{EndpointId, Fault, Notice, Recipients, Rule, SlotsForm};
 use crate::testbed::{SECOND, Testbed, get, incr, keys_in, maintenance, millis, set};
 use crate::world::Host;
 
@@ -148,6 +148,10 @@ pub fn to_a_newcomer(host: &dyn Host) {
         let mut bed = connected(host);
         let (c, spare, before) = (bed.c, bed.spare(), bed.reads());
         let words = [bed.address(c).to_string(), bed.address(spare).to_string(), SLOTS.to_owned()];
+        let says_all = matches!(form, SlotsForm::Triplets | SlotsForm::FlatTriplets);
+        // Long enough to look at what is so until the new node is connected.
+        let late = if says_all { millis(400) } else { millis(60) };
+        bed.rule(Rule::new(Fault::Delay(late)).on("HELLO").at(spare));
         bed.server(|server, now| {
             server.add_node(spare);
             server.slots_migrated_in(now, form, &[words], notice());
@@ -159,7 +163,6 @@ pub fn to_a_newcomer(host: &dyn Host) {
         check(&mut bed, spare);
         bed.run_for(SECOND * 2);
         assert_eq!((bed.open_nodes(), bed.accepted(spare)), (4, 1));
-        let says_all = matches!(form, SlotsForm::Triplets | SlotsForm::FlatTriplets);
         assert_eq!(bed.reads() - before, u64::from(!says_all), "{form:?}");
         bed.finish();
     }
@@ -206,7 +209,7 @@ pub fn its_node_alone_is_relaxed(host: &dyn Host) {
     let mut bed = Testbed::cluster(host);
     let mut settings = bed.cluster_settings(&[bed.a]);
     let relaxed = maintenance(|settings| settings.relaxed_timeout(SECOND * 10));
-    settings.nodes = settings.nodes.maintenance(relaxed);
+    settings.nodes = settings.nodes.command_timeout(Some(SECOND)).maintenance(relaxed);
     bed.connect_cluster_with(settings);
     bed.set_each();
     let (a, c) = (bed.a, bed.c);

@@ -76,7 +76,7 @@ pub fn a_primary_that_has_become_read_only(host: &dyn Host) {
     settings.nodes = settings.nodes.command_timeout(Some(SECOND * 3));
     bed.connect_cluster_with(settings);
     bed.server(|server, now| server.set_condition(now, c, Condition::ReadOnly));
-    let ticket = bed.send(incr("foo"));
+    let (ticket, sent_at) = (bed.send(incr("foo")), bed.now());
     bed.run_until_soon("it is refused several times", |bed| bed.arrivals("INCR").len() >= 4);
     assert!(bed.outcome(ticket).is_none());
     for key in &KEYS[..2] {
@@ -86,7 +86,11 @@ pub fn a_primary_that_has_become_read_only(host: &dyn Host) {
     bed.server(|server, now| server.promote(now, spare));
     assert_eq!(bed.reply(ticket), Frame::Integer(1));
     let (reads, tries) = (bed.reads() - before, bed.arrivals("INCR").len());
-    assert!(reads <= 3 && tries < 30, "no storm: {reads} reads, {tries} tries");
+    // Both go on for as long as it takes.
+    let took = (bed.now() - sent_at).as_millis();
+    let (most_reads, most_tries) = (3 + took / 250, 30 + took / 50);
+    let is_calm = u128::from(reads) <= most_reads && (tries as u128) < most_tries;
+    assert!(is_calm, "no storm: {reads} reads, {tries} tries in {took} ms");
     assert_eq!((bed.increments("foo"), bed.nodes_of("INCR").last().copied()), (1, Some(spare)));
     bed.finish();
 }
@@ -94,11 +98,13 @@ pub fn a_primary_that_has_become_read_only(host: &dyn Host) {
 /// The cluster is down for a moment: callers wait for it, and hear of it when their time is over. CLUSTER-12, RULE-371
 pub fn a_cluster_that_is_down(host: &dyn Host) {
     let mut bed = Testbed::cluster(host);
-    bed.connect_cluster();
+    let mut settings = bed.cluster_settings(&[bed.a]);
+    settings.nodes = settings.nodes.command_timeout(Some(SECOND));
+    bed.connect_cluster_with(settings);
     let set_down =
         |bed: &mut Testbed, is_down| bed.server(|server, now| server.set_cluster_down(now, is_down));
     set_down(&mut bed, true);
-    let ticket = bed.send(set("foo", "y"));
+    let ticket = bed.send_within(SECOND * 5, set("foo", "y"));
     bed.run_for(millis(300));
     assert!(bed.outcome(ticket).is_none());
     set_down(&mut bed, false);
@@ -128,7 +134,7 @@ pub fn a_cluster_that_is_down(host: &dyn Host) {
 pub fn all_connections_are_lost(host: &dyn Host) {
     let mut bed = Testbed::cluster(host);
     let mut settings = bed.cluster_settings(&[bed.a]);
-    settings.nodes = settings.nodes.command_timeout(Some(SECOND * 4));
+    settings.nodes = settings.nodes.command_timeout(Some(SECOND * 10));
     bed.connect_cluster_with(settings);
     bed.set_each();
     for node in [bed.a, bed.b, bed.c] {
@@ -156,8 +162,11 @@ pub fn one_node_moves(host: &dyn Host) {
     bed.start_load(9);
     bed.run_for(millis(100));
     let (a, spare) = (bed.a, bed.spare());
-    bed.server(|server, now| server.relocate(now, a, spare));
-    bed.moving(a, spare, 2);
+    // At once, lest the topology is read in between.
+    bed.server(|server, now| {
+        server.relocate(now, a, spare);
+        server.moving(now, a, Moving::new(Target::Endpoint(spare), SECOND * 2));
+    });
     bed.run_until_soon("it has moved", |bed| bed.connections(a).is_empty() && bed.leads_to("bar", spare));
     bed.run_for(SECOND * 2);
     bed.stop_load();
@@ -176,8 +185,10 @@ pub fn a_moving_is_told_again(host: &dyn Host) {
     let mut bed = Testbed::cluster(host);
     bed.connect_cluster();
     let (a, spare) = (bed.a, bed.spare());
-    bed.server(|server, now| server.relocate(now, a, spare));
-    let seq = bed.announce(a, Moving::new(Target::Endpoint(spare), SECOND * 3));
+    let seq = bed.server(|server, now| {
+        server.relocate(now, a, spare);
+        server.moving(now, a, Moving::new(Target::Endpoint(spare), SECOND * 3))
+    });
     bed.run_until_soon("it has moved", |bed| bed.connections(a).is_empty());
     let again = push_frame(&["MOVING", &seq.to_string(), "2", &bed.address(spare).to_string()]);
     for _ in 0..3 {
@@ -233,8 +244,11 @@ pub fn a_node_known_by_name_alone(host: &dyn Host) {
     bed.connect_cluster_with(settings);
     assert_eq!(bed.lookups("a.test"), 1);
     bed.start_load(9);
-    bed.server(|server, now| server.relocate(now, nodes[0], spare));
-    bed.announce(nodes[0], Moving::new(Target::Null, SECOND * 3));
+    let moving = Moving::new(Target::Null, SECOND * 3).closing_late_by(bed.slack());
+    bed.server(|server, now| {
+        server.relocate(now, nodes[0], spare);
+        server.moving(now, nodes[0], moving);
+    });
     bed.run_for(SECOND * 2);
     assert_eq!((bed.connections(nodes[0]).len(), bed.connections(spare).len()), (1, 0));
     assert!(bed.lookups("a.test") > 1, "it is watched from half of the time on");
@@ -255,14 +269,16 @@ pub fn a_node_known_by_name_alone(host: &dyn Host) {
 pub fn behind_the_end(host: &dyn Host) {
     for name in ["MOVING", "MIGRATING", "FAILING_OVER"] {
         let mut bed = Testbed::cluster(host);
-        bed.connect_cluster();
+        let mut settings = bed.cluster_settings(&[bed.a]);
+        settings.nodes = settings.nodes.command_timeout(Some(SECOND));
+        bed.connect_cluster_with(settings);
         let (a, spare) = (bed.a, bed.spare());
         bed.block_reads(true);
         let target = bed.address(spare).to_string();
         bed.push(a, &push_frame(&[name, "1", "30", &target]));
         bed.kill_all(a, CloseHow::Fin);
         // Over sockets the end arrives a moment later.
-        bed.run_for(millis(200));
+        bed.run_for(millis(200) + bed.slack());
         bed.block_reads(false);
         bed.run_until_soon("it connects again", |bed| bed.connections(a).len() == 1);
         bed.set_each();

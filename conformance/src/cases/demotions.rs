@@ -122,7 +122,8 @@ pub fn a_virtual_address(host: &dyn Host) {
         bed.rule(Rule::new(Fault::Refuse(refusal)).on("INCR").of(conn).always());
     }
     let refused = write_until_it_runs(&mut bed);
-    assert!(refused < 10, "{refused} writes were refused\n{}", bed.history());
+    let most = 10 + bed.slack().as_millis() as usize / 50;
+    assert!(refused < most, "{refused} writes were refused\n{}", bed.history());
     bed.run_until_soon("all have moved", |bed| bed.cut_overs() == 3);
     assert_eq!((bed.accepted(a), demoted(&bed)), (6, 1));
     bed.finish();

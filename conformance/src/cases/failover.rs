@@ -68,8 +68,7 @@ pub fn a_late_joiner_is_told_the_rest(host: &dyn Host) {
     bed.connect_with(settings.maintenance(maintenance(|it| it.relaxed_timeout(SECOND * 3))));
     announce(&mut bed, SECOND * 30);
     bed.run_for(millis(1500));
-    bed.kill_all(bed.a, CloseHow::Fin);
-    bed.run_until_soon("they are lost", |bed| bed.stats().serving == 0);
+    bed.lose(3, |bed| bed.kill_all(bed.a, CloseHow::Fin));
     bed.run_until_whole();
     let conn = bed.connections(bed.a)[0];
     let told = bed.server(|server, _| server.ledger().notified(conn).collect::<Vec<_>>());
@@ -104,8 +103,7 @@ pub fn slots_migrate(host: &dyn Host) {
     bed.run_until_soon("the window opens", |bed| {
         bed.count(|event| matches!(event, Event::WindowOpened { .. })) == 1
     });
-    bed.kill_one(bed.a);
-    bed.run_until_soon("one is lost", |bed| bed.stats().serving == 2);
+    bed.lose(1, |bed| bed.kill_one(bed.a));
     bed.run_until_whole();
     let (a, b) = (bed.a, bed.b);
     bed.server(|server, now| server.slots_migrated(now, a, b, Notice::of_slots("1,7-9", SECOND)));

@@ -131,8 +131,7 @@ pub fn one_quiet_refusal(host: &dyn Host) {
     let failures = bed.count(|event| matches!(event, Event::ConnectFailed { .. }));
     assert_eq!(failures, 0, "{}", bed.history());
     let asked = bed.opt_ins(bed.a);
-    bed.kill_one(bed.a);
-    bed.run_until("one is lost", SECOND, |bed| bed.stats().serving == 4);
+    bed.lose(1, |bed| bed.kill_one(bed.a));
     bed.run_until_whole();
     assert_eq!((bed.opt_ins(bed.a), refusals(&bed)), (asked, 1), "it is not asked again soon");
     bed.finish();
@@ -371,18 +370,20 @@ pub fn nobody_answers(host: &dyn Host) {
 
     let mut bed = Testbed::new(host);
     bed.black_hole(bed.a, None);
-    let settings = bed.settings().connect_timeout(Some(millis(100)));
+    let limit = millis(100) + bed.slack();
+    let settings = bed.settings().connect_timeout(Some(limit));
     let error = bed.try_connect(settings).expect_err("dials are not answered");
     // Of sockets the system takes connections that the server does not.
-    let (gone, hung) = (ConnectError::TimedOut(millis(100)), ConnectError::HandshakeTimedOut(millis(100)));
+    let (gone, hung) = (ConnectError::TimedOut(limit), ConnectError::HandshakeTimedOut(limit));
     assert!([gone, hung].contains(error.last()), "{error:?}");
     bed.finish();
 
     // One that takes connections is told from one that is not there.
     let mut bed = Testbed::new(host);
     bed.rule(Rule::new(Fault::Unanswered).always());
-    let settings = bed.settings().connect_timeout(Some(millis(100)));
+    let limit = millis(100) + bed.slack();
+    let settings = bed.settings().connect_timeout(Some(limit));
     let error = bed.try_connect(settings).expect_err("the handshake is not answered");
-    assert_eq!(error.last(), &ConnectError::HandshakeTimedOut(millis(100)));
+    assert_eq!(error.last(), &ConnectError::HandshakeTimedOut(limit));
     bed.finish();
 }

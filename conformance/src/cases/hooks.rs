@@ -97,8 +97,7 @@ pub fn the_handshake_is_invisible(host: &dyn Host) {
         Some(Verdict::Veto)
     });
     bed.connect_pool(5);
-    bed.kill_one(bed.a);
-    bed.run_until("one is lost", SECOND, |bed| bed.stats().serving == 4);
+    bed.lose(1, |bed| bed.kill_one(bed.a));
     bed.run_until_whole();
     assert_eq!(calls.load(Ordering::Relaxed), 0);
     let lines: Vec<_> = bed.events().filter(|event| event.name().starts_with("negotiation.")).collect();

@@ -18,7 +18,10 @@ fn lender(host: &dyn Host, limit: u32) -> Testbed {
 
 /// The connection of a lease, as the server numbers it.
 fn conn_of(bed: &mut Testbed, holder: Holder) -> ServerConn {
-    bed.call_on(holder, cmd("ECHO").arg("who"));
+    // It has long enough, however short the timeouts of the client are.
+    let request = Request::leased(cmd("ECHO").arg("who")).expect("a command for a lease").timeout(SECOND * 5);
+    let ticket = bed.try_send_on(holder, request).expect("the client accepts it");
+    bed.reply(ticket);
     bed.arrivals("ECHO").last().expect("it has just arrived").1
 }
 
@@ -122,8 +125,8 @@ pub fn waiting_has_an_end(host: &dyn Host) {
     let settings = bed.settings().pool_size(1).max_dedicated(1).lease_timeout(Some(millis(400)));
     bed.connect_with(settings);
     let held = bed.lease();
-    let late = bed.wish();
     let before = bed.now();
+    let late = bed.wish();
     assert!(matches!(bed.lease_error(late), LeaseError::TimedOut { .. }));
     assert!(bed.now() - before >= millis(350));
     bed.return_lease(late);
@@ -320,7 +323,8 @@ pub fn commands_that_block(host: &dyn Host) {
     let held = bed.lease();
     let endless = bed.send_on(held, cmd("BLPOP").arg("q").arg(0));
     bed.run_for(millis(400));
-    bed.call(cmd("RPUSH").arg("q").arg("v"));
+    let pushed = bed.send_within(SECOND * 5, cmd("RPUSH").arg("q").arg("v"));
+    bed.reply(pushed);
     assert_eq!(
         bed.wait(endless).expect("it is answered")[0],
         Frame::Array(vec![Frame::bulk("q"), Frame::bulk("v")])

@@ -55,9 +55,13 @@ pub fn large_pool(host: &dyn Host) {
 pub fn copies_are_one_move(host: &dyn Host) {
     let mut bed = Testbed::new(host);
     bed.connect();
-    for _ in 0..3 {
-        bed.announce(bed.a, Moving::new(Target::Endpoint(bed.b), SECOND * 2).with_seq(7));
-    }
+    let (a, b) = (bed.a, bed.b);
+    // At once, before anybody has moved.
+    bed.server(|server, now| {
+        for _ in 0..3 {
+            server.moving(now, a, Moving::new(Target::Endpoint(b), SECOND * 2).with_seq(7));
+        }
+    });
     bed.run_until_all_at(bed.b);
     assert_eq!((bed.moves(), bed.accepted(bed.b)), (1, 3));
     // A connection that has moved may be closed before its last copies arrive.
@@ -119,10 +123,11 @@ pub fn target_dead_for_a_while(host: &dyn Host) {
 /// RULE-75, RULE-76
 pub fn target_dead_for_good(host: &dyn Host) {
     let mut bed = Testbed::new(host);
-    bed.connect();
+    let settings = bed.settings().command_timeout(Some(SECOND * 10));
+    bed.connect_with(settings);
     bed.start_load(8);
     bed.refuse(bed.b, None);
-    bed.moving(bed.a, bed.b, 2);
+    bed.announce(bed.a, Moving::new(Target::Endpoint(bed.b), SECOND * 2).closing_late_by(bed.slack()));
     bed.run_for(millis(1900));
     assert!((2..=4).contains(&failed_handoffs(&bed)), "one attempt and its retries\n{}", bed.history());
     assert_eq!(stayed(&bed), 3, "{}", bed.history());
@@ -188,7 +193,11 @@ pub fn reply_of_an_executed_command(host: &dyn Host) {
         let ticket = bed.send(incr("n"));
         bed.run_until_soon("it is executed", |bed| bed.increments("n") == 1);
         bed.moving(bed.a, bed.b, 2);
-        bed.run_for(millis(300));
+        if target_is_alive {
+            bed.run_until_soon("the cut-over", |bed| bed.cut_overs() == 1);
+        } else {
+            bed.run_for(millis(300));
+        }
         assert_eq!(bed.cut_overs(), usize::from(target_is_alive));
         assert_eq!(bed.reply(ticket), Frame::Integer(1));
         assert_eq!(bed.increments("n"), 1);
@@ -244,14 +253,16 @@ pub fn during_the_handshake(host: &dyn Host) {
 pub fn connect_during_a_move(host: &dyn Host) {
     let mut bed = Testbed::new(host);
     bed.refuse(bed.b, None);
-    bed.announce(bed.a, Moving::new(Target::Endpoint(bed.b), SECOND * 2).retiring(Retires::Never));
+    let moving = Moving::new(Target::Endpoint(bed.b), SECOND * 2).closing_late_by(bed.slack());
+    bed.announce(bed.a, moving.retiring(Retires::Never));
     bed.connect();
     bed.start_load(4);
     bed.run_for(millis(1500));
     bed.stop_load();
     bed.assert_hitless(millis(50));
+    let before = bed.lost();
     assert_eq!(bed.stats().serving, 3);
-    bed.run_until("the server closes them", SECOND, |bed| bed.stats().serving == 0);
+    bed.run_until_lost(before + 3);
     bed.run_until_whole();
     assert_eq!(bed.call(incr("n")), Frame::Integer(1));
     bed.finish();
@@ -309,7 +320,7 @@ pub fn behind_the_end(host: &dyn Host) {
         bed.push(bed.a, &push_frame(&[name, seq, time, &target]));
         bed.kill_all(bed.a, CloseHow::Fin);
         // Over sockets the end arrives a moment later.
-        bed.run_for(millis(200));
+        bed.run_for(millis(200) + bed.slack());
         bed.block_reads(false);
         bed.run_until_soon("it is noticed", |bed| ignored(bed, Ignored::ConnectionEnding) == 3);
         bed.run_until_soon("they connect again", |bed| bed.accepted(bed.a) == 6);
@@ -336,7 +347,8 @@ pub fn new_dials_follow_the_move(host: &dyn Host) {
 /// The old connections are lost while the first successor is on its way: no slot is lost or doubled. PITFALL-18, INV-20
 pub fn lost_while_it_moves(host: &dyn Host) {
     let mut bed = Testbed::new(host);
-    bed.connect();
+    let settings = bed.settings().command_timeout(Some(SECOND * 10));
+    bed.connect_with(settings);
     bed.rule(Rule::new(Fault::Delay(millis(300))).on("HELLO").at(bed.b).always());
     bed.announce(bed.a, Moving::new(Target::Endpoint(bed.b), SECOND * 3));
     bed.run_until_soon("the scout is there", |bed| bed.accepted(bed.b) == 1);

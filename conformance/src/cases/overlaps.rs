@@ -16,7 +16,7 @@ pub fn newest_wins(host: &dyn Host) {
     bed.connect();
     bed.start_load(4);
     bed.black_hole(bed.b, None);
-    bed.refuse(bed.c, millis(600));
+    bed.refuse(bed.c, None);
     let to =
         |target, seq| Moving::new(Target::Endpoint(target), SECOND * 4).with_seq(seq).closing(Closes::Nobody);
     bed.announce(bed.a, to(bed.b, 7));
@@ -25,6 +25,8 @@ pub fn newest_wins(host: &dyn Host) {
     bed.run_for(millis(200));
     bed.announce(bed.a, to(bed.b, 7));
     bed.announce(bed.a, to(bed.b, 6));
+    bed.run_until_soon("they are noticed", |bed| ignored(bed, Ignored::Stale) == 6);
+    bed.restore(bed.c);
     bed.run_until_all_at(bed.c);
     assert_eq!(bed.count(|event| matches!(event, Event::MoveSuperseded { .. })), 1);
     assert_eq!((bed.moves(), ignored(&bed, Ignored::Stale)), (2, 6), "{}", bed.history());
@@ -207,6 +209,7 @@ pub fn back_while_a_lease_is_held(host: &dyn Host) {
         bed.run_for(millis(500));
         assert_eq!(bed.call_on(lease, incr("n")), Frame::Integer(number as i64 + 1));
         if (from, to) == (bed.b, bed.a) {
+            bed.run_until_soon("one for the lent one", |bed| bed.accepted(bed.a) == 6);
             assert_eq!(
                 bed.accepted(bed.a),
                 6,

@@ -76,8 +76,7 @@ pub fn hello_in_other_words(host: &dyn Host) {
         // What was found out is known: nobody asks again soon.
         let before = hellos(&mut bed);
         assert!(before <= 3, "one for each connection at most: {before}");
-        bed.kill_one(bed.a);
-        bed.run_until_soon("one is lost", |bed| bed.stats().serving == 2);
+        bed.lose(1, |bed| bed.kill_one(bed.a));
         bed.run_until_whole();
         assert_eq!((hellos(&mut bed), fell_back(&bed).len()), (before, 1));
         bed.finish();
@@ -156,8 +155,7 @@ pub fn links_that_close_at_what_they_do_not_know(host: &dyn Host) {
             assert_eq!(fell_back(&bed), [None]);
             let conn = bed.connections(bed.a)[0];
             assert_eq!(bed.requests_on(conn)[..3], ["AUTH right", "SELECT 3", "PING"]);
-            bed.kill_one(bed.a);
-            bed.run_until_soon("it is lost", |bed| bed.stats().serving == 0);
+            bed.lose(1, |bed| bed.kill_one(bed.a));
             bed.run_until_whole();
             assert_eq!(bed.accepted(bed.a), dials + 1, "what was learnt is remembered");
             bed.finish();

@@ -183,7 +183,8 @@ pub fn cancelling_keeps_the_order(host: &dyn Host) {
 /// A request that times out says whether it may have run; its reply comes later and is nobody else's. INV-02, PITFALL-03
 pub fn timeouts_say_what_happened(host: &dyn Host) {
     let mut bed = Testbed::new(host);
-    bed.connect_pool(1);
+    let settings = bed.settings().pool_size(1).command_timeout(Some(SECOND));
+    bed.connect_with(settings);
     bed.rule(Rule::new(Fault::Delay(millis(600))).on("INCR"));
     let short = Request::command(incr("n")).expect("a shared command").timeout(millis(200));
     // The one before has woken whatever writes.
@@ -213,7 +214,7 @@ pub fn parked_requests(host: &dyn Host) {
     let mut bed = Testbed::new(host);
     let settings = bed.settings().parked_requests(5).command_timeout(Some(SECOND * 10));
     bed.connect_with(settings);
-    bed.refuse(bed.a, millis(500));
+    bed.refuse(bed.a, None);
     bed.kill_all(bed.a, CloseHow::Fin);
     bed.run_until_soon("they are lost", |bed| bed.stats().serving == 0);
     let tickets: Vec<_> = (0..5).map(|_| bed.send(incr("n"))).collect();
@@ -221,6 +222,7 @@ pub fn parked_requests(host: &dyn Host) {
     let error = bed.try_send(request).expect_err("there is room for five");
     assert!(matches!(error, SendError::Full(_) | SendError::NoConnection { .. }), "{error}");
     assert_eq!(bed.stats().parked, 5);
+    bed.restore(bed.a);
     let again = error.into_request();
     for (expected, ticket) in (1..).zip(tickets) {
         assert_eq!(bed.reply(ticket), Frame::Integer(expected));
@@ -234,9 +236,9 @@ pub fn parked_requests(host: &dyn Host) {
 /// More requests than may be under way are not accepted, and there is room again as soon as one is answered. INV-14
 pub fn limit_of_requests_in_flight(host: &dyn Host) {
     let mut bed = Testbed::new(host);
-    let settings = bed.settings().pool_size(2).requests_in_flight(8);
+    let settings = bed.settings().pool_size(2).requests_in_flight(8).command_timeout(Some(SECOND * 10));
     bed.connect_with(settings);
-    bed.slow_down(bed.a, millis(300));
+    bed.slow_down(bed.a, SECOND);
     let tickets: Vec<_> = (0..8).map(|_| bed.send(incr("n"))).collect();
     let request = Request::command(incr("n")).expect("a shared command");
     let error = bed.try_send(request).expect_err("there is room for eight");

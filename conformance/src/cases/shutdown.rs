@@ -75,7 +75,7 @@ pub fn graceful(host: &dyn Host) {
 pub fn after_the_grace(host: &dyn Host) {
     let mut bed = Testbed::new(host);
     bed.connect();
-    bed.slow_down(bed.a, millis(800));
+    bed.slow_down(bed.a, SECOND * 60);
     let ticket = bed.send(incr("n"));
     bed.run_until_soon("it is executed", |bed| bed.increments("n") == 1);
     let before = bed.now();

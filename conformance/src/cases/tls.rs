@@ -58,7 +58,7 @@ pub fn a_target_that_is_not_believed(host: &dyn Host) {
     let mut bed = bed(host, &["b.elsewhere.test"]);
     bed.start_load(4);
     let target = by_name(&mut bed);
-    bed.announce(bed.a, Moving::new(target, SECOND * 3));
+    bed.announce(bed.a, Moving::new(target, SECOND * 3).closing_late_by(bed.slack()));
     bed.run_for(millis(2800));
     let is_about_it = |event: &&Event| {
         matches!(event, Event::HandoffFailed { error: ConnectError::Connect(error), .. }

@@ -34,6 +34,12 @@ impl Testbed {
         self.send_request(Request::command(command).expect("a command for the shared client"))
     }
 
+    /// Sends a command that is given so long, whatever the timeouts of the client are, without waiting for its reply.
+    pub fn send_within(&mut self, time: Duration, command: Command) -> Ticket {
+        let request = Request::command(command).expect("a command for the shared client");
+        self.send_request(request.timeout(time))
+    }
+
     /// Sends a pipeline and waits for its replies, which must come.
     pub fn pipeline(&mut self, pipeline: Pipeline) -> Vec<Frame> {
         let request = pipeline.into_request().expect("commands for the shared client");
@@ -114,6 +120,25 @@ impl Testbed {
     #[must_use]
     pub fn moves(&self) -> usize {
         self.count(|event| matches!(event, Event::MoveStarted { .. }))
+    }
+
+    /// How many connections the client has seen end.
+    pub fn lost(&mut self) -> usize {
+        // Whatever it has said until now is among its events then.
+        self.stats();
+        self.count(|event| matches!(event, Event::ConnectionClosed { .. }))
+    }
+
+    /// Waits until the client has seen so many connections end. It may have connected again by then.
+    pub fn run_until_lost(&mut self, count: usize) {
+        self.run_until_soon("connections are lost", |bed| bed.lost() >= count);
+    }
+
+    /// Does what ends `count` connections of the client, and waits until it has seen that. It may have connected again by then.
+    pub fn lose(&mut self, count: usize, end: impl FnOnce(&mut Self)) {
+        let before = self.lost();
+        end(self);
+        self.run_until_lost(before + count);
     }
 
     /// Pushes that are no maintenance notifications.

@@ -48,7 +48,7 @@ impl Testbed {
         let nodes = nodes
             .pool_size(1)
             .connect_timeout(Some(SECOND))
-            .command_timeout(Some(SECOND))
+            .command_timeout(Some(self.command_timeout()))
             .maintenance(maintenance(|settings| settings));
         #[cfg(feature = "tls")]
         let nodes = match &self.tls {
