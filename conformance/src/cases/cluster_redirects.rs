@@ -128,7 +128,8 @@ pub fn tried_again_at_the_same_node(host: &dyn Host) {
     assert!(bed.nodes_of("MGET").iter().all(|node| *node == c), "{:?}", bed.nodes_of("MGET"));
     bed.run_for(millis(200));
     let tries = bed.arrivals("MGET").len();
-    assert!(tries <= 14, "its pauses grow: {tries}");
+    let most = 14 + bed.slack().as_millis() as usize / 16;
+    assert!(tries <= most, "its pauses grow: {tries}");
     assert_eq!(bed.reads(), before);
     bed.server(|server, now| server.close_slots(now, [slot("foo")]));
     let closed_at = bed.now();

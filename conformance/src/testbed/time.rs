@@ -83,19 +83,25 @@ impl Testbed {
 
 /// The load.
 impl Testbed {
-    /// Starts `tasks` tasks that repeat INCR, SET and GET on keys of their own.
+    /// Starts `tasks` tasks that repeat INCR, SET and GET on keys of their own, and waits until the first operation is done.
     pub fn start_load(&mut self, tasks: usize) {
-        self.load = Some(Load::new(tasks, Mix::Everything));
+        self.begin(Load::new(tasks, Mix::Everything));
     }
 
     /// Starts a load that pauses for so long between two operations: for cases that take long.
     pub fn start_slow_load(&mut self, tasks: usize, think_time: Duration) {
-        self.load = Some(Load::new(tasks, Mix::Everything).thinking(think_time));
+        self.begin(Load::new(tasks, Mix::Everything).thinking(think_time));
     }
 
     /// The same, of reads alone: even a connection that is lost must not show.
     pub fn start_slow_reads(&mut self, tasks: usize, think_time: Duration) {
-        self.load = Some(Load::new(tasks, Mix::Reads).thinking(think_time));
+        self.begin(Load::new(tasks, Mix::Reads).thinking(think_time));
+    }
+
+    /// Lets the load do something, so that what happens next happens to it.
+    fn begin(&mut self, load: Load) {
+        self.load = Some(load);
+        self.run_until_soon("the load has begun", |bed| bed.load().completed() > 0);
     }
 
     /// Lets every task finish what it is doing, and checks the laws of the load. Without a load it does nothing.
