@@ -647,6 +647,21 @@ fn an_attempt_that_takes_too_long_is_given_up() {
     assert_eq!(world.failed, [Redial::AfterPause]);
 }
 
+/// The owner says how far TLS has come, and so does the error. RULE-238
+#[test]
+fn a_dial_that_ends_in_the_handshake_of_tls_says_so() {
+    let mut world = World::new("127.0.0.1:1", 1);
+    let conn = world.coordinator.open(world.now, Role::Shared);
+    world.drain();
+    world.coordinator.handle_encrypting(conn, TlsProgress::Begun);
+    assert!(world.next_timeout(world.now + 5 * SECOND));
+    let says_so = |event: &Event| {
+        let Event::ConnectFailed { error, .. } = event else { return false };
+        matches!(error, ConnectError::TlsTimedOut { progress: TlsProgress::Begun, .. })
+    };
+    assert!(world.events.iter().any(says_so), "{:?}", world.events);
+}
+
 /// Windows open, close by their completion or by themselves, and a completion alone is silent. PITFALL-07, PITFALL-28, RULE-37
 #[test]
 fn windows_relax_and_end() {

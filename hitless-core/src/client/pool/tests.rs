@@ -28,6 +28,17 @@ fn a_slot_gives_up_after_a_few_failures_that_count() {
     assert!(!pool.note_failure(0, Redial::AfterPause), "a success makes up for all failures");
 }
 
+/// The others take what does not travel alone. RULE-145
+#[test]
+fn half_of_the_connections_are_kept_at_most() {
+    for (size, kept) in [(1, 1), (2, 1), (3, 1), (6, 3), (7, 3)] {
+        let mut pool = Pool::new(size, 1);
+        (0..size).for_each(|slot| pool.promote(epoch(), slot, conn(slot as u32)));
+        let reserved = (0..size).filter(|_| pool.reserve(|_| 0)).count();
+        assert_eq!(reserved, kept, "of {size}");
+    }
+}
+
 /// Of pauses, the longest that are possible: how many failures in a row the slot knows of.
 fn failures_in_a_row(pool: &Pool, slot: usize) -> u32 {
     let mut reconnect = pool.slots[slot].reconnect.clone();
