@@ -7,6 +7,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use hitless_core::cluster::SLOTS;
+use resp3_codec::Frame;
 
 use super::{Directory, Node, RedisCluster, Shape, is_well, until};
 use crate::net::redis_connection::{RedisConnection, text};
@@ -113,7 +114,7 @@ fn agree(cluster: &RedisCluster, connections: &mut [RedisConnection], shape: &Sh
             && replicas == shape.primaries * shape.replicas
             && members.iter().all(|member| !member.is_failed);
         let has_copy = number < shape.primaries || is_linked(connection)?;
-        if !(knows_all && has_copy && is_well(connection)?) {
+        if !(knows_all && has_copy && is_well(connection)? && shows_replicas(connection, shape)?) {
             return Ok(false);
         }
     }
@@ -123,6 +124,14 @@ fn agree(cluster: &RedisCluster, connections: &mut [RedisConnection], shape: &Sh
 fn is_linked(replica: &mut RedisConnection) -> io::Result<bool> {
     let info = text(replica.call(&["INFO", "replication"])?)?;
     Ok(info.lines().any(|line| line == "master_link_status:up"))
+}
+
+/// Whether clients that ask this node for the topology are told of all replicas: of one that has copied nothing yet they are not.
+fn shows_replicas(connection: &mut RedisConnection, shape: &Shape) -> io::Result<bool> {
+    let ranges = connection.call(&["CLUSTER", "SLOTS"])?.into_array().unwrap_or_default();
+    // The first slot, the last one, the primary, its replicas.
+    let is_whole = |range: &Frame| range.as_array().is_some_and(|range| range.len() == 3 + shape.replicas);
+    Ok(ranges.iter().all(is_whole))
 }
 
 /// As two arguments of a command.
