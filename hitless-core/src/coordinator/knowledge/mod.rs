@@ -106,8 +106,7 @@ impl Knowledge {
         known.in_vain = false;
         let news = match opt_in {
             OptIn::Accepted => {
-                let otherwise = Probe::Skip;
-                *known = Known { support: Support::Active, otherwise, has_worked: true, ..Known::NOTHING };
+                *known = Known { support: Support::Active, has_worked: true, ..Known::NOTHING };
                 return None;
             }
             OptIn::Refused(code) | OptIn::NoResp3(code) => self.learn_refusal(now, peer, Some(code)),

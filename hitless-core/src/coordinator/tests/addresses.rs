@@ -70,6 +70,24 @@ impl World {
     }
 }
 
+/// An address whose link has died at the opt-in is dialled first, whichever has its turn, and asked for less: that settles what it was. RULE-14
+#[test]
+fn an_address_that_is_to_be_asked_for_less_goes_first() {
+    let (mut world, _) = World::opening(2);
+    let (conn, suspect, _) = world.dials.remove(0);
+    world.coordinator.handle_connected(world.now, conn, suspect.clone());
+    world.coordinator.handle_lost_at_opt_in(world.now, conn, CloseCause::ByServer);
+    world.drain();
+    for _ in 0..2 {
+        world.dials.clear();
+        world.coordinator.open(world.now, Role::Shared);
+        world.drain();
+        world.look_up(2);
+        let dials: Vec<_> = world.dials.iter().map(|(_, address, probe)| (address.clone(), *probe)).collect();
+        assert_eq!(dials, [(suspect.clone(), Probe::Skip)]);
+    }
+}
+
 /// An address that refuses costs nothing: the next one is dialled at once, under an id of its own, and the owner hears of no
 /// failure. RULE-124
 #[test]
