@@ -117,7 +117,7 @@ fn a_connection_that_does_nothing_takes_little_memory() {
                 use_up(lease).await;
             }
             drop(leases);
-            // Virtual time, in which timers ring one by one.
+            // From here the clock of tokio is virtual: ten seconds pass at once, and every timer rings in its turn.
             tokio::time::pause();
             tokio::time::sleep(Duration::from_secs(10)).await;
             assert_eq!(client.stats().dedicated, CONNECTIONS as usize, "they are still open");

@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::summary::Summary;
 use crate::workspace;
 
-/// How long tests may say nothing, the time that it takes to build them included. The harness has printed by then which test has been running for long.
+/// How long tests may print nothing. Building them counts. By then the harness has named each test that runs for more than a minute.
 const SILENCE: Duration = Duration::from_secs(20 * 60);
 
 /// A command that prints itself before it runs, in the root of the repository.
@@ -165,7 +165,7 @@ impl std::fmt::Display for Cmd {
     }
 }
 
-/// Kills what the process has started: cargo goes on with the next tests then. Only Linux says what that is.
+/// Kills the children of a process. If it is cargo, the next tests run. Only Linux lists children; elsewhere this does nothing.
 fn kill_children(parent: u32) {
     let children = std::fs::read_dir(format!("/proc/{parent}/task")).into_iter().flatten().flatten();
     let children = children.filter_map(|task| std::fs::read_to_string(task.path().join("children")).ok());

@@ -113,8 +113,7 @@ impl RedisProcess {
         Ok(process)
     }
 
-    /// Waits until the process says that it listens at all its ports. Whether something answers there would prove nothing: it may be another process, which
-    /// has taken the port.
+    /// Waits until the process says that it listens at all its ports. An answer at the port would prove nothing, because another process may have taken it.
     fn await_ready(&mut self) -> io::Result<()> {
         let output = self.child.stdout.take().ok_or(ErrorKind::BrokenPipe)?;
         let (told, ready) = mpsc::channel();

@@ -203,11 +203,11 @@ impl Testbed {
         settings
     }
 
-    /// The command timeout where a case sets none: a second, and so much more that a busy machine may hold up who sends and who
-    /// answers.
+    /// The command timeout where a case sets none: one second. Over sockets it is longer, because a busy machine may hold up both the client and
+    /// the server.
     fn command_timeout(&self) -> Duration {
         let slack = self.slack();
-        // Nobody is held up where time is virtual.
+        // In virtual time nothing is held up, and the slack is a few milliseconds.
         if slack > millis(100) { SECOND + 2 * slack } else { SECOND }
     }
 

@@ -126,7 +126,7 @@ fn is_linked(replica: &mut RedisConnection) -> io::Result<bool> {
     Ok(info.lines().any(|line| line == "master_link_status:up"))
 }
 
-/// Whether clients that ask this node for the topology are told of all replicas: of one that has copied nothing yet they are not.
+/// Whether this node tells clients of all replicas. It leaves out a replica that has copied nothing yet.
 fn shows_replicas(connection: &mut RedisConnection, shape: &Shape) -> io::Result<bool> {
     let ranges = connection.call(&["CLUSTER", "SLOTS"])?.into_array().unwrap_or_default();
     // The first slot, the last one, the primary, its replicas.

@@ -43,7 +43,7 @@ pub(super) struct Shared<R: Runtime> {
     /// Those of the clients of all nodes.
     pub(super) hooks: Arc<Registry>,
     pub(super) policy: Policy,
-    /// Read by every request. A lock that readers share would be written to by each of them, and its cache line go from processor to processor.
+    /// Every request reads it. Each reader of a `RwLock` would write to a cache line that all processors share.
     routes: ArcSwap<Routes<R>>,
     state: Mutex<State>,
 }
