@@ -154,7 +154,7 @@ impl<R: Runtime> Client<R> {
         // Not by `request`, whose future would be moved into this one: this is every command's way.
         let reply = match self.shared().when_full {
             WhenFull::Fail => self.send(request)?,
-            WhenFull::Wait => room::send(self, request, None).await?,
+            WhenFull::Wait => room::send(self.clone(), request, None).await?,
         };
         let frame = only(reply.await?);
         match ServerError::from_frame(&frame) {
@@ -218,7 +218,7 @@ impl<R: Runtime> Client<R> {
         // Not by `accept`: each future in another one is moved into it, and this is on every request's way.
         let reply = match self.shared().when_full {
             WhenFull::Fail => self.send(request)?,
-            WhenFull::Wait => room::send(self, request, None).await?,
+            WhenFull::Wait => room::send(self.clone(), request, None).await?,
         };
         Ok(reply.await?)
     }
@@ -228,7 +228,7 @@ impl<R: Runtime> Client<R> {
     pub(super) async fn accept(&self, request: Request) -> Result<Reply<R>, Error> {
         match self.shared().when_full {
             WhenFull::Fail => Ok(self.send(request)?),
-            WhenFull::Wait => room::send(self, request, None).await,
+            WhenFull::Wait => room::send(self.clone(), request, None).await,
         }
     }
 

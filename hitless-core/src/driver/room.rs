@@ -166,7 +166,7 @@ impl<R: Runtime> Drop for QueueGuard<'_, R> {
 /// # Cancel safety
 /// Until it is done the request was not accepted.
 pub(super) async fn send<R: Runtime>(
-    client: &Client<R>,
+    client: Client<R>,
     request: Request,
     lease: Option<&Lease<R>>,
 ) -> Result<Reply<R>, Error> {
@@ -178,30 +178,34 @@ pub(super) async fn send<R: Runtime>(
 /// # Cancel safety
 /// Until it is done the request was not accepted.
 pub(super) async fn send_since<R: Runtime>(
-    client: &Client<R>,
+    client: Client<R>,
     request: Request,
     lease: Option<&Lease<R>>,
     since: Option<Instant>,
 ) -> Result<Reply<R>, Error> {
-    let shared: &Arc<Shared<R>> = client.shared();
-    let accepted = |(id, waiter)| Reply::new(client.clone(), waiter, id, lease.cloned());
-    let turn = Turn { lease: lease.map(Lease::id), since, ..Turn::default() };
-    let mut guard = QueueGuard { shared, turn };
-    let mut request = match shared.send_in_turn(&mut guard.turn, request, None) {
+    let mut turn = Turn { lease: lease.map(Lease::id), since, ..Turn::default() };
+    let mut request = match client.shared().send_in_turn(&mut turn, request, None) {
         Err(Refusal::Send(SendError::Full(back))) => Some(back),
-        done => return Ok(accepted(done?)),
+        done => {
+            let (id, waiter) = done?;
+            return Ok(Reply::new(client, waiter, id, lease.cloned()));
+        }
     };
-    std::future::poll_fn(|cx| {
+    let shared: &Arc<Shared<R>> = client.shared();
+    let mut guard = QueueGuard { shared, turn };
+    let accepted = std::future::poll_fn(|cx| {
         let Some(again) = request.take() else { return std::task::Poll::Pending };
         match shared.send_in_turn(&mut guard.turn, again, Some(cx.waker().clone())) {
             Err(Refusal::Send(SendError::Full(back))) => {
                 request = Some(back);
                 std::task::Poll::Pending
             }
-            done => std::task::Poll::Ready(done.map(accepted).map_err(Error::from)),
+            done => std::task::Poll::Ready(done),
         }
-    })
-    .await
+    });
+    let (id, waiter) = accepted.await?;
+    drop(guard);
+    Ok(Reply::new(client, waiter, id, lease.cloned()))
 }
 
 #[cfg(test)]

@@ -121,7 +121,7 @@ impl<R: Runtime> ClusterClient<R> {
         // Not by `request`, whose future would be moved into this one: this is every command's way.
         let sent = match shared.policy.when_full {
             WhenFull::Fail => client.into_sent(request, None),
-            WhenFull::Wait => match room::send(&client, request, None).await {
+            WhenFull::Wait => match room::send(client, request, None).await {
                 Err(Error::Send(error)) => Err(error),
                 sent => Ok(sent?),
             },

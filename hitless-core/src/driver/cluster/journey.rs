@@ -202,7 +202,7 @@ async fn send<R: Runtime>(shared: &Shared<R>, unit: &Unit, step: Step<R>, trail:
 
 async fn deliver<R: Runtime>(client: &Client<R>, request: Request, since: Instant, now: Instant) -> Outcome {
     // It was accepted before: it does not fail now for want of room.
-    match room::send_since(client, request, None, Some(since)).await {
+    match room::send_since(client.clone(), request, None, Some(since)).await {
         Ok(reply) => reply.await,
         Err(Error::Request(error)) => Err(error),
         Err(Error::Send(error)) => Err(match as_request_error(error).1 {

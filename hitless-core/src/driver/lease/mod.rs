@@ -187,7 +187,7 @@ impl<R: Runtime> Lease<R> {
         let client = &self.held.client;
         match client.shared().when_full {
             WhenFull::Fail => Ok(self.send(request)?),
-            WhenFull::Wait => room::send(client, request, Some(self)).await,
+            WhenFull::Wait => room::send(client.clone(), request, Some(self)).await,
         }
     }
 
