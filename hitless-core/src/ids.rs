@@ -127,6 +127,7 @@ impl<K: Id, T> Arena<K, T> {
         Self { slots: Vec::new(), free: Vec::new(), len: 0, generation: 0, key: std::marker::PhantomData }
     }
 
+    #[inline]
     pub(crate) fn insert(&mut self, value: T) -> K {
         self.len += 1;
         if let Some(index) = self.free.pop() {

@@ -141,7 +141,8 @@
 //! [`poll_transmit`](Client::poll_transmit) has handed out counts as written: the server may run it. Where the end of a
 //! stream is seen behind frames that are not handed in yet, say so first ([`Client::handle_ending`]): they may be old.
 //! Where many callers share a connection, hand in [`Client::batch`] frames at a time and let the callers send in between:
-//! client and server then work at the same time.
+//! client and server then work at the same time. [`Client::handle_frames_with`] tells of answers at once, and leaves it to a loop behind
+//! a lock when to free what was written for them.
 //!
 //! # Errors and panics
 //!

@@ -300,6 +300,7 @@ impl Request {
 
     /// The longest that it may take, if `configured` is what the client allows; `None` is for ever. No command is cut shorter
     /// than what it asked of its server, unless the caller has said so.
+    #[inline]
     pub(crate) fn time_limit(&self, configured: Option<Duration>) -> Option<Duration> {
         match self.timeout {
             Timeout::Configured => command_table::beyond(self.blocking(), configured),

@@ -20,9 +20,20 @@ pub(crate) fn earliest(deadlines: impl IntoIterator<Item = Option<Instant>>) -> 
     })
 }
 
+/// Brings `earliest` forward to `deadline`, if that is earlier. It is on every request's way, and hardly ever is.
+#[inline]
+pub(crate) fn bring_forward(earliest: &mut Option<Instant>, deadline: Option<Instant>) {
+    if let Some(deadline) = deadline
+        && earliest.is_none_or(|earliest| deadline < earliest)
+    {
+        *earliest = Some(deadline);
+    }
+}
+
 /// `delay` after `now`, where `now + delay` could overflow and panic: such a delay ends in the far future
 /// instead.
 #[must_use]
+#[inline]
 pub(crate) fn after(now: Instant, delay: Duration) -> Instant {
     now.checked_add(delay).or_else(|| now.checked_add(FAR_FUTURE)).unwrap_or(now)
 }

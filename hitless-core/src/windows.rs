@@ -362,8 +362,12 @@ pub(crate) fn opener_end(now: Instant, starts_in: Option<Duration>, relaxed: Dur
 /// The timeout in force: the longer of the configured one (`None`: infinite, which it stays) and the relaxed
 /// one (`None`: no window is open). So a window never makes a timeout shorter.
 #[must_use]
+#[inline]
 pub(crate) fn effective_timeout(configured: Option<Duration>, relaxed: Option<Duration>) -> Option<Duration> {
-    configured.map(|configured| configured.max(relaxed.unwrap_or_default()))
+    match relaxed {
+        None => configured,
+        Some(relaxed) => configured.map(|configured| configured.max(relaxed)),
+    }
 }
 
 #[cfg(test)]

@@ -91,6 +91,7 @@ impl Frame {
     }
 
     /// The frame as it would be without attributes: itself, if it has none. All that follow look at this one.
+    #[inline]
     pub fn value(&self) -> &Self {
         let mut frame = self;
         while let Self::Attribute { value, .. } = frame {
@@ -126,11 +127,13 @@ impl Frame {
     }
 
     /// Whether this is an error of either kind.
+    #[inline]
     pub fn is_error(&self) -> bool {
         self.as_error().is_some()
     }
 
     /// Whether this is something that the server says on its own.
+    #[inline]
     pub fn is_push(&self) -> bool {
         matches!(self.value(), Self::Push(_))
     }

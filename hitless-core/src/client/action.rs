@@ -6,6 +6,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use resp3_codec::Frame;
 
+use crate::connection::Answer;
 use crate::endpoint::{Peer, Target};
 use crate::error::{CloseCause, ConnectError, LeaseError};
 use crate::event::Event;
@@ -161,6 +162,12 @@ pub enum Action {
     Emit(Event),
     /// Shut down: no connection, no request and no timer is left.
     Terminated,
+}
+
+impl Action {
+    pub(super) fn completed(answer: Answer) -> Self {
+        Self::Complete { request: answer.request, outcome: answer.into_outcome() }
+    }
 }
 
 /// What a cache in the application must not believe any more.

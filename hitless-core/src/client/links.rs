@@ -12,8 +12,8 @@ use crate::config::{Config, Credentials};
 use crate::connection::{Accepted, Connection, Ticket};
 use crate::endpoint::Peer;
 use crate::handshake::Probe;
-use crate::ids::{ConnId, IdMap};
-use crate::request::Size;
+use crate::ids::{ConnId, IdMap, RequestId};
+use crate::request::{Request, Size};
 use crate::timer::earliest;
 use crate::write_buffer::WriteBuffer;
 
@@ -37,6 +37,36 @@ struct Link {
     traffic: Traffic,
     /// The server's id of the connection, once HELLO has told it.
     client_id: Option<i64>,
+}
+
+/// A connection that takes a request.
+pub(super) struct Joinable<'a> {
+    connection: &'a mut Connection,
+    traffic: &'a mut Traffic,
+    flushing: &'a mut bool,
+    ticket: Ticket,
+}
+
+impl Joinable<'_> {
+    /// The place of the request that is put there.
+    pub(super) const fn ticket(&self) -> Ticket {
+        self.ticket
+    }
+
+    /// Puts a new request there, whose time counts from `since`. Returns its deadline, and whether the owner of the client has to be told that there is
+    /// something to write. `configured` is the client's command timeout.
+    #[inline]
+    pub(super) fn accept(
+        self,
+        (now, since): (Instant, Instant),
+        id: RequestId,
+        request: Request,
+        configured: Option<Duration>,
+    ) -> (Option<Instant>, bool) {
+        self.traffic.note_request(now, self.connection);
+        let deadline = self.connection.accept(since, id, request, configured);
+        (deadline, !std::mem::replace(self.flushing, true))
+    }
 }
 
 impl Links {
@@ -87,8 +117,23 @@ impl Links {
         }
     }
 
-    /// Puts a request on `conn`, or gives it back if `conn` takes none.
+    /// The link of `conn`, if one more request of this size may join those that are there.
     #[inline]
+    pub(super) fn lightly_loaded(
+        &mut self,
+        now: Instant,
+        conn: ConnId,
+        limit: usize,
+        size: Size,
+    ) -> Option<Joinable<'_>> {
+        let Link { connection, traffic, flushing, .. } = self.live.get_mut(conn)?;
+        let connection = connection.as_mut()?;
+        let ticket = connection.next_ticket()?;
+        let is_light = traffic.load(now, connection, limit, size) == Load::Light;
+        is_light.then_some(Joinable { connection, traffic, flushing, ticket })
+    }
+
+    /// Puts a request on `conn`, or gives it back if `conn` takes none.
     pub(super) fn enqueue(
         &mut self,
         now: Instant,
@@ -161,6 +206,7 @@ impl Links {
         Some((owner, connection))
     }
 
+    #[inline]
     pub(super) fn connection_mut(&mut self, conn: ConnId) -> Option<&mut Connection> {
         self.live.get_mut(conn)?.connection.as_mut()
     }

@@ -3,7 +3,8 @@
 //! It composes the [`Coordinator`], which decides, with a [`Connection`] per socket, which speaks the protocol. Every fact
 //! that can lead to a decision ends in `settle`, which obeys the coordinator until it is quiet. So must every fact that may move a
 //! deadline other than a request's: `settle` computes when the next of them is due. What the owner of the client has to do is then in
-//! one ordered queue, [`poll_action`](Client::poll_action).
+//! one ordered queue, [`poll_action`](Client::poll_action); answers may go past it while it is empty
+//! ([`handle_frames_with`](Client::handle_frames_with)).
 //!
 //! Inside, nine machines with private state know nothing of each other: the links (one for each connection), the pool
 //! (which connection serves which slot), the leases (which connection is lent to whom, and who waits for one), the
@@ -61,7 +62,7 @@ use self::pool::Pool;
 use self::requests::{RequestLimits, Requests};
 use self::subscriptions::Subscriptions;
 use crate::config::Config;
-use crate::connection::Connection;
+use crate::connection::{Answer, Connection};
 use crate::coordinator::{Coordinator, CoordinatorStats};
 use crate::endpoint::Peer;
 use crate::error::{CloseCause, ConnectError, SystemError, TlsProgress};
@@ -169,23 +170,24 @@ impl Client {
 
     /// Bytes were received on `conn`: these frames, in order, or none if the bytes complete no frame.
     pub fn handle_frames(&mut self, now: Instant, conn: ConnId, frames: impl IntoIterator<Item = Frame>) {
-        self.now = now;
-        let mut frames = frames.into_iter().peekable();
-        match frames.peek() {
-            Some(_) => self.links.note_frames(now, conn),
-            None => self.links.note_part(conn),
-        }
-        for frame in frames {
-            let Some(connection) = self.links.connection_mut(conn) else { break };
-            connection.handle_frame(frame);
-            self.drain_events(now, conn);
-            // A command may send something because of this frame, and the next one may be the answer.
-            self.obey_blocked(now);
-        }
-        self.note_received(now, conn);
-        // A reply may call for the second write of the handshake.
-        self.flush(conn);
-        self.settle(now);
+        self.receive(now, conn, frames, |actions, answer| actions.push_back(Action::completed(answer)));
+    }
+
+    /// [`handle_frames`](Self::handle_frames) for owners of many requests: `answered` is told at once of most of those that end by one reply which is no error,
+    /// and no [`Action::Complete`] follows for these. All others end by an action. What `answered` is told comes before the actions that are pending
+    /// afterwards.
+    pub fn handle_frames_with(
+        &mut self,
+        now: Instant,
+        conn: ConnId,
+        frames: impl IntoIterator<Item = Frame>,
+        mut answered: impl FnMut(Answer),
+    ) {
+        self.receive(now, conn, frames, |actions, answer| match actions.is_empty() {
+            true => answered(answer),
+            // In the order in which they came about.
+            false => actions.push_back(Action::completed(answer)),
+        });
     }
 
     /// Bytes were received on `conn` that complete no frame: the link is alive. [`handle_frames`](Self::handle_frames)
@@ -327,6 +329,42 @@ impl Client {
     #[must_use]
     pub fn is_terminated(&self) -> bool {
         self.lifecycle.is_terminated()
+    }
+
+    fn receive(
+        &mut self,
+        now: Instant,
+        conn: ConnId,
+        frames: impl IntoIterator<Item = Frame>,
+        mut answered: impl FnMut(&mut VecDeque<Action>, Answer),
+    ) {
+        self.now = now;
+        let is_shared = matches!(self.links.owner(conn), Some(Owner::Slot(_)));
+        let mut frames = frames.into_iter().peekable();
+        match frames.peek() {
+            Some(_) => self.links.note_frames(now, conn),
+            None => self.links.note_part(conn),
+        }
+        while let Some(connection) = self.links.connection_mut(conn) {
+            let other = if is_shared && !self.blocked.has_errands() {
+                connection.answer(&mut frames, |answer| {
+                    if self.requests.complete(answer.request) {
+                        answered(&mut self.actions, answer);
+                    }
+                })
+            } else {
+                frames.next()
+            };
+            let Some(frame) = other else { break };
+            connection.handle_frame(frame);
+            self.drain_events(now, conn);
+            // A command may send something because of this frame, and the next one may be the answer.
+            self.obey_blocked(now);
+        }
+        self.note_received(now, conn);
+        // A reply may call for the second write of the handshake.
+        self.flush(conn);
+        self.settle(now);
     }
 
     /// When time itself leads to something.

@@ -106,6 +106,13 @@ impl Pool {
         Some(conn)
     }
 
+    /// The connection that the last request of this size went to, if it takes requests. If it is lightly loaded, it is what [`route`](Self::route) would
+    /// return.
+    #[inline]
+    pub(super) fn current(&self, size: Size) -> Option<ConnId> {
+        self.slots[self.current_slot(size)].serving()
+    }
+
     /// `conn` is being opened for `slot`.
     pub(super) fn assign(&mut self, slot: usize, conn: ConnId) {
         self.slots[slot].next.push(conn);
@@ -331,10 +338,7 @@ impl Pool {
         if self.serving == 0 {
             return None;
         }
-        let current = match size {
-            Size::Small => self.small,
-            Size::Large => self.large,
-        };
+        let current = self.current_slot(size);
         let serving = self.slots[current].serving();
         if let Some(conn) = serving.filter(|conn| load(*conn) == Load::Light) {
             return Some((current, conn));
@@ -353,6 +357,13 @@ impl Pool {
             }
         }
         least.map(|(_, route)| route)
+    }
+
+    fn current_slot(&self, size: Size) -> usize {
+        match size {
+            Size::Small => self.small,
+            Size::Large => self.large,
+        }
     }
 
     /// Changes which connection `slot` has, or what that takes.

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use crate::connection::{Accepted, Ticket};
 use crate::ids::{Arena, ConnId, RequestId};
 use crate::request::{Replies, Request};
-use crate::timer::{after, earliest};
+use crate::timer::{after, bring_forward, earliest};
 
 /// The requests of one client. A connection keeps those that are on it; this machine keeps the others and every place.
 #[derive(Debug)]
@@ -86,22 +86,32 @@ impl Requests {
     }
 
     /// Gives `request` an id. The caller puts it on a connection ([`enqueued`](Self::enqueued)) or [parks](Self::park) it.
-    #[inline]
     pub(super) fn accept(
         &mut self,
         now: Instant,
         request: Request,
         command_timeout: Option<Duration>,
     ) -> Accepted {
-        let id = self.places.insert(Entry { order: self.accepted, place: Place::Parked });
-        self.accepted += 1;
+        let id = self.insert(Place::Parked);
         Accepted::new(now, id, request, command_timeout, None)
+    }
+
+    /// Gives an id to a request that the caller puts on `conn`, where its place is `ticket`, and [watches](Self::wake_by).
+    #[inline]
+    pub(super) fn accept_on(&mut self, conn: ConnId, ticket: Ticket) -> RequestId {
+        self.insert(Place::On { conn, ticket })
     }
 
     /// Gives an id to a request for which the client sends others. It is in use until [`complete`](Self::complete).
     pub(super) fn accept_apart(&mut self) -> RequestId {
+        self.insert(Place::Apart)
+    }
+
+    #[inline]
+    fn insert(&mut self, place: Place) -> RequestId {
+        let order = self.accepted;
         self.accepted += 1;
-        self.places.insert(Entry { order: self.accepted - 1, place: Place::Apart })
+        self.places.insert(Entry { order, place })
     }
 
     /// A request with this deadline was put on `conn`.
@@ -227,6 +237,12 @@ impl Requests {
         self.quiet_until
     }
 
+    /// Whether one more request is accepted by a connection that has room.
+    #[inline]
+    pub(super) fn has_room(&self) -> bool {
+        self.places.len() < self.limits.in_flight
+    }
+
     /// How many more requests are accepted. `carried` is how many there are on the connection that the next one goes to;
     /// without a connection it would be parked.
     pub(super) fn room(&self, carried: Option<usize>) -> usize {
@@ -255,8 +271,9 @@ impl Requests {
     }
 
     /// Something is due at `at`.
+    #[inline]
     pub(super) fn wake_by(&mut self, at: Option<Instant>) {
-        self.quiet_until = earliest([self.quiet_until, at]);
+        bring_forward(&mut self.quiet_until, at);
     }
 }
 

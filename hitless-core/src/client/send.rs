@@ -17,11 +17,13 @@ use crate::windows::effective_timeout;
 const KEPT: usize = 64;
 
 impl Client {
-    /// Accepts a request: [`Action::Complete`] will say exactly once how it ended, unless it is cancelled.
+    /// Accepts a request: [`Action::Complete`], or what [`handle_frames_with`](Self::handle_frames_with) was given, will say exactly once how it ended, unless it
+    /// is cancelled.
     ///
     /// # Errors
     /// [`SendError`] gives the request back: too many are under way or wait for a connection, or the client is shutting
     /// down.
+    #[inline]
     pub fn send(&mut self, now: Instant, request: Request) -> Result<RequestId, SendError> {
         self.send_since(now, now, request)
     }
@@ -47,7 +49,22 @@ impl Client {
         if request.class == Class::Blocking {
             return self.send_blocking(now, since, request);
         }
-        let route = self.route(request.size());
+        let (since, timeout, size) = (since.min(now), self.config.command_timeout(), request.size());
+        let limit = self.config.requests_in_flight();
+        // Nearly all requests follow the one before them, and this is the same as below in half the time.
+        if self.requests.has_room()
+            && let Some(conn) = self.pool.current(size)
+            && let Some(link) = self.links.lightly_loaded(now, conn, limit, size)
+        {
+            let id = self.requests.accept_on(conn, link.ticket());
+            let (deadline, must_flush) = link.accept((now, since), id, request, timeout);
+            self.requests.wake_by(deadline);
+            if must_flush {
+                self.actions.push_back(Action::Flush { conn });
+            }
+            return Ok(id);
+        }
+        let route = self.route(size);
         if self.room_by(route) == 0 {
             return Err(match self.outage.cause() {
                 Some(cause) if route.is_none() => {
@@ -57,7 +74,7 @@ impl Client {
                 _ => SendError::Full(request),
             });
         }
-        let accepted = self.requests.accept(since.min(now), request, self.config.command_timeout());
+        let accepted = self.requests.accept(since, request, timeout);
         let id = accepted.id;
         self.place(accepted, route);
         Ok(id)

@@ -279,6 +279,40 @@ fn a_full_client_gives_the_request_back() {
     }
 }
 
+/// Answers are told at once while no action is pending, with the command to be freed; and otherwise behind the actions that came about before
+/// them. RULE-438
+#[test]
+fn answers_keep_their_order_with_actions() {
+    let mut world = World::started(1);
+    let conn = world.conns()[0];
+    let [first, second] = ["first", "second"].map(|word| world.send(word));
+    let push = Frame::Push(vec![Frame::bulk("something"), Frame::bulk("else")]);
+    let frames = [Frame::bulk("1"), push, Frame::bulk("2")];
+    let mut told = Vec::new();
+    world.client.handle_frames_with(world.now, conn, frames, |answer| told.push(answer));
+    let [answer] = told.try_into().unwrap();
+    assert_eq!((answer.request, &answer.command[..]), (first, b"first\n".as_slice()));
+    assert_eq!(answer.reply, Frame::bulk("1"));
+    assert!(matches!(world.client.poll_action(), Some(Action::Push { .. })));
+    let completed = world.client.poll_action();
+    assert!(matches!(completed, Some(Action::Complete { request, .. }) if request == second));
+    assert!(world.client.poll_action().is_none());
+}
+
+/// A request that joins others while a window is open has the time that the window grants, as they have. INV-08
+#[test]
+fn a_request_that_is_sent_in_a_window_is_relaxed() {
+    let mut world = World::with(|builder| builder.pool_size(1).command_timeout(Some(SECOND)));
+    world.answer_dials();
+    let conn = world.conns()[0];
+    world.push(conn, &["MIGRATING", "1", "1"]);
+    let sent = ["first", "second"].map(|word| world.send(word));
+    world.pass(9 * SECOND);
+    assert!(world.done.is_empty());
+    world.answer(conn);
+    assert_eq!(sent.map(|id| world.reply_of(id)), ["first", "second"]);
+}
+
 #[test]
 fn a_cancelled_request_never_completes() {
     let mut world = World::started(1);

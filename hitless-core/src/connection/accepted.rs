@@ -18,7 +18,7 @@ const FIRST_DEFERRAL: Duration = Duration::from_millis(20);
 const LONGEST_DEFERRAL: Duration = Duration::from_secs(1);
 
 /// How often a request that may run twice is sent again: one that has broken three links would break every other one.
-const REPLAYS: u32 = 2;
+const REPLAYS: u8 = 2;
 
 /// An accepted request with its deadline. It may wait, be written, and come back to wait again. It cannot be in two
 /// places: it moves by value.
@@ -31,10 +31,11 @@ pub struct Accepted {
     pub request: Request,
     accepted_at: Instant,
     deadline: Option<Instant>,
-    deferrals: u32,
+    /// As many as there were, or as many as it holds.
+    deferrals: u8,
     delivery: Delivery,
-    /// How often it may have run without an answer.
-    losses: u32,
+    /// How often it may have run without an answer; the same.
+    losses: u8,
 }
 
 impl Accepted {
@@ -48,16 +49,18 @@ impl Accepted {
         configured: Option<Duration>,
         relaxed: Option<Duration>,
     ) -> Self {
-        let timeout = request.time_limit(effective_timeout(configured, relaxed));
-        Self {
-            id,
-            request,
-            accepted_at: now,
-            deadline: timeout.map(|timeout| after(now, timeout)),
-            deferrals: 0,
-            delivery: Delivery::NotSent,
-            losses: 0,
-        }
+        Self::until(deadline(&request, now, configured, relaxed), now, id, request)
+    }
+
+    /// Accepts `request` now, with this deadline.
+    #[inline]
+    pub(super) const fn until(
+        deadline: Option<Instant>,
+        now: Instant,
+        id: RequestId,
+        request: Request,
+    ) -> Self {
+        Self { id, request, accepted_at: now, deadline, deferrals: 0, delivery: Delivery::NotSent, losses: 0 }
     }
 
     /// When it times out; `None` is never.
@@ -131,8 +134,8 @@ impl Accepted {
 
     /// The server has refused to run it for now. Returns how long to wait before sending it again.
     pub fn defer(&mut self) -> Duration {
-        let pause = deferral(self.deferrals);
-        self.deferrals += 1;
+        let pause = deferral(self.deferrals.into());
+        self.deferrals = self.deferrals.saturating_add(1);
         pause
     }
 
@@ -141,6 +144,17 @@ impl Accepted {
     pub fn is_due(&self, now: Instant) -> bool {
         self.deadline.is_some_and(|deadline| deadline <= now)
     }
+}
+
+/// When `request` times out if it is accepted now; see [`Accepted::new`].
+#[inline]
+pub(super) fn deadline(
+    request: &Request,
+    now: Instant,
+    configured: Option<Duration>,
+    relaxed: Option<Duration>,
+) -> Option<Instant> {
+    Some(after(now, request.time_limit(effective_timeout(configured, relaxed))?))
 }
 
 /// True if the reply proves that the command did not run, unless that is a script: the error of a demoted, a loading or an

@@ -1,5 +1,8 @@
 //! What a connection tells its owner.
 
+use std::fmt;
+
+use bytes::Bytes;
 use resp3_codec::Frame;
 
 use super::Accepted;
@@ -8,6 +11,35 @@ use crate::handshake::{Negotiated, OptIn};
 use crate::ids::RequestId;
 use crate::notification::{Notification, NotificationError};
 use crate::request::{Outcome, Replies};
+
+/// A request has ended by one reply that is no error, as most do.
+///
+/// `Debug` shows how many bytes the command has and not what they are: the arguments of commands may be secrets.
+#[non_exhaustive]
+pub struct Answer {
+    /// The request.
+    pub request: RequestId,
+    /// Its only reply.
+    pub reply: Frame,
+    /// What was written for it. Nobody needs it any more: a loop behind a lock frees it when it has released that.
+    pub command: Bytes,
+}
+
+impl fmt::Debug for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { request, reply, command } = self;
+        let mut shown = f.debug_struct("Answer");
+        shown.field("request", request).field("reply", reply).field("command", &command.len()).finish()
+    }
+}
+
+impl Answer {
+    /// How the request ended. Frees its command.
+    #[inline]
+    pub fn into_outcome(self) -> Outcome {
+        Ok(Replies::from_buf([self.reply]))
+    }
+}
 
 /// What has happened on a connection.
 #[derive(Debug)]

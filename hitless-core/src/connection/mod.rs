@@ -27,7 +27,7 @@ use resp3_codec::{Command, Frame};
 pub use self::accepted::Accepted;
 pub(crate) use self::accepted::deferral;
 use self::accepted::did_not_run;
-pub use self::event::ConnectionEvent;
+pub use self::event::{Answer, ConnectionEvent};
 pub use self::pipeline::Ticket;
 pub(crate) use self::pipeline::is_pong;
 use self::pipeline::{Matched, Own, PARTS, Pipeline};
@@ -39,7 +39,7 @@ use crate::handshake::{self, Handshake, Probe, Progress, Resp3, judge_auth, judg
 use crate::ids::RequestId;
 use crate::notification::Notification;
 use crate::pubsub::Push;
-use crate::request::{LARGE, Outcome, Replay};
+use crate::request::{LARGE, Outcome, Replay, Request};
 use crate::timer::earliest;
 use crate::write_buffer::WriteBuffer;
 
@@ -124,27 +124,41 @@ impl Connection {
     ///
     /// # Errors
     /// Gives it back if the connection is not ready, or is draining or closed.
+    pub fn enqueue(&mut self, accepted: Accepted) -> Result<Ticket, Accepted> {
+        if self.is_serving() { Ok(self.push(accepted)) } else { Err(accepted) }
+    }
+
+    /// The place of the request that is accepted next, if the connection takes requests.
     #[inline]
-    pub fn enqueue(&mut self, mut accepted: Accepted) -> Result<Ticket, Accepted> {
-        if !self.is_serving() {
-            return Err(accepted);
-        }
+    pub(crate) fn next_ticket(&self) -> Option<Ticket> {
+        self.is_serving().then(|| self.pipeline.next_ticket())
+    }
+
+    /// Accepts `request` at a place that is [`next_ticket`](Self::next_ticket). Returns its deadline. `configured` is the client's command timeout.
+    #[inline]
+    pub(crate) fn accept(
+        &mut self,
+        since: Instant,
+        id: RequestId,
+        request: Request,
+        configured: Option<Duration>,
+    ) -> Option<Instant> {
+        let deadline = accepted::deadline(&request, since, configured, self.relaxed);
+        self.pipeline.push(Accepted::until(deadline, since, id, request));
+        deadline
+    }
+
+    fn push(&mut self, mut accepted: Accepted) -> Ticket {
         if let Some(relaxed) = self.relaxed {
             accepted.relax(relaxed);
         }
-        Ok(self.pipeline.push(accepted))
+        self.pipeline.push(accepted)
     }
 
     /// Takes a request of the client itself, which concerns the server behind this link, so that it comes while the connection drains,
     /// too.
-    pub(crate) fn enqueue_own(&mut self, mut accepted: Accepted) -> Result<Ticket, Accepted> {
-        if !self.takes_own() {
-            return Err(accepted);
-        }
-        if let Some(relaxed) = self.relaxed {
-            accepted.relax(relaxed);
-        }
-        Ok(self.pipeline.push(accepted))
+    pub(crate) fn enqueue_own(&mut self, accepted: Accepted) -> Result<Ticket, Accepted> {
+        if self.takes_own() { Ok(self.push(accepted)) } else { Err(accepted) }
     }
 
     /// Cancels a request; true if it was here. If it was written, the connection swallows its replies when they come,
@@ -230,6 +244,13 @@ impl Connection {
 
     /// A frame was received.
     pub fn handle_frame(&mut self, frame: Frame) {
+        // By the same way as in a client, so that what is true of one is true of the other.
+        let mut answer = None;
+        let other = self.answer_with(&mut std::iter::once(frame), |it| answer = Some(it));
+        if let Some(answer) = answer {
+            self.complete(answer.request, answer.into_outcome());
+        }
+        let Some(frame) = other else { return };
         self.handle_received();
         // The type decides first: a push is never the reply to a request.
         let frame = self.typed(frame);
@@ -239,6 +260,41 @@ impl Connection {
         if let Some(elements) = frame.into_array() {
             self.on_push(elements);
         }
+    }
+
+    /// These frames were received: `answered` is told of the requests that end by one value each, and no event says so. Returns the first frame that is
+    /// something else, for [`handle_frame`](Self::handle_frame), and leaves those behind it. While events are left, every frame counts as something else.
+    #[inline]
+    pub(crate) fn answer(
+        &mut self,
+        frames: &mut impl Iterator<Item = Frame>,
+        answered: impl FnMut(Answer),
+    ) -> Option<Frame> {
+        if self.events.is_empty() { self.answer_with(frames, answered) } else { frames.next() }
+    }
+
+    #[inline]
+    fn answer_with(
+        &mut self,
+        frames: &mut impl Iterator<Item = Frame>,
+        mut answered: impl FnMut(Answer),
+    ) -> Option<Frame> {
+        let is_usual = matches!(self.phase, Phase::Ready) && !self.silence.is_dead;
+        let mut has_answered = false;
+        let other = loop {
+            let Some(reply) = frames.next() else { break None };
+            let is_value = is_usual && !reply.is_push() && !reply.is_error();
+            let Some((request, command)) = is_value.then(|| self.pipeline.answer()).flatten() else {
+                break Some(reply);
+            };
+            has_answered = true;
+            answered(Answer { request, reply, command });
+        };
+        if has_answered {
+            self.silence.end();
+            self.has_answered = true;
+        }
+        other
     }
 
     /// Bytes were received, even if they complete no frame yet: the server is alive.

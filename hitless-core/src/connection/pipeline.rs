@@ -8,12 +8,14 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use resp3_codec::Frame;
 
 use super::accepted::Accepted;
 use crate::command_table::Blocking;
+use crate::ids::RequestId;
 use crate::request::{LARGE, Replies, Size, Special};
-use crate::timer::{after, earliest};
+use crate::timer::{after, bring_forward, earliest};
 use crate::write_buffer::WriteBuffer;
 
 /// The place of a request on its connection, valid until the request ends or comes back.
@@ -39,36 +41,85 @@ const KEPT: usize = 8;
 /// How long a queue is unused before it gives the other places back: bursts come in groups.
 const REST: Duration = Duration::from_secs(1);
 
+/// Something that has replies.
 #[derive(Debug)]
 #[cfg_attr(feature = "explore", derive(Clone))]
 struct Entry {
     /// That of a command of the connection's own is the next request's, and names no place.
     ticket: Ticket,
-    /// `None` once a written request was cancelled or has timed out: its replies still come and are swallowed.
-    accepted: Option<Accepted>,
     left: u32,
-    /// Those that have come, while there are more to come.
-    replies: Vec<Frame>,
     is_large: bool,
     /// A window closed after this was written.
     outlived_window: bool,
-    /// What the request has of it: it may block the server also once nobody waits for it here.
-    special: Option<Arc<Special>>,
-    /// What it is, if the connection itself has sent it.
-    own: Option<Own>,
+    kind: Kind,
+}
+
+// It is copied when it is pushed and when it is taken out: beyond this size by a call of a function.
+const _: () = assert!(size_of::<Entry>() <= 128);
+
+/// What it is that has replies.
+#[derive(Debug)]
+#[cfg_attr(feature = "explore", derive(Clone))]
+enum Kind {
+    /// A request that somebody waits for.
+    Wanted(Accepted),
+    /// A request that was written, and then cancelled or timed out: its replies still come and are swallowed. It may block the server all the same.
+    Abandoned(Option<Arc<Special>>),
+    /// The connection itself has sent it.
+    Own(Own),
 }
 
 impl Entry {
-    fn bytes(&self) -> usize {
-        self.accepted.as_ref().map_or(0, |accepted| accepted.request.payload.len())
+    fn accepted(&self) -> Option<&Accepted> {
+        match &self.kind {
+            Kind::Wanted(accepted) => Some(accepted),
+            Kind::Abandoned(_) | Kind::Own(_) => None,
+        }
     }
 
+    fn into_accepted(self) -> Option<Accepted> {
+        match self.kind {
+            Kind::Wanted(accepted) => Some(accepted),
+            Kind::Abandoned(_) | Kind::Own(_) => None,
+        }
+    }
+
+    /// Takes the request out, if somebody waits for it. Its replies are swallowed.
+    fn abandon(&mut self) -> Option<Accepted> {
+        let special = self.accepted()?.request.special.clone();
+        match std::mem::replace(&mut self.kind, Kind::Abandoned(special)) {
+            Kind::Wanted(accepted) => Some(accepted),
+            Kind::Abandoned(_) | Kind::Own(_) => None,
+        }
+    }
+
+    fn own(&self) -> Option<Own> {
+        match self.kind {
+            Kind::Own(own) => Some(own),
+            Kind::Wanted(_) | Kind::Abandoned(_) => None,
+        }
+    }
+
+    #[inline]
+    fn special(&self) -> Option<&Special> {
+        match &self.kind {
+            Kind::Wanted(accepted) => accepted.request.special.as_deref(),
+            Kind::Abandoned(special) => special.as_deref(),
+            Kind::Own(_) => None,
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        self.accepted().map_or(0, |accepted| accepted.request.payload.len())
+    }
+
+    #[inline]
     fn is_probe(&self) -> bool {
-        self.special.as_ref().is_some_and(|special| special.is_probe)
+        self.special().is_some_and(|special| special.is_probe)
     }
 
     fn is_due(&self, now: Instant) -> bool {
-        self.accepted.as_ref().is_some_and(|accepted| accepted.is_due(now))
+        self.accepted().is_some_and(|accepted| accepted.is_due(now))
     }
 }
 
@@ -105,6 +156,8 @@ pub(super) struct Pipeline {
     /// Those that were written come first. Their tickets ascend.
     entries: VecDeque<Entry>,
     written: usize,
+    /// The replies to what is answered next, while more of them are to come.
+    replies: Vec<Frame>,
     /// The bytes of all that is unsent.
     unsent_bytes: usize,
     /// Large requests here, unsent or written.
@@ -123,6 +176,7 @@ impl Pipeline {
         Self {
             entries: VecDeque::new(),
             written: 0,
+            replies: Vec::new(),
             unsent_bytes: 0,
             large: 0,
             awaited: 0,
@@ -132,12 +186,19 @@ impl Pipeline {
         }
     }
 
+    /// The place of the next request.
+    pub(super) const fn next_ticket(&self) -> Ticket {
+        self.next_ticket
+    }
+
     #[inline]
     pub(super) fn push(&mut self, accepted: Accepted) -> Ticket {
         let ticket = self.next_ticket;
         self.next_ticket = Ticket(ticket.0 + 1);
-        self.quiet_until = earliest([self.quiet_until, accepted.deadline()]);
-        self.used_at = self.used_at.max(Some(accepted.accepted_at()));
+        bring_forward(&mut self.quiet_until, accepted.deadline());
+        if self.used_at < Some(accepted.accepted_at()) {
+            self.used_at = Some(accepted.accepted_at());
+        }
         let request = &accepted.request;
         let is_large = request.size() == Size::Large;
         self.unsent_bytes += request.payload.len();
@@ -145,12 +206,9 @@ impl Pipeline {
         self.entries.push_back(Entry {
             ticket,
             left: request.replies.get(),
-            replies: Vec::new(),
             is_large,
             outlived_window: false,
-            special: request.special.clone(),
-            own: None,
-            accepted: Some(accepted),
+            kind: Kind::Wanted(accepted),
         });
         ticket
     }
@@ -160,7 +218,8 @@ impl Pipeline {
         let limit = buffer.len() + TAKE;
         let before = self.written;
         while buffer.len() < limit {
-            let Some(Entry { accepted: Some(accepted), left, .. }) = self.entries.get(self.written) else {
+            let Some(Entry { kind: Kind::Wanted(accepted), left, .. }) = self.entries.get(self.written)
+            else {
                 break;
             };
             buffer.push(&accepted.request.payload);
@@ -175,13 +234,10 @@ impl Pipeline {
     pub(super) fn expect_own(&mut self, own: Own) {
         let entry = Entry {
             ticket: self.entries.get(self.written).map_or(self.next_ticket, |unsent| unsent.ticket),
-            accepted: None,
             left: 1,
-            replies: Vec::new(),
             is_large: false,
             outlived_window: false,
-            special: None,
-            own: Some(own),
+            kind: Kind::Own(own),
         };
         self.entries.insert(self.written, entry);
         self.written += 1;
@@ -190,7 +246,7 @@ impl Pipeline {
 
     /// The answer to a command of the subscriptions has come as a push. True if one was the next to be answered.
     pub(super) fn confirm(&mut self) -> bool {
-        let is_next = self.next().is_some_and(|next| next.own == Some(Own::Subscribing));
+        let is_next = self.next().and_then(Entry::own) == Some(Own::Subscribing);
         if is_next {
             self.take_next();
             self.awaited -= 1;
@@ -208,20 +264,23 @@ impl Pipeline {
         }
         let Some(next) = self.entries.front_mut() else { return Matched::Stray };
         self.awaited -= 1;
-        if let Some(own) = next.own {
+        if let Some(own) = next.own() {
             self.take_next();
             return Matched::Own(own, frame);
         }
         next.left -= 1;
+        let is_wanted = next.accepted().is_some();
         if next.left > 0 {
-            if next.accepted.is_some() {
-                next.replies.push(frame);
+            if is_wanted {
+                self.replies.push(frame);
             }
             return Matched::Nothing;
         }
         self.large -= usize::from(next.is_large);
+        // None if the request was abandoned.
+        let mut replies = std::mem::take(&mut self.replies);
         match self.take_next() {
-            Some(Entry { accepted: Some(accepted), mut replies, outlived_window, .. }) => {
+            Some(Entry { kind: Kind::Wanted(accepted), outlived_window, .. }) => {
                 let replies = if replies.is_empty() {
                     Replies::from_buf([frame])
                 } else {
@@ -234,10 +293,26 @@ impl Pipeline {
         }
     }
 
+    /// Ends the request that is answered next, if one reply is all that it waits for, and no other command has a say in what that means. Returns its id and
+    /// its command.
+    #[inline]
+    pub(super) fn answer(&mut self) -> Option<(RequestId, Bytes)> {
+        let next = self.entries.front().filter(|_| self.written > 0)?;
+        let Kind::Wanted(accepted) = &next.kind else { return None };
+        if next.left != 1 || accepted.request.special.is_some() || !self.replies.is_empty() {
+            return None;
+        }
+        let Some(Entry { is_large, kind: Kind::Wanted(accepted), .. }) = self.take_next() else {
+            return None;
+        };
+        self.large -= usize::from(is_large);
+        self.awaited -= 1;
+        Some((accepted.id, accepted.request.payload))
+    }
+
     /// Whether somebody finds out what `-UNBLOCKED` means, if that is the next reply.
     pub(super) fn is_next_proved(&self) -> bool {
-        let special = self.entries.front().and_then(|next| next.special.as_ref());
-        special.is_some_and(|special| special.is_proved)
+        self.entries.front().and_then(Entry::special).is_some_and(|special| special.is_proved)
     }
 
     #[inline]
@@ -257,14 +332,14 @@ impl Pipeline {
     /// come; one that was not written is dropped.
     #[cold]
     fn answer_probe(&mut self, frame: Frame) -> Matched {
-        let wanted = |entry: &Entry| entry.is_probe() && entry.accepted.is_some();
+        let wanted = |entry: &Entry| entry.is_probe() && entry.accepted().is_some();
         let Some(at) = self.entries.iter().position(wanted) else { return Matched::Nothing };
         let accepted = if at < self.written {
-            self.entries[at].accepted.take()
+            self.entries[at].abandon()
         } else {
             let unsent = self.entries.remove(at);
             self.unsent_bytes -= unsent.as_ref().map_or(0, Entry::bytes);
-            unsent.and_then(|unsent| unsent.accepted)
+            unsent.and_then(Entry::into_accepted)
         };
         match accepted {
             Some(accepted) => {
@@ -278,11 +353,9 @@ impl Pipeline {
     pub(super) fn cancel(&mut self, ticket: Ticket) -> bool {
         let from = self.entries.partition_point(|entry| entry.ticket < ticket);
         let mut same = self.entries.range(from..).take_while(|entry| entry.ticket == ticket);
-        let Some(at) = same.position(|entry| entry.own.is_none()).map(|at| from + at) else { return false };
+        let Some(at) = same.position(|entry| entry.own().is_none()).map(|at| from + at) else { return false };
         if at < self.written {
-            let written = &mut self.entries[at];
-            written.replies = Vec::new();
-            return written.accepted.take().is_some();
+            return self.abandon(at).is_some();
         }
         let cancelled = self.entries.remove(at);
         self.unsent_bytes -= cancelled.as_ref().map_or(0, Entry::bytes);
@@ -296,10 +369,9 @@ impl Pipeline {
             return Vec::new();
         }
         let mut due = Vec::new();
-        for written in self.entries.range_mut(..self.written) {
-            if written.is_due(now) {
-                written.replies = Vec::new();
-                due.extend(written.accepted.take().map(|accepted| (accepted, true)));
+        for at in 0..self.written {
+            if self.entries[at].is_due(now) {
+                due.extend(self.abandon(at).map(|accepted| (accepted, true)));
             }
         }
         due.extend(self.take_due_unsent(now).into_iter().map(|accepted| (accepted, false)));
@@ -321,7 +393,7 @@ impl Pipeline {
         self.entries.extend(waiting);
         self.unsent_bytes -= due.iter().map(Entry::bytes).sum::<usize>();
         self.large -= due.iter().filter(|unsent| unsent.is_large).count();
-        due.into_iter().filter_map(|unsent| unsent.accepted).collect()
+        due.into_iter().filter_map(Entry::into_accepted).collect()
     }
 
     /// Gives back the memory of a burst, or asks for one more alarm if the burst may go on.
@@ -338,8 +410,10 @@ impl Pipeline {
 
     /// Extends the deadlines of everything here.
     pub(super) fn relax(&mut self, relaxed: Duration) {
-        for accepted in self.entries.iter_mut().filter_map(|entry| entry.accepted.as_mut()) {
-            accepted.relax(relaxed);
+        for entry in &mut self.entries {
+            if let Kind::Wanted(accepted) = &mut entry.kind {
+                accepted.relax(relaxed);
+            }
         }
         // Where nobody waits, the alarm stays for which memory is given back.
         self.quiet_until = earliest(self.waiting().map(Accepted::deadline)).or(self.quiet_until);
@@ -362,13 +436,12 @@ impl Pipeline {
         let unsent = self.entries.split_off(self.written);
         self.unsent_bytes = 0;
         self.large -= unsent.iter().filter(|unsent| unsent.is_large).count();
-        unsent.into_iter().filter_map(|unsent| unsent.accepted)
+        unsent.into_iter().filter_map(Entry::into_accepted)
     }
 
     /// Takes out the request whose reply is the next to come, unless it was cancelled or has timed out.
     pub(super) fn take_oldest(&mut self) -> Option<Accepted> {
-        let is_written = self.written > 0;
-        self.entries.front_mut().filter(|_| is_written)?.accepted.take()
+        if self.written > 0 { self.abandon(0) } else { None }
     }
 
     /// Takes out everything that was written, in order, but for what was cancelled or has timed out.
@@ -377,8 +450,9 @@ impl Pipeline {
         let written = std::mem::replace(&mut self.entries, unsent);
         self.written = 0;
         self.awaited = 0;
+        self.replies = Vec::new();
         self.large -= written.iter().filter(|written| written.is_large).count();
-        written.into_iter().filter_map(|written| written.accepted)
+        written.into_iter().filter_map(Entry::into_accepted)
     }
 
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
@@ -410,12 +484,12 @@ impl Pipeline {
 
     /// How long the server was asked to wait before the reply that is the next to come.
     pub(super) fn blocking(&self) -> Option<Blocking> {
-        self.next()?.special.as_ref()?.blocking
+        self.next()?.special()?.blocking
     }
 
     /// True if somebody waits for a reply.
     pub(super) fn is_awaited(&self) -> bool {
-        self.entries.range(..self.written).any(|written| written.accepted.is_some())
+        self.entries.range(..self.written).any(|written| written.accepted().is_some())
     }
 
     /// Requests here. A cancelled one that was written counts until its replies are in.
@@ -426,7 +500,7 @@ impl Pipeline {
     /// Requests that were written and that nobody waits for any more.
     pub(super) fn abandoned(&self) -> usize {
         let written = self.entries.range(..self.written);
-        written.filter(|written| written.accepted.is_none() && written.own.is_none()).count()
+        written.filter(|written| matches!(written.kind, Kind::Abandoned(_))).count()
     }
 
     /// How many frames to hand in at a time, so that there are `parts`. A request with many replies is answered by the last of them, so
@@ -448,7 +522,15 @@ impl Pipeline {
         self.entries.pop_front()
     }
 
+    /// Takes out the request at this place, if somebody waits for it. Those of its replies that have come are dropped, and the others will be.
+    fn abandon(&mut self, at: usize) -> Option<Accepted> {
+        if at == 0 {
+            self.replies = Vec::new();
+        }
+        self.entries[at].abandon()
+    }
+
     fn waiting(&self) -> impl Iterator<Item = &Accepted> {
-        self.entries.iter().filter_map(|entry| entry.accepted.as_ref())
+        self.entries.iter().filter_map(Entry::accepted)
     }
 }

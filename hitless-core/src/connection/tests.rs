@@ -107,6 +107,13 @@ fn a_push_is_never_taken_for_a_reply() {
     connection.handle_frame(Frame::Push(vec![Frame::bulk("MOVING")]));
     connection.handle_frame(Frame::Integer(2));
     assert_eq!(said(&mut connection), ["push", "MIGRATING", "malformed", "1=1,2"]);
+    enqueue(&mut connection, now, 2, request("b", 1));
+    transmit(&mut connection);
+    let whatever = Frame::Push(vec![Frame::bulk("whatever"), Frame::Integer(9)]);
+    connection.handle_frame(whatever.clone());
+    connection.handle_frame(Frame::Attribute { attributes: Vec::new(), value: Box::new(whatever) });
+    connection.handle_frame(Frame::Integer(3));
+    assert_eq!(said(&mut connection), ["push", "push", "2=3"]);
 }
 
 /// The connection swallows the replies of a cancelled request in their turn. INV-02
@@ -577,6 +584,21 @@ fn a_second_reply_comes_before_the_probe_is_written() {
     assert_eq!(said(&mut connection), ["failed:Protocol(UnexpectedReply)"]);
 }
 
+/// The second answer may also come when the PING is written: the PONG is still to come then, and is nobody's. RULE-293
+#[test]
+fn a_second_reply_comes_before_the_pong() {
+    let now = epoch();
+    let mut connection = ready();
+    enqueue(&mut connection, now, 1, request("pop", 1));
+    enqueue(&mut connection, now, 2, Request::probe(None));
+    enqueue(&mut connection, now, 3, request("a", 1));
+    transmit(&mut connection);
+    for frame in [Frame::Integer(10), Frame::Integer(20), Frame::simple("PONG"), Frame::Integer(30)] {
+        connection.handle_frame(frame);
+    }
+    assert_eq!(said(&mut connection), ["1=10", "2=20", "3=30"]);
+}
+
 /// A link that owes a reply counts as dead after three timeouts without a byte, whether anybody still waits or not. It says so
 /// once, and gives back what was not written. RULE-105, RULE-140
 #[test]
@@ -643,6 +665,26 @@ fn a_push_is_a_sign_of_life() {
     connection.handle_timeout(now + 8 * SECOND);
     connection.handle_frame(Frame::Push(vec![Frame::bulk("invalidate"), Frame::Null]));
     assert_eq!(said(&mut connection), ["push"]);
+    connection.note_time(now + 8 * SECOND);
+    connection.handle_timeout(now + 16 * SECOND);
+    assert!(said(&mut connection).is_empty() && connection.is_serving());
+    connection.handle_timeout(now + 17 * SECOND);
+    assert_eq!(said(&mut connection), ["Silent"]);
+}
+
+/// Silence is counted from the last reply, however many are owed. RULE-105
+#[test]
+fn a_link_that_answers_is_not_silent() {
+    let now = epoch();
+    let mut connection = ready();
+    for id in [1, 2] {
+        let forever = Accepted::new(now, RequestId::from_parts(id, 0), request("a", 1), None, None);
+        connection.enqueue(forever).unwrap();
+    }
+    transmit(&mut connection);
+    connection.note_time(now);
+    connection.handle_frame(Frame::Integer(1));
+    assert_eq!(said(&mut connection), ["1=1"]);
     connection.note_time(now + 8 * SECOND);
     connection.handle_timeout(now + 16 * SECOND);
     assert!(said(&mut connection).is_empty() && connection.is_serving());

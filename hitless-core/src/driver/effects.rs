@@ -23,6 +23,8 @@ pub(super) struct Effects {
     pub(super) completed: Vec<(Arc<Waiter<Outcome>>, Outcome)>,
     pub(super) signals: SmallVec<[(Arc<Signals>, u8); 2]>,
     pub(super) wakers: Vec<Waker>,
+    /// Commands that have been answered.
+    pub(super) commands: Vec<Bytes>,
     /// What nobody waits for.
     pub(super) unclaimed: Vec<Unclaimed>,
 }
@@ -81,6 +83,7 @@ impl Effects {
         for waker in self.wakers.drain(..) {
             waker.wake();
         }
+        self.commands.clear();
         for unclaimed in self.unclaimed.drain(..) {
             if let Unclaimed::Orphan(on_orphan, orphan) = unclaimed {
                 on_orphan(orphan);
@@ -92,6 +95,7 @@ impl Effects {
         self.completed.is_empty()
             && self.signals.is_empty()
             && self.wakers.is_empty()
+            && self.commands.is_empty()
             && self.unclaimed.is_empty()
     }
 }

@@ -204,8 +204,7 @@ pub(super) async fn send_since<R: Runtime>(
         }
     });
     let (id, waiter) = accepted.await?;
-    drop(guard);
-    Ok(Reply::new(client, waiter, id, lease.cloned()))
+    Ok(Reply::new(client.clone(), waiter, id, lease.cloned()))
 }
 
 #[cfg(test)]

@@ -140,7 +140,7 @@ impl<R: Runtime> Shared<R> {
         if cfg!(feature = "tracing") {
             shared.enter_unsettled(|state, _| state.want_hooks(&mut effects));
         }
-        shared.enter_with(&mut effects, |_, _| ());
+        shared.enter_with(&mut effects, |_, _, _| ());
         shared
     }
 
@@ -488,10 +488,7 @@ impl<R: Runtime> Shared<R> {
 
     /// Bytes were received: hands `frames` in, which are empty afterwards. The caller keeps `effects` for their allocations.
     pub(super) fn handle_frames(&self, conn: ConnId, frames: &mut Vec<Frame>, effects: &mut Effects) {
-        self.enter_with(effects, |state, now| {
-            state.read = state.read.wrapping_add(1);
-            state.machine.handle_frames(now, conn, frames.drain(..));
-        });
+        self.enter_with(effects, |state, now, effects| state.handle_frames(now, conn, frames, effects));
     }
 
     pub(super) fn handle_ending(&self, conn: ConnId) {
@@ -512,7 +509,7 @@ impl<R: Runtime> Shared<R> {
         buffer: &mut WriteBuffer,
         effects: &mut Effects,
     ) -> Transmitted {
-        self.enter_with(effects, |state, now| {
+        self.enter_with(effects, |state, now, _| {
             state.machine.handle_writable(now, conn);
             let mut more = false;
             while !more && state.machine.poll_transmit(conn, buffer) {
@@ -586,9 +583,13 @@ impl<R: Runtime> Shared<R> {
     }
 
     /// [`enter`](Self::enter) for a caller that keeps `effects` for their allocations.
-    fn enter_with<T>(&self, effects: &mut Effects, change: impl FnOnce(&mut State, Instant) -> T) -> T {
+    fn enter_with<T>(
+        &self,
+        effects: &mut Effects,
+        change: impl FnOnce(&mut State, Instant, &mut Effects) -> T,
+    ) -> T {
         let result = self.enter_unsettled(|state, now| {
-            let result = change(state, now);
+            let result = change(state, now, effects);
             state.settle(effects);
             result
         });

@@ -18,13 +18,14 @@ use super::subscription::Mailbox;
 use super::waiter::Waiter;
 use crate::client::{Action, Client as Machine, Invalidation, Review};
 use crate::config::Config;
+use crate::connection::Answer;
 use crate::endpoint::Target;
 use crate::error::{ConnectError, Delivery, LeaseError, RequestError};
 use crate::event::Event;
 use crate::ids::{ChangeId, ConnId, IdMap, LeaseId, RequestId, ReviewId, SubscriptionId};
 use crate::observe::Metrics;
 use crate::pubsub::{Item, SubscribeError, Topic};
-use crate::request::{Orphan, Outcome, Request, SendError};
+use crate::request::{Orphan, Outcome, Replies, Request, SendError};
 use crate::review::Handled;
 use crate::timer::earliest;
 
@@ -176,7 +177,7 @@ impl State {
         request: RequestId,
         waiter: &Waiter<Outcome>,
         lease: Option<LeaseId>,
-    ) -> Option<crate::request::Replies> {
+    ) -> Option<Replies> {
         // The caller holds the waiter too, so that nothing is freed under the lock.
         if self.waiters.remove(request).is_some() {
             self.detached.insert(request, waiter.taker(), lease);
@@ -331,11 +332,35 @@ impl State {
         self.invalidations.as_ref()
     }
 
+    /// Frames of `conn` were received. Those of them that answer requests, as nearly all do, do not go by way of an action.
+    pub(super) fn handle_frames(
+        &mut self,
+        now: Instant,
+        conn: ConnId,
+        frames: &mut Vec<Frame>,
+        effects: &mut Effects,
+    ) {
+        self.read = self.read.wrapping_add(1);
+        let Self { machine, waiters, .. } = self;
+        let mut unheard = Vec::new();
+        machine.handle_frames_with(now, conn, frames.drain(..), |answer| {
+            let Answer { request, reply, command } = answer;
+            effects.commands.push(command);
+            let outcome = Ok(Replies::from_buf([reply]));
+            match waiters.remove(request) {
+                Some(waiter) => put(waiter, outcome, effects),
+                None => unheard.push((request, outcome)),
+            }
+        });
+        for (request, outcome) in unheard {
+            self.on_unheard(request, outcome, effects);
+        }
+    }
+
     fn on_action(&mut self, action: Action, effects: &mut Effects) {
         match action {
             Action::Complete { request, outcome } => match self.waiters.remove(request) {
-                Some(waiter) if waiter.takes() => effects.wakers.extend(waiter.put(outcome)),
-                Some(waiter) => effects.completed.push((waiter, outcome)),
+                Some(waiter) => put(waiter, outcome, effects),
                 None => self.on_unheard(request, outcome, effects),
             },
             Action::HandBack { id, request, accepted_at } => {
@@ -534,6 +559,16 @@ impl State {
 
 fn room(machine: &Machine, lease: Option<LeaseId>) -> usize {
     lease.map_or_else(|| machine.room(), |lease| machine.room_on(lease))
+}
+
+/// Has `waiter` get `outcome`: under the lock if that may be elements which exist nowhere else, and behind it otherwise.
+#[inline]
+fn put(waiter: Arc<Waiter<Outcome>>, outcome: Outcome, effects: &mut Effects) {
+    if waiter.takes() {
+        effects.wakers.extend(waiter.put(outcome));
+    } else {
+        effects.completed.push((waiter, outcome));
+    }
 }
 
 #[cfg(test)]

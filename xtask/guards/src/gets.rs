@@ -1,12 +1,13 @@
 //! GET by the client's machine, many at a time.
 
 use std::hint::black_box;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use hitless_core::client::Action;
-use hitless_core::ids::ConnId;
-use hitless_core::request::{Outcome, Request};
+use hitless_core::connection::Answer;
+use hitless_core::ids::{ConnId, RequestId};
+use hitless_core::request::{Outcome, Replies, Request};
 use hitless_core::write_buffer::WriteBuffer;
 use resp3_codec::{Command, Decoder, Frame, Limits, cmd};
 
@@ -19,16 +20,28 @@ pub const BATCH: usize = 64;
 /// The figure from which it follows how many commands one client can carry, however many processors there are.
 pub const UNDER_THE_LOCK: &str = "client-lock";
 
+/// What the callers wait at.
+type Waiter = Arc<()>;
+
+/// What is behind the lock: the machine, and the driver's table beside it.
+struct State {
+    world: World,
+    waiters: Vec<Option<(RequestId, Waiter)>>,
+}
+
 /// A client with one connection, driven as the driver does it.
 pub struct Gets {
-    world: Mutex<World>,
+    state: Mutex<State>,
+    waiter: Waiter,
     conn: ConnId,
     decoder: Decoder,
     /// What the server answers to a batch.
     replies: Vec<u8>,
     frames: Vec<Frame>,
+    /// Commands that have been answered, to be freed behind the lock.
+    commands: Vec<Bytes>,
     written: WriteBuffer,
-    completed: Vec<Outcome>,
+    completed: Vec<(Waiter, Outcome)>,
 }
 
 impl Gets {
@@ -42,11 +55,13 @@ impl Gets {
         let conn = world.conn.expect("a connection");
         let reply = [&b"$64\r\n"[..], &[b'v'; 64], b"\r\n"].concat();
         Self {
-            world: Mutex::new(world),
+            state: Mutex::new(State { world, waiters: Vec::new() }),
+            waiter: Waiter::default(),
             conn,
             decoder: Decoder::new(Limits::default()),
             replies: reply.repeat(BATCH),
             frames: Vec::with_capacity(BATCH),
+            commands: Vec::with_capacity(BATCH),
             written: WriteBuffer::new(),
             completed: Vec::with_capacity(BATCH),
         }
@@ -62,13 +77,11 @@ impl Gets {
             let command = get();
             before(&command);
             let request = Request::command(command).expect("GET may be sent");
-            assert!(
-                self.enter(locked, |world| world.client.send(world.now, request).is_ok()),
-                "there is room"
-            );
+            let waiter = Arc::clone(&self.waiter);
+            assert!(self.enter(locked, |state| state.send(request, &waiter)), "there is room");
         }
         let (conn, mut written) = (self.conn, std::mem::take(&mut self.written));
-        let batch = self.enter(locked, |world| {
+        let batch = self.enter(locked, |State { world, .. }| {
             world.client.handle_writable(world.now, conn);
             while world.client.poll_transmit(conn, &mut written) {}
             world.client.batch(conn)
@@ -83,7 +96,7 @@ impl Gets {
             read += append(self.decoder.frugal_buffer(), &self.replies[read..]);
             self.hand_over(locked, batch);
         }
-        assert!(self.completed.len() == BATCH && self.completed.iter().all(Result::is_ok));
+        assert!(self.completed.len() == BATCH);
         // Each caller drops its reply.
         self.completed.clear();
     }
@@ -101,27 +114,50 @@ impl Gets {
                 return;
             }
             let mut frames = std::mem::take(&mut self.frames);
-            self.enter(locked, |world| world.client.handle_frames(world.now, conn, frames.drain(..)));
-            self.frames = frames;
+            let (mut commands, mut completed) =
+                (std::mem::take(&mut self.commands), std::mem::take(&mut self.completed));
+            self.enter(locked, |State { world, waiters }| {
+                world.client.handle_frames_with(world.now, conn, frames.drain(..), |answer| {
+                    let Answer { request, reply, command, .. } = answer;
+                    commands.push(command);
+                    let place = &mut waiters[request.index()];
+                    if let Some((_, waiter)) = place.take_if(|(waits, _)| *waits == request) {
+                        completed.push((waiter, Ok(Replies::from_buf([reply]))));
+                    }
+                });
+            });
+            commands.clear();
+            (self.frames, self.commands, self.completed) = (frames, commands, completed);
         }
     }
 
     /// Does something to the machine and takes its actions, under the lock.
-    fn enter<T>(&mut self, locked: &mut Meter, change: impl FnOnce(&mut World) -> T) -> T {
+    fn enter<T>(&mut self, locked: &mut Meter, change: impl FnOnce(&mut State) -> T) -> T {
         locked.part(|| {
-            let mut world = self.world.lock().unwrap_or_else(PoisonError::into_inner);
-            let result = change(&mut world);
-            while let Some(action) = world.client.poll_action() {
+            let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+            let result = change(&mut state);
+            let client = &mut state.world.client;
+            while let Some(action) = client.poll_action() {
                 match action {
-                    Action::Complete { outcome, .. } => self.completed.push(outcome),
                     // The driver raises a flag.
                     Action::Flush { conn } => _ = black_box(conn),
                     other => panic!("an action without a reason: {other:?}"),
                 }
             }
-            black_box(world.client.poll_timeout());
+            black_box(client.poll_timeout());
             result
         })
+    }
+}
+
+impl State {
+    fn send(&mut self, request: Request, waiter: &Waiter) -> bool {
+        let Ok(id) = self.world.client.send(self.world.now, request) else { return false };
+        if self.waiters.len() <= id.index() {
+            self.waiters.resize(id.index() + 1, None);
+        }
+        self.waiters[id.index()] = Some((id, Arc::clone(waiter)));
+        true
     }
 }
 

@@ -6,9 +6,10 @@ use crate::ids::RequestId;
 
 impl Fingerprint for Blocked {
     fn fingerprint<H: Hasher>(&self, digest: &mut Digest<'_, H>) {
-        let Self { commands, parts, leases, decisions, unwilling, quiet_until } = self;
+        let Self { commands, parts, errands, leases, decisions, unwilling, quiet_until } = self;
         digest.part(commands);
         digest.part(parts);
+        digest.part(errands);
         digest.each(leases.iter(), |digest, (lease, id)| digest.value(&(lease.index(), id.index())));
         digest.each(decisions, |digest, (id, decision)| {
             digest.part(id);

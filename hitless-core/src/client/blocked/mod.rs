@@ -34,8 +34,10 @@ const PEERS: usize = 64;
 #[cfg_attr(feature = "explore", derive(Clone))]
 pub(super) struct Blocked {
     commands: IdMap<RequestId, Entry>,
-    /// What was sent for them and has not ended.
+    /// What was sent for them on their own connections, and has not ended.
     parts: IdMap<RequestId, Part>,
+    /// What was asked about them over others, and is not answered.
+    errands: IdMap<RequestId, Part>,
     /// The leases that they have or wait for.
     leases: IdMap<LeaseId, RequestId>,
     decisions: VecDeque<(RequestId, Decision)>,
@@ -125,6 +127,7 @@ impl Blocked {
         Self {
             commands: IdMap::new(),
             parts: IdMap::new(),
+            errands: IdMap::new(),
             leases: IdMap::new(),
             decisions: VecDeque::new(),
             unwilling: VecDeque::new(),
@@ -262,6 +265,10 @@ impl Blocked {
     /// `request` is a part of a command.
     pub(super) fn note_part(&mut self, request: RequestId, part: Part) {
         let Some(entry) = self.commands.get_mut(part.of) else { return };
+        let parts = match part.kind {
+            PartKind::Ask { .. } | PartKind::Unblock => &mut self.errands,
+            PartKind::Main | PartKind::Joined | PartKind::Probe => &mut self.parts,
+        };
         match part.kind {
             PartKind::Main => entry.main = Some(request),
             PartKind::Joined => entry.joined = Some((request, part.conn)),
@@ -270,12 +277,19 @@ impl Blocked {
             }
             PartKind::Probe => entry.probe = Some(request),
         }
-        self.parts.insert(request, part);
+        parts.insert(request, part);
+    }
+
+    /// Whether a shared connection may bring an answer about a command.
+    #[inline]
+    pub(super) fn has_errands(&self) -> bool {
+        !self.errands.is_empty()
     }
 
     /// `request` has ended. Returns what it was if the command still waits for that.
     pub(super) fn end_part(&mut self, request: RequestId) -> Option<Option<Part>> {
-        let mut part = self.parts.remove(request)?;
+        let part = self.parts.remove(request);
+        let mut part = part.or_else(|| self.errands.remove(request))?;
         let Some(entry) = self.commands.get_mut(part.of) else { return Some(None) };
         if entry.main.take_if(|main| *main == request).is_some() {
             // It may have begun as the one on the successor.
@@ -381,7 +395,7 @@ impl Blocked {
 
     /// Requests that nobody has asked for, or that nobody waits for any more.
     pub(super) fn own_requests(&self) -> usize {
-        self.parts.len() + self.commands.len() - self.waiting()
+        self.parts.len() + self.errands.len() + self.commands.len() - self.waiting()
     }
 
     fn with(&mut self, id: RequestId, change: impl FnOnce(&mut Command, &mut Vec<Decision>)) {

@@ -397,6 +397,10 @@ proptest! {
                 Step::Route(size) => {
                     let current = &mut current[size as usize];
                     let expected = naive_route(&naive, *current);
+                    let light = |slot: usize| naive[slot].active.filter(|conn| load_of(&naive, *conn) == Load::Light);
+                    if let Some(conn) = pool.current(size).filter(|conn| load_of(&naive, *conn) == Load::Light) {
+                        prop_assert_eq!(expected.and_then(light), Some(conn));
+                    }
                     *current = expected.unwrap_or(*current);
                     let expected = expected.and_then(|slot| naive[slot].active);
                     prop_assert_eq!(pool.next_route(size, |conn| load_of(&naive, conn)), expected);

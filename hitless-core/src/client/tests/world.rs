@@ -150,7 +150,11 @@ impl World {
     /// The server answers everything that was written to `conn`.
     pub(super) fn answer(&mut self, conn: ConnId) {
         let replies = self.pending.remove(&conn).unwrap_or_default().into_iter().map(Frame::Bulk);
-        self.client.handle_frames(self.now, conn, replies);
+        let done = &mut self.done;
+        self.client.handle_frames_with(self.now, conn, replies, |answer| {
+            let request = answer.request;
+            assert!(done.insert(request, answer.into_outcome()).is_none(), "{request} completed twice");
+        });
         self.drain();
     }
 

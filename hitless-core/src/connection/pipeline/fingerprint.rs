@@ -1,6 +1,6 @@
 use std::hash::Hasher;
 
-use super::{Entry, Pipeline};
+use super::{Entry, Kind, Pipeline};
 use crate::fingerprint::{Digest, Fingerprint};
 
 impl Fingerprint for Pipeline {
@@ -10,6 +10,7 @@ impl Fingerprint for Pipeline {
         let Self {
             entries,
             written,
+            replies,
             unsent_bytes: _,
             large: _,
             awaited: _,
@@ -17,11 +18,18 @@ impl Fingerprint for Pipeline {
             quiet_until,
             used_at: _,
         } = self;
-        digest.value(written);
+        digest.value(&(written, replies.len()));
         digest.each(entries, |digest, entry| {
-            let Entry { ticket: _, accepted, left, replies, own, is_large, outlived_window, special } = entry;
-            digest.value(&(left, replies.len(), own, is_large, special, outlived_window));
-            digest.part(accepted);
+            let Entry { ticket: _, left, is_large, outlived_window, kind } = entry;
+            digest.value(&(left, is_large, outlived_window));
+            match kind {
+                Kind::Wanted(accepted) => {
+                    digest.value(&0);
+                    digest.part(accepted);
+                }
+                Kind::Abandoned(special) => digest.value(&(1, special)),
+                Kind::Own(own) => digest.value(&(2, own)),
+            }
         });
         digest.deadline_if_any(*quiet_until);
     }
