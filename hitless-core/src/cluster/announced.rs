@@ -18,7 +18,7 @@ impl Cluster {
         match notification {
             Notification::SlotsMigrated { seq, moves, skipped: _ } => self.on_slots_moved(now, *seq, moves),
             Notification::Moving { target: MoveTarget::Endpoint(endpoint), .. } => {
-                self.nodes.note_moving(node, endpoint);
+                self.nodes.note_moving(now, node, endpoint);
             }
             Notification::Moving { target: MoveTarget::SameName, .. }
             | Notification::SlotsMigrating { .. }

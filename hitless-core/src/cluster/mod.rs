@@ -349,7 +349,8 @@ impl Cluster {
         &self.table
     }
 
-    /// Where `node` is; `None` once it is forgotten.
+    /// Where `node` is: where the topology says, or where a MOVING that was heard later has led its connections, as long as it has any;
+    /// `None` once it is forgotten.
     #[must_use]
     pub fn endpoint(&self, node: NodeId) -> Option<&Endpoint> {
         self.nodes.endpoint(node)

@@ -45,7 +45,7 @@ struct Node {
     /// Other addresses, the newest last.
     aliases: Vec<Endpoint>,
     /// Where a MOVING has led the connections that it has.
-    moved_to: Option<Endpoint>,
+    moved: Option<Moved>,
     state: State,
     failures: Reconnect,
     /// How many there were since it was well.
@@ -60,6 +60,15 @@ struct Node {
     refuses_reads: bool,
     /// Whether it is left alone as a replica.
     rest: Rest,
+}
+
+/// What a MOVING has said.
+#[derive(Clone, Debug)]
+struct Moved {
+    to: Endpoint,
+    heard_at: Instant,
+    /// A topology that was asked for later lists the node where it was.
+    is_contradicted: bool,
 }
 
 /// Where a node is.
@@ -132,7 +141,7 @@ impl Nodes {
             endpoint: endpoint.clone(),
             hostname: None,
             aliases: Vec::new(),
-            moved_to: None,
+            moved: None,
             state: State::Known,
             failures: Reconnect::new(),
             failed: 0,
@@ -171,8 +180,8 @@ impl Nodes {
         self.by_endpoint.get(endpoint).copied()
     }
 
-    /// Takes in what a snapshot says of `node`.
-    pub(super) fn note_listed(&mut self, node: NodeId, listed: &Listed) -> Relocation {
+    /// Takes in what a snapshot that was asked for at `as_of` says of `node`.
+    pub(super) fn note_listed(&mut self, node: NodeId, listed: &Listed, as_of: Instant) -> Relocation {
         let Some(known) = self.nodes.get_mut(node) else { return Relocation::None };
         known.is_listed = true;
         let was_named = known.name.is_some();
@@ -190,7 +199,7 @@ impl Nodes {
         }
         // Several nodes may share another name: what is connected by that alone may be connected to any of them.
         let others = if was_named { listed.others.as_slice() } else { &[] };
-        let relocation = listed.endpoint.as_ref().map(|at| self.relocate(node, at, others));
+        let relocation = listed.endpoint.as_ref().map(|at| self.relocate(node, at, others, as_of));
         listed.others.iter().for_each(|alias| self.add_alias(node, alias));
         relocation.unwrap_or(Relocation::None)
     }
@@ -201,10 +210,10 @@ impl Nodes {
     }
 
     /// The connections of `node` go to this address.
-    pub(super) fn note_moving(&mut self, node: NodeId, target: &Endpoint) {
+    pub(super) fn note_moving(&mut self, now: Instant, node: NodeId, target: &Endpoint) {
         self.add_alias(node, target);
         if let Some(known) = self.nodes.get_mut(node) {
-            known.moved_to = Some(target.clone());
+            known.moved = Some(Moved { to: target.clone(), heard_at: now, is_contradicted: false });
         }
     }
 
@@ -308,7 +317,7 @@ impl Nodes {
         node.state = State::Failed { retry_at: after(now, node.failures.next(rng)) };
         node.refuses_reads = false;
         // It is opened where it was.
-        node.moved_to = None;
+        node.moved = None;
         node.failed = node.failed.saturating_add(1).min(LAST_NEWS + 1);
         if was_ready || (node.failed.is_power_of_two() && node.failed <= LAST_NEWS) {
             Failure::News
@@ -410,13 +419,19 @@ impl Nodes {
         self.nodes.get(node).map(Node::location)
     }
 
+    /// Where `node` is: where it is listed, or where a MOVING has led that was heard later.
     pub(super) fn endpoint(&self, node: NodeId) -> Option<&Endpoint> {
-        self.nodes.get(node).map(|node| &node.endpoint)
+        self.nodes.get(node).map(Node::whereabouts)
     }
 
-    /// Where the connections of `node` are: at the endpoint, unless a MOVING has led them somewhere else.
+    /// Where the connections of `node` are: where it is opened, unless a MOVING has led them somewhere else.
     pub(super) fn asked_at(&self, node: NodeId) -> Option<&Endpoint> {
-        self.nodes.get(node).map(|node| node.moved_to.as_ref().unwrap_or(&node.endpoint))
+        self.nodes.get(node).map(|node| node.moved.as_ref().map_or(&node.endpoint, |moved| &moved.to))
+    }
+
+    /// Whether `node` is opened at `endpoint`.
+    pub(super) fn is_opened_at(&self, node: NodeId, endpoint: &Endpoint) -> bool {
+        self.nodes.get(node).is_some_and(|node| node.endpoint == *endpoint)
     }
 
     /// Whether `node` is a configured seed with a name, and connected since `since` or later.
@@ -449,17 +464,20 @@ impl Nodes {
 
     // ---- Private
 
-    /// `node` is at `at` now, and at these `others`.
-    fn relocate(&mut self, node: NodeId, at: &Endpoint, others: &[Endpoint]) -> Relocation {
+    /// `node` was at `at` at `as_of`, and at these `others`.
+    fn relocate(&mut self, node: NodeId, at: &Endpoint, others: &[Endpoint], as_of: Instant) -> Relocation {
         let Some(known) = self.nodes.get_mut(node) else { return Relocation::None };
         if known.endpoint == *at {
+            if let Some(moved) = known.moved.as_mut().filter(|moved| moved.heard_at < as_of) {
+                moved.is_contradicted = true;
+            }
             self.by_endpoint.insert(at.clone(), node);
             return Relocation::None;
         }
         let is_alias = known.aliases.contains(at) || others.contains(&known.endpoint);
         let former = std::mem::replace(&mut known.endpoint, at.clone());
         known.aliases.retain(|alias| alias != at);
-        known.moved_to = None;
+        known.moved.take_if(|moved| moved.heard_at < as_of || moved.to == *at);
         let relocation = match known.state {
             State::Known => Relocation::None,
             State::Ready { .. } if is_alias => Relocation::Alias,
@@ -493,8 +511,8 @@ impl Nodes {
         {
             self.by_name.remove(name);
         }
-        let was_open = node.state != State::Known;
-        Some(Departure::Forgotten { node: id, endpoint: node.endpoint, was_open })
+        let (endpoint, was_open) = (node.whereabouts().clone(), node.state != State::Known);
+        Some(Departure::Forgotten { node: id, endpoint, was_open })
     }
 }
 
@@ -503,6 +521,12 @@ impl Node {
     fn begin_opening(&mut self) {
         self.state = State::Opening;
         self.refuses_reads = false;
+        self.moved = None;
+    }
+
+    fn whereabouts(&self) -> &Endpoint {
+        let moved = self.moved.as_ref().filter(|moved| !moved.is_contradicted);
+        moved.map_or(&self.endpoint, |moved| &moved.to)
     }
 
     fn location(&self) -> Location {

@@ -110,7 +110,7 @@ impl Cluster {
 
     /// Takes in a snapshot that is believed.
     fn on_snapshot(&mut self, now: Instant, asking: &Asking, snapshot: &Snapshot) {
-        let nodes = self.note_listed(now, snapshot);
+        let nodes = self.note_listed(now, asking.asked_at, snapshot);
         let node_at = |place: &usize| nodes.get(*place).copied().flatten();
         // A range whose owner nobody can reach keeps the owner that it has, who says MOVED at worst.
         let owned = |(range, place): &(SlotRange, usize)| Some((*range, node_at(place)?));
@@ -141,7 +141,7 @@ impl Cluster {
     }
 
     /// The nodes of `snapshot`, in its order; `None` for those that nobody knows how to reach.
-    fn note_listed(&mut self, now: Instant, snapshot: &Snapshot) -> Vec<Option<NodeId>> {
+    fn note_listed(&mut self, now: Instant, as_of: Instant, snapshot: &Snapshot) -> Vec<Option<NodeId>> {
         self.nodes.unlist_all();
         let names: BTreeSet<&str> =
             snapshot.nodes.iter().filter_map(|listed| listed.name.as_deref()).collect();
@@ -157,7 +157,7 @@ impl Cluster {
                 let shared = listed.endpoint.as_ref().and_then(|endpoint| placed.get(endpoint).copied());
                 *place = match shared {
                     Some(node) if !is_known => Some(node),
-                    _ => self.note_one(now, listed, |name| names.contains(name)),
+                    _ => self.note_one(now, as_of, listed, |name| names.contains(name)),
                 };
                 if let (Some(endpoint), Some(node)) = (&listed.endpoint, *place) {
                     placed.entry(endpoint).or_insert(node);
@@ -171,12 +171,13 @@ impl Cluster {
     fn note_one(
         &mut self,
         now: Instant,
+        as_of: Instant,
         listed: &Listed,
         is_listed: impl Fn(&str) -> bool,
     ) -> Option<NodeId> {
         let node = self.nodes.find(listed, is_listed);
         let node = node.or_else(|| self.add_node(now, listed.endpoint.clone()?))?;
-        let relocation = self.nodes.note_listed(node, listed);
+        let relocation = self.nodes.note_listed(node, listed, as_of);
         self.on_relocated(node, relocation);
         Some(node)
     }
@@ -204,7 +205,7 @@ impl Cluster {
         let mut added = 0;
         for seed in self.seeds.clone() {
             // One that is only another name of a node is not opened there: the name may lead somewhere else meanwhile.
-            let known = self.nodes.at(&seed).filter(|node| self.nodes.endpoint(*node) == Some(&seed));
+            let known = self.nodes.at(&seed).filter(|node| self.nodes.is_opened_at(*node, &seed));
             let node = known.or_else(|| {
                 added += 1;
                 self.add_node(now, seed)

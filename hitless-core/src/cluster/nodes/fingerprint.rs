@@ -1,6 +1,6 @@
 use std::hash::Hasher;
 
-use super::{Node, Nodes, Rest, State};
+use super::{Moved, Node, Nodes, Rest, State};
 use crate::fingerprint::{Digest, Fingerprint};
 use crate::ids::NodeId;
 
@@ -33,7 +33,7 @@ impl Fingerprint for Node {
             endpoint,
             hostname,
             aliases,
-            moved_to,
+            moved,
             state,
             failures,
             failed,
@@ -43,7 +43,11 @@ impl Fingerprint for Node {
             refuses_reads,
             rest: Rest { is_on, until, pauses },
         } = self;
-        digest.value(&(name, endpoint, hostname, aliases, moved_to, is_listed, is_seed));
+        digest.value(&(name, endpoint, hostname, aliases, is_listed, is_seed));
+        digest.each(moved, |digest, Moved { to, heard_at, is_contradicted }| {
+            digest.value(&(to, is_contradicted));
+            digest.instant(*heard_at);
+        });
         digest.value(&(refuses_reads, is_on));
         digest.each(until, |digest, until| digest.instant(*until));
         digest.part(pauses);

@@ -373,6 +373,76 @@ fn where_a_moving_leads_is_another_address_of_its_node() {
     assert_eq!(world.cluster.endpoint(b), Some(&endpoint("10.0.0.22:7000")));
 }
 
+/// RULE-399
+#[test]
+fn a_node_is_named_by_where_its_moving_leads() {
+    let mut world = World::of_three_shards();
+    let (a, b) = (world.a(), world.b());
+    world.pass(SECOND);
+    world.notify(b, &["MOVING", "3", "15", "10.0.0.22:7000"]);
+    assert_eq!(world.cluster.endpoint(b), Some(&endpoint("10.0.0.22:7000")), "before any topology is read");
+    world.notify(b, &["MOVING", "4", "15", "10.0.0.23:7000"]);
+    world.notify(a, &["SMIGRATED", "7", "10.0.0.1:7000", "10.0.0.23:7000", "6"]);
+    assert_eq!(world.cluster.endpoint(b), Some(&endpoint("10.0.0.23:7000")));
+    let named = |decision: &Decision| {
+        matches!(decision, Decision::Emit(ClusterEvent::SlotsMoved { to, endpoint: at, .. })
+            if *to == b && *at == endpoint("10.0.0.23:7000"))
+    };
+    assert!(world.decided.iter().any(named), "{:?}", world.decided);
+
+    world.fail(b);
+    assert_eq!(
+        world.cluster.endpoint(b),
+        Some(&endpoint("10.0.0.2:7000")),
+        "it is dialled where it is listed"
+    );
+}
+
+/// RULE-399
+#[test]
+fn a_later_topology_says_where_a_node_is_after_its_moving() {
+    let mut world = World::of_three_shards();
+    let b = world.b();
+    let of_b = |at: &str| slots(&[(0, 5_460, &[A, D]), (5_461, 10_922, &[at]), (10_923, 16_383, &[C])]);
+    let named = |world: &World| world.cluster.endpoint(b).map(ToString::to_string);
+    world.until_asked();
+    world.pass(MILLI);
+    world.notify(b, &["MOVING", "3", "15", "10.0.0.22:7000"]);
+    world.answer(&of_b("b@10.0.0.2:7000"));
+    assert_eq!(named(&world).unwrap(), "10.0.0.22:7000", "the topology was asked for before");
+
+    world.until_asked();
+    world.pass(MILLI);
+    world.notify(b, &["MOVING", "4", "15", "10.0.0.23:7000"]);
+    world.answer(&of_b("b@10.0.0.22:7000"));
+    assert_eq!(named(&world).unwrap(), "10.0.0.23:7000", "it was asked for before the second one");
+
+    world.until_asked();
+    world.answer(&of_b("b@10.0.0.22:7000"));
+    assert_eq!(named(&world).unwrap(), "10.0.0.22:7000");
+    let sent = world.sent(6_000);
+    world.pass(MILLI);
+    let _ = world.refuse(&sent, "ASK 6000 :7001");
+    world.at("10.0.0.23:7001");
+}
+
+/// RULE-399
+#[test]
+fn a_node_that_is_opened_again_is_named_by_where_that_is() {
+    let mut world = World::of_three_shards();
+    let (a, b) = (world.a(), world.b());
+    world.pass(SECOND);
+    world.notify(b, &["MOVING", "3", "15", "10.0.0.22:7000"]);
+    world.notify(a, &["SMIGRATED", "7", "10.0.0.2:7000", "10.0.0.1:7000", "5461-10922"]);
+    world.pass(GRACE);
+    assert!(world.decided.contains(&Decision::Close { node: b }), "{:?}", world.decided);
+    world.decided.clear();
+    world.notify(a, &["SMIGRATED", "8", "10.0.0.1:7000", "10.0.0.2:7000", "5461-10922"]);
+    let opened = |decision: &Decision| matches!(decision, Decision::Open { node, .. } if *node == b);
+    assert!(world.decided.iter().any(opened), "{:?}", world.decided);
+    assert_eq!(world.cluster.endpoint(b), Some(&endpoint("10.0.0.2:7000")));
+}
+
 #[test]
 fn what_concerns_one_node_alone_changes_nothing_here() {
     let mut world = World::of_three_shards();

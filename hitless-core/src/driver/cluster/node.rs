@@ -22,7 +22,7 @@ impl<R: Runtime> Node<R> {
         self.id
     }
 
-    /// Where it is.
+    /// Where it is: where the topology says, or where a MOVING that was heard later has led.
     #[must_use]
     pub fn endpoint(&self) -> &Endpoint {
         &self.endpoint
