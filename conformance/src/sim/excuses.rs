@@ -27,6 +27,9 @@ const LONGEST_MOVE: Duration = Duration::from_secs(10);
 /// Handoffs are planned to end before the last second of a move; those that end just before it are the last.
 const LAST_TRIES: Duration = Duration::from_millis(1100);
 
+/// The longest round trip, of a request and its reply.
+const ROUND_TRIP: Duration = Duration::from_millis(100);
+
 /// A handoff that starts late may use that second: it has half a second, and the longest round trip until it is known to have failed.
 const LATE_TRY: Duration = Duration::from_millis(600);
 
@@ -41,6 +44,8 @@ pub(super) struct Excuses<'a> {
     moves: Vec<Finished<'a>>,
     /// Connections that servers have closed, or lost.
     lost: Vec<(Instant, &'a Peer)>,
+    /// When a request timed out on a connection that had not been there for a round trip, and since when that was there.
+    too_late: Vec<(Instant, Instant)>,
     /// From when to when no address answers.
     nowhere: Vec<(Instant, Instant)>,
 }
@@ -74,6 +79,7 @@ impl<'a> Excuses<'a> {
             poisonings: first_poisonings(evidence, requests),
             moves: moves(evidence.entries),
             lost: lost.collect(),
+            too_late: too_late(evidence.entries),
             nowhere: nowhere(evidence, stops),
         }
     }
@@ -94,6 +100,16 @@ impl<'a> Excuses<'a> {
     pub(super) fn is_torn_down(&self, sent_at: Instant, at: Instant) -> bool {
         self.poisonings.iter().any(|came| sent_at <= *came + GENTLE_PAUSE && *came <= at)
             || self.is_left_at_deadline(at)
+    }
+
+    /// A request that timed out then had waited for a link that was not there yet, and was sent on it with less time left than a round trip may take.
+    /// It had not been sent before: it is one that is never sent twice, or no link was lost meanwhile. RULE-165
+    pub(super) fn is_sent_too_late(&self, asked: &Asked, at: Instant) -> bool {
+        use RequestKind::{Atomic, Incr, Pipeline, Set};
+        let was_lost = || self.lost.iter().any(|(lost, _)| asked.sent_at <= *lost && *lost <= at);
+        let is_first_time = matches!(asked.kind, Incr | Set | Pipeline | Atomic) || !was_lost();
+        let waited = |(failed, ready): &(Instant, Instant)| *failed == at && asked.sent_at < *ready;
+        asked.overdue.is_some() && is_first_time && self.too_late.iter().any(waited)
     }
 
     /// A request is overdue by so little that a process which was stopped cannot tell.
@@ -202,6 +218,23 @@ fn nowhere(evidence: &Evidence<'_>, stops: &[(Instant, Duration)]) -> Vec<(Insta
         }
     }
     spans
+}
+
+/// When requests timed out on connections that had not been there for a round trip, and since when each of these was there.
+fn too_late(entries: &[(Instant, What)]) -> Vec<(Instant, Instant)> {
+    let mut ready: BTreeMap<ConnId, Instant> = BTreeMap::new();
+    let mut too_late = Vec::new();
+    for (at, what) in entries {
+        match what {
+            What::Event(Event::ConnectionReady { conn, .. }) => drop(ready.insert(*conn, *at)),
+            What::Event(Event::RequestTimedOut { conn: Some(conn) }) => {
+                let since = ready.get(conn).filter(|since| *at < **since + ROUND_TRIP);
+                too_late.extend(since.map(|since| (*at, *since)));
+            }
+            _ => {}
+        }
+    }
+    too_late
 }
 
 /// When each request that kills its link arrived for the first time.

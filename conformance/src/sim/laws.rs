@@ -77,7 +77,7 @@ pub(super) struct Asked {
     pub(super) entry: usize,
     ends: usize,
     /// For how long it was overdue when it was said to have timed out.
-    overdue: Option<Duration>,
+    pub(super) overdue: Option<Duration>,
     /// The place of its end in the trace.
     pub(super) ended: usize,
     pub(super) fate: Fate,
@@ -228,7 +228,8 @@ fn service(entries: &[(Instant, What)]) -> BTreeMap<Peer, Vec<Spell>> {
 /// half a second away, or when the target of the move retires in turn and takes nobody, it may say at once that connections stay, and there may be
 /// no address until the name leads to one. Beside a request that kills the link
 /// that carries it fails what had been written to that link when it came for the first time, and what was written to a node that closes at its
-/// deadline those who had to go back there, and nothing else; others may wait, and fail without having been sent: RULE-165
+/// deadline those who had to go back there, and nothing else; others may wait, and fail without having been sent, or because they waited until no time
+/// for a reply was left: RULE-165
 fn nobody_notices(evidence: &Evidence<'_>, requests: &BTreeMap<u64, Asked>, stops: &[(Instant, Duration)]) {
     // A few round trips of the slowest ways there are, and a pause or two in between.
     let longest = Duration::from_millis(400) + 4 * GENTLE_PAUSE;
@@ -247,8 +248,8 @@ fn nobody_notices(evidence: &Evidence<'_>, requests: &BTreeMap<u64, Asked>, stop
             Fate::Unknown(at) if excuses.is_left_behind(at) => {}
             Fate::Unknown(_) | Fate::NotSent(_) if kind == RequestKind::Poison => {}
             Fate::Unknown(at) if excuses.is_beside(at) => {
-                let is_torn_down = excuses.is_torn_down(sent_at, at);
-                assert!(is_torn_down, "RULE-165: request {number} ({kind:?}) failed: {fate:?}");
+                let is_excused = excuses.is_torn_down(sent_at, at) || excuses.is_sent_too_late(asked, at);
+                assert!(is_excused, "RULE-165: request {number} ({kind:?}) failed: {fate:?}");
             }
             Fate::Pending | Fate::Refused | Fate::NotSent(_) | Fate::Unknown(_) => {
                 panic!("INV-03: request {number} ({kind:?}) failed: {fate:?}");
