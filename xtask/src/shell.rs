@@ -126,7 +126,7 @@ impl Cmd {
             loop {
                 match line.recv_timeout(silence) {
                     Ok(()) => {}
-                    Err(RecvTimeoutError::Timeout) => kill_children(id),
+                    Err(RecvTimeoutError::Timeout) => kill_descendants(id),
                     Err(RecvTimeoutError::Disconnected) => return,
                 }
             }
@@ -165,14 +165,27 @@ impl std::fmt::Display for Cmd {
     }
 }
 
-/// Kills the children of a process. If it is cargo, the next tests run. Only Linux lists children; elsewhere this does nothing.
-fn kill_children(parent: u32) {
-    let children = std::fs::read_dir(format!("/proc/{parent}/task")).into_iter().flatten().flatten();
-    let children = children.filter_map(|task| std::fs::read_to_string(task.path().join("children")).ok());
-    for child in children.flat_map(|ids| ids.split_whitespace().map(str::to_owned).collect::<Vec<_>>()) {
-        println!("process {child} of {parent} has said nothing for too long: it is killed");
-        let _ = Command::new("sh").args(["-c", &format!("kill -KILL {child}")]).status();
+/// Kills the children of a process, and theirs: the servers that a test has started would go on without it. If it is cargo, the next tests run. Only Linux lists children;
+/// elsewhere this does nothing.
+fn kill_descendants(ancestor: u32) {
+    // All of them are found first: those of a process that has ended are no longer its children.
+    let mut found = children(ancestor);
+    let mut next = 0;
+    while let Some(parent) = found.get(next).copied() {
+        found.extend(children(parent));
+        next += 1;
     }
+    for process in found {
+        println!("process {process}, started by {ancestor}, has said nothing for too long: it is killed");
+        let _ = Command::new("sh").args(["-c", &format!("kill -KILL {process}")]).status();
+    }
+}
+
+/// The processes that a process has started and that have not ended.
+fn children(parent: u32) -> Vec<u32> {
+    let tasks = std::fs::read_dir(format!("/proc/{parent}/task")).into_iter().flatten().flatten();
+    let lists = tasks.filter_map(|task| std::fs::read_to_string(task.path().join("children")).ok());
+    lists.flat_map(|ids| ids.split_whitespace().flat_map(str::parse).collect::<Vec<_>>()).collect()
 }
 
 /// An argument as a shell would need it, for whoever copies the line.
@@ -210,6 +223,16 @@ mod tests {
     #[test]
     fn a_test_that_hangs_is_killed_and_what_follows_is_run() {
         let script = "sleep 1000; echo 'test result: ok. 2 passed; 0 failed; 1 ignored; 0 measured'; exit 3";
+        let command = Cmd::new("sh").arg("-c").arg(script);
+        assert_eq!(command.run_tests_within(Duration::from_millis(100)).passed, 2);
+    }
+
+    /// Servers that a test has started have its output, which does not end as long as one of them lives.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn what_a_test_that_hangs_has_started_is_killed_as_well() {
+        let script = "sh -c 'sleep 1000 & wait'; \
+                      echo 'test result: ok. 2 passed; 0 failed; 1 ignored; 0 measured'; exit 3";
         let command = Cmd::new("sh").arg("-c").arg(script);
         assert_eq!(command.run_tests_within(Duration::from_millis(100)).passed, 2);
     }
