@@ -178,7 +178,7 @@ pub fn the_retiring_node_again(host: &dyn Host) {
     bed.start_load(4);
     let moving = Moving::new(Target::Null, SECOND * 8).closing_late_by(bed.slack());
     bed.announce(bed.a, moving.retiring(Retires::Never));
-    bed.run_for(millis(7200));
+    bed.run_for(millis(7950) - bed.slack());
     assert_eq!(bed.cut_overs(), 0, "{}", bed.history());
     let landed = |event: &&Event| matches!(event, Event::HandoffFailed { error: ConnectError::Retiring, .. });
     assert!(bed.count(landed) >= 1, "it was noticed\n{}", bed.history());
