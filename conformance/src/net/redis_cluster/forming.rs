@@ -13,7 +13,7 @@ use super::{Directory, Node, RedisCluster, Shape, is_well, until};
 use crate::net::redis_connection::{RedisConnection, text};
 use crate::net::redis_process::RedisProcess;
 
-/// The time of silence after which a node counts as dead, until all have met.
+/// The time of silence after which a node counts as dead, until all agree that the cluster is well.
 const START_TIMEOUT: Duration = Duration::from_millis(1500);
 
 pub(super) fn start(program: &Path, shape: &Shape) -> io::Result<RedisCluster> {
@@ -131,7 +131,7 @@ fn shows_replicas(connection: &mut RedisConnection, shape: &Shape) -> io::Result
     let ranges = connection.call(&["CLUSTER", "SLOTS"])?.into_array().unwrap_or_default();
     // The first slot, the last one, the primary, its replicas.
     let is_whole = |range: &Frame| range.as_array().is_some_and(|range| range.len() == 3 + shape.replicas);
-    Ok(ranges.iter().all(is_whole))
+    Ok(!ranges.is_empty() && ranges.iter().all(is_whole))
 }
 
 /// As two arguments of a command.
