@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use std::io::{self, ErrorKind};
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 
@@ -27,9 +28,16 @@ impl Cluster {
             let options =
                 ["--cluster-enabled", "yes", "--cluster-port", &bus, "--cluster-config-file", &name];
             let server = RedisProcess::start(Path::new(&program), &options)?;
-            std::io::Result::Ok((server, std::env::temp_dir().join(name)))
+            io::Result::Ok((server, std::env::temp_dir().join(name)))
         };
-        let (server, nodes) = (0..5).find_map(|_| attempt().ok()).expect("the server starts");
+        let mut started = attempt();
+        for _ in 1..5 {
+            match &started {
+                Err(error) if error.kind() == ErrorKind::AddrInUse => started = attempt(),
+                _ => break,
+            }
+        }
+        let (server, nodes) = started.unwrap();
         let client = Client::connect(&format!("redis://{}", server.address())).await.unwrap();
         let slots = cmd("CLUSTER").arg("ADDSLOTSRANGE").arg(0).arg(16_383);
         client.query::<()>(slots).await.unwrap();

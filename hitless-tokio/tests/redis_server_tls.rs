@@ -3,6 +3,7 @@
 #![cfg(feature = "tls")]
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use std::io::{self, ErrorKind};
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -21,10 +22,19 @@ struct RedisTls {
 impl RedisTls {
     /// Somebody else may take the port before the server does: another one is tried then.
     fn start(authority: &Authority, identity: &Identity, clients: &str) -> Self {
-        (0..5).find_map(|_| Self::attempt(authority, identity, clients)).unwrap()
+        let mut attempt = Self::attempt(authority, identity, clients);
+        for _ in 1..5 {
+            match &attempt {
+                Err(error) if error.kind() == ErrorKind::AddrInUse => {
+                    attempt = Self::attempt(authority, identity, clients);
+                }
+                _ => break,
+            }
+        }
+        attempt.unwrap()
     }
 
-    fn attempt(authority: &Authority, identity: &Identity, clients: &str) -> Option<Self> {
+    fn attempt(authority: &Authority, identity: &Identity, clients: &str) -> io::Result<Self> {
         let program =
             std::env::var_os("HITLESS_REDIS_SERVER").expect("HITLESS_REDIS_SERVER names the program");
         let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
@@ -40,8 +50,8 @@ impl RedisTls {
         let port_text = port.to_string();
         let options = ["--tls-port", &port_text, "--tls-cert-file", &certificate, "--tls-key-file", &key];
         let options = [&options[..], &["--tls-ca-cert-file", &ca, "--tls-auth-clients", clients]].concat();
-        let process = RedisProcess::start(Path::new(&program), &options).ok()?;
-        Some(Self { _process: process, port, files })
+        let process = RedisProcess::start(Path::new(&program), &options)?;
+        Ok(Self { _process: process, port, files })
     }
 
     fn client(&self, host: &str, tls: TlsBuilder) -> Builder {

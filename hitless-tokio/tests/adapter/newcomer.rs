@@ -11,8 +11,8 @@ use hitless_conformance::server::{Fault, Rule};
 use super::{EndpointSpec, OptIn, SECOND, ServerConfig, User, delay_replies, mode, serve, serve_with, url};
 use crate::block_on;
 use crate::hitless::{
-    Builder, CheckReplies, Client, Command, ConfigBuilder, Connector, Delivery, Error, Frame, Mode, Peer,
-    Pipeline, Protocol, Request, Resolver, Stream, Target, WhenDisconnected, cmd,
+    Builder, CheckReplies, Client, Command, ConfigBuilder, Connector, Delivery, Error, Frame, LeaseError,
+    Mode, Peer, Pipeline, Protocol, Request, RequestError, Resolver, Stream, Target, WhenDisconnected, cmd,
 };
 
 /// What somebody does, what they read, and what must stand in it.
@@ -306,8 +306,10 @@ async fn commands() -> Vec<Row> {
 async fn leases(client: &Client) -> Vec<Row> {
     // The time for one is short, for the row below.
     let lease = loop {
-        if let Ok(lease) = client.lease().await {
-            break lease;
+        match client.lease().await {
+            Ok(lease) => break lease,
+            Err(Error::Lease(LeaseError::TimedOut { .. })) => {}
+            Err(error) => panic!("{error}"),
         }
     };
     let on_lease = async |command: Command| lease.call(command).await.expect_err("it is a mistake");
@@ -372,12 +374,15 @@ async fn call(client: &Client, command: Command) -> Error {
     client.call(command).await.expect_err("it is a mistake")
 }
 
-/// The error of a call that was not sent, because the server is gone. What was written before that was known may have run.
+/// The error of a call that was not sent, because the server is gone. What was written before that was known may have run, and its time may be over before anybody
+/// has found that the server cannot be reached.
 async fn unsent(client: &Client) -> Error {
     loop {
         let error = call(client, cmd("INCR").arg("n")).await;
-        if error.delivery() == Some(Delivery::NotSent) && error.to_string().contains("cannot connect") {
-            return error;
+        match &error {
+            Error::Request(RequestError::NoConnection { delivery: Delivery::NotSent, .. }) => return error,
+            Error::Request(RequestError::ConnectionLost { .. } | RequestError::TimedOut { .. }) => {}
+            _ => panic!("{error}"),
         }
     }
 }
