@@ -23,6 +23,12 @@ pub enum RouteError {
         /// What to call instead.
         instead: &'static str,
     },
+    /// Its keys are in different slots, and not all of its bytes can be read as commands: nobody can say which of them each node is to run.
+    #[error(
+        "its keys are in different slots, and it is not one command for each of its replies in the form of `cmd`, so that it cannot be divided: name \
+         the key that all of it goes by (`Request::key`)"
+    )]
+    Unreadable,
     /// It is not known how it is split.
     #[error("only MGET, MSET, DEL, UNLINK, EXISTS and TOUCH are split, and with keys: send it as it is")]
     NotSplit,

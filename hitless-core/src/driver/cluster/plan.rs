@@ -74,6 +74,8 @@ impl Plan {
         let other = slots.find(|slot| Some(*slot) != first);
         match (first, other) {
             (Some(first), Some(other)) if is_atomic => Err(RouteError::CrossSlot { first, other }),
+            // What cannot be read would be cut off.
+            (_, Some(_)) if steps.len() != request.replies().get() as usize => Err(RouteError::Unreadable),
             (_, Some(_)) => Ok(Self::Split(steps)),
             (first, None) => Ok(Self::One(first)),
         }
@@ -144,5 +146,22 @@ mod tests {
         assert_eq!(Plan::of_request(&raw().key("a")), Ok(Plan::One(Some(key_slot(b"a")))));
         let across = Request::command(cmd("MGET").args(["a", "b"])).unwrap();
         assert_eq!(Plan::of_request(&across.key("b")), Ok(Plan::One(Some(key_slot(b"b")))));
+    }
+
+    /// No node would get the commands behind those that can be read, and their replies would be missing. RULE-430
+    #[test]
+    fn what_can_be_read_in_part_is_not_divided() {
+        let raw = |keys: [&str; 2], rest: &[u8], replies: u32| {
+            let read = keys.into_iter().flat_map(|key| get(key).into_bytes());
+            let payload: Vec<u8> = read.chain(rest.iter().copied()).collect();
+            Request::raw(payload.into(), std::num::NonZeroU32::new(replies).unwrap())
+        };
+        let inline = || raw(["a", "b"], b"PING\r\n", 3);
+        assert_eq!(Plan::of_request(&inline()), Err(RouteError::Unreadable));
+        assert_eq!(Plan::of_request(&inline().key("b")), Ok(Plan::One(Some(key_slot(b"b")))));
+        let one_slot = raw(["a", "{a}2"], b"PING\r\n", 3);
+        assert_eq!(Plan::of_request(&one_slot), Ok(Plan::One(Some(key_slot(b"a")))));
+        assert!(matches!(Plan::of_request(&raw(["a", "b"], b"", 2)), Ok(Plan::Split(_))));
+        assert_eq!(Plan::of_request(&raw(["a", "b"], b"", 3)), Err(RouteError::Unreadable));
     }
 }
