@@ -106,6 +106,19 @@ fn what_is_no_cluster_says_so() {
     assert!(ClusterBuilder::new(fixture.runtime(), fixture.network(), [""; 0]).is_err());
 }
 
+/// The map of addresses panics for one of the seeds: the others lead to the cluster. RULE-383
+#[test]
+fn a_seed_that_the_map_does_not_know_ends_nothing() {
+    let (mut fixture, _) = nodes();
+    let builder = cluster_builder(&fixture, &[9, 6379]).address_map(|announced| {
+        assert_ne!(announced.to_string(), "127.0.0.1:9");
+        None
+    });
+    let client = fixture.block_on(builder.connect()).unwrap();
+    fixture.block_on(client.call(set("foo", "x"))).unwrap();
+    assert_eq!(client.hook_failures().panics, 1);
+}
+
 /// Whoever closes the client of a node leaves no hole: the node is opened again. What cannot be opened says why. RULE-384
 #[test]
 fn a_node_that_somebody_has_closed_is_opened_again() {

@@ -125,6 +125,7 @@ impl<R: Runtime, D: Dialer> Control<R, D> {
                 _ if !self.nodes.is_current(from) => {}
                 NodeFact::ReadonlyRefused => self.facts.push(Fact::ReadonlyRefused(node)),
                 NodeFact::Open | NodeFact::Back => {
+                    self.start.note_ready(node);
                     shared.note_cause(node, None);
                     self.facts.push(Fact::Ready(node));
                 }
@@ -165,7 +166,7 @@ impl<R: Runtime, D: Dialer> Control<R, D> {
         for decision in std::mem::take(&mut turn.decisions) {
             match decision {
                 Decision::Open { node, endpoint, hostname } => {
-                    self.start.note_opened(node, &endpoint);
+                    self.start.note_opened(node);
                     is_new |= self.open(shared, node, |nodes| nodes.open(shared, node, endpoint, hostname));
                 }
                 Decision::Retarget { node, endpoint, hostname } => {
@@ -216,7 +217,7 @@ impl<R: Runtime, D: Dialer> Control<R, D> {
     ) -> bool {
         open(&mut self.nodes).unwrap_or_else(|error| {
             self.tell_not_opened(shared, node, NodeError::Config(error.clone()));
-            self.start.note_error(error.into());
+            self.start.note_impossible(node, error);
             self.facts.push(Fact::Failed(node));
             shared.wake();
             false

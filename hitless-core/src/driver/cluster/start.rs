@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use super::super::error::Error;
 use crate::cluster::{Table, TopologyError};
+use crate::config::ConfigError;
 use crate::endpoint::Endpoint;
 use crate::error::ConnectError;
 use crate::ids::NodeId;
@@ -12,41 +13,51 @@ use crate::ids::NodeId;
 pub(super) struct Start {
     began_at: Instant,
     until: Option<Instant>,
-    /// The seeds that were opened, and those of them that could not be, or are none of a cluster.
-    opened: Vec<(NodeId, Endpoint)>,
+    /// The seeds that were opened, and those of them that could not be since they were last ready, or are none of a cluster.
+    opened: Vec<NodeId>,
     failed: Vec<NodeId>,
     last: Option<Error>,
-    /// Trying again cannot help.
-    is_fatal: bool,
     is_over: bool,
 }
 
 impl Start {
     pub(super) fn new(now: Instant, until: Option<Instant>) -> Self {
         let (opened, failed) = (Vec::new(), Vec::new());
-        Self { began_at: now, until, opened, failed, last: None, is_fatal: false, is_over: false }
+        Self { began_at: now, until, opened, failed, last: None, is_over: false }
     }
 
-    pub(super) fn note_opened(&mut self, node: NodeId, endpoint: &Endpoint) {
-        if !self.is_over && !self.opened.iter().any(|(known, _)| *known == node) {
-            self.opened.push((node, endpoint.clone()));
+    pub(super) fn note_opened(&mut self, node: NodeId) {
+        if !self.is_over && !self.opened.contains(&node) {
+            self.opened.push(node);
         }
+    }
+
+    /// A node has a connection, for the first time or again.
+    pub(super) fn note_ready(&mut self, node: NodeId) {
+        self.failed.retain(|failed| *failed != node);
     }
 
     pub(super) fn note_failed(&mut self, node: NodeId, error: &ConnectError) {
-        if !self.is_over {
-            self.failed.push(node);
-            // A server of the wrong kind is what the caller has to hear of.
-            if !matches!(self.last, Some(Error::Topology { error: TopologyError::NotACluster, .. })) {
-                self.last = Some(error.clone().into());
-            }
+        if self.is_over {
+            return;
+        }
+        self.fail(node);
+        // A server of the wrong kind, or settings that cannot work, are what the caller has to hear of.
+        let is_told = matches!(
+            self.last,
+            Some(Error::Config(_) | Error::Topology { error: TopologyError::NotACluster, .. })
+        );
+        if !is_told {
+            self.last = Some(error.clone().into());
         }
     }
 
-    /// The settings cannot work.
-    pub(super) fn note_error(&mut self, error: Error) {
-        self.is_fatal = true;
-        self.last = Some(error);
+    /// The settings of the client of this node cannot work. Those of other nodes may.
+    pub(super) fn note_impossible(&mut self, node: NodeId, error: ConfigError) {
+        if !self.is_over {
+            self.fail(node);
+            self.last = Some(error.into());
+        }
     }
 
     /// A node gave no topology that can be used.
@@ -55,9 +66,15 @@ impl Start {
             return;
         }
         if error == TopologyError::NotACluster {
-            self.failed.push(node);
+            self.fail(node);
         }
         self.last = Some(Error::Topology { endpoint: endpoint.clone(), error });
+    }
+
+    fn fail(&mut self, node: NodeId) {
+        if !self.failed.contains(&node) {
+            self.failed.push(node);
+        }
     }
 
     /// The result, once, as soon as there is one.
@@ -65,10 +82,10 @@ impl Start {
         if self.is_over {
             return None;
         }
-        let has_failed = |(node, _): &(NodeId, Endpoint)| self.failed.contains(node);
+        let has_failed = |node: &NodeId| self.failed.contains(node);
         let is_hopeless = !self.opened.is_empty() && self.opened.iter().all(has_failed);
         let is_late = self.until.is_some_and(|until| until <= now);
-        self.is_over = !table.shards().is_empty() || self.is_fatal || is_hopeless || is_late;
+        self.is_over = !table.shards().is_empty() || is_hopeless || is_late;
         let result = match self.is_over {
             false => return None,
             true if table.shards().is_empty() => {
@@ -100,7 +117,7 @@ mod tests {
         let now = epoch();
         let mut start = Start::new(now, Some(now + LIMIT));
         for place in 0..2 {
-            start.note_opened(node(place), &endpoint());
+            start.note_opened(node(place));
         }
         (now, start)
     }
@@ -127,6 +144,30 @@ mod tests {
         let error = poll(&mut start, now).unwrap().unwrap_err();
         assert!(matches!(error, Error::Connect(ConnectError::CircuitOpen)), "{error:?}");
         assert!(poll(&mut start, now + LIMIT).is_none(), "it has one result");
+    }
+
+    /// A seed that is ready after all, or again, may lead to the others yet. RULE-361
+    #[test]
+    fn a_seed_that_is_ready_again_has_not_failed() {
+        let (now, mut start) = start();
+        start.note_failed(node(0), &ConnectError::Retiring);
+        start.note_ready(node(0));
+        start.note_failed(node(1), &ConnectError::CircuitOpen);
+        assert!(poll(&mut start, now).is_none());
+        start.note_failed(node(0), &ConnectError::Retiring);
+        assert!(poll(&mut start, now).is_some());
+    }
+
+    /// The map of addresses panics for one seed, or says what cannot work. RULE-383
+    #[test]
+    fn a_seed_whose_settings_cannot_work_leaves_the_others() {
+        let impossible = || ConfigError::Cluster { problem: "the map of addresses has panicked" };
+        let (now, mut start) = start();
+        start.note_impossible(node(0), impossible());
+        assert!(poll(&mut start, now).is_none());
+        start.note_failed(node(1), &ConnectError::CircuitOpen);
+        let error = poll(&mut start, now).unwrap().unwrap_err();
+        assert!(matches!(error, Error::Config(_)), "{error:?}");
     }
 
     /// RULE-361
