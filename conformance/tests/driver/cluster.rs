@@ -1,6 +1,7 @@
 //! The cluster client where a test needs more than the cases `cluster_*` of the suite can see: what is left of it, the clients of its nodes, and
 //! hooks.
 
+mod each;
 mod replicas;
 mod storm;
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Instant;
 
 use resp3_codec::Frame;
 
@@ -38,7 +39,7 @@ struct Part<R: Runtime> {
 impl<R: Runtime> ClusterClient<R> {
     /// Sends `request` when there is room for it, as configured.
     pub(in super::super) fn accept(&self, request: Request) -> Result<ClusterReply<R>, Error> {
-        if self.shared().policy.when_full == WhenFull::Fail {
+        if self.shared().policy.when_full == WhenFull::Fail || request.class() == Class::Leased {
             return self.send(request).map_err(|error| match error {
                 SendError::NoRoute { reason, .. } => reason.into(),
                 error => error.into(),
@@ -78,15 +79,15 @@ impl<R: Runtime> ClusterClient<R> {
         match (client.into_sent(request, None), copy) {
             (Ok(reply), Some(copy)) => Ok(ClusterReply::of_copied(self.clone(), node, copy, reply)),
             (Ok(reply), None) => Ok(ClusterReply::new(self.clone(), node, slot, reply)),
-            (Err(error), _) => self.not_accepted(node, slot, error),
+            (Err(error), _) => self.not_accepted((node, slot), self.shared().runtime.now(), error),
         }
     }
 
-    /// The client of `node` has not accepted a request. Where that is about the node, another one may.
+    /// The client of `node` has not accepted a request whose time began at `since`. Where that is about the node, another one may.
     pub(super) fn not_accepted(
         &self,
-        node: NodeId,
-        slot: Option<u16>,
+        (node, slot): (NodeId, Option<u16>),
+        since: Instant,
         error: SendError,
     ) -> Result<ClusterReply<R>, SendError> {
         let shared = self.shared();
@@ -96,7 +97,7 @@ impl<R: Runtime> ClusterClient<R> {
             SendError::ShuttingDown(_) if shared.is_open() => {}
             error => return Err(without_mark(error)),
         }
-        let future = journey::refused(Arc::clone(shared), (node, slot), error);
+        let future = journey::refused(Arc::clone(shared), (node, slot), since, error);
         Ok(ClusterReply::further(self.clone(), future))
     }
 
@@ -182,9 +183,11 @@ impl<R: Runtime> ClusterClient<R> {
             let failed = Err(self.shared().no_place(Some(slot)));
             return ClusterReply::further(self.clone(), Box::pin(std::future::ready(failed)));
         }
-        let sent = routes
-            .primaries()
-            .map(|place| journey::at_one(Arc::clone(self.shared()), place.clone(), request.clone()));
+        let each: Arc<[NodeId]> = routes.primaries().map(|(node, _)| *node).collect();
+        let sent = routes.each().map(|(slot, place)| {
+            let unit = self.unit(request.clone(), Some(slot)).of_each(place.0, Arc::clone(&each));
+            journey::at_one(Arc::clone(self.shared()), place.clone(), unit)
+        });
         let futures: Vec<_> = sent.collect();
         let future = Box::pin(async move {
             let outcomes = join_all(futures).await;

@@ -43,6 +43,8 @@ use crate::value::FromFrame;
 /// A node that does not serve a slot any more, or not yet, or is in no state to run a command, says so without having run it (MOVED, ASK, TRYAGAIN,
 /// CLUSTERDOWN, and READONLY after a failover). The client sends the command where it belongs, after a pause where it has to wait, until its
 /// timeout is over; the caller sees nothing of that. Where the server announces the move (SMIGRATED), no command is refused in the first place.
+/// A command for every shard does so for each of its parts, but for two cases: while nobody is known to serve a slot it fails at once, and a part whose slots have gone to
+/// a node that has another part ends it with what the first node has said.
 /// What may have run is not sent again unless it is a read: that is the rule of the [`Client`](super::super::Client) of each node. A command that
 /// blocks is ended by the server when its slot leaves, has taken nothing then, and waits at the new node for the time that is left (but for `XREAD` with `$`: see [`call`](Self::call)); its keys have one slot.
 ///
@@ -119,16 +121,23 @@ impl<R: Runtime> ClusterClient<R> {
             return checked(only(Box::pin(self.accept_one(request, slot)?).await?));
         };
         // Not by `request`, whose future would be moved into this one: this is every command's way.
+        let mut since = None;
         let sent = match shared.policy.when_full {
             WhenFull::Fail => client.into_sent(request, None),
-            WhenFull::Wait => match room::send(client, request, None).await {
-                Err(Error::Send(error)) => Err(error),
-                sent => Ok(sent?),
-            },
+            WhenFull::Wait => {
+                since = Some(shared.runtime.now());
+                match room::send_since(client, request, None, since).await {
+                    Err(Error::Send(error)) => Err(error),
+                    sent => Ok(sent?),
+                }
+            }
         };
         let mut reply = match sent {
             Ok(reply) => reply,
-            Err(error) => return checked(only(self.not_accepted(node, slot, error)?.await?)),
+            Err(error) => {
+                let since = since.unwrap_or_else(|| shared.runtime.now());
+                return checked(only(self.not_accepted((node, slot), since, error)?.await?));
+            }
         };
         let outcome = (&mut reply).await;
         match outcome {
@@ -249,11 +258,14 @@ impl<R: Runtime> ClusterClient<R> {
     }
 
     /// Sends `request` without waiting, not even for room. The returned future waits for the replies, and follows the request if its slot has moved.
-    /// A request that is split for several nodes waits for room there.
+    /// A request for several nodes waits for room there.
     ///
     /// # Errors
     /// [`SendError`] gives the request back; [`SendError::NoRoute`] says that it is not clear which node it is for.
     pub fn send(&self, request: Request) -> Result<ClusterReply<R>, SendError> {
+        if request.class() == Class::Leased {
+            return Err(SendError::NeedsLease(request));
+        }
         let plan = match Plan::of_request(&request) {
             Ok(plan) => plan,
             Err(reason) => return Err(SendError::NoRoute { request, reason }),

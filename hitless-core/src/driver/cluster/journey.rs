@@ -29,8 +29,16 @@ pub(super) type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 /// Where a unit is sent next.
 enum Step<R: Runtime> {
     To { node: NodeId, asking: bool },
-    ByTable,
     At(Option<Place<R>>),
+}
+
+impl<R: Runtime> Step<R> {
+    fn node(&self) -> Option<NodeId> {
+        match self {
+            Self::To { node, .. } => Some(*node),
+            Self::At(place) => place.as_ref().map(|(node, _)| *node),
+        }
+    }
 }
 
 /// Sends `unit` for the first time, and follows it.
@@ -70,34 +78,35 @@ pub(super) fn follow_copy<R: Runtime>(
     go_on(shared, unit, Attempt { node: Some(node), sent_at, asking: false, trail, outcome })
 }
 
-/// Follows a request that a node's client has not accepted.
+/// Follows a request that a node's client has not accepted, and whose time began at `since`.
 pub(super) fn refused<R: Runtime>(
     shared: Arc<Shared<R>>,
     (node, slot): (NodeId, Option<u16>),
+    since: Instant,
     error: SendError,
 ) -> Boxed<Outcome> {
-    let since = shared.runtime.now();
     let (request, error) = as_request_error(error);
     let (unit, outcome) = (Unit::new(request, slot, since), Err(error));
-    let attempt =
-        Attempt { node: Some(node), sent_at: since, asking: false, trail: Trail::default(), outcome };
-    go_on(shared, unit, attempt)
+    let (sent_at, trail) = (shared.runtime.now(), Trail::default());
+    go_on(shared, unit, Attempt { node: Some(node), sent_at, asking: false, trail, outcome })
 }
 
-/// Has one node run `request`, and no other one.
+/// Has one node run its part of a command for all shards, or whoever serves its slot when it does not. It is on its way at once if there is room.
 pub(super) fn at_one<R: Runtime>(
     shared: Arc<Shared<R>>,
     (node, client): Place<R>,
-    request: Request,
+    unit: Unit,
 ) -> Boxed<Outcome> {
-    let since = shared.runtime.now();
-    let sent = client.into_sent(request, None);
+    let sent = client.clone().into_sent(unit.request.clone(), None);
     Box::pin(async move {
+        let (sent_at, trail) = (unit.since, Trail::default());
         let outcome = match sent {
             Ok(reply) => reply.await,
+            Err(SendError::Full(request)) => deliver(&client, request, sent_at, sent_at).await,
             Err(error) => Err(as_request_error(error).1),
         };
-        shared.explain(Some(node), None, since, outcome)
+        let attempt = Attempt { node: Some(node), sent_at, asking: false, trail, outcome };
+        go_on(shared, unit, attempt).await
     })
 }
 
@@ -126,9 +135,9 @@ fn go_on<R: Runtime>(shared: Arc<Shared<R>>, mut unit: Unit, mut attempt: Attemp
             if error.as_ref().is_some_and(may_have_waited) && unit.is_from_now() {
                 break;
             }
-            let (pause, trail, step) = match next {
-                Next::Resend { node, asking, after, trail } => (after, trail, Step::To { node, asking }),
-                Next::Route { after, trail } => (after, trail, Step::ByTable),
+            let (pause, trail, named) = match next {
+                Next::Resend { node, asking, after, trail } => (after, trail, Some((node, asking))),
+                Next::Route { after, trail } => (after, trail, None),
                 Next::ReturnToCaller => break,
             };
             if !pause.is_zero() {
@@ -141,7 +150,12 @@ fn go_on<R: Runtime>(shared: Arc<Shared<R>>, mut unit: Unit, mut attempt: Attemp
                 }
                 shared.nap(pause).await;
             }
-            if !shared.is_open() {
+            let step = match named {
+                Some((node, asking)) => Step::To { node, asking },
+                None => Step::At(shared.find(unit.slot)),
+            };
+            // What all nodes say together would be wrong if one of them said it twice.
+            if !shared.is_open() || step.node().is_some_and(|node| unit.is_apart_from(node)) {
                 break;
             }
             attempt = send(&shared, &unit, step, trail).await;
@@ -169,7 +183,6 @@ fn may_go_on<R: Runtime>(shared: &Shared<R>, unit: &Unit, error: &RequestError) 
 async fn send<R: Runtime>(shared: &Shared<R>, unit: &Unit, step: Step<R>, trail: Trail) -> Attempt {
     let (place, wanted, asking) = match step {
         Step::At(place) => (place, None, false),
-        Step::ByTable => (shared.find(unit.slot), None, false),
         Step::To { node, asking } => {
             let client = shared.client_of(node).await;
             (client.map(|client| (node, client)), Some(node), asking)
@@ -222,6 +235,7 @@ fn as_request_error(error: SendError) -> (Request, RequestError) {
         SendError::NoConnection { endpoint, request, cause } => {
             (request, RequestError::NoConnection { endpoint, cause, after: Duration::ZERO, delivery })
         }
+        // Whatever else has no room waits for it: too many wait for a connection of their own.
         SendError::Full(request) => (request, RequestError::NotLent { after: Duration::ZERO, delivery }),
         error => (error.into_request(), RequestError::ShutDown { delivery }),
     }

@@ -60,6 +60,17 @@ impl<R: Runtime> Routes<R> {
         self.clients.iter().nth(at).map(|(node, client)| (node, client.clone()))
     }
 
+    /// The nodes that serve slots, one for each shard, each with the first of its slots.
+    pub(super) fn each(&self) -> impl Iterator<Item = (u16, &Place<R>)> {
+        let mut firsts = vec![None; self.primaries.len()];
+        for slot in (0..SLOTS).rev() {
+            if let Some(first) = self.table.shard_of(slot).and_then(|shard| firsts.get_mut(shard)) {
+                *first = Some(slot);
+            }
+        }
+        firsts.into_iter().zip(&self.primaries).filter_map(|(first, place)| Some((first?, place.as_ref()?)))
+    }
+
     /// The nodes that serve slots, one for each shard.
     pub(super) fn primaries(&self) -> impl Iterator<Item = &Place<R>> {
         self.primaries.iter().flatten()

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU32;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
@@ -21,6 +22,8 @@ pub(super) struct Unit {
     pub(super) slot: Option<u16>,
     /// When its time began.
     pub(super) since: Instant,
+    /// Of a command for all shards, the node whose part this is, and those of all parts.
+    each: Option<(NodeId, Arc<[NodeId]>)>,
     /// A node that it was sent to may have run it, and has not said so.
     may_have_run: bool,
 }
@@ -54,7 +57,17 @@ pub(super) struct Group {
 
 impl Unit {
     pub(super) fn new(request: Request, slot: Option<u16>, since: Instant) -> Self {
-        Self { request, slot, since, may_have_run: false }
+        Self { request, slot, since, each: None, may_have_run: false }
+    }
+
+    /// The part of `node`, or of whoever serves its slot, of a command for `each` of these nodes.
+    pub(super) fn of_each(self, node: NodeId, each: Arc<[NodeId]>) -> Self {
+        Self { each: Some((node, each)), ..self }
+    }
+
+    /// Whether it is a part of a command of which `node` has another part.
+    pub(super) fn is_apart_from(&self, node: NodeId) -> bool {
+        self.each.as_ref().is_some_and(|(own, each)| node != *own && each.contains(&node))
     }
 
     /// An attempt has ended in `outcome`. An error says of all attempts so far whether it may have run.
@@ -178,7 +191,7 @@ impl Unit {
             let request = self.request.of_steps(places.iter().filter_map(|place| steps.get(*place)))?;
             // A slot that the caller has named is that of all its commands.
             let slot = self.request.named_slot().or(slot);
-            Some((places, Self { request, slot, ..*self }))
+            Some((places, Self { request, slot, each: None, ..*self }))
         };
         groups.into_iter().filter_map(part).collect()
     }

@@ -1,0 +1,134 @@
+//! Commands for all shards, of which some have no room, are away, or are in no state to run anything.
+
+use hitless_conformance::server::{CloseHow, Condition};
+use hitless_core::cluster::SLOTS;
+use hitless_core::config::WhenFull;
+
+use super::*;
+
+fn set_all(fixture: &mut Fixture, client: &ClusterClient<Executor>) {
+    for key in KEYS {
+        fixture.block_on(client.call(set(key, key))).unwrap();
+    }
+}
+
+/// A node has no room: that is waited for, as by a command that is split. RULE-431
+#[test]
+fn they_wait_for_room() {
+    for when_full in [WhenFull::Fail, WhenFull::Wait] {
+        let (mut fixture, nodes) = nodes();
+        let builder = cluster_builder(&fixture, &[6379]).requests_in_flight(1).when_full(when_full);
+        let client = fixture.block_on(builder.connect()).unwrap();
+        set_all(&mut fixture, &client);
+        fixture.with_server(|server, _| server.set_reply_delay(nodes[2], SECOND / 2, None));
+        let _busy = client.send(Request::command(get("foo")).unwrap()).unwrap();
+        let full = client.send(Request::command(get("foo")).unwrap());
+        assert!(matches!(full, Err(SendError::Full(_))), "{full:?}");
+        let count = fixture.block_on(client.query::<u64>(cmd("DBSIZE")));
+        assert_eq!(count.unwrap(), 3, "{when_full:?}");
+    }
+}
+
+/// A node is away, and comes back. Whoever does not want to wait is told at once. RULE-431
+#[test]
+fn they_wait_for_a_node_that_is_away() {
+    for when_disconnected in [WhenDisconnected::Wait, WhenDisconnected::Fail] {
+        let (mut fixture, nodes) = nodes();
+        let builder = cluster_builder(&fixture, &[6379]).when_disconnected(when_disconnected);
+        let client = fixture.block_on(builder.connect()).unwrap();
+        set_all(&mut fixture, &client);
+        fixture.with_server(|server, now| {
+            server.refuse_dials(now, nodes[2], None);
+            server.kill_all(now, nodes[2], CloseHow::Reset);
+        });
+        fixture.pass(SECOND);
+        let before = fixture.now();
+        let mut count = pin!(client.query::<u64>(cmd("DBSIZE")));
+        assert!(poll_once(count.as_mut()).is_pending());
+        if when_disconnected == WhenDisconnected::Fail {
+            let error = fixture.block_on(count).unwrap_err();
+            assert!(matches!(error, Error::Request(RequestError::NoConnection { .. })), "{error:?}");
+            assert!(fixture.now() <= before + SECOND / 10, "{:?}", fixture.now() - before);
+            continue;
+        }
+        for _ in 0..10 {
+            fixture.pass(SECOND / 10);
+            assert!(poll_once(count.as_mut()).is_pending());
+        }
+        fixture.with_server(|server, _| server.restore(nodes[2]));
+        assert_eq!(fixture.block_on(count).unwrap(), 3);
+    }
+}
+
+/// A primary takes no writes any more, and its replica takes over: that runs the part of its shard, and the others run theirs once. RULE-431
+#[test]
+fn they_go_to_the_one_that_takes_over() {
+    let (mut fixture, nodes, client) = cluster();
+    fixture.with_server(|server, now| {
+        server.add_replica(nodes[3], nodes[2]);
+        server.set_condition(now, nodes[2], Condition::ReadOnly);
+    });
+    let mut flushed = pin!(client.call(cmd("FLUSHALL")));
+    for _ in 0..10 {
+        assert!(poll_once(flushed.as_mut()).is_pending());
+        fixture.pass(SECOND / 10);
+    }
+    fixture.with_server(|server, now| server.promote(now, nodes[3]));
+    assert_eq!(fixture.block_on(flushed).unwrap(), Frame::simple("OK"));
+    let received = |node| {
+        fixture.with_server(|server, _| {
+            server.ledger().received_at(node).filter(|(_, request)| request.is("FLUSHALL")).count()
+        })
+    };
+    assert_eq!([received(nodes[0]), received(nodes[1]), received(nodes[3])], [1, 1, 1]);
+}
+
+/// The slots of a node that is loading go to one that has its own part: it would be counted twice. RULE-431
+#[test]
+fn no_node_has_two_parts() {
+    let (mut fixture, nodes, client) = cluster();
+    set_all(&mut fixture, &client);
+    fixture.with_server(|server, now| {
+        let of_it: Vec<u16> = (0..SLOTS).filter(|slot| server.slot_owner(*slot) == Some(nodes[2])).collect();
+        server.set_condition(now, nodes[2], Condition::Loading);
+        server.assign_slots(now, of_it, nodes[0]);
+    });
+    let outcome = fixture.block_on(client.call(cmd("DBSIZE")));
+    let Err(Error::Server(error)) = &outcome else { panic!("{outcome:?}") };
+    assert_eq!(error.code(), "LOADING");
+}
+
+/// Whoever sends what is for a lease is told at once, however many nodes it would go to.
+#[test]
+fn what_needs_a_lease_is_given_back() {
+    for when_full in [WhenFull::Fail, WhenFull::Wait] {
+        let (mut fixture, _) = nodes();
+        let client =
+            fixture.block_on(cluster_builder(&fixture, &[6379]).when_full(when_full).connect()).unwrap();
+        for command in [cmd("DBSIZE"), get("foo")] {
+            let mut outcome = pin!(client.request(Request::leased(command).unwrap()));
+            let Poll::Ready(outcome) = poll_once(outcome.as_mut()) else { panic!("it waits for nothing") };
+            assert!(matches!(outcome, Err(Error::Send(SendError::NeedsLease(_)))), "{outcome:?}");
+        }
+    }
+}
+
+/// The client of a node is closed under a caller that waits for room there: its time goes on from where it began. RULE-432
+#[test]
+fn the_time_of_a_call_begins_once() {
+    let (mut fixture, nodes) = nodes();
+    let builder = cluster_builder(&fixture, &[6379]).requests_in_flight(1).when_full(WhenFull::Wait);
+    let client = fixture.block_on(builder.command_timeout(3 * SECOND).connect()).unwrap();
+    fixture.with_server(|server, _| server.set_reply_delay(nodes[2], 3600 * SECOND, None));
+    let _busy = client.send(Request::command(get("foo")).unwrap()).unwrap();
+    let began_at = fixture.now();
+    let mut call = pin!(client.call(get("foo")));
+    assert!(poll_once(call.as_mut()).is_pending());
+    fixture.pass(2 * SECOND);
+    assert!(poll_once(call.as_mut()).is_pending());
+    fixture.with_server(|server, now| server.refuse_dials(now, nodes[2], None));
+    fixture.block_on(client.node_for("foo").unwrap().client().shutdown(Duration::ZERO));
+    let error = fixture.block_on(call).unwrap_err();
+    assert!(matches!(error, Error::Request(RequestError::NoConnection { .. })), "{error:?}");
+    assert!(fixture.now() <= began_at + 3 * SECOND, "{:?}", fixture.now() - began_at);
+}
