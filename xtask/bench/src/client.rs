@@ -6,6 +6,7 @@ pub mod link;
 pub mod load;
 mod processors;
 mod report;
+pub mod runtime;
 mod server;
 
 use std::io;
@@ -14,8 +15,9 @@ use std::path::PathBuf;
 use allocations::Counts;
 use contenders::{Address, Contender};
 use link::Link;
-use load::{Operation, Sample, Scheduler, Values};
+use load::{Operation, Sample, Values};
 use processors::Processors;
+use runtime::Scheduler;
 use server::{Cluster, Server};
 
 use crate::results::keep;

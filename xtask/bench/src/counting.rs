@@ -4,6 +4,8 @@ use std::ffi::OsStr;
 use std::process::{Command, Stdio};
 use std::{env, io};
 
+use crate::client::runtime::ASYNC_STD_THREADS;
+
 /// What was allocated since the program began.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Total {
@@ -25,6 +27,7 @@ pub fn output_of(arguments: &[impl AsRef<OsStr>]) -> io::Result<String> {
     let output = Command::new(cargo)
         .args(["run", "--quiet", "--release", "--manifest-path", manifest, "--bin", program, "--"])
         .args(arguments)
+        .env(ASYNC_STD_THREADS, "1")
         .stderr(Stdio::inherit())
         .output()?;
     if !output.status.success() {

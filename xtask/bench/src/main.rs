@@ -13,7 +13,7 @@ enum Bench {
     /// Time and allocations of decoding and encoding one reply or command, beside redis-protocol, redis and resp-rs: no socket, one thread.
     Codec(codec::Args),
     /// Commands per second, latencies (p50 to p99.9), processor time and allocations of whole clients against a real redis-server, beside fred, redis and
-    /// rustis: GET and SET by 1 to 1024 tasks, on one thread and on two, on loopback, with TLS and over 1 ms.
+    /// rustis: GET and SET by 1 to 1024 tasks, on one thread and on two, on loopback, with TLS and over 1 ms. Ours is there on async-std as well.
     Client(client::Args),
     /// The same of the clients of a cluster, against three real redis-servers: GET and SET by 16 to 256 tasks on loopback, beside three single clients
     /// of ours among which the tasks are divided, and beside fred, redis and rustis.

@@ -68,10 +68,12 @@ fn layer_dependencies(layer: &Layer, file: &Source) -> Vec<Finding> {
 }
 
 /// async-std is no longer developed (RUSTSEC-2025-0052): which packages may depend on a crate that comes with it.
-const DISCONTINUED: [(&str, &[&str]); 2] =
-    [("async-std", &["hitless-async-std", "hitless-demo"]), ("hitless-async-std", &["hitless-demo"])];
+const DISCONTINUED: [(&str, &[&str]); 2] = [
+    ("async-std", &["hitless-async-std", "hitless-bench", "hitless-demo"]),
+    ("hitless-async-std", &["hitless-bench", "hitless-demo"]),
+];
 
-/// R1: nothing but the adapter for it, and the demo, brings async-std into a build. `Cargo.lock` has the whole tree.
+/// R1: nothing but the adapter for it, the benchmarks and the demo brings async-std into a build. `Cargo.lock` has the whole tree.
 pub(super) fn discontinued(files: &[Source]) -> Vec<Finding> {
     let Some(lock) = files.iter().find(|file| file.path == "Cargo.lock") else { return Vec::new() };
     let mut findings = Vec::new();

@@ -3,7 +3,8 @@
 use std::io;
 
 use super::contenders::{Address, Connection, Contender, Work};
-use super::load::{self, Operation, Scheduler, Values};
+use super::load::{self, Operation, Values};
+use super::runtime::{Runtime, Scheduler};
 use crate::counting::{self, Total, print_line};
 
 /// What `hitless-bench-allocations client` takes.
@@ -61,16 +62,16 @@ pub fn counted_apart(address: &Address, clients: &[Contender]) -> io::Result<Vec
 /// When a client fails.
 pub fn count(args: &Args, total: fn() -> Total) -> io::Result<()> {
     for client in &args.client {
-        let runtime = Scheduler::CurrentThread.runtime()?;
-        print_line(&runtime.block_on(client.put_to(Counting { total }, &args.address))?);
-        // Some of the peers' tasks never end.
-        runtime.shutdown_background();
+        let runtime = client.runtime();
+        let work = client.put_to(Counting { runtime, total }, &args.address);
+        print_line(&runtime.block_on(Scheduler::CurrentThread, work)?);
     }
     Ok(())
 }
 
 /// Operations while allocations are counted.
 struct Counting {
+    runtime: Runtime,
     total: fn() -> Total,
 }
 
@@ -78,12 +79,13 @@ impl Work for Counting {
     type Output = Vec<f64>;
 
     async fn with(self, connection: impl Connection) -> io::Result<Vec<f64>> {
+        let Self { runtime, total } = self;
         let mut figures = Vec::new();
         for operation in Operation::ALL {
-            load::counted(connection.clone(), operation, Values::Small, TASKS, WARM_UP).await?;
-            let before = (self.total)();
-            load::counted(connection.clone(), operation, Values::Small, TASKS, OPERATIONS).await?;
-            let after = (self.total)();
+            load::counted(runtime, connection.clone(), operation, Values::Small, TASKS, WARM_UP).await?;
+            let before = total();
+            load::counted(runtime, connection.clone(), operation, Values::Small, TASKS, OPERATIONS).await?;
+            let after = total();
             figures.push((after.calls - before.calls) as f64 / OPERATIONS as f64);
             figures.push((after.bytes - before.bytes) as f64 / OPERATIONS as f64);
         }

@@ -8,11 +8,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use fred::interfaces::{ClientLike, KeysInterface};
+use hitless_core::driver;
 use hitless_tokio::{Mode, Tls, cmd, maintenance};
 use rustis::commands::StringCommands;
 use rustis::resp::BulkString;
 
 use super::link::Link;
+use super::runtime::Runtime;
 
 mod cluster;
 
@@ -31,6 +33,8 @@ pub enum Contender {
     Pool64,
     /// Ten clients of hitless-tokio with one connection each, which take turns: a pool that deals requests out.
     Turns10,
+    /// hitless-async-std with one connection.
+    AsyncStd,
     /// rustis.
     Rustis,
     /// redis, its multiplexed connection.
@@ -60,13 +64,14 @@ pub enum Contender {
 
 impl Contender {
     /// Those for one server: ours first, then the peers; those with typed commands last.
-    pub const OF_SERVER: [Self; 11] = [
+    pub const OF_SERVER: [Self; 12] = [
         Self::Hitless,
         Self::HitlessDisabled,
         Self::Pool4,
         Self::Pool10,
         Self::Pool64,
         Self::Turns10,
+        Self::AsyncStd,
         Self::Rustis,
         Self::Redis,
         Self::Fred,
@@ -95,6 +100,7 @@ impl Contender {
             Self::Pool10 => "hitless-tokio, pool of 10 (default)",
             Self::Pool64 => "hitless-tokio, pool of 64",
             Self::Turns10 => "hitless-tokio, 10 in turns",
+            Self::AsyncStd => "hitless-async-std",
             Self::Rustis => "rustis 0.27",
             Self::Redis => "redis 1, multiplexed",
             Self::Fred => "fred 10",
@@ -115,7 +121,8 @@ impl Contender {
     pub fn is_measured_by(self, other: Self) -> bool {
         match other {
             Self::Rustis | Self::Redis | Self::Fred => self.is_pool() || self == Self::Hitless,
-            Self::Hitless | Self::Turns10 => self.is_pool(),
+            Self::Hitless => self.is_pool() || self == Self::AsyncStd,
+            Self::Turns10 => self.is_pool(),
             Self::RedisTyped => self == Self::HitlessTyped,
             Self::Divided | Self::BySlot | Self::RustisCluster | Self::RedisCluster | Self::FredCluster => {
                 self == Self::Cluster
@@ -124,6 +131,7 @@ impl Contender {
             | Self::Pool4
             | Self::Pool10
             | Self::Pool64
+            | Self::AsyncStd
             | Self::HitlessTyped
             | Self::Cluster
             | Self::Cluster1 => false,
@@ -134,6 +142,12 @@ impl Contender {
     #[must_use]
     pub fn takes(self, link: Link) -> bool {
         link != Link::Encrypted || !matches!(self, Self::Rustis | Self::Fred)
+    }
+
+    /// What it runs on.
+    #[must_use]
+    pub fn runtime(self) -> Runtime {
+        if self == Self::AsyncStd { Runtime::AsyncStd } else { Runtime::Tokio }
     }
 
     fn is_pool(self) -> bool {
@@ -153,6 +167,7 @@ impl Contender {
             Self::Pool10 => work.with(hitless(at, Mode::Auto, 10).await?).await,
             Self::Pool64 => work.with(hitless(at, Mode::Auto, 64).await?).await,
             Self::Turns10 => work.with(turns(at, 10).await?).await,
+            Self::AsyncStd => work.with(async_std(at).await?).await,
             Self::Rustis => work.with(rustis(at).await?).await,
             Self::Redis => work.with(Plain(redis(at).await?)).await,
             Self::Fred => work.with(fred(at).await?).await,
@@ -222,8 +237,21 @@ pub trait Connection: Clone + Send + 'static {
 
 /// Ours.
 async fn hitless(address: &Address, mode: Mode, pool: u32) -> io::Result<hitless_tokio::Client> {
+    ours(address, mode, pool).await
+}
+
+/// Ours on async-std, with one connection.
+async fn async_std(address: &Address) -> io::Result<hitless_async_std::Client> {
+    ours(address, Mode::Auto, 1).await
+}
+
+/// Ours on any runtime, with the same settings.
+async fn ours<R>(address: &Address, mode: Mode, pool: u32) -> io::Result<driver::Client<R>>
+where
+    R: driver::Runtime + driver::Resolver + driver::Connector + Default,
+{
     let config = maintenance::Config::builder().mode(mode).build().map_err(io::Error::other)?;
-    let mut builder = hitless_tokio::Client::builder(&address.url()).map_err(io::Error::other)?;
+    let mut builder = driver::Client::<R>::builder(&address.url()).map_err(io::Error::other)?;
     if let Some(certificate) = address.certificate()? {
         builder = builder.tls(Tls::builder().roots(certificate).build().map_err(io::Error::other)?);
     }
@@ -287,7 +315,7 @@ async fn fred_at(url: &str) -> io::Result<fred::clients::Client> {
     Ok(client)
 }
 
-impl Connection for hitless_tokio::Client {
+impl<R: driver::Runtime> Connection for driver::Client<R> {
     async fn get(&mut self, key: &str) -> io::Result<usize> {
         let value = self.call(cmd("GET").arg(key)).await.map_err(io::Error::other)?;
         Ok(value.as_bytes().map_or(0, <[u8]>::len))

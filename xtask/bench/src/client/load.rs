@@ -8,11 +8,10 @@ use std::{env, io};
 
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::{TimeVal, TimeValLike};
-use tokio::runtime::{self, Runtime};
-use tokio::task::JoinSet;
 
 use super::contenders::{Address, Connection, Contender, Work};
 use super::processors::Processors;
+use super::runtime::{ASYNC_STD_THREADS, Runtime, Scheduler};
 use crate::counting::{self, print_line};
 
 /// What every key holds, but for [`LARGE_KEY`].
@@ -34,42 +33,6 @@ const WARM_UP: Duration = Duration::from_millis(60);
 #[must_use]
 pub fn keys() -> Vec<String> {
     (0..1000).map(|number| format!("user:{number:011}")).collect()
-}
-
-/// The kind of runtime.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub enum Scheduler {
-    /// tokio's single-threaded one.
-    CurrentThread,
-    /// tokio's multi-threaded one with two workers.
-    TwoWorkers,
-}
-
-impl Scheduler {
-    /// Both.
-    pub const ALL: [Self; 2] = [Self::CurrentThread, Self::TwoWorkers];
-
-    /// In tables.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::CurrentThread => "ct",
-            Self::TwoWorkers => "mt2",
-        }
-    }
-
-    /// A runtime of this kind.
-    ///
-    /// # Errors
-    ///
-    /// When the system refuses threads.
-    pub fn runtime(self) -> io::Result<Runtime> {
-        let mut builder = match self {
-            Self::CurrentThread => runtime::Builder::new_current_thread(),
-            Self::TwoWorkers => runtime::Builder::new_multi_thread(),
-        };
-        builder.worker_threads(2).enable_all().build()
-    }
 }
 
 /// What the tasks do.
@@ -195,6 +158,7 @@ pub fn sample_apart(args: &Args) -> io::Result<Sample> {
         Length::Operations(operations) => operations.to_string(),
     };
     let mut command = Command::new(env::current_exe()?);
+    command.env(ASYNC_STD_THREADS, args.scheduler.threads().to_string());
     command.arg("client-load");
     command.args(["--client", &argument(&args.client), "--scheduler", &argument(&args.scheduler)]);
     command.args(["--operation", &argument(&args.operation), "--length", &length]);
@@ -231,11 +195,9 @@ pub fn run(args: &Args) -> io::Result<()> {
     if args.pin && args.scheduler == Scheduler::CurrentThread {
         Processors::allowed().pin(0, 1);
     }
-    let runtime = args.scheduler.runtime()?;
-    let sample = runtime.block_on(args.client.put_to(args, &args.address))?;
+    let work = args.client.put_to(args, &args.address);
+    let sample = args.client.runtime().block_on(args.scheduler, work)?;
     print_line(&[sample.rate, sample.cpu, sample.p50, sample.p99, sample.p999]);
-    // Some of the peers' tasks never end.
-    runtime.shutdown_background();
     Ok(())
 }
 
@@ -249,7 +211,8 @@ impl Work for &Args {
             }
             Length::Operations(operations) => {
                 let (cpu, start) = (cpu_time()?, now());
-                counted(connection, self.operation, self.values, self.tasks, operations).await?;
+                let runtime = self.client.runtime();
+                counted(runtime, connection, self.operation, self.values, self.tasks, operations).await?;
                 let elapsed = now() - start;
                 Ok(sample(operations, elapsed, cpu_time()? - cpu, &mut []))
             }
@@ -263,6 +226,7 @@ impl Work for &Args {
 ///
 /// When one of them fails.
 pub async fn counted(
+    runtime: Runtime,
     connection: impl Connection,
     operation: Operation,
     values: Values,
@@ -270,7 +234,7 @@ pub async fn counted(
     operations: u64,
 ) -> io::Result<()> {
     let keys = Arc::new(keys());
-    let mut running = JoinSet::new();
+    let mut running = runtime.tasks();
     for task in 0..tasks {
         let (mut connection, keys) = connection.of_task(task, &keys);
         running.spawn(async move {
@@ -288,15 +252,16 @@ pub async fn counted(
 async fn timed(args: &Args, connection: impl Connection, length: Duration) -> io::Result<Sample> {
     let phase = Arc::new(AtomicU8::new(Phase::WarmUp as u8));
     let keys = Arc::new(keys());
-    let mut running = JoinSet::new();
+    let runtime = args.client.runtime();
+    let mut running = runtime.tasks();
     for task in 0..args.tasks {
         let (connection, keys) = connection.of_task(task, &keys);
         running.spawn(keep_busy(connection, args.operation, args.values, keys, task, Arc::clone(&phase)));
     }
-    tokio::time::sleep(WARM_UP).await;
+    runtime.sleep(WARM_UP).await;
     let (cpu, start) = (cpu_time()?, now());
     phase.store(Phase::Measured as u8, Ordering::Relaxed);
-    tokio::time::sleep(length).await;
+    runtime.sleep(length).await;
     phase.store(Phase::Over as u8, Ordering::Relaxed);
     let (elapsed, cpu) = (now() - start, cpu_time()? - cpu);
     let (mut operations, mut latencies) = (0, Vec::new());

@@ -4,7 +4,8 @@ use std::fmt::Write;
 
 use super::contenders::Contender;
 use super::link::Link;
-use super::load::{Operation, Sample, Scheduler, Values};
+use super::load::{Operation, Sample, Values};
+use super::runtime::Scheduler;
 use super::{Case, Figures, Kind, Subject};
 
 /// What to reach: thousand operations a second, and seconds of processor time per million of them.
@@ -20,6 +21,9 @@ const BYTES_GOAL: f64 = 200.0;
 
 /// The processor time of a cluster's client, in terms of three single clients' among which the tasks are divided.
 const OVERHEAD: f64 = 1.15;
+
+/// The rate on async-std, in terms of that on tokio.
+const ON_ASYNC_STD: f64 = 0.8;
 
 fn must(case: &Case) -> Option<Bound> {
     bound(case, [(205.0, None), (480.0, Some(1.4)), (100.0, None), (190.0, None), (330.0, Some(3.0))])
@@ -99,7 +103,7 @@ pub(super) fn markdown(figures: &Figures) -> String {
     } else {
         ", not bound to a processor"
     };
-    text += ". mt2: two workers, which compete with what serves.\n";
+    text += ". mt2: two workers, which compete with what serves. async-std runs tasks on one thread in ct, on two in mt2.\n";
     for cases in figures.cases.chunk_by(|one, other| one.kind == other.kind) {
         let Some(first) = cases.first() else { continue };
         line(&mut text, format!("\n## {}\n", first.kind.name()));
@@ -130,6 +134,9 @@ fn table(text: &mut String, cases: &[Case], first: &Case) {
     }
     if contenders.contains(&Contender::Cluster) && contenders.contains(&Contender::Divided) {
         row(text, "must", cases.iter().map(overhead));
+    }
+    if contenders.contains(&Contender::AsyncStd) && contenders.contains(&Contender::Hitless) {
+        row(text, "must", cases.iter().map(on_async_std));
     }
     for ours in &contenders {
         for other in contenders.iter().filter(|other| ours.is_measured_by(**other)) {
@@ -168,6 +175,13 @@ fn overhead(case: &Case) -> String {
     let [ours, divided] = [Contender::Cluster, Contender::Divided].map(|one| case.samples_of(one));
     let is_met = ratio(ours, divided, |sample| sample.cpu) <= OVERHEAD;
     format!("{OVERHEAD} x the time of single clients: {}", mark(is_met))
+}
+
+/// Whether the client on async-std keeps near the rate of the one on tokio.
+fn on_async_std(case: &Case) -> String {
+    let [ours, tokio] = [Contender::AsyncStd, Contender::Hitless].map(|one| case.samples_of(one));
+    let is_met = ratio(ours, tokio, |sample| sample.rate) >= ON_ASYNC_STD;
+    format!("async-std {ON_ASYNC_STD} x the rate of tokio: {}", mark(is_met))
 }
 
 fn cell(summary: &Summary) -> String {
