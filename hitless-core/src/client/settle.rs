@@ -180,10 +180,10 @@ impl Client {
             }
             ConnectionEvent::Notified { notification, elements } => {
                 self.note_completion(conn, notification.kind());
-                self.coordinator.handle_notification(now, conn, &notification);
+                let counts = self.coordinator.hear(now, conn, &notification);
                 // The window opens before the next frame is handled.
                 self.obey_with(now, elements);
-                if self.config.is_node() {
+                if counts && self.config.is_node() {
                     self.actions.push_back(Action::Notified(Box::new(notification)));
                 }
             }

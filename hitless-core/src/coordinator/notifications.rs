@@ -37,11 +37,17 @@ pub(super) struct Effect {
 impl Coordinator {
     /// A maintenance notification arrived on `conn`.
     pub fn handle_notification(&mut self, now: Instant, conn: ConnId, notification: &Notification) {
-        let Some(peer) = self.peer(conn).cloned() else { return };
+        self.hear(now, conn, notification);
+    }
+
+    /// [`handle_notification`](Self::handle_notification), which says whether it counts: it is no copy, not outdated, and none that an ending connection may have brought late.
+    pub(crate) fn hear(&mut self, now: Instant, conn: ConnId, notification: &Notification) -> bool {
+        let Some(peer) = self.peer(conn).cloned() else { return false };
         let (kind, seq) = (notification.kind(), notification.seq());
         self.emit(Event::NotificationReceived { conn, kind, seq });
         let origin = Origin { conn, peer, at: now };
         let arrival = self.announce(now, &origin, notification);
+        let counts = arrival.is_ok();
         if let Err(reason) = arrival {
             self.ignore(conn, kind, seq, reason);
         }
@@ -51,6 +57,7 @@ impl Coordinator {
             self.apply(now, &origin, notification, effect);
         }
         self.settle(now);
+        counts
     }
 
     /// What does not wait for a review: whether it is news, and its window.
