@@ -171,7 +171,7 @@ fn of_keyless(entry: Option<&Entry>, command: &impl Words) -> Route {
     }
 }
 
-const OF_A_NODE: &str = "each node has an answer of its own: ask those that it is about (`ClusterClient::nodes` has the client of each)";
+const OF_A_NODE: &str = "each node has an answer of its own: call it at the nodes that you mean (`ClusterClient::nodes` has the client of each)";
 const OF_A_CURSOR: &str =
     "a cursor is that of one node: scan one after the other (`ClusterClient::nodes` has the client of each)";
 const OF_A_CONNECTION: &str = "it answers for the writes of its own connection: write and wait on a lease of the key's node \

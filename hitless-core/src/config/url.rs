@@ -142,7 +142,7 @@ fn tcp(place: &str, query: &str) -> Result<ConfigBuilder, ConfigError> {
         return Err(cut(wrong("end", FRAGMENT)));
     }
     if address.contains(',') {
-        let problem = "it is a list: write one server, or a name that leads to all of them; for the servers of a cluster, open a `ClusterClient`";
+        let problem = "it is a list: write one server, or a name that leads to all of them; a `ClusterClient` takes a URL for each server";
         return Err(cut(wrong("address", problem)));
     }
     if address.contains('%') {

@@ -8,8 +8,8 @@ use thiserror::Error;
 pub enum RouteError {
     /// Its keys are in different slots, which different nodes may serve.
     #[error(
-        "its keys are in different slots ({first} and {other}, for two), which different nodes may serve: give the keys a hash tag in \
-         common, as in {{user}}:name and {{user}}:age, or have `call_split` split MGET, MSET, DEL, UNLINK, EXISTS and TOUCH, which is not atomic"
+        "its keys are in different slots (such as {first} and {other}), which different nodes may serve: give the keys a hash tag in common, as in \
+         {{user}}:name and {{user}}:age. `call_split` runs MGET, MSET, DEL, UNLINK, EXISTS and TOUCH slot by slot, which is not atomic"
     )]
     CrossSlot {
         /// The slot of its first key.
@@ -18,7 +18,7 @@ pub enum RouteError {
         other: u16,
     },
     /// It has no key, and its answer is that of one node.
-    #[error("it has no key, and each node has an answer of its own: {instead}")]
+    #[error("it has no key that says which node it is for: {instead}")]
     NeedsNode {
         /// What to call instead.
         instead: &'static str,
@@ -30,6 +30,8 @@ pub enum RouteError {
     )]
     Unreadable,
     /// It is not known how it is split.
-    #[error("only MGET, MSET, DEL, UNLINK, EXISTS and TOUCH are split, and with keys: send it as it is")]
+    #[error(
+        "only MGET, MSET, DEL, UNLINK, EXISTS and TOUCH are split, and with keys: for any other command give the keys a hash tag in common"
+    )]
     NotSplit,
 }

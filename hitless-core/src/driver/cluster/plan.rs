@@ -8,7 +8,8 @@ use crate::cluster::{Combine, Route, Routed, Scope, commands, route};
 use crate::error::RouteError;
 use crate::request::{Class, Request};
 
-const IN_BATCH: &str = "it concerns all nodes, or one that has to be named: send it alone";
+const IN_BATCH: &str =
+    "a pipeline is divided by keys: send what concerns all nodes, or one that has to be named, apart from it";
 
 /// Where a request goes.
 #[derive(Debug, PartialEq, Eq)]
