@@ -65,11 +65,34 @@ fn nobody_is_overtaken() {
     fixture.block_on(first).unwrap();
     let mut late = Box::pin(client.request(echo("late")));
     assert!(poll_once(late.as_mut()).is_pending());
+    let full = client.send(echo("hasty")).unwrap_err();
+    assert!(matches!(full, SendError::Full(_)));
     assert_eq!(client.stats().requests, 1, "the room is kept for the caller that was notified");
     assert!(poll_once(waits.as_mut()).is_pending());
     assert_eq!(client.stats().requests, 2);
     fixture.run();
     assert_eq!(fixture.received().len(), 3);
+}
+
+/// A command that blocks needs no room of the pool's, and waits in the line all the same while others do: it is not refused, and has its own connection when
+/// it is its turn. RULE-423
+#[test]
+fn a_command_that_blocks_waits_in_the_line() {
+    let (mut fixture, client) = crowded();
+    let _under_way = ["first", "second"].map(|text| client.send(echo(text)).unwrap());
+    let mut waits = Box::pin(client.request(echo("waits")));
+    assert!(poll_once(waits.as_mut()).is_pending());
+    fixture.run();
+    answer(&fixture, "first");
+    fixture.run();
+    let blocks = Request::command(cmd("BLPOP").args(["q", "0"])).unwrap();
+    let mut blocks = Box::pin(client.request(blocks));
+    assert!(poll_once(blocks.as_mut()).is_pending(), "the room is the other caller's");
+    assert!(poll_once(waits.as_mut()).is_pending());
+    answer(&fixture, "second");
+    fixture.run();
+    assert!(poll_once(blocks.as_mut()).is_pending());
+    assert_eq!(client.stats().blocking, 1);
 }
 
 /// A caller that is notified and then dropped leaves the room to the next one. RULE-119

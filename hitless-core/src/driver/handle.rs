@@ -232,7 +232,8 @@ impl<R: Runtime> Client<R> {
         }
     }
 
-    /// Sends `request` without waiting, not even for room. The returned future waits for the replies.
+    /// Sends `request` without waiting, not even for room: the room that there is belongs to callers that wait for it. The returned future waits for the
+    /// replies.
     ///
     /// # Errors
     /// [`SendError`] gives the request back.

@@ -156,7 +156,10 @@ impl<R: Runtime> Shared<R> {
         since: Option<Instant>,
     ) -> Result<(RequestId, Arc<Waiter<Outcome>>), SendError> {
         let waiter = Arc::new(Waiter::of(None, &request));
-        let sent = self.enter(|state, now| state.send(now, since.unwrap_or(now), None, request, &waiter));
+        let sent = self.enter(|state, now| match state.is_promised(&request) {
+            false => state.send(now, since.unwrap_or(now), None, request, &waiter),
+            true => Err(SendError::Full(request)),
+        });
         sent.map(|id| (id, waiter))
     }
 
@@ -279,6 +282,7 @@ impl<R: Runtime> Shared<R> {
                 error => error,
             });
             if let Err(SendError::Full(request)) = &sent
+                && is_next
                 && request.class() == Class::Blocking
                 && state.room(turn.lease) > 0
             {

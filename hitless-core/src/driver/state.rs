@@ -12,7 +12,7 @@ use super::hooks::task::QueuedReview;
 use super::invalidations::Readers;
 use super::lease::{LeaseNotice, Terms};
 use super::observer::{Broadcast, Events, Push};
-use super::room::Queue;
+use super::room::{Queue, Turn};
 use super::signals::{self, Signals};
 use super::subscription::Mailbox;
 use super::waiter::Waiter;
@@ -25,7 +25,7 @@ use crate::event::Event;
 use crate::ids::{ChangeId, ConnId, IdMap, LeaseId, RequestId, ReviewId, SubscriptionId};
 use crate::observe::Metrics;
 use crate::pubsub::{Item, SubscribeError, Topic};
-use crate::request::{Orphan, Outcome, Replies, Request, SendError};
+use crate::request::{Class, Orphan, Outcome, Replies, Request, SendError};
 use crate::review::Handled;
 use crate::timer::earliest;
 
@@ -185,6 +185,15 @@ impl State {
         }
         let (command, replies) = waiter.take_unread()?;
         self.machine.handle_unread(now, command, replies)
+    }
+
+    /// Whether the room that `request` would have in the pool is for callers that wait.
+    #[inline]
+    pub(super) fn is_promised(&self, request: &Request) -> bool {
+        !self.queue.is_idle()
+            && self.machine.is_open()
+            && request.class() != Class::Blocking
+            && !self.queue.is_next(&Turn::default(), self.room(None))
     }
 
     /// Wants a lease of the machine, and keeps `terms` for what becomes of it.
