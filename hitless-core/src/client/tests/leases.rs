@@ -116,11 +116,11 @@ fn a_clean_connection_is_lent_again() {
 }
 
 /// Whatever the next caller would notice closes the connection: a state that is left, a request that nobody waits for, one that has
-/// failed, and one that nobody has looked at. RULE-203
+/// failed, one that nobody has looked at, and one that was to be queued and has run. RULE-203
 #[test]
 fn a_dirty_connection_is_closed() {
     type Leave = fn(&mut World, LeaseId);
-    let ways: [Leave; 6] = [
+    let ways: [Leave; 7] = [
         |world, lease| {
             answered(world, lease, "watch", Some(StateChange::Watch));
         },
@@ -149,6 +149,12 @@ fn a_dirty_connection_is_closed() {
             world.drain();
             let conn = carrier(world, "raw");
             world.answer(conn);
+        },
+        // A command inside the transaction has run instead of being queued.
+        |world, lease| {
+            answered(world, lease, "multi", Some(StateChange::Multi));
+            answered(world, lease, "ran", None);
+            answered(world, lease, "exec", Some(StateChange::Exec));
         },
     ];
     for leave in ways {
