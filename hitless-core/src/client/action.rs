@@ -76,7 +76,7 @@ pub enum Action {
         /// When it was accepted.
         accepted_at: Instant,
     },
-    /// A maintenance notification has arrived that counts, and its window is open. A client says this only where a cluster client has opened it.
+    /// A maintenance notification that counts has arrived, and its window is open. A client says this only where a cluster client has opened it.
     Notified(Box<Notification>),
     /// A connection is about to serve whose server does not take READONLY. A client says this only where a cluster client has opened it.
     ReadonlyRefused,

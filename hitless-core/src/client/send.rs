@@ -51,7 +51,7 @@ impl Client {
         }
         let (since, timeout, size) = (since.min(now), self.config.command_timeout(), request.size());
         let limit = self.config.requests_in_flight();
-        // Nearly all requests follow the one before them, and this is the same as below in half the time.
+        // Nearly all requests join the one before them. This does for them what the code below does, in half the time.
         if self.requests.has_room()
             && let Some(conn) = self.pool.current(size)
             && let Some(link) = self.links.lightly_loaded(now, conn, limit, size)

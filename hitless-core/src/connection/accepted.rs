@@ -31,10 +31,10 @@ pub struct Accepted {
     pub request: Request,
     accepted_at: Instant,
     deadline: Option<Instant>,
-    /// As many as there were, or as many as it holds.
+    /// How often it was deferred, up to 255.
     deferrals: u8,
     delivery: Delivery,
-    /// How often it may have run without an answer; the same.
+    /// How often it may have run without an answer, up to 255.
     losses: u8,
 }
 

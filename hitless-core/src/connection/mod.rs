@@ -244,7 +244,7 @@ impl Connection {
 
     /// A frame was received.
     pub fn handle_frame(&mut self, frame: Frame) {
-        // By the same way as in a client, so that what is true of one is true of the other.
+        // A client calls `answer` itself. Calling it here too lets the tests of a connection cover it.
         let mut answer = None;
         let other = self.answer_with(&mut std::iter::once(frame), |it| answer = Some(it));
         if let Some(answer) = answer {

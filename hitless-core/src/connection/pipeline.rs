@@ -277,7 +277,7 @@ impl Pipeline {
             return Matched::Nothing;
         }
         self.large -= usize::from(next.is_large);
-        // None if the request was abandoned.
+        // Empty if the request was abandoned.
         let mut replies = std::mem::take(&mut self.replies);
         match self.take_next() {
             Some(Entry { kind: Kind::Wanted(accepted), outlived_window, .. }) => {
@@ -293,8 +293,7 @@ impl Pipeline {
         }
     }
 
-    /// Ends the request that is answered next, if one reply is all that it waits for, and no other command has a say in what that means. Returns its id and
-    /// its command.
+    /// Ends the request that is answered next, if it waits for one reply and is not [special](Special). Returns its id and its command.
     #[inline]
     pub(super) fn answer(&mut self) -> Option<(RequestId, Bytes)> {
         let next = self.entries.front().filter(|_| self.written > 0)?;

@@ -40,7 +40,8 @@ impl Coordinator {
         self.hear(now, conn, notification);
     }
 
-    /// [`handle_notification`](Self::handle_notification), which says whether it counts: it is no copy, not outdated, and none that an ending connection may have brought late.
+    /// [`handle_notification`](Self::handle_notification). Returns whether the notification counts: a copy does not, nor an outdated one, nor an opener
+    /// that an ending connection brings.
     pub(crate) fn hear(&mut self, now: Instant, conn: ConnId, notification: &Notification) -> bool {
         let Some(peer) = self.peer(conn).cloned() else { return false };
         let (kind, seq) = (notification.kind(), notification.seq());
