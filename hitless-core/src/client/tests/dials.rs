@@ -224,3 +224,22 @@ fn half_a_node_takes_requests() {
     world.answer(conn);
     assert_eq!(world.reply_of(request), "GET");
 }
+
+/// A cluster is told of the notifications that count: of one move once, and not of what an ending connection brings. PITFALL-30, RULE-42
+#[cfg(feature = "driver")]
+#[test]
+fn a_cluster_is_told_what_counts() {
+    let endpoint = Endpoint::parse("127.0.0.1:1", 6379).unwrap();
+    let mut world = World::with(|builder| builder.pool_size(2).for_node(endpoint, None));
+    world.answer_dials();
+    let told = |world: &World| world.others.iter().filter(|it| matches!(it, Action::Notified(_))).count();
+    let conns = world.conns();
+    let moving = ["MOVING", "1", "30", "127.0.0.1:2"];
+    world.client.handle_ending(conns[0]);
+    world.push(conns[0], &moving);
+    assert_eq!(told(&world), 0);
+    world.push(conns[1], &moving);
+    assert_eq!(told(&world), 1);
+    world.push(conns[1], &moving);
+    assert_eq!(told(&world), 1, "it is a copy");
+}
