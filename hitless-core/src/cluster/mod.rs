@@ -369,11 +369,11 @@ impl Cluster {
 
     /// Does what follows from a fact: who is open, who is asked, what the table is.
     fn settle(&mut self, now: Instant) {
+        // First, because nobody is asked who is closed.
+        self.tend_nodes(now);
         self.ask_next(now);
-        if std::mem::take(&mut self.is_stale) {
-            self.has_new_table = true;
-            self.tend_nodes(now);
-        }
+        // If nobody could be asked, the seeds are opened again.
+        self.tend_nodes(now);
     }
 
     /// The table that the map makes now, if it is another one.
@@ -413,8 +413,12 @@ impl Cluster {
         }
     }
 
-    /// Opens what is of use, and closes what has not been for a while.
+    /// Opens what is of use, and closes what has not been for a while, if anything has changed since the last look.
     fn tend_nodes(&mut self, now: Instant) {
+        if !std::mem::take(&mut self.is_stale) {
+            return;
+        }
+        self.has_new_table = true;
         let is_wanted = |node, is_listed, is_seed| {
             self.map.is_owner(node)
                 || self.holds.is_source(node)
@@ -434,15 +438,21 @@ impl Cluster {
         self.decisions.extend(table);
         for departure in departures {
             match departure {
-                Departure::Closed(node) => self.decisions.push_back(Decision::Close { node }),
+                Departure::Closed(node) => self.close(node),
                 Departure::Forgotten { node, endpoint, was_open } => {
                     if was_open {
-                        self.decisions.push_back(Decision::Close { node });
+                        self.close(node);
                     }
                     self.emit(ClusterEvent::NodeRemoved { node, endpoint });
                 }
             }
         }
+    }
+
+    /// A question that it has not answered goes to the next node.
+    fn close(&mut self, node: NodeId) {
+        self.refresh.take_of(node);
+        self.decisions.push_back(Decision::Close { node });
     }
 
     fn emit(&mut self, event: ClusterEvent) {

@@ -141,6 +141,31 @@ fn a_node_that_nothing_leads_to_is_closed_after_a_grace() {
     assert_eq!(world.decided.len(), decided);
 }
 
+/// A question to a node that is closed goes to the next one at once, and its answer does nothing, be it there already. RULE-424
+#[test]
+fn a_node_that_is_closed_is_asked_no_more() {
+    for is_refused in [false, true] {
+        let mut world = World::of_three_shards();
+        let c = world.at("10.0.0.3:7000");
+        world.answer_next(&slots(&[(0, 5_460, &[A, D]), (5_461, 16_383, &[B])]));
+        let (a, b) = (world.a(), world.b());
+        world.pass(GRACE - 500 * MILLI);
+        world.fail(a);
+        world.fail(b);
+        world.until_asked();
+        let (query, asked, _) = world.asked[0];
+        assert_eq!(asked, c, "it is the only one");
+        world.ready("10.0.0.1:7000");
+        world.pass(500 * MILLI);
+        assert!(!world.open.contains_key(&c));
+        assert_eq!(world.asked[0].1, a, "the round goes on");
+        let answer = if is_refused { Frame::error("ERR unknown command") } else { three_shards() };
+        let decided = world.decided.len();
+        world.tell(|cluster, now| cluster.handle_topology(now, query, &answer));
+        assert_eq!(world.decided.len(), decided);
+    }
+}
+
 /// RULE-338
 #[test]
 fn a_node_that_comes_back_in_its_grace_stays() {
