@@ -27,6 +27,9 @@ pub fn key_slot(key: &[u8]) -> u16 {
 
 /// The part of `key` that is hashed.
 fn hash_tag(key: &[u8]) -> &[u8] {
+    if !has_brace(key) {
+        return key;
+    }
     let tag = || {
         let open = key.iter().position(|byte| *byte == b'{')?;
         let behind = key.get(open + 1..)?;
@@ -34,6 +37,20 @@ fn hash_tag(key: &[u8]) -> &[u8] {
         behind.get(..close).filter(|tag| !tag.is_empty())
     };
     tag().unwrap_or(key)
+}
+
+/// Looks at eight bytes at a time, because most keys have none.
+fn has_brace(key: &[u8]) -> bool {
+    const ONES: u64 = u64::from_ne_bytes([1; 8]);
+    const HIGHS: u64 = u64::from_ne_bytes([0x80; 8]);
+    const BRACES: u64 = u64::from_ne_bytes([b'{'; 8]);
+    let (eights, rest) = key.as_chunks();
+    let is_in = |eight: &[u8; 8]| {
+        // Zero where a brace is. One less borrows from the byte above, and sets its highest bit, if there is such a zero, and only then.
+        let differences = u64::from_ne_bytes(*eight) ^ BRACES;
+        differences.wrapping_sub(ONES) & !differences & HIGHS != 0
+    };
+    eights.iter().any(is_in) || rest.contains(&b'{')
 }
 
 /// CRC-16/XMODEM: the polynomial 0x1021, from 0. Source: the appendix of the cluster specification
@@ -277,6 +294,22 @@ mod tests {
             ("", ""),
         ] {
             assert_eq!(hashed(key), tag, "{key}");
+        }
+    }
+
+    /// Wherever it stands, and beside whatever: neighbours in value, and bytes that borrow from those above them. RULE-302
+    #[test]
+    fn a_brace_is_found_everywhere() {
+        for other in [0, 1, b'z', b'{', b'|', b'{' ^ 0x80, 0x7f, 0x80, 0xff] {
+            for len in 0..20 {
+                let mut key = vec![other; len];
+                assert_eq!(has_brace(&key), key.contains(&b'{'), "{key:?}");
+                for place in 0..len {
+                    key[place] = b'{';
+                    assert!(has_brace(&key), "{key:?}");
+                    key[place] = other;
+                }
+            }
         }
     }
 

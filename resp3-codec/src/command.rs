@@ -91,10 +91,17 @@ impl Command {
     pub fn iter(&self) -> impl Iterator<Item = &[u8]> {
         let mut rest = &self.wire[ROOM..];
         std::iter::from_fn(move || {
-            // The line holds a few digits: too little for `memchr` to pay.
-            let line = rest.iter().position(|byte| *byte == b'\r')?;
-            let len = rest[1..line].iter().fold(0, |len, digit| len * 10 + usize::from(digit - b'0'));
-            let (arg, after) = rest[line + 2..].split_at(len);
+            let digit = |byte: &u8| usize::from(byte - b'0');
+            let (len, behind) = match rest {
+                // Nearly all have fewer than a hundred bytes.
+                [b'$', one, b'\r', b'\n', behind @ ..] => (digit(one), behind),
+                [b'$', ten, one, b'\r', b'\n', behind @ ..] => (digit(ten) * 10 + digit(one), behind),
+                _ => {
+                    let line = rest.iter().position(|byte| *byte == b'\r')?;
+                    (rest[1..line].iter().fold(0, |len, byte| len * 10 + digit(byte)), &rest[line + 2..])
+                }
+            };
+            let (arg, after) = behind.split_at(len);
             rest = &after[2..];
             Some(arg)
         })

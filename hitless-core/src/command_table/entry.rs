@@ -192,14 +192,20 @@ static INDEX: [u16; PLACES] = {
     index
 };
 
-/// The same for upper and lower case.
+/// Of the length, the first four and the last four letters; the same for upper and lower case.
 const fn hash(name: &[u8]) -> usize {
-    let mut hash = name.len() as u32;
-    let mut at = 0;
-    while at < name.len() {
-        hash = hash.wrapping_mul(31).wrapping_add((name[at] & 0xdf) as u32);
-        at += 1;
-    }
+    const UPPER: u32 = 0xdfdf_dfdf;
+    let (first, last) = match (name, name.first_chunk(), name.last_chunk()) {
+        (_, Some(first), Some(last)) => (*first, *last),
+        ([first, rest @ ..], ..) => match rest {
+            [] => ([*first, 0, 0, 0], [0; 4]),
+            [second] => ([*first, *second, 0, 0], [0; 4]),
+            [second, third, ..] => ([*first, *second, *third, 0], [0; 4]),
+        },
+        _ => ([0; 4], [0; 4]),
+    };
+    let (first, last) = (u32::from_le_bytes(first) & UPPER, u32::from_le_bytes(last) & UPPER);
+    let hash = first.wrapping_mul(31).wrapping_add(last).wrapping_add(name.len() as u32);
     // The upper bits depend on all of the lower ones.
     (hash.wrapping_mul(0x9e37_79b1) >> 22) as usize % PLACES
 }
@@ -212,7 +218,8 @@ pub(super) fn find(name: &[u8]) -> Option<&'static Entry> {
     let mut place = hash(name);
     // The index has free places, so that this ends.
     while let Some(entry) = COMMANDS.get(usize::from(INDEX[place])) {
-        if entry.name.as_bytes().eq_ignore_ascii_case(name) {
+        // The names of the table are in upper case.
+        if name.iter().map(u8::to_ascii_uppercase).eq(entry.name.bytes()) {
             return Some(entry);
         }
         place = (place + 1) % PLACES;

@@ -82,7 +82,7 @@ impl World {
                 self.fail(node);
             }
             Step::Answer(which) => {
-                let Some((query, ..)) = self.asked.pop() else { return };
+                let Some((query, ..)) = self.late.pop().or_else(|| self.asked.pop()) else { return };
                 self.tell(|cluster, now| cluster.handle_topology(now, query, &answers()[which]));
             }
             Step::NoAnswer => {
