@@ -186,7 +186,7 @@ impl SlotMap {
                 .collect();
             Shard { primary: *primary, replicas: replicas.into(), readable }
         };
-        Table { shards: primaries.iter().map(shard).collect(), slots: slots.into() }
+        Table::new(primaries.iter().map(shard).collect(), &slots)
     }
 
     /// The places of the runs that have slots from `first` to `last`.

@@ -7,8 +7,8 @@ use crate::notification::MAX_SLOT;
 
 /// How many slots there are.
 pub(super) const SLOTS: usize = MAX_SLOT as usize + 1;
-/// The index of a slot that nobody serves. There are at most as many shards as slots, so no shard has it.
-pub(super) const NOBODY: u16 = u16::MAX;
+/// The index of a slot that nobody serves. There are at most 4096 shards, so no shard has it.
+pub(super) const NOBODY: u16 = MIXED - 1;
 
 /// Nodes that serve the same slots.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,15 +44,61 @@ impl Shard {
 /// ([`Decision::SwapTable`](super::Decision::SwapTable)).
 #[derive(Clone, PartialEq, Eq)]
 pub struct Table {
-    pub(super) shards: Box<[Shard]>,
-    pub(super) slots: Box<[u16]>,
+    shards: Box<[Shard]>,
+    slots: Slots,
+}
+
+/// The index of the shard of each slot. Every request looks into it: where shards have long runs of slots, as in most clusters, all of it
+/// is eight cache lines.
+#[derive(Clone, PartialEq, Eq)]
+struct Slots {
+    /// Of 64 slots each: the shard that they all have, or `MIXED` and where theirs are.
+    blocks: [u16; SLOTS / BLOCK],
+    mixed: Box<[[u16; BLOCK]]>,
+}
+
+const BLOCK: usize = 64;
+/// The slots of a block have different shards.
+const MIXED: u16 = 1 << 15;
+
+impl Slots {
+    fn new(slots: &[u16]) -> Self {
+        let (of_blocks, _) = slots.as_chunks::<BLOCK>();
+        let mut blocks = [NOBODY; SLOTS / BLOCK];
+        let mut mixed = Vec::new();
+        for (block, slots) in blocks.iter_mut().zip(of_blocks) {
+            *block = match slots {
+                [first, rest @ ..] if rest.iter().all(|shard| shard == first) => *first,
+                _ => {
+                    mixed.push(*slots);
+                    MIXED | (mixed.len() - 1) as u16
+                }
+            };
+        }
+        Self { blocks, mixed: mixed.into() }
+    }
+
+    #[inline]
+    fn get(&self, slot: u16) -> Option<usize> {
+        let (block, within) = (usize::from(slot) / BLOCK, usize::from(slot) % BLOCK);
+        let shard = match *self.blocks.get(block)? {
+            mixed if mixed & MIXED != 0 => *self.mixed.get(usize::from(mixed ^ MIXED))?.get(within)?,
+            shard => shard,
+        };
+        (shard != NOBODY).then_some(usize::from(shard))
+    }
 }
 
 impl Table {
+    /// The table in which each slot has one of `shards`, by its index, or [`NOBODY`]. Slots behind the last have none.
+    pub(super) fn new(shards: Box<[Shard]>, slots: &[u16]) -> Self {
+        Self { shards, slots: Slots::new(slots) }
+    }
+
     /// A table in which nobody serves anything.
     #[must_use]
     pub fn empty() -> Self {
-        Self { shards: Box::new([]), slots: vec![NOBODY; SLOTS].into() }
+        Self::new(Box::new([]), &[])
     }
 
     /// The primary that serves `slot`; `None` if nobody is known to, or there is no such slot.
@@ -90,7 +136,7 @@ impl Table {
     #[must_use]
     #[inline]
     pub fn shard_of(&self, slot: u16) -> Option<usize> {
-        self.slots.get(usize::from(slot)).filter(|shard| **shard != NOBODY).map(|shard| usize::from(*shard))
+        self.slots.get(slot)
     }
 
     /// The shards that serve at least one slot, by the ids of their primaries.
@@ -108,7 +154,7 @@ impl Table {
     /// How many slots nobody is known to serve.
     #[must_use]
     pub fn uncovered(&self) -> usize {
-        self.slots.iter().filter(|shard| **shard == NOBODY).count()
+        (0..=MAX_SLOT).filter(|slot| self.slots.get(*slot).is_none()).count()
     }
 }
 
@@ -125,5 +171,33 @@ fn weight(slot: u16, node: NodeId) -> u64 {
 impl fmt::Debug for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Table").field("shards", &self.shards).field("uncovered", &self.uncovered()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        /// However the slots lie: long runs, several in one block, slot by slot, and some that nobody serves.
+        #[test]
+        fn every_slot_has_the_shard_that_it_was_given(
+            runs in proptest::collection::vec((prop_oneof![1..4usize, 60..70usize, 1..6_000usize], 0..4u16), 0..40),
+            shuffled in 0..SLOTS,
+        ) {
+            let mut slots: Vec<u16> =
+                runs.iter().flat_map(|(len, shard)| std::iter::repeat_n(if *shard == 3 { NOBODY } else { *shard }, *len)).collect();
+            slots.resize(SLOTS, 7);
+            slots[..shuffled].iter_mut().enumerate().filter(|(slot, _)| slot % 5 == 0).for_each(|(_, shard)| *shard = 4_095);
+            let shard = |shard: u16| (shard != NOBODY).then_some(usize::from(shard));
+            let table = Table::new(Box::new([]), &slots);
+            prop_assert!((0..=MAX_SLOT).map(|slot| table.shard_of(slot)).eq(slots.iter().copied().map(shard)));
+            prop_assert_eq!(table.shard_of(MAX_SLOT + 1), None);
+            prop_assert_eq!(table.shard_of(u16::MAX), None);
+            prop_assert_eq!(table.uncovered(), slots.iter().filter(|shard| **shard == NOBODY).count());
+            prop_assert!(table == Table::new(Box::new([]), &slots));
+        }
     }
 }
