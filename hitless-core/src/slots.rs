@@ -39,14 +39,15 @@ fn hash_tag(key: &[u8]) -> &[u8] {
     tag().unwrap_or(key)
 }
 
-/// Looks at eight bytes at a time, because most keys have none.
+/// Whether there is a `{` in `key`. Eight bytes at a time: most keys have none.
 fn has_brace(key: &[u8]) -> bool {
     const ONES: u64 = u64::from_ne_bytes([1; 8]);
     const HIGHS: u64 = u64::from_ne_bytes([0x80; 8]);
     const BRACES: u64 = u64::from_ne_bytes([b'{'; 8]);
     let (eights, rest) = key.as_chunks();
     let is_in = |eight: &[u8; 8]| {
-        // Zero where a brace is. One less borrows from the byte above, and sets its highest bit, if there is such a zero, and only then.
+        // A byte is zero where a brace is. To take one from it sets its highest bit, which was not set before. Where no byte is zero, none
+        // borrows, and no such bit appears.
         let differences = u64::from_ne_bytes(*eight) ^ BRACES;
         differences.wrapping_sub(ONES) & !differences & HIGHS != 0
     };

@@ -53,7 +53,7 @@
 //! One question at a time, at least 250 ms between rounds ([`min_refresh_interval`](SettingsBuilder::min_refresh_interval)), and
 //! four times as much where a MOVED has patched the map already; another node each time. A reason that a question has not taken in leads to another one, and no reason is lost. While answers
 //! change nothing, pauses grow to a sixteenth of the time for which they have not, and to 5 s at most. A node that does not answer
-//! within a second is passed over; when no node is left, the configured seeds are opened again, and replicas that are not open, and
+//! within a second, or is closed, is passed over; when no node is left, the configured seeds are opened again, and replicas that are not open, and
 //! rounds come at pauses of up to two seconds. A request that has timed out at a node is a reason; without one, the topology is read
 //! once a minute.
 //!
@@ -369,10 +369,10 @@ impl Cluster {
 
     /// Does what follows from a fact: who is open, who is asked, what the table is.
     fn settle(&mut self, now: Instant) {
-        // First, because nobody is asked who is closed.
+        // Nodes are closed first, so that no closed node is asked.
         self.tend_nodes(now);
         self.ask_next(now);
-        // If nobody could be asked, the seeds are opened again.
+        // If no node could be asked, the seeds are wanted, and are opened here.
         self.tend_nodes(now);
     }
 
@@ -438,10 +438,10 @@ impl Cluster {
         self.decisions.extend(table);
         for departure in departures {
             match departure {
-                Departure::Closed(node) => self.close(node),
+                Departure::Closed { node, endpoint } => self.close(node, endpoint),
                 Departure::Forgotten { node, endpoint, was_open } => {
                     if was_open {
-                        self.close(node);
+                        self.close(node, endpoint.clone());
                     }
                     self.emit(ClusterEvent::NodeRemoved { node, endpoint });
                 }
@@ -449,9 +449,11 @@ impl Cluster {
         }
     }
 
-    /// A question that it has not answered goes to the next node.
-    fn close(&mut self, node: NodeId) {
-        self.refresh.take_of(node);
+    /// Closes `node`, which is at `endpoint`. If it is being asked, the round goes on with the next one.
+    fn close(&mut self, node: NodeId, endpoint: Endpoint) {
+        if self.refresh.take_of(node).is_some() {
+            self.note_failed_read(node, endpoint, TopologyError::Unanswered);
+        }
         self.decisions.push_back(Decision::Close { node });
     }
 

@@ -111,7 +111,7 @@ pub(super) enum Failure {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Departure {
     /// It is closed, and stays known.
-    Closed(NodeId),
+    Closed { node: NodeId, endpoint: Endpoint },
     /// It is closed if it was open, and forgotten.
     Forgotten { node: NodeId, endpoint: Endpoint, was_open: bool },
 }
@@ -392,7 +392,7 @@ impl Nodes {
                 State::Known if node.is_listed => {}
                 _ if is_over && node.is_listed => {
                     node.state = State::Known;
-                    due.push(Departure::Closed(id));
+                    due.push(Departure::Closed { node: id, endpoint: node.whereabouts().clone() });
                 }
                 state if is_over || state == State::Known => due.extend(self.forget(id)),
                 _ => {}

@@ -48,17 +48,17 @@ pub struct Table {
     slots: Slots,
 }
 
-/// The index of the shard of each slot. Every request looks into it: where shards have long runs of slots, as in most clusters, all of it
-/// is eight cache lines.
+/// The index of the shard of each slot. Every request looks into it, so that it is small where shards have long runs of slots, as in most
+/// clusters: 512 bytes.
 #[derive(Clone, PartialEq, Eq)]
 struct Slots {
-    /// Of 64 slots each: the shard that they all have, or `MIXED` and where theirs are.
+    /// For each 64 slots: the shard of all of them, or, where they differ, `MIXED` and the index in `mixed`.
     blocks: [u16; SLOTS / BLOCK],
     mixed: Box<[[u16; BLOCK]]>,
 }
 
 const BLOCK: usize = 64;
-/// The slots of a block have different shards.
+/// Set where the slots of a block have different shards.
 const MIXED: u16 = 1 << 15;
 
 impl Slots {
@@ -90,7 +90,7 @@ impl Slots {
 }
 
 impl Table {
-    /// The table in which each slot has one of `shards`, by its index, or [`NOBODY`]. Slots behind the last have none.
+    /// The table in which each slot has one of `shards`, by its index, or [`NOBODY`]: `slots` has one for each of the 16384.
     pub(super) fn new(shards: Box<[Shard]>, slots: &[u16]) -> Self {
         Self { shards, slots: Slots::new(slots) }
     }
@@ -98,7 +98,7 @@ impl Table {
     /// A table in which nobody serves anything.
     #[must_use]
     pub fn empty() -> Self {
-        Self::new(Box::new([]), &[])
+        Self { shards: [].into(), slots: Slots { blocks: [NOBODY; SLOTS / BLOCK], mixed: [].into() } }
     }
 
     /// The primary that serves `slot`; `None` if nobody is known to, or there is no such slot.
@@ -180,24 +180,37 @@ mod tests {
 
     use super::*;
 
+    fn table(slots: &[u16]) -> Table {
+        Table::new([].into(), slots)
+    }
+
     proptest! {
         /// However the slots lie: long runs, several in one block, slot by slot, and some that nobody serves.
         #[test]
         fn every_slot_has_the_shard_that_it_was_given(
             runs in proptest::collection::vec((prop_oneof![1..4usize, 60..70usize, 1..6_000usize], 0..4u16), 0..40),
             shuffled in 0..SLOTS,
+            other in 0..SLOTS,
         ) {
             let mut slots: Vec<u16> =
                 runs.iter().flat_map(|(len, shard)| std::iter::repeat_n(if *shard == 3 { NOBODY } else { *shard }, *len)).collect();
             slots.resize(SLOTS, 7);
             slots[..shuffled].iter_mut().enumerate().filter(|(slot, _)| slot % 5 == 0).for_each(|(_, shard)| *shard = 4_095);
             let shard = |shard: u16| (shard != NOBODY).then_some(usize::from(shard));
-            let table = Table::new(Box::new([]), &slots);
-            prop_assert!((0..=MAX_SLOT).map(|slot| table.shard_of(slot)).eq(slots.iter().copied().map(shard)));
-            prop_assert_eq!(table.shard_of(MAX_SLOT + 1), None);
-            prop_assert_eq!(table.shard_of(u16::MAX), None);
-            prop_assert_eq!(table.uncovered(), slots.iter().filter(|shard| **shard == NOBODY).count());
-            prop_assert!(table == Table::new(Box::new([]), &slots));
+            let made = table(&slots);
+            prop_assert!((0..=MAX_SLOT).map(|slot| made.shard_of(slot)).eq(slots.iter().copied().map(shard)));
+            prop_assert_eq!(made.shard_of(MAX_SLOT + 1), None);
+            prop_assert_eq!(made.shard_of(u16::MAX), None);
+            prop_assert_eq!(made.uncovered(), slots.iter().filter(|shard| **shard == NOBODY).count());
+            prop_assert!(made == table(&slots));
+            slots[other] = 99;
+            prop_assert!(made != table(&slots), "one slot differs");
         }
+    }
+
+    #[test]
+    fn an_empty_table_has_no_shard_for_any_slot() {
+        assert_eq!(Table::empty(), table(&[NOBODY; SLOTS]));
+        assert_eq!(Table::empty().uncovered(), SLOTS);
     }
 }

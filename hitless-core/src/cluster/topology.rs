@@ -32,13 +32,18 @@ impl Cluster {
 
     /// `asking` has led to nothing. The round goes on with the next node.
     pub(super) fn on_no_answer(&mut self, now: Instant, asking: &Asking, error: TopologyError) {
-        self.stats.topology_failures += 1;
         if error == TopologyError::Foreign {
             self.strangers.handle_met(now);
         }
         if let Some(endpoint) = self.nodes.endpoint(asking.node).cloned() {
-            self.emit(ClusterEvent::RefreshFailed { node: asking.node, endpoint, error });
+            self.note_failed_read(asking.node, endpoint, error);
         }
+    }
+
+    /// A question to `node`, which is at `endpoint`, has led to nothing.
+    pub(super) fn note_failed_read(&mut self, node: NodeId, endpoint: Endpoint, error: TopologyError) {
+        self.stats.topology_failures += 1;
+        self.emit(ClusterEvent::RefreshFailed { node, endpoint, error });
     }
 
     /// Asks the next node, if a round is due or goes on.

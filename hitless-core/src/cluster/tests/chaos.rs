@@ -82,8 +82,11 @@ impl World {
                 self.fail(node);
             }
             Step::Answer(which) => {
-                let Some((query, ..)) = self.late.pop().or_else(|| self.asked.pop()) else { return };
+                let decided = self.decided.len();
+                let late = self.late.pop();
+                let Some((query, ..)) = late.or_else(|| self.asked.pop()) else { return };
                 self.tell(|cluster, now| cluster.handle_topology(now, query, &answers()[which]));
+                assert!(late.is_none() || self.decided.len() == decided, "it is of a closed node");
             }
             Step::NoAnswer => {
                 let Some((query, ..)) = self.asked.pop() else { return };

@@ -141,7 +141,7 @@ fn a_node_that_nothing_leads_to_is_closed_after_a_grace() {
     assert_eq!(world.decided.len(), decided);
 }
 
-/// A question to a node that is closed goes to the next one at once, and its answer does nothing, be it there already. RULE-424
+/// When a node is closed that is asked, the next one is asked at once, and an answer that comes later does nothing. RULE-424
 #[test]
 fn a_node_that_is_closed_is_asked_no_more() {
     for is_refused in [false, true] {
@@ -159,11 +159,35 @@ fn a_node_that_is_closed_is_asked_no_more() {
         world.pass(500 * MILLI);
         assert!(!world.open.contains_key(&c));
         assert_eq!(world.asked[0].1, a, "the round goes on");
+        let failed =
+            |event: &&ClusterEvent| matches!(event, ClusterEvent::RefreshFailed { node, .. } if *node == c);
+        assert_eq!(world.events().into_iter().filter(|event| failed(event)).count(), 1);
+        assert_eq!(world.cluster.stats().topology_failures, 1);
         let answer = if is_refused { Frame::error("ERR unknown command") } else { three_shards() };
         let decided = world.decided.len();
         world.tell(|cluster, now| cluster.handle_topology(now, query, &answer));
         assert_eq!(world.decided.len(), decided);
     }
+}
+
+/// If no other node is connected, the round has failed, and goes on when one is. RULE-424
+#[test]
+fn the_last_node_that_could_be_asked_may_be_closed() {
+    let mut world = World::of_three_shards();
+    let c = world.at("10.0.0.3:7000");
+    world.answer_next(&slots(&[(0, 5_460, &[A, D]), (5_461, 16_383, &[B])]));
+    let (a, b) = (world.a(), world.b());
+    world.pass(GRACE - 500 * MILLI);
+    world.fail(a);
+    world.fail(b);
+    world.until_asked();
+    world.pass(500 * MILLI);
+    assert!(!world.open.contains_key(&c) && world.asked.is_empty());
+    world.all_ready();
+    assert!(world.until_asked() < 100 * MILLI, "the pause of the failed round is over");
+    world.answer(&three_shards());
+    world.all_ready();
+    assert_eq!(world.owner(16_383), Some(world.at("10.0.0.3:7000")));
 }
 
 /// RULE-338

@@ -34,6 +34,19 @@ fn every_command_is_found_in_any_case_and_no_other_is() {
     assert_eq!(COMMANDS.iter().map(|entry| entry.name.len()).max(), Some(LONGEST));
 }
 
+/// Bytes that differ in one bit from a letter or an underscore hash alike, and are no other case of it.
+#[test]
+fn only_letters_have_two_cases() {
+    for name in all().map(|entry| entry.name).filter(|name| !name.contains(' ')) {
+        for place in 0..name.len() {
+            let mut other = name.as_bytes().to_vec();
+            other[place] ^= 0x20;
+            let is_letter = name.as_bytes()[place].is_ascii_alphabetic();
+            assert_eq!(find(&other).is_some(), is_letter, "{}", other.escape_ascii());
+        }
+    }
+}
+
 /// What is listed by hand is newer than the server of the table: a command that is in both is to be taken off the list.
 #[test]
 fn newer_commands_are_found_and_in_no_other_list() {
