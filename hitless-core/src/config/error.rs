@@ -77,6 +77,9 @@ pub enum ConfigError {
         /// What is wrong with it.
         problem: &'static str,
     },
+    /// The URLs of a cluster do not go together, or there is none.
+    #[error("the URLs of the cluster are not valid: {0}")]
+    Urls(&'static str),
     /// The address in the URL does not parse.
     #[error("the address of the URL is not valid: {0}")]
     Endpoint(EndpointError),

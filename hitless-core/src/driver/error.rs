@@ -50,7 +50,7 @@ pub enum Error {
     #[error(transparent)]
     Request(#[from] RequestError),
     /// The server's reply is an error. Where that is MOVED, which only a node of a cluster says, the text of this error adds that such a node
-    /// wants a [`ClusterClient`](super::ClusterClient).
+    /// wants a [`ClusterClient`](super::ClusterClient); so do those of [`Reply`](Self::Reply) and [`Discarded`](Self::Discarded).
     #[error("{0}{hint}", hint = hint(.0))]
     Server(ServerError),
     /// One of several replies is an error: [`CheckReplies::check`].
@@ -60,7 +60,7 @@ pub enum Error {
     #[error("the reply is not the value that was asked for: {0}")]
     Value(ValueError),
     /// The server discarded an atomic pipeline: nothing of it ran.
-    #[error("the server discarded the transaction: {0}")]
+    #[error("the server discarded the transaction: {0}{hint}", hint = hint(.0))]
     Discarded(ServerError),
     /// A watched key was changed by another client, so the transaction did not run: `tries` times in a row.
     #[error("a watched key was changed, so the transaction did not run (tries: {tries})")]
@@ -120,7 +120,8 @@ impl From<ServerError> for Error {
 fn hint(error: &ServerError) -> &'static str {
     match error.code() {
         "MOVED" => {
-            " (the slot is at another node of the cluster, to which a `ClusterClient` goes within the command timeout)"
+            " (the slot is at another node of the cluster: a `ClusterClient` goes there within the command timeout; a lease stays where it is, so take \
+             another one)"
         }
         _ => "",
     }
@@ -138,7 +139,7 @@ impl From<ValueError> for Error {
 
 /// The first error among the replies to several commands. The commands before and after it ran, or have errors of their own.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, ThisError)]
-#[error("reply {index} of the pipeline (from 0) is an error: {error}")]
+#[error("reply {index} of the pipeline (from 0) is an error: {error}{hint}", hint = hint(.error))]
 #[non_exhaustive]
 pub struct ReplyError {
     /// The place of the reply, from 0.
@@ -245,6 +246,19 @@ mod tests {
         let error = Error::from(error);
         assert_eq!(error.delivery(), None, "the server has answered");
         assert_eq!(error.to_string(), "reply 1 of the pipeline (from 0) is an error: ERR first");
+    }
+
+    /// Whoever has taken a `Client` for a cluster learns it from whichever call shows MOVED first.
+    #[test]
+    fn wherever_moved_is_found_the_text_says_which_client_follows_it() {
+        let moved = || ServerError::from_frame(&Frame::error("MOVED 1 10.0.0.1:7000")).unwrap();
+        let errors: [Error; 3] =
+            [moved().into(), ReplyError { index: 0, error: moved() }.into(), Error::Discarded(moved())];
+        for error in errors {
+            assert!(error.to_string().contains("a `ClusterClient` goes there"), "{error}");
+        }
+        let other = Error::Discarded(ServerError::aborted());
+        assert!(!other.to_string().contains("ClusterClient"), "{other}");
     }
 
     #[test]

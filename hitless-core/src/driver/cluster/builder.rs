@@ -58,12 +58,12 @@ impl<R: Runtime, N: Resolver + Connector> ClusterBuilder<R, N> {
         urls: impl IntoIterator<Item = U>,
     ) -> Result<Self, Error> {
         let mut all = urls.into_iter().map(|url| ConfigBuilder::from_url(url.as_ref()));
-        let wrong = |problem| ConfigError::Url { part: "list", problem };
-        let mut settings = all.next().ok_or_else(|| wrong("a cluster needs one server at least"))??;
+        let none = ConfigError::Urls("there is none, and a cluster needs one server at least");
+        let mut settings = all.next().ok_or(none)??;
         for other in all {
             let other = other?;
             if !settings.agrees_with(&other) {
-                return Err(wrong("the URLs of a cluster must say the same but for host and port").into());
+                return Err(ConfigError::Urls("they must say the same but for host and port").into());
             }
             settings = settings.with_seeds(other.seeds());
         }

@@ -33,9 +33,19 @@ use crate::value::FromFrame;
 /// down at once.
 ///
 /// # Where a command goes
-/// To the node that serves the slot of its keys; [`route`](crate::cluster::route) says how that is found. A command without keys goes to any node
-/// if all answer the same (PING), to one node of each shard if the answers can be put together (DBSIZE, FLUSHALL), and is refused otherwise (INFO, SCAN): send
-/// that by the client of one of the [`nodes`](Self::nodes). Keys of several slots are refused as well: give them a hash tag in common.
+/// To the node that serves the slot of its keys; [`route`](crate::cluster::route) says how that is found. Keys of several slots are refused: give
+/// them a hash tag in common. Commands without keys:
+///
+/// | commands | go to | and the reply is |
+/// |---|---|---|
+/// | PING, ECHO, TIME, PUBLISH, COMMAND, EVAL without keys, CLUSTER INFO, NODES, SHARDS and SLOTS | any node | its own |
+/// | DBSIZE | one node of each shard | the sum |
+/// | KEYS | one node of each shard | all keys |
+/// | FLUSHALL, FLUSHDB, FUNCTION LOAD, DELETE and FLUSH, SCRIPT LOAD and FLUSH | one node of each shard | that of the first, or an error |
+/// | SCRIPT EXISTS | one node of each shard | whether all have it |
+/// | SCRIPT KILL | one node of each shard | that of one which has succeeded |
+/// | SCAN, INFO, CONFIG, CLIENT, SLOWLOG, MEMORY, RANDOMKEY and others of one node | none: [`RouteError::NeedsNode`](crate::error::RouteError::NeedsNode) | call them at the client of each of the [`nodes`](Self::nodes) |
+/// | WAIT, WAITAOF | none | call them on a [`lease`](Self::lease) that has written |
 ///
 /// Where [replicas are preferred](ClusterBuilder::read_from), commands that only read go to a replica of that shard.
 ///
@@ -302,22 +312,49 @@ impl<R: Runtime> ClusterClient<R> {
     /// # Ok(())
     /// # }
     /// ```
+    ///
+    /// A cursor is that of one node, so that the keys of all are scanned node by node. A key whose slot moves meanwhile may be seen twice, or not
+    /// at all:
+    ///
+    /// ```no_run
+    /// # use hitless_core::cmd;
+    /// # use hitless_core::driver::{ClusterClient, Error, Runtime};
+    /// # async fn example<R: Runtime>(client: ClusterClient<R>) -> Result<(), Error> {
+    /// for node in client.nodes().iter().filter(|node| node.is_primary()) {
+    ///     let mut cursor = String::from("0");
+    ///     loop {
+    ///         let scan = cmd("SCAN").arg(&cursor).args(["MATCH", "user:*", "COUNT", "500"]);
+    ///         let (next, keys): (String, Vec<String>) = node.client().query(scan).await?;
+    ///         println!("{keys:?}");
+    ///         if next == "0" {
+    ///             break;
+    ///         }
+    ///         cursor = next;
+    ///     }
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn nodes(&self) -> Vec<Node<R>> {
         let (shared, routes) = (self.shared(), self.shared().routes());
         let mut ids: Vec<NodeId> = routes.primaries().map(|(node, _)| *node).collect();
         let others = routes.clients().iter().map(|(node, _)| node);
         let others: Vec<NodeId> = others.filter(|node| !ids.contains(node)).collect();
+        let primaries = ids.len();
         ids.extend(others);
-        let node = |id| Some(Node { id, endpoint: shared.endpoint(id)?, client: routes.client(id)?.clone() });
-        ids.into_iter().filter_map(node).collect()
+        let node = |(at, id)| {
+            let (endpoint, client) = (shared.endpoint(id)?, routes.client(id)?.clone());
+            Some(Node { id, endpoint, client, is_primary: at < primaries })
+        };
+        ids.into_iter().enumerate().filter_map(node).collect()
     }
 
     /// The node that serves the slot of `key` now; `None` if nobody is known to.
     #[must_use]
     pub fn node_for(&self, key: impl AsRef<[u8]>) -> Option<Node<R>> {
         let (id, client) = self.shared().find(Some(key_slot(key.as_ref())))?;
-        Some(Node { id, endpoint: self.shared().endpoint(id)?, client })
+        Some(Node { id, endpoint: self.shared().endpoint(id)?, client, is_primary: true })
     }
 
     /// Calls `hook` around each notification that arrives at any node from now on, and for each event of a node's client; see

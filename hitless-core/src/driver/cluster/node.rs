@@ -13,6 +13,7 @@ pub struct Node<R: Runtime> {
     pub(super) id: NodeId,
     pub(super) endpoint: Endpoint,
     pub(super) client: Client<R>,
+    pub(super) is_primary: bool,
 }
 
 impl<R: Runtime> Node<R> {
@@ -28,6 +29,13 @@ impl<R: Runtime> Node<R> {
         &self.endpoint
     }
 
+    /// Whether it serves slots, as far as was known when this was asked for. A replica is there only if it is
+    /// [read from](super::ClusterBuilder::read_from).
+    #[must_use]
+    pub fn is_primary(&self) -> bool {
+        self.is_primary
+    }
+
     /// The client of this node alone. It knows nothing of the cluster: MOVED is an error there, and so is everything that happens while the node
     /// is away ([`WhenDisconnected::Fail`](crate::config::WhenDisconnected::Fail)). It is shut down when the node leaves the cluster.
     #[must_use]
@@ -38,7 +46,7 @@ impl<R: Runtime> Node<R> {
 
 impl<R: Runtime> Clone for Node<R> {
     fn clone(&self) -> Self {
-        Self { id: self.id, endpoint: self.endpoint.clone(), client: self.client.clone() }
+        Self { endpoint: self.endpoint.clone(), client: self.client.clone(), ..*self }
     }
 }
 

@@ -17,6 +17,7 @@ use super::link::Link;
 use super::runtime::Runtime;
 
 mod cluster;
+mod leases;
 
 /// A client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -45,6 +46,12 @@ pub enum Contender {
     HitlessTyped,
     /// redis, by its typed commands.
     RedisTyped,
+    /// hitless-tokio, each command on a lease, of which there are up to 64.
+    Lease,
+    /// deadpool-redis, each command on one of up to 64 connections.
+    Deadpool,
+    /// bb8-redis, each command on one of up to 64 connections.
+    Bb8,
     /// hitless-tokio's client of a cluster as it comes, with two connections for each node.
     Cluster,
     /// hitless-tokio's client of a cluster with one connection for each node.
@@ -63,8 +70,8 @@ pub enum Contender {
 }
 
 impl Contender {
-    /// Those for one server: ours first, then the peers; those with typed commands last.
-    pub const OF_SERVER: [Self; 12] = [
+    /// Those for one server: ours first, then the peers; then those with typed commands, and those that lend connections.
+    pub const OF_SERVER: [Self; 15] = [
         Self::Hitless,
         Self::HitlessDisabled,
         Self::Pool4,
@@ -77,6 +84,9 @@ impl Contender {
         Self::Fred,
         Self::HitlessTyped,
         Self::RedisTyped,
+        Self::Lease,
+        Self::Deadpool,
+        Self::Bb8,
     ];
 
     /// Those for a cluster, in the same order.
@@ -106,6 +116,9 @@ impl Contender {
             Self::Fred => "fred 10",
             Self::HitlessTyped => "hitless-tokio, AsyncCommands",
             Self::RedisTyped => "redis 1, AsyncCommands",
+            Self::Lease => "hitless-tokio, leases",
+            Self::Deadpool => "deadpool-redis 0.23",
+            Self::Bb8 => "bb8-redis 0.26",
             Self::Cluster => "hitless-tokio, cluster (default)",
             Self::Cluster1 => "hitless-tokio, cluster, 1 connection a node",
             Self::Divided => "hitless-tokio, 3 single clients, tasks divided",
@@ -124,6 +137,7 @@ impl Contender {
             Self::Hitless => self.is_pool() || self == Self::AsyncStd,
             Self::Turns10 => self.is_pool(),
             Self::RedisTyped => self == Self::HitlessTyped,
+            Self::Deadpool | Self::Bb8 => self == Self::Lease,
             Self::Divided | Self::BySlot | Self::RustisCluster | Self::RedisCluster | Self::FredCluster => {
                 self == Self::Cluster
             }
@@ -133,15 +147,21 @@ impl Contender {
             | Self::Pool64
             | Self::AsyncStd
             | Self::HitlessTyped
+            | Self::Lease
             | Self::Cluster
             | Self::Cluster1 => false,
         }
     }
 
-    /// Whether it can be reached by this link: rustis and fred are built without TLS.
+    /// Whether it can be reached by this link: rustis, fred and the pools of others are built without TLS.
     #[must_use]
     pub fn takes(self, link: Link) -> bool {
-        link != Link::Encrypted || !matches!(self, Self::Rustis | Self::Fred)
+        link != Link::Encrypted || !matches!(self, Self::Rustis | Self::Fred) && !self.lends()
+    }
+
+    /// Whether it takes a connection for each command and gives it back.
+    fn lends(self) -> bool {
+        matches!(self, Self::Lease | Self::Deadpool | Self::Bb8)
     }
 
     /// What it runs on.
@@ -173,6 +193,9 @@ impl Contender {
             Self::Fred => work.with(fred(at).await?).await,
             Self::HitlessTyped => work.with(Typed(hitless(at, Mode::Auto, 1).await?)).await,
             Self::RedisTyped => work.with(Typed(redis(at).await?)).await,
+            Self::Lease => work.with(leases::hitless(at).await?).await,
+            Self::Deadpool => work.with(leases::deadpool(at)?).await,
+            Self::Bb8 => work.with(leases::bb8(at).await?).await,
             Self::Cluster => work.with(cluster::hitless(at, None).await?).await,
             Self::Cluster1 => work.with(cluster::hitless(at, Some(1)).await?).await,
             Self::Divided => work.with(cluster::divided(at).await?).await,
@@ -285,11 +308,7 @@ async fn rustis_at(url: &str) -> io::Result<rustis::client::Client> {
 
 /// redis.
 async fn redis(address: &Address) -> io::Result<redis::aio::MultiplexedConnection> {
-    use redis::IntoConnectionInfo;
-
-    let url = format!("{}?protocol=resp3", address.url());
-    let info = url.into_connection_info().map_err(io::Error::other)?;
-    let info = info.set_tcp_settings(redis::io::tcp::TcpSettings::default().set_nodelay(true));
+    let info = redis_info(address)?;
     let client = match address.certificate()? {
         root_cert @ Some(_) => {
             redis::Client::build_with_tls(info, redis::TlsCertificates { client_tls: None, root_cert })
@@ -298,6 +317,15 @@ async fn redis(address: &Address) -> io::Result<redis::aio::MultiplexedConnectio
     };
     let client = client.map_err(io::Error::other)?;
     client.get_multiplexed_async_connection().await.map_err(io::Error::other)
+}
+
+/// Where connections of redis go, and how.
+fn redis_info(address: &Address) -> io::Result<redis::ConnectionInfo> {
+    use redis::IntoConnectionInfo;
+
+    let url = format!("{}?protocol=resp3", address.url());
+    let info = url.into_connection_info().map_err(io::Error::other)?;
+    Ok(info.set_tcp_settings(redis::io::tcp::TcpSettings::default().set_nodelay(true)))
 }
 
 /// fred.

@@ -25,6 +25,9 @@ const OVERHEAD: f64 = 1.15;
 /// The rate on async-std, in terms of that on tokio.
 const ON_ASYNC_STD: f64 = 0.8;
 
+/// The rate of commands on leases, in terms of those on connections of other pools.
+const OF_LEASES: f64 = 1.5;
+
 fn must(case: &Case) -> Option<Bound> {
     bound(case, [(205.0, None), (480.0, Some(1.4)), (100.0, None), (190.0, None), (330.0, Some(3.0))])
 }
@@ -138,6 +141,9 @@ fn table(text: &mut String, cases: &[Case], first: &Case) {
     if contenders.contains(&Contender::AsyncStd) && contenders.contains(&Contender::Hitless) {
         row(text, "must", cases.iter().map(on_async_std));
     }
+    if [Contender::Lease, Contender::Deadpool, Contender::Bb8].iter().all(|one| contenders.contains(one)) {
+        row(text, "must", cases.iter().map(leases));
+    }
     for ours in &contenders {
         for other in contenders.iter().filter(|other| ours.is_measured_by(**other)) {
             let ratios = |case: &Case| ratios(case.samples_of(*ours), case.samples_of(*other));
@@ -175,6 +181,14 @@ fn overhead(case: &Case) -> String {
     let [ours, divided] = [Contender::Cluster, Contender::Divided].map(|one| case.samples_of(one));
     let is_met = ratio(ours, divided, |sample| sample.cpu) <= OVERHEAD;
     format!("{OVERHEAD} x the time of single clients: {}", mark(is_met))
+}
+
+/// Whether leases are ahead of the pools of others.
+fn leases(case: &Case) -> String {
+    let ours = case.samples_of(Contender::Lease);
+    let is_ahead = |pool| ratio(ours, case.samples_of(pool), |sample| sample.rate) >= OF_LEASES;
+    let is_met = [Contender::Deadpool, Contender::Bb8].into_iter().all(is_ahead);
+    format!("leases {OF_LEASES} x the rate of pools: {}", mark(is_met))
 }
 
 /// Whether the client on async-std keeps near the rate of the one on tokio.
