@@ -618,6 +618,7 @@ mod tests {
     #[cfg(feature = "redis-rs")]
     #[test]
     fn what_nobody_wants_is_handed_out() {
+        let pair = || Frame::Array(vec![Frame::bulk("q"), Frame::bulk("element")]);
         for has_come in [true, false] {
             let (mut state, mut effects) = (state(), Effects::default());
             let waiter = Arc::new(Waiter::of(None, &Request::command(cmd("BLPOP").arg("q").arg(1)).unwrap()));
@@ -637,10 +638,6 @@ mod tests {
             assert!(actions.iter().any(is_it), "{actions:?}");
             assert!(effects.unclaimed.is_empty());
         }
-    }
-
-    fn pair() -> Frame {
-        Frame::Array(vec![Frame::bulk("q"), Frame::bulk("element")])
     }
 
     /// What is not there yet is not taken, and the waker that waits for it stays: dropping it would run foreign code under the lock.

@@ -16,14 +16,15 @@ pub(super) struct Start {
     /// The seeds that were opened, and those of them that could not be since they were last ready, or are none of a cluster.
     opened: Vec<NodeId>,
     failed: Vec<NodeId>,
-    last: Option<Error>,
+    /// What the start fails with, if it fails.
+    error: Option<Error>,
     is_over: bool,
 }
 
 impl Start {
     pub(super) fn new(now: Instant, until: Option<Instant>) -> Self {
         let (opened, failed) = (Vec::new(), Vec::new());
-        Self { began_at: now, until, opened, failed, last: None, is_over: false }
+        Self { began_at: now, until, opened, failed, error: None, is_over: false }
     }
 
     pub(super) fn note_opened(&mut self, node: NodeId) {
@@ -42,21 +43,14 @@ impl Start {
             return;
         }
         self.fail(node);
-        // A server of the wrong kind, or settings that cannot work, are what the caller has to hear of.
-        let is_told = matches!(
-            self.last,
-            Some(Error::Config(_) | Error::Topology { error: TopologyError::NotACluster, .. })
-        );
-        if !is_told {
-            self.last = Some(error.clone().into());
-        }
+        self.note_error(error.clone().into());
     }
 
     /// The settings of the client of this node cannot work. Those of other nodes may.
     pub(super) fn note_impossible(&mut self, node: NodeId, error: ConfigError) {
         if !self.is_over {
             self.fail(node);
-            self.last = Some(error.into());
+            self.note_error(error.into());
         }
     }
 
@@ -68,7 +62,14 @@ impl Start {
         if error == TopologyError::NotACluster {
             self.fail(node);
         }
-        self.last = Some(Error::Topology { endpoint: endpoint.clone(), error });
+        self.note_error(Error::Topology { endpoint: endpoint.clone(), error });
+    }
+
+    /// Of several errors the caller hears of the one that says most, and of those that say as much of the last.
+    fn note_error(&mut self, error: Error) {
+        if self.error.as_ref().is_none_or(|known| weight(known) <= weight(&error)) {
+            self.error = Some(error);
+        }
     }
 
     fn fail(&mut self, node: NodeId) {
@@ -90,7 +91,7 @@ impl Start {
             false => return None,
             true if table.shards().is_empty() => {
                 let took = now.saturating_duration_since(self.began_at);
-                Err(self.last.take().unwrap_or(Error::Connect(ConnectError::TimedOut(took))))
+                Err(self.error.take().unwrap_or(Error::Connect(ConnectError::TimedOut(took))))
             }
             true => Ok(()),
         };
@@ -103,11 +104,22 @@ impl Start {
     }
 }
 
+/// How much an error says: that a server is none of a cluster, or that settings cannot work, more than that a server refuses this client (a wrong
+/// password), and that more than what may pass.
+fn weight(error: &Error) -> u8 {
+    match error {
+        Error::Config(_) | Error::Topology { error: TopologyError::NotACluster, .. } => 2,
+        Error::Connect(error) if !error.is_transient() => 1,
+        _ => 0,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::error::{ErrorCode, HandshakeError, Stage};
     use crate::timer::epoch;
 
     const LIMIT: Duration = Duration::from_secs(10);
@@ -168,6 +180,21 @@ mod tests {
         start.note_failed(node(1), &ConnectError::CircuitOpen);
         let error = poll(&mut start, now).unwrap().unwrap_err();
         assert!(matches!(error, Error::Config(_)), "{error:?}");
+    }
+
+    /// Whichever of them is noticed first. RULE-361
+    #[test]
+    fn a_wrong_password_says_more_than_a_dead_seed() {
+        let code = ErrorCode::of(b"WRONGPASS invalid");
+        let refused = ConnectError::Handshake(HandshakeError::Refused { stage: Stage::Hello, code });
+        for errors in [[&refused, &ConnectError::CircuitOpen], [&ConnectError::CircuitOpen, &refused]] {
+            let (now, mut start) = start();
+            for (place, error) in (0..).zip(errors) {
+                start.note_failed(node(place), error);
+            }
+            let error = poll(&mut start, now).unwrap().unwrap_err();
+            assert!(matches!(error, Error::Connect(ConnectError::Handshake(_))), "{error:?}");
+        }
     }
 
     /// RULE-361
