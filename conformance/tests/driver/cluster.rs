@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use hitless_conformance::server::{EndpointId, Notice};
 use hitless_core::cluster::{ClusterEvent, NodeError, TopologyError, key_slot};
-use hitless_core::config::WhenDisconnected;
+use hitless_core::config::{ConfigError, WhenDisconnected};
 use hitless_core::driver::{ClusterBuilder, ClusterClient, HookContext, MetricsHook, NotificationHook};
 use hitless_core::notification::{Notification, NotificationKind};
 use hitless_core::review::Verdict;
@@ -104,7 +104,9 @@ fn what_is_no_cluster_says_so() {
     let differ = ["redis://127.0.0.1:1", "redis://:secret@127.0.0.1:2"];
     let error = ClusterBuilder::new(fixture.runtime(), fixture.network(), differ).err().unwrap();
     assert!(error.to_string().contains("the same but for host and port"), "{error}");
-    assert!(ClusterBuilder::new(fixture.runtime(), fixture.network(), [""; 0]).is_err());
+    let error = ClusterBuilder::new(fixture.runtime(), fixture.network(), [""; 0]).err().unwrap();
+    assert!(matches!(&error, Error::Config(ConfigError::Urls(_))), "{error:?}");
+    assert!(error.to_string().contains("one server at least"), "{error}");
 }
 
 /// The map of addresses panics for one of the seeds: the others lead to the cluster. RULE-383

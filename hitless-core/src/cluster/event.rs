@@ -137,7 +137,7 @@ pub enum TopologyError {
     /// The answer names none of the nodes that are known and serve: it is about another cluster.
     #[error("the answer names none of the known nodes: it is about another cluster")]
     Foreign,
-    /// There was no answer in time, or the connection was lost.
+    /// There was no answer in time, the connection was lost, or the node was closed meanwhile.
     #[error("there was no answer")]
     Unanswered,
 }

@@ -48,8 +48,8 @@ pub struct Table {
     slots: Slots,
 }
 
-/// The index of the shard of each slot. Every request looks into it, so that it is small where shards have long runs of slots, as in most
-/// clusters: 512 bytes.
+/// The index of the shard of each slot. Every request looks into it, so it must be small where shards have long runs of slots, as in most
+/// clusters: it has 512 bytes then.
 #[derive(Clone, PartialEq, Eq)]
 struct Slots {
     /// For each 64 slots: the shard of all of them, or, where they differ, `MIXED` and the index in `mixed`.

@@ -120,8 +120,8 @@ impl From<ServerError> for Error {
 fn hint(error: &ServerError) -> &'static str {
     match error.code() {
         "MOVED" => {
-            " (the slot is at another node of the cluster: a `ClusterClient` goes there within the command timeout; a lease stays where it is, so take \
-             another one)"
+            " (the slot is at another node of the cluster: a `ClusterClient` goes there within the command timeout, and a lease of it \
+             stays at its node: take another one)"
         }
         _ => "",
     }

@@ -224,7 +224,9 @@ fn a_read_at_a_replica_that_somebody_has_closed_goes_on() {
     let (mut fixture, nodes, client) = reader();
     let replica =
         client.nodes().into_iter().find(|node| node.endpoint().to_string() == "127.0.0.1:4").unwrap();
-    assert!(!replica.is_primary() && client.node_for("foo").unwrap().is_primary());
+    let primary = client.node_for("foo").unwrap().id();
+    let is_primary = |id| client.nodes().iter().any(|node| node.id() == id && node.is_primary());
+    assert!(is_primary(primary) && !is_primary(replica.id()));
     assert_eq!(client.nodes().iter().filter(|node| node.is_primary()).count(), 3);
     fixture.block_on(replica.client().shutdown(Duration::ZERO));
     let before = fixture.now();

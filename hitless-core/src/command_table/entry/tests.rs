@@ -34,7 +34,7 @@ fn every_command_is_found_in_any_case_and_no_other_is() {
     assert_eq!(COMMANDS.iter().map(|entry| entry.name.len()).max(), Some(LONGEST));
 }
 
-/// Bytes that differ in one bit from a letter or an underscore hash alike, and are no other case of it.
+/// The hash leaves out the bit that is the case of a letter. In any other byte it makes another byte.
 #[test]
 fn only_letters_have_two_cases() {
     for name in all().map(|entry| entry.name).filter(|name| !name.contains(' ')) {

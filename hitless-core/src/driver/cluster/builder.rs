@@ -58,7 +58,7 @@ impl<R: Runtime, N: Resolver + Connector> ClusterBuilder<R, N> {
         urls: impl IntoIterator<Item = U>,
     ) -> Result<Self, Error> {
         let mut all = urls.into_iter().map(|url| ConfigBuilder::from_url(url.as_ref()));
-        let none = ConfigError::Urls("there is none, and a cluster needs one server at least");
+        let none = ConfigError::Urls("a cluster needs that of one server at least");
         let mut settings = all.next().ok_or(none)??;
         for other in all {
             let other = other?;

@@ -38,16 +38,19 @@ use crate::value::FromFrame;
 ///
 /// | commands | go to | and the reply is |
 /// |---|---|---|
-/// | PING, ECHO, TIME, PUBLISH, COMMAND, EVAL without keys, CLUSTER INFO, NODES, SHARDS and SLOTS | any node | its own |
-/// | DBSIZE | one node of each shard | the sum |
-/// | KEYS | one node of each shard | all keys |
-/// | FLUSHALL, FLUSHDB, FUNCTION LOAD, DELETE and FLUSH, SCRIPT LOAD and FLUSH | one node of each shard | that of the first, or an error |
-/// | SCRIPT EXISTS | one node of each shard | whether all have it |
-/// | SCRIPT KILL | one node of each shard | that of one which has succeeded |
-/// | SCAN, INFO, CONFIG, CLIENT, SLOWLOG, MEMORY, RANDOMKEY and others of one node | none: [`RouteError::NeedsNode`](crate::error::RouteError::NeedsNode) | call them at the client of each of the [`nodes`](Self::nodes) |
-/// | WAIT, WAITAOF | none | call them on a [`lease`](Self::lease) that has written |
+/// | PING, ECHO, TIME, PUBLISH, COMMAND, EVAL without keys, FUNCTION LIST and DUMP, CLUSTER INFO, KEYSLOT, NODES, SHARDS and SLOTS | any primary | its own |
+/// | DBSIZE | the primary of each shard | the sum |
+/// | KEYS | the primary of each shard | all keys |
+/// | FLUSHALL, FLUSHDB, FUNCTION LOAD, RESTORE, DELETE and FLUSH, SCRIPT LOAD and FLUSH | the primary of each shard | that of the first, or an error |
+/// | SCRIPT EXISTS | the primary of each shard | for each script, 1 if all have it |
+/// | SCRIPT KILL, FUNCTION KILL | the primary of each shard | that of one which has succeeded, else an error |
 ///
-/// Where [replicas are preferred](ClusterBuilder::read_from), commands that only read go to a replica of that shard.
+/// What goes to each shard fails at once if a slot is served by nobody, and cannot stand in a pipeline beside other commands. Commands about one node or
+/// connection (SCAN, INFO, CONFIG, CLIENT, SLOWLOG, MEMORY, RANDOMKEY and those for administrators) are refused as
+/// [`RouteError::NeedsNode`](crate::error::RouteError::NeedsNode): call them at the client of one of the [`nodes`](Self::nodes), and WAIT and WAITAOF on the
+/// [`lease`](Self::lease) that has written.
+///
+/// Where [replicas are preferred](ClusterBuilder::read_from), commands with keys that only read go to a replica of their slot's shard.
 ///
 /// # When slots move
 /// A node that does not serve a slot any more, or not yet, or is in no state to run a command, says so without having run it (MOVED, ASK, TRYAGAIN,
@@ -313,8 +316,8 @@ impl<R: Runtime> ClusterClient<R> {
     /// # }
     /// ```
     ///
-    /// A cursor is that of one node, so that the keys of all are scanned node by node. A key whose slot moves meanwhile may be seen twice, or not
-    /// at all:
+    /// A cursor is that of one node, so scan node by node. A key whose slot moves meanwhile may be seen twice, or not at all; a primary that is away is not
+    /// among the nodes, nor are its keys:
     ///
     /// ```no_run
     /// # use hitless_core::cmd;

@@ -29,8 +29,8 @@ impl<R: Runtime> Node<R> {
         &self.endpoint
     }
 
-    /// Whether it serves slots, as far as was known when this was asked for. A replica is there only if it is
-    /// [read from](super::ClusterBuilder::read_from).
+    /// Whether it served slots when [`nodes`](super::ClusterClient::nodes) or [`node_for`](super::ClusterClient::node_for) returned it. Replicas do
+    /// not, nor, for a while, do servers that were named at the start and primaries that have lost their slots.
     #[must_use]
     pub fn is_primary(&self) -> bool {
         self.is_primary
@@ -52,6 +52,10 @@ impl<R: Runtime> Clone for Node<R> {
 
 impl<R: Runtime> fmt::Debug for Node<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Node").field("id", &self.id).field("endpoint", &self.endpoint).finish_non_exhaustive()
+        f.debug_struct("Node")
+            .field("id", &self.id)
+            .field("endpoint", &self.endpoint)
+            .field("is_primary", &self.is_primary)
+            .finish_non_exhaustive()
     }
 }

@@ -52,6 +52,8 @@ pub enum Contender {
     Deadpool,
     /// bb8-redis, each command on one of up to 64 connections.
     Bb8,
+    /// The same, which does not ask a connection whether it is alive before it lends it.
+    Bb8Unchecked,
     /// hitless-tokio's client of a cluster as it comes, with two connections for each node.
     Cluster,
     /// hitless-tokio's client of a cluster with one connection for each node.
@@ -71,7 +73,7 @@ pub enum Contender {
 
 impl Contender {
     /// Those for one server: ours first, then the peers; then those with typed commands, and those that lend connections.
-    pub const OF_SERVER: [Self; 15] = [
+    pub const OF_SERVER: [Self; 16] = [
         Self::Hitless,
         Self::HitlessDisabled,
         Self::Pool4,
@@ -87,6 +89,7 @@ impl Contender {
         Self::Lease,
         Self::Deadpool,
         Self::Bb8,
+        Self::Bb8Unchecked,
     ];
 
     /// Those for a cluster, in the same order.
@@ -119,6 +122,7 @@ impl Contender {
             Self::Lease => "hitless-tokio, leases",
             Self::Deadpool => "deadpool-redis 0.23",
             Self::Bb8 => "bb8-redis 0.26",
+            Self::Bb8Unchecked => "bb8-redis 0.26, unchecked",
             Self::Cluster => "hitless-tokio, cluster (default)",
             Self::Cluster1 => "hitless-tokio, cluster, 1 connection a node",
             Self::Divided => "hitless-tokio, 3 single clients, tasks divided",
@@ -137,7 +141,7 @@ impl Contender {
             Self::Hitless => self.is_pool() || self == Self::AsyncStd,
             Self::Turns10 => self.is_pool(),
             Self::RedisTyped => self == Self::HitlessTyped,
-            Self::Deadpool | Self::Bb8 => self == Self::Lease,
+            Self::Deadpool | Self::Bb8 | Self::Bb8Unchecked => self == Self::Lease,
             Self::Divided | Self::BySlot | Self::RustisCluster | Self::RedisCluster | Self::FredCluster => {
                 self == Self::Cluster
             }
@@ -153,7 +157,7 @@ impl Contender {
         }
     }
 
-    /// Whether it can be reached by this link: rustis, fred and the pools of others are built without TLS.
+    /// Whether it can be reached by this link: rustis and fred are built without TLS, and what lends connections is compared without it.
     #[must_use]
     pub fn takes(self, link: Link) -> bool {
         link != Link::Encrypted || !matches!(self, Self::Rustis | Self::Fred) && !self.lends()
@@ -161,7 +165,7 @@ impl Contender {
 
     /// Whether it takes a connection for each command and gives it back.
     fn lends(self) -> bool {
-        matches!(self, Self::Lease | Self::Deadpool | Self::Bb8)
+        matches!(self, Self::Lease | Self::Deadpool | Self::Bb8 | Self::Bb8Unchecked)
     }
 
     /// What it runs on.
@@ -195,7 +199,8 @@ impl Contender {
             Self::RedisTyped => work.with(Typed(redis(at).await?)).await,
             Self::Lease => work.with(leases::hitless(at).await?).await,
             Self::Deadpool => work.with(leases::deadpool(at)?).await,
-            Self::Bb8 => work.with(leases::bb8(at).await?).await,
+            Self::Bb8 => work.with(leases::bb8(at, true).await?).await,
+            Self::Bb8Unchecked => work.with(leases::bb8(at, false).await?).await,
             Self::Cluster => work.with(cluster::hitless(at, None).await?).await,
             Self::Cluster1 => work.with(cluster::hitless(at, Some(1)).await?).await,
             Self::Divided => work.with(cluster::divided(at).await?).await,

@@ -25,7 +25,7 @@ const OVERHEAD: f64 = 1.15;
 /// The rate on async-std, in terms of that on tokio.
 const ON_ASYNC_STD: f64 = 0.8;
 
-/// The rate of commands on leases, in terms of those on connections of other pools.
+/// The rate of commands on leases, in terms of those on connections of other pools as they come, which ask each connection whether it is alive.
 const OF_LEASES: f64 = 1.5;
 
 fn must(case: &Case) -> Option<Bound> {

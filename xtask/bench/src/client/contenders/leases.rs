@@ -34,7 +34,7 @@ impl Connection for Leases {
     }
 }
 
-/// A pool of connections of the redis crate, each of which it asks whether it is alive before it lends it.
+/// A pool of connections of the redis crate. Both ask a connection whether it is alive before they lend it, which is a round trip, unless they are told not to.
 #[derive(Clone)]
 pub(super) struct Pooled<P>(P);
 
@@ -59,9 +59,10 @@ impl Lender for deadpool_redis::Pool {
 
 pub(super) async fn bb8(
     address: &Address,
+    is_checked: bool,
 ) -> io::Result<Pooled<bb8::Pool<bb8_redis::RedisConnectionManager>>> {
     let manager = bb8_redis::RedisConnectionManager::new(redis_info(address)?).map_err(io::Error::other)?;
-    let pool = bb8::Pool::builder().max_size(SIZE).build(manager).await;
+    let pool = bb8::Pool::builder().max_size(SIZE).test_on_check_out(is_checked).build(manager).await;
     Ok(Pooled(pool.map_err(io::Error::other)?))
 }
 
