@@ -507,6 +507,26 @@ fn a_refusal_may_come_behind_the_end_of_its_window() {
     }
 }
 
+/// A client that shuts down sends nothing again: the refusal is the reply at once, also of what waited to be sent again. INV-01
+#[test]
+fn a_client_that_shuts_down_hands_refusals_out() {
+    let refusal = || Frame::error("LOADING Redis is loading the dataset in memory");
+    let mut world = World::started(1);
+    let conn = world.conns()[0];
+    world.push(conn, &["FAILING_OVER", "1", "5"]);
+    let [deferred, refused] = ["deferred", "refused"].map(|name| world.send(name));
+    world.client.handle_frames(world.now, conn, [refusal()]);
+    world.drain();
+    assert!(!world.done.contains_key(&deferred));
+
+    world.client.shutdown(world.now, world.now + 10 * SECOND);
+    world.drain();
+    assert_eq!(world.done[&deferred].as_ref().unwrap()[0], refusal());
+    world.client.handle_frames(world.now, conn, [refusal()]);
+    world.drain();
+    assert_eq!(world.done[&refused].as_ref().unwrap()[0], refusal());
+}
+
 /// A pipeline whose commands were all refused did not run, and is sent again. A pipeline that was refused in part did
 /// run, and is sent again only if it may run twice. INV-05, RULE-55
 #[test]
