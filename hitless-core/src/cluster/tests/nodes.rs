@@ -141,18 +141,25 @@ fn a_node_that_nothing_leads_to_is_closed_after_a_grace() {
     assert_eq!(world.decided.len(), decided);
 }
 
+/// The third node has lost its slots, and is asked half a second before its grace is over, because the others have failed.
+fn asked_before_it_is_closed() -> (World, NodeId) {
+    let mut world = World::of_three_shards();
+    let c = world.at("10.0.0.3:7000");
+    world.answer_next(&slots(&[(0, 5_460, &[A, D]), (5_461, 16_383, &[B])]));
+    let (a, b) = (world.a(), world.b());
+    world.pass(GRACE - 500 * MILLI);
+    world.fail(a);
+    world.fail(b);
+    world.until_asked();
+    (world, c)
+}
+
 /// When a node is closed that is asked, the next one is asked at once, and an answer that comes later does nothing. RULE-424
 #[test]
 fn a_node_that_is_closed_is_asked_no_more() {
     for is_refused in [false, true] {
-        let mut world = World::of_three_shards();
-        let c = world.at("10.0.0.3:7000");
-        world.answer_next(&slots(&[(0, 5_460, &[A, D]), (5_461, 16_383, &[B])]));
-        let (a, b) = (world.a(), world.b());
-        world.pass(GRACE - 500 * MILLI);
-        world.fail(a);
-        world.fail(b);
-        world.until_asked();
+        let (mut world, c) = asked_before_it_is_closed();
+        let a = world.a();
         let (query, asked, _) = world.asked[0];
         assert_eq!(asked, c, "it is the only one");
         world.ready("10.0.0.1:7000");
@@ -173,14 +180,7 @@ fn a_node_that_is_closed_is_asked_no_more() {
 /// If no other node is connected, the round has failed, and goes on when one is. RULE-424
 #[test]
 fn the_last_node_that_could_be_asked_may_be_closed() {
-    let mut world = World::of_three_shards();
-    let c = world.at("10.0.0.3:7000");
-    world.answer_next(&slots(&[(0, 5_460, &[A, D]), (5_461, 16_383, &[B])]));
-    let (a, b) = (world.a(), world.b());
-    world.pass(GRACE - 500 * MILLI);
-    world.fail(a);
-    world.fail(b);
-    world.until_asked();
+    let (mut world, c) = asked_before_it_is_closed();
     world.pass(500 * MILLI);
     assert!(!world.open.contains_key(&c) && world.asked.is_empty());
     world.all_ready();
