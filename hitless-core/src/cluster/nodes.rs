@@ -48,7 +48,7 @@ struct Node {
     moved: Option<Moved>,
     state: State,
     failures: Reconnect,
-    /// How many there were since it was well.
+    /// How many there were since it was opened, or was well.
     failed: u32,
     /// The last snapshot that was believed lists it.
     is_listed: bool,
@@ -275,6 +275,7 @@ impl Nodes {
             return None;
         }
         node.begin_opening();
+        node.failed = 0;
         Some(node.location())
     }
 

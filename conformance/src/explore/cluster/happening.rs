@@ -8,10 +8,13 @@ use hitless_core::notification::Notification;
 use resp3_codec::Frame;
 
 use super::servers::{migrated, migrating, topology};
-use super::{ClusterModel, MOMENT, NodeClient, State};
+use super::{ClusterModel, MOMENT, NodeClient, State, WELL_AFTER};
 use crate::explore::fact::Fact;
 use crate::explore::scope::Server;
 use crate::explore::search::Violation;
+
+/// Which failures of a node are a reason to read the topology, besides each loss: a node that stays away does not keep the others busy.
+const NEWS: [u32; 7] = [1, 2, 4, 8, 16, 32, 64];
 
 impl ClusterModel {
     /// Tells the machine of `fact`, and lets the world keep count.
@@ -33,6 +36,7 @@ impl ClusterModel {
             Fact::Returns(server) => self.servers.set_up(server, true),
             Fact::NodeReady(node) => {
                 self.set_state(node, State::Ready);
+                self.clients.iter_mut().filter(|it| it.node == node).for_each(|it| it.ready_at = now);
                 self.flush(node);
                 self.cluster.handle_node_ready(now, node);
             }
@@ -104,10 +108,18 @@ impl ClusterModel {
 
     /// The client of `node` has no connection.
     fn lose_node(&mut self, node: NodeId) -> Result<(), Violation> {
-        let Some(server) = self.client(node).map(|client| client.server) else { return Ok(()) };
-        self.set_state(node, State::Failed);
+        let now = self.now;
+        let Some(client) = self.clients.iter_mut().find(|client| client.node == node) else { return Ok(()) };
+        let (server, was_ready) = (client.server, client.state == State::Ready);
+        if was_ready && now - client.ready_at >= WELL_AFTER {
+            client.failures = 0;
+        }
+        client.failures += 1;
+        client.state = State::Failed;
+        if was_ready || NEWS.contains(&client.failures) {
+            self.judge.note_reason(now - Duration::from_nanos(1));
+        }
         self.lose(server);
-        self.judge.note_reason(self.now - Duration::from_nanos(1));
         self.cluster.handle_node_failed(self.now, node);
         let lost = self.questions.extract_if(.., |question| question.node == node);
         for question in lost {

@@ -26,6 +26,8 @@ use super::search::{Model, Violation};
 const MOMENT: Duration = Duration::from_millis(1);
 /// From the start of the machine to the beginning of the exploration: what is asked for then is asked at once.
 const AGE: Duration = Duration::from_secs(1);
+/// A node that is connected for so long is well: its failures count from the beginning.
+const WELL_AFTER: Duration = Duration::from_secs(2);
 const BOTH: [Server; 2] = [Server::A, Server::B];
 
 /// How the client of a node does.
@@ -44,6 +46,10 @@ struct NodeClient {
     state: State,
     /// When something has led there last.
     used_at: Instant,
+    /// When it was connected last.
+    ready_at: Instant,
+    /// How often it has failed since it was opened, or since it was connected for long.
+    failures: u32,
 }
 
 /// A question for the topology that was not answered yet.
@@ -251,7 +257,8 @@ impl ClusterModel {
             }
             Some(_) => Violation::of(format!("RULE-349: {server:?} is opened twice")),
             None => {
-                self.clients.push(NodeClient { node, server, state: State::Opening, used_at: now });
+                let (state, failures) = (State::Opening, 0);
+                self.clients.push(NodeClient { node, server, state, used_at: now, ready_at: now, failures });
                 Ok(())
             }
         }
@@ -313,8 +320,9 @@ impl Model for ClusterModel {
         let now = self.now;
         (&self.budget, &self.servers, self.horizon.saturating_duration_since(now)).hash(hasher);
         for client in &self.clients {
-            (client.node.index(), client.server, client.state).hash(hasher);
+            (client.node.index(), client.server, client.state, client.failures).hash(hasher);
             now.saturating_duration_since(client.used_at).hash(hasher);
+            now.saturating_duration_since(client.ready_at).min(WELL_AFTER).hash(hasher);
         }
         for question in &self.questions {
             (question.node.index(), question.server, question.knew, question.is_open).hash(hasher);

@@ -350,6 +350,47 @@ fn a_node_that_stays_away_does_not_keep_the_others_busy() {
     assert!(reads - reads_at_first <= 26, "{reads} in twenty minutes, {reads_at_first} of them at first");
 }
 
+/// The more often it has failed, the less one more failure says. RULE-404
+#[test]
+fn failures_of_a_node_become_news_more_rarely() {
+    let mut world = World::of_three_shards();
+    let (cluster, b) = (&mut world.cluster, world.open.keys().nth(1).copied().unwrap());
+    let mut news = Vec::new();
+    for failures in 1..200 {
+        let failure = cluster.nodes.handle_failed(world.now, b, &mut cluster.rng);
+        news.extend((failure == Failure::News).then_some(failures));
+        world.now += 100 * SECOND;
+        assert!(cluster.nodes.poll_reopen(world.now).is_some());
+    }
+    assert_eq!(news, [1, 2, 4, 8, 16, 32, 64]);
+}
+
+/// It was closed meanwhile, and what it did before that says nothing any more. RULE-404
+#[test]
+fn the_first_failure_of_a_node_that_is_opened_anew_leads_to_a_read() {
+    let mut world = World::of_three_shards();
+    let redirected_to_d = |world: &mut World| {
+        let sent = world.sent(7);
+        world.pass(MILLI);
+        let _ = world.refuse(&sent, "MOVED 7 10.0.0.4:7000");
+        world.answer_next(&three_shards());
+        world.at("10.0.0.4:7000")
+    };
+    let d = redirected_to_d(&mut world);
+    for _ in 0..4 {
+        world.fail(d);
+        world.pass(SECOND);
+        world.asked.pop().into_iter().for_each(|(query, ..)| {
+            world.tell(|cluster, now| cluster.handle_topology(now, query, &three_shards()));
+        });
+    }
+    world.pass(GRACE);
+    assert!(!world.open.contains_key(&d) && world.cluster.endpoint(d).is_some(), "it is listed");
+    assert_eq!(redirected_to_d(&mut world), d);
+    world.fail(d);
+    assert!(world.until_asked() <= SECOND);
+}
+
 /// RULE-339
 #[test]
 fn the_loss_of_a_node_leads_to_a_read_over_another_one() {
