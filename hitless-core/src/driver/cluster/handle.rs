@@ -1,6 +1,7 @@
 //! The handle of a cluster client.
 
 use std::fmt;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use super::super::error::{CheckReplies as _, Error};
 use super::super::handle::{executed, only};
 use super::super::hooks::{ErasedHook, HookFailures, HookId, NotificationHook};
 use super::super::observer::Observer;
-use super::super::room;
+use super::super::reply::Reply;
 use super::super::traits::{Connector, Resolver, Runtime};
 use super::builder::ClusterBuilder;
 use super::dispatch::{NOT_JOINED, one_by_one, put_together};
@@ -20,7 +21,7 @@ use super::node::Node;
 use super::plan::Plan;
 use super::reply::ClusterReply;
 use super::shared::Shared;
-use crate::cluster::{ClusterEvent, ClusterStats, Combine, key_slot, split};
+use crate::cluster::{ClusterEvent, ClusterStats, key_slot, split};
 use crate::config::WhenFull;
 use crate::error::{RouteError, ServerError};
 use crate::ids::NodeId;
@@ -66,6 +67,14 @@ use crate::value::FromFrame;
 /// [pipeline](Self::pipeline) is cut into a part for each node.
 pub struct ClusterClient<R: Runtime> {
     handle: Arc<Handle<R>>,
+}
+
+/// One command that was called for.
+enum Begun<R: Runtime> {
+    /// A node has it, which was found by this slot.
+    Sent((NodeId, Option<u16>), Reply<R>),
+    /// It is for each shard, waits at its server, or no node has taken it.
+    Later(Pin<Box<ClusterReply<R>>>),
 }
 
 /// Shuts the client down when the last handle and the last reply are gone.
@@ -121,43 +130,16 @@ impl<R: Runtime> ClusterClient<R> {
     /// # Cancel safety
     /// That of [`Client::call`](super::super::Client::call).
     pub async fn call(&self, command: Command) -> Result<Frame, Error> {
-        let slot = match Plan::of_command(&command)? {
-            Plan::One(slot) => slot,
-            Plan::Each(combine) => return Box::pin(self.call_each(command, combine)).await,
-            // One command is not split.
-            Plan::Split(_) => None,
+        // What need not wait is in a function of its own: a future keeps what it moves about, and this is every command's way.
+        let (place, mut reply) = match self.begin(command)? {
+            Begun::Sent(place, reply) => (place, reply),
+            Begun::Later(reply) => return checked(only(reply.await?)),
         };
-        let mut request = Request::command(command)?;
-        let shared = self.shared();
-        let place = shared.find_first(&mut request, slot);
-        let Some((node, client)) = place.filter(|_| request.class() != Class::Blocking) else {
-            return checked(only(Box::pin(self.accept_one(request, slot)?).await?));
-        };
-        // Not by `request`, whose future would be moved into this one: this is every command's way.
-        let mut since = None;
-        let sent = match shared.policy.when_full {
-            WhenFull::Fail => client.into_sent(request, None),
-            WhenFull::Wait => {
-                since = Some(shared.runtime.now());
-                match room::send_since(client, request, None, since).await {
-                    Err(Error::Send(error)) => Err(error),
-                    sent => Ok(sent?),
-                }
-            }
-        };
-        let mut reply = match sent {
-            Ok(reply) => reply,
-            Err(error) => {
-                let since = since.unwrap_or_else(|| shared.runtime.now());
-                return checked(only(self.not_accepted((node, slot), since, error)?.await?));
-            }
-        };
-        let outcome = (&mut reply).await;
-        match outcome {
+        match (&mut reply).await {
             Ok(replies) if !replies.first().is_some_and(Frame::is_error) => Ok(only(replies)),
             outcome => {
-                let shared = Arc::clone(shared);
-                checked(only(journey::follow(shared, (node, slot), &reply, outcome).await?))
+                let shared = Arc::clone(self.shared());
+                checked(only(journey::follow(shared, place, &reply, outcome).await?))
             }
         }
     }
@@ -405,10 +387,34 @@ impl<R: Runtime> ClusterClient<R> {
         &self.handle.shared
     }
 
-    /// A command for every shard, whose replies are one.
-    async fn call_each(&self, command: Command, combine: Combine) -> Result<Frame, Error> {
-        let request = Request::command(command)?;
-        checked(only(self.send_each(&request, combine).await?))
+    /// Sends one command to its node, if there is one that takes it now.
+    #[inline]
+    fn begin(&self, command: Command) -> Result<Begun<R>, Error> {
+        let slot = match Plan::of_command(&command)? {
+            Plan::One(slot) => slot,
+            Plan::Each(combine) => {
+                let request = Request::command(command)?;
+                return Ok(Begun::Later(Box::pin(self.send_each(&request, combine))));
+            }
+            // One command is not split.
+            Plan::Split(_) => None,
+        };
+        let mut request = Request::command(command)?;
+        let shared = self.shared();
+        let place = shared.find_first(&mut request, slot);
+        let Some((node, client)) = place.filter(|_| request.class() != Class::Blocking) else {
+            return Ok(Begun::Later(Box::pin(self.accept_one(request, slot)?)));
+        };
+        let later = match client.into_sent(request, None) {
+            Ok(reply) => return Ok(Begun::Sent((node, slot), reply)),
+            Err(SendError::Full(request) | SendError::NoConnection { request, .. })
+                if shared.policy.when_full == WhenFull::Wait =>
+            {
+                self.send_later(self.unit(request, slot))
+            }
+            Err(error) => self.not_accepted((node, slot), shared.runtime.now(), error)?,
+        };
+        Ok(Begun::Later(Box::pin(later)))
     }
 }
 
