@@ -79,7 +79,7 @@ impl<R: Runtime> Reader<R> {
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Item>> {
         match self {
             Self::Single(subscription) => Pin::new(subscription).poll_next(cx),
-            Self::Cluster(subscription) => Pin::new(subscription).poll_next(cx),
+            Self::Cluster(subscription) => Pin::new(&mut **subscription).poll_next(cx),
         }
     }
 

@@ -250,8 +250,10 @@ async fn a_pause_of_the_server_mixes_nothing_up() {
     }
     let next = client.query::<Option<(String, String)>>(cmd("BLPOP").arg("other").arg(30));
     let goes_on = async {
-        // Later servers hit nothing, and are asked again.
-        let called_back = async { while unblocks(&admin).await < 2 {} };
+        let server: String = admin.query(cmd("INFO").arg("server")).await.unwrap();
+        // Valkey sends it away at the first call. Redis does not, or hits nothing, and is asked again.
+        let calls = if server.contains("valkey_version") { 1 } else { 2 };
+        let called_back = async { while unblocks(&admin).await < calls {} };
         tokio::time::timeout(GRACE, called_back).await.expect("it is called back");
         admin.call(cmd("CLIENT").arg("UNPAUSE")).await.unwrap();
         admin.call(cmd("RPUSH").arg("jobs").arg("job")).await.unwrap();

@@ -2,6 +2,8 @@
 //! hooks.
 
 mod each;
+mod outages;
+mod relocated;
 mod replicas;
 mod storm;
 
@@ -12,6 +14,7 @@ use hitless_conformance::server::{EndpointId, Notice};
 use hitless_core::cluster::{ClusterEvent, NodeError, TopologyError, key_slot};
 use hitless_core::config::{ConfigError, WhenDisconnected};
 use hitless_core::driver::{ClusterBuilder, ClusterClient, HookContext, MetricsHook, NotificationHook};
+use hitless_core::error::RouteError;
 use hitless_core::notification::{Notification, NotificationKind};
 use hitless_core::review::Verdict;
 
@@ -263,25 +266,41 @@ fn a_silent_primary_is_replaced_after_the_first_timeout() {
     assert_eq!(fixture.now(), before);
 }
 
-/// A node cannot be opened, and a dial there hangs while the time of a request is over: its caller is told why. RULE-234
+/// A transaction whose batch has a key of another slot would run only while one node happens to serve both. RULE-440
 #[test]
-fn a_timeout_says_why_the_node_cannot_be_opened() {
-    let (mut fixture, nodes, client) = cluster();
-    fixture.with_server(|server, now| server.refuse_dials(now, nodes[2], None));
-    fixture.block_on(client.node_for("foo").unwrap().client().shutdown(Duration::ZERO));
-    fixture.pass(5 * SECOND);
-    fixture.with_server(|server, now| {
-        server.restore(nodes[2]);
-        server.black_hole(now, nodes[2], None);
-    });
-    for is_opened_anew in [false, true].repeat(10) {
-        if is_opened_anew {
-            // What the client before it knew is all that there is to say: its own first dial hangs.
-            fixture.block_on(client.node_for("foo").unwrap().client().shutdown(Duration::ZERO));
-        }
-        let error = fixture.block_on(client.call(get("foo"))).unwrap_err();
-        assert!(matches!(error, Error::Request(RequestError::NoConnection { .. })), "{error:?}");
-        assert_eq!(error.delivery(), Some(Delivery::NotSent));
-        fixture.pass(SECOND / 3);
+fn all_keys_of_a_transaction_have_one_slot() {
+    let (mut fixture, _, client) = cluster();
+    let batches = [
+        (Pipeline::from([set("foo", "1"), set("bar", "1")]), Some(key_slot(b"bar"))),
+        (Pipeline::from([cmd("MSET").args(["bar", "1", "foo", "1"])]), Some(key_slot(b"bar"))),
+        // Nobody knows where the keys of a module's commands are.
+        (Pipeline::from([cmd("MODULE.DO").arg("bar")]), None),
+        (Pipeline::from([set("foo", "2"), cmd("PING")]), None),
+    ];
+    for (batch, other) in batches {
+        let before = fixture.received().len();
+        let outcome =
+            fixture.block_on(client.transaction(["foo"], |_| std::future::ready(Ok(Some(batch.clone())))));
+        let refused = match outcome {
+            Err(Error::Route(RouteError::CrossSlot { first, other })) => Some((first, other)),
+            _ => None,
+        };
+        assert_eq!(refused, other.map(|other| (key_slot(b"foo"), other)));
+        assert_eq!(fixture.received().len() - before == 2, other.is_some(), "WATCH and UNWATCH");
     }
+}
+
+/// Another connection by the same key would not help. RULE-440
+#[test]
+fn a_transaction_that_reads_a_key_of_another_slot_ends_at_once() {
+    let (mut fixture, _, client) = cluster();
+    let before = fixture.now();
+    let error = fixture.block_on(client.transaction(["foo"], |lease| async move {
+        lease.call(get("bar")).await?;
+        Ok(None)
+    }));
+    let error = error.unwrap_err();
+    assert!(matches!(&error, Error::Server(error) if error.code() == "MOVED"), "{error:?}");
+    assert!(error.to_string().contains("lease a connection by a key of this slot"), "{error}");
+    assert_eq!((fixture.now(), client.stats().moved), (before, 0));
 }

@@ -194,6 +194,21 @@ fn a_slot_may_move_again_and_come_back() {
     assert_eq!(world.carriers(), [6379]);
 }
 
+/// The slot comes back before the client has subscribed at the other node: nobody has shown what was published there. RULE-369
+#[test]
+fn a_slot_that_comes_back_at_once_leaves_a_gap() {
+    let mut world = World::sharded(OldChannels::Silent);
+    world.assign(0);
+    world.publish("1");
+    world.assign(2);
+    world.publish("2");
+    let mut received = world.received();
+    world.publish("3");
+    received.extend(world.received());
+    assert_eq!(received, ["2", "gap", "3"]);
+    assert_eq!(world.carriers(), [3]);
+}
+
 /// The old node says nothing, and neither ends its connections: what the new one shows waits for a second, and later messages do not. RULE-255
 #[test]
 fn a_silent_node_withholds_messages_for_a_second_at_most() {

@@ -119,11 +119,13 @@ pub enum SlotsMoveCause {
 pub enum TopologyError {
     /// The server is none of a cluster: it wants an ordinary client.
     #[error(
-        "the server does not support clusters (cluster support is disabled): use the client for single servers"
+        "the server does not support clusters (cluster support is disabled): use `Client`, the client for single servers"
     )]
     NotACluster,
     /// The server refuses to tell, with an error reply: it lacks the command or the permission, or cannot answer now.
-    #[error("the server refuses to tell its topology")]
+    #[error(
+        "the server refuses to tell its topology: it lacks CLUSTER SLOTS, the user may not run it, or it cannot answer now"
+    )]
     Refused,
     /// The answer is not in a form that is known.
     #[error("the answer cannot be read as a topology")]

@@ -3,6 +3,7 @@
 #[cfg(feature = "explore")]
 mod fingerprint;
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use super::map::Change;
@@ -23,16 +24,16 @@ struct Hold {
     until: Instant,
 }
 
-/// All that is held, disjoint: never more than there are slots.
+/// All that is held, disjoint, by its first slot: never more than there are slots.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Holds(Vec<Hold>);
+pub(super) struct Holds(BTreeMap<u16, Hold>);
 
 impl Holds {
     /// The slots of `change` go on to lead to the node that had them.
     pub(super) fn begin(&mut self, now: Instant, change: &Change) {
         if let Some(source) = change.from {
             let until = after(now, CONNECT_FIRST);
-            self.0.push(Hold { slots: change.slots, source, target: change.to, until });
+            self.insert(Hold { slots: change.slots, source, target: change.to, until });
         }
     }
 
@@ -69,43 +70,48 @@ impl Holds {
     }
 
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
-        self.0.iter().map(|hold| hold.until).min()
+        self.0.values().map(|hold| hold.until).min()
     }
 
     /// Where `slot` leads in the meantime, if it is held.
     pub(super) fn source_of(&self, slot: u16) -> Option<NodeId> {
-        let holds = |hold: &&Hold| hold.slots.start() <= slot && slot <= hold.slots.end();
-        self.0.iter().find(holds).map(|hold| hold.source)
+        let (_, hold) = self.0.range(..=slot).next_back()?;
+        (slot <= hold.slots.end()).then_some(hold.source)
     }
 
     /// Whether anything leads to `node` in the meantime.
     pub(super) fn is_source(&self, node: NodeId) -> bool {
-        self.0.iter().any(|hold| hold.source == node)
+        self.0.values().any(|hold| hold.source == node)
     }
 
     /// All of it, with the nodes to which it leads.
     pub(super) fn iter(&self) -> impl Iterator<Item = (SlotRange, NodeId)> {
-        self.0.iter().map(|hold| (hold.slots, hold.source))
+        self.0.values().map(|hold| (hold.slots, hold.source))
     }
 
     /// Holds `slots` no longer, and what is beside them still.
     fn cut(&mut self, slots: SlotRange) {
-        let meets = |hold: &Hold| hold.slots.start() <= slots.end() && slots.start() <= hold.slots.end();
-        if !self.0.iter().any(meets) {
-            return;
+        // The last that begins ahead of their end is the last that may meet them.
+        while let Some((first, hold)) =
+            self.0.range(..=slots.end()).next_back().map(|(first, hold)| (*first, *hold))
+            && slots.start() <= hold.slots.end()
+        {
+            self.0.remove(&first);
+            let before = slots.start().checked_sub(1).map(|end| (first, end));
+            let behind = slots.end().checked_add(1).map(|start| (start, hold.slots.end()));
+            let rest = [before, behind].into_iter().flatten();
+            let rest = rest.filter_map(|(start, end)| SlotRange::new(start, end).ok());
+            rest.for_each(|slots| self.insert(Hold { slots, ..hold }));
         }
-        let before = |hold: &Hold| SlotRange::new(hold.slots.start(), slots.start().checked_sub(1)?).ok();
-        let behind = |hold: &Hold| SlotRange::new(slots.end().checked_add(1)?, hold.slots.end()).ok();
-        let rest = |hold: Hold| {
-            let slots = if meets(&hold) { [before(&hold), behind(&hold)] } else { [Some(hold.slots), None] };
-            slots.into_iter().flatten().map(move |slots| Hold { slots, ..hold })
-        };
-        self.0 = std::mem::take(&mut self.0).into_iter().flat_map(rest).collect();
+    }
+
+    fn insert(&mut self, hold: Hold) {
+        self.0.insert(hold.slots.start(), hold);
     }
 
     fn keep(&mut self, is_kept: impl Fn(&Hold) -> bool) -> bool {
         let before = self.0.len();
-        self.0.retain(is_kept);
+        self.0.retain(|_, hold| is_kept(hold));
         self.0.len() < before
     }
 }

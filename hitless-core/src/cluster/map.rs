@@ -177,6 +177,17 @@ impl SlotMap {
         };
         self.runs.iter().for_each(|run| fill(run.start, run.end, run.owner));
         instead.iter().for_each(|(range, node)| fill(range.start(), range.end(), *node));
+        // Those whose slots all lead to other nodes for the moment serve nothing.
+        let mut serves = vec![false; primaries.len()];
+        for shard in &slots {
+            serves.get_mut(usize::from(*shard)).into_iter().for_each(|serves| *serves = true);
+        }
+        let place = |next: &mut u16, serves: &bool| Some(std::mem::replace(next, *next + u16::from(*serves)));
+        let places: Vec<u16> = serves.iter().scan(0, place).collect();
+        for shard in &mut slots {
+            *shard = places.get(usize::from(*shard)).copied().unwrap_or(NOBODY);
+        }
+        let serving = primaries.iter().zip(serves).filter(|(_, serves)| *serves).map(|(primary, _)| primary);
         let shard = |primary: &NodeId| {
             let replicas = self.replicas.get(primary).cloned().unwrap_or_default();
             let readable = replicas
@@ -186,7 +197,7 @@ impl SlotMap {
                 .collect();
             Shard { primary: *primary, replicas: replicas.into(), readable }
         };
-        Table::new(primaries.iter().map(shard).collect(), &slots)
+        Table::new(serving.map(shard).collect(), &slots)
     }
 
     /// The places of the runs that have slots from `first` to `last`.

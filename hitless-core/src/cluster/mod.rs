@@ -136,8 +136,10 @@ use self::map::SlotMap;
 use self::nodes::{Departure, Failure, Nodes};
 pub use self::redirect::is_refusal;
 #[cfg(feature = "driver")]
-pub(crate) use self::redirect::is_refusal_of_server;
+pub(crate) use self::redirect::{is_about_another_slot, is_refusal_of_server};
 use self::refresh::Refresh;
+#[cfg(feature = "driver")]
+pub(crate) use self::route::strays_from;
 pub use self::route::{Route, Routed, Scope, commands, only_reads, route, route_request};
 pub use self::settings::{ReadFrom, Settings, SettingsBuilder};
 pub use self::split::{Split, split};

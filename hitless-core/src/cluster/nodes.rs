@@ -305,16 +305,12 @@ impl Nodes {
     /// Says what is new about it.
     pub(super) fn handle_failed(&mut self, now: Instant, node: NodeId, rng: &mut Rng) -> Failure {
         let Some(node) = self.nodes.get_mut(node) else { return Failure::Known };
-        let was_ready = matches!(node.state, State::Ready { .. });
-        match node.state {
+        let was_ready = match node.state {
             State::Known | State::Failed { .. } => return Failure::Known,
-            // A server that takes connections and closes them again is no better than one that takes none.
-            State::Ready { since } if now.saturating_duration_since(since) >= Reconnect::PROVEN_AFTER => {
-                node.failures.reset();
-                node.failed = 0;
-            }
-            State::Ready { .. } | State::Opening => {}
-        }
+            State::Ready { .. } => true,
+            State::Opening => false,
+        };
+        node.note_health(now);
         node.state = State::Failed { retry_at: after(now, node.failures.next(rng)) };
         node.refuses_reads = false;
         // It is opened where it was.
@@ -392,6 +388,7 @@ impl Nodes {
             match node.state {
                 State::Known if node.is_listed => {}
                 _ if is_over && node.is_listed => {
+                    node.note_health(now);
                     node.state = State::Known;
                     due.push(Departure::Closed { node: id, endpoint: node.whereabouts().clone() });
                 }
@@ -483,6 +480,7 @@ impl Nodes {
             State::Known => Relocation::None,
             State::Ready { .. } if is_alias => Relocation::Alias,
             State::Opening | State::Ready { .. } | State::Failed { .. } => {
+                known.note_health(as_of);
                 known.begin_opening();
                 Relocation::Elsewhere
             }
@@ -518,6 +516,17 @@ impl Nodes {
 }
 
 impl Node {
+    /// It is about to be left: its failures count from the beginning if it was well until `now`.
+    fn note_health(&mut self, now: Instant) {
+        // A server that takes connections and closes them again is no better than one that takes none.
+        if let State::Ready { since } = self.state
+            && now.saturating_duration_since(since) >= Reconnect::PROVEN_AFTER
+        {
+            self.failures.reset();
+            self.failed = 0;
+        }
+    }
+
     /// A new client of it is about to be opened.
     fn begin_opening(&mut self) {
         self.state = State::Opening;

@@ -45,6 +45,13 @@ pub(crate) fn is_refusal_of_server(reply: &Frame, slot: Option<u16>) -> bool {
     ServerError::from_frame(reply).is_some_and(|error| Redirect::of_server(&error, slot).is_some())
 }
 
+/// Whether `error` is a redirect of another slot than `slot`.
+#[cfg(feature = "driver")]
+pub(crate) fn is_about_another_slot(error: &ServerError, slot: u16) -> bool {
+    let redirect = Redirect::of(error);
+    matches!(redirect, Some(Redirect::Moved { slot: other, .. } | Redirect::Ask { slot: other, .. }) if other != slot)
+}
+
 /// What a node says instead of running a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Redirect {

@@ -6,6 +6,8 @@ use resp3_codec::Command;
 
 use super::Combine;
 use crate::command_table::{Answer, Ask, Entry, Malformed, Policy, Words, each_key, may_read_copy};
+#[cfg(feature = "driver")]
+use crate::request::Pipeline;
 use crate::request::{Class, Commands, Replay, Request, Vetting};
 use crate::slots::{MAX_SLOT, key_slot};
 
@@ -116,6 +118,17 @@ pub fn only_reads(request: &Request) -> bool {
         && Commands::of(request.payload()).all(|(_, command)| may_read_copy(&command))
 }
 
+/// The first slot but `slot` that a command of `pipeline` has a key in, as far as the table knows where its keys are.
+#[cfg(feature = "driver")]
+pub(crate) fn strays_from(slot: u16, pipeline: &Pipeline) -> Option<u16> {
+    let known = Commands::of(pipeline.wire()).filter(|(_, command)| Entry::of(command).is_some());
+    known.map(|(_, command)| Route::of(&command)).find_map(|route| match route {
+        Route::Slot(other) => Some(other).filter(|other| *other != slot),
+        Route::Across { first, other } => Some(if first == slot { other } else { first }),
+        Route::Keyless(_) | Route::Malformed => None,
+    })
+}
+
 impl Route {
     /// That of two commands which one node is to run.
     fn and(self, other: Self) -> Self {
@@ -174,8 +187,8 @@ fn of_keyless(entry: Option<&Entry>, command: &impl Words) -> Route {
 const OF_A_NODE: &str = "each node has an answer of its own: call it at the nodes that you mean (`ClusterClient::nodes` has the client of each)";
 const OF_A_CURSOR: &str =
     "a cursor is that of one node: scan one after the other (`ClusterClient::nodes` has the client of each)";
-const OF_A_CONNECTION: &str = "it answers for the writes of its own connection: write and wait on a lease of the key's node \
-                               (`ClusterClient::node_for` has its client)";
+const OF_A_CONNECTION: &str = "it answers for the writes of its own connection: write and wait on a lease \
+                               (`ClusterClient::lease` with the key)";
 
 /// The nodes that a command without keys concerns. The documented policies are followed where a caller can rely on the whole being
 /// what it is on one server; where the documentation has the client merge what nodes say of themselves, the caller says which is asked.

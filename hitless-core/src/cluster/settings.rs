@@ -142,7 +142,7 @@ impl SettingsBuilder {
         self
     }
 
-    /// How long a node stays open that nothing leads to any more, 5 s unless set, at most an hour. More keeps connections that
+    /// How long a node stays open that nothing leads to any more, 5 s unless set, from 10 ms to an hour. More keeps connections that
     /// nobody uses; less opens them anew where a node comes back.
     #[must_use]
     pub const fn node_grace(mut self, grace: Duration) -> Self {
@@ -204,7 +204,8 @@ impl SettingsBuilder {
                 Duration::from_secs(3600),
                 "10 ms to an hour",
             ),
-            ("node_grace", settings.node_grace, Duration::ZERO, Duration::from_secs(3600), "0 to an hour"),
+            // A node that a redirect has just named must live until the request is there.
+            ("node_grace", settings.node_grace, LEAST_PAUSE, Duration::from_secs(3600), "10 ms to an hour"),
         ] {
             if value < lowest || value > highest {
                 return Err(ConfigError::OutOfRange { setting, range, value: format!("{value:?}") });

@@ -24,7 +24,7 @@ pub enum Error {
     #[error(transparent)]
     Connect(#[from] ConnectError),
     /// The cluster could not be read at this node.
-    #[error("no cluster at {endpoint}: {error}")]
+    #[error("the cluster cannot be read at {endpoint}: {error}")]
     Topology {
         /// The node.
         endpoint: Endpoint,
@@ -117,11 +117,29 @@ impl From<ServerError> for Error {
     }
 }
 
+impl Error {
+    /// What the server has said, if it has.
+    pub(super) fn answer(&self) -> Option<ServerError> {
+        match self {
+            Self::Server(error) | Self::Discarded(error) | Self::Reply(ReplyError { error, .. }) => {
+                Some(error.clone())
+            }
+            Self::Subscribe(SubscribeError::Refused { error, .. }) => Some(error.clone()),
+            #[cfg(feature = "redis-rs")]
+            Self::Redis(error) => {
+                let text = [error.code()?, error.detail().unwrap_or_default()].join(" ");
+                ServerError::from_frame(&Frame::error(text))
+            }
+            _ => None,
+        }
+    }
+}
+
 fn hint(error: &ServerError) -> &'static str {
     match error.code() {
         "MOVED" => {
-            " (the slot is at another node of the cluster: a `ClusterClient` goes there within the command timeout, and a lease of it \
-             stays at its node: take another one)"
+            " (the slot is at another node of the cluster: a `ClusterClient` goes there within the command timeout; a lease, and the \
+             client of one node, stay where they are: lease a connection by a key of this slot)"
         }
         _ => "",
     }

@@ -99,6 +99,12 @@ impl Pipeline {
         self.commands += 1;
     }
 
+    /// Its commands so far, encoded.
+    #[cfg(feature = "driver")]
+    pub(crate) fn wire(&self) -> &[u8] {
+        &self.buffer
+    }
+
     /// The number of commands, MULTI and EXEC not counted.
     #[must_use]
     pub fn len(&self) -> usize {

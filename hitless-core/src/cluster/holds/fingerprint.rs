@@ -6,7 +6,7 @@ use crate::fingerprint::{Digest, Fingerprint};
 impl Fingerprint for Holds {
     fn fingerprint<H: Hasher>(&self, digest: &mut Digest<'_, H>) {
         let Self(holds) = self;
-        digest.each(holds, |digest, Hold { slots, source, target, until }| {
+        digest.each(holds.values(), |digest, Hold { slots, source, target, until }| {
             digest.value(slots);
             digest.part(source);
             digest.part(target);

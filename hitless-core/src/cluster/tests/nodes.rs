@@ -391,6 +391,23 @@ fn the_first_failure_of_a_node_that_is_opened_anew_leads_to_a_read() {
     assert!(world.until_asked() <= SECOND);
 }
 
+/// It has been well since its last failures, and is somewhere else now. RULE-404
+#[test]
+fn the_first_failure_of_a_node_that_was_well_leads_to_a_read() {
+    let mut world = World::of_three_shards();
+    let b = world.b();
+    for _ in 0..4 {
+        world.fail(b);
+        world.pass(4 * SECOND);
+        world.answer_next(&three_shards());
+    }
+    world.pass_in_peace(10 * SECOND, &three_shards());
+    let moved = slots(&[(0, 5_460, &[A, D]), (5_461, 10_922, &["b@10.0.0.22:7000"]), (10_923, 16_383, &[C])]);
+    world.answer_next(&moved);
+    world.fail(b);
+    assert!(world.until_asked() <= SECOND);
+}
+
 /// RULE-339
 #[test]
 fn the_loss_of_a_node_leads_to_a_read_over_another_one() {

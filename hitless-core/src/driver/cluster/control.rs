@@ -19,6 +19,7 @@ use super::start::Start;
 use crate::cluster::{ClusterEvent, Decision, NodeError, Table, TopologyRequest};
 use crate::config::ConfigError;
 use crate::ids::{NodeId, QueryId};
+use crate::notification::Notification;
 use crate::request::Request;
 use crate::timer::{after, earliest};
 
@@ -113,8 +114,13 @@ impl<R: Runtime, D: Dialer> Control<R, D> {
         for (from, fact) in shared.inbox.take() {
             let node = from.node;
             match fact {
-                // What a node announces holds, whichever of its connections has heard it.
-                NodeFact::Notified(notification) => self.facts.push(Fact::Notified(node, notification)),
+                // What is announced of slots holds, whichever client has heard it. A MOVING is about its own connections.
+                NodeFact::Notified(notification)
+                    if !matches!(*notification, Notification::Moving { .. })
+                        || self.nodes.is_current(from) =>
+                {
+                    self.facts.push(Fact::Notified(node, notification));
+                }
                 NodeFact::Ended => {
                     self.nodes.forget_gone();
                     // Somebody else has closed it, through its own handle: the node is opened again.
@@ -123,6 +129,7 @@ impl<R: Runtime, D: Dialer> Control<R, D> {
                     }
                 }
                 _ if !self.nodes.is_current(from) => {}
+                NodeFact::Notified(_) => {}
                 NodeFact::ReadonlyRefused => self.facts.push(Fact::ReadonlyRefused(node)),
                 NodeFact::Open | NodeFact::Back => {
                     self.start.note_ready(node);
@@ -130,6 +137,7 @@ impl<R: Runtime, D: Dialer> Control<R, D> {
                     self.facts.push(Fact::Ready(node));
                 }
                 NodeFact::CutOff => {
+                    self.start.note_cut_off(node);
                     self.facts.push(Fact::Failed(node));
                     // A client that is opened in the middle of a shutdown would not be awaited.
                     if shared.is_open() && self.open(shared, node, |nodes| nodes.note_cut_off(shared, node)) {
@@ -168,6 +176,11 @@ impl<R: Runtime, D: Dialer> Control<R, D> {
                 Decision::Open { node, endpoint, hostname } => {
                     self.start.note_opened(node);
                     is_new |= self.open(shared, node, |nodes| nodes.open(shared, node, endpoint, hostname));
+                    // A client that goes on trying by itself tells of its first failure alone.
+                    if self.nodes.client(node).is_some_and(|client| client.shared().is_cut_off()) {
+                        self.facts.push(Fact::Failed(node));
+                        shared.wake();
+                    }
                 }
                 Decision::Retarget { node, endpoint, hostname } => {
                     is_new |=

@@ -57,24 +57,17 @@ use crate::value::FromFrame;
 /// A node that does not serve a slot any more, or not yet, or is in no state to run a command, says so without having run it (MOVED, ASK, TRYAGAIN,
 /// CLUSTERDOWN, and READONLY after a failover). The client sends the command where it belongs, after a pause where it has to wait, until its
 /// timeout is over; the caller sees nothing of that. Where the server announces the move (SMIGRATED), no command is refused in the first place.
-/// A command for every shard does so for each of its parts, but for two cases: while nobody is known to serve a slot it fails at once, and a part whose slots have gone to
-/// a node that has another part ends it with what the first node has said.
+/// The parts of a command for every shard follow their slots in the same way, with two exceptions. The command fails at once while a slot is served by
+/// nobody. And if the slots of one part have gone to a node that has a part of its own, the command ends with what the first node has said.
 /// What may have run is not sent again unless it is a read: that is the rule of the [`Client`](super::super::Client) of each node. A command that
 /// blocks is ended by the server when its slot leaves, has taken nothing then, and waits at the new node for the time that is left (but for `XREAD` with `$`: see [`call`](Self::call)); its keys have one slot.
+/// While the node of its keys is away, it waits for a connection for the lease timeout at most, as that of a [`Client`](super::super::Client) does, and then fails.
 ///
 /// # Order
 /// Commands for one node travel as those of a [`Client`](super::super::Client) do, and commands for different nodes know nothing of each other. A
 /// [pipeline](Self::pipeline) is cut into a part for each node.
 pub struct ClusterClient<R: Runtime> {
     handle: Arc<Handle<R>>,
-}
-
-/// One command that was called for.
-enum Begun<R: Runtime> {
-    /// A node has it, which was found by this slot.
-    Sent((NodeId, Option<u16>), Reply<R>),
-    /// It is for each shard, waits at its server, or no node has taken it.
-    Later(Pin<Box<ClusterReply<R>>>),
 }
 
 /// Shuts the client down when the last handle and the last reply are gone.
@@ -86,6 +79,14 @@ impl<R: Runtime> Drop for Handle<R> {
     fn drop(&mut self) {
         self.shared.shutdown(Duration::ZERO);
     }
+}
+
+/// One command that was called for.
+enum Begun<R: Runtime> {
+    /// A node has it, which was found by this slot.
+    Sent((NodeId, Option<u16>), Reply<R>),
+    /// It is for each shard, waits at its server, or no node has taken it.
+    Later(Pin<Box<ClusterReply<R>>>),
 }
 
 impl<R: Runtime + Resolver + Connector + Default> ClusterClient<R> {
@@ -284,7 +285,8 @@ impl<R: Runtime> ClusterClient<R> {
     }
 
     /// The nodes to which there is a client now, those that serve slots first. A primary that is away may be missing. Replicas are there if they
-    /// are [read from](ClusterBuilder::read_from), and for a while if they were named at the start. What concerns one node is called there:
+    /// are [read from](ClusterBuilder::read_from). Servers that were named at the start are there for a while even if they are replicas, dead, or of
+    /// no cluster: [`is_primary`](Node::is_primary) leaves them out. What concerns one node is called there:
     ///
     /// ```no_run
     /// # use hitless_core::cmd;

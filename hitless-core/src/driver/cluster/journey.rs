@@ -115,7 +115,7 @@ fn go_on<R: Runtime>(shared: Arc<Shared<R>>, mut unit: Unit, mut attempt: Attemp
     Box::pin(async move {
         let mut has_waited = false;
         loop {
-            unit.note(&mut attempt.outcome);
+            unit.note(&mut attempt);
             let deadline = shared.deadline(&unit, attempt.node);
             let error = match &attempt.outcome {
                 Ok(replies) => match unit.refused(replies) {

@@ -8,14 +8,14 @@ use std::time::Instant;
 
 use resp3_codec::{Frame, ToArgs, cmd};
 
-use super::super::error::{Error, ReplyError};
+use super::super::error::Error;
 use super::super::lease::Lease;
 use super::super::traits::Runtime;
 use super::handle::ClusterClient;
 use super::plan::Plan;
 use super::routes::Place;
 use super::shared::Shared;
-use crate::cluster::{Next, Sent, SentKind, Trail, is_refusal, key_slot};
+use crate::cluster::{Next, Sent, SentKind, Trail, is_about_another_slot, is_refusal, key_slot, strays_from};
 use crate::error::{Delivery, LeaseError, RequestError, RouteError, ServerError};
 use crate::ids::NodeId;
 use crate::pubsub::SubscribeError;
@@ -55,7 +55,7 @@ impl<R: Runtime> ClusterClient<R> {
     /// node before EXEC was run, nothing has run, and everything begins again there.
     ///
     /// # Errors
-    /// [`Error::Route`] if the keys have different slots, or there is none; those of [`Client::transaction`](super::super::Client::transaction).
+    /// [`Error::Route`] if the keys have different slots, those of the batch included, or there is none; those of [`Client::transaction`](super::super::Client::transaction).
     ///
     /// # Cancel safety
     /// Dropping the future closes the connection. The transaction may have run wholly, if EXEC was sent; otherwise nothing has run.
@@ -75,7 +75,13 @@ impl<R: Runtime> ClusterClient<R> {
         let mut search = Search::new(self.shared(), slot, self.shared().policy.command_timeout);
         loop {
             let (node, outcome) = match search.place() {
-                Some((node, client)) => (Some(node), client.transaction_behind(&watch, &mut build).await),
+                Some((node, client)) => {
+                    let mut build = |lease| {
+                        let built = build(lease);
+                        async move { built.await.and_then(|batch| of_slot(slot, batch)) }
+                    };
+                    (Some(node), client.transaction_behind(&watch, &mut build).await)
+                }
                 None => (None, Err(LeaseError::ShutDown.into())),
             };
             match outcome {
@@ -151,7 +157,9 @@ impl<'a, R: Runtime> Search<'a, R> {
     /// `error` itself, if no other node is to be tried.
     pub(super) async fn next(&mut self, node: Option<NodeId>, error: Error) -> Result<(), Error> {
         let refusal = match refusal(&error) {
-            Some(refusal) => Some(refusal.clone()),
+            // A command of the caller's with a key that is not of this slot.
+            Some(refusal) if is_about_another_slot(&refusal, self.slot) => return Err(error),
+            Some(refusal) => Some(refusal),
             None if self.may_go_on(&error) => None,
             None => return Err(self.explain(node, error)),
         };
@@ -181,14 +189,19 @@ impl<'a, R: Runtime> Search<'a, R> {
         if self.shared.is_open() { Ok(()) } else { Err(error) }
     }
 
-    /// What the caller is told. That a node's client was shut down says nothing to a caller whose own client is open.
+    /// What the caller is told. That a node's client was shut down says nothing to a caller whose own client is open, and why a node cannot be
+    /// opened says more than that time was over.
     fn explain(&self, node: Option<NodeId>, error: Error) -> Error {
         if let (Some(node), Error::Request(RequestError::TimedOut { .. })) = (node, &error) {
             self.shared.note_timed_out(node);
         }
-        let is_lease = match &error {
-            Error::Lease(LeaseError::ShutDown) => true,
-            Error::Subscribe(SubscribeError::ShutDown) => false,
+        let (is_lease, is_closed) = match &error {
+            Error::Lease(LeaseError::ShutDown) => (true, true),
+            Error::Lease(LeaseError::TimedOut { .. }) => (true, false),
+            Error::Subscribe(SubscribeError::ShutDown) => (false, true),
+            Error::Subscribe(SubscribeError::TimedOut { .. } | SubscribeError::NotLent { .. }) => {
+                (false, false)
+            }
             _ => return error,
         };
         if !self.shared.is_open() {
@@ -198,10 +211,11 @@ impl<'a, R: Runtime> Search<'a, R> {
         match self.shared.cause(node) {
             Some((endpoint, cause)) if is_lease => LeaseError::NoConnection { endpoint, cause, after }.into(),
             Some((endpoint, cause)) => SubscribeError::NoConnection { endpoint, cause }.into(),
-            None => {
+            None if is_closed => {
                 let (slot, delivery) = (Some(self.slot), Delivery::NotSent);
                 RequestError::NotServed { slot, delivery }.into()
             }
+            None => error,
         }
     }
 
@@ -220,11 +234,14 @@ impl<'a, R: Runtime> Search<'a, R> {
 }
 
 /// What the node has said, if it has run nothing.
-fn refusal(error: &Error) -> Option<&ServerError> {
-    let error = match error {
-        Error::Server(error) | Error::Discarded(error) | Error::Reply(ReplyError { error, .. }) => error,
-        Error::Subscribe(SubscribeError::Refused { error, .. }) => error,
-        _ => return None,
-    };
-    Some(error).filter(|error| is_refusal(&Frame::error(error.to_string())))
+fn refusal(error: &Error) -> Option<ServerError> {
+    error.answer().filter(|error| is_refusal(&Frame::error(error.to_string())))
+}
+
+/// The batch of a transaction, unless it has a key of another slot than that of the watched ones: a node runs it only while it happens to serve both.
+fn of_slot(slot: u16, batch: Option<Pipeline>) -> Result<Option<Pipeline>, Error> {
+    match batch.as_ref().and_then(|batch| strays_from(slot, batch)) {
+        Some(other) => Err(RouteError::CrossSlot { first: slot, other }.into()),
+        None => Ok(batch),
+    }
 }

@@ -92,6 +92,8 @@ impl<D: Dialer> Dialer for Common<D> {
 pub(super) struct Nodes<R: Runtime, D> {
     opener: Opener<D>,
     clients: IdMap<NodeId, Client<R>>,
+    /// Where the client of each node was opened.
+    places: IdMap<NodeId, Endpoint>,
     /// The number of the client that each node has, and how many there were.
     numbers: IdMap<NodeId, u64>,
     opened: u64,
@@ -107,12 +109,20 @@ pub(super) struct Nodes<R: Runtime, D> {
 
 impl<R: Runtime, D: Dialer> Nodes<R, D> {
     pub(super) fn new(opener: Opener<D>) -> Self {
-        let (clients, numbers) = (IdMap::new(), IdMap::new());
-        let (moved, names) = (IdMap::new(), IdMap::new());
-        Self { opener, clients, numbers, opened: 0, ending: Vec::new(), new: Vec::new(), moved, names }
+        Self {
+            opener,
+            clients: IdMap::new(),
+            places: IdMap::new(),
+            numbers: IdMap::new(),
+            opened: 0,
+            ending: Vec::new(),
+            moved: IdMap::new(),
+            new: Vec::new(),
+            names: IdMap::new(),
+        }
     }
 
-    /// Opens a client, unless the node has one that goes on trying by itself. True if there is a new one.
+    /// Opens a client, unless the node has one at this address, which goes on trying by itself. True if there is a new one.
     pub(super) fn open(
         &mut self,
         shared: &Shared<R>,
@@ -120,7 +130,8 @@ impl<R: Runtime, D: Dialer> Nodes<R, D> {
         endpoint: Endpoint,
         hostname: Option<Arc<str>>,
     ) -> Result<bool, ConfigError> {
-        if self.clients.get(node).is_some_and(|client| client.shared().is_open()) {
+        let is_open = self.clients.get(node).is_some_and(|client| client.shared().is_open());
+        if is_open && self.places.get(node) == Some(&endpoint) {
             return Ok(false);
         }
         self.replace(shared, node, endpoint, hostname)
@@ -134,8 +145,9 @@ impl<R: Runtime, D: Dialer> Nodes<R, D> {
         endpoint: Endpoint,
         hostname: Option<Arc<str>>,
     ) -> Result<bool, ConfigError> {
-        let config = self.opener.config(endpoint, hostname.clone())?;
+        let config = self.opener.config(endpoint.clone(), hostname.clone())?;
         self.close(node);
+        self.places.insert(node, endpoint);
         if let Some(hostname) = hostname {
             self.names.insert(node, hostname);
         }
@@ -162,6 +174,7 @@ impl<R: Runtime, D: Dialer> Nodes<R, D> {
             self.forget_gone();
             self.ending.push(Arc::clone(client.shared()));
         }
+        self.places.remove(node);
         self.numbers.remove(node);
         self.moved.remove(node);
         self.names.remove(node);

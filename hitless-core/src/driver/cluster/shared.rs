@@ -206,6 +206,10 @@ impl<R: Runtime> Shared<R> {
 
     /// When the caller of `unit` stops waiting; windows at the node that it was sent to make that later.
     pub(super) fn deadline(&self, unit: &Unit, node: Option<NodeId>) -> Option<Instant> {
+        let away = unit.deadline_away(self.policy.lease_timeout);
+        if away.is_some() {
+            return away;
+        }
         let relaxed =
             node.and_then(|node| Some(self.routes().client(node)?.shared().time_limit(&unit.request)));
         let limit = relaxed.unwrap_or_else(|| unit.request.time_limit(self.policy.command_timeout));
@@ -353,9 +357,13 @@ impl<R: Runtime> Shared<R> {
         since: Instant,
         outcome: Outcome,
     ) -> Outcome {
-        if let (&Err(RequestError::TimedOut { after, delivery }), Some(node)) = (&outcome, node) {
+        if let (Err(RequestError::TimedOut { .. }), Some(node)) = (&outcome, node) {
             self.note_timed_out(node);
-            let cause = self.cause(Some(node)).filter(|_| delivery == Delivery::NotSent);
+        }
+        if let Err(RequestError::TimedOut { after, delivery } | RequestError::NotLent { after, delivery }) =
+            outcome
+        {
+            let cause = self.cause(node).filter(|_| delivery == Delivery::NotSent);
             return match cause {
                 Some((endpoint, cause)) => {
                     Err(RequestError::NoConnection { endpoint, cause, after, delivery })

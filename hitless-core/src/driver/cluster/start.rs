@@ -46,6 +46,13 @@ impl Start {
         self.note_error(error.clone().into());
     }
 
+    /// A node has lost its connection, and the first attempt to open another one has failed.
+    pub(super) fn note_cut_off(&mut self, node: NodeId) {
+        if !self.is_over {
+            self.fail(node);
+        }
+    }
+
     /// The settings of the client of this node cannot work. Those of other nodes may.
     pub(super) fn note_impossible(&mut self, node: NodeId, error: ConfigError) {
         if !self.is_over {

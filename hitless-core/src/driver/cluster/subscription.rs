@@ -380,8 +380,9 @@ impl<R: Runtime> ClusterSubscription<R> {
         let Some(way) = &mut self.way else { return };
         let is_same = source.node == self.source.node && self.topics.is_subset(&self.source.topics);
         if is_same && !self.is_left {
-            // The slot has come back meanwhile.
-            self.way = None;
+            // The slot has come back meanwhile: what was published at the other node was shown to nobody here.
+            way.crossing.handle_old_end(CloseCause::ByServer);
+            way.crossing.handle_confirmed(&self.topics);
             return;
         }
         // What the caller has given up since the search began.

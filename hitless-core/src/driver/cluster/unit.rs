@@ -14,6 +14,7 @@ use crate::command_table::{Blocking, is_script, may_read_copy};
 use crate::error::{Delivery, ServerError};
 use crate::ids::NodeId;
 use crate::request::{Class, Commands, Outcome, Packed, Replay, Replies, Request, Vetting};
+use crate::timer::after;
 
 /// One request for one node.
 #[derive(Clone, Debug)]
@@ -26,7 +27,12 @@ pub(super) struct Unit {
     each: Option<(NodeId, Arc<[NodeId]>)>,
     /// A node that it was sent to may have run it, and has not said so.
     may_have_run: bool,
+    /// Of a command that waits at its server: since when there is none that could run it.
+    away_since: Option<Instant>,
 }
+
+/// How long a command waits at a server that comes back when the caller's time is over: nobody else can say that there is nothing.
+const LEAST_TIME: Duration = Duration::from_millis(1);
 
 /// How one attempt to have a node run it has ended.
 #[derive(Debug)]
@@ -57,7 +63,7 @@ pub(super) struct Group {
 
 impl Unit {
     pub(super) fn new(request: Request, slot: Option<u16>, since: Instant) -> Self {
-        Self { request, slot, since, each: None, may_have_run: false }
+        Self { request, slot, since, each: None, may_have_run: false, away_since: None }
     }
 
     /// The part of `node`, or of whoever serves its slot, of a command for `each` of these nodes.
@@ -70,9 +76,25 @@ impl Unit {
         self.each.as_ref().is_some_and(|(own, each)| node != *own && each.contains(&node))
     }
 
-    /// An attempt has ended in `outcome`. An error says of all attempts so far whether it may have run.
-    pub(super) fn note(&mut self, outcome: &mut Outcome) {
-        let Err(error) = outcome else { return };
+    /// When the caller stops waiting, whose time is `limit`, because no server is there; `None` if one is.
+    pub(super) fn deadline_away(&self, limit: Option<Duration>) -> Option<Instant> {
+        self.away_since.zip(limit).map(|(since, limit)| after(since, limit))
+    }
+
+    /// `attempt` has ended. An error says of all attempts so far whether it may have run.
+    pub(super) fn note(&mut self, attempt: &mut Attempt) {
+        let is_away = match &attempt.outcome {
+            Ok(replies) => ["CLUSTERDOWN", "LOADING", "MASTERDOWN", "READONLY"]
+                .iter()
+                .any(|code| replies.iter().any(|reply| has_code(reply, code))),
+            Err(_) => true,
+        };
+        if is_away && self.request.class() == Class::Blocking {
+            self.away_since.get_or_insert(attempt.sent_at);
+        } else {
+            self.away_since = None;
+        }
+        let Err(error) = &mut attempt.outcome else { return };
         self.may_have_run |= error.delivery() == Delivery::Unknown;
         if self.may_have_run {
             error.set_unknown();
@@ -171,13 +193,15 @@ impl Unit {
             && self.request.blocker().is_some_and(|blocker| blocker.is_from_now)
     }
 
-    /// The request as it is sent at `now`: one that waits at its server does so there for what is left of its time. `None` if nothing is.
+    /// The request as it is sent at `now`: one that waits at its server does so there for what is left of its time. `None` if nothing is, and a server was
+    /// there to say so.
     pub(super) fn request_at(&self, now: Instant) -> Option<Request> {
         let blocker = (self.request.class() == Class::Blocking).then(|| self.request.blocker()).flatten();
         let Some(Blocking::For(time)) = blocker.and_then(|blocker| blocker.time) else {
             return Some(self.request.clone());
         };
-        match time.saturating_sub(now.saturating_duration_since(self.since)) {
+        let least = self.away_since.map_or(Duration::ZERO, |_| LEAST_TIME.min(time));
+        match time.saturating_sub(now.saturating_duration_since(self.since)).max(least) {
             left if left == time => Some(self.request.clone()),
             Duration::ZERO => None,
             left => self.request.waiting_for(left),
@@ -313,9 +337,11 @@ mod tests {
         use crate::error::{CloseCause, RequestError};
 
         let mut unit = unit(Pipeline::from([set("a", 1)]));
-        let mut delivery = |mut outcome: Outcome| {
-            unit.note(&mut outcome);
-            outcome.unwrap_err().delivery()
+        let mut delivery = |outcome: Outcome| {
+            let trail = Trail::default();
+            let mut attempt = Attempt { node: None, sent_at: epoch(), asking: false, trail, outcome };
+            unit.note(&mut attempt);
+            attempt.outcome.unwrap_err().delivery()
         };
         let not_served = || Err(RequestError::NotServed { slot: None, delivery: Delivery::NotSent });
         assert_eq!(delivery(not_served()), Delivery::NotSent);

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use resp3_codec::{Command, Frame, ToArgs, cmd};
 
-use super::super::error::{Error, ReplyError};
+use super::super::error::Error;
 use super::super::handle::Client;
 use super::super::traits::Runtime;
 use super::Lease;
@@ -128,17 +128,7 @@ impl<R: Runtime> Client<R> {
 
 /// The server is in no state to run a transaction, and has run nothing of it.
 fn is_refusal(error: &Error) -> bool {
-    match error {
-        Error::Server(error) | Error::Discarded(error) | Error::Reply(ReplyError { error, .. }) => {
-            Refusal::of_error(error.text()).is_some()
-        }
-        #[cfg(feature = "redis-rs")]
-        Error::Redis(error) => {
-            let text = [error.code(), error.detail()].map(Option::unwrap_or_default).join(" ");
-            Refusal::of_error(text.as_bytes()).is_some()
-        }
-        _ => false,
-    }
+    error.answer().is_some_and(|error| Refusal::of_error(error.text()).is_some())
 }
 
 impl<R: Runtime> Lease<R> {

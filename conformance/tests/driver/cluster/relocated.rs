@@ -1,0 +1,56 @@
+//! Nodes that are listed at another address: where they are opened, and what their clients of before may still say.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use hitless_conformance::server::{CloseHow, push_frame};
+
+use super::*;
+
+/// The map of addresses fails for a while at the address to which a node has gone: the node is opened there once it works. RULE-383
+#[test]
+fn a_node_is_opened_where_it_is_once_the_map_knows() {
+    let (mut fixture, nodes) = nodes();
+    let knows = Arc::new(AtomicBool::new(false));
+    let map_knows = Arc::clone(&knows);
+    let builder = cluster_builder(&fixture, &[6379]).address_map(move |announced| {
+        assert!(announced.to_string() != "127.0.0.1:4" || map_knows.load(Ordering::Relaxed), "not yet");
+        None
+    });
+    let client = fixture.block_on(builder.refresh_interval(SECOND).connect()).unwrap();
+    fixture.pass(SECOND);
+    fixture.block_on(client.call(set("foo", "x"))).unwrap();
+    fixture.with_server(|server, now| server.relocate(now, nodes[2], nodes[3]));
+    fixture.pass(5 * SECOND);
+    knows.store(true, Ordering::Relaxed);
+    fixture.pass(5 * SECOND);
+    fixture.with_server(|server, now| {
+        server.refuse_dials(now, nodes[2], None);
+        server.kill_all(now, nodes[2], CloseHow::Fin);
+    });
+    let value: String = fixture.block_on(client.query(get("foo"))).unwrap();
+    assert_eq!(value, "x");
+}
+
+/// Its connections end, and what it says of where they go says nothing of the node's. RULE-399
+#[test]
+fn a_client_that_was_replaced_does_not_say_where_its_node_is() {
+    let (mut fixture, nodes) = nodes();
+    let builder = cluster_builder(&fixture, &[6379]).refresh_interval(SECOND).command_timeout(20 * SECOND);
+    let client = fixture.block_on(builder.connect()).unwrap();
+    fixture.pass(2 * SECOND);
+    // Something is under way there, so that the old connection stays.
+    fixture.with_server(|server, _| server.set_reply_delay(nodes[2], 15 * SECOND, None));
+    let _reply = client.send(Request::command(get("foo")).unwrap()).unwrap();
+    fixture.run();
+    fixture.with_server(|server, now| server.relocate(now, nodes[2], nodes[3]));
+    fixture.pass(3 * SECOND);
+    fixture.with_server(|server, now| {
+        let old = server.connections(nodes[2]);
+        assert!(!old.is_empty());
+        let moving = push_frame(&["MOVING", "7", "15", "10.9.9.9:6379"]);
+        old.into_iter().for_each(|conn| server.push(now, conn, std::slice::from_ref(&moving)));
+    });
+    fixture.pass(SECOND / 10);
+    assert_eq!(client.node_for("foo").unwrap().endpoint().to_string(), "127.0.0.1:4");
+}
