@@ -74,7 +74,8 @@ fn lint_combinations(report: &mut Report) -> Result<(), String> {
     }
     for adapter in ADAPTERS {
         let target = format!("-p {adapter} --no-default-features --lib");
-        report.step(format!("clippy, {adapter} alone"), || check(clippy(&target).args(DENY)));
+        let alone = format!("{target} --tests");
+        report.step(format!("clippy, {adapter} alone"), || check(clippy(&alone).args(DENY)));
         for features in ADAPTER_FEATURES {
             let target = format!("{target} --features {features}");
             report.step(format!("clippy, {adapter}, {features}"), || check(clippy(&target).args(DENY)));
