@@ -57,7 +57,7 @@ pub(crate) enum Verdict {
 
 const LEASE: &str = "it needs a connection of its own: `client.lease()` lends one";
 const WAIT: &str = "it answers for the writes of its own connection: end a pipeline of writes with it, or send it on the connection \
-                    that wrote, which `client.lease()` lends (of a cluster, `client.lease(key)` alone)";
+                    that wrote, which `client.lease()` lends; of a cluster, always on that of `client.lease(key)`";
 const SUBSCRIBE: &str =
     "use `client.subscribe` (or `psubscribe`, `ssubscribe`), whose stream receives what is published";
 const UNSUBSCRIBE: &str = "use `Subscription::unsubscribe`, or drop the subscription";

@@ -58,7 +58,7 @@ pub(crate) async fn run(url: &str, move_slot: impl FnOnce()) -> Result<u64, Erro
     println!("{name}, and a name of {length} letters");
 
     // What concerns one node is called there; DBSIZE is asked of all of them.
-    for node in client.nodes() {
+    for node in client.nodes().iter().filter(|node| node.is_primary()) {
         let keys: u64 = node.client().query(cmd("DBSIZE")).await?;
         println!("{}: {keys} keys", node.endpoint());
     }

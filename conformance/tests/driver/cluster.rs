@@ -10,7 +10,7 @@ mod storm;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use hitless_conformance::server::{EndpointId, Notice};
+use hitless_conformance::server::{EndpointId, Fault, Notice, Rule};
 use hitless_core::cluster::{ClusterEvent, NodeError, TopologyError, key_slot};
 use hitless_core::config::{ConfigError, WhenDisconnected};
 use hitless_core::driver::{ClusterBuilder, ClusterClient, HookContext, MetricsHook, NotificationHook};
@@ -266,7 +266,7 @@ fn a_silent_primary_is_replaced_after_the_first_timeout() {
     assert_eq!(fixture.now(), before);
 }
 
-/// A transaction whose batch has a key of another slot would run only while one node happens to serve both. RULE-440
+/// A batch that is for another slot than the watched keys would run as long as one node serves both slots. RULE-440
 #[test]
 fn all_keys_of_a_transaction_have_one_slot() {
     let (mut fixture, _, client) = cluster();
@@ -303,4 +303,24 @@ fn a_transaction_that_reads_a_key_of_another_slot_ends_at_once() {
     assert!(matches!(&error, Error::Server(error) if error.code() == "MOVED"), "{error:?}");
     assert!(error.to_string().contains("lease a connection by a key of this slot"), "{error}");
     assert_eq!((fixture.now(), client.stats().moved), (before, 0));
+}
+
+/// A typed command of a transaction is redirected as others are: everything begins again at the other node. RULE-373
+#[test]
+fn a_transaction_whose_typed_command_is_redirected_begins_again() {
+    use redis::AsyncCommands as _;
+
+    let (mut fixture, _, client) = cluster();
+    let moved = Frame::error(format!("MOVED {} 127.0.0.1:6379", key_slot(b"foo")));
+    fixture.with_server(|server, _| server.add_rule(Rule::new(Fault::Refuse(moved)).on("GET")));
+    let mut tries = 0;
+    let replies = client.transaction(["foo"], |mut lease| {
+        tries += 1;
+        async move {
+            let _: Option<String> = lease.get("foo").await?;
+            Ok(Some(Pipeline::from([set("foo", "1")])))
+        }
+    });
+    assert_eq!(fixture.block_on(replies).unwrap().map(|replies| replies.len()), Some(1));
+    assert_eq!(tries, 2);
 }

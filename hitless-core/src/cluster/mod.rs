@@ -238,7 +238,8 @@ impl Cluster {
     pub fn handle_node_failed(&mut self, now: Instant, node: NodeId) {
         let failure = self.nodes.handle_failed(now, node, &mut self.rng);
         if failure != Failure::Known {
-            self.is_stale |= self.holds.handle_failed(node) || self.settings.opens_replicas();
+            let was_read_from = failure == Failure::News && self.settings.opens_replicas();
+            self.is_stale |= self.holds.handle_failed(node) || was_read_from;
             if let Some(asking) = self.refresh.take_of(node) {
                 self.on_no_answer(now, &asking, TopologyError::Unanswered);
             }

@@ -48,7 +48,7 @@ struct Node {
     moved: Option<Moved>,
     state: State,
     failures: Reconnect,
-    /// How many there were since it was opened, or was well.
+    /// How many there were since it had no client, or was well. Another address changes nothing: nodes may disagree about it at each read.
     failed: u32,
     /// The last snapshot that was believed lists it.
     is_listed: bool,

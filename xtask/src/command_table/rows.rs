@@ -21,7 +21,7 @@ impl Row {
 
     /// What versions of a server agree in: who may run a command and where it goes are told better and better.
     pub(super) fn essence(&self) -> Self {
-        // WAIT is said to block since 7.2, and always has.
+        // Servers flag WAIT as blocking since 7.2. It has always blocked.
         let differs = |flag: &str| flag == "ADMIN" || flag == "0" || (flag == "BLOCK" && self.name == "WAIT");
         let flags: Vec<&str> = self.flags.split(" | ").filter(|flag| !differs(flag)).collect();
         Self { flags: flags.join(" | "), policy: String::new(), ..self.clone() }

@@ -22,6 +22,12 @@ fn a_node_is_opened_where_it_is_once_the_map_knows() {
     fixture.block_on(client.call(set("foo", "x"))).unwrap();
     fixture.with_server(|server, now| server.relocate(now, nodes[2], nodes[3]));
     fixture.pass(5 * SECOND);
+    // The client at the old address has lost its connections, and has others there.
+    fixture.with_server(|server, now| {
+        server.refuse_dials(now, nodes[2], Some(now + SECOND));
+        server.kill_all(now, nodes[2], CloseHow::Fin);
+    });
+    fixture.pass(5 * SECOND);
     knows.store(true, Ordering::Relaxed);
     fixture.pass(5 * SECOND);
     fixture.with_server(|server, now| {

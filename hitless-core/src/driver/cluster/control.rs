@@ -114,12 +114,12 @@ impl<R: Runtime, D: Dialer> Control<R, D> {
         for (from, fact) in shared.inbox.take() {
             let node = from.node;
             match fact {
-                // What is announced of slots holds, whichever client has heard it. A MOVING is about its own connections.
-                NodeFact::Notified(notification)
-                    if !matches!(*notification, Notification::Moving { .. })
-                        || self.nodes.is_current(from) =>
-                {
-                    self.facts.push(Fact::Notified(node, notification));
+                NodeFact::Notified(notification) => {
+                    // A MOVING is about the connections of the client that has heard it. Slots move for all clients.
+                    let is_about_slots = !matches!(*notification, Notification::Moving { .. });
+                    if is_about_slots || self.nodes.is_current(from) {
+                        self.facts.push(Fact::Notified(node, notification));
+                    }
                 }
                 NodeFact::Ended => {
                     self.nodes.forget_gone();
@@ -129,15 +129,16 @@ impl<R: Runtime, D: Dialer> Control<R, D> {
                     }
                 }
                 _ if !self.nodes.is_current(from) => {}
-                NodeFact::Notified(_) => {}
                 NodeFact::ReadonlyRefused => self.facts.push(Fact::ReadonlyRefused(node)),
+                // It is opened somewhere else once it can be.
+                NodeFact::Open | NodeFact::Back if !self.nodes.is_placed(node) => {}
                 NodeFact::Open | NodeFact::Back => {
                     self.start.note_ready(node);
                     shared.note_cause(node, None);
                     self.facts.push(Fact::Ready(node));
                 }
                 NodeFact::CutOff => {
-                    self.start.note_cut_off(node);
+                    shared.endpoint(node).iter().for_each(|at| self.start.note_cut_off(node, at));
                     self.facts.push(Fact::Failed(node));
                     // A client that is opened in the middle of a shutdown would not be awaited.
                     if shared.is_open() && self.open(shared, node, |nodes| nodes.note_cut_off(shared, node)) {

@@ -61,7 +61,8 @@ use crate::value::FromFrame;
 /// nobody. And if the slots of one part have gone to a node that has a part of its own, the command ends with what the first node has said.
 /// What may have run is not sent again unless it is a read: that is the rule of the [`Client`](super::super::Client) of each node. A command that
 /// blocks is ended by the server when its slot leaves, has taken nothing then, and waits at the new node for the time that is left (but for `XREAD` with `$`: see [`call`](Self::call)); its keys have one slot.
-/// While the node of its keys is away, it waits for a connection for the lease timeout at most, as that of a [`Client`](super::super::Client) does, and then fails.
+/// While the node of its keys is away, it waits for the lease timeout at most, whatever its own time is, and then fails. One whose own time is over meanwhile still asks the server
+/// that comes back.
 ///
 /// # Order
 /// Commands for one node travel as those of a [`Client`](super::super::Client) do, and commands for different nodes know nothing of each other. A
@@ -131,7 +132,7 @@ impl<R: Runtime> ClusterClient<R> {
     /// # Cancel safety
     /// That of [`Client::call`](super::super::Client::call).
     pub async fn call(&self, command: Command) -> Result<Frame, Error> {
-        // What need not wait is in a function of its own: a future keeps what it moves about, and this is every command's way.
+        // This is every command's way. A function that is not async does all of it that does not wait, because an async one would copy each value into its future.
         let (place, mut reply) = match self.begin(command)? {
             Begun::Sent(place, reply) => (place, reply),
             Begun::Later(reply) => return checked(only(reply.await?)),
@@ -292,7 +293,7 @@ impl<R: Runtime> ClusterClient<R> {
     /// # use hitless_core::cmd;
     /// # use hitless_core::driver::{ClusterClient, Error, Runtime};
     /// # async fn example<R: Runtime>(client: ClusterClient<R>) -> Result<(), Error> {
-    /// for node in client.nodes() {
+    /// for node in client.nodes().iter().filter(|node| node.is_primary()) {
     ///     let info: String = node.client().query(cmd("INFO").arg("memory")).await?;
     ///     println!("{}: {info}", node.endpoint());
     /// }

@@ -115,7 +115,7 @@ fn go_on<R: Runtime>(shared: Arc<Shared<R>>, mut unit: Unit, mut attempt: Attemp
     Box::pin(async move {
         let mut has_waited = false;
         loop {
-            unit.note(&mut attempt);
+            unit.note(shared.runtime.now(), &mut attempt);
             let deadline = shared.deadline(&unit, attempt.node);
             let error = match &attempt.outcome {
                 Ok(replies) => match unit.refused(replies) {
@@ -159,6 +159,11 @@ fn go_on<R: Runtime>(shared: Arc<Shared<R>>, mut unit: Unit, mut attempt: Attemp
                 break;
             }
             attempt = send(&shared, &unit, step, trail).await;
+        }
+        if let (Err(RequestError::NoConnection { after, .. }), Some(away)) =
+            (&mut attempt.outcome, unit.away_for(shared.runtime.now()))
+        {
+            *after = away;
         }
         shared.explain(attempt.node, unit.slot, unit.since, attempt.outcome)
     })

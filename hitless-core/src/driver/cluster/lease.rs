@@ -238,7 +238,8 @@ fn refusal(error: &Error) -> Option<ServerError> {
     error.answer().filter(|error| is_refusal(&Frame::error(error.to_string())))
 }
 
-/// The batch of a transaction, unless it has a key of another slot than that of the watched ones: a node runs it only while it happens to serve both.
+/// The batch of a transaction, unless it has a key of another slot than that of the watched ones. A server refuses keys of two slots in one batch, but
+/// not a batch of another slot than that of WATCH, as long as it serves both.
 fn of_slot(slot: u16, batch: Option<Pipeline>) -> Result<Option<Pipeline>, Error> {
     match batch.as_ref().and_then(|batch| strays_from(slot, batch)) {
         Some(other) => Err(RouteError::CrossSlot { first: slot, other }.into()),

@@ -92,7 +92,7 @@ impl<D: Dialer> Dialer for Common<D> {
 pub(super) struct Nodes<R: Runtime, D> {
     opener: Opener<D>,
     clients: IdMap<NodeId, Client<R>>,
-    /// Where the client of each node was opened.
+    /// Where the client of each node was opened, unless it is to be opened somewhere else, and that has failed.
     places: IdMap<NodeId, Endpoint>,
     /// The number of the client that each node has, and how many there were.
     numbers: IdMap<NodeId, u64>,
@@ -145,6 +145,8 @@ impl<R: Runtime, D: Dialer> Nodes<R, D> {
         endpoint: Endpoint,
         hostname: Option<Arc<str>>,
     ) -> Result<bool, ConfigError> {
+        // If that fails, the client that there is stays for the time being.
+        self.places.remove(node);
         let config = self.opener.config(endpoint.clone(), hostname.clone())?;
         self.close(node);
         self.places.insert(node, endpoint);
@@ -196,6 +198,11 @@ impl<R: Runtime, D: Dialer> Nodes<R, D> {
     /// Whether it is the client that its node has now, and none that another one has taken the place of.
     pub(super) fn is_current(&self, from: Sender) -> bool {
         self.numbers.get(from.node) == Some(&from.number)
+    }
+
+    /// Whether its client is opened where the node is.
+    pub(super) fn is_placed(&self, node: NodeId) -> bool {
+        self.places.get(node).is_some()
     }
 
     /// Forgets the clients of which nothing is left.

@@ -206,14 +206,11 @@ impl<R: Runtime> Shared<R> {
 
     /// When the caller of `unit` stops waiting; windows at the node that it was sent to make that later.
     pub(super) fn deadline(&self, unit: &Unit, node: Option<NodeId>) -> Option<Instant> {
-        let away = unit.deadline_away(self.policy.lease_timeout);
-        if away.is_some() {
-            return away;
-        }
         let relaxed =
             node.and_then(|node| Some(self.routes().client(node)?.shared().time_limit(&unit.request)));
         let limit = relaxed.unwrap_or_else(|| unit.request.time_limit(self.policy.command_timeout));
-        limit.map(|limit| crate::timer::after(unit.since, limit))
+        let deadline = limit.map(|limit| crate::timer::after(unit.since, limit));
+        unit.deadline(deadline, self.policy.lease_timeout)
     }
 
     /// The client of `node`, once the control task has obeyed what was decided so far; `None` if it is closed.

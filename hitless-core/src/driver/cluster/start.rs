@@ -16,6 +16,8 @@ pub(super) struct Start {
     /// The seeds that were opened, and those of them that could not be since they were last ready, or are none of a cluster.
     opened: Vec<NodeId>,
     failed: Vec<NodeId>,
+    /// Those that have been ready.
+    ready: Vec<NodeId>,
     /// What the start fails with, if it fails.
     error: Option<Error>,
     is_over: bool,
@@ -23,8 +25,8 @@ pub(super) struct Start {
 
 impl Start {
     pub(super) fn new(now: Instant, until: Option<Instant>) -> Self {
-        let (opened, failed) = (Vec::new(), Vec::new());
-        Self { began_at: now, until, opened, failed, error: None, is_over: false }
+        let (opened, failed, ready) = (Vec::new(), Vec::new(), Vec::new());
+        Self { began_at: now, until, opened, failed, ready, error: None, is_over: false }
     }
 
     pub(super) fn note_opened(&mut self, node: NodeId) {
@@ -36,6 +38,9 @@ impl Start {
     /// A node has a connection, for the first time or again.
     pub(super) fn note_ready(&mut self, node: NodeId) {
         self.failed.retain(|failed| *failed != node);
+        if !self.is_over && !self.ready.contains(&node) {
+            self.ready.push(node);
+        }
     }
 
     pub(super) fn note_failed(&mut self, node: NodeId, error: &ConnectError) {
@@ -46,10 +51,11 @@ impl Start {
         self.note_error(error.clone().into());
     }
 
-    /// A node has lost its connection, and the first attempt to open another one has failed.
-    pub(super) fn note_cut_off(&mut self, node: NodeId) {
-        if !self.is_over {
+    /// An attempt to connect to a node has failed, and there is no connection. One that has not been ready is tried again before it has failed.
+    pub(super) fn note_cut_off(&mut self, node: NodeId, endpoint: &Endpoint) {
+        if !self.is_over && self.ready.contains(&node) {
             self.fail(node);
+            self.note_no_topology(node, endpoint, TopologyError::Unanswered);
         }
     }
 

@@ -381,8 +381,10 @@ impl<R: Runtime> ClusterSubscription<R> {
         let is_same = source.node == self.source.node && self.topics.is_subset(&self.source.topics);
         if is_same && !self.is_left {
             // The slot has come back meanwhile: what was published at the other node was shown to nobody here.
-            way.crossing.handle_old_end(CloseCause::ByServer);
-            way.crossing.handle_confirmed(&self.topics);
+            self.ready.extend(std::iter::from_fn(|| way.crossing.poll_item()));
+            let gap = |topic: &Topic| Item::Gap { topic: topic.clone(), cause: CloseCause::ByServer };
+            self.ready.extend(self.topics.iter().map(gap));
+            self.way = None;
             return;
         }
         // What the caller has given up since the search began.

@@ -11,9 +11,9 @@ use resp3_codec::{Frame, cmd};
 use super::plan::{self, Step};
 use crate::cluster::{Sent, SentKind, Trail, is_refusal, is_refusal_of_server};
 use crate::command_table::{Blocking, is_script, may_read_copy};
-use crate::error::{Delivery, ServerError};
+use crate::error::{Delivery, RequestError, ServerError};
 use crate::ids::NodeId;
-use crate::request::{Class, Commands, Outcome, Packed, Replay, Replies, Request, Vetting};
+use crate::request::{Class, Commands, Outcome, Packed, Replay, Replies, Request, Timeout, Vetting};
 use crate::timer::after;
 
 /// One request for one node.
@@ -27,12 +27,23 @@ pub(super) struct Unit {
     each: Option<(NodeId, Arc<[NodeId]>)>,
     /// A node that it was sent to may have run it, and has not said so.
     may_have_run: bool,
-    /// Of a command that waits at its server: since when there is none that could run it.
-    away_since: Option<Instant>,
+    /// Of a command that waits at its server, and has not found one that could have it.
+    away: Option<Away>,
 }
 
-/// How long a command waits at a server that comes back when the caller's time is over: nobody else can say that there is nothing.
+/// A time without a server.
+#[derive(Clone, Copy, Debug)]
+struct Away {
+    since: Instant,
+    /// The last attempt has found none either.
+    goes_on: bool,
+}
+
+/// How long a command waits at a server that comes back when the caller's time is over.
 const LEAST_TIME: Duration = Duration::from_millis(1);
+
+/// A server that refuses a command does so sooner. Later it has ended a command that has waited there.
+const HAS_WAITED: Duration = Duration::from_secs(1);
 
 /// How one attempt to have a node run it has ended.
 #[derive(Debug)]
@@ -63,7 +74,7 @@ pub(super) struct Group {
 
 impl Unit {
     pub(super) fn new(request: Request, slot: Option<u16>, since: Instant) -> Self {
-        Self { request, slot, since, each: None, may_have_run: false, away_since: None }
+        Self { request, slot, since, each: None, may_have_run: false, away: None }
     }
 
     /// The part of `node`, or of whoever serves its slot, of a command for `each` of these nodes.
@@ -76,28 +87,59 @@ impl Unit {
         self.each.as_ref().is_some_and(|(own, each)| node != *own && each.contains(&node))
     }
 
-    /// When the caller stops waiting, whose time is `limit`, because no server is there; `None` if one is.
-    pub(super) fn deadline_away(&self, limit: Option<Duration>) -> Option<Instant> {
-        self.away_since.zip(limit).map(|(since, limit)| after(since, limit))
+    /// When its caller stops waiting, who would wait until `deadline` if it were at its server. Without one it waits for `limit`, and longer than that
+    /// only if its time is not over.
+    pub(super) fn deadline(&self, deadline: Option<Instant>, limit: Option<Duration>) -> Option<Instant> {
+        let Some(Away { since, goes_on }) = self.away else { return deadline };
+        let Some(limit) = limit.map(|limit| after(since, limit)) else { return deadline };
+        match (deadline, self.request.timeout) {
+            (Some(deadline), Timeout::Explicit(_)) => Some(deadline.min(limit)),
+            (Some(deadline), Timeout::Configured) if !goes_on => Some(deadline.max(limit)),
+            (None, Timeout::Configured) if !goes_on => None,
+            _ => Some(limit),
+        }
     }
 
-    /// `attempt` has ended. An error says of all attempts so far whether it may have run.
-    pub(super) fn note(&mut self, attempt: &mut Attempt) {
-        let is_away = match &attempt.outcome {
-            Ok(replies) => ["CLUSTERDOWN", "LOADING", "MASTERDOWN", "READONLY"]
-                .iter()
-                .any(|code| replies.iter().any(|reply| has_code(reply, code))),
-            Err(_) => true,
-        };
-        if is_away && self.request.class() == Class::Blocking {
-            self.away_since.get_or_insert(attempt.sent_at);
-        } else {
-            self.away_since = None;
+    /// How long it has had no server at `now`; `None` if it has one.
+    pub(super) fn away_for(&self, now: Instant) -> Option<Duration> {
+        self.away.map(|away| now.saturating_duration_since(away.since))
+    }
+
+    /// `attempt` has ended `now`. An error says of all attempts so far whether it may have run.
+    pub(super) fn note(&mut self, now: Instant, attempt: &mut Attempt) {
+        if self.request.class() == Class::Blocking {
+            self.note_server(now, attempt);
         }
         let Err(error) = &mut attempt.outcome else { return };
         self.may_have_run |= error.delivery() == Delivery::Unknown;
         if self.may_have_run {
             error.set_unknown();
+        }
+    }
+
+    /// Notes whether the server of `attempt` was there.
+    fn note_server(&mut self, now: Instant, attempt: &Attempt) {
+        let without_server = match &attempt.outcome {
+            Err(RequestError::NoConnection { after, .. } | RequestError::NotLent { after, .. }) => *after,
+            _ => Duration::ZERO,
+        };
+        let at_server = now.saturating_duration_since(attempt.sent_at).saturating_sub(without_server);
+        if at_server >= HAS_WAITED {
+            self.away = None;
+        }
+        let has = |is: &dyn Fn(&Frame) -> bool| {
+            attempt.outcome.as_ref().is_ok_and(|replies| replies.iter().any(is))
+        };
+        let leads_elsewhere =
+            |reply: &Frame| ["MOVED", "ASK", "TRYAGAIN"].iter().any(|code| has_code(reply, code));
+        let is_unable = |reply: &Frame| is_refusal(reply) && !leads_elsewhere(reply);
+        match &mut self.away {
+            Some(away) => away.goes_on = !has(&leads_elsewhere),
+            None if attempt.outcome.is_err() || has(&is_unable) => {
+                let since = now.checked_sub(without_server).unwrap_or(now);
+                self.away = Some(Away { since, goes_on: true });
+            }
+            None => {}
         }
     }
 
@@ -193,14 +235,14 @@ impl Unit {
             && self.request.blocker().is_some_and(|blocker| blocker.is_from_now)
     }
 
-    /// The request as it is sent at `now`: one that waits at its server does so there for what is left of its time. `None` if nothing is, and a server was
-    /// there to say so.
+    /// The request as it is sent at `now`: one that waits at its server does so there for what is left of its time. `None` if nothing is left. One that has
+    /// not found a server for a while always has a moment left: it is for a server to say that there is nothing.
     pub(super) fn request_at(&self, now: Instant) -> Option<Request> {
         let blocker = (self.request.class() == Class::Blocking).then(|| self.request.blocker()).flatten();
         let Some(Blocking::For(time)) = blocker.and_then(|blocker| blocker.time) else {
             return Some(self.request.clone());
         };
-        let least = self.away_since.map_or(Duration::ZERO, |_| LEAST_TIME.min(time));
+        let least = self.away.map_or(Duration::ZERO, |_| LEAST_TIME.min(time));
         match time.saturating_sub(now.saturating_duration_since(self.since)).max(least) {
             left if left == time => Some(self.request.clone()),
             Duration::ZERO => None,
@@ -334,13 +376,13 @@ mod tests {
     /// What was lost at one node may have run there, whatever the next one says. RULE-382
     #[test]
     fn what_may_have_run_once_may_have_run() {
-        use crate::error::{CloseCause, RequestError};
+        use crate::error::CloseCause;
 
         let mut unit = unit(Pipeline::from([set("a", 1)]));
         let mut delivery = |outcome: Outcome| {
             let trail = Trail::default();
             let mut attempt = Attempt { node: None, sent_at: epoch(), asking: false, trail, outcome };
-            unit.note(&mut attempt);
+            unit.note(epoch(), &mut attempt);
             attempt.outcome.unwrap_err().delivery()
         };
         let not_served = || Err(RequestError::NotServed { slot: None, delivery: Delivery::NotSent });
