@@ -138,11 +138,12 @@ impl<R: Runtime, D: Dialer> Control<R, D> {
                     self.facts.push(Fact::Ready(node));
                 }
                 NodeFact::CutOff => {
-                    shared.endpoint(node).iter().for_each(|at| self.start.note_cut_off(node, at));
                     self.facts.push(Fact::Failed(node));
                     // A client that is opened in the middle of a shutdown would not be awaited.
                     if shared.is_open() && self.open(shared, node, |nodes| nodes.note_cut_off(shared, node)) {
                         self.publish(shared);
+                    } else if let Some(endpoint) = shared.endpoint(node) {
+                        self.start.note_cut_off(node, &endpoint);
                     }
                 }
                 NodeFact::NotOpened(error) => {

@@ -20,7 +20,7 @@ use crate::cluster::{Next, Trail};
 use crate::config::Protocol;
 use crate::error::{Delivery, RequestError, ServerError};
 use crate::ids::NodeId;
-use crate::request::{Outcome, Replay, Replies, Request, SendError};
+use crate::request::{Class, Outcome, Replay, Replies, Request, SendError};
 use crate::timer;
 
 /// A future on the heap: few requests need one.
@@ -115,7 +115,7 @@ fn go_on<R: Runtime>(shared: Arc<Shared<R>>, mut unit: Unit, mut attempt: Attemp
     Box::pin(async move {
         let mut has_waited = false;
         loop {
-            unit.note(shared.runtime.now(), &mut attempt);
+            unit.note(shared.runtime.now(), shared.policy.lease_timeout, &mut attempt);
             let deadline = shared.deadline(&unit, attempt.node);
             let error = match &attempt.outcome {
                 Ok(replies) => match unit.refused(replies) {
@@ -160,12 +160,13 @@ fn go_on<R: Runtime>(shared: Arc<Shared<R>>, mut unit: Unit, mut attempt: Attemp
             }
             attempt = send(&shared, &unit, step, trail).await;
         }
+        let mut outcome = shared.explain(attempt.node, unit.slot, unit.since, attempt.outcome);
         if let (Err(RequestError::NoConnection { after, .. }), Some(away)) =
-            (&mut attempt.outcome, unit.away_for(shared.runtime.now()))
+            (&mut outcome, unit.away_for(shared.runtime.now()))
         {
             *after = away;
         }
-        shared.explain(attempt.node, unit.slot, unit.since, attempt.outcome)
+        outcome
     })
 }
 
@@ -213,7 +214,9 @@ async fn send<R: Runtime>(shared: &Shared<R>, unit: &Unit, step: Step<R>, trail:
             outcome: Ok([nil].into_iter().collect()),
         };
     };
-    let outcome = deliver(&client, request, unit.since, sent_at).await;
+    // The time of a command that waits is what is left of it.
+    let since = if request.class() == Class::Blocking { sent_at } else { unit.since };
+    let outcome = deliver(&client, request, since, sent_at).await;
     let outcome = if asking { outcome.map(without_asking) } else { outcome };
     Attempt { node: Some(node), sent_at, asking, trail, outcome }
 }

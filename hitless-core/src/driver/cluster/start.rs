@@ -55,7 +55,8 @@ impl Start {
     pub(super) fn note_cut_off(&mut self, node: NodeId, endpoint: &Endpoint) {
         if !self.is_over && self.ready.contains(&node) {
             self.fail(node);
-            self.note_no_topology(node, endpoint, TopologyError::Unanswered);
+            let error = TopologyError::Unanswered;
+            self.error.get_or_insert_with(|| Error::Topology { endpoint: endpoint.clone(), error });
         }
     }
 

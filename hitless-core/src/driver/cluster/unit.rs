@@ -42,9 +42,6 @@ struct Away {
 /// How long a command waits at a server that comes back when the caller's time is over.
 const LEAST_TIME: Duration = Duration::from_millis(1);
 
-/// A server that refuses a command does so sooner. Later it has ended a command that has waited there.
-const HAS_WAITED: Duration = Duration::from_secs(1);
-
 /// How one attempt to have a node run it has ended.
 #[derive(Debug)]
 pub(super) struct Attempt {
@@ -87,15 +84,15 @@ impl Unit {
         self.each.as_ref().is_some_and(|(own, each)| node != *own && each.contains(&node))
     }
 
-    /// When its caller stops waiting, who would wait until `deadline` if it were at its server. Without one it waits for `limit`, and longer than that
-    /// only if its time is not over.
+    /// When its caller stops waiting, who would wait until `deadline` if a server had it. Without one it waits for `limit`; one that has just been led to
+    /// another server does not fail for that.
     pub(super) fn deadline(&self, deadline: Option<Instant>, limit: Option<Duration>) -> Option<Instant> {
-        let Some(Away { since, goes_on }) = self.away else { return deadline };
-        let Some(limit) = limit.map(|limit| after(since, limit)) else { return deadline };
+        let Some((Away { since, goes_on }, limit)) = self.away.zip(limit) else { return deadline };
+        let limit = after(since, limit);
         match (deadline, self.request.timeout) {
-            (Some(deadline), Timeout::Explicit(_)) => Some(deadline.min(limit)),
+            (Some(deadline), Timeout::Explicit(_)) if goes_on => Some(deadline.min(limit)),
             (Some(deadline), Timeout::Configured) if !goes_on => Some(deadline.max(limit)),
-            (None, Timeout::Configured) if !goes_on => None,
+            (deadline, _) if !goes_on => deadline,
             _ => Some(limit),
         }
     }
@@ -105,10 +102,10 @@ impl Unit {
         self.away.map(|away| now.saturating_duration_since(away.since))
     }
 
-    /// `attempt` has ended `now`. An error says of all attempts so far whether it may have run.
-    pub(super) fn note(&mut self, now: Instant, attempt: &mut Attempt) {
+    /// `attempt` has ended `now`; waiting for a connection takes `limit` at most. An error says of all attempts so far whether it may have run.
+    pub(super) fn note(&mut self, now: Instant, limit: Option<Duration>, attempt: &mut Attempt) {
         if self.request.class() == Class::Blocking {
-            self.note_server(now, attempt);
+            self.note_server(now, limit, attempt);
         }
         let Err(error) = &mut attempt.outcome else { return };
         self.may_have_run |= error.delivery() == Delivery::Unknown;
@@ -118,13 +115,15 @@ impl Unit {
     }
 
     /// Notes whether the server of `attempt` was there.
-    fn note_server(&mut self, now: Instant, attempt: &Attempt) {
+    fn note_server(&mut self, now: Instant, limit: Option<Duration>, attempt: &Attempt) {
         let without_server = match &attempt.outcome {
             Err(RequestError::NoConnection { after, .. } | RequestError::NotLent { after, .. }) => *after,
             _ => Duration::ZERO,
         };
-        let at_server = now.saturating_duration_since(attempt.sent_at).saturating_sub(without_server);
-        if at_server >= HAS_WAITED {
+        let rest = now.saturating_duration_since(attempt.sent_at).saturating_sub(without_server);
+        // Neither the wait for a connection nor a refusal takes longer: it has waited at its server.
+        let has_waited = limit.is_some_and(|limit| rest >= limit);
+        if has_waited {
             self.away = None;
         }
         let has = |is: &dyn Fn(&Frame) -> bool| {
@@ -136,7 +135,11 @@ impl Unit {
         match &mut self.away {
             Some(away) => away.goes_on = !has(&leads_elsewhere),
             None if attempt.outcome.is_err() || has(&is_unable) => {
-                let since = now.checked_sub(without_server).unwrap_or(now);
+                let since = match &attempt.outcome {
+                    Ok(_) => now,
+                    Err(_) if has_waited => now.checked_sub(without_server).unwrap_or(now),
+                    Err(_) => attempt.sent_at,
+                };
                 self.away = Some(Away { since, goes_on: true });
             }
             None => {}
@@ -382,7 +385,7 @@ mod tests {
         let mut delivery = |outcome: Outcome| {
             let trail = Trail::default();
             let mut attempt = Attempt { node: None, sent_at: epoch(), asking: false, trail, outcome };
-            unit.note(epoch(), &mut attempt);
+            unit.note(epoch(), None, &mut attempt);
             attempt.outcome.unwrap_err().delivery()
         };
         let not_served = || Err(RequestError::NotServed { slot: None, delivery: Delivery::NotSent });
@@ -407,6 +410,44 @@ mod tests {
         let unit = Unit::new(Request::command(command("0")).unwrap(), None, began_at);
         let later = unit.request_at(began_at + Duration::from_secs(100)).unwrap();
         assert_eq!(later.payload()[..], bytes(&[command("0")]));
+    }
+
+    /// Without a server it waits for the limit, and the caller's own word counts if that is sooner. Whoever has just been led elsewhere goes on.
+    /// RULE-439
+    #[test]
+    fn a_command_that_waits_has_a_deadline_while_no_server_is_there() {
+        let (limit, began_at) = (Duration::from_secs(5), epoch());
+        let at = |seconds: u64| began_at + Duration::from_secs(seconds);
+        let refused = |text: &'static str| Ok([Frame::error(text)].into_iter().collect());
+        let gone = || Err(RequestError::NotServed { slot: None, delivery: Delivery::NotSent });
+        let none = None::<u64>;
+        for (explicit, attempts, deadline, expected) in [
+            (None, vec![(0, 1, gone())], none, Some(5)),
+            (None, vec![(0, 1, gone())], Some(3), Some(5)),
+            (Some(3), vec![(0, 1, gone())], Some(3), Some(3)),
+            (Some(60), vec![(0, 1, gone())], Some(60), Some(5)),
+            (Some(60), vec![(0, 1, gone()), (5, 6, refused(MOVED))], Some(60), Some(60)),
+            (None, vec![(0, 1, gone()), (5, 6, refused(MOVED))], Some(3), Some(5)),
+            (None, vec![(0, 1, gone()), (5, 6, refused(MOVED))], none, None),
+            // It has waited for a minute, and the outage begins now.
+            (None, vec![(0, 60, refused("CLUSTERDOWN The cluster is down"))], none, Some(65)),
+            (None, vec![(0, 1, gone()), (1, 60, refused(MOVED))], none, None),
+            (None, vec![(0, 1, gone()), (1, 60, gone())], none, Some(65)),
+            // What refuses slowly is no server that has it.
+            (None, vec![(0, 2, refused("LOADING")), (2, 4, refused("LOADING"))], none, Some(7)),
+        ] {
+            let mut request = Request::command(cmd("BLPOP").arg("a").arg(0)).unwrap();
+            if let Some(seconds) = explicit {
+                request = request.timeout(Duration::from_secs(seconds));
+            }
+            let mut unit = Unit::new(request, None, began_at);
+            for (sent_at, ended_at, outcome) in attempts {
+                let trail = Trail::default();
+                let mut attempt = Attempt { node: None, sent_at: at(sent_at), asking: false, trail, outcome };
+                unit.note(at(ended_at), Some(limit), &mut attempt);
+            }
+            assert_eq!(unit.deadline(deadline.map(at), Some(limit)), expected.map(at), "{unit:?}");
+        }
     }
 
     /// What was refused of a pipeline is sent again slot by slot, in the order of the commands; the rest has run. RULE-364
