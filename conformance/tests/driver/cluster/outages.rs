@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use hitless_conformance::server::{CloseHow, Fault, Rule};
 use hitless_core::cluster::SLOTS;
+use hitless_core::driver::Runtime as _;
 use hitless_core::error::{LeaseError, RequestError};
 
 use super::*;
@@ -132,6 +133,27 @@ fn a_command_that_waits_asks_the_successor() {
     });
     fixture.pass(3 * SECOND);
     assert_eq!(*popped.lock().unwrap(), Some(Some(element)));
+}
+
+/// It does not begin again at the node that the slot has gone to. RULE-385
+#[test]
+fn a_timeout_of_the_callers_bounds_a_command_that_waits_at_two_nodes() {
+    let (mut fixture, nodes, client) = cluster();
+    let timed_out = Arc::new(Mutex::new(None));
+    let (waiting, result, runtime) = (client.clone(), Arc::clone(&timed_out), fixture.runtime());
+    let began_at = fixture.now();
+    fixture.runtime().spawn(async move {
+        let request = Request::command(cmd("BLPOP").arg("foo").arg(0)).unwrap().timeout(3 * SECOND);
+        let error = waiting.request(request).await.unwrap_err();
+        assert!(matches!(error, Error::Request(RequestError::TimedOut { .. })), "{error:?}");
+        *result.lock().unwrap() = Some(runtime.now() - began_at);
+    });
+    fixture.pass(2 * SECOND);
+    let moved = client.stats().moved;
+    fixture.with_server(|server, now| server.assign_slots(now, [key_slot(b"foo")], nodes[0]));
+    fixture.pass(5 * SECOND);
+    assert_eq!(client.stats().moved, moved + 1);
+    assert_eq!(*timed_out.lock().unwrap(), Some(3 * SECOND));
 }
 
 /// One that refuses once may serve the next time; of one that goes on refusing, the start says why. RULE-361

@@ -20,7 +20,7 @@ use crate::cluster::{Next, Trail};
 use crate::config::Protocol;
 use crate::error::{Delivery, RequestError, ServerError};
 use crate::ids::NodeId;
-use crate::request::{Class, Outcome, Replay, Replies, Request, SendError};
+use crate::request::{Class, Outcome, Replay, Replies, Request, SendError, Timeout};
 use crate::timer;
 
 /// A future on the heap: few requests need one.
@@ -102,7 +102,7 @@ pub(super) fn at_one<R: Runtime>(
         let (sent_at, trail) = (unit.since, Trail::default());
         let outcome = match sent {
             Ok(reply) => reply.await,
-            Err(SendError::Full(request)) => deliver(&client, request, sent_at, sent_at).await,
+            Err(SendError::Full(request)) => deliver(&client, request, sent_at, Duration::ZERO).await,
             Err(error) => Err(as_request_error(error).1),
         };
         let attempt = Attempt { node: Some(node), sent_at, asking: false, trail, outcome };
@@ -214,22 +214,27 @@ async fn send<R: Runtime>(shared: &Shared<R>, unit: &Unit, step: Step<R>, trail:
             outcome: Ok([nil].into_iter().collect()),
         };
     };
-    // The time of a command that waits is what is left of it.
-    let since = if request.class() == Class::Blocking { sent_at } else { unit.since };
-    let outcome = deliver(&client, request, since, sent_at).await;
+    // A command that waits is sent with what is left of its own time, to which the command timeout is added. A timeout of the caller's counts from the beginning.
+    let is_shortened = request.class() == Class::Blocking && request.timeout == Timeout::Configured;
+    let since = if is_shortened { sent_at } else { unit.since };
+    let outcome = deliver(&client, request, since, sent_at.saturating_duration_since(unit.since)).await;
     let outcome = if asking { outcome.map(without_asking) } else { outcome };
     Attempt { node: Some(node), sent_at, asking, trail, outcome }
 }
 
-async fn deliver<R: Runtime>(client: &Client<R>, request: Request, since: Instant, now: Instant) -> Outcome {
+/// Has `client` run `request`, whose time counts from `since`, and which has taken `took` so far.
+async fn deliver<R: Runtime>(
+    client: &Client<R>,
+    request: Request,
+    since: Instant,
+    took: Duration,
+) -> Outcome {
     // It was accepted before: it does not fail now for want of room.
     match room::send_since(client.clone(), request, None, Some(since)).await {
         Ok(reply) => reply.await,
         Err(Error::Request(error)) => Err(error),
         Err(Error::Send(error)) => Err(match as_request_error(error).1 {
-            RequestError::NotLent { delivery, .. } => {
-                RequestError::NotLent { after: now.saturating_duration_since(since), delivery }
-            }
+            RequestError::NotLent { delivery, .. } => RequestError::NotLent { after: took, delivery },
             error => error,
         }),
         Err(_) => Err(RequestError::ShutDown { delivery: Delivery::NotSent }),
