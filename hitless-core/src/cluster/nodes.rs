@@ -516,7 +516,7 @@ impl Nodes {
 }
 
 impl Node {
-    /// It is about to be left: its failures count from the beginning if it was well until `now`.
+    /// Forgets the failures of a node that was connected for long enough. Its client is about to be closed, or has failed.
     fn note_health(&mut self, now: Instant) {
         // A server that takes connections and closes them again is no better than one that takes none.
         if let State::Ready { since } = self.state

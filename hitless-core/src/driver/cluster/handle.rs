@@ -61,8 +61,8 @@ use crate::value::FromFrame;
 /// nobody. And if the slots of one part have gone to a node that has a part of its own, the command ends with what the first node has said.
 /// What may have run is not sent again unless it is a read: that is the rule of the [`Client`](super::super::Client) of each node. A command that
 /// blocks is ended by the server when its slot leaves, has taken nothing then, and waits at the new node for the time that is left (but for `XREAD` with `$`: see [`call`](Self::call)); its keys have one slot.
-/// While the node of its keys is away, it waits for the lease timeout (twice that, if the last attempt to connect began just before), whatever its own time is, and then fails. One whose own time is over meanwhile still asks the server
-/// that comes back.
+/// If the node of its keys is away, it fails after the lease timeout, or after up to twice as long if an attempt to connect is under way then. If the node
+/// comes back sooner, the command asks it, even if its own time is over.
 ///
 /// # Order
 /// Commands for one node travel as those of a [`Client`](super::super::Client) do, and commands for different nodes know nothing of each other. A

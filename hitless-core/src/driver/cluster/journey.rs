@@ -214,7 +214,7 @@ async fn send<R: Runtime>(shared: &Shared<R>, unit: &Unit, step: Step<R>, trail:
             outcome: Ok([nil].into_iter().collect()),
         };
     };
-    // A command that waits is sent with what is left of its own time, to which the command timeout is added. A timeout of the caller's counts from the beginning.
+    // The configured timeout is added to the time that is left of a command that waits. The caller's own timeout counts from the beginning.
     let is_shortened = request.class() == Class::Blocking && request.timeout == Timeout::Configured;
     let since = if is_shortened { sent_at } else { unit.since };
     let outcome = deliver(&client, request, since, sent_at.saturating_duration_since(unit.since)).await;

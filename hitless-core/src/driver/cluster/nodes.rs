@@ -92,7 +92,7 @@ impl<D: Dialer> Dialer for Common<D> {
 pub(super) struct Nodes<R: Runtime, D> {
     opener: Opener<D>,
     clients: IdMap<NodeId, Client<R>>,
-    /// Where the client of each node was opened, unless it is to be opened somewhere else, and that has failed.
+    /// Where the client of each node was opened. A node has no entry while it has moved and its new client cannot be set up.
     places: IdMap<NodeId, Endpoint>,
     /// The number of the client that each node has, and how many there were.
     numbers: IdMap<NodeId, u64>,

@@ -27,7 +27,7 @@ pub(super) struct Unit {
     each: Option<(NodeId, Arc<[NodeId]>)>,
     /// A node that it was sent to may have run it, and has not said so.
     may_have_run: bool,
-    /// Of a command that waits at its server, and has not found one that could have it.
+    /// Set while a command that waits, such as BLPOP, finds no server that can run it.
     away: Option<Away>,
 }
 
@@ -35,7 +35,7 @@ pub(super) struct Unit {
 #[derive(Clone, Copy, Debug)]
 struct Away {
     since: Instant,
-    /// The last attempt has found none either.
+    /// False if the last attempt was redirected, so that a server was there.
     goes_on: bool,
 }
 
@@ -84,8 +84,8 @@ impl Unit {
         self.each.as_ref().is_some_and(|(own, each)| node != *own && each.contains(&node))
     }
 
-    /// When its caller stops waiting, who would wait until `deadline` if a server had it. Without one it waits for `limit`; one that has just been led to
-    /// another server does not fail for that.
+    /// When it fails. `deadline` is the time of a command that a server has. While no server is there, it fails `limit` after the last one was. A redirect
+    /// shows that the cluster is back: the later of the two counts then, and a timeout of the caller's counts as it is.
     pub(super) fn deadline(&self, deadline: Option<Instant>, limit: Option<Duration>) -> Option<Instant> {
         let Some((Away { since, goes_on }, limit)) = self.away.zip(limit) else { return deadline };
         let limit = after(since, limit);
@@ -121,7 +121,7 @@ impl Unit {
             _ => Duration::ZERO,
         };
         let rest = now.saturating_duration_since(attempt.sent_at).saturating_sub(without_server);
-        // Neither the wait for a connection nor a refusal takes longer: it has waited at its server.
+        // A wait for a connection ends by then, and a refusal comes sooner. So the command has waited at its server.
         let has_waited = limit.is_some_and(|limit| rest >= limit);
         if has_waited {
             self.away = None;
@@ -412,7 +412,7 @@ mod tests {
         assert_eq!(later.payload()[..], bytes(&[command("0")]));
     }
 
-    /// Without a server it waits for the limit, and the caller's own word counts if that is sooner. Whoever has just been led elsewhere goes on.
+    /// While no server is there, a command waits for the limit, or for the caller's timeout if that is sooner. A redirect ends that.
     /// RULE-439
     #[test]
     fn a_command_that_waits_has_a_deadline_while_no_server_is_there() {
