@@ -289,9 +289,13 @@ fn replays_are_few(evidence: &Evidence<'_>, requests: &BTreeMap<u64, Asked>) {
             let poison = edges::POISONS
                 .iter()
                 .find(|(end, _)| request.key().is_some_and(|key| key.ends_with(end.as_bytes())));
-            if let (Some(_), Some(conn), ServerEvent::Received(_)) = (poison, entry.conn, &entry.event) {
+            if let (Some((end, _)), Some(conn), ServerEvent::Received(_)) = (poison, entry.conn, &entry.event)
+            {
                 let killer = *killed.entry(conn).or_insert(number);
                 *excused.entry(number).or_default() += usize::from(killer != number);
+                // A reset takes the reply along that would have been read before it.
+                *excused.entry(killer).or_default() +=
+                    usize::from(killer != number && *end == "poison.unanswered");
             }
             // In rough weather its link may be lost before the reply comes that cannot be read.
             let gentle = evidence.plan.weather == Weather::Gentle;

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
-use hitless_conformance::server::OptIn;
+use hitless_conformance::server::{CloseHow, OptIn};
 use hitless_core::driver::{
     Events, HookContext, HookFailures, HookResult, LogLine, LoggingHook, MetricsHook, NotificationHook,
 };
@@ -511,6 +511,25 @@ mod tracing_feature {
         }
         fn enter(&self, _: &Id) {}
         fn exit(&self, _: &Id) {}
+    }
+
+    /// RULE-441
+    #[test]
+    fn events_of_a_cluster_are_events_of_tracing() {
+        let log = Log::default();
+        let _second = tracing::Dispatch::new(Collect(Log::default()));
+        tracing::subscriber::with_default(Collect(Arc::clone(&log)), || {
+            let (mut fixture, nodes, _client) = cluster::cluster();
+            fixture.with_server(|server, now| {
+                server.refuse_dials(now, nodes[2], None);
+                server.kill_all(now, nodes[2], CloseHow::Fin);
+            });
+            fixture.pass(SECOND);
+        });
+        let lines = take(&log);
+        let is_told = |line: &&String| line.starts_with("WARN") && line.contains(" event=\"node.lost\"");
+        assert_eq!(lines.iter().filter(is_told).count(), 1, "{lines:#?}");
+        assert!(!lines.iter().any(|line| line.contains("node.added")), "the level is that of warnings");
     }
 
     #[test]

@@ -293,8 +293,7 @@ impl Client {
     /// longest is told so.
     pub(super) fn lease_dial_failed(&mut self, now: Instant, error: ConnectError, redial: Redial) {
         self.leases.note_failure(now, error, redial);
-        let is_expected = self.coordinator.relaxed(now, None).is_some();
-        let fails = self.config.when_disconnected() == WhenDisconnected::Fail && !is_expected;
+        let fails = self.config.when_disconnected() == WhenDisconnected::Fail && !self.is_expected_back(now);
         let gives_up = redial == Redial::Hopeless || (fails && redial != Redial::AtOnce);
         if let Some((lease, after)) = gives_up.then(|| self.leases.refuse_first(now)).flatten() {
             self.refuse_lease(lease, after);

@@ -331,7 +331,8 @@ impl Pool {
 
     /// Whether every slot has a connection, whatever that takes.
     pub(super) fn is_open(&self) -> bool {
-        self.slots.iter().all(|slot| slot.active.is_some())
+        // From behind: the first slots are the first to be open, and this is asked at each step of the start.
+        self.slots.iter().rev().all(|slot| slot.active.is_some())
     }
 
     fn find_route(&self, size: Size, load: impl Fn(ConnId) -> Load) -> Option<(usize, ConnId)> {

@@ -144,8 +144,7 @@ impl Client {
     /// An attempt to get a connection has failed: the parked requests fail, if they are not to wait.
     pub(super) fn refuse_parked(&mut self, now: Instant) {
         let Some(cause) = self.outage.refusal().cloned() else { return };
-        // Another node of the cluster may run them, window or not.
-        if self.coordinator.relaxed(now, None).is_some() && !self.config.is_node() {
+        if self.is_expected_back(now) {
             return;
         }
         self.now = now;
@@ -155,6 +154,11 @@ impl Client {
         while let Some(accepted) = self.requests.take_alone() {
             self.refuse(accepted, Arc::clone(&cause));
         }
+    }
+
+    /// Whether callers wait for a connection because a window says that there will be one. Another node of a cluster may serve them, window or not.
+    pub(super) fn is_expected_back(&self, now: Instant) -> bool {
+        self.coordinator.relaxed(now, None).is_some() && !self.config.is_node()
     }
 
     /// The client shuts down: what may have run is not sent again.

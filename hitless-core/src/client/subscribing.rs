@@ -148,8 +148,7 @@ impl Client {
     /// nobody is to wait, those who wait are told so.
     pub(super) fn subscriptions_dial_failed(&mut self, now: Instant, error: ConnectError, redial: Redial) {
         self.subscriptions.note_failure(now, error, redial);
-        let is_expected = self.coordinator.relaxed(now, None).is_some();
-        let fails = self.config.when_disconnected() == WhenDisconnected::Fail && !is_expected;
+        let fails = self.config.when_disconnected() == WhenDisconnected::Fail && !self.is_expected_back(now);
         let gives_up = redial == Redial::Hopeless || (fails && redial != Redial::AtOnce);
         if let Some(cause) = self.subscriptions.failure().filter(|_| gives_up) {
             let (endpoint, cause) = (self.config.endpoint().clone(), Arc::clone(cause));

@@ -35,7 +35,9 @@ impl Client {
             return Err(SendError::Full(request));
         }
         let id = self.requests.accept_apart();
-        self.blocked.accept(since.min(now), id, request.payload, blocker, request.timeout);
+        // Elsewhere a server of the cluster may have elements, so that nil is for a server to say.
+        let asks_last = self.config.is_node();
+        self.blocked.accept(since.min(now), id, request.payload, blocker, request.timeout, asks_last);
         self.settle(now);
         Ok(id)
     }
@@ -80,7 +82,9 @@ impl Client {
         let now = self.now;
         match part.kind() {
             PartKind::Main | PartKind::Joined | PartKind::Probe => {
-                let in_window = self.coordinator.relaxed(now, Some(part.conn())).is_some();
+                // Another node of the cluster may run what this one refuses.
+                let in_window =
+                    self.coordinator.relaxed(now, Some(part.conn())).is_some() && !self.config.is_node();
                 self.blocked.handle_outcome(now, part, outcome, in_window);
             }
             PartKind::Ask { about } => {

@@ -46,6 +46,21 @@ pub enum ClusterEvent {
         /// Why.
         error: NodeError,
     },
+    /// The last connection to a node is gone, and another one could not be opened at once. Attempts go on. Commands for the node wait for
+    /// it, or fail where the settings say so.
+    NodeLost {
+        /// Which.
+        node: NodeId,
+        /// Where it is announced.
+        endpoint: Endpoint,
+    },
+    /// A node that was lost, or could not be opened, has a connection again.
+    NodeRecovered {
+        /// Which.
+        node: NodeId,
+        /// Where it is announced.
+        endpoint: Endpoint,
+    },
     /// A topology was read, and has changed what is known.
     TopologyRead {
         /// The node that gave it.
@@ -153,6 +168,8 @@ impl ClusterEvent {
             Self::NodeRemoved { .. } => "node.removed",
             Self::NodeMoved { .. } => "node.moved",
             Self::NodeNotOpened { .. } => "node.failed",
+            Self::NodeLost { .. } => "node.lost",
+            Self::NodeRecovered { .. } => "node.recovered",
             Self::TopologyRead { .. } => "topology.read",
             Self::SlotsMoved { .. } => "slots.moved",
             Self::RefreshFailed { .. } => "topology.failed",
@@ -166,6 +183,7 @@ impl ClusterEvent {
     pub const fn level(&self) -> Level {
         match self {
             Self::NodeNotOpened { .. }
+            | Self::NodeLost { .. }
             | Self::RefreshFailed { .. }
             | Self::ReadonlyRefused { .. }
             | Self::SeedsReopened { .. } => Level::Warn,
@@ -173,6 +191,7 @@ impl ClusterEvent {
             Self::NodeAdded { .. }
             | Self::NodeRemoved { .. }
             | Self::NodeMoved { .. }
+            | Self::NodeRecovered { .. }
             | Self::TopologyRead { .. } => Level::Info,
             // A reshard may have thousands of redirects.
             Self::SlotsMoved { cause: SlotsMoveCause::Redirect, .. } => Level::Debug,
@@ -192,6 +211,10 @@ impl fmt::Display for ClusterEvent {
             Self::NodeMoved { node, endpoint } => write!(f, "{node} is at {endpoint} now"),
             Self::NodeNotOpened { node, endpoint, error } => {
                 write!(f, "{node} at {endpoint} could not be opened: {error}")
+            }
+            Self::NodeLost { node, endpoint } => write!(f, "{node} at {endpoint} has no connection any more"),
+            Self::NodeRecovered { node, endpoint } => {
+                write!(f, "{node} at {endpoint} has a connection again")
             }
             Self::TopologyRead { node, changed, uncovered } => {
                 write!(f, "by the topology of {node}, {} another owner", Slots(*changed, "has", "have"))?;

@@ -223,6 +223,11 @@ impl Cluster {
     /// The client of `node` can take requests: for the first time, or again.
     pub fn handle_node_ready(&mut self, now: Instant, node: NodeId) {
         if self.nodes.handle_ready(now, node) {
+            if self.nodes.has_failed(node)
+                && let Some(endpoint) = self.nodes.endpoint(node).cloned()
+            {
+                self.emit(ClusterEvent::NodeRecovered { node, endpoint });
+            }
             if self.map.is_owner(node) {
                 self.strangers.handle_owner_ready();
             }
@@ -237,14 +242,20 @@ impl Cluster {
     /// again, over another node, unless that was said of the last attempts already; [`Decision::Open`] follows after a pause as long as something leads to this one.
     pub fn handle_node_failed(&mut self, now: Instant, node: NodeId) {
         let failure = self.nodes.handle_failed(now, node, &mut self.rng);
+        let is_news = matches!(failure, Failure::Lost | Failure::News);
+        if failure == Failure::Lost
+            && let Some(endpoint) = self.nodes.endpoint(node).cloned()
+        {
+            self.emit(ClusterEvent::NodeLost { node, endpoint });
+        }
         if failure != Failure::Known {
-            let was_read_from = failure == Failure::News && self.settings.opens_replicas();
+            let was_read_from = is_news && self.settings.opens_replicas();
             self.is_stale |= self.holds.handle_failed(node) || was_read_from;
             if let Some(asking) = self.refresh.take_of(node) {
                 self.on_no_answer(now, &asking, TopologyError::Unanswered);
             }
         }
-        if failure == Failure::News {
+        if is_news {
             self.want_read(now);
         }
         self.settle(now);

@@ -101,7 +101,9 @@ pub(super) enum Relocation {
 pub(super) enum Failure {
     /// Nothing: it had failed already, or has no client.
     Known,
-    /// It is lost, or could not be opened: for the first time, or for twice as long as when that was news last.
+    /// It had a connection, and has none any more.
+    Lost,
+    /// It could not be opened: for the first time, or for twice as long as when that was news last.
     News,
     /// It could not be opened again.
     Again,
@@ -316,11 +318,16 @@ impl Nodes {
         // It is opened where it was.
         node.moved = None;
         node.failed = node.failed.saturating_add(1).min(LAST_NEWS + 1);
-        if was_ready || (node.failed.is_power_of_two() && node.failed <= LAST_NEWS) {
-            Failure::News
-        } else {
-            Failure::Again
+        match node.failed {
+            _ if was_ready => Failure::Lost,
+            failed if failed.is_power_of_two() && failed <= LAST_NEWS => Failure::News,
+            _ => Failure::Again,
         }
+    }
+
+    /// Whether `node` was lost, or could not be opened, since it was well for the last time.
+    pub(super) fn has_failed(&self, node: NodeId) -> bool {
+        self.nodes.get(node).is_some_and(|node| node.failed > 0)
     }
 
     /// The next node that is to be opened again at `now`.

@@ -121,7 +121,9 @@ pub fn only_reads(request: &Request) -> bool {
 /// The first slot but `slot` that a command of `pipeline` has a key in, as far as the table knows where its keys are.
 #[cfg(feature = "driver")]
 pub(crate) fn strays_from(slot: u16, pipeline: &Pipeline) -> Option<u16> {
-    let known = Commands::of(pipeline.wire()).filter(|(_, command)| Entry::of(command).is_some());
+    // What asks about a slot has no key there.
+    let has_keys = |entry: &Entry| !entry.name.starts_with("CLUSTER ");
+    let known = Commands::of(pipeline.wire()).filter(|(_, command)| Entry::of(command).is_some_and(has_keys));
     known.map(|(_, command)| Route::of(&command)).find_map(|route| match route {
         Route::Slot(other) => Some(other).filter(|other| *other != slot),
         Route::Across { first, other } => Some(if first == slot { other } else { first }),

@@ -292,6 +292,8 @@ impl State {
         while let Some(action) = self.machine.poll_action() {
             self.on_action(action, effects);
         }
+        // Not every end of an outage is an event: connections that said nothing may answer again.
+        self.report_outage(effects);
         if !self.queue.is_empty() {
             let machine = &self.machine;
             self.queue.notify(|lease| room(machine, lease), effects);
@@ -437,7 +439,6 @@ impl State {
         // Published under the lock, which keeps the events in order. Dropping an event under it is cheap: it
         // owns a reference or two.
         drop(self.events.publish(event, &mut effects.wakers));
-        self.report_outage(effects);
     }
 
     /// Tells the cluster client that has opened this one, if there is one.

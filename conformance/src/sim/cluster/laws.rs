@@ -13,6 +13,7 @@ use super::super::laws::{self, Asked, Fate, number_of};
 use super::super::trace::{RequestKind, What};
 use super::caller::Account;
 use super::plan::{ClusterPlan, Reshape, Told};
+use super::worker::Nil;
 use crate::server::{ClosedBy, EndpointId, Event as ServerEvent, Ledger, Listening, Request};
 
 /// How long it takes at most, from the end of something that is wrong, until nobody notices it any more: links are dialled again after
@@ -34,6 +35,7 @@ pub(super) struct Evidence<'a> {
     pub(super) entries: &'a [(Instant, What)],
     pub(super) ledger: &'a Ledger,
     pub(super) accounts: &'a [Account],
+    pub(super) nils: &'a [Nil],
 }
 
 /// Checks every law.
@@ -41,10 +43,13 @@ pub(super) fn check(evidence: &Evidence<'_>) {
     let requests = laws::requests(evidence.entries);
     laws::each_ends_once(&requests);
     at_most_once(evidence, &requests);
-    laws::dials_are_few(evidence.entries, evidence.plan.settings.pool_size);
+    // Whoever waits has a connection of its own.
+    let connections = evidence.plan.settings.pool_size + u32::from(evidence.plan.queue.is_some());
+    laws::dials_are_few(evidence.entries, connections);
     reads_keep_their_distance(evidence);
     what_is_told_is_known(evidence);
     failures_have_a_reason(evidence, &requests);
+    nil_means_nothing(evidence);
 }
 
 /// What was answered ran once, at each of its keys; what was not sent did not run, and of what it is not known ran at most once. INV-05
@@ -116,8 +121,13 @@ impl Round {
 fn reads_keep_their_distance(evidence: &Evidence<'_>) {
     let least = evidence.plan.settings.min_refresh_interval;
     let mut last: Option<Round> = None;
+    let is_dial = |event: &ServerEvent| matches!(event, ServerEvent::Dialled(Listening::Accepting));
+    let dialled_at =
+        evidence.ledger.entries().iter().find(|entry| is_dial(&entry.event)).map(|entry| entry.at);
     let begin = |last: &mut Option<Round>, at: Instant| {
-        if let Some(before) = last.replace(Round::begin(at)) {
+        // The first is noted once the client is open. It was asked for before that, over a connection.
+        let began_at = dialled_at.filter(|_| last.is_none()).unwrap_or(at);
+        if let Some(before) = last.replace(Round::begin(began_at)) {
             let pause = at.saturating_duration_since(before.began_at);
             assert!(
                 pause + OBEYED >= least,
@@ -223,6 +233,18 @@ fn failures_have_a_reason(evidence: &Evidence<'_>, requests: &BTreeMap<u64, Aske
         let waits = needs_both && !is_lost && places.are_halved(names, sent_at, *ended);
         let is_excused = evidence.plan.weather == Weather::Rough && (waits || troubles.iter().any(explains));
         assert!(is_excused, "RULE-419: request {number} ({kind:?} of {names:?}) took {took:?}: {end:?}");
+    }
+}
+
+/// Whoever waits is told that there is nothing where nothing is: an outage is no such answer. While the slot is between two nodes the old one may
+/// say so of what is at the new one. RULE-439
+fn nil_means_nothing(evidence: &Evidence<'_>) {
+    let places = Places::of(evidence);
+    for nil in evidence.nils.iter().filter(|nil| nil.certain > 0) {
+        let is_halved = places.are_halved(evidence.plan.queue.as_slice(), nil.began_at, nil.ended_at);
+        let at =
+            evidence.entries.first().map(|(first, _)| [nil.began_at, nil.ended_at].map(|at| at - *first));
+        assert!(is_halved, "RULE-439: nil, and {} elements are there: {at:?}", nil.certain);
     }
 }
 

@@ -3,10 +3,11 @@
 mod caller;
 mod laws;
 pub(super) mod plan;
+mod worker;
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, LazyLock, Mutex};
 use std::time::{Duration, Instant};
 
 use hitless_core::cluster::{SLOTS, key_slot};
@@ -20,7 +21,9 @@ use resp3_codec::cmd;
 use self::caller::{Account, ClusterCaller};
 use self::laws::Evidence;
 use self::plan::{ClusterPlan, Reshape, Told};
+use self::worker::{Nil, Worker};
 use super::caller::{single, token};
+use super::consumer;
 use super::faults::Weather;
 use super::lock;
 use super::network::Network;
@@ -58,6 +61,8 @@ pub(super) struct ClusterScenario {
     numbers: Arc<AtomicU64>,
     /// Questions for the topology so far.
     reads: u64,
+    /// What commands that wait had taken when their callers had left.
+    orphans: Arc<Mutex<Vec<String>>>,
 }
 
 /// Notes what the clients of the nodes say.
@@ -78,7 +83,7 @@ impl ClusterScenario {
         let trace = Trace::new(&executor);
         let network = Network::new(&executor, &trace, server, rng.next_u64());
         let sim = Simulation::new(executor, network, trace);
-        Self { plan, sim, rng, numbers: Arc::default(), reads: 0 }
+        Self { plan, sim, rng, numbers: Arc::default(), reads: 0, orphans: Arc::default() }
     }
 
     pub(super) fn trace(&self) -> Trace {
@@ -91,11 +96,11 @@ impl ClusterScenario {
     /// If a law is broken.
     pub(super) fn run(mut self) {
         let client = self.open();
-        let accounts = self.chaos(&client);
+        let (accounts, nils) = self.chaos(&client);
         self.know_everything(&client);
         self.end(client);
         self.sim.leave_nothing();
-        self.judge(&accounts);
+        self.judge(&accounts, &nils);
     }
 
     fn open(&mut self) -> ClusterClient<Executor> {
@@ -129,6 +134,8 @@ impl ClusterScenario {
             .refresh_interval(settings.refresh_interval)
             .min_refresh_interval(settings.min_refresh_interval)
             .event_capacity(100_000);
+        let orphans = Arc::clone(&self.orphans);
+        let builder = builder.on_orphan(move |orphan| lock(&orphans).push(consumer::element(&orphan.reply)));
         let builder = if self.rng.below(2) == 0 { builder.hook(Ear(self.trace())) } else { builder };
         self.sim.cluster_events = Some(builder.events());
         let result = self.sim.block_on("the cluster opens", PATIENCE, builder.connect());
@@ -139,7 +146,7 @@ impl ClusterScenario {
     }
 
     /// Lets the load run, and everything happen that the plan has; then waits until everybody has an answer.
-    fn chaos(&mut self, client: &ClusterClient<Executor>) -> Vec<Account> {
+    fn chaos(&mut self, client: &ClusterClient<Executor>) -> (Vec<Account>, Vec<Nil>) {
         let start = self.sim.executor.now();
         let calm_at = start + self.plan.calm_at;
         let steps = std::mem::take(&mut self.plan.steps);
@@ -149,11 +156,14 @@ impl ClusterScenario {
         self.sim.network.set_calm_at(calm_at);
         let callers: Vec<Slot<Account>> =
             (0..self.plan.tags.len()).map(|number| self.start_caller(client, number, calm_at)).collect();
+        let worker = self.plan.queue.clone().map(|tag| self.start_worker(client, &tag, calm_at));
         let limit = self.plan.calm_at + RECOVERY;
         self.run_until(client, "everybody has an answer", limit, |sim| {
-            sim.calm_at.is_none() && callers.iter().all(|caller| lock(caller).is_some())
+            let worker_is_done = worker.as_ref().is_none_or(|worker| lock(worker).is_some());
+            sim.calm_at.is_none() && worker_is_done && callers.iter().all(|caller| lock(caller).is_some())
         });
-        callers.iter().filter_map(|caller| lock(caller).take()).collect()
+        let accounts = callers.iter().filter_map(|caller| lock(caller).take()).collect();
+        (accounts, worker.and_then(|worker| lock(&worker).take()).unwrap_or_default())
     }
 
     fn start_caller(
@@ -177,6 +187,25 @@ impl ClusterScenario {
             account: Account::of(&self.plan.tags[number]),
         };
         self.sim.start(caller.run())
+    }
+
+    fn start_worker(
+        &mut self,
+        client: &ClusterClient<Executor>,
+        tag: &str,
+        until: Instant,
+    ) -> Slot<Vec<Nil>> {
+        let worker = Worker {
+            executor: self.sim.executor.clone(),
+            client: client.clone(),
+            trace: self.trace(),
+            rng: Rng::new(!self.rng.next_u64()),
+            is_safe: self.plan.weather == Weather::Gentle && self.plan.settings.listens,
+            list: format!("{tag}queue"),
+            until,
+            orphans: Arc::clone(&self.orphans),
+        };
+        self.sim.start(worker.run())
     }
 
     /// Goes on until `done`, and notes each question for the topology.
@@ -262,10 +291,11 @@ impl ClusterScenario {
         client.send(request).unwrap_or_else(|error| panic!("a whole cluster accepts requests: {error}"))
     }
 
-    fn judge(&self, accounts: &[Account]) {
+    fn judge(&self, accounts: &[Account], nils: &[Nil]) {
         let entries = self.sim.trace.entries();
         self.sim.network.with_server(|server, _| {
-            laws::check(&Evidence { plan: &self.plan, entries: &entries, ledger: server.ledger(), accounts });
+            let (plan, entries, ledger) = (&self.plan, &entries, server.ledger());
+            laws::check(&Evidence { plan, entries, ledger, accounts, nils });
         });
     }
 }

@@ -23,6 +23,8 @@ pub(in crate::sim) struct ClusterPlan {
     pub(in crate::sim) urls: Vec<String>,
     /// The hash tags of the keys of each task.
     pub(in crate::sim) tags: Vec<Vec<String>>,
+    /// That of a list which somebody waits at.
+    pub(in crate::sim) queue: Option<String>,
     /// Requests that they send together, at least.
     pub(in crate::sim) requests: usize,
     /// What happens, by the time since the client was open.
@@ -133,12 +135,14 @@ impl ClusterPlan {
                     .collect()
             })
             .collect();
+        let waiting = &mut Rng::new(seed ^ 0x9_0e0e_9_0e0e);
+        let queue = (waiting.below(2) == 0).then(|| format!("{{queue.{}}}", waiting.below(1000)));
         let settings = ClusterSettings::draw(rng);
         let mut drawing = Drawing {
             weather,
             has_replicas,
             endpoints: endpoints[..primaries].to_vec(),
-            slots: tags.iter().flatten().map(|tag| key_slot(tag.as_bytes())).collect(),
+            slots: tags.iter().flatten().chain(&queue).map(|tag| key_slot(tag.as_bytes())).collect(),
             steps: Vec::new(),
             until: 3 * SECOND + up_to(rng, 3 * SECOND),
             over: Duration::ZERO,
@@ -151,6 +155,7 @@ impl ClusterPlan {
             weather,
             urls: urls.collect(),
             tags,
+            queue,
             requests: 160 + rng.below(100) as usize,
             steps: drawing.steps,
             calm_at: drawing.until.max(drawing.over) + SECOND,
@@ -161,9 +166,9 @@ impl ClusterPlan {
         (plan, server)
     }
 
-    /// All tags, in the order of the tasks.
+    /// All tags, in the order of the tasks, and that of the queue.
     pub(in crate::sim) fn all_tags(&self) -> Vec<String> {
-        self.tags.iter().flatten().cloned().collect()
+        self.tags.iter().flatten().chain(&self.queue).cloned().collect()
     }
 }
 

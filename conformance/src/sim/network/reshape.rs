@@ -12,7 +12,7 @@ use crate::server::{
 };
 
 /// The keys that callers have at each tag.
-pub(in crate::sim) const KEYS: [&str; 4] = ["counter", "key", "pair.a", "pair.b"];
+pub(in crate::sim) const KEYS: [&str; 5] = ["counter", "key", "pair.a", "pair.b", "queue"];
 
 /// What is known of the cluster beside what the server knows.
 #[derive(Debug, Default)]

@@ -132,3 +132,78 @@ fn the_time_of_a_call_begins_once() {
     assert!(matches!(error, Error::Request(RequestError::NoConnection { .. })), "{error:?}");
     assert!(fixture.now() <= began_at + 3 * SECOND, "{:?}", fixture.now() - began_at);
 }
+
+/// Three nodes, two that are to be nodes, and the slots of the third.
+fn five() -> (Fixture, Vec<EndpointId>, ClusterClient<Executor>, Vec<u16>) {
+    let mut server = Server::new(ServerConfig::default());
+    let address = |port| EndpointSpec::new(SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
+    let nodes = [6379, 2, 3, 4, 5].map(|port| server.add_endpoint(address(port)));
+    server.form_cluster(&nodes[..3]);
+    let mut fixture = Fixture::new(server);
+    let client = fixture.block_on(cluster_builder(&fixture, &[6379]).connect()).unwrap();
+    fixture.pass(SECOND);
+    let slots = slots_of(&fixture, nodes[2]);
+    (fixture, nodes.to_vec(), client, slots)
+}
+
+fn slots_of(fixture: &Fixture, node: EndpointId) -> Vec<u16> {
+    let is_its = |server: &Server, slot: &u16| server.slot_owner(*slot) == Some(node);
+    fixture.with_server(|server, _| (0..SLOTS).filter(|slot| is_its(server, slot)).collect())
+}
+
+/// All links of `node` end, and nobody is taken there.
+fn lose(fixture: &Fixture, node: EndpointId) {
+    fixture.with_server(|server, now| {
+        server.refuse_dials(now, node, None);
+        server.kill_all(now, node, CloseHow::Fin);
+    });
+}
+
+/// Two nodes are emptied into a new one and are gone, while both of them were asked: the new one does not answer for both. RULE-431
+#[test]
+fn a_new_node_does_not_run_two_parts() {
+    let (mut fixture, nodes, client, _) = five();
+    set_all(&mut fixture, &client);
+    fixture.with_server(|server, _| {
+        server.add_node(nodes[3]);
+        server.set_reply_delay(nodes[1], SECOND / 10, None);
+        server.set_reply_delay(nodes[2], SECOND / 10, None);
+    });
+    let mut count = pin!(client.query::<u64>(cmd("DBSIZE")));
+    assert!(poll_once(count.as_mut()).is_pending());
+    fixture.run();
+    for node in [nodes[1], nodes[2]] {
+        let slots = slots_of(&fixture, node);
+        fixture.with_server(|server, now| server.assign_slots(now, slots, nodes[3]));
+        lose(&fixture, node);
+    }
+    let outcome = fixture.block_on(count);
+    assert!(matches!(outcome, Err(Error::Request(_))), "{outcome:?}");
+}
+
+/// The slots of a lost node are divided among two others, and either has none of its keys without the other. RULE-431
+#[test]
+fn no_shard_is_left_out_when_slots_are_divided() {
+    for is_whole in [true, false] {
+        let (mut fixture, nodes, client, slots) = five();
+        let (low, high) = slots.split_at(slots.len() / 2);
+        let key = (0..).map(|number| format!("key.{number}"));
+        let key = key.into_iter().find(|key| high.contains(&key_slot(key.as_bytes()))).unwrap();
+        fixture.block_on(client.call(set(&key, "x"))).unwrap();
+        lose(&fixture, nodes[2]);
+        fixture.pass(SECOND);
+        let mut flushed = pin!(client.call(cmd("FLUSHALL")));
+        assert!(poll_once(flushed.as_mut()).is_pending());
+        fixture.pass(SECOND / 10);
+        let second = if is_whole { nodes[3] } else { nodes[4] };
+        fixture.with_server(|server, now| {
+            server.add_node(nodes[3]);
+            server.add_node(nodes[4]);
+            server.assign_slots(now, low.iter().copied(), nodes[3]);
+            server.assign_slots(now, high.iter().copied(), second);
+        });
+        assert_eq!(fixture.block_on(flushed).is_ok(), is_whole);
+        let left = fixture.block_on(client.call(get(&key))).unwrap();
+        assert_eq!(left.is_null(), is_whole);
+    }
+}

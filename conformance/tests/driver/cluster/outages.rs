@@ -5,8 +5,9 @@ use std::sync::{Arc, Mutex};
 
 use hitless_conformance::server::{CloseHow, Fault, Rule};
 use hitless_core::cluster::SLOTS;
-use hitless_core::driver::Runtime as _;
+use hitless_core::driver::{LogLine, LoggingHook, Runtime as _};
 use hitless_core::error::{LeaseError, RequestError};
+use hitless_core::event::Level;
 
 use super::*;
 
@@ -135,6 +136,98 @@ fn a_command_that_waits_asks_the_successor() {
     assert_eq!(*popped.lock().unwrap(), Some(Some(element)));
 }
 
+/// A dial that hangs uses up all the time that a wait for a connection has. The slot has another node meanwhile, and that one has the element. RULE-439
+#[test]
+fn a_command_that_waits_does_not_end_with_a_node_that_has_lost_its_slot() {
+    for time in [1, 60, 0] {
+        let (mut fixture, nodes) = nodes();
+        let builder = cluster_builder(&fixture, &[6379]).refresh_interval(SECOND);
+        let client = fixture.block_on(builder.connect()).unwrap();
+        fixture.block_on(client.call(cmd("RPUSH").arg("foo").arg("x"))).unwrap();
+        fixture.with_server(|server, now| {
+            server.black_hole(now, nodes[2], None);
+            server.kill_all(now, nodes[2], CloseHow::Fin);
+        });
+        let popped = Arc::new(Mutex::new(None));
+        let (waiting, result) = (client.clone(), Arc::clone(&popped));
+        fixture.runtime().spawn(async move {
+            let popped = waiting.query::<(String, String)>(cmd("BLPOP").arg("foo").arg(time)).await;
+            *result.lock().unwrap() = Some(popped.unwrap());
+        });
+        fixture.pass(SECOND);
+        fixture.with_server(|server, now| server.assign_slots(now, [key_slot(b"foo")], nodes[0]));
+        fixture.pass(9 * SECOND);
+        assert_eq!(*popped.lock().unwrap(), Some(("foo".to_owned(), "x".to_owned())), "{time}");
+    }
+}
+
+/// The node of before says where the slot is when the time of the command is over: the other one is asked all the same. RULE-439
+#[test]
+fn a_redirect_is_no_answer_to_a_command_that_waits() {
+    let (mut fixture, nodes, client) = cluster();
+    fixture.block_on(client.call(cmd("RPUSH").arg("foo").arg("x"))).unwrap();
+    fixture.with_server(|server, now| {
+        server.set_reply_delay(nodes[2], SECOND, None);
+        server.assign_slots(now, [key_slot(b"foo")], nodes[0]);
+    });
+    let popped: Option<(String, String)> =
+        fixture.block_on(client.query(cmd("BLPOP").arg("foo").arg("0.5"))).unwrap();
+    assert_eq!(popped, Some(("foo".to_owned(), "x".to_owned())));
+}
+
+/// A server that refuses is there: the command goes on for as long as its caller has said. RULE-439
+#[test]
+fn a_command_that_waits_outlasts_a_failover_of_its_cluster() {
+    for (time, is_explicit) in [(60, false), (0, true)] {
+        let (mut fixture, _, client) = cluster();
+        fixture.block_on(client.call(cmd("RPUSH").arg("foo").arg("x"))).unwrap();
+        fixture.with_server(|server, now| server.set_cluster_down(now, true));
+        let popped = Arc::new(Mutex::new(None));
+        let (waiting, result) = (client.clone(), Arc::clone(&popped));
+        fixture.runtime().spawn(async move {
+            let mut request = Request::command(cmd("BLPOP").arg("foo").arg(time)).unwrap();
+            if is_explicit {
+                request = request.timeout(60 * SECOND);
+            }
+            *result.lock().unwrap() = Some(waiting.request(request).await.unwrap().len());
+        });
+        fixture.pass(20 * SECOND);
+        assert_eq!(*popped.lock().unwrap(), None);
+        fixture.with_server(|server, now| server.set_cluster_down(now, false));
+        fixture.pass(2 * SECOND);
+        assert_eq!(*popped.lock().unwrap(), Some(1));
+    }
+}
+
+/// Leases and commands that wait go to the node that has taken over, be a window open. RULE-404
+#[test]
+fn a_window_holds_nobody_at_a_node_that_is_gone() {
+    let (mut fixture, nodes) = nodes();
+    fixture.with_server(|server, _| server.add_replica(nodes[3], nodes[2]));
+    let client = fixture.block_on(cluster_builder(&fixture, &[6379]).connect()).unwrap();
+    fixture.pass(SECOND);
+    fixture.block_on(client.call(cmd("RPUSH").arg("foo").arg("x"))).unwrap();
+    fixture.with_server(|server, now| {
+        server.failing_over(now, Notice::new(10 * SECOND));
+    });
+    fixture.pass(SECOND / 10);
+    fixture.with_server(|server, now| {
+        server.refuse_dials(now, nodes[2], None);
+        server.kill_all(now, nodes[2], CloseHow::Fin);
+    });
+    let popped = Arc::new(Mutex::new(None));
+    let (waiting, result) = (client.clone(), Arc::clone(&popped));
+    fixture.runtime().spawn(async move {
+        let popped = waiting.query::<(String, String)>(cmd("BLPOP").arg("foo").arg(0)).await;
+        *result.lock().unwrap() = Some(popped.unwrap());
+    });
+    fixture.pass(SECOND);
+    fixture.with_server(|server, now| server.promote(now, nodes[3]));
+    fixture.pass(2 * SECOND);
+    assert_eq!(*popped.lock().unwrap(), Some(("foo".to_owned(), "x".to_owned())));
+    fixture.block_on(client.lease("foo")).unwrap();
+}
+
 /// It does not begin again at the node that the slot has gone to. RULE-385
 #[test]
 fn a_timeout_of_the_callers_bounds_a_command_that_waits_at_two_nodes() {
@@ -238,4 +331,109 @@ fn a_node_whose_slots_are_held_has_no_part() {
         server.kill_all(now, nodes[2], CloseHow::Fin);
     });
     assert_eq!(fixture.block_on(count).unwrap(), 3);
+}
+
+/// A node that is lost and comes back is told of where people look: by the events, and in the log. RULE-441
+#[test]
+fn the_log_tells_which_node_is_away() {
+    let (mut fixture, nodes) = nodes();
+    let log = Arc::new(Mutex::new(Vec::new()));
+    let sink = Arc::clone(&log);
+    let hook = LoggingHook::new(move |line| sink.lock().unwrap().push(line)).level(Level::Info);
+    let builder = cluster_builder(&fixture, &[6379]).hook(hook);
+    let mut events = builder.events();
+    let _client = fixture.block_on(builder.connect()).unwrap();
+    fixture.pass(SECOND);
+    fixture.with_server(|server, now| {
+        server.refuse_dials(now, nodes[2], Some(now + 5 * SECOND));
+        server.kill_all(now, nodes[2], CloseHow::Fin);
+    });
+    fixture.pass(20 * SECOND);
+    let told: Vec<ClusterEvent> = std::iter::from_fn(|| events.try_next()?.ok()).collect();
+    let lines: Vec<String> = log.lock().unwrap().iter().map(LogLine::to_string).collect();
+    for event in &told {
+        let line = format!("{} {}: {event}", event.level(), event.name());
+        assert_eq!(lines.contains(&line), event.level() <= Level::Info, "{line}");
+    }
+    let outage = told.iter().map(|event| (event.name(), event.to_string()));
+    let outage: Vec<_> = outage.filter(|(name, _)| ["node.lost", "node.recovered"].contains(name)).collect();
+    let [(lost, place), (recovered, _)] = &outage[..] else { panic!("{told:?}") };
+    assert_eq!((*lost, *recovered), ("node.lost", "node.recovered"));
+    assert!(place.contains(" at 127.0.0.1:3 "), "{place}");
+}
+
+/// Links that say nothing count as gone where no other one can be had, and as there when they answer again: the node is asked for the topology, and read
+/// from. RULE-442
+#[test]
+fn a_node_whose_silent_link_answers_again_is_back() {
+    let (mut fixture, nodes) = nodes();
+    let builder = cluster_builder(&fixture, &[6379]).dead_link_timeout(Some(SECOND));
+    let client = fixture.block_on(builder.refresh_interval(10 * SECOND).connect()).unwrap();
+    fixture.pass(20 * SECOND);
+    fixture.with_server(|server, now| {
+        for node in &nodes[..3] {
+            server.connections(*node).into_iter().for_each(|conn| server.stall(now, conn, now + 6 * SECOND));
+            server.refuse_dials(now, *node, None);
+        }
+    });
+    let owed = KEYS.map(|key| client.send(Request::command(get(key)).unwrap()).unwrap());
+    fixture.pass(5 * SECOND);
+    assert_eq!(client.stats().nodes_ready, 0);
+    fixture.pass(5 * SECOND);
+    drop(owed);
+    assert_eq!(client.stats().nodes_ready, 3);
+    let before = client.stats().topology_reads;
+    fixture.pass(60 * SECOND);
+    assert!(client.stats().topology_reads >= before + 4);
+}
+
+/// A worker waits for days, and its slot goes from node to node meanwhile. RULE-444
+#[test]
+fn a_command_that_waits_follows_its_slot_for_ever() {
+    let (mut fixture, nodes, client) = cluster();
+    let popped = Arc::new(Mutex::new(None));
+    let (waiting, result) = (client.clone(), Arc::clone(&popped));
+    fixture.runtime().spawn(async move {
+        let popped = waiting.query::<(String, String)>(cmd("BLPOP").arg("foo").arg(0)).await;
+        *result.lock().unwrap() = Some(popped.unwrap());
+    });
+    fixture.pass(SECOND);
+    for number in 0..40 {
+        fixture.with_server(|server, now| {
+            server.assign_slots(now, [key_slot(b"foo")], nodes[number % 2]);
+        });
+        fixture.pass(3600 * SECOND);
+        assert_eq!(*popped.lock().unwrap(), None);
+    }
+    fixture.block_on(client.call(cmd("RPUSH").arg("foo").arg("x"))).unwrap();
+    fixture.pass(SECOND);
+    assert!(popped.lock().unwrap().is_some());
+}
+
+/// A redirect to a node that is away comes late: its time is that of the whole. RULE-445
+#[test]
+fn a_subscription_that_is_redirected_has_one_time() {
+    let (mut fixture, nodes) = nodes();
+    let builder = cluster_builder(&fixture, &[6379]).lease_timeout(Some(2 * SECOND));
+    let client = fixture.block_on(builder.connect_timeout(10 * SECOND).connect()).unwrap();
+    fixture.pass(SECOND);
+    fixture.with_server(|server, now| {
+        server.add_node(nodes[3]);
+        server.black_hole(now, nodes[3], None);
+        server.assign_slots(now, [key_slot(b"foo")], nodes[3]);
+        server.add_rule(Rule::new(Fault::Delay(SECOND * 18 / 10)).on("SSUBSCRIBE"));
+    });
+    let began_at = fixture.now();
+    let error = fixture.block_on(client.ssubscribe(["foo"])).err().unwrap();
+    assert!(matches!(error, Error::Subscribe(_)), "{error:?}");
+    assert!(fixture.now() - began_at <= SECOND * 21 / 10, "{:?}", fixture.now() - began_at);
+}
+
+/// Servers that take connections and say nothing: the start says which, and what it was doing there. RULE-361
+#[test]
+fn a_start_that_is_late_says_why() {
+    let (mut fixture, nodes) = nodes();
+    fixture.with_server(|server, now| server.black_hole(now, nodes[0], None));
+    let error = fixture.block_on(cluster_builder(&fixture, &[6379]).connect()).unwrap_err();
+    assert!(error.to_string().contains("127.0.0.1:6379"), "{error}");
 }

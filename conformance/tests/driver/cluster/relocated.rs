@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use hitless_conformance::server::{CloseHow, push_frame};
+use hitless_core::pubsub::Item;
 
 use super::*;
 
@@ -59,4 +60,52 @@ fn a_client_that_was_replaced_does_not_say_where_its_node_is() {
     });
     fixture.pass(SECOND / 10);
     assert_eq!(client.node_for("foo").unwrap().endpoint().to_string(), "127.0.0.1:4");
+}
+
+/// The map fails at the node's new address, and its client of before hears a MOVING: that is about its own connections, and is over when the node is
+/// opened where it is. RULE-399
+#[test]
+fn a_client_that_is_at_an_old_address_does_not_say_where_its_node_is() {
+    let (mut fixture, nodes) = nodes();
+    let knows = Arc::new(AtomicBool::new(false));
+    let map_knows = Arc::clone(&knows);
+    let builder = cluster_builder(&fixture, &[6379]).address_map(move |announced| {
+        assert!(announced.to_string() != "127.0.0.1:4" || map_knows.load(Ordering::Relaxed), "not yet");
+        None
+    });
+    let client = fixture.block_on(builder.refresh_interval(20 * SECOND).connect()).unwrap();
+    fixture.pass(SECOND);
+    fixture.with_server(|server, now| server.relocate(now, nodes[2], nodes[3]));
+    fixture.pass(60 * SECOND);
+    fixture.with_server(|server, now| {
+        let old = server.connections(nodes[2]);
+        assert!(!old.is_empty());
+        let moving = push_frame(&["MOVING", "7", "15", "10.9.9.9:6379"]);
+        old.into_iter().for_each(|conn| server.push(now, conn, std::slice::from_ref(&moving)));
+    });
+    knows.store(true, Ordering::Relaxed);
+    for _ in 0..100 {
+        fixture.pass(SECOND / 10);
+        let named = client.node_for("foo").unwrap().endpoint().to_string();
+        assert_ne!(named, "10.9.9.9:6379");
+    }
+    assert_eq!(client.node_for("foo").unwrap().endpoint().to_string(), "127.0.0.1:4");
+}
+
+/// A client that was replaced keeps the leases that are out, and its subscription goes where the node is at once. RULE-443
+#[test]
+fn a_subscription_does_not_wait_for_a_lease_at_a_replaced_client() {
+    let (mut fixture, nodes) = nodes();
+    let builder = cluster_builder(&fixture, &[6379]).refresh_interval(SECOND);
+    let client = fixture.block_on(builder.connect()).unwrap();
+    fixture.pass(2 * SECOND);
+    let mut news = fixture.block_on(client.ssubscribe(["foo"])).unwrap();
+    let _lease = fixture.block_on(client.lease("foo")).unwrap();
+    fixture.with_server(|server, now| server.relocate(now, nodes[2], nodes[3]));
+    fixture.pass(2 * SECOND);
+    assert_eq!(client.node_for("foo").unwrap().endpoint().to_string(), "127.0.0.1:4");
+    let gap = fixture.block_on(news.next());
+    assert!(matches!(gap, Some(Item::Gap { .. })), "{gap:?}");
+    fixture.block_on(client.call(cmd("SPUBLISH").arg("foo").arg("x"))).unwrap();
+    assert!(matches!(fixture.block_on(news.next()), Some(Item::Message(_))));
 }

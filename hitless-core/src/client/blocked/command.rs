@@ -12,6 +12,7 @@
 //!
 #![doc = include_str!("../../../docs/blocked.md")]
 
+mod decision;
 #[cfg(feature = "explore")]
 mod fingerprint;
 mod stage;
@@ -22,6 +23,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
+pub(in crate::client) use self::decision::Decision;
 pub(in crate::client) use self::stage::Place;
 use self::stage::{Ends, LONGEST_PAUSE, Next, Reason, Stage, Step, VAIN_QUESTIONS, questions_in};
 use super::Answer;
@@ -33,38 +35,8 @@ use crate::timer::{after, earliest};
 
 /// The pause before the server is asked again; it doubles each time.
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
-
-/// What is to be done for a command.
-#[derive(Clone, Debug, PartialEq)]
-pub(in crate::client) enum Decision {
-    /// It waits for a connection.
-    Wait,
-    /// Send it on the connection that it has, to wait for so long; as it was accepted if that says nothing else.
-    Issue(Option<Duration>),
-    /// Send it on the successor of its connection as well.
-    Join(Option<Duration>),
-    /// What was sent on the successor is not wanted, and neither is the successor.
-    Leave,
-    /// What was sent on the successor is the command from now on.
-    TakeOver,
-    /// Ask the server whether it waits there.
-    Ask(Place),
-    /// Have the server send it away.
-    Unblock,
-    /// Have the server answer a PING on its connection.
-    Probe,
-    /// It did not run: place it again, on the successor if there is one, or on the connection that it has if that may stay and the server
-    /// was [probed](Self::Probe).
-    MoveOn { may_stay: bool, is_verified: bool },
-    /// It does not use its connection any more.
-    Return { may_stay: bool },
-    /// It has ended.
-    Complete(Outcome),
-    /// It has ended with what a server answers when the time is over.
-    CompleteEmpty,
-    /// It has taken something that nobody waits for any more.
-    Orphan(Replies),
-}
+/// How long a server is asked when the time is over.
+const LAST_QUESTION: Duration = Duration::from_millis(1);
 
 /// What was sent on the successor while the command still waits on its connection.
 #[derive(Clone, Debug, Default)]
@@ -79,6 +51,8 @@ pub(super) struct Command {
     payload: Bytes,
     blocker: Blocker,
     timeout: Timeout,
+    /// A server is to say that there is nothing, be it after its time.
+    asks_last: bool,
     accepted_at: Instant,
     /// When it was sent last.
     sent_at: Instant,
@@ -102,7 +76,13 @@ pub(super) struct Command {
 
 impl Command {
     /// A command that was accepted and waits for a connection.
-    pub(super) fn new(accepted_at: Instant, payload: Bytes, blocker: Blocker, timeout: Timeout) -> Self {
+    pub(super) fn new(
+        accepted_at: Instant,
+        payload: Bytes,
+        blocker: Blocker,
+        timeout: Timeout,
+        asks_last: bool,
+    ) -> Self {
         let deadline = match timeout {
             Timeout::Explicit(timeout) => Some(after(accepted_at, timeout)),
             Timeout::Configured => None,
@@ -111,6 +91,7 @@ impl Command {
             payload,
             blocker,
             timeout,
+            asks_last,
             accepted_at,
             sent_at: accepted_at,
             ends: Ends::Open,
@@ -157,9 +138,12 @@ impl Command {
                 Some(Blocking::ForEver) | None => Ends::Never,
             };
         }
-        let left = self.left(now);
-        if left.is_some_and(|left| left.is_zero()) && !is_first {
-            return self.end_empty(say);
+        let mut left = self.left(now);
+        if !is_first && left.is_some_and(|left| left.is_zero()) {
+            if !self.asks_last {
+                return self.end_empty(say);
+            }
+            left = Some(LAST_QUESTION);
         }
         self.sent_at = now;
         if self.timeout == Timeout::Configured {
@@ -416,7 +400,7 @@ impl Command {
             return self.handle_dropped(say);
         }
         match self.stage {
-            Stage::Waiting | Stage::Paused { .. } if matches!(self.ends, Ends::At(at) if is_due(at)) => {
+            Stage::Waiting | Stage::Paused { .. } if self.ends_unasked().is_some_and(is_due) => {
                 self.end_empty(say);
             }
             Stage::Paused { until } if is_due(until) => {
@@ -434,8 +418,8 @@ impl Command {
 
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
         let own = match self.stage {
-            Stage::Waiting => self.ends.at(),
-            Stage::Paused { until } => earliest([Some(until), self.ends.at()]),
+            Stage::Waiting => self.ends_unasked(),
+            Stage::Paused { until } => earliest([Some(until), self.ends_unasked()]),
             Stage::Sent(Step::Resting { until }) | Stage::Answered { until, .. } => Some(until),
             Stage::Sent(_) | Stage::MovingOn | Stage::Over => None,
         };
@@ -677,6 +661,11 @@ impl Command {
             say.push(Decision::Complete(outcome));
             self.reason = Some(Reason::Dropped);
         }
+    }
+
+    /// When its time is over where no server has it, if that is its end.
+    fn ends_unasked(&self) -> Option<Instant> {
+        self.ends.at().filter(|_| !self.asks_last)
     }
 
     /// How long its server is still to wait; `None` is for ever.

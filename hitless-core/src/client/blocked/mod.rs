@@ -143,8 +143,9 @@ impl Blocked {
         payload: Bytes,
         blocker: Blocker,
         timeout: Timeout,
+        asks_last: bool,
     ) {
-        let command = Command::new(now, payload, blocker, timeout);
+        let command = Command::new(now, payload, blocker, timeout, asks_last);
         self.quiet_until = earliest([self.quiet_until, command.poll_timeout()]);
         self.commands.insert(
             id,

@@ -358,7 +358,7 @@ fn failures_of_a_node_become_news_more_rarely() {
     let mut news = Vec::new();
     for failures in 1..200 {
         let failure = cluster.nodes.handle_failed(world.now, b, &mut cluster.rng);
-        news.extend((failure == Failure::News).then_some(failures));
+        news.extend(matches!(failure, Failure::Lost | Failure::News).then_some(failures));
         world.now += 100 * SECOND;
         assert!(cluster.nodes.poll_reopen(world.now).is_some());
     }

@@ -84,6 +84,18 @@ fn each_event_has_a_name_a_level_and_a_line() {
             "n2.0 is at 10.0.0.1:7000 now",
         ),
         (
+            ClusterEvent::NodeLost { node, endpoint: there() },
+            "node.lost",
+            Level::Warn,
+            "n2.0 at 10.0.0.1:7000 has no connection any more",
+        ),
+        (
+            ClusterEvent::NodeRecovered { node, endpoint: there() },
+            "node.recovered",
+            Level::Info,
+            "n2.0 at 10.0.0.1:7000 has a connection again",
+        ),
+        (
             ClusterEvent::TopologyRead { node, changed: 1, uncovered: 0 },
             "topology.read",
             Level::Info,

@@ -4,7 +4,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::super::dial::Dialer;
 use super::super::handle::{Client, only};
@@ -26,12 +26,16 @@ use crate::timer::{after, earliest};
 /// How many turns one poll takes before other tasks run.
 const TURNS_PER_POLL: usize = 16;
 
+/// How much longer the start waits than the client of a seed does.
+const LAST_WORDS: Duration = Duration::from_millis(100);
+
 /// Starts the control task of a new cluster client.
 pub(super) fn spawn<R: Runtime, D: Dialer>(shared: &Arc<Shared<R>>, opener: Opener<D>) {
     let guard = Guard { shared: Arc::clone(shared) };
     let runtime = shared.runtime.clone();
     let now = runtime.now();
-    let until = shared.policy.start_timeout.map(|limit| after(now, limit));
+    // The clients of the seeds give up just before that, and say why.
+    let until = shared.policy.start_timeout.map(|limit| after(now, limit + LAST_WORDS));
     shared.runtime.spawn(async move {
         let mut control = Control {
             timer: runtime.timer(),
@@ -115,9 +119,11 @@ impl<R: Runtime, D: Dialer> Control<R, D> {
             let node = from.node;
             match fact {
                 NodeFact::Notified(notification) => {
-                    // A MOVING is about the connections of the client that has heard it. Slots move for all clients.
+                    // A MOVING is about the connections of the client that has heard it, and about the node if that is where the client is. Slots
+                    // move for all clients.
                     let is_about_slots = !matches!(*notification, Notification::Moving { .. });
-                    if is_about_slots || self.nodes.is_current(from) {
+                    let is_there = self.nodes.is_current(from) && self.nodes.is_placed(node);
+                    if is_about_slots || is_there {
                         self.facts.push(Fact::Notified(node, notification));
                     }
                 }
@@ -180,6 +186,9 @@ impl<R: Runtime, D: Dialer> Control<R, D> {
                     is_new |= self.open(shared, node, |nodes| nodes.open(shared, node, endpoint, hostname));
                     // A client that goes on trying by itself tells of its first failure alone.
                     if self.nodes.client(node).is_some_and(|client| client.shared().is_cut_off()) {
+                        if let Some(endpoint) = shared.endpoint(node) {
+                            self.start.note_cut_off(node, &endpoint);
+                        }
                         self.facts.push(Fact::Failed(node));
                         shared.wake();
                     }

@@ -14,7 +14,7 @@ use super::journey;
 use super::plan::{Plan, Step};
 use super::reply::ClusterReply;
 use super::routes::Place;
-use super::unit::Unit;
+use super::unit::{Shares, Unit};
 use crate::cluster::{Combine, only_reads};
 use crate::config::WhenFull;
 use crate::error::Delivery;
@@ -183,9 +183,9 @@ impl<R: Runtime> ClusterClient<R> {
             let failed = Err(self.shared().no_place(Some(slot)));
             return ClusterReply::further(self.clone(), Box::pin(std::future::ready(failed)));
         }
-        let each: Arc<[NodeId]> = routes.primaries().map(|(node, _)| *node).collect();
+        let shares = Arc::new(Shares::new(routes.table()));
         let sent = routes.each().map(|(slot, place)| {
-            let unit = self.unit(request.clone(), Some(slot)).of_each(place.0, Arc::clone(&each));
+            let unit = self.unit(request.clone(), Some(slot)).of_each(place.0, Arc::clone(&shares));
             journey::at_one(Arc::clone(self.shared()), place.clone(), unit)
         });
         let futures: Vec<_> = sent.collect();

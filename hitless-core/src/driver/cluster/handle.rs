@@ -347,7 +347,8 @@ impl<R: Runtime> ClusterClient<R> {
 
     /// Calls `hook` around each notification that arrives at any node from now on, and for each event of a node's client; see
     /// [`Client::add_hook`](super::super::Client::add_hook). A hook sees each node's client for itself: [`attached`](NotificationHook::attached) is called for each.
-    /// Hooks, and so metrics and logs, see nothing of what concerns the cluster as a whole: [`events`](Self::events) and [`stats`](Self::stats) do.
+    /// What concerns the cluster as a whole goes to [`on_cluster_event`](NotificationHook::on_cluster_event), and so to logs. Metrics count nothing of it:
+    /// [`stats`](Self::stats) does.
     pub fn add_hook(&self, hook: impl NotificationHook) -> HookId {
         let (shared, hook): (_, Arc<dyn ErasedHook>) = (self.shared(), Arc::new(hook));
         let id = shared.hooks.add(Arc::clone(&hook));

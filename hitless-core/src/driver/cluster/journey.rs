@@ -15,7 +15,7 @@ use super::super::traits::Runtime;
 use super::join::join_all;
 use super::routes::Place;
 use super::shared::Shared;
-use super::unit::{Attempt, Group, Refused, Unit, without_asking};
+use super::unit::{Attempt, Group, MayRun, Refused, Unit, without_asking};
 use crate::cluster::{Next, Trail};
 use crate::config::Protocol;
 use crate::error::{Delivery, RequestError, ServerError};
@@ -25,6 +25,9 @@ use crate::timer;
 
 /// A future on the heap: few requests need one.
 pub(super) type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+/// The pause before it is looked again whether a node has all slots that a command is about.
+const GATHERING: Duration = Duration::from_millis(50);
 
 /// Where a unit is sent next.
 enum Step<R: Runtime> {
@@ -115,7 +118,7 @@ fn go_on<R: Runtime>(shared: Arc<Shared<R>>, mut unit: Unit, mut attempt: Attemp
     Box::pin(async move {
         let mut has_waited = false;
         loop {
-            unit.note(shared.runtime.now(), shared.policy.lease_timeout, &mut attempt);
+            note(&shared, &mut unit, &mut attempt);
             let deadline = shared.deadline(&unit, attempt.node);
             let error = match &attempt.outcome {
                 Ok(replies) => match unit.refused(replies) {
@@ -144,30 +147,56 @@ fn go_on<R: Runtime>(shared: Arc<Shared<R>>, mut unit: Unit, mut attempt: Attemp
                 // One pause is for the control task, which may be about to put another client in the place of a closed one.
                 let is_away = error.is_none() && !shared.policy.waits();
                 let must_not_wait = is_away && std::mem::replace(&mut has_waited, true);
-                let until = timer::after(shared.runtime.now(), pause);
-                if must_not_wait || deadline.is_some_and(|deadline| deadline <= until) {
+                if must_not_wait || !has_paused(&shared, pause, deadline).await {
                     break;
                 }
-                shared.nap(pause).await;
             }
             let step = match named {
                 Some((node, asking)) => Step::To { node, asking },
                 None => Step::At(shared.find(unit.slot)),
             };
-            // What all nodes say together would be wrong if one of them said it twice.
-            if !shared.is_open() || step.node().is_some_and(|node| unit.is_apart_from(node)) {
-                break;
+            let routes = shared.routes();
+            match step.node().map_or(MayRun::Yes, |node| unit.may_run_at(node, routes.table())) {
+                _ if !shared.is_open() => break,
+                MayRun::Yes => attempt = send(&shared, &unit, step, trail).await,
+                MayRun::Never => break,
+                // More of its slots may be on their way there.
+                MayRun::NotYet if has_paused(&shared, GATHERING, deadline).await => attempt.trail = trail,
+                MayRun::NotYet => break,
             }
-            attempt = send(&shared, &unit, step, trail).await;
         }
-        let mut outcome = shared.explain(attempt.node, unit.slot, unit.since, attempt.outcome);
-        if let (Err(RequestError::NoConnection { after, .. }), Some(away)) =
-            (&mut outcome, unit.away_for(shared.runtime.now()))
-        {
-            *after = away;
-        }
-        outcome
+        told(&shared, &unit, attempt)
     })
+}
+
+/// Waits for so long, unless `deadline` comes first. Whether it has waited.
+async fn has_paused<R: Runtime>(shared: &Shared<R>, pause: Duration, deadline: Option<Instant>) -> bool {
+    let until = timer::after(shared.runtime.now(), pause);
+    let is_in_time = deadline.is_none_or(|deadline| until < deadline);
+    if is_in_time {
+        shared.nap(pause).await;
+    }
+    is_in_time
+}
+
+/// Notes in `unit` how `attempt` has ended.
+fn note<R: Runtime>(shared: &Shared<R>, unit: &mut Unit, attempt: &mut Attempt) {
+    let now = shared.runtime.now();
+    unit.note(now, shared.policy.lease_timeout, attempt);
+    if unit.has_no_server() && shared.find(unit.slot).is_some_and(|(node, _)| Some(node) != attempt.node) {
+        unit.note_led_elsewhere(now);
+    }
+}
+
+/// What the caller of `unit` is told.
+fn told<R: Runtime>(shared: &Shared<R>, unit: &Unit, attempt: Attempt) -> Outcome {
+    let mut outcome = shared.explain(attempt.node, unit.slot, unit.since, attempt.outcome);
+    if let (Err(RequestError::NoConnection { after, .. }), Some(away)) =
+        (&mut outcome, unit.away_for(shared.runtime.now()))
+    {
+        *after = away;
+    }
+    outcome
 }
 
 /// Whether another node, or this one later, may run what ended in `error`.
@@ -217,7 +246,11 @@ async fn send<R: Runtime>(shared: &Shared<R>, unit: &Unit, step: Step<R>, trail:
     // The configured timeout is added to the time that is left of a command that waits. The caller's own timeout counts from the beginning.
     let is_shortened = request.class() == Class::Blocking && request.timeout == Timeout::Configured;
     let since = if is_shortened { sent_at } else { unit.since };
-    let outcome = deliver(&client, request, since, sent_at.saturating_duration_since(unit.since)).await;
+    let took = sent_at.saturating_duration_since(unit.since);
+    let mut outcome = deliver(&client, request, since, took).await;
+    if let (true, Err(RequestError::TimedOut { after, .. })) = (is_shortened, &mut outcome) {
+        *after = after.saturating_add(took);
+    }
     let outcome = if asking { outcome.map(without_asking) } else { outcome };
     Attempt { node: Some(node), sent_at, asking, trail, outcome }
 }

@@ -4,7 +4,7 @@ use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use resp3_codec::{Frame, ToArgs, cmd};
 
@@ -38,9 +38,10 @@ impl<R: Runtime> ClusterClient<R> {
     pub async fn lease(&self, key: impl AsRef<[u8]>) -> Result<Lease<R>, Error> {
         let slot = key_slot(key.as_ref());
         let mut search = Search::new(self.shared(), slot, self.shared().policy.lease_timeout);
+        let late = |after| LeaseError::TimedOut { after }.into();
         loop {
             let (node, outcome) = match search.place() {
-                Some((node, client)) => (Some(node), search.bounded(client.lease()).await),
+                Some((node, client)) => (Some(node), search.bounded(client.lease(), late).await),
                 None => (None, Err(LeaseError::ShutDown.into())),
             };
             match outcome {
@@ -109,7 +110,7 @@ pub(super) struct Search<'a, R: Runtime> {
 }
 
 impl<'a, R: Runtime> Search<'a, R> {
-    pub(super) fn new(shared: &'a Arc<Shared<R>>, slot: u16, limit: Option<std::time::Duration>) -> Self {
+    pub(super) fn new(shared: &'a Arc<Shared<R>>, slot: u16, limit: Option<Duration>) -> Self {
         let sent_at = shared.runtime.now();
         let deadline = limit.map(|limit| timer::after(sent_at, limit));
         Self {
@@ -134,8 +135,13 @@ impl<'a, R: Runtime> Search<'a, R> {
         }
     }
 
-    /// The outcome of `wish`, if there is one in what is left of the caller's time: the node's client gives each wish the whole of it.
-    async fn bounded<T>(&self, wish: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    /// The outcome of `wish`, if there is one in what is left of the caller's time, and the error that `late` makes otherwise: the node's client gives each
+    /// wish the whole of it.
+    pub(super) async fn bounded<T>(
+        &self,
+        wish: impl Future<Output = Result<T, Error>>,
+        late: impl Fn(Duration) -> Error,
+    ) -> Result<T, Error> {
         let Some(deadline) = self.deadline.filter(|_| self.is_further) else { return wish.await };
         let mut wish = pin!(wish);
         let nap = self.shared.naps.begin(deadline);
@@ -144,7 +150,7 @@ impl<'a, R: Runtime> Search<'a, R> {
         std::future::poll_fn(|cx| match wish.as_mut().poll(cx) {
             // When the client shuts down, pauses end, and so does the wish.
             Poll::Pending if nap.poll(cx).is_ready() && self.shared.is_open() => {
-                Poll::Ready(Err(LeaseError::TimedOut { after }.into()))
+                Poll::Ready(Err(late(after)))
             }
             outcome => outcome,
         })
@@ -191,13 +197,13 @@ impl<'a, R: Runtime> Search<'a, R> {
 
     /// What the caller is told. That a node's client was shut down says nothing to a caller whose own client is open, and why a node cannot be
     /// opened says more than that time was over.
-    fn explain(&self, node: Option<NodeId>, error: Error) -> Error {
+    pub(super) fn explain(&self, node: Option<NodeId>, error: Error) -> Error {
         if let (Some(node), Error::Request(RequestError::TimedOut { .. })) = (node, &error) {
             self.shared.note_timed_out(node);
         }
         let (is_lease, is_closed) = match &error {
             Error::Lease(LeaseError::ShutDown) => (true, true),
-            Error::Lease(LeaseError::TimedOut { .. }) => (true, false),
+            Error::Lease(LeaseError::TimedOut { .. } | LeaseError::NoConnection { .. }) => (true, false),
             Error::Subscribe(SubscribeError::ShutDown) => (false, true),
             Error::Subscribe(SubscribeError::TimedOut { .. } | SubscribeError::NotLent { .. }) => {
                 (false, false)
@@ -207,7 +213,15 @@ impl<'a, R: Runtime> Search<'a, R> {
         if !self.shared.is_open() {
             return error;
         }
+        // The node's client counts the last wish alone.
         let after = self.shared.runtime.now().saturating_duration_since(self.began_at);
+        let error = match error {
+            Error::Lease(LeaseError::NoConnection { endpoint, cause, .. }) => {
+                return LeaseError::NoConnection { endpoint, cause, after }.into();
+            }
+            Error::Lease(LeaseError::TimedOut { .. }) => LeaseError::TimedOut { after }.into(),
+            error => error,
+        };
         match self.shared.cause(node) {
             Some((endpoint, cause)) if is_lease => LeaseError::NoConnection { endpoint, cause, after }.into(),
             Some((endpoint, cause)) => SubscribeError::NoConnection { endpoint, cause }.into(),

@@ -145,8 +145,9 @@ impl<R: Runtime, D: Dialer> Nodes<R, D> {
         endpoint: Endpoint,
         hostname: Option<Arc<str>>,
     ) -> Result<bool, ConfigError> {
-        // If that fails, the client that there is stays for the time being.
+        // If that fails, the client that there is stays for the time being. Where its connections have gone says nothing of the node any more.
         self.places.remove(node);
+        self.moved.remove(node);
         let config = self.opener.config(endpoint.clone(), hostname.clone())?;
         self.close(node);
         self.places.insert(node, endpoint);

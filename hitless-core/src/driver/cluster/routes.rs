@@ -38,6 +38,10 @@ impl<R: Runtime> Routes<R> {
         Self { table, primaries, readable, clients, serving, turn: AtomicUsize::new(0) }
     }
 
+    pub(super) const fn table(&self) -> &Arc<Table> {
+        &self.table
+    }
+
     /// The node that serves `slot`.
     #[inline]
     pub(super) fn of_slot(&self, slot: u16) -> Option<&Place<R>> {

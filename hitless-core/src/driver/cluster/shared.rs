@@ -13,6 +13,8 @@ use arc_swap::ArcSwap;
 use super::super::error::Error;
 use super::super::handle::Client;
 use super::super::hooks::Registry;
+#[cfg(feature = "tracing")]
+use super::super::hooks::tracing::show_cluster;
 use super::super::observer::Broadcast;
 use super::super::signals;
 use super::super::traits::Runtime;
@@ -20,7 +22,7 @@ use super::super::waiter::{Latch, Waiter};
 use super::inbox::Inbox;
 use super::naps::Naps;
 use super::routes::{Place, Routes};
-use super::unit::Unit;
+use super::unit::{Limits, Unit};
 use crate::cluster::{Cluster, ClusterEvent, ClusterStats, Decision, Next, Sent, Table, only_reads};
 use crate::config::{Config, Protocol, WhenDisconnected, WhenFull};
 use crate::endpoint::Endpoint;
@@ -53,6 +55,8 @@ pub(super) struct Policy {
     pub(super) when_full: WhenFull,
     when_disconnected: WhenDisconnected,
     pub(super) protocol: Protocol,
+    #[cfg(feature = "tracing")]
+    log_level: crate::event::Level,
     pub(super) command_timeout: Option<Duration>,
     pub(super) lease_timeout: Option<Duration>,
     /// The longest that opening the client may take.
@@ -108,6 +112,8 @@ impl Policy {
             when_full: config.when_full(),
             when_disconnected: config.when_disconnected(),
             protocol: config.protocol(),
+            #[cfg(feature = "tracing")]
+            log_level: config.maintenance().log_level(),
             command_timeout: config.command_timeout(),
             lease_timeout: config.lease_timeout(),
             start_timeout: config.start_timeout(),
@@ -210,7 +216,8 @@ impl<R: Runtime> Shared<R> {
             node.and_then(|node| Some(self.routes().client(node)?.shared().time_limit(&unit.request)));
         let limit = relaxed.unwrap_or_else(|| unit.request.time_limit(self.policy.command_timeout));
         let deadline = limit.map(|limit| crate::timer::after(unit.since, limit));
-        unit.deadline(deadline, self.policy.lease_timeout)
+        let (no_server, refused) = (self.policy.lease_timeout, self.policy.command_timeout);
+        unit.deadline(deadline, Limits { no_server, refused })
     }
 
     /// The client of `node`, once the control task has obeyed what was decided so far; `None` if it is closed.
@@ -314,8 +321,12 @@ impl<R: Runtime> Shared<R> {
         self.gone.open();
     }
 
-    /// Tells those who observe the cluster.
+    /// Tells hooks, the log, and those who observe the cluster.
     pub(super) fn emit(&self, event: ClusterEvent) {
+        let now = self.runtime.now();
+        self.hooks.each(|hook| hook.cluster_event(now, &event));
+        #[cfg(feature = "tracing")]
+        self.hooks.failures().guard(|| show_cluster(self.policy.log_level, &event));
         let mut wakers = Vec::new();
         drop(self.events.publish(event, &mut wakers));
         wakers.into_iter().for_each(Waker::wake);

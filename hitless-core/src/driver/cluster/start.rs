@@ -7,7 +7,10 @@ use crate::cluster::{Table, TopologyError};
 use crate::config::ConfigError;
 use crate::endpoint::Endpoint;
 use crate::error::ConnectError;
-use crate::ids::NodeId;
+use crate::ids::{IdMap, NodeId};
+
+/// After so many attempts in vain a seed that was ready has failed.
+const START_ATTEMPTS: u32 = 4;
 
 /// The opening of a cluster client: it is done when it is known who serves what.
 pub(super) struct Start {
@@ -18,6 +21,8 @@ pub(super) struct Start {
     failed: Vec<NodeId>,
     /// Those that have been ready.
     ready: Vec<NodeId>,
+    /// How many attempts to connect to them have failed since then.
+    cut_off: IdMap<NodeId, u32>,
     /// What the start fails with, if it fails.
     error: Option<Error>,
     is_over: bool,
@@ -26,7 +31,16 @@ pub(super) struct Start {
 impl Start {
     pub(super) fn new(now: Instant, until: Option<Instant>) -> Self {
         let (opened, failed, ready) = (Vec::new(), Vec::new(), Vec::new());
-        Self { began_at: now, until, opened, failed, ready, error: None, is_over: false }
+        Self {
+            began_at: now,
+            until,
+            opened,
+            failed,
+            ready,
+            cut_off: IdMap::new(),
+            error: None,
+            is_over: false,
+        }
     }
 
     pub(super) fn note_opened(&mut self, node: NodeId) {
@@ -38,6 +52,7 @@ impl Start {
     /// A node has a connection, for the first time or again.
     pub(super) fn note_ready(&mut self, node: NodeId) {
         self.failed.retain(|failed| *failed != node);
+        self.cut_off.remove(node);
         if !self.is_over && !self.ready.contains(&node) {
             self.ready.push(node);
         }
@@ -51,9 +66,14 @@ impl Start {
         self.note_error(error.clone().into());
     }
 
-    /// An attempt to connect to a node has failed, and there is no connection. One that has not been ready is tried again before it has failed.
+    /// An attempt to connect to a node that was ready has failed, and there is no connection. It has failed after as many as one that was never ready.
     pub(super) fn note_cut_off(&mut self, node: NodeId, endpoint: &Endpoint) {
-        if !self.is_over && self.ready.contains(&node) {
+        if self.is_over || !self.ready.contains(&node) {
+            return;
+        }
+        let attempts = self.cut_off.get(node).copied().unwrap_or(0) + 1;
+        self.cut_off.insert(node, attempts);
+        if attempts >= START_ATTEMPTS {
             self.fail(node);
             let error = TopologyError::Unanswered;
             self.error.get_or_insert_with(|| Error::Topology { endpoint: endpoint.clone(), error });
@@ -182,6 +202,23 @@ mod tests {
         assert!(poll(&mut start, now).is_none());
         start.note_failed(node(0), &ConnectError::Retiring);
         assert!(poll(&mut start, now).is_some());
+    }
+
+    /// A seed that restarts while it is asked refuses an attempt or two. RULE-361
+    #[test]
+    fn a_seed_that_was_ready_is_tried_more_than_once() {
+        let (now, mut start) = start();
+        start.note_failed(node(1), &ConnectError::CircuitOpen);
+        start.note_ready(node(0));
+        for _ in 1..START_ATTEMPTS {
+            start.note_cut_off(node(0), &endpoint());
+            assert!(poll(&mut start, now).is_none());
+        }
+        start.note_ready(node(0));
+        for attempt in 1..=START_ATTEMPTS {
+            start.note_cut_off(node(0), &endpoint());
+            assert_eq!(poll(&mut start, now).is_some(), attempt == START_ATTEMPTS);
+        }
     }
 
     /// The map of addresses panics for one seed, or says what cannot work. RULE-383

@@ -106,7 +106,8 @@ impl<R: Runtime> ClusterClient<R> {
         loop {
             let place = choose(self.shared(), &mut search, &topics, before);
             let node = place.as_ref().map(|(node, _)| *node);
-            match Source::open(place, &topics).await {
+            let late = |after| SubscribeError::TimedOut { after }.into();
+            match search.bounded(Source::open(place, &topics), late).await {
                 Ok(source) => {
                     return Ok(ClusterSubscription {
                         client: self.clone(),
@@ -186,7 +187,7 @@ impl<R: Runtime> ClusterSubscription<R> {
     ) -> Result<(), Error> {
         let topics: BTreeSet<Topic> = topics.into_iter().map(Into::into).collect();
         let all = self.topics.union(&topics).cloned().collect();
-        slot_of(&all)?;
+        let slot = slot_of(&all)?;
         if self.opening.is_some() {
             // It comes with those that are on their way to another node.
             self.topics = all;
@@ -207,7 +208,10 @@ impl<R: Runtime> ClusterSubscription<R> {
                 self.leave(CloseCause::ByClient);
                 return Ok(());
             }
-            Err(error) => return Err(error),
+            Err(error) => {
+                let search = Search::new(self.client.shared(), slot, None);
+                return Err(search.explain(Some(self.source.node), error));
+            }
         }
         self.topics = all;
         Ok(())
@@ -476,10 +480,12 @@ impl<R: Runtime> Source<R> {
             return Poll::Ready(item.map_or(Sign::Gone(CloseCause::ByClient), Sign::Item));
         }
         while let Poll::Ready(event) = self.events.poll_next(cx) {
-            if event.is_none() {
+            let shared = self.items.client().shared();
+            // One that shuts down keeps its leases for a while, but no subscription.
+            if event.is_none() || !shared.is_open() {
                 return Poll::Ready(Sign::Gone(CloseCause::ByClient));
             }
-            if self.items.client().shared().is_cut_off() {
+            if shared.is_cut_off() {
                 return Poll::Ready(Sign::Gone(CloseCause::ByServer));
             }
         }

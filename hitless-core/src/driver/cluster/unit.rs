@@ -2,14 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU32;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use resp3_codec::{Frame, cmd};
 
 use super::plan::{self, Step};
-use crate::cluster::{Sent, SentKind, Trail, is_refusal, is_refusal_of_server};
+use crate::cluster::{SLOTS, Sent, SentKind, Shard, Table, Trail, is_refusal, is_refusal_of_server};
 use crate::command_table::{Blocking, is_script, may_read_copy};
 use crate::error::{Delivery, RequestError, ServerError};
 use crate::ids::NodeId;
@@ -23,24 +23,83 @@ pub(super) struct Unit {
     pub(super) slot: Option<u16>,
     /// When its time began.
     pub(super) since: Instant,
-    /// Of a command for all shards, the node whose part this is, and those of all parts.
-    each: Option<(NodeId, Arc<[NodeId]>)>,
+    /// Of a command for all shards, which part this is.
+    share: Option<Share>,
     /// A node that it was sent to may have run it, and has not said so.
     may_have_run: bool,
     /// Set while a command that waits, such as BLPOP, finds no server that can run it.
-    away: Option<Away>,
+    outage: Option<Outage>,
+    /// The last server has said that the slot is between two nodes, and that it does not have the keys.
+    is_between: bool,
 }
 
-/// A time without a server.
+/// The part of one node of a command for all shards.
+#[derive(Clone, Debug)]
+struct Share {
+    /// The node whose slots it is about.
+    owner: NodeId,
+    /// Who is to run it.
+    node: NodeId,
+    all: Arc<Shares>,
+}
+
+/// The parts of a command for all shards.
+#[derive(Debug)]
+pub(super) struct Shares {
+    /// Who had which slots when it began.
+    table: Arc<Table>,
+    /// The nodes that have a part.
+    nodes: Mutex<BTreeSet<NodeId>>,
+}
+
+impl Shares {
+    pub(super) fn new(table: &Arc<Table>) -> Self {
+        let nodes = table.shards().iter().map(Shard::primary).collect();
+        Self { table: Arc::clone(table), nodes: Mutex::new(nodes) }
+    }
+}
+
+/// Whether a node may run a part of a command for all shards.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum MayRun {
+    Yes,
+    /// It does not have all slots that the part is about, at least not yet.
+    NotYet,
+    /// It has another part.
+    Never,
+}
+
+/// A time without a server that can run it.
 #[derive(Clone, Copy, Debug)]
-struct Away {
+struct Outage {
     since: Instant,
-    /// False if the last attempt was redirected, so that a server was there.
-    goes_on: bool,
+    /// Whether a server was there that could not run it.
+    was_refused: bool,
+    last: Last,
 }
 
-/// How long a command waits at a server that comes back when the caller's time is over.
+/// How the last attempt of an outage has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Last {
+    NoServer,
+    Refused,
+    /// Another server can run it.
+    Redirected,
+}
+
+/// The times of an outage.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    /// The longest without a server.
+    pub(super) no_server: Option<Duration>,
+    /// The longest that a server may refuse a command which has no time of its own.
+    pub(super) refused: Option<Duration>,
+}
+
+/// How long a command waits at another server when its own time is over: it is for a server to say that there is nothing.
 const LEAST_TIME: Duration = Duration::from_millis(1);
+/// An attempt that took so long has waited at its server, where nothing else says how long a wait for a connection takes.
+const LONG: Duration = Duration::from_secs(5);
 
 /// How one attempt to have a node run it has ended.
 #[derive(Debug)]
@@ -71,35 +130,49 @@ pub(super) struct Group {
 
 impl Unit {
     pub(super) fn new(request: Request, slot: Option<u16>, since: Instant) -> Self {
-        Self { request, slot, since, each: None, may_have_run: false, away: None }
+        Self { request, slot, since, share: None, may_have_run: false, outage: None, is_between: false }
     }
 
-    /// The part of `node`, or of whoever serves its slot, of a command for `each` of these nodes.
-    pub(super) fn of_each(self, node: NodeId, each: Arc<[NodeId]>) -> Self {
-        Self { each: Some((node, each)), ..self }
+    /// The part of `node`, or of whoever gets all of its slots, of a command for all shards.
+    pub(super) fn of_each(self, node: NodeId, all: Arc<Shares>) -> Self {
+        Self { share: Some(Share { owner: node, node, all }), ..self }
     }
 
-    /// Whether it is a part of a command of which `node` has another part.
-    pub(super) fn is_apart_from(&self, node: NodeId) -> bool {
-        self.each.as_ref().is_some_and(|(own, each)| node != *own && each.contains(&node))
+    /// Whether `node` may run it, by the table of now. What the nodes say together would be wrong if one of them said it twice, or if one that has some of
+    /// the slots were left out.
+    pub(super) fn may_run_at(&mut self, node: NodeId, now: &Table) -> MayRun {
+        let Some(share) = self.share.as_mut().filter(|share| share.node != node) else { return MayRun::Yes };
+        let Shares { table, nodes } = &*share.all;
+        let mut nodes = nodes.lock().unwrap_or_else(PoisonError::into_inner);
+        if nodes.contains(&node) {
+            return MayRun::Never;
+        }
+        let mut own = (0..SLOTS).filter(|slot| table.node_of(*slot) == Some(share.owner));
+        if own.any(|slot| now.node_of(slot) != Some(node)) {
+            return MayRun::NotYet;
+        }
+        nodes.insert(node);
+        share.node = node;
+        MayRun::Yes
     }
 
-    /// When it fails. `deadline` is the time of a command that a server has. While no server is there, it fails `limit` after the last one was. A redirect
-    /// shows that the cluster is back: the later of the two counts then, and a timeout of the caller's counts as it is.
-    pub(super) fn deadline(&self, deadline: Option<Instant>, limit: Option<Duration>) -> Option<Instant> {
-        let Some((Away { since, goes_on }, limit)) = self.away.zip(limit) else { return deadline };
-        let limit = after(since, limit);
-        match (deadline, self.request.timeout) {
-            (Some(deadline), Timeout::Explicit(_)) if goes_on => Some(deadline.min(limit)),
-            (Some(deadline), Timeout::Configured) if !goes_on => Some(deadline.max(limit)),
-            (deadline, _) if !goes_on => deadline,
-            _ => Some(limit),
+    /// When it fails. `deadline` is the time of a command that a server has, and a timeout of the caller's counts as it is. Where no server is there it fails
+    /// sooner, and where one has come back it has some time left.
+    pub(super) fn deadline(&self, deadline: Option<Instant>, limits: Limits) -> Option<Instant> {
+        let Some(Outage { since, was_refused, last }) = self.outage else { return deadline };
+        let limit = if was_refused { limits.no_server.max(limits.refused) } else { limits.no_server };
+        let Some(limit) = limit.map(|limit| after(since, limit)) else { return deadline };
+        match (last, deadline, self.request.timeout) {
+            (Last::NoServer, Some(deadline), Timeout::Explicit(_)) => Some(deadline.min(limit)),
+            (Last::NoServer, ..) | (Last::Refused, None, _) => Some(limit),
+            (_, Some(deadline), Timeout::Configured) => Some(deadline.max(limit)),
+            (_, deadline, _) => deadline,
         }
     }
 
-    /// How long it has had no server at `now`; `None` if it has one.
+    /// How long it has had no server at `now` that could run it; `None` if it has one.
     pub(super) fn away_for(&self, now: Instant) -> Option<Duration> {
-        self.away.map(|away| now.saturating_duration_since(away.since))
+        self.outage.map(|outage| now.saturating_duration_since(outage.since))
     }
 
     /// `attempt` has ended `now`; waiting for a connection takes `limit` at most. An error says of all attempts so far whether it may have run.
@@ -114,35 +187,50 @@ impl Unit {
         }
     }
 
-    /// Notes whether the server of `attempt` was there.
-    fn note_server(&mut self, now: Instant, limit: Option<Duration>, attempt: &Attempt) {
-        let without_server = match &attempt.outcome {
-            Err(RequestError::NoConnection { after, .. } | RequestError::NotLent { after, .. }) => *after,
-            _ => Duration::ZERO,
-        };
-        let rest = now.saturating_duration_since(attempt.sent_at).saturating_sub(without_server);
-        // A wait for a connection ends by then, and a refusal comes sooner. So the command has waited at its server.
-        let has_waited = limit.is_some_and(|limit| rest >= limit);
-        if has_waited {
-            self.away = None;
-        }
-        let has = |is: &dyn Fn(&Frame) -> bool| {
-            attempt.outcome.as_ref().is_ok_and(|replies| replies.iter().any(is))
-        };
-        let leads_elsewhere =
-            |reply: &Frame| ["MOVED", "ASK", "TRYAGAIN"].iter().any(|code| has_code(reply, code));
-        let is_unable = |reply: &Frame| is_refusal(reply) && !leads_elsewhere(reply);
-        match &mut self.away {
-            Some(away) => away.goes_on = !has(&leads_elsewhere),
-            None if attempt.outcome.is_err() || has(&is_unable) => {
-                let since = match &attempt.outcome {
-                    Ok(_) => now,
-                    Err(_) if has_waited => now.checked_sub(without_server).unwrap_or(now),
-                    Err(_) => attempt.sent_at,
-                };
-                self.away = Some(Away { since, goes_on: true });
+    /// Notes whether the server of `attempt` was there, and could run it.
+    fn note_server(&mut self, now: Instant, limit: Option<Duration>, attempt: &mut Attempt) {
+        let (last, without_server) = match &attempt.outcome {
+            Err(RequestError::NoConnection { after, .. } | RequestError::NotLent { after, .. }) => {
+                (Last::NoServer, *after)
             }
-            None => {}
+            Err(_) => (Last::NoServer, Duration::ZERO),
+            Ok(replies) => {
+                let Some(refusal) = replies.iter().find(|reply| is_refusal(reply)) else { return };
+                self.is_between = ["ASK", "TRYAGAIN"].iter().any(|code| has_code(refusal, code));
+                let is_redirect = self.is_between || has_code(refusal, "MOVED");
+                (if is_redirect { Last::Redirected } else { Last::Refused }, Duration::ZERO)
+            }
+        };
+        // A wait for a connection ends by then, and a refusal comes sooner. So it has waited at its server.
+        let rest = now.saturating_duration_since(attempt.sent_at).saturating_sub(without_server);
+        let has_waited = rest >= limit.unwrap_or(LONG);
+        if has_waited {
+            // Redirects between long waits are no circle.
+            attempt.trail = Trail::default();
+        }
+        let before = self.outage.filter(|outage| !has_waited && outage.last != Last::Redirected);
+        let was_refused = last == Last::Refused || before.is_some_and(|outage| outage.was_refused);
+        let began_at = match last {
+            Last::NoServer if !has_waited => attempt.sent_at,
+            _ => now.checked_sub(without_server).unwrap_or(now),
+        };
+        let since = before.map_or(began_at, |outage| outage.since);
+        // Without an outage a redirect begins none.
+        self.outage = match last {
+            Last::Redirected => self.outage.filter(|_| !has_waited).map(|outage| Outage { last, ..outage }),
+            Last::NoServer | Last::Refused => Some(Outage { since, was_refused, last }),
+        };
+    }
+
+    /// Whether it waits at its server, and the last one was away.
+    pub(super) fn has_no_server(&self) -> bool {
+        self.outage.is_some_and(|outage| outage.last == Last::NoServer)
+    }
+
+    /// Another node has its slot `now` than the one that was away.
+    pub(super) fn note_led_elsewhere(&mut self, now: Instant) {
+        if let Some(outage) = &mut self.outage {
+            (outage.since, outage.last) = (now, Last::Redirected);
         }
     }
 
@@ -238,14 +326,14 @@ impl Unit {
             && self.request.blocker().is_some_and(|blocker| blocker.is_from_now)
     }
 
-    /// The request as it is sent at `now`: one that waits at its server does so there for what is left of its time. `None` if nothing is left. One that has
-    /// not found a server for a while always has a moment left: it is for a server to say that there is nothing.
+    /// The request as it is sent at `now`: one that waits at its server does so there for what is left of its time, or for a moment: it is for a server to
+    /// say that there is nothing. `None` if nothing is left and the last one has said that the keys are not there.
     pub(super) fn request_at(&self, now: Instant) -> Option<Request> {
         let blocker = (self.request.class() == Class::Blocking).then(|| self.request.blocker()).flatten();
         let Some(Blocking::For(time)) = blocker.and_then(|blocker| blocker.time) else {
             return Some(self.request.clone());
         };
-        let least = self.away.map_or(Duration::ZERO, |_| LEAST_TIME.min(time));
+        let least = if self.is_between { Duration::ZERO } else { LEAST_TIME.min(time) };
         match time.saturating_sub(now.saturating_duration_since(self.since)).max(least) {
             left if left == time => Some(self.request.clone()),
             Duration::ZERO => None,
@@ -260,7 +348,7 @@ impl Unit {
             let request = self.request.of_steps(places.iter().filter_map(|place| steps.get(*place)))?;
             // A slot that the caller has named is that of all its commands.
             let slot = self.request.named_slot().or(slot);
-            Some((places, Self { request, slot, each: None, ..*self }))
+            Some((places, Self { request, slot, share: None, ..*self }))
         };
         groups.into_iter().filter_map(part).collect()
     }
@@ -402,11 +490,18 @@ mod tests {
     fn a_command_that_waits_does_so_for_what_is_left() {
         let command = |time: &str| cmd("BLPOP").arg("a").arg(time);
         let (began_at, request) = (epoch(), Request::command(command("5")).unwrap());
-        let unit = Unit::new(request, None, began_at);
-        let after = |seconds: u64| unit.request_at(began_at + Duration::from_secs(seconds));
-        assert_eq!(after(0).unwrap().payload()[..], bytes(&[command("5")]));
-        assert_eq!(after(4).unwrap().payload()[..], bytes(&[command("1.000")]));
-        assert!(after(5).is_none());
+        let mut unit = Unit::new(request, None, began_at);
+        let after = |unit: &Unit, seconds: u64| unit.request_at(began_at + Duration::from_secs(seconds));
+        assert_eq!(after(&unit, 0).unwrap().payload()[..], bytes(&[command("5")]));
+        assert_eq!(after(&unit, 4).unwrap().payload()[..], bytes(&[command("1.000")]));
+        // It is for a server to say that there is nothing; one that is without the keys has said it.
+        for (code, is_asked) in [(MOVED, true), ("CLUSTERDOWN", true), ("ASK 1 10.0.0.1:1", false)] {
+            let (trail, outcome) = (Trail::default(), Ok([Frame::error(code)].into_iter().collect()));
+            let mut attempt = Attempt { node: None, sent_at: began_at, asking: false, trail, outcome };
+            unit.note(began_at, None, &mut attempt);
+            let last = after(&unit, 5).map(|request| request.payload().to_vec());
+            assert_eq!(last, is_asked.then(|| bytes(&[command("0.001")])), "{code}");
+        }
         let unit = Unit::new(Request::command(command("0")).unwrap(), None, began_at);
         let later = unit.request_at(began_at + Duration::from_secs(100)).unwrap();
         assert_eq!(later.payload()[..], bytes(&[command("0")]));
@@ -417,6 +512,7 @@ mod tests {
     #[test]
     fn a_command_that_waits_has_a_deadline_while_no_server_is_there() {
         let (limit, began_at) = (Duration::from_secs(5), epoch());
+        let limits = Limits { no_server: Some(limit), refused: Some(2 * limit) };
         let at = |seconds: u64| began_at + Duration::from_secs(seconds);
         let refused = |text: &'static str| Ok([Frame::error(text)].into_iter().collect());
         let gone = || Err(RequestError::NotServed { slot: None, delivery: Delivery::NotSent });
@@ -430,11 +526,15 @@ mod tests {
             (None, vec![(0, 1, gone()), (5, 6, refused(MOVED))], Some(3), Some(5)),
             (None, vec![(0, 1, gone()), (5, 6, refused(MOVED))], none, None),
             // It has waited for a minute, and the outage begins now.
-            (None, vec![(0, 60, refused("CLUSTERDOWN The cluster is down"))], none, Some(65)),
+            (None, vec![(0, 60, refused("CLUSTERDOWN The cluster is down"))], none, Some(70)),
+            // A server that refuses is there: the command has all of its own time.
+            (None, vec![(0, 2, refused("LOADING"))], Some(60), Some(60)),
+            (Some(60), vec![(0, 2, refused("LOADING"))], Some(60), Some(60)),
+            (Some(9), vec![(0, 2, refused("LOADING"))], Some(9), Some(9)),
+            (None, vec![(0, 2, refused("LOADING")), (2, 4, gone())], none, Some(12)),
             (None, vec![(0, 1, gone()), (1, 60, refused(MOVED))], none, None),
             (None, vec![(0, 1, gone()), (1, 60, gone())], none, Some(65)),
-            // What refuses slowly is no server that has it.
-            (None, vec![(0, 2, refused("LOADING")), (2, 4, refused("LOADING"))], none, Some(7)),
+            (None, vec![(0, 2, refused("LOADING")), (2, 4, refused("LOADING"))], none, Some(12)),
         ] {
             let mut request = Request::command(cmd("BLPOP").arg("a").arg(0)).unwrap();
             if let Some(seconds) = explicit {
@@ -446,8 +546,26 @@ mod tests {
                 let mut attempt = Attempt { node: None, sent_at: at(sent_at), asking: false, trail, outcome };
                 unit.note(at(ended_at), Some(limit), &mut attempt);
             }
-            assert_eq!(unit.deadline(deadline.map(at), Some(limit)), expected.map(at), "{unit:?}");
+            assert_eq!(unit.deadline(deadline.map(at), limits), expected.map(at), "{unit:?}");
         }
+    }
+
+    /// A dial that hangs uses up the whole limit, and another node has the slot meanwhile: that one has a limit of its own. RULE-439
+    #[test]
+    fn a_command_that_waits_has_time_where_its_slot_has_gone() {
+        let request = Request::command(cmd("BLPOP").arg("a").arg(1)).unwrap();
+        let (began_at, limit) = (epoch(), Some(Duration::from_secs(5)));
+        let mut unit = Unit::new(request, None, began_at);
+        let (trail, delivery, now) = (Trail::default(), Delivery::NotSent, began_at + Duration::from_secs(5));
+        let outcome = Err(RequestError::NotServed { slot: None, delivery });
+        let mut attempt = Attempt { node: None, sent_at: began_at, asking: false, trail, outcome };
+        unit.note(now, Some(Duration::from_secs(6)), &mut attempt);
+        let deadline =
+            |unit: &Unit| unit.deadline(Some(began_at), Limits { no_server: limit, refused: limit });
+        assert!(unit.has_no_server());
+        assert_eq!(deadline(&unit), Some(now));
+        unit.note_led_elsewhere(now);
+        assert_eq!(deadline(&unit), Some(now + Duration::from_secs(5)));
     }
 
     /// What was refused of a pipeline is sent again slot by slot, in the order of the commands; the rest has run. RULE-364

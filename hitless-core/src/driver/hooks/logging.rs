@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Instant;
 
 use super::{NotificationHook, Observed};
+use crate::cluster::ClusterEvent;
 use crate::event::{Event, Level};
 
 /// One line of a log, without payloads, keys and passwords.
@@ -13,7 +14,7 @@ use crate::event::{Event, Level};
 pub struct LogLine {
     /// Its level.
     pub level: Level,
-    /// The event's [name](Event::name), or `log.missed`.
+    /// The name of the [event](Event::name), or of that of a [cluster](ClusterEvent::name), or `log.missed`.
     pub name: &'static str,
     /// What happened.
     pub text: String,
@@ -44,7 +45,7 @@ pub struct LoggingHook<S> {
 }
 
 impl<S: Fn(LogLine) + Send + Sync + 'static> LoggingHook<S> {
-    /// A hook that calls `sink`, which must return at once: it runs on the task of all hooks.
+    /// A hook that calls `sink`, which must return at once: it runs on the task of all hooks, and for events of a cluster on the task that follows that.
     pub fn new(sink: S) -> Self {
         Self { sink, level: None, configured: AtomicU8::new(Level::default() as u8) }
     }
@@ -67,6 +68,13 @@ impl<S: Fn(LogLine) + Send + Sync + 'static> NotificationHook for LoggingHook<S>
         let level = event.level();
         if self.lets_through(level) {
             (self.sink)(LogLine { level, name: event.name(), text: event.line(at).to_string() });
+        }
+    }
+
+    fn on_cluster_event(&self, _: Instant, event: &ClusterEvent) {
+        let level = event.level();
+        if self.lets_through(level) {
+            (self.sink)(LogLine { level, name: event.name(), text: event.to_string() });
         }
     }
 

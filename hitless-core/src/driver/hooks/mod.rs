@@ -9,7 +9,7 @@ mod metrics;
 mod registry;
 pub(super) mod task;
 #[cfg(feature = "tracing")]
-mod tracing;
+pub(super) mod tracing;
 
 use std::fmt;
 use std::future::{Future, ready};
@@ -22,6 +22,7 @@ pub use self::logging::{LogLine, LoggingHook};
 pub use self::metrics::MetricsHook;
 pub(super) use self::registry::{ErasedHook, Failures, Registry};
 use crate::client::Stats;
+use crate::cluster::ClusterEvent;
 use crate::endpoint::Peer;
 use crate::event::{Event, Level};
 use crate::ids::ConnId;
@@ -95,6 +96,12 @@ pub trait NotificationHook: Send + Sync + 'static {
         let _ = (at, count);
     }
 
+    /// Called for each event of a [`ClusterClient`](super::ClusterClient) that the hook was added to, in order, from the moment it was added. The
+    /// events of a node's client go to [`on_event`](Self::on_event). Must return at once: the task that follows the cluster waits for it.
+    fn on_cluster_event(&self, at: Instant, event: &ClusterEvent) {
+        let _ = (at, event);
+    }
+
     /// Called once per client that the hook is added to, before anything else.
     fn attached(&self, client: Observed) {
         drop(client);
@@ -125,6 +132,10 @@ impl<H: NotificationHook> NotificationHook for Arc<H> {
 
     fn on_missed(&self, at: Instant, count: u64) {
         (**self).on_missed(at, count);
+    }
+
+    fn on_cluster_event(&self, at: Instant, event: &ClusterEvent) {
+        (**self).on_cluster_event(at, event);
     }
 
     fn attached(&self, client: Observed) {

@@ -10,6 +10,7 @@ use std::task::Poll;
 use std::time::Instant;
 
 use super::{HookContext, HookFailures, HookId, HookResult, NotificationHook, Observed};
+use crate::cluster::ClusterEvent;
 use crate::event::Event;
 use crate::notification::Notification;
 use crate::review::Verdict;
@@ -27,6 +28,7 @@ pub(in crate::driver) trait ErasedHook: Send + Sync {
     ) -> Boxed<'a, ()>;
     fn event(&self, at: Instant, event: &Event);
     fn missed(&self, at: Instant, count: u64);
+    fn cluster_event(&self, at: Instant, event: &ClusterEvent);
     fn attached(&self, client: Observed);
 }
 
@@ -51,6 +53,10 @@ impl<H: NotificationHook> ErasedHook for H {
 
     fn missed(&self, at: Instant, count: u64) {
         self.on_missed(at, count);
+    }
+
+    fn cluster_event(&self, at: Instant, event: &ClusterEvent) {
+        self.on_cluster_event(at, event);
     }
 
     fn attached(&self, client: Observed) {

@@ -10,6 +10,7 @@ impl Fingerprint for Command {
             payload: _,
             blocker,
             timeout,
+            asks_last: _,
             accepted_at: _,
             sent_at,
             ends,

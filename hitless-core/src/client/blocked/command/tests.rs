@@ -16,7 +16,7 @@ fn pops(time: &str) -> Command {
 fn of(name: &str, arguments: &[&str]) -> Command {
     let command = cmd(name).args(arguments.iter().copied());
     let blocker = Blocker::of(&command).unwrap();
-    Command::new(epoch(), command.into_bytes(), blocker, Timeout::Configured)
+    Command::new(epoch(), command.into_bytes(), blocker, Timeout::Configured, false)
 }
 
 fn item() -> Replies {
@@ -758,6 +758,28 @@ proptest! {
         prop_assert_eq!(model.unblocks, 0);
         if !model.is_over {
             prop_assert!(model.blocked == Some(model.current), "it waits where it should");
+        }
+    }
+}
+
+/// Its time is over while nobody has it: a client says that there is nothing, and that of a node has a server say so, which may not be the one that it
+/// was at. RULE-439
+#[test]
+fn a_node_does_not_say_that_there_is_nothing() {
+    for is_node in [false, true] {
+        let (mut command, mut said, now) = (pops("2"), Vec::new(), epoch());
+        command.asks_last = is_node;
+        command.handle_placed(now, None, &mut said);
+        command.handle_outcome(now + SECOND, Ok(sent_away()), false, &mut said);
+        command.handle_unplaced(&mut said);
+        assert_eq!(said.pop(), Some(Decision::Wait));
+        assert_eq!(command.poll_timeout(), (!is_node).then_some(now + 2 * SECOND));
+        let later = now + 3 * SECOND;
+        command.handle_timeout(later, &mut said);
+        assert_eq!(said.contains(&Decision::CompleteEmpty), !is_node);
+        if is_node {
+            command.handle_placed(later, None, &mut said);
+            assert_eq!(said.pop(), Some(Decision::Issue(Some(LAST_QUESTION))));
         }
     }
 }
