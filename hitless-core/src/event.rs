@@ -337,7 +337,7 @@ pub enum Event {
         /// The name of the command, in upper case.
         command: &'static str,
     },
-    /// The machine has no connection left and will not open another.
+    /// The machine has no connection left and will not open another. The client of a node of a cluster does not say so: nodes come and go.
     Terminated,
 }
 

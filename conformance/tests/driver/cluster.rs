@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use hitless_conformance::server::{EndpointId, Fault, Notice, Rule};
 use hitless_core::cluster::{ClusterEvent, NodeError, TopologyError, key_slot};
-use hitless_core::config::{ConfigError, WhenDisconnected};
+use hitless_core::config::{ConfigError, Tracking, WhenDisconnected};
 use hitless_core::driver::{ClusterBuilder, ClusterClient, HookContext, MetricsHook, NotificationHook};
 use hitless_core::error::RouteError;
 use hitless_core::notification::{Notification, NotificationKind};
@@ -103,6 +103,11 @@ fn what_is_no_cluster_says_so() {
     let error = poll_once(pin!(connect("redis://127.0.0.1/1")));
     assert!(
         matches!(&error, Poll::Ready(Err(Error::Config(error))) if error.to_string().contains("database 0"))
+    );
+    let tracking = cluster_builder(&fixture, &[6379]).tracking(Tracking::default_mode());
+    let error = poll_once(pin!(tracking.connect()));
+    assert!(
+        matches!(&error, Poll::Ready(Err(Error::Config(error))) if error.to_string().contains("tracking"))
     );
     let differ = ["redis://127.0.0.1:1", "redis://:secret@127.0.0.1:2"];
     let error = ClusterBuilder::new(fixture.runtime(), fixture.network(), differ).err().unwrap();

@@ -87,7 +87,10 @@ impl Client {
     pub(super) fn report_termination(&mut self) {
         if self.links.is_empty() && self.lifecycle.terminate() {
             self.requests.settle_timeout(None);
-            self.emit(Event::Terminated);
+            // To whoever reads the log it is the cluster's client that ends, and its nodes come and go.
+            if !self.config.is_node() {
+                self.emit(Event::Terminated);
+            }
             self.actions.push_back(Action::Terminated);
         }
     }

@@ -73,6 +73,11 @@ mod nodes {
             Self { further_seeds: Vec::new(), ..self }
         }
 
+        /// Whether the server is to tell which keys have changed.
+        pub(crate) fn tracks(&self) -> bool {
+            self.tracking.is_some()
+        }
+
         /// Whether it is another database than the one that a cluster has.
         pub(crate) fn selects_database(&self) -> bool {
             self.database != 0

@@ -3,7 +3,7 @@
 use resp3_codec::Frame;
 use thiserror::Error as ThisError;
 
-use crate::cluster::TopologyError;
+use crate::cluster::{TopologyError, is_refusal};
 use crate::config::ConfigError;
 use crate::endpoint::Endpoint;
 use crate::error::{ConnectError, Delivery, LeaseError, RequestError, RouteError, ServerError};
@@ -106,6 +106,43 @@ impl Error {
             | Self::Value(_)
             | Self::Discarded(_)
             | Self::Conflict { .. } => None,
+        }
+    }
+}
+
+impl Error {
+    /// Whether the same call may succeed after a pause: the error is about the state that the server or the client is in, and not about the command or the
+    /// settings. It says nothing of whether the command has run: where [`delivery`](Self::delivery) is [`Unknown`](Delivery::Unknown), try again
+    /// only what may run twice.
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        if let Some(answer) = self.answer() {
+            return is_refusal(&Frame::error(answer.to_string()));
+        }
+        match self {
+            Self::Connect(error) => error.is_transient(),
+            Self::Topology { error, .. } => *error != TopologyError::NotACluster,
+            Self::Lease(error) => *error != LeaseError::ShutDown,
+            Self::Subscribe(error) => !matches!(error, SubscribeError::ShutDown | SubscribeError::Closed),
+            Self::Send(error) => matches!(
+                error,
+                SendError::Full(_) | SendError::NoConnection { .. } | SendError::LeaseLost { .. }
+            ),
+            Self::Request(error) => !matches!(error, RequestError::ShutDown { .. }),
+            Self::Conflict { .. } => true,
+            #[cfg(feature = "redis-rs")]
+            Self::Redis(error) => match super::redis_rs::error::carried(error) {
+                Some(error) => error.is_transient(),
+                None => error.is_io_error(),
+            },
+            Self::Config(_)
+            | Self::Route(_)
+            | Self::Refused(_)
+            | Self::Server(_)
+            | Self::Reply(_)
+            | Self::Value(_)
+            | Self::Discarded(_)
+            | Self::NotAtomic(_) => false,
         }
     }
 }
@@ -277,6 +314,42 @@ mod tests {
         }
         let other = Error::Discarded(ServerError::aborted());
         assert!(!other.to_string().contains("ClusterClient"), "{other}");
+    }
+
+    /// A worker that loops over what cannot succeed never ends. RULE-446
+    #[test]
+    fn only_what_may_succeed_later_is_transient() {
+        let server = |text: &'static str| Error::from(ServerError::from_frame(&Frame::error(text)).unwrap());
+        let request = || crate::request::Request::command(resp3_codec::cmd("PING")).unwrap();
+        let (after, delivery) = (std::time::Duration::ZERO, Delivery::Unknown);
+        let crossed = || RouteError::CrossSlot { first: 1, other: 2 };
+        for (error, is_transient) in [
+            (server("LOADING later"), true),
+            (server("CLUSTERDOWN the cluster is down"), true),
+            (server("MOVED 1 10.0.0.1:7000"), true),
+            (server("WRONGTYPE no list"), false),
+            (server("NOPERM no"), false),
+            (RequestError::TimedOut { after, delivery }.into(), true),
+            (RequestError::ShutDown { delivery }.into(), false),
+            (SendError::Full(request()).into(), true),
+            (SendError::ShuttingDown(request()).into(), false),
+            (SendError::NoRoute { request: request(), reason: crossed() }.into(), false),
+            (crossed().into(), false),
+            (LeaseError::TimedOut { after }.into(), true),
+            (LeaseError::ShutDown.into(), false),
+            (SubscribeError::TimedOut { after }.into(), true),
+            (SubscribeError::Closed.into(), false),
+            (ConnectError::CircuitOpen.into(), true),
+            (ConnectError::ShutDown.into(), false),
+            (Error::Conflict { tries: 3 }, true),
+        ] {
+            assert_eq!(error.is_transient(), is_transient, "{error:?}");
+        }
+        #[cfg(feature = "redis-rs")]
+        for (error, is_transient) in [(LeaseError::TimedOut { after }, true), (LeaseError::ShutDown, false)] {
+            let typed = Error::Redis(redis::RedisError::from(Error::Lease(error)));
+            assert_eq!(typed.is_transient(), is_transient, "{typed:?}");
+        }
     }
 
     #[test]

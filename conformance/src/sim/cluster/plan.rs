@@ -135,7 +135,7 @@ impl ClusterPlan {
                     .collect()
             })
             .collect();
-        let waiting = &mut Rng::new(seed ^ 0x9_0e0e_9_0e0e);
+        let waiting = &mut Rng::new(seed ^ 0x090e_0e90_e0e0);
         let queue = (waiting.below(2) == 0).then(|| format!("{{queue.{}}}", waiting.below(1000)));
         let settings = ClusterSettings::draw(rng);
         let mut drawing = Drawing {

@@ -104,7 +104,14 @@ fn a_subscription_does_not_wait_for_a_lease_at_a_replaced_client() {
     fixture.with_server(|server, now| server.relocate(now, nodes[2], nodes[3]));
     fixture.pass(2 * SECOND);
     assert_eq!(client.node_for("foo").unwrap().endpoint().to_string(), "127.0.0.1:4");
-    let gap = fixture.block_on(news.next());
+    let gap = {
+        let mut next = pin!(news.next());
+        assert!(poll_once(next.as_mut()).is_pending());
+        // The lease is out for as long as that client has its grace: ten seconds.
+        fixture.pass(SECOND);
+        let Poll::Ready(gap) = poll_once(next) else { panic!("it is silent") };
+        gap
+    };
     assert!(matches!(gap, Some(Item::Gap { .. })), "{gap:?}");
     fixture.block_on(client.call(cmd("SPUBLISH").arg("foo").arg("x"))).unwrap();
     assert!(matches!(fixture.block_on(news.next()), Some(Item::Message(_))));

@@ -31,7 +31,7 @@ const POOL_SIZE: u32 = 2;
 ///
 /// They are those of a [`Builder`](super::super::Builder), and each node has them: with three nodes, `max_dedicated` allows three times as many
 /// leases. Nothing has to be set. [`when_disconnected`](Self::when_disconnected) is about the cluster; the client of a single
-/// [`Node`](super::Node) never waits. Leave `tracking` out: no stream covers all nodes.
+/// [`Node`](super::Node) never waits. `tracking` is refused: no stream covers all nodes.
 #[must_use]
 pub struct ClusterBuilder<R, N = R> {
     runtime: R,
@@ -193,11 +193,14 @@ impl<R: Runtime, N: Resolver + Connector> ClusterBuilder<R, N> {
     pub async fn connect(self) -> Result<ClusterClient<R>, Error> {
         let Self { runtime, network, settings, topology, events, hooks, provider, on_orphan, address_map } =
             self;
-        if settings.selects_database() {
-            return Err(ConfigError::Cluster {
-                problem: "a cluster has database 0 alone: leave the database out",
-            }
-            .into());
+        let problem = if settings.selects_database() {
+            Some("a cluster has database 0 alone: leave the database out")
+        } else {
+            let problem = "no stream of invalidations covers all nodes: leave `tracking` out, and open a `Client` for each node whose keys are cached";
+            settings.tracks().then_some(problem)
+        };
+        if let Some(problem) = problem {
+            return Err(ConfigError::Cluster { problem }.into());
         }
         let seeds = settings.seeds();
         let settings = settings.without_seeds();

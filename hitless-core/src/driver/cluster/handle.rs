@@ -62,7 +62,8 @@ use crate::value::FromFrame;
 /// What may have run is not sent again unless it is a read: that is the rule of the [`Client`](super::super::Client) of each node. A command that
 /// blocks is ended by the server when its slot leaves, has taken nothing then, and waits at the new node for the time that is left (but for `XREAD` with `$`: see [`call`](Self::call)); its keys have one slot.
 /// If the node of its keys is away, it fails after the lease timeout, or after up to twice as long if an attempt to connect is under way then. If the node
-/// comes back sooner, the command asks it, even if its own time is over.
+/// comes back sooner, or another one has the slot by then, the command asks that, even if its own time is over. What a server refuses (CLUSTERDOWN, LOADING) is asked again within
+/// the command's own time and the command timeout; see [what is promised](super#blocking-commands).
 ///
 /// # Order
 /// Commands for one node travel as those of a [`Client`](super::super::Client) do, and commands for different nodes know nothing of each other. A
@@ -275,7 +276,8 @@ impl<R: Runtime> ClusterClient<R> {
     }
 
     /// Finishes what is under way, for at most `grace`, then closes everything. The future is ready when no socket, timer or task of the
-    /// client is left. The client accepts no request meanwhile but on leases that are out, and waits for these to be returned.
+    /// client is left. The client accepts no request meanwhile but on leases that are out, and waits for these to be returned. No node takes requests any more, so
+    /// that one which is redirected meanwhile ends with the redirect.
     ///
     /// # Cancel safety
     /// Dropping the future does not stop the shutdown. Several may wait for it.

@@ -53,7 +53,7 @@ impl<R: Runtime> ClusterClient<R> {
 
     /// Runs a batch of commands as one transaction, provided that none of `keys` has changed since `build` has read what it needs; see
     /// [`Client::transaction`](super::super::Client::transaction). All keys, those of the batch included, have one slot. If that moves to another
-    /// node before EXEC was run, nothing has run, and everything begins again there.
+    /// node before EXEC was run, nothing has run, and everything begins again there, unless the command timeout is over by then.
     ///
     /// # Errors
     /// [`Error::Route`] if the keys have different slots, those of the batch included, or there is none; those of [`Client::transaction`](super::super::Client::transaction).

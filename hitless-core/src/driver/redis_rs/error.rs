@@ -18,21 +18,32 @@ impl Delivery {
     /// With the feature `redis-rs`.
     #[must_use]
     pub fn of_redis_error(error: &RedisError) -> Option<Self> {
-        let mut next = error.source();
-        let causes = std::iter::from_fn(|| {
-            let cause = next?;
-            next = cause.source();
-            Some(cause)
-        });
-        let carried = causes.filter_map(|cause| cause.downcast_ref::<Error>()).next();
-        match (carried, error.kind()) {
+        match (carried(error), error.kind()) {
             (Some(error), _) => error.delivery(),
+            // A server says it in other words.
+            (None, kind) if kind == ServerErrorKind::CrossSlot.into() => {
+                error.to_string().contains(CROSS_SLOT).then_some(Self::NotSent)
+            }
             (None, ErrorKind::Client | ErrorKind::AuthenticationFailed | ErrorKind::InvalidClientConfig) => {
                 Some(Self::NotSent)
             }
             (None, _) => None,
         }
     }
+}
+
+/// What an error says of keys in several slots that no server has seen.
+const CROSS_SLOT: &str = "keys in different slots";
+
+/// The error of ours that an error of the `redis` crate was made of, if it was, and is more than a text.
+pub(in crate::driver) fn carried(error: &RedisError) -> Option<&Error> {
+    let mut next = error.source();
+    let mut causes = std::iter::from_fn(|| {
+        let cause = next?;
+        next = cause.source();
+        Some(cause)
+    });
+    causes.find_map(|cause| cause.downcast_ref::<Error>())
 }
 
 impl From<Error> for RedisError {
@@ -46,7 +57,7 @@ impl From<Error> for RedisError {
             Error::Config(_) => general(ErrorKind::InvalidClientConfig, "settings", &error),
             Error::Refused(refused) => (*refused).into(),
             Error::Route(RouteError::CrossSlot { .. }) => {
-                general(ServerErrorKind::CrossSlot.into(), "keys in different slots", &error)
+                general(ServerErrorKind::CrossSlot.into(), CROSS_SLOT, &error)
             }
             Error::Route(_) => general(ErrorKind::Client, "no node for it", &error),
             Error::Send(SendError::Full(_)) => general(ErrorKind::Client, "too many requests", &error),
@@ -199,6 +210,15 @@ mod tests {
         assert!(error.to_string().contains(&text), "{error}");
         assert!(matches!(error.retry_method(), RetryMethod::NoRetry));
         assert!(!error.is_connection_dropped() && !error.is_timeout());
+    }
+
+    /// No server has seen a command with keys of several slots, unless the server says so. RULE-197
+    #[test]
+    fn keys_of_several_slots_were_not_sent() {
+        let ours = RedisError::from(Error::from(RouteError::CrossSlot { first: 1, other: 2 }));
+        assert_eq!(Delivery::of_redis_error(&ours), Some(Delivery::NotSent));
+        let theirs = server(b"CROSSSLOT Keys in request don't hash to the same slot");
+        assert_eq!((theirs.kind(), Delivery::of_redis_error(&theirs)), (ours.kind(), None));
     }
 
     /// An error that went through `?` in a function of this crate comes out of it as it was. RULE-197

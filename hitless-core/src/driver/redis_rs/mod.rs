@@ -2,7 +2,7 @@
 //!
 //! A lease is one in the same way: both pack a request, send it and hand the replies to [`values`].
 
-mod error;
+pub(super) mod error;
 mod values;
 
 use std::future::Future;
