@@ -117,6 +117,18 @@ fn what_is_no_cluster_says_so() {
     assert!(error.to_string().contains("one server at least"), "{error}");
 }
 
+/// Whoever is sent to the nodes with it is refused there as well. RULE-363
+#[test]
+fn a_command_that_no_client_takes_is_refused_at_once() {
+    let (mut fixture, _, client) = cluster();
+    for command in [cmd("MONITOR"), cmd("CLIENT").arg("REPLY").arg("OFF")] {
+        let error = fixture.block_on(client.call(command)).unwrap_err();
+        assert!(matches!(error, Error::Refused(_)), "{error:?}");
+    }
+    let error = fixture.block_on(client.call(cmd("INFO"))).unwrap_err();
+    assert!(matches!(error, Error::Route(RouteError::NeedsNode { .. })), "{error:?}");
+}
+
 /// The map of addresses panics for one of the seeds: the others lead to the cluster. RULE-383
 #[test]
 fn a_seed_that_the_map_does_not_know_ends_nothing() {

@@ -240,9 +240,10 @@ impl fmt::Display for ClusterEvent {
                 write!(f, "{node} at {endpoint} refuses READONLY, and is not read from while it is a replica")
             }
             Self::SeedsReopened { seeds } => {
+                let verb = if *seeds == 1 { "is" } else { "are" };
                 write!(
                     f,
-                    "no known node can be asked for the topology; {seeds} of the seeds are opened again"
+                    "no known node can be asked for the topology; {seeds} of the seeds {verb} opened again"
                 )
             }
         }

@@ -176,7 +176,8 @@ impl Line<'_> {
             }
             Event::ConnectionClosed { conn, peer, cause } => write!(f, "{conn} at {peer} has ended: {cause}"),
             Event::SubscriptionGaps { topics, cause } => {
-                write!(f, "messages of {topics} topics may be missing: {cause}")
+                let noun = if *topics == 1 { "topic" } else { "topics" };
+                write!(f, "messages of {topics} {noun} may be missing: {cause}")
             }
             Event::SubscriptionsAmbiguous { topics } => {
                 write!(

@@ -138,6 +138,12 @@ fn each_event_has_a_name_a_level_and_a_line() {
             "n2.0 at 10.0.0.1:7000 refuses READONLY, and is not read from while it is a replica",
         ),
         (
+            ClusterEvent::SeedsReopened { seeds: 1 },
+            "seeds.reopened",
+            Level::Warn,
+            "no known node can be asked for the topology; 1 of the seeds is opened again",
+        ),
+        (
             ClusterEvent::SeedsReopened { seeds: 2 },
             "seeds.reopened",
             Level::Warn,

@@ -396,7 +396,12 @@ impl<R: Runtime> ClusterClient<R> {
     /// Sends one command to its node, if there is one that takes it now.
     #[inline]
     fn begin(&self, command: Command) -> Result<Begun<R>, Error> {
-        let slot = match Plan::of_command(&command)? {
+        let plan = match Plan::of_command(&command) {
+            Ok(plan) => plan,
+            // What no client takes is refused at a node as well.
+            Err(reason) => return Err(Request::command(command).map_or_else(Error::from, |_| reason.into())),
+        };
+        let slot = match plan {
             Plan::One(slot) => slot,
             Plan::Each(combine) => {
                 let request = Request::command(command)?;
