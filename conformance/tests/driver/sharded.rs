@@ -391,3 +391,19 @@ fn ordinary_channels_outlast_their_node() {
         assert!(gaps <= 2, "{fate:?}: {received:?}");
     }
 }
+
+/// The same where nobody reads meanwhile, and the server goes on with the subscription. RULE-369
+#[test]
+fn a_slot_that_has_come_back_before_anybody_reads_leaves_a_gap() {
+    let mut world = World::sharded(OldChannels::Silent);
+    world.announce(2, 0);
+    world.fixture.pass(SECOND);
+    world.publish("1");
+    world.announce(0, 2);
+    world.fixture.pass(SECOND);
+    world.publish("2");
+    let received = world.received();
+    assert_eq!(received.iter().filter(|item| *item == "gap").count(), 1, "{received:?}");
+    assert!(received.contains(&"2".to_owned()), "{received:?}");
+    assert!(world.received().is_empty());
+}

@@ -1,7 +1,7 @@
 //! Which node serves which slot, as requests read it: one look at a table that is never changed, only replaced.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use super::super::handle::Client;
 use super::super::traits::Runtime;
@@ -13,6 +13,32 @@ use crate::slots::SLOTS;
 pub(super) type Place<R> = (NodeId, Client<R>);
 /// Nodes in the order of the table; `None` for one that has no client.
 type Places<R> = Box<[Option<Place<R>>]>;
+
+/// Whether a slot has left a node, be it that it has come back since.
+#[derive(Debug)]
+pub(super) struct Watch {
+    slot: u16,
+    node: NodeId,
+    has_left: AtomicBool,
+}
+
+impl Watch {
+    pub(super) const fn new(slot: u16, node: NodeId) -> Self {
+        Self { slot, node, has_left: AtomicBool::new(false) }
+    }
+
+    /// Other routes take the place of those before.
+    pub(super) fn note<R: Runtime>(&self, routes: &Routes<R>) {
+        if routes.of_slot(self.slot).is_some_and(|(node, _)| *node != self.node) {
+            self.has_left.store(true, Ordering::Release);
+        }
+    }
+
+    /// Whether it has left since this was last asked.
+    pub(super) fn take(&self) -> bool {
+        self.has_left.swap(false, Ordering::AcqRel)
+    }
+}
 
 /// The table of the machine, with the client of each node.
 pub(super) struct Routes<R: Runtime> {

@@ -4,7 +4,7 @@
 //! not run.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 
@@ -21,7 +21,7 @@ use super::super::traits::Runtime;
 use super::super::waiter::{Latch, Waiter};
 use super::inbox::Inbox;
 use super::naps::Naps;
-use super::routes::{Place, Routes};
+use super::routes::{Place, Routes, Watch};
 use super::unit::{Limits, Unit};
 use crate::cluster::{Cluster, ClusterEvent, ClusterStats, Decision, Next, Sent, Table, only_reads};
 use crate::config::{Config, Protocol, WhenDisconnected, WhenFull};
@@ -42,6 +42,8 @@ pub(super) struct Shared<R: Runtime> {
     pub(super) events: Arc<Broadcast<ClusterEvent>>,
     /// Says that requests go by other routes now.
     pub(super) swaps: Arc<Broadcast<()>>,
+    /// Slots whose ways somebody wants to know of who may not look at each swap.
+    watches: Mutex<Vec<Weak<Watch>>>,
     /// Those of the clients of all nodes.
     pub(super) hooks: Arc<Registry>,
     pub(super) policy: Policy,
@@ -145,7 +147,21 @@ impl<R: Runtime> Shared<R> {
         let (inbox, naps) = (Arc::default(), Naps::default());
         let (started, gone) = (Waiter::new(), Latch::default());
         let swaps = Arc::new(Broadcast::new(1));
-        Arc::new(Self { runtime, inbox, naps, started, gone, events, swaps, hooks, policy, routes, state })
+        let watches = Mutex::default();
+        Arc::new(Self {
+            runtime,
+            inbox,
+            naps,
+            started,
+            gone,
+            events,
+            swaps,
+            watches,
+            hooks,
+            policy,
+            routes,
+            state,
+        })
     }
 
     /// The node that serves `slot`, or any node.
@@ -181,7 +197,19 @@ impl<R: Runtime> Shared<R> {
         self.routes.load_full()
     }
 
+    /// Notes from now on whether `slot` leaves `node`.
+    pub(super) fn watch(&self, slot: u16, node: NodeId) -> Arc<Watch> {
+        let watch = Arc::new(Watch::new(slot, node));
+        let mut watches = self.watches.lock().unwrap_or_else(PoisonError::into_inner);
+        watches.retain(|watch| watch.strong_count() > 0);
+        watches.push(Arc::downgrade(&watch));
+        watch
+    }
+
     pub(super) fn set_routes(&self, routes: Routes<R>) {
+        let watches = self.watches.lock().unwrap_or_else(PoisonError::into_inner);
+        watches.iter().filter_map(Weak::upgrade).for_each(|watch| watch.note(&routes));
+        drop(watches);
         self.routes.store(Arc::new(routes));
         let mut wakers = Vec::new();
         self.swaps.publish((), &mut wakers);

@@ -18,7 +18,7 @@ use super::super::traits::Runtime;
 use super::handle::ClusterClient;
 use super::journey::Boxed;
 use super::lease::Search;
-use super::routes::Place;
+use super::routes::{Place, Watch};
 use super::shared::Shared;
 use crate::cluster::{Crossing, Order, is_refusal, key_slot};
 use crate::error::{CloseCause, RouteError, ServerError};
@@ -82,6 +82,8 @@ struct Source<R: Runtime> {
     items: Subscription<R>,
     /// Says when the node's client may have lost its connections.
     events: Events,
+    /// Says of sharded channels whether their slot has left the node since.
+    watch: Option<Arc<Watch>>,
 }
 
 impl<R: Runtime> ClusterClient<R> {
@@ -107,7 +109,7 @@ impl<R: Runtime> ClusterClient<R> {
             let place = choose(self.shared(), &mut search, &topics, before);
             let node = place.as_ref().map(|(node, _)| *node);
             let late = |after| SubscribeError::TimedOut { after }.into();
-            match search.bounded(Source::open(place, &topics), late).await {
+            match search.bounded(Source::open(self.shared(), place, &topics), late).await {
                 Ok(source) => {
                     return Ok(ClusterSubscription {
                         client: self.clone(),
@@ -284,9 +286,11 @@ impl<R: Runtime> ClusterSubscription<R> {
         if self.opening.is_some() || !matches!(self.swaps.poll_next(cx), Poll::Ready(Some(_))) {
             return false;
         }
-        let is_sharded = matches!(self.topics.first(), Some(Topic::Sharded(_)));
         let place = slot_of(&self.topics).ok().and_then(|slot| self.client.shared().find(Some(slot)));
-        if is_sharded && place.is_some_and(|(node, _)| node != self.source.node) {
+        // A slot that has come back was at another node, whatever was published there.
+        let has_left =
+            |node| node != self.source.node || self.source.watch.as_ref().is_some_and(|it| it.take());
+        if is_sharded(&self.topics) && place.is_some_and(|(node, _)| has_left(node)) {
             self.begin_way();
             self.search(None);
         }
@@ -468,11 +472,16 @@ enum Sign {
 
 impl<R: Runtime> Source<R> {
     /// Subscribes at one node.
-    async fn open(place: Option<Place<R>>, topics: &BTreeSet<Topic>) -> Result<Self, Error> {
+    async fn open(
+        shared: &Shared<R>,
+        place: Option<Place<R>>,
+        topics: &BTreeSet<Topic>,
+    ) -> Result<Self, Error> {
         let Some((node, client)) = place else { return Err(SubscribeError::ShutDown.into()) };
-        let events = client.events();
+        let slot = slot_of(topics).ok().filter(|_| is_sharded(topics));
+        let (watch, events) = (slot.map(|slot| shared.watch(slot, node)), client.events());
         let items = client.subscribe(topics.iter().cloned()).await?;
-        Ok(Self { node, topics: topics.clone(), items, events })
+        Ok(Self { node, topics: topics.clone(), items, events, watch })
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Sign> {
@@ -493,6 +502,11 @@ impl<R: Runtime> Source<R> {
     }
 }
 
+/// Whether these are sharded channels, which have a slot.
+fn is_sharded(topics: &BTreeSet<Topic>) -> bool {
+    matches!(topics.first(), Some(Topic::Sharded(_)))
+}
+
 /// Subscribes at another node than `before`, as long as there is one, until that succeeds or the client shuts down.
 async fn reopen<R: Runtime>(
     shared: Arc<Shared<R>>,
@@ -505,7 +519,7 @@ async fn reopen<R: Runtime>(
         loop {
             let place = choose(&shared, &mut search, &topics, before);
             let node = place.as_ref().map(|(node, _)| *node);
-            let error = match Source::open(place, &topics).await {
+            let error = match Source::open(&shared, place, &topics).await {
                 Ok(source) => return Opened::Source(source),
                 Err(Error::Subscribe(SubscribeError::Refused { topic, error })) if !is_redirect(&error) => {
                     return Opened::Refused { topic, error };
