@@ -300,6 +300,12 @@ impl Client {
         self.outage.cause().is_some()
     }
 
+    /// The timeout of the windows that cover the whole database, if there are any.
+    #[cfg(feature = "driver")]
+    pub(crate) fn relaxed(&self, now: Instant) -> Option<Duration> {
+        self.coordinator.relaxed(now, None)
+    }
+
     /// Whether it accepts requests: it does not shut down.
     #[cfg(feature = "driver")]
     pub(crate) fn is_open(&self) -> bool {

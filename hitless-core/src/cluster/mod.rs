@@ -223,7 +223,7 @@ impl Cluster {
     /// The client of `node` can take requests: for the first time, or again.
     pub fn handle_node_ready(&mut self, now: Instant, node: NodeId) {
         if self.nodes.handle_ready(now, node) {
-            if self.nodes.has_failed(node)
+            if self.nodes.take_lost(node)
                 && let Some(endpoint) = self.nodes.endpoint(node).cloned()
             {
                 self.emit(ClusterEvent::NodeRecovered { node, endpoint });

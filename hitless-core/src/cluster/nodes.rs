@@ -50,6 +50,8 @@ struct Node {
     failures: Reconnect,
     /// How many there were since it had no client, or was well. Another address changes nothing: nodes may disagree about it at each read.
     failed: u32,
+    /// It was lost, or could not be opened, and has had no connection since.
+    is_lost: bool,
     /// The last snapshot that was believed lists it.
     is_listed: bool,
     /// It is one of the configured seeds.
@@ -147,6 +149,7 @@ impl Nodes {
             state: State::Known,
             failures: Reconnect::new(),
             failed: 0,
+            is_lost: false,
             is_listed: false,
             is_seed: false,
             idle_since: Some(now),
@@ -318,6 +321,7 @@ impl Nodes {
         // It is opened where it was.
         node.moved = None;
         node.failed = node.failed.saturating_add(1).min(LAST_NEWS + 1);
+        node.is_lost = true;
         match node.failed {
             _ if was_ready => Failure::Lost,
             failed if failed.is_power_of_two() && failed <= LAST_NEWS => Failure::News,
@@ -325,9 +329,9 @@ impl Nodes {
         }
     }
 
-    /// Whether `node` was lost, or could not be opened, since it was well for the last time.
-    pub(super) fn has_failed(&self, node: NodeId) -> bool {
-        self.nodes.get(node).is_some_and(|node| node.failed > 0)
+    /// Whether `node` was lost, or could not be opened, since this was last asked.
+    pub(super) fn take_lost(&mut self, node: NodeId) -> bool {
+        self.nodes.get_mut(node).is_some_and(|node| std::mem::take(&mut node.is_lost))
     }
 
     /// The next node that is to be opened again at `now`.

@@ -110,6 +110,9 @@ impl Error {
     }
 }
 
+/// Codes of error replies about the state of a server, besides those that a cluster client acts on.
+const STATES: [&str; 4] = ["BUSY", "MISCONF", "NOREPLICAS", "OOM"];
+
 impl Error {
     /// Whether the same call may succeed after a pause: the error is about the state that the server or the client is in, and not about the command or the
     /// settings. It says nothing of whether the command has run: where [`delivery`](Self::delivery) is [`Unknown`](Delivery::Unknown), try again
@@ -117,17 +120,19 @@ impl Error {
     #[must_use]
     pub fn is_transient(&self) -> bool {
         if let Some(answer) = self.answer() {
-            return is_refusal(&Frame::error(answer.to_string()));
+            let is_state = STATES.contains(&answer.code());
+            return is_state || is_refusal(&Frame::error(answer.to_string()));
         }
         match self {
-            Self::Connect(error) => error.is_transient(),
+            Self::Connect(cause) => cause.is_transient(),
             Self::Topology { error, .. } => *error != TopologyError::NotACluster,
+            Self::Send(SendError::NoConnection { cause, .. })
+            | Self::Request(RequestError::NoConnection { cause, .. })
+            | Self::Lease(LeaseError::NoConnection { cause, .. })
+            | Self::Subscribe(SubscribeError::NoConnection { cause, .. }) => cause.is_transient(),
             Self::Lease(error) => *error != LeaseError::ShutDown,
             Self::Subscribe(error) => !matches!(error, SubscribeError::ShutDown | SubscribeError::Closed),
-            Self::Send(error) => matches!(
-                error,
-                SendError::Full(_) | SendError::NoConnection { .. } | SendError::LeaseLost { .. }
-            ),
+            Self::Send(error) => matches!(error, SendError::Full(_)),
             Self::Request(error) => !matches!(error, RequestError::ShutDown { .. }),
             Self::Conflict { .. } => true,
             #[cfg(feature = "redis-rs")]
@@ -323,12 +328,24 @@ mod tests {
         let request = || crate::request::Request::command(resp3_codec::cmd("PING")).unwrap();
         let (after, delivery) = (std::time::Duration::ZERO, Delivery::Unknown);
         let crossed = || RouteError::CrossSlot { first: 1, other: 2 };
+        let lost = |cause| {
+            let (endpoint, cause) = (Endpoint::parse("h", 1).unwrap(), std::sync::Arc::new(cause));
+            Error::from(LeaseError::NoConnection { endpoint, cause, after })
+        };
         for (error, is_transient) in [
             (server("LOADING later"), true),
             (server("CLUSTERDOWN the cluster is down"), true),
             (server("MOVED 1 10.0.0.1:7000"), true),
+            (server("NOREPLICAS not enough"), true),
+            (server("OOM command not allowed"), true),
             (server("WRONGTYPE no list"), false),
             (server("NOPERM no"), false),
+            (lost(ConnectError::CircuitOpen), true),
+            (lost(ConnectError::ShutDown), false),
+            (
+                SendError::LeaseLost { request: request(), cause: crate::error::CloseCause::ByServer }.into(),
+                false,
+            ),
             (RequestError::TimedOut { after, delivery }.into(), true),
             (RequestError::ShutDown { delivery }.into(), false),
             (SendError::Full(request()).into(), true),

@@ -329,6 +329,11 @@ impl<R: Runtime> Shared<R> {
         self.lock().machine.is_cut_off()
     }
 
+    /// The timeout of the windows that cover the whole database, if there are any.
+    pub(super) fn relaxed(&self) -> Option<Duration> {
+        self.enter_unsettled(|state, now| state.machine.relaxed(now))
+    }
+
     /// The longest that `request` may take, if it is sent now; `None` is for ever.
     pub(super) fn time_limit(&self, request: &Request) -> Option<Duration> {
         self.enter_unsettled(|state, now| state.machine.time_limit(now, request))

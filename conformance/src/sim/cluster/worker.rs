@@ -19,6 +19,10 @@ use super::super::lock;
 use super::super::runtime::Executor;
 use super::super::trace::{Trace, What};
 
+/// The longest that it takes to reach a server where nothing is wrong, its connection and a redirect included.
+const LONGEST: Duration = Duration::from_secs(2);
+/// How long the last commands wait.
+const LAST_TIME: Duration = Duration::from_millis(200);
 /// The longest between two steps.
 const PAUSE: Duration = Duration::from_millis(160);
 
@@ -104,6 +108,7 @@ impl Worker {
     pub(super) async fn run(mut self) -> Vec<Nil> {
         let mut queue = Queue::default();
         while self.executor.now() < self.until {
+            self.hear_orphans(&mut queue);
             if self.rng.below(2) == 0 {
                 let element = queue.next();
                 let pushed = push(&self.client, &self.list, &element).await;
@@ -114,13 +119,29 @@ impl Worker {
             let pause = up_to(&mut self.rng, PAUSE);
             self.executor.sleep(pause).await;
         }
-        for orphan in lock(&self.orphans).iter() {
+        // Whatever is there is given out in the end.
+        while queue.certain() > 0 {
+            self.hear_orphans(&mut queue);
+            let nils = queue.nils.len();
+            self.pop_for(&mut queue, LAST_TIME, None, None).await;
+            if queue.nils.len() > nils {
+                break;
+            }
+        }
+        self.hear_orphans(&mut queue);
+        queue.nils
+    }
+
+    /// What nobody has got was taken by one of the commands of which nobody knows the end.
+    fn hear_orphans(&self, queue: &mut Queue) {
+        for orphan in std::mem::take(&mut *lock(&self.orphans)) {
             assert!(
                 queue.delivered.insert(orphan.clone()),
-                "RULE-252: {orphan} was delivered, and is an orphan"
+                "RULE-252: {orphan} was delivered, or is an orphan twice"
             );
+            queue.elements.retain(|(element, _)| *element != orphan);
+            queue.doubts = queue.doubts.saturating_sub(1);
         }
-        queue.nils
     }
 
     /// Waits for an element, which may be pushed meanwhile.
@@ -134,6 +155,17 @@ impl Worker {
         };
         let patience = (self.rng.below(10) == 0).then(|| up_to(&mut self.rng, 2 * PAUSE));
         let coming = (self.rng.below(2) == 0).then(|| (up_to(&mut self.rng, 2 * PAUSE), queue.next()));
+        self.pop_for(queue, time, patience, coming).await;
+    }
+
+    async fn pop_for(
+        &mut self,
+        queue: &mut Queue,
+        time: Duration,
+        patience: Option<Duration>,
+        coming: Option<(Duration, String)>,
+    ) {
+        let certain = queue.certain();
         let began_at = self.executor.now();
         let blpop = cmd("BLPOP").arg(&self.list).arg(format!("{:.3}", time.as_secs_f64()));
         let wait = async {
@@ -173,9 +205,13 @@ impl Worker {
                 queue.nils.push(nil);
                 let took = nil.ended_at - nil.began_at;
                 assert!(!time.is_zero() && took >= time, "RULE-248: nil after {took:?} of {time:?}");
+                assert!(!self.is_safe || took <= time + LONGEST, "RULE-248: nil after {took:?} of {time:?}");
                 Fate::Nil
             }
             Some(Ok(reply)) => {
+                let took = nil.ended_at - nil.began_at;
+                let is_slow = self.is_safe && nil.certain > 0 && took > LONGEST;
+                assert!(!is_slow, "INV-03: an element that was there took {took:?}");
                 let element = element(&reply);
                 queue.take(&element);
                 queue.delivered.insert(element.clone());

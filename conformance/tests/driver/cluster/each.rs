@@ -1,8 +1,11 @@
 //! Commands for all shards, of which some have no room, are away, or are in no state to run anything.
 
+use std::sync::atomic::AtomicBool;
+
 use hitless_conformance::server::{CloseHow, Condition};
 use hitless_core::cluster::SLOTS;
 use hitless_core::config::WhenFull;
+use hitless_core::driver::Runtime as _;
 
 use super::*;
 
@@ -206,4 +209,31 @@ fn no_shard_is_left_out_when_slots_are_divided() {
         let left = fixture.block_on(client.call(get(&key))).unwrap();
         assert_eq!(left.is_null(), is_whole);
     }
+}
+
+/// The slots of a lost node stay divided: its part ends after a while, although the command has no timeout. RULE-431
+#[test]
+fn a_part_that_no_node_can_run_ends() {
+    let (mut fixture, nodes, _, slots) = five();
+    let builder = cluster_builder(&fixture, &[6379]).command_timeout(None);
+    let client = fixture.block_on(builder.connect()).unwrap();
+    fixture.pass(SECOND);
+    lose(&fixture, nodes[2]);
+    let counted = Arc::new(AtomicBool::new(false));
+    let (counting, result) = (client.clone(), Arc::clone(&counted));
+    fixture.runtime().spawn(async move {
+        let count = counting.query::<u64>(cmd("DBSIZE")).await;
+        assert!(count.is_err(), "{count:?}");
+        result.store(true, Ordering::Relaxed);
+    });
+    fixture.pass(SECOND);
+    assert!(!counted.load(Ordering::Relaxed));
+    let (low, high) = slots.split_at(slots.len() / 2);
+    fixture.with_server(|server, now| {
+        [nodes[3], nodes[4]].into_iter().for_each(|node| server.add_node(node));
+        server.assign_slots(now, low.iter().copied(), nodes[3]);
+        server.assign_slots(now, high.iter().copied(), nodes[4]);
+    });
+    fixture.pass(20 * SECOND);
+    assert!(counted.load(Ordering::Relaxed), "it goes on for ever");
 }

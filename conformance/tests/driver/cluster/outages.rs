@@ -199,6 +199,36 @@ fn a_command_that_waits_outlasts_a_failover_of_its_cluster() {
     }
 }
 
+/// A window says that this may take longer: whoever waits does so as long as it relaxes timeouts, also a client that would not wait otherwise. RULE-447
+#[test]
+fn a_window_gives_those_time_who_wait_for_a_node() {
+    for when_disconnected in [WhenDisconnected::Wait, WhenDisconnected::Fail] {
+        let (mut fixture, nodes) = nodes();
+        let builder = cluster_builder(&fixture, &[6379]).when_disconnected(when_disconnected);
+        let client = fixture.block_on(builder.connect()).unwrap();
+        fixture.pass(SECOND);
+        fixture.block_on(client.call(cmd("RPUSH").arg("foo").arg("x"))).unwrap();
+        fixture.with_server(|server, now| {
+            server.failing_over(now, Notice::new(20 * SECOND));
+        });
+        fixture.pass(SECOND / 10);
+        fixture.with_server(|server, now| {
+            server.refuse_dials(now, nodes[2], Some(now + 7 * SECOND));
+            server.kill_all(now, nodes[2], CloseHow::Fin);
+        });
+        let popped = Arc::new(Mutex::new(None));
+        let (waiting, result) = (client.clone(), Arc::clone(&popped));
+        fixture.runtime().spawn(async move {
+            let popped = waiting.query::<(String, String)>(cmd("BLPOP").arg("foo").arg(0)).await;
+            *result.lock().unwrap() = Some(popped.map_err(|error| error.to_string()));
+        });
+        fixture.block_on(client.lease("foo")).unwrap();
+        fixture.pass(SECOND);
+        let element = ("foo".to_owned(), "x".to_owned());
+        assert_eq!(*popped.lock().unwrap(), Some(Ok(element)), "{when_disconnected:?}");
+    }
+}
+
 /// Leases and commands that wait go to the node that has taken over, be a window open. RULE-404
 #[test]
 fn a_window_holds_nobody_at_a_node_that_is_gone() {
@@ -436,4 +466,7 @@ fn a_start_that_is_late_says_why() {
     fixture.with_server(|server, now| server.black_hole(now, nodes[0], None));
     let error = fixture.block_on(cluster_builder(&fixture, &[6379]).connect()).unwrap_err();
     assert!(error.to_string().contains("127.0.0.1:6379"), "{error}");
+    // As long as it takes is no instant.
+    let patient = cluster_builder(&fixture, &[2]).connect_timeout(Duration::MAX);
+    fixture.block_on(patient.connect()).unwrap();
 }

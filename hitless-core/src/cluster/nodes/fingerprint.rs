@@ -37,6 +37,8 @@ impl Fingerprint for Node {
             state,
             failures,
             failed,
+            // It makes an event, and decides nothing.
+            is_lost: _,
             is_listed,
             is_seed,
             idle_since,

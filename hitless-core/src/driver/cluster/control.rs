@@ -35,7 +35,7 @@ pub(super) fn spawn<R: Runtime, D: Dialer>(shared: &Arc<Shared<R>>, opener: Open
     let runtime = shared.runtime.clone();
     let now = runtime.now();
     // The clients of the seeds give up just before that, and say why.
-    let until = shared.policy.start_timeout.map(|limit| after(now, limit + LAST_WORDS));
+    let until = shared.policy.start_timeout.map(|limit| after(after(now, limit), LAST_WORDS));
     shared.runtime.spawn(async move {
         let mut control = Control {
             timer: runtime.timer(),

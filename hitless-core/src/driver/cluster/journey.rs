@@ -29,6 +29,9 @@ pub(super) type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 /// The pause before it is looked again whether a node has all slots that a command is about.
 const GATHERING: Duration = Duration::from_millis(50);
 
+/// For how long that is done.
+const LONGEST_GATHERING: Duration = Duration::from_secs(5);
+
 /// Where a unit is sent next.
 enum Step<R: Runtime> {
     To { node: NodeId, asking: bool },
@@ -116,7 +119,7 @@ pub(super) fn at_one<R: Runtime>(
 /// Follows `unit`, whose last attempt is over.
 fn go_on<R: Runtime>(shared: Arc<Shared<R>>, mut unit: Unit, mut attempt: Attempt) -> Boxed<Outcome> {
     Box::pin(async move {
-        let mut has_waited = false;
+        let (mut has_waited, mut gathers_until) = (false, None);
         loop {
             note(&shared, &mut unit, &mut attempt);
             let deadline = shared.deadline(&unit, attempt.node);
@@ -126,7 +129,7 @@ fn go_on<R: Runtime>(shared: Arc<Shared<R>>, mut unit: Unit, mut attempt: Attemp
                     Refused::Some(groups) => return mend(shared, unit, attempt, groups).await,
                     Refused::All(error) => Some(error),
                 },
-                Err(error) if may_go_on(&shared, &unit, error) => None,
+                Err(error) if may_go_on(&shared, &unit, attempt.node, error) => None,
                 Err(_) => break,
             };
             let sent = unit.sent(&attempt, deadline);
@@ -145,7 +148,7 @@ fn go_on<R: Runtime>(shared: Arc<Shared<R>>, mut unit: Unit, mut attempt: Attemp
             };
             if !pause.is_zero() {
                 // One pause is for the control task, which may be about to put another client in the place of a closed one.
-                let is_away = error.is_none() && !shared.policy.waits();
+                let is_away = error.is_none() && !shared.waits_for(attempt.node);
                 let must_not_wait = is_away && std::mem::replace(&mut has_waited, true);
                 if must_not_wait || !has_paused(&shared, pause, deadline).await {
                     break;
@@ -161,8 +164,14 @@ fn go_on<R: Runtime>(shared: Arc<Shared<R>>, mut unit: Unit, mut attempt: Attemp
                 MayRun::Yes => attempt = send(&shared, &unit, step, trail).await,
                 MayRun::Never => break,
                 // More of its slots may be on their way there.
-                MayRun::NotYet if has_paused(&shared, GATHERING, deadline).await => attempt.trail = trail,
-                MayRun::NotYet => break,
+                MayRun::NotYet => {
+                    let now = shared.runtime.now();
+                    let until = *gathers_until.get_or_insert(timer::after(now, LONGEST_GATHERING));
+                    if until <= now || !has_paused(&shared, GATHERING, deadline).await {
+                        break;
+                    }
+                    attempt.trail = trail;
+                }
             }
         }
         told(&shared, &unit, attempt)
@@ -200,9 +209,14 @@ fn told<R: Runtime>(shared: &Shared<R>, unit: &Unit, attempt: Attempt) -> Outcom
 }
 
 /// Whether another node, or this one later, may run what ended in `error`.
-fn may_go_on<R: Runtime>(shared: &Shared<R>, unit: &Unit, error: &RequestError) -> bool {
+fn may_go_on<R: Runtime>(
+    shared: &Shared<R>,
+    unit: &Unit,
+    node: Option<NodeId>,
+    error: &RequestError,
+) -> bool {
     let is_lost = match error {
-        RequestError::NoConnection { .. } => shared.policy.waits() || unit.request.is_at_replica(),
+        RequestError::NoConnection { .. } => unit.request.is_at_replica() || shared.waits_for(node),
         RequestError::ShutDown { .. }
         | RequestError::ConnectionLost { .. }
         | RequestError::NotServed { .. } => true,
@@ -228,7 +242,7 @@ async fn send<R: Runtime>(shared: &Shared<R>, unit: &Unit, step: Step<R>, trail:
         let outcome = Err(shared.no_place(unit.slot));
         return Attempt { node: wanted, sent_at, asking, trail, outcome };
     };
-    let request = if asking { Some(unit.asking()) } else { unit.request_at(sent_at) };
+    let request = if asking { Some(unit.asking()) } else { unit.request_at(sent_at, node) };
     let Some(request) = request else {
         // Its own time is over.
         let nil = match shared.policy.protocol {

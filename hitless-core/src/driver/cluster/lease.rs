@@ -105,6 +105,7 @@ pub(super) struct Search<'a, R: Runtime> {
     /// For a node that was away.
     has_waited: bool,
     sent_at: Instant,
+    limit: Option<Duration>,
     deadline: Option<Instant>,
     trail: Trail,
 }
@@ -121,6 +122,7 @@ impl<'a, R: Runtime> Search<'a, R> {
             is_further: false,
             has_waited: false,
             sent_at,
+            limit,
             deadline,
             trail: Trail::default(),
         }
@@ -162,11 +164,14 @@ impl<'a, R: Runtime> Search<'a, R> {
     /// # Errors
     /// `error` itself, if no other node is to be tried.
     pub(super) async fn next(&mut self, node: Option<NodeId>, error: Error) -> Result<(), Error> {
+        // A window at the node says that this may take longer.
+        let relaxed = self.shared.relax(node, self.limit).map(|limit| timer::after(self.began_at, limit));
+        self.deadline = self.deadline.and_then(|deadline| Some(deadline.max(relaxed?)));
         let refusal = match refusal(&error) {
             // A command of the caller's with a key that is not of this slot.
             Some(refusal) if is_about_another_slot(&refusal, self.slot) => return Err(error),
             Some(refusal) => Some(refusal),
-            None if self.may_go_on(&error) => None,
+            None if self.may_go_on(node, &error) => None,
             None => return Err(self.explain(node, error)),
         };
         let Self { slot, sent_at, deadline, trail, .. } = *self;
@@ -179,7 +184,7 @@ impl<'a, R: Runtime> Search<'a, R> {
         };
         let until = timer::after(self.shared.runtime.now(), pause);
         // See `journey`: what needs more than one pause is waited for if the client waits.
-        let is_away = refusal.is_none() && !pause.is_zero() && !self.shared.policy.waits();
+        let is_away = refusal.is_none() && !pause.is_zero() && !self.shared.waits_for(node);
         let must_not_wait = is_away && std::mem::replace(&mut self.has_waited, true);
         if must_not_wait || self.deadline.is_some_and(|deadline| deadline <= until) {
             return Err(self.explain(node, error));
@@ -234,13 +239,14 @@ impl<'a, R: Runtime> Search<'a, R> {
     }
 
     /// Whether the node is away, and another one may do it, or this one later.
-    fn may_go_on(&self, error: &Error) -> bool {
+    fn may_go_on(&self, node: Option<NodeId>, error: &Error) -> bool {
+        let waits = || self.shared.waits_for(node);
         let is_away = match error {
             Error::Lease(LeaseError::ShutDown) => true,
-            Error::Lease(LeaseError::NoConnection { .. }) => self.shared.policy.waits(),
+            Error::Lease(LeaseError::NoConnection { .. }) => waits(),
             Error::Subscribe(SubscribeError::ShutDown) => true,
-            Error::Subscribe(SubscribeError::NoConnection { .. }) => self.shared.policy.waits(),
-            Error::Request(_) | Error::Send(_) => self.shared.policy.waits(),
+            Error::Subscribe(SubscribeError::NoConnection { .. }) => waits(),
+            Error::Request(_) | Error::Send(_) => waits(),
             _ => false,
         };
         is_away && error.delivery() == Some(Delivery::NotSent)

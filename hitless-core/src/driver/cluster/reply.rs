@@ -33,7 +33,7 @@ enum Stage<R: Runtime> {
         node: NodeId,
         slot: Option<u16>,
         /// The request, where the node's client does not hand it back.
-        copy: Option<Unit>,
+        copy: Option<Box<Unit>>,
     },
     Further(Boxed<Outcome>),
     Done,
@@ -47,7 +47,7 @@ impl<R: Runtime> ClusterReply<R> {
 
     /// The same, with a copy of the request, which blocks.
     pub(super) fn of_copied(client: ClusterClient<R>, node: NodeId, copy: Unit, reply: Reply<R>) -> Self {
-        Self { client, stage: Stage::First { reply, node, slot: copy.slot, copy: Some(copy) } }
+        Self { client, stage: Stage::First { reply, node, slot: copy.slot, copy: Some(Box::new(copy)) } }
     }
 
     /// Of a request that needs more than one look.
@@ -70,7 +70,7 @@ impl<R: Runtime> Future for ClusterReply<R> {
             }
             let shared = Arc::clone(this.client.shared());
             this.stage = Stage::Further(match copy.take() {
-                Some(copy) => journey::follow_copy(shared, *node, copy, outcome),
+                Some(copy) => journey::follow_copy(shared, *node, *copy, outcome),
                 None => journey::follow(shared, (*node, *slot), reply, outcome),
             });
         }

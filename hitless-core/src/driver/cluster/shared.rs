@@ -29,6 +29,7 @@ use crate::endpoint::Endpoint;
 use crate::error::{CloseCause, ConnectError, Delivery, RequestError, ServerError};
 use crate::ids::{IdMap, NodeId, QueryId};
 use crate::request::{Outcome, Request};
+use crate::windows::effective_timeout;
 
 pub(super) struct Shared<R: Runtime> {
     pub(super) runtime: R,
@@ -244,8 +245,26 @@ impl<R: Runtime> Shared<R> {
             node.and_then(|node| Some(self.routes().client(node)?.shared().time_limit(&unit.request)));
         let limit = relaxed.unwrap_or_else(|| unit.request.time_limit(self.policy.command_timeout));
         let deadline = limit.map(|limit| crate::timer::after(unit.since, limit));
-        let (no_server, refused) = (self.policy.lease_timeout, self.policy.command_timeout);
-        unit.deadline(deadline, Limits { no_server, refused })
+        let lease = self.policy.lease_timeout.unwrap_or_default();
+        let limits = Limits {
+            no_server: self.relax(node, self.policy.lease_timeout),
+            refused: self.relax(node, self.policy.command_timeout.map(|limit| limit.max(lease))),
+        };
+        unit.deadline(deadline, limits)
+    }
+
+    /// `limit`, or more where a window at `node` says so.
+    pub(super) fn relax(&self, node: Option<NodeId>, limit: Option<Duration>) -> Option<Duration> {
+        effective_timeout(limit, self.relaxed(node))
+    }
+
+    /// Whether a request, or whatever else has found no connection at `node`, waits for one: because the client waits, or because maintenance is announced there.
+    pub(super) fn waits_for(&self, node: Option<NodeId>) -> bool {
+        self.policy.waits() || self.relaxed(node).is_some()
+    }
+
+    fn relaxed(&self, node: Option<NodeId>) -> Option<Duration> {
+        self.routes().client(node?)?.shared().relaxed()
     }
 
     /// The client of `node`, once the control task has obeyed what was decided so far; `None` if it is closed.

@@ -14,7 +14,7 @@ use crate::command_table::{Blocking, is_script, may_read_copy};
 use crate::error::{Delivery, RequestError, ServerError};
 use crate::ids::NodeId;
 use crate::request::{Class, Commands, Outcome, Packed, Replay, Replies, Request, Timeout, Vetting};
-use crate::timer::after;
+use crate::timer::{after, earliest};
 
 /// One request for one node.
 #[derive(Clone, Debug)]
@@ -29,8 +29,8 @@ pub(super) struct Unit {
     may_have_run: bool,
     /// Set while a command that waits, such as BLPOP, finds no server that can run it.
     outage: Option<Outage>,
-    /// The last server has said that the slot is between two nodes, and that it does not have the keys.
-    is_between: bool,
+    /// The node that has said last that the slot is between two nodes, and that it does not have the keys.
+    without_keys: Option<NodeId>,
 }
 
 /// The part of one node of a command for all shards.
@@ -73,8 +73,8 @@ pub(super) enum MayRun {
 #[derive(Clone, Copy, Debug)]
 struct Outage {
     since: Instant,
-    /// Whether a server was there that could not run it.
-    was_refused: bool,
+    /// Since when no server is there, the last time that it was so.
+    no_server_since: Option<Instant>,
     last: Last,
 }
 
@@ -82,23 +82,24 @@ struct Outage {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Last {
     NoServer,
+    /// A server was there that could not run it.
     Refused,
     /// Another server can run it.
     Redirected,
 }
 
-/// The times of an outage.
+/// The times of an outage; `None` is for ever.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limits {
     /// The longest without a server.
     pub(super) no_server: Option<Duration>,
-    /// The longest that a server may refuse a command which has no time of its own.
+    /// The longest that servers may refuse a command which has no time of its own.
     pub(super) refused: Option<Duration>,
 }
 
 /// How long a command waits at another server when its own time is over: it is for a server to say that there is nothing.
 const LEAST_TIME: Duration = Duration::from_millis(1);
-/// An attempt that took so long has waited at its server, where nothing else says how long a wait for a connection takes.
+/// A refusal comes sooner than this.
 const LONG: Duration = Duration::from_secs(5);
 
 /// How one attempt to have a node run it has ended.
@@ -130,7 +131,7 @@ pub(super) struct Group {
 
 impl Unit {
     pub(super) fn new(request: Request, slot: Option<u16>, since: Instant) -> Self {
-        Self { request, slot, since, share: None, may_have_run: false, outage: None, is_between: false }
+        Self { request, slot, since, share: None, may_have_run: false, outage: None, without_keys: None }
     }
 
     /// The part of `node`, or of whoever gets all of its slots, of a command for all shards.
@@ -141,15 +142,20 @@ impl Unit {
     /// Whether `node` may run it, by the table of now. What the nodes say together would be wrong if one of them said it twice, or if one that has some of
     /// the slots were left out.
     pub(super) fn may_run_at(&mut self, node: NodeId, now: &Table) -> MayRun {
-        let Some(share) = self.share.as_mut().filter(|share| share.node != node) else { return MayRun::Yes };
+        let Some(share) = &mut self.share else { return MayRun::Yes };
         let Shares { table, nodes } = &*share.all;
         let mut nodes = nodes.lock().unwrap_or_else(PoisonError::into_inner);
-        if nodes.contains(&node) {
+        let is_own = node == share.owner || node == share.node;
+        if !is_own && nodes.contains(&node) {
             return MayRun::Never;
         }
         let mut own = (0..SLOTS).filter(|slot| table.node_of(*slot) == Some(share.owner));
         if own.any(|slot| now.node_of(slot) != Some(node)) {
             return MayRun::NotYet;
+        }
+        // The one before has not run it.
+        if share.node != share.owner && share.node != node {
+            nodes.remove(&share.node);
         }
         nodes.insert(node);
         share.node = node;
@@ -159,14 +165,17 @@ impl Unit {
     /// When it fails. `deadline` is the time of a command that a server has, and a timeout of the caller's counts as it is. Where no server is there it fails
     /// sooner, and where one has come back it has some time left.
     pub(super) fn deadline(&self, deadline: Option<Instant>, limits: Limits) -> Option<Instant> {
-        let Some(Outage { since, was_refused, last }) = self.outage else { return deadline };
-        let limit = if was_refused { limits.no_server.max(limits.refused) } else { limits.no_server };
-        let Some(limit) = limit.map(|limit| after(since, limit)) else { return deadline };
-        match (last, deadline, self.request.timeout) {
-            (Last::NoServer, Some(deadline), Timeout::Explicit(_)) => Some(deadline.min(limit)),
-            (Last::NoServer, ..) | (Last::Refused, None, _) => Some(limit),
-            (_, Some(deadline), Timeout::Configured) => Some(deadline.max(limit)),
-            (_, deadline, _) => deadline,
+        let Some(Outage { since, no_server_since, last }) = self.outage else { return deadline };
+        let no_server = no_server_since.zip(limits.no_server).map(|(since, limit)| after(since, limit));
+        let is_explicit = matches!(self.request.timeout, Timeout::Explicit(_));
+        match (last, deadline) {
+            (Last::NoServer, Some(deadline)) if is_explicit || no_server.is_none() => {
+                earliest([Some(deadline), no_server])
+            }
+            (Last::NoServer, _) => no_server,
+            (Last::Refused, None) => limits.refused.map(|limit| after(since, limit)),
+            (_, Some(deadline)) if !is_explicit => Some(deadline).max(no_server),
+            (_, deadline) => deadline,
         }
     }
 
@@ -196,29 +205,38 @@ impl Unit {
             Err(_) => (Last::NoServer, Duration::ZERO),
             Ok(replies) => {
                 let Some(refusal) = replies.iter().find(|reply| is_refusal(reply)) else { return };
-                self.is_between = ["ASK", "TRYAGAIN"].iter().any(|code| has_code(refusal, code));
-                let is_redirect = self.is_between || has_code(refusal, "MOVED");
+                let is_between = ["ASK", "TRYAGAIN"].iter().any(|code| has_code(refusal, code));
+                self.without_keys = attempt.node.filter(|_| is_between);
+                let is_redirect = is_between || has_code(refusal, "MOVED");
                 (if is_redirect { Last::Redirected } else { Last::Refused }, Duration::ZERO)
             }
         };
-        // A wait for a connection ends by then, and a refusal comes sooner. So it has waited at its server.
         let rest = now.saturating_duration_since(attempt.sent_at).saturating_sub(without_server);
-        let has_waited = rest >= limit.unwrap_or(LONG);
+        // A wait for a connection ends by then, and a refusal comes sooner. So it has waited at its server.
+        let has_waited = rest >= limit.unwrap_or(LONG).max(LONG);
         if has_waited {
             // Redirects between long waits are no circle.
             attempt.trail = Trail::default();
         }
         let before = self.outage.filter(|outage| !has_waited && outage.last != Last::Redirected);
-        let was_refused = last == Last::Refused || before.is_some_and(|outage| outage.was_refused);
-        let began_at = match last {
-            Last::NoServer if !has_waited => attempt.sent_at,
-            _ => now.checked_sub(without_server).unwrap_or(now),
-        };
-        let since = before.map_or(began_at, |outage| outage.since);
-        // Without an outage a redirect begins none.
         self.outage = match last {
+            // Without an outage a redirect begins none.
             Last::Redirected => self.outage.filter(|_| !has_waited).map(|outage| Outage { last, ..outage }),
-            Last::NoServer | Last::Refused => Some(Outage { since, was_refused, last }),
+            Last::Refused => {
+                let no_server_since = before.and_then(|outage| outage.no_server_since);
+                Some(Outage { since: before.map_or(now, |outage| outage.since), no_server_since, last })
+            }
+            Last::NoServer => {
+                self.without_keys = None;
+                let began_at = match has_waited {
+                    true => now.checked_sub(without_server).unwrap_or(now),
+                    false => attempt.sent_at,
+                };
+                let goes_on = before.filter(|outage| outage.last == Last::NoServer);
+                let no_server_since = goes_on.and_then(|outage| outage.no_server_since).or(Some(began_at));
+                let since = before.map_or(began_at, |outage| outage.since);
+                Some(Outage { since, no_server_since, last })
+            }
         };
     }
 
@@ -230,7 +248,7 @@ impl Unit {
     /// Another node has its slot `now` than the one that was away.
     pub(super) fn note_led_elsewhere(&mut self, now: Instant) {
         if let Some(outage) = &mut self.outage {
-            (outage.since, outage.last) = (now, Last::Redirected);
+            (outage.no_server_since, outage.last) = (Some(now), Last::Redirected);
         }
     }
 
@@ -326,14 +344,14 @@ impl Unit {
             && self.request.blocker().is_some_and(|blocker| blocker.is_from_now)
     }
 
-    /// The request as it is sent at `now`: one that waits at its server does so there for what is left of its time, or for a moment: it is for a server to
-    /// say that there is nothing. `None` if nothing is left and the last one has said that the keys are not there.
-    pub(super) fn request_at(&self, now: Instant) -> Option<Request> {
+    /// The request as it is sent to `node` at `now`: one that waits at its server does so there for what is left of its time, or for a moment: it is for a
+    /// server to say that there is nothing. `None` if nothing is left and this node has said last that it does not have the keys.
+    pub(super) fn request_at(&self, now: Instant, node: NodeId) -> Option<Request> {
         let blocker = (self.request.class() == Class::Blocking).then(|| self.request.blocker()).flatten();
         let Some(Blocking::For(time)) = blocker.and_then(|blocker| blocker.time) else {
             return Some(self.request.clone());
         };
-        let least = if self.is_between { Duration::ZERO } else { LEAST_TIME.min(time) };
+        let least = if self.without_keys == Some(node) { Duration::ZERO } else { LEAST_TIME.min(time) };
         match time.saturating_sub(now.saturating_duration_since(self.since)).max(least) {
             left if left == time => Some(self.request.clone()),
             Duration::ZERO => None,
@@ -491,19 +509,25 @@ mod tests {
         let command = |time: &str| cmd("BLPOP").arg("a").arg(time);
         let (began_at, request) = (epoch(), Request::command(command("5")).unwrap());
         let mut unit = Unit::new(request, None, began_at);
-        let after = |unit: &Unit, seconds: u64| unit.request_at(began_at + Duration::from_secs(seconds));
+        let [node, other] = [0, 1].map(|place| NodeId::from_parts(place, 0));
+        let after =
+            |unit: &Unit, seconds: u64| unit.request_at(began_at + Duration::from_secs(seconds), node);
         assert_eq!(after(&unit, 0).unwrap().payload()[..], bytes(&[command("5")]));
         assert_eq!(after(&unit, 4).unwrap().payload()[..], bytes(&[command("1.000")]));
         // It is for a server to say that there is nothing; one that is without the keys has said it.
         for (code, is_asked) in [(MOVED, true), ("CLUSTERDOWN", true), ("ASK 1 10.0.0.1:1", false)] {
             let (trail, outcome) = (Trail::default(), Ok([Frame::error(code)].into_iter().collect()));
-            let mut attempt = Attempt { node: None, sent_at: began_at, asking: false, trail, outcome };
+            let mut attempt = Attempt { node: Some(node), sent_at: began_at, asking: false, trail, outcome };
             unit.note(began_at, None, &mut attempt);
             let last = after(&unit, 5).map(|request| request.payload().to_vec());
             assert_eq!(last, is_asked.then(|| bytes(&[command("0.001")])), "{code}");
         }
+        assert!(
+            unit.request_at(began_at + Duration::from_secs(5), other).is_some(),
+            "another one may have them"
+        );
         let unit = Unit::new(Request::command(command("0")).unwrap(), None, began_at);
-        let later = unit.request_at(began_at + Duration::from_secs(100)).unwrap();
+        let later = unit.request_at(began_at + Duration::from_secs(100), node).unwrap();
         assert_eq!(later.payload()[..], bytes(&[command("0")]));
     }
 
@@ -531,7 +555,10 @@ mod tests {
             (None, vec![(0, 2, refused("LOADING"))], Some(60), Some(60)),
             (Some(60), vec![(0, 2, refused("LOADING"))], Some(60), Some(60)),
             (Some(9), vec![(0, 2, refused("LOADING"))], Some(9), Some(9)),
-            (None, vec![(0, 2, refused("LOADING")), (2, 4, gone())], none, Some(12)),
+            // An outage begins where the server was there before.
+            (None, vec![(0, 2, refused("LOADING")), (2, 4, gone())], none, Some(7)),
+            (None, vec![(0, 2, refused("LOADING")), (20, 21, gone())], Some(63), Some(25)),
+            (None, vec![(0, 1, gone()), (1, 2, gone()), (2, 3, refused("LOADING"))], none, Some(10)),
             (None, vec![(0, 1, gone()), (1, 60, refused(MOVED))], none, None),
             (None, vec![(0, 1, gone()), (1, 60, gone())], none, Some(65)),
             (None, vec![(0, 2, refused("LOADING")), (2, 4, refused("LOADING"))], none, Some(12)),
