@@ -25,7 +25,7 @@ fn check(seed: Seed) -> Coverage {
 /// Whatever servers, networks and callers do, in each run twice. With one server: INV-01, INV-02, INV-03, INV-04, INV-05, INV-06, INV-07,
 /// INV-12, INV-13, INV-15, INV-20, INV-21, RULE-161, RULE-162, RULE-163, RULE-164, RULE-165
 ///
-/// With a cluster: INV-01, INV-02, INV-05, INV-12, INV-13, INV-15, RULE-161, RULE-163, RULE-419, RULE-420, RULE-421, RULE-422
+/// With a cluster: INV-01, INV-02, INV-05, INV-12, INV-13, INV-15, INV-21, RULE-161, RULE-163, RULE-419, RULE-420, RULE-421, RULE-422, RULE-439, RULE-448
 #[test]
 fn laws_hold_under_faults() {
     let mut coverage = Coverage::new();

@@ -35,6 +35,13 @@ impl Coordinator {
         conn
     }
 
+    /// New connections go to `home` from now on, instead of the configured endpoint: a node of a cluster has moved, and the address that its cluster
+    /// knows it by is no name that leads to another one.
+    #[cfg(feature = "driver")]
+    pub(crate) fn set_home(&mut self, home: Endpoint) {
+        self.home = Some(home);
+    }
+
     /// The answer to [`Directive::Resolve`].
     pub fn handle_resolved(&mut self, now: Instant, conn: ConnId, answer: Result<Vec<IpAddr>, SystemError>) {
         self.attempts.handle_resolved(now, conn, answer);
@@ -116,12 +123,12 @@ impl Coordinator {
                 let targets = literal.peer().map(|address| Target::new(address, name));
                 self.dial_one_of(now, conn, &Vec::from_iter(targets));
             }
-            Route::Configured => match self.config.endpoint() {
+            Route::Configured => match self.home.as_ref().unwrap_or_else(|| self.config.endpoint()) {
                 Endpoint::Tcp { host: Host::Name(host), port } => {
                     self.attempts.resolve(conn, Arc::clone(host), *port, Named::Configured);
                 }
                 literal => {
-                    let name = self.config.name_of(None);
+                    let name = self.config.name_of(self.home.as_ref());
                     let targets = literal.peer().map(|address| Target::new(address, name));
                     self.on_configured_resolved(now, conn, Vec::from_iter(targets));
                 }
@@ -204,7 +211,7 @@ impl Coordinator {
                 self.leave_suspects(now, &answer);
             }
             Step::Resolved { conn, mut targets, .. } => {
-                let name = self.config.name_of(None);
+                let name = self.config.name_of(self.home.as_ref());
                 targets.iter_mut().for_each(|target| target.server_name.clone_from(&name));
                 let answer: Vec<_> = targets.iter().map(|target| target.address.clone()).collect();
                 self.note_advertised(&answer);

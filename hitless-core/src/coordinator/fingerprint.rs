@@ -52,6 +52,8 @@ impl Fingerprint for Coordinator {
             advertised,
             demotions,
             lookup,
+            // Only a cluster's client has one, and what that explores owns no connections.
+            home: _,
             directives,
         } = self;
         digest.part(conns);

@@ -63,7 +63,7 @@ use self::reviews::Reviews;
 pub use self::stats::CoordinatorStats;
 use self::verdicts::Pending;
 use crate::config::Config;
-use crate::endpoint::Peer;
+use crate::endpoint::{Endpoint, Peer};
 use crate::error::{CloseCause, ConnectError, TlsProgress};
 use crate::event::{Event, WindowScope};
 use crate::handshake::OptIn;
@@ -92,6 +92,8 @@ pub struct Coordinator {
     demotions: Demotions,
     /// The lookup of the configured name that serves no dial and is not answered yet.
     lookup: Option<ConnId>,
+    /// Where new connections go instead of the configured endpoint.
+    home: Option<Endpoint>,
     directives: VecDeque<Directive>,
 }
 
@@ -110,6 +112,7 @@ impl Coordinator {
             advertised: Advertised::new(seed.rotate_left(32)),
             demotions: Demotions::new(Rng::new(seed.rotate_left(16))),
             lookup: None,
+            home: None,
             directives: VecDeque::new(),
             config,
         }

@@ -24,7 +24,7 @@ use super::traits::Runtime;
 use super::waiter::{Latch, Waiter};
 use crate::client::{Client as Machine, Stats};
 use crate::config::{Config, Credentials, WhenFull};
-use crate::endpoint::Peer;
+use crate::endpoint::{Endpoint, Peer};
 use crate::error::{
     CloseCause, ConnectError, CredentialsError, Delivery, LeaseError, SystemError, TlsProgress,
 };
@@ -327,6 +327,11 @@ impl<R: Runtime> Shared<R> {
     /// Whether there is no connection, and the last attempt to open one has failed.
     pub(super) fn is_cut_off(&self) -> bool {
         self.lock().machine.is_cut_off()
+    }
+
+    /// New connections go to `home` from now on, instead of the configured endpoint.
+    pub(super) fn set_home(&self, home: Endpoint) {
+        self.enter_unsettled(|state, _| state.machine.set_home(home));
     }
 
     /// The timeout of the windows that cover the whole database, if there are any.

@@ -22,6 +22,8 @@ const AFTERMATH: Duration = Duration::from_millis(1000);
 /// The longest that a request takes where nothing is wrong: a few round trips of the slowest ways there are, and its slot between two nodes.
 const LONGEST: Duration = Duration::from_millis(700);
 
+/// How long a link may owe a reply where requests have no timeout.
+const DEAD_LINK: Duration = Duration::from_secs(10);
 /// How long it takes at most, where nothing is wrong, from the move of slots that all nodes tell of until no request arrives at another node any more.
 const TOLD: Duration = Duration::from_millis(250);
 /// The same where two moves are told in the wrong order: neither can be believed, and the topology is read, after the least interval or a little more.
@@ -241,7 +243,7 @@ fn failures_have_a_reason(evidence: &Evidence<'_>, requests: &BTreeMap<u64, Aske
 fn nil_means_nothing(evidence: &Evidence<'_>) {
     let places = Places::of(evidence);
     for nil in evidence.nils.iter().filter(|nil| nil.certain > 0) {
-        let is_halved = places.are_halved(evidence.plan.queue.as_slice(), nil.began_at, nil.ended_at);
+        let is_halved = places.were_halved(evidence.plan.queue.as_slice(), nil.began_at, nil.ended_at);
         let at =
             evidence.entries.first().map(|(first, _)| [nil.began_at, nil.ended_at].map(|at| at - *first));
         assert!(is_halved, "RULE-439: nil, and {} elements are there: {at:?}", nil.certain);
@@ -345,8 +347,11 @@ fn troubles(evidence: &Evidence<'_>) -> Vec<Trouble> {
                 let Some(breaks) = breaks(fault.kind) else { continue };
                 (until, Some(*node), breaks)
             }
-            What::Reshaped(Reshape::Died { .. }, nodes) => {
-                (when_over(&Reshape::Revived), nodes.first().copied(), true)
+            What::Reshaped(Reshape::Died { resets }, nodes) => {
+                // Links that say nothing are left when something is overdue, or after the time of dead links.
+                let is_found_late = !resets && evidence.plan.settings.command_timeout.is_none();
+                let found = if is_found_late { DEAD_LINK } else { Duration::ZERO };
+                (when_over(&Reshape::Revived) + found, nodes.first().copied(), true)
             }
             What::Reshaped(Reshape::Hung(time), nodes) => (*from + *time, nodes.first().copied(), true),
             What::Reshaped(Reshape::Down, _) => (when_over(&Reshape::Up), None, false),
@@ -454,6 +459,15 @@ impl<'a> Places<'a> {
             let over = *end + AFTERMATH;
             *begin <= to && from <= over && to <= over + LONGEST
         });
+        spans
+            .flat_map(|((_, places), _)| self.places_of(names, places))
+            .any(|[_, importer]| importer.is_some())
+    }
+
+    /// Whether one of these tags was between two nodes at some time meanwhile.
+    fn were_halved(&self, names: &[String], from: Instant, to: Instant) -> bool {
+        let ends = self.entries.iter().skip(1).map(|(at, _)| *at).chain([to]);
+        let spans = self.entries.iter().zip(ends).filter(|((begin, _), end)| *begin <= to && from <= *end);
         spans
             .flat_map(|((_, places), _)| self.places_of(names, places))
             .any(|[_, importer]| importer.is_some())

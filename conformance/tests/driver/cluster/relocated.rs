@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use hitless_conformance::server::{CloseHow, push_frame};
+use hitless_conformance::server::{CloseHow, Closes, Moving, Target as MoveTo, push_frame};
 use hitless_core::pubsub::Item;
 
 use super::*;
@@ -115,4 +115,26 @@ fn a_subscription_does_not_wait_for_a_lease_at_a_replaced_client() {
     assert!(matches!(gap, Some(Item::Gap { .. })), "{gap:?}");
     fixture.block_on(client.call(cmd("SPUBLISH").arg("foo").arg("x"))).unwrap();
     assert!(matches!(fixture.block_on(news.next()), Some(Item::Message(_))));
+}
+
+/// The connections of a node have moved, and its address of before is dead: what is opened later goes where the node is. RULE-448
+#[test]
+fn leases_go_where_a_node_has_moved() {
+    let (mut fixture, nodes, client) = cluster();
+    fixture.pass(SECOND);
+    fixture.with_server(|server, now| {
+        server.relocate(now, nodes[2], nodes[3]);
+        let moving = Moving::new(MoveTo::Endpoint(nodes[3]), 2 * SECOND);
+        server.moving(now, nodes[2], moving.closing(Closes::Everyone));
+    });
+    fixture.pass(3 * SECOND);
+    fixture.with_server(|server, now| server.refuse_dials(now, nodes[2], None));
+    fixture.pass(60 * SECOND);
+    let lease = fixture.block_on(client.lease("foo")).unwrap();
+    fixture.block_on(lease.call(set("foo", "x"))).unwrap();
+    fixture.block_on(client.call(cmd("RPUSH").arg("{foo}list").arg("x"))).unwrap();
+    let popped: Option<(String, String)> =
+        fixture.block_on(client.query(cmd("BLPOP").arg("{foo}list").arg(1))).unwrap();
+    assert!(popped.is_some());
+    fixture.block_on(client.ssubscribe(["foo"])).unwrap();
 }

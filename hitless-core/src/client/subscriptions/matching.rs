@@ -139,6 +139,22 @@ mod tests {
         Sought { old, new, before_pm, before_p1 }.fits(Bounds::Known)
     }
 
+    /// Payloads that are all equal are compared about twice each, and not each with each.
+    #[test]
+    fn equal_contents_are_compared_in_linear_time() {
+        struct Counted<'a>(&'a std::cell::Cell<usize>);
+        impl PartialEq for Counted<'_> {
+            fn eq(&self, _: &Self) -> bool {
+                self.0.set(self.0.get() + 1);
+                true
+            }
+        }
+        let count = std::cell::Cell::new(0);
+        let items: Vec<_> = (0..1000).map(|_| Counted(&count)).collect();
+        assert_eq!(prefix_lengths(&items)[1..], (0..999).map(|place| 999 - place).collect::<Vec<_>>());
+        assert!(count.get() <= 2 * items.len(), "{} comparisons", count.get());
+    }
+
     #[test]
     fn contents_and_counts_decide() {
         assert_eq!(fits(b"", b"", 0, 0), Fits::Only(0));

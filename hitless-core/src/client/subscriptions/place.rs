@@ -125,3 +125,28 @@ impl Place {
         self.failure = Some(Arc::new(error));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::timer::epoch;
+
+    /// A connection proves that its server is well when it has answered and lived, or lived for long. RULE-161
+    #[test]
+    fn what_has_lived_or_answered_has_served() {
+        let moment = Duration::from_millis(1);
+        for (lived, has_answered, has_served) in [
+            (Duration::ZERO, true, false),
+            (Reconnect::PROVEN_AFTER - moment, true, false),
+            (Reconnect::PROVEN_AFTER, true, true),
+            (Reconnect::PROVEN_AFTER, false, false),
+            (Reconnect::TRUSTED_AFTER - moment, false, false),
+            (Reconnect::TRUSTED_AFTER, false, true),
+            (Reconnect::TRUSTED_AFTER, true, true),
+        ] {
+            let (now, mut place) = (epoch(), Place::new(0));
+            place.fill(now, ConnId::from_parts(0, 0));
+            assert_eq!(place.note_service(now + lived, has_answered), has_served, "{lived:?} {has_answered}");
+        }
+    }
+}

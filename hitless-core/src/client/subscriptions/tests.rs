@@ -378,3 +378,35 @@ fn topics_are_bounded() {
     let refused = world.subscriptions.subscribe(world.now, world.id, [Topic::from("b")], None);
     assert_eq!(refused, Err(SubscribeError::Full));
 }
+
+/// One that is dialled is not dialled for again, and counts as dialled until it is there. RULE-161
+#[test]
+fn there_is_one_connection_from_its_dial_on() {
+    let now = epoch();
+    let mut subscriptions = Subscriptions::new(0);
+    let id = subscriptions.open().unwrap();
+    subscriptions.subscribe(now, id, [Topic::from("a")], None).unwrap();
+    let mut is = |change: &dyn Fn(&mut Subscriptions)| {
+        change(&mut subscriptions);
+        let it = &subscriptions;
+        [it.wants_connection(now), it.has_connection(), it.is_dialling()]
+    };
+    assert_eq!(is(&|_| {}), [true, false, false]);
+    assert_eq!(is(&|it| it.assign(OLD)), [false, true, true]);
+    assert_eq!(is(&|it| it.promote(now, OLD)), [false, true, false]);
+}
+
+/// A pause behind a failed dial rings its alarm. RULE-161
+#[test]
+fn a_failed_dial_is_tried_again_when_its_pause_is_over() {
+    let now = epoch();
+    let mut subscriptions = Subscriptions::new(0);
+    let id = subscriptions.open().unwrap();
+    subscriptions.subscribe(now, id, [Topic::from("a")], None).unwrap();
+    subscriptions.assign(OLD);
+    subscriptions.vacate(OLD);
+    subscriptions.note_failure(now, ConnectError::CircuitOpen, Redial::AfterPause);
+    assert!(!subscriptions.wants_connection(now));
+    let retry_at = subscriptions.poll_timeout().unwrap();
+    assert!(retry_at > now && subscriptions.wants_connection(retry_at));
+}

@@ -166,7 +166,7 @@ fn go_on<R: Runtime>(shared: Arc<Shared<R>>, mut unit: Unit, mut attempt: Attemp
                 // More of its slots may be on their way there.
                 MayRun::NotYet => {
                     let now = shared.runtime.now();
-                    let until = *gathers_until.get_or_insert(timer::after(now, LONGEST_GATHERING));
+                    let until = *gathers_until.get_or_insert_with(|| timer::after(now, LONGEST_GATHERING));
                     if until <= now || !has_paused(&shared, GATHERING, deadline).await {
                         break;
                     }

@@ -185,6 +185,13 @@ impl<R: Runtime, D: Dialer> Nodes<R, D> {
 
     /// The node's connections are at this address now, and so are those that are opened later.
     pub(super) fn readdress(&mut self, node: NodeId, endpoint: Endpoint) {
+        let hostname = self.names.get(node).cloned();
+        // Where the settings for that cannot work, its connections could not go there either.
+        if let (Some(client), Ok(config)) =
+            (self.clients.get(node), self.opener.config(endpoint.clone(), hostname))
+        {
+            client.shared().set_home(config.endpoint().clone());
+        }
         self.moved.insert(node, endpoint);
     }
 
