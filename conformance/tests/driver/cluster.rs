@@ -6,6 +6,7 @@ mod outages;
 mod relocated;
 mod replicas;
 mod storm;
+mod waiting;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

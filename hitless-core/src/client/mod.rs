@@ -300,6 +300,12 @@ impl Client {
         self.outage.cause().is_some()
     }
 
+    /// Whether the subscriptions have a connection.
+    #[cfg(feature = "driver")]
+    pub(crate) fn receives(&self) -> bool {
+        self.subscriptions.active().is_some()
+    }
+
     /// New connections go to `home` from now on, instead of the configured endpoint.
     #[cfg(feature = "driver")]
     pub(crate) fn set_home(&mut self, home: crate::endpoint::Endpoint) {

@@ -54,7 +54,7 @@ pub enum ClusterEvent {
         /// Where it is announced.
         endpoint: Endpoint,
     },
-    /// A node that was lost, or could not be opened, has a connection again.
+    /// A node that was lost has a connection again.
     NodeRecovered {
         /// Which.
         node: NodeId,

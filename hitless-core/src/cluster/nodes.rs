@@ -50,7 +50,7 @@ struct Node {
     failures: Reconnect,
     /// How many there were since it had no client, or was well. Another address changes nothing: nodes may disagree about it at each read.
     failed: u32,
-    /// It was lost, or could not be opened, and has had no connection since.
+    /// It was lost, and has had no connection since.
     is_lost: bool,
     /// The last snapshot that was believed lists it.
     is_listed: bool,
@@ -321,7 +321,7 @@ impl Nodes {
         // It is opened where it was.
         node.moved = None;
         node.failed = node.failed.saturating_add(1).min(LAST_NEWS + 1);
-        node.is_lost = true;
+        node.is_lost |= was_ready;
         match node.failed {
             _ if was_ready => Failure::Lost,
             failed if failed.is_power_of_two() && failed <= LAST_NEWS => Failure::News,
@@ -329,7 +329,7 @@ impl Nodes {
         }
     }
 
-    /// Whether `node` was lost, or could not be opened, since this was last asked.
+    /// Whether `node` was lost since this was last asked.
     pub(super) fn take_lost(&mut self, node: NodeId) -> bool {
         self.nodes.get_mut(node).is_some_and(|node| std::mem::take(&mut node.is_lost))
     }

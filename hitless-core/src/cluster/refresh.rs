@@ -61,6 +61,8 @@ pub(super) struct Refresh {
     reason: Option<Instant>,
     /// The latest of those that are urgent.
     urgent_reason: Option<Instant>,
+    /// The only reason is that it was not read for long.
+    is_routine: bool,
     /// When the next round begins, if there is a reason.
     due: Option<Instant>,
     /// It does not begin sooner, whatever becomes known.
@@ -93,6 +95,7 @@ impl Refresh {
             timeout: settings.query_timeout(),
             reason: None,
             urgent_reason: None,
+            is_routine: false,
             due: None,
             is_due_fixed: false,
             began_at: None,
@@ -115,6 +118,7 @@ impl Refresh {
             return;
         }
         self.reason = self.reason.max(Some(as_of));
+        self.is_routine = false;
         if urgency == Urgency::Urgent {
             self.urgent_reason = self.urgent_reason.max(Some(as_of));
         }
@@ -198,7 +202,9 @@ impl Refresh {
 
     /// The answer to `asking` is believed, and has changed the map, or not.
     pub(super) fn handle_read(&mut self, now: Instant, asking: &Asking, has_changed: bool, rng: &mut Rng) {
-        self.unchanged_since = (!has_changed).then(|| self.unchanged_since.unwrap_or(asking.asked_at));
+        // Where nobody had a reason to doubt the map, that it is right says nothing of trouble.
+        let is_in_vain = !has_changed && !self.is_routine;
+        self.unchanged_since = is_in_vain.then(|| self.unchanged_since.unwrap_or(asking.asked_at));
         self.request = asking.request;
         self.shunned = None;
         self.asked.clear();
@@ -231,7 +237,9 @@ impl Refresh {
     pub(super) fn handle_timeout(&mut self, now: Instant, rng: &mut Rng) {
         if self.periodic_at.is_some_and(|at| at <= now) {
             self.periodic_at = Some(after(now, rng.jitter(self.interval, JITTER_PERCENT)));
+            let is_routine = self.reason.is_none();
             self.want_news(now, rng);
+            self.is_routine = is_routine;
         }
     }
 

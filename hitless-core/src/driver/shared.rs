@@ -329,6 +329,12 @@ impl<R: Runtime> Shared<R> {
         self.lock().machine.is_cut_off()
     }
 
+    /// Whether the subscriptions have no connection, nor anybody else.
+    pub(super) fn receives_nothing(&self) -> bool {
+        let state = self.lock();
+        state.machine.is_cut_off() && !state.machine.receives()
+    }
+
     /// New connections go to `home` from now on, instead of the configured endpoint.
     pub(super) fn set_home(&self, home: Endpoint) {
         self.enter_unsettled(|state, _| state.machine.set_home(home));

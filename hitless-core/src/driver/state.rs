@@ -89,6 +89,8 @@ pub(super) struct State {
     pub(super) cluster: Option<Report>,
     /// What the cluster was told last.
     is_cut_off: bool,
+    /// The cluster client was told that this one shuts down.
+    is_closing: bool,
 }
 
 /// Reviews on their way to the task of the hooks and back.
@@ -148,6 +150,7 @@ impl State {
             on_orphan: None,
             cluster: None,
             is_cut_off: false,
+            is_closing: false,
         }
     }
 
@@ -448,10 +451,16 @@ impl State {
         }
     }
 
-    /// Tells the cluster client when the last connection is gone and cannot be replaced, and when there is one again.
+    /// Tells the cluster client when the last connection is gone and cannot be replaced, when there is one again, and when this client shuts down.
     fn report_outage(&mut self, effects: &mut Effects) {
+        if self.cluster.is_none() {
+            return;
+        }
+        if !self.machine.is_open() && !std::mem::replace(&mut self.is_closing, true) {
+            self.report(NodeFact::Closing, effects);
+        }
         let is_cut_off = self.machine.is_cut_off();
-        if self.cluster.is_some() && std::mem::replace(&mut self.is_cut_off, is_cut_off) != is_cut_off {
+        if std::mem::replace(&mut self.is_cut_off, is_cut_off) != is_cut_off {
             self.report(if is_cut_off { NodeFact::CutOff } else { NodeFact::Back }, effects);
         }
     }

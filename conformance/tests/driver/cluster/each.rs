@@ -237,3 +237,56 @@ fn a_part_that_no_node_can_run_ends() {
     fixture.pass(20 * SECOND);
     assert!(counted.load(Ordering::Relaxed), "it goes on for ever");
 }
+
+/// A failover and back again, while the command waits: the node that has this very part runs it. RULE-431
+#[test]
+fn a_failover_and_back_is_followed() {
+    let (mut fixture, nodes, client) = cluster();
+    fixture.with_server(|server, now| {
+        server.add_replica(nodes[3], nodes[2]);
+        server.set_condition(now, nodes[2], Condition::ReadOnly);
+    });
+    let mut flushed = pin!(client.call(cmd("FLUSHALL")));
+    let mut wait = |fixture: &mut Fixture| {
+        for _ in 0..10 {
+            assert!(poll_once(flushed.as_mut()).is_pending());
+            fixture.pass(SECOND / 20);
+        }
+    };
+    wait(&mut fixture);
+    fixture.with_server(|server, now| {
+        server.set_condition(now, nodes[3], Condition::Loading);
+        server.promote(now, nodes[3]);
+    });
+    wait(&mut fixture);
+    fixture.with_server(|server, now| {
+        server.set_condition(now, nodes[2], Condition::Serving);
+        server.promote(now, nodes[2]);
+    });
+    fixture.block_on(flushed).unwrap();
+}
+
+/// A node is away for a moment, and half of its slots have gone to a new one, as the client knows: its part is not run without that. RULE-431
+#[test]
+fn a_node_that_is_back_does_not_run_half_a_part() {
+    let (mut fixture, nodes, client, slots) = five();
+    let (_, high) = slots.split_at(slots.len() / 2);
+    let mut keys = (0..).map(|number| format!("key.{number}"));
+    let key = keys.find(|key| high.contains(&key_slot(key.as_bytes()))).unwrap();
+    fixture.block_on(client.call(set(&key, "x"))).unwrap();
+    lose(&fixture, nodes[2]);
+    fixture.pass(SECOND);
+    let mut flushed = pin!(client.call(cmd("FLUSHALL")));
+    assert!(poll_once(flushed.as_mut()).is_pending());
+    fixture.with_server(|server, now| {
+        server.add_node(nodes[3]);
+        server.assign_slots(now, high.iter().copied(), nodes[3]);
+    });
+    for _ in 0..10 {
+        fixture.pass(SECOND / 10);
+        assert!(poll_once(flushed.as_mut()).is_pending());
+    }
+    fixture.with_server(|server, _| server.restore(nodes[2]));
+    assert!(fixture.block_on(flushed).is_err());
+    assert!(!fixture.block_on(client.call(get(&key))).unwrap().is_null());
+}

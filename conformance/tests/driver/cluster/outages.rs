@@ -470,3 +470,59 @@ fn a_start_that_is_late_says_why() {
     let patient = cluster_builder(&fixture, &[2]).connect_timeout(Duration::MAX);
     fixture.block_on(patient.connect()).unwrap();
 }
+
+/// Reads without a reason find nothing for hours, which says nothing of trouble: the first one with a reason is made at once. RULE-404
+#[test]
+fn a_failover_is_found_soon_however_often_the_topology_is_read() {
+    // The last read was longer or shorter ago.
+    for (interval, at) in [(60, 0), (10, 0), (10, 3), (10, 6), (1, 0), (1, 1), (1, 2), (1, 3)] {
+        let (interval, at) = (interval * SECOND, (300 + at) * SECOND);
+        let (mut fixture, nodes) = nodes();
+        fixture.with_server(|server, _| server.add_replica(nodes[3], nodes[2]));
+        let builder = cluster_builder(&fixture, &[6379]).refresh_interval(interval);
+        let client = fixture.block_on(builder.connect()).unwrap();
+        fixture.pass(at);
+        fixture.with_server(|server, now| {
+            server.refuse_dials(now, nodes[2], None);
+            server.kill_all(now, nodes[2], CloseHow::Fin);
+            server.promote(now, nodes[3]);
+        });
+        let began_at = fixture.now();
+        fixture.block_on(client.call(set("foo", "x"))).unwrap();
+        assert!(fixture.now() - began_at < SECOND, "{interval:?}: {:?}", fixture.now() - began_at);
+    }
+}
+
+/// Whatever is told to have recovered was told to be lost, once for each time. RULE-441
+#[test]
+fn a_node_recovers_once_if_it_was_lost() {
+    for is_lost in [true, false] {
+        let (mut fixture, nodes) = nodes();
+        if !is_lost {
+            fixture.with_server(|server, now| server.refuse_dials(now, nodes[2], Some(now + SECOND / 20)));
+        }
+        let builder = cluster_builder(&fixture, &[6379]).refresh_interval(SECOND / 5);
+        let builder = builder.min_refresh_interval(SECOND / 20);
+        let mut heard = builder.events();
+        let client = fixture.block_on(builder.connect()).unwrap();
+        fixture.pass(4 * SECOND);
+        if is_lost {
+            fixture.with_server(|server, now| {
+                server.refuse_dials(now, nodes[2], Some(now + SECOND / 2));
+                server.kill_all(now, nodes[2], CloseHow::Fin);
+            });
+            while client.stats().nodes_ready == 3 {
+                fixture.pass(SECOND / 50);
+            }
+            while client.stats().nodes_ready < 3 {
+                fixture.pass(SECOND / 50);
+            }
+        }
+        fixture.with_server(|server, now| server.relocate(now, nodes[2], nodes[3]));
+        fixture.pass(20 * SECOND);
+        let told: Vec<ClusterEvent> = std::iter::from_fn(|| heard.try_next()?.ok()).collect();
+        let count = |name| told.iter().filter(|event| event.name() == name).count();
+        let expected = usize::from(is_lost);
+        assert_eq!((count("node.lost"), count("node.recovered")), (expected, expected), "{told:?}");
+    }
+}

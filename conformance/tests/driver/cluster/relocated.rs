@@ -138,3 +138,25 @@ fn leases_go_where_a_node_has_moved() {
     assert!(popped.is_some());
     fixture.block_on(client.ssubscribe(["foo"])).unwrap();
 }
+
+/// The pool's link is dead and cannot be replaced, and that of the subscription is well: nothing is missing. RULE-443
+#[test]
+fn a_subscription_whose_link_is_well_stays() {
+    let (mut fixture, nodes, client) = cluster();
+    let old = fixture.with_server(|server, _| server.connections(nodes[2]));
+    let mut news = fixture.block_on(client.ssubscribe(["foo"])).unwrap();
+    let publisher = fixture.block_on(cluster_builder(&fixture, &[6379]).connect()).unwrap();
+    fixture.pass(SECOND);
+    fixture.with_server(|server, now| {
+        server.refuse_dials(now, nodes[2], None);
+        old.into_iter().for_each(|conn| server.kill(now, conn, CloseHow::Fin));
+    });
+    for number in 0..30_u32 {
+        fixture.pass(SECOND);
+        assert!(poll_once(pin!(news.next())).is_pending());
+        fixture.block_on(publisher.call(cmd("SPUBLISH").arg("foo").arg(number))).unwrap();
+        let item = fixture.block_on(news.next());
+        let Some(Item::Message(message)) = item else { panic!("{item:?} before {number}") };
+        assert_eq!(message.payload[..], *number.to_string().as_bytes());
+    }
+}

@@ -11,6 +11,7 @@ impl Fingerprint for Refresh {
             timeout: _,
             reason,
             urgent_reason,
+            is_routine,
             due,
             is_due_fixed,
             began_at,
@@ -34,7 +35,7 @@ impl Fingerprint for Refresh {
         digest.part(asked);
         digest.part(last);
         digest.part(shunned);
-        digest.value(&(is_due_fixed, failed_rounds, request));
+        digest.value(&(is_routine, is_due_fixed, failed_rounds, request));
     }
 }
 

@@ -135,6 +135,8 @@ impl<R: Runtime, D: Dialer> Control<R, D> {
                     }
                 }
                 _ if !self.nodes.is_current(from) => {}
+                // Somebody closes it through its own handle, and may give it time: another one takes requests.
+                NodeFact::Closing => self.facts.push(Fact::Failed(node)),
                 NodeFact::ReadonlyRefused => self.facts.push(Fact::ReadonlyRefused(node)),
                 // It is opened somewhere else once it can be.
                 NodeFact::Open | NodeFact::Back if !self.nodes.is_placed(node) => {}

@@ -22,6 +22,8 @@ pub(in super::super) enum NodeFact {
     Back,
     /// The server announces maintenance.
     Notified(Box<Notification>),
+    /// The client shuts down: it takes no requests.
+    Closing,
     /// The client has ended.
     Ended,
 }

@@ -121,7 +121,7 @@ fn go_on<R: Runtime>(shared: Arc<Shared<R>>, mut unit: Unit, mut attempt: Attemp
     Box::pin(async move {
         let (mut has_waited, mut gathers_until) = (false, None);
         loop {
-            note(&shared, &mut unit, &mut attempt);
+            has_waited &= !note(&shared, &mut unit, &mut attempt);
             let deadline = shared.deadline(&unit, attempt.node);
             let error = match &attempt.outcome {
                 Ok(replies) => match unit.refused(replies) {
@@ -136,9 +136,9 @@ fn go_on<R: Runtime>(shared: Arc<Shared<R>>, mut unit: Unit, mut attempt: Attemp
             // Whatever a replica has not run goes where everything else does.
             unit.request.set_at_replica(false);
             let next = shared.judge(&sent, error.as_ref());
-            // These two end a command that waits; the others come before it begins to.
-            let may_have_waited = |error: &ServerError| matches!(error.code(), "MOVED" | "CLUSTERDOWN");
-            if error.as_ref().is_some_and(may_have_waited) && unit.is_from_now() {
+            if unit.is_from_now() && may_have_waited(&attempt, shared.runtime.now()) {
+                // Whoever sends it again skips what came meanwhile.
+                attempt.outcome.as_mut().err().into_iter().for_each(RequestError::set_unknown);
                 break;
             }
             let (pause, trail, named) = match next {
@@ -178,6 +178,20 @@ fn go_on<R: Runtime>(shared: Arc<Shared<R>>, mut unit: Unit, mut attempt: Attemp
     })
 }
 
+/// Whether a command that waits may have begun to, and has ended `now` without a reply of its own.
+fn may_have_waited(attempt: &Attempt, now: Instant) -> bool {
+    match &attempt.outcome {
+        // These two end a command that waits; the others come before it begins to.
+        Ok(replies) => {
+            let code = replies.iter().find_map(ServerError::from_frame);
+            code.is_some_and(|error| matches!(error.code(), "MOVED" | "CLUSTERDOWN"))
+        }
+        // Its node's client was closed under it, or it was not accepted at all.
+        Err(RequestError::ShutDown { .. }) => attempt.sent_at < now,
+        Err(_) => false,
+    }
+}
+
 /// Waits for so long, unless `deadline` comes first. Whether it has waited.
 async fn has_paused<R: Runtime>(shared: &Shared<R>, pause: Duration, deadline: Option<Instant>) -> bool {
     let until = timer::after(shared.runtime.now(), pause);
@@ -188,13 +202,14 @@ async fn has_paused<R: Runtime>(shared: &Shared<R>, pause: Duration, deadline: O
     is_in_time
 }
 
-/// Notes in `unit` how `attempt` has ended.
-fn note<R: Runtime>(shared: &Shared<R>, unit: &mut Unit, attempt: &mut Attempt) {
+/// Notes in `unit` how `attempt` has ended. Whether it has waited at its server for long.
+fn note<R: Runtime>(shared: &Shared<R>, unit: &mut Unit, attempt: &mut Attempt) -> bool {
     let now = shared.runtime.now();
-    unit.note(now, shared.policy.lease_timeout, attempt);
+    let has_waited = unit.note(now, shared.policy.lease_timeout, attempt);
     if unit.has_no_server() && shared.find(unit.slot).is_some_and(|(node, _)| Some(node) != attempt.node) {
         unit.note_led_elsewhere(now);
     }
+    has_waited
 }
 
 /// What the caller of `unit` is told.
@@ -338,6 +353,30 @@ pub(super) fn fill(replies: &mut [Frame], places: &[usize], parts: Replies) {
     for (place, reply) in places.iter().zip(parts) {
         if let Some(slot) = replies.get_mut(*place) {
             *slot = reply;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::timer::epoch;
+
+    /// XREAD with `$` that was under way when its node's client was closed would miss what came meanwhile. RULE-232
+    #[test]
+    fn what_was_under_way_may_have_begun_to_wait() {
+        let now = epoch() + Duration::from_secs(1);
+        let refusal = |text: &'static str| Ok([Frame::error(text)].into_iter().collect());
+        let closed = || Err(RequestError::ShutDown { delivery: Delivery::NotSent });
+        for (sent_at, outcome, expected) in [
+            (now - Duration::from_millis(1), closed(), true),
+            (now, closed(), false),
+            (now, refusal("MOVED 1 10.0.0.1:7000"), true),
+            (now, refusal("CLUSTERDOWN down"), true),
+            (now, refusal("LOADING later"), false),
+        ] {
+            let attempt = Attempt { node: None, sent_at, asking: false, trail: Trail::default(), outcome };
+            assert_eq!(may_have_waited(&attempt, now), expected, "{attempt:?}");
         }
     }
 }

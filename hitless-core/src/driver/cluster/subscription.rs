@@ -494,7 +494,7 @@ impl<R: Runtime> Source<R> {
             if event.is_none() || !shared.is_open() {
                 return Poll::Ready(Sign::Gone(CloseCause::ByClient));
             }
-            if shared.is_cut_off() {
+            if shared.receives_nothing() {
                 return Poll::Ready(Sign::Gone(CloseCause::ByServer));
             }
         }

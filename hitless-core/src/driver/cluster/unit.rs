@@ -184,27 +184,28 @@ impl Unit {
         self.outage.map(|outage| now.saturating_duration_since(outage.since))
     }
 
-    /// `attempt` has ended `now`; waiting for a connection takes `limit` at most. An error says of all attempts so far whether it may have run.
-    pub(super) fn note(&mut self, now: Instant, limit: Option<Duration>, attempt: &mut Attempt) {
-        if self.request.class() == Class::Blocking {
-            self.note_server(now, limit, attempt);
+    /// `attempt` has ended `now`; waiting for a connection takes `limit` at most. An error says of all attempts so far whether it may have run. Returns whether
+    /// it has waited at its server for long.
+    pub(super) fn note(&mut self, now: Instant, limit: Option<Duration>, attempt: &mut Attempt) -> bool {
+        let has_waited = self.request.class() == Class::Blocking && self.note_server(now, limit, attempt);
+        if let Err(error) = &mut attempt.outcome {
+            self.may_have_run |= error.delivery() == Delivery::Unknown;
+            if self.may_have_run {
+                error.set_unknown();
+            }
         }
-        let Err(error) = &mut attempt.outcome else { return };
-        self.may_have_run |= error.delivery() == Delivery::Unknown;
-        if self.may_have_run {
-            error.set_unknown();
-        }
+        has_waited
     }
 
     /// Notes whether the server of `attempt` was there, and could run it.
-    fn note_server(&mut self, now: Instant, limit: Option<Duration>, attempt: &mut Attempt) {
+    fn note_server(&mut self, now: Instant, limit: Option<Duration>, attempt: &mut Attempt) -> bool {
         let (last, without_server) = match &attempt.outcome {
             Err(RequestError::NoConnection { after, .. } | RequestError::NotLent { after, .. }) => {
                 (Last::NoServer, *after)
             }
             Err(_) => (Last::NoServer, Duration::ZERO),
             Ok(replies) => {
-                let Some(refusal) = replies.iter().find(|reply| is_refusal(reply)) else { return };
+                let Some(refusal) = replies.iter().find(|reply| is_refusal(reply)) else { return false };
                 let is_between = ["ASK", "TRYAGAIN"].iter().any(|code| has_code(refusal, code));
                 self.without_keys = attempt.node.filter(|_| is_between);
                 let is_redirect = is_between || has_code(refusal, "MOVED");
@@ -238,6 +239,7 @@ impl Unit {
                 Some(Outage { since, no_server_since, last })
             }
         };
+        has_waited
     }
 
     /// Whether it waits at its server, and the last one was away.
