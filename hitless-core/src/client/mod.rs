@@ -306,12 +306,6 @@ impl Client {
         self.subscriptions.active().is_some()
     }
 
-    /// New connections go to `home` from now on, instead of the configured endpoint.
-    #[cfg(feature = "driver")]
-    pub(crate) fn set_home(&mut self, home: crate::endpoint::Endpoint) {
-        self.coordinator.set_home(home);
-    }
-
     /// The timeout of the windows that cover the whole database, if there are any.
     #[cfg(feature = "driver")]
     pub(crate) fn relaxed(&self, now: Instant) -> Option<Duration> {

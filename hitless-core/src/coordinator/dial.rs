@@ -35,13 +35,6 @@ impl Coordinator {
         conn
     }
 
-    /// New connections go to `home` from now on, instead of the configured endpoint: a node of a cluster has moved, and the address that its cluster
-    /// knows it by is no name that leads to another one.
-    #[cfg(feature = "driver")]
-    pub(crate) fn set_home(&mut self, home: Endpoint) {
-        self.home = Some(home);
-    }
-
     /// The answer to [`Directive::Resolve`].
     pub fn handle_resolved(&mut self, now: Instant, conn: ConnId, answer: Result<Vec<IpAddr>, SystemError>) {
         self.attempts.handle_resolved(now, conn, answer);
@@ -123,18 +116,25 @@ impl Coordinator {
                 let targets = literal.peer().map(|address| Target::new(address, name));
                 self.dial_one_of(now, conn, &Vec::from_iter(targets));
             }
-            Route::Configured => match self.home.as_ref().unwrap_or_else(|| self.config.endpoint()) {
+            // What a lookup for its own sake asks about is the configured name.
+            Route::Configured => match self.home_for(conn).unwrap_or_else(|| self.config.endpoint()) {
                 Endpoint::Tcp { host: Host::Name(host), port } => {
                     self.attempts.resolve(conn, Arc::clone(host), *port, Named::Configured);
                 }
                 literal => {
-                    let name = self.config.name_of(self.home.as_ref());
+                    let name = self.config.name_of(self.home_for(conn));
                     let targets = literal.peer().map(|address| Target::new(address, name));
                     self.on_configured_resolved(now, conn, Vec::from_iter(targets));
                 }
             },
             Route::Nowhere => self.attempts.forget(now, conn),
         }
+    }
+
+    /// Where the attempt `conn` goes instead of the configured endpoint.
+    fn home_for(&self, conn: ConnId) -> Option<&Endpoint> {
+        let is_lookup = matches!(self.attempts.purpose(conn), Some(Purpose::Advertised));
+        self.home.as_ref().filter(|_| !is_lookup)
     }
 
     /// The configured endpoint leads to `targets`.

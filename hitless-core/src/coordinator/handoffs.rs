@@ -49,6 +49,10 @@ impl Coordinator {
     /// the owner of a held one is asked to switch, unless there is nothing to switch from any more.
     fn on_arrived(&mut self, now: Instant, source: &Peer, from: ConnId, to: ConnId, landed: Target) {
         let Some(until) = self.moves.deadline(source, from) else { return self.dismiss(now, to) };
+        if self.config.is_node() {
+            // The address that a cluster knows its node by is no name that leads to another one.
+            self.home = self.moves.announced_target(source).cloned().or_else(|| self.home.take());
+        }
         match self.conns.get(from).map(Conn::role) {
             Some(Role::Held) => {
                 self.conns.await_switch(from, to);

@@ -92,7 +92,7 @@ pub struct Coordinator {
     demotions: Demotions,
     /// The lookup of the configured name that serves no dial and is not answered yet.
     lookup: Option<ConnId>,
-    /// Where new connections go instead of the configured endpoint.
+    /// Where new connections go instead of the configured endpoint, once connections have arrived there.
     home: Option<Endpoint>,
     directives: VecDeque<Directive>,
 }

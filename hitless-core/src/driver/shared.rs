@@ -24,7 +24,7 @@ use super::traits::Runtime;
 use super::waiter::{Latch, Waiter};
 use crate::client::{Client as Machine, Stats};
 use crate::config::{Config, Credentials, WhenFull};
-use crate::endpoint::{Endpoint, Peer};
+use crate::endpoint::Peer;
 use crate::error::{
     CloseCause, ConnectError, CredentialsError, Delivery, LeaseError, SystemError, TlsProgress,
 };
@@ -333,11 +333,6 @@ impl<R: Runtime> Shared<R> {
     pub(super) fn receives_nothing(&self) -> bool {
         let state = self.lock();
         state.machine.is_cut_off() && !state.machine.receives()
-    }
-
-    /// New connections go to `home` from now on, instead of the configured endpoint.
-    pub(super) fn set_home(&self, home: Endpoint) {
-        self.enter_unsettled(|state, _| state.machine.set_home(home));
     }
 
     /// The timeout of the windows that cover the whole database, if there are any.

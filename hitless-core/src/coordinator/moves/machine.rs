@@ -414,6 +414,12 @@ impl Moves {
         self.live.get(source).is_some_and(Move::is_demotion)
     }
 
+    /// Where a MOVING has said that the move leads.
+    pub(in super::super) fn announced_target(&self, source: &Peer) -> Option<&Endpoint> {
+        let announced = self.live.get(source).filter(|a_move| a_move.is_announced())?;
+        announced.target.as_ref()?.endpoint()
+    }
+
     pub(in super::super) fn seq(&self, source: &Peer) -> Option<Seq> {
         Some(self.live.get(source)?.key.seq)
     }

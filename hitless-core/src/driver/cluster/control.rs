@@ -138,8 +138,9 @@ impl<R: Runtime, D: Dialer> Control<R, D> {
                 // Somebody closes it through its own handle, and may give it time: another one takes requests.
                 NodeFact::Closing => self.facts.push(Fact::Failed(node)),
                 NodeFact::ReadonlyRefused => self.facts.push(Fact::ReadonlyRefused(node)),
-                // It is opened somewhere else once it can be.
-                NodeFact::Open | NodeFact::Back if !self.nodes.is_placed(node) => {}
+                // It is opened somewhere else once it can be, or anew.
+                NodeFact::Open | NodeFact::Back
+                    if !self.nodes.is_placed(node) || !self.nodes.is_open(node) => {}
                 NodeFact::Open | NodeFact::Back => {
                     self.start.note_ready(node);
                     shared.note_cause(node, None);

@@ -93,7 +93,7 @@ impl<R: Runtime> ClusterClient<R> {
         let shared = self.shared();
         match error {
             SendError::NoConnection { ref request, .. }
-                if shared.policy.waits() || request.is_at_replica() => {}
+                if request.is_at_replica() || shared.waits_for(Some(node)) => {}
             SendError::ShuttingDown(_) if shared.is_open() => {}
             error => return Err(without_mark(error)),
         }

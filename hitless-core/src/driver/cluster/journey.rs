@@ -69,7 +69,8 @@ pub(super) fn follow<R: Runtime>(
     };
     let (since, trail) = (back.accepted_at, Trail::default());
     let unit = Unit::new(*back.request, slot, since);
-    let attempt = Attempt { node: Some(node), sent_at: since, asking: false, trail, outcome };
+    let (sent_at, is_accepted) = (since, true);
+    let attempt = Attempt { node: Some(node), sent_at, asking: false, trail, is_accepted, outcome };
     go_on(shared, unit, attempt)
 }
 
@@ -81,7 +82,8 @@ pub(super) fn follow_copy<R: Runtime>(
     outcome: Outcome,
 ) -> Boxed<Outcome> {
     let (sent_at, trail) = (unit.since, Trail::default());
-    go_on(shared, unit, Attempt { node: Some(node), sent_at, asking: false, trail, outcome })
+    let is_accepted = true;
+    go_on(shared, unit, Attempt { node: Some(node), sent_at, asking: false, trail, is_accepted, outcome })
 }
 
 /// Follows a request that a node's client has not accepted, and whose time began at `since`.
@@ -94,7 +96,8 @@ pub(super) fn refused<R: Runtime>(
     let (request, error) = as_request_error(error);
     let (unit, outcome) = (Unit::new(request, slot, since), Err(error));
     let (sent_at, trail) = (shared.runtime.now(), Trail::default());
-    go_on(shared, unit, Attempt { node: Some(node), sent_at, asking: false, trail, outcome })
+    let is_accepted = false;
+    go_on(shared, unit, Attempt { node: Some(node), sent_at, asking: false, trail, is_accepted, outcome })
 }
 
 /// Has one node run its part of a command for all shards, or whoever serves its slot when it does not. It is on its way at once if there is room.
@@ -106,12 +109,12 @@ pub(super) fn at_one<R: Runtime>(
     let sent = client.clone().into_sent(unit.request.clone(), None);
     Box::pin(async move {
         let (sent_at, trail) = (unit.since, Trail::default());
-        let outcome = match sent {
-            Ok(reply) => reply.await,
+        let (is_accepted, outcome) = match sent {
+            Ok(reply) => (true, reply.await),
             Err(SendError::Full(request)) => deliver(&client, request, sent_at, Duration::ZERO).await,
-            Err(error) => Err(as_request_error(error).1),
+            Err(error) => (false, Err(as_request_error(error).1)),
         };
-        let attempt = Attempt { node: Some(node), sent_at, asking: false, trail, outcome };
+        let attempt = Attempt { node: Some(node), sent_at, asking: false, trail, is_accepted, outcome };
         go_on(shared, unit, attempt).await
     })
 }
@@ -136,7 +139,7 @@ fn go_on<R: Runtime>(shared: Arc<Shared<R>>, mut unit: Unit, mut attempt: Attemp
             // Whatever a replica has not run goes where everything else does.
             unit.request.set_at_replica(false);
             let next = shared.judge(&sent, error.as_ref());
-            if unit.is_from_now() && may_have_waited(&attempt, shared.runtime.now()) {
+            if unit.is_from_now() && may_have_waited(&attempt) {
                 // Whoever sends it again skips what came meanwhile.
                 attempt.outcome.as_mut().err().into_iter().for_each(RequestError::set_unknown);
                 break;
@@ -161,7 +164,7 @@ fn go_on<R: Runtime>(shared: Arc<Shared<R>>, mut unit: Unit, mut attempt: Attemp
             let routes = shared.routes();
             match step.node().map_or(MayRun::Yes, |node| unit.may_run_at(node, routes.table())) {
                 _ if !shared.is_open() => break,
-                MayRun::Yes => attempt = send(&shared, &unit, step, trail).await,
+                MayRun::Yes => (attempt, gathers_until) = (send(&shared, &unit, step, trail).await, None),
                 MayRun::Never => break,
                 // More of its slots may be on their way there.
                 MayRun::NotYet => {
@@ -178,16 +181,16 @@ fn go_on<R: Runtime>(shared: Arc<Shared<R>>, mut unit: Unit, mut attempt: Attemp
     })
 }
 
-/// Whether a command that waits may have begun to, and has ended `now` without a reply of its own.
-fn may_have_waited(attempt: &Attempt, now: Instant) -> bool {
+/// Whether a command that waits may have begun to, and has ended without a reply of its own.
+fn may_have_waited(attempt: &Attempt) -> bool {
     match &attempt.outcome {
         // These two end a command that waits; the others come before it begins to.
         Ok(replies) => {
             let code = replies.iter().find_map(ServerError::from_frame);
             code.is_some_and(|error| matches!(error.code(), "MOVED" | "CLUSTERDOWN"))
         }
-        // Its node's client was closed under it, or it was not accepted at all.
-        Err(RequestError::ShutDown { .. }) => attempt.sent_at < now,
+        // Its node's client was closed under it.
+        Err(RequestError::ShutDown { .. }) => attempt.is_accepted,
         Err(_) => false,
     }
 }
@@ -255,7 +258,7 @@ async fn send<R: Runtime>(shared: &Shared<R>, unit: &Unit, step: Step<R>, trail:
     let sent_at = shared.runtime.now();
     let Some((node, client)) = place else {
         let outcome = Err(shared.no_place(unit.slot));
-        return Attempt { node: wanted, sent_at, asking, trail, outcome };
+        return Attempt { node: wanted, sent_at, asking, trail, is_accepted: false, outcome };
     };
     let request = if asking { Some(unit.asking()) } else { unit.request_at(sent_at, node) };
     let Some(request) = request else {
@@ -269,6 +272,7 @@ async fn send<R: Runtime>(shared: &Shared<R>, unit: &Unit, step: Step<R>, trail:
             sent_at,
             asking,
             trail,
+            is_accepted: true,
             outcome: Ok([nil].into_iter().collect()),
         };
     };
@@ -276,31 +280,32 @@ async fn send<R: Runtime>(shared: &Shared<R>, unit: &Unit, step: Step<R>, trail:
     let is_shortened = request.class() == Class::Blocking && request.timeout == Timeout::Configured;
     let since = if is_shortened { sent_at } else { unit.since };
     let took = sent_at.saturating_duration_since(unit.since);
-    let mut outcome = deliver(&client, request, since, took).await;
+    let (is_accepted, mut outcome) = deliver(&client, request, since, took).await;
     if let (true, Err(RequestError::TimedOut { after, .. })) = (is_shortened, &mut outcome) {
         *after = after.saturating_add(took);
     }
     let outcome = if asking { outcome.map(without_asking) } else { outcome };
-    Attempt { node: Some(node), sent_at, asking, trail, outcome }
+    Attempt { node: Some(node), sent_at, asking, trail, is_accepted, outcome }
 }
 
-/// Has `client` run `request`, whose time counts from `since`, and which has taken `took` so far.
+/// Has `client` run `request`, whose time counts from `since`, and which has taken `took` so far. Whether that has accepted it, and the outcome.
 async fn deliver<R: Runtime>(
     client: &Client<R>,
     request: Request,
     since: Instant,
     took: Duration,
-) -> Outcome {
+) -> (bool, Outcome) {
     // It was accepted before: it does not fail now for want of room.
-    match room::send_since(client.clone(), request, None, Some(since)).await {
-        Ok(reply) => reply.await,
-        Err(Error::Request(error)) => Err(error),
-        Err(Error::Send(error)) => Err(match as_request_error(error).1 {
+    let error = match room::send_since(client.clone(), request, None, Some(since)).await {
+        Ok(reply) => return (true, reply.await),
+        Err(Error::Request(error)) => error,
+        Err(Error::Send(error)) => match as_request_error(error).1 {
             RequestError::NotLent { delivery, .. } => RequestError::NotLent { after: took, delivery },
             error => error,
-        }),
-        Err(_) => Err(RequestError::ShutDown { delivery: Delivery::NotSent }),
-    }
+        },
+        Err(_) => RequestError::ShutDown { delivery: Delivery::NotSent },
+    };
+    (false, Err(error))
 }
 
 /// Why a request that was accepted once has no reply, if a node's client does not accept it.
@@ -323,11 +328,11 @@ async fn mend<R: Runtime>(
     attempt: Attempt,
     groups: Vec<Group>,
 ) -> Outcome {
-    let Attempt { node, sent_at, asking, trail, outcome } = attempt;
+    let Attempt { node, sent_at, asking, trail, is_accepted, outcome } = attempt;
     let mut replies = outcome?;
     let parts = unit.parts(groups).into_iter().map(|(places, part)| {
         let refusals: Replies = places.iter().filter_map(|place| replies.get(*place).cloned()).collect();
-        let attempt = Attempt { node, sent_at, asking, trail, outcome: Ok(refusals) };
+        let attempt = Attempt { node, sent_at, asking, trail, is_accepted, outcome: Ok(refusals) };
         (places, go_on(Arc::clone(&shared), part, attempt))
     });
     let (places, futures): (Vec<_>, Vec<_>) = parts.unzip();
@@ -365,18 +370,18 @@ mod tests {
     /// XREAD with `$` that was under way when its node's client was closed would miss what came meanwhile. RULE-232
     #[test]
     fn what_was_under_way_may_have_begun_to_wait() {
-        let now = epoch() + Duration::from_secs(1);
         let refusal = |text: &'static str| Ok([Frame::error(text)].into_iter().collect());
         let closed = || Err(RequestError::ShutDown { delivery: Delivery::NotSent });
-        for (sent_at, outcome, expected) in [
-            (now - Duration::from_millis(1), closed(), true),
-            (now, closed(), false),
-            (now, refusal("MOVED 1 10.0.0.1:7000"), true),
-            (now, refusal("CLUSTERDOWN down"), true),
-            (now, refusal("LOADING later"), false),
+        for (is_accepted, outcome, expected) in [
+            (true, closed(), true),
+            (false, closed(), false),
+            (true, refusal("MOVED 1 10.0.0.1:7000"), true),
+            (true, refusal("CLUSTERDOWN down"), true),
+            (true, refusal("LOADING later"), false),
         ] {
-            let attempt = Attempt { node: None, sent_at, asking: false, trail: Trail::default(), outcome };
-            assert_eq!(may_have_waited(&attempt, now), expected, "{attempt:?}");
+            let (sent_at, trail) = (epoch(), Trail::default());
+            let attempt = Attempt { node: None, sent_at, asking: false, trail, is_accepted, outcome };
+            assert_eq!(may_have_waited(&attempt), expected, "{attempt:?}");
         }
     }
 }

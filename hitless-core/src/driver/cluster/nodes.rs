@@ -130,8 +130,7 @@ impl<R: Runtime, D: Dialer> Nodes<R, D> {
         endpoint: Endpoint,
         hostname: Option<Arc<str>>,
     ) -> Result<bool, ConfigError> {
-        let is_open = self.clients.get(node).is_some_and(|client| client.shared().is_open());
-        if is_open && self.places.get(node) == Some(&endpoint) {
+        if self.is_open(node) && self.places.get(node) == Some(&endpoint) {
             return Ok(false);
         }
         self.replace(shared, node, endpoint, hostname)
@@ -173,7 +172,10 @@ impl<R: Runtime, D: Dialer> Nodes<R, D> {
     /// Closes the client of a node. What was written is answered; what was not goes back to whoever has sent it.
     pub(super) fn close(&mut self, node: NodeId) {
         if let Some(client) = self.clients.remove(node) {
-            client.shared().shutdown(GRACE);
+            // Somebody who has closed it already may have given it more time.
+            if client.shared().is_open() {
+                client.shared().shutdown(GRACE);
+            }
             self.forget_gone();
             self.ending.push(Arc::clone(client.shared()));
         }
@@ -185,13 +187,6 @@ impl<R: Runtime, D: Dialer> Nodes<R, D> {
 
     /// The node's connections are at this address now, and so are those that are opened later.
     pub(super) fn readdress(&mut self, node: NodeId, endpoint: Endpoint) {
-        let hostname = self.names.get(node).cloned();
-        // Where the settings for that cannot work, its connections could not go there either.
-        if let (Some(client), Ok(config)) =
-            (self.clients.get(node), self.opener.config(endpoint.clone(), hostname))
-        {
-            client.shared().set_home(config.endpoint().clone());
-        }
         self.moved.insert(node, endpoint);
     }
 
@@ -206,6 +201,11 @@ impl<R: Runtime, D: Dialer> Nodes<R, D> {
     /// Whether it is the client that its node has now, and none that another one has taken the place of.
     pub(super) fn is_current(&self, from: Sender) -> bool {
         self.numbers.get(from.node) == Some(&from.number)
+    }
+
+    /// Whether its client takes requests.
+    pub(super) fn is_open(&self, node: NodeId) -> bool {
+        self.clients.get(node).is_some_and(|client| client.shared().is_open())
     }
 
     /// Whether its client is opened where the node is.

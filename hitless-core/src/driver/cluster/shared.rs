@@ -210,8 +210,9 @@ impl<R: Runtime> Shared<R> {
     pub(super) fn set_routes(&self, routes: Routes<R>) {
         let watches = self.watches.lock().unwrap_or_else(PoisonError::into_inner);
         watches.iter().filter_map(Weak::upgrade).for_each(|watch| watch.note(&routes));
-        drop(watches);
+        // Whoever begins to watch sees either.
         self.routes.store(Arc::new(routes));
+        drop(watches);
         let mut wakers = Vec::new();
         self.swaps.publish((), &mut wakers);
         wakers.into_iter().for_each(Waker::wake);

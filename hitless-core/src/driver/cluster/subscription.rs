@@ -392,6 +392,7 @@ impl<R: Runtime> ClusterSubscription<R> {
             self.ready.extend(std::iter::from_fn(|| way.crossing.poll_item()));
             let gap = |topic: &Topic| Item::Gap { topic: topic.clone(), cause: CloseCause::ByServer };
             self.ready.extend(self.topics.iter().map(gap));
+            self.source.watch = source.watch;
             self.way = None;
             return;
         }

@@ -109,6 +109,8 @@ pub(super) struct Attempt {
     pub(super) sent_at: Instant,
     pub(super) asking: bool,
     pub(super) trail: Trail,
+    /// Whether the node's client has accepted it.
+    pub(super) is_accepted: bool,
     pub(super) outcome: Outcome,
 }
 
@@ -213,8 +215,9 @@ impl Unit {
             }
         };
         let rest = now.saturating_duration_since(attempt.sent_at).saturating_sub(without_server);
+        let limit = limit.unwrap_or(LONG);
         // A wait for a connection ends by then, and a refusal comes sooner. So it has waited at its server.
-        let has_waited = rest >= limit.unwrap_or(LONG).max(LONG);
+        let has_waited = rest >= if last == Last::NoServer { limit } else { limit.max(LONG) };
         if has_waited {
             // Redirects between long waits are no circle.
             attempt.trail = Trail::default();
@@ -492,7 +495,8 @@ mod tests {
         let mut unit = unit(Pipeline::from([set("a", 1)]));
         let mut delivery = |outcome: Outcome| {
             let trail = Trail::default();
-            let mut attempt = Attempt { node: None, sent_at: epoch(), asking: false, trail, outcome };
+            let mut attempt =
+                Attempt { node: None, sent_at: epoch(), asking: false, trail, is_accepted: true, outcome };
             unit.note(epoch(), None, &mut attempt);
             attempt.outcome.unwrap_err().delivery()
         };
@@ -519,7 +523,14 @@ mod tests {
         // It is for a server to say that there is nothing; one that is without the keys has said it.
         for (code, is_asked) in [(MOVED, true), ("CLUSTERDOWN", true), ("ASK 1 10.0.0.1:1", false)] {
             let (trail, outcome) = (Trail::default(), Ok([Frame::error(code)].into_iter().collect()));
-            let mut attempt = Attempt { node: Some(node), sent_at: began_at, asking: false, trail, outcome };
+            let mut attempt = Attempt {
+                node: Some(node),
+                sent_at: began_at,
+                asking: false,
+                trail,
+                is_accepted: true,
+                outcome,
+            };
             unit.note(began_at, None, &mut attempt);
             let last = after(&unit, 5).map(|request| request.payload().to_vec());
             assert_eq!(last, is_asked.then(|| bytes(&[command("0.001")])), "{code}");
@@ -572,7 +583,14 @@ mod tests {
             let mut unit = Unit::new(request, None, began_at);
             for (sent_at, ended_at, outcome) in attempts {
                 let trail = Trail::default();
-                let mut attempt = Attempt { node: None, sent_at: at(sent_at), asking: false, trail, outcome };
+                let mut attempt = Attempt {
+                    node: None,
+                    sent_at: at(sent_at),
+                    asking: false,
+                    trail,
+                    is_accepted: true,
+                    outcome,
+                };
                 unit.note(at(ended_at), Some(limit), &mut attempt);
             }
             assert_eq!(unit.deadline(deadline.map(at), limits), expected.map(at), "{unit:?}");
@@ -587,7 +605,8 @@ mod tests {
         let mut unit = Unit::new(request, None, began_at);
         let (trail, delivery, now) = (Trail::default(), Delivery::NotSent, began_at + Duration::from_secs(5));
         let outcome = Err(RequestError::NotServed { slot: None, delivery });
-        let mut attempt = Attempt { node: None, sent_at: began_at, asking: false, trail, outcome };
+        let mut attempt =
+            Attempt { node: None, sent_at: began_at, asking: false, trail, is_accepted: true, outcome };
         unit.note(now, Some(Duration::from_secs(6)), &mut attempt);
         let deadline =
             |unit: &Unit| unit.deadline(Some(began_at), Limits { no_server: limit, refused: limit });
