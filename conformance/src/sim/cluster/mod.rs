@@ -316,25 +316,37 @@ fn ends_of_moves(entries: &[(Instant, What)]) -> BTreeSet<u16> {
     ranges.flat_map(|slots| [*slots.start(), *slots.end()]).collect()
 }
 
-/// Whether everybody was told of the last move of a slot, if it has moved.
+/// Whether everybody was told of the last move of a slot, if it has moved. One that is there already is not told of.
 fn was_told(entries: &[(Instant, What)], slot: u16) -> bool {
-    let last = entries.iter().rev().find_map(|(_, what)| match what {
-        What::Reshaped(Reshape::Migrated(slots, told), _) if slots.contains(&slot) => {
-            Some(*told == Told::Everyone)
+    let (mut is_told, mut owner, mut importer) = (true, None, None);
+    for (_, what) in entries {
+        let What::Reshaped(reshape, nodes) = what else { continue };
+        match reshape {
+            Reshape::Migrated(slots, told) if slots.contains(&slot) => {
+                let to = nodes.last().copied();
+                if owner.is_none() || owner != to {
+                    (is_told, owner) = (*told == Told::Everyone, to);
+                }
+            }
+            Reshape::MigratedTwice(slots) if slots.contains(&slot) => {
+                (is_told, owner) = (true, nodes.last().copied());
+            }
+            Reshape::Assigned(slots) if slots.contains(&slot) => {
+                (is_told, owner) = (false, nodes.last().copied());
+            }
+            Reshape::Opened(slots) if slots.contains(&slot) => {
+                (is_told, importer) = (false, nodes.first().copied());
+            }
+            Reshape::Closed(slots) if slots.contains(&slot) => {
+                (is_told, owner) = (false, importer.take().or(owner));
+            }
+            Reshape::Left(_) | Reshape::Promoted | Reshape::TookOver | Reshape::Replaced(_) => {
+                (is_told, owner) = (false, None);
+            }
+            _ => {}
         }
-        What::Reshaped(Reshape::MigratedTwice(slots), _) if slots.contains(&slot) => Some(true),
-        What::Reshaped(Reshape::Assigned(slots) | Reshape::Opened(slots) | Reshape::Closed(slots), _)
-            if slots.contains(&slot) =>
-        {
-            Some(false)
-        }
-        What::Reshaped(
-            Reshape::Left(_) | Reshape::Promoted | Reshape::TookOver | Reshape::Replaced(_),
-            _,
-        ) => Some(false),
-        _ => None,
-    });
-    last.unwrap_or(true)
+    }
+    is_told
 }
 
 /// Notes each question for the topology since the last look.

@@ -63,7 +63,7 @@ use crate::value::FromFrame;
 /// blocks is ended by the server when its slot leaves, has taken nothing then, and waits at the new node for the time that is left (but for `XREAD` with `$`: see [`call`](Self::call)); its keys have one slot.
 /// If the node of its keys is away, it fails after the lease timeout, or after up to twice as long if an attempt to connect is under way then. If the node
 /// comes back sooner, or another one has the slot by then, the command asks that, even if its own time is over. What a server refuses (CLUSTERDOWN, LOADING) is asked again within
-/// the command's own time and the command timeout; see [what is promised](super#blocking-commands).
+/// the command's own time and the command timeout; see [what is promised](crate::driver#blocking-commands).
 ///
 /// # Order
 /// Commands for one node travel as those of a [`Client`](super::super::Client) do, and commands for different nodes know nothing of each other. A
