@@ -318,15 +318,17 @@ fn ends_of_moves(entries: &[(Instant, What)]) -> BTreeSet<u16> {
 
 /// Whether everybody was told of the last move of a slot, if it has moved. One that is there already is not told of.
 fn was_told(entries: &[(Instant, What)], slot: u16) -> bool {
-    let (mut is_told, mut owner, mut importer) = (true, None, None);
+    // `is_known`: whose it is follows from what has happened.
+    let (mut is_told, mut owner, mut importer, mut is_known) = (true, None, None, true);
     for (_, what) in entries {
         let What::Reshaped(reshape, nodes) = what else { continue };
         match reshape {
             Reshape::Migrated(slots, told) if slots.contains(&slot) => {
                 let to = nodes.last().copied();
-                if owner.is_none() || owner != to {
-                    (is_told, owner) = (*told == Told::Everyone, to);
+                if is_known && (owner.is_none() || owner != to) {
+                    is_told = *told == Told::Everyone;
                 }
+                (owner, is_known) = (to, true);
             }
             Reshape::MigratedTwice(slots) if slots.contains(&slot) => {
                 (is_told, owner) = (true, nodes.last().copied());
@@ -341,7 +343,7 @@ fn was_told(entries: &[(Instant, What)], slot: u16) -> bool {
                 (is_told, owner) = (false, importer.take().or(owner));
             }
             Reshape::Left(_) | Reshape::Promoted | Reshape::TookOver | Reshape::Replaced(_) => {
-                (is_told, owner) = (false, None);
+                (is_told, owner, is_known) = (false, None, false);
             }
             _ => {}
         }
