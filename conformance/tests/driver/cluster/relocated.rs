@@ -8,16 +8,22 @@ use hitless_core::pubsub::Item;
 
 use super::*;
 
+/// A builder whose map of addresses panics at the fourth endpoint, until it knows that.
+fn with_a_map(fixture: &Fixture) -> (ClusterBuilder<Executor, Network>, Arc<AtomicBool>) {
+    let knows = Arc::new(AtomicBool::new(false));
+    let map_knows = Arc::clone(&knows);
+    let builder = cluster_builder(fixture, &[6379]).address_map(move |announced| {
+        assert!(announced.to_string() != "127.0.0.1:4" || map_knows.load(Ordering::Relaxed), "not yet");
+        None
+    });
+    (builder, knows)
+}
+
 /// The map of addresses fails for a while at the address to which a node has gone: the node is opened there once it works. RULE-383
 #[test]
 fn a_node_is_opened_where_it_is_once_the_map_knows() {
     let (mut fixture, nodes) = nodes();
-    let knows = Arc::new(AtomicBool::new(false));
-    let map_knows = Arc::clone(&knows);
-    let builder = cluster_builder(&fixture, &[6379]).address_map(move |announced| {
-        assert!(announced.to_string() != "127.0.0.1:4" || map_knows.load(Ordering::Relaxed), "not yet");
-        None
-    });
+    let (builder, knows) = with_a_map(&fixture);
     let client = fixture.block_on(builder.refresh_interval(SECOND).connect()).unwrap();
     fixture.pass(SECOND);
     fixture.block_on(client.call(set("foo", "x"))).unwrap();
@@ -67,12 +73,7 @@ fn a_client_that_was_replaced_does_not_say_where_its_node_is() {
 #[test]
 fn a_client_that_is_at_an_old_address_does_not_say_where_its_node_is() {
     let (mut fixture, nodes) = nodes();
-    let knows = Arc::new(AtomicBool::new(false));
-    let map_knows = Arc::clone(&knows);
-    let builder = cluster_builder(&fixture, &[6379]).address_map(move |announced| {
-        assert!(announced.to_string() != "127.0.0.1:4" || map_knows.load(Ordering::Relaxed), "not yet");
-        None
-    });
+    let (builder, knows) = with_a_map(&fixture);
     let client = fixture.block_on(builder.refresh_interval(20 * SECOND).connect()).unwrap();
     fixture.pass(SECOND);
     fixture.with_server(|server, now| server.relocate(now, nodes[2], nodes[3]));

@@ -2,19 +2,20 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU32;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use resp3_codec::{Frame, cmd};
 
+use super::outage::{Last, Limits, Outage};
 use super::plan::{self, Step};
-use crate::cluster::{SLOTS, Sent, SentKind, Shard, Table, Trail, is_refusal, is_refusal_of_server};
+use super::shares::{MayRun, Share, Shares};
+use crate::cluster::{Sent, SentKind, Table, Trail, is_refusal, is_refusal_of_server};
 use crate::command_table::{Blocking, is_script, may_read_copy};
 use crate::error::{Delivery, RequestError, ServerError};
 use crate::ids::NodeId;
 use crate::request::{Class, Commands, Outcome, Packed, Replay, Replies, Request, Timeout, Vetting};
-use crate::timer::{after, earliest};
 
 /// One request for one node.
 #[derive(Clone, Debug)]
@@ -31,70 +32,6 @@ pub(super) struct Unit {
     outage: Option<Outage>,
     /// The node that has said last that the slot is between two nodes, and that it does not have the keys.
     without_keys: Option<NodeId>,
-}
-
-/// The part of one node of a command for all shards.
-#[derive(Clone, Debug)]
-struct Share {
-    /// The node whose slots it is about.
-    owner: NodeId,
-    /// Who is to run it.
-    node: NodeId,
-    all: Arc<Shares>,
-}
-
-/// The parts of a command for all shards.
-#[derive(Debug)]
-pub(super) struct Shares {
-    /// Who had which slots when it began.
-    table: Arc<Table>,
-    /// The nodes that have a part.
-    nodes: Mutex<BTreeSet<NodeId>>,
-}
-
-impl Shares {
-    pub(super) fn new(table: &Arc<Table>) -> Self {
-        let nodes = table.shards().iter().map(Shard::primary).collect();
-        Self { table: Arc::clone(table), nodes: Mutex::new(nodes) }
-    }
-}
-
-/// Whether a node may run a part of a command for all shards.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum MayRun {
-    Yes,
-    /// It does not have all slots that the part is about, at least not yet.
-    NotYet,
-    /// It has another part.
-    Never,
-}
-
-/// A time without a server that can run it.
-#[derive(Clone, Copy, Debug)]
-struct Outage {
-    since: Instant,
-    /// Since when no server is there, the last time that it was so.
-    no_server_since: Option<Instant>,
-    last: Last,
-}
-
-/// How the last attempt of an outage has ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Last {
-    NoServer,
-    /// A server was there that could not run it.
-    Refused,
-    /// Another server can run it.
-    Redirected,
-}
-
-/// The times of an outage; `None` is for ever.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Limits {
-    /// The longest without a server.
-    pub(super) no_server: Option<Duration>,
-    /// The longest that servers may refuse a command which has no time of its own.
-    pub(super) refused: Option<Duration>,
 }
 
 /// How long a command waits at another server when its own time is over: it is for a server to say that there is nothing.
@@ -138,47 +75,19 @@ impl Unit {
 
     /// The part of `node`, or of whoever gets all of its slots, of a command for all shards.
     pub(super) fn of_each(self, node: NodeId, all: Arc<Shares>) -> Self {
-        Self { share: Some(Share { owner: node, node, all }), ..self }
+        Self { share: Some(Share::new(node, all)), ..self }
     }
 
-    /// Whether `node` may run it, by the table of now. What the nodes say together would be wrong if one of them said it twice, or if one that has some of
-    /// the slots were left out.
+    /// Whether `node` may run it, by the table of now.
     pub(super) fn may_run_at(&mut self, node: NodeId, now: &Table) -> MayRun {
-        let Some(share) = &mut self.share else { return MayRun::Yes };
-        let Shares { table, nodes } = &*share.all;
-        let mut nodes = nodes.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_own = node == share.owner || node == share.node;
-        if !is_own && nodes.contains(&node) {
-            return MayRun::Never;
-        }
-        let mut own = (0..SLOTS).filter(|slot| table.node_of(*slot) == Some(share.owner));
-        if own.any(|slot| now.node_of(slot) != Some(node)) {
-            return MayRun::NotYet;
-        }
-        // The one before has not run it.
-        if share.node != share.owner && share.node != node {
-            nodes.remove(&share.node);
-        }
-        nodes.insert(node);
-        share.node = node;
-        MayRun::Yes
+        self.share.as_mut().map_or(MayRun::Yes, |share| share.may_run_at(node, now))
     }
 
     /// When it fails. `deadline` is the time of a command that a server has, and a timeout of the caller's counts as it is. Where no server is there it fails
     /// sooner, and where one has come back it has some time left.
     pub(super) fn deadline(&self, deadline: Option<Instant>, limits: Limits) -> Option<Instant> {
-        let Some(Outage { since, no_server_since, last }) = self.outage else { return deadline };
-        let no_server = no_server_since.zip(limits.no_server).map(|(since, limit)| after(since, limit));
         let is_explicit = matches!(self.request.timeout, Timeout::Explicit(_));
-        match (last, deadline) {
-            (Last::NoServer, Some(deadline)) if is_explicit || no_server.is_none() => {
-                earliest([Some(deadline), no_server])
-            }
-            (Last::NoServer, _) => no_server,
-            (Last::Refused, None) => limits.refused.map(|limit| after(since, limit)),
-            (_, Some(deadline)) if !is_explicit => Some(deadline).max(no_server),
-            (_, deadline) => deadline,
-        }
+        self.outage.map_or(deadline, |outage| outage.deadline(deadline, limits, is_explicit))
     }
 
     /// How long it has had no server at `now` that could run it; `None` if it has one.
