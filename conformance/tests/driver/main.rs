@@ -250,7 +250,22 @@ fn the_replies_of_a_pipeline_are_handed_over_together() {
         assert_eq!(fixture.block_on(reply).unwrap().len(), commands);
         polls
     };
-    assert_eq!(polls(60), polls(1));
+    assert_eq!(polls(60), polls(2));
+}
+
+/// A task that goes on by itself costs a wake-up of another thread, where the runtime has several. Each command of a caller that is
+/// alone takes two polls of the connection's task: one writes it, and one reads its reply. RULE-449
+#[test]
+fn a_command_that_is_alone_yields_to_nobody() {
+    let (mut fixture, client) = connected();
+    fixture.block_on(client.call(cmd("PING"))).unwrap();
+    let before = fixture.polls();
+    for _ in 0..10 {
+        let reply = client.send(echo("x")).unwrap();
+        fixture.run();
+        fixture.block_on(reply).unwrap();
+    }
+    assert_eq!(fixture.polls() - before, 2 * 10);
 }
 
 /// The runtime is gone, and still everybody gets an answer. INV-01

@@ -248,7 +248,7 @@ fn reads_are_sent_again_and_writes_are_not() {
     assert_eq!(fixture.received(), ["SET", "GET", "INCRBY", "GET"]);
 }
 
-/// Errors have the kinds that the retry logic of the `redis` crate looks at, and say what became of the command. RULE-197
+/// Errors have the kinds that the retry logic of the `redis` crate looks at, and say what became of the command. RULE-197, RULE-449
 #[test]
 fn errors_say_what_happened() {
     let (mut fixture, mut con) = connected();

@@ -494,13 +494,14 @@ impl Connection {
         self.pipeline.awaited()
     }
 
-    /// How many frames to hand in at a time, 2 to 64, and over TLS no fewer than 8: about a quarter of the replies that are awaited. A
+    /// How many frames to hand in at a time: 1 if a single reply is awaited; otherwise 2 to 64, and over TLS no fewer than 8, about a
+    /// quarter of the replies that are awaited. A
     /// caller that has its reply may send the next request, and the server works on that while the other replies are handed in. Of a
     /// node of a cluster it is all of them: next requests go to other nodes, which have work meanwhile, and each part would cost writes to all.
     #[must_use]
     pub fn batch(&self) -> usize {
         let batch = self.pipeline.batch(if self.is_node { 1 } else { PARTS });
-        if self.is_encrypted { batch.max(ENCRYPTED_BATCH) } else { batch }
+        if self.is_encrypted && batch > 1 { batch.max(ENCRYPTED_BATCH) } else { batch }
     }
 
     /// RESP2 has no type for pushes. Who subscribes to nothing gets no such array but as a reply.

@@ -503,8 +503,11 @@ impl Pipeline {
     }
 
     /// How many frames to hand in at a time, so that there are `parts`. A request with many replies is answered by the last of them, so
-    /// that few requests make few parts.
+    /// that few requests make few parts. A single reply is a part by itself.
     pub(super) fn batch(&self, parts: usize) -> usize {
+        if self.awaited == 1 {
+            return 1;
+        }
         let parts = parts.min(self.written).max(1);
         (self.awaited / parts).clamp(BATCH.0, BATCH.1)
     }

@@ -81,7 +81,8 @@ enum Turn {
     /// Other tasks should run first.
     ///
     /// Before a write, other callers may add their requests to it. After a reply, its caller may send the next request,
-    /// which the server works on while this task decodes the other replies. Yielding once is enough for either.
+    /// which the server works on while this task decodes the other replies. Yielding once is enough for either. Where a
+    /// request is alone there is nobody to yield to, and a runtime with several threads would wake another one for nothing.
     Yield,
 }
 
@@ -132,6 +133,7 @@ impl<R: Runtime, S: Stream> IoTask<R, S> {
             };
             match (written, read) {
                 (Turn::Blocked, Turn::Blocked) => return Poll::Pending,
+                (Turn::Yield, _) | (_, Turn::Yield) if self.is_alone() => has_yielded = true,
                 (Turn::Yield, _) | (_, Turn::Yield) => break,
                 (Turn::Progress | Turn::Blocked, Turn::Progress | Turn::Blocked) => {}
             }
@@ -139,6 +141,11 @@ impl<R: Runtime, S: Stream> IoTask<R, S> {
         self.has_yielded = true;
         cx.waker().wake_by_ref();
         Poll::Pending
+    }
+
+    /// Whether a single reply was awaited behind the last write: most likely that is so behind the next one as well.
+    fn is_alone(&self) -> bool {
+        self.batch == 1
     }
 
     /// Gives back the memory that nothing is in.
