@@ -38,8 +38,19 @@ pub(super) fn check(evidence: &Evidence<'_>, requests: &BTreeMap<u64, Asked>) {
                 && history.hears(*conn, asked.entry, other.ended)
         });
         let Some(waits_since) = waits_since.map(|(other, _)| other.sent_at).min() else { continue };
-        let silent_since =
-            waits_since.max(history.heard(*conn, asked.entry)).max(history.changed(asked.entry));
+        // What was read may be handed over in parts, with a pause of the executor between them.
+        let answered = requests.iter().filter(|(other, Asked { ended, fate, .. })| {
+            matches!(fate, Fate::Answered(_) | Fate::Refused)
+                && *ended < asked.entry
+                && arrivals
+                    .get(other)
+                    .is_some_and(|arrivals| matches!(arrivals[..], [(_, only)] if only == *conn))
+        });
+        let answered = answered.map(|(_, other)| evidence.entries[other.ended].0).max();
+        let silent_since = waits_since
+            .max(history.heard(*conn, asked.entry))
+            .max(history.changed(asked.entry))
+            .max(answered.unwrap_or(history.began_at));
         assert!(
             asked.sent_at < silent_since + PAUSE,
             "RULE-157: request {number}, sent at entry {}, joined {conn:?}, which was silent for {:?}",
