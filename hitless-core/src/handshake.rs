@@ -22,7 +22,8 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytes::BytesMut;
-use resp3_codec::{Command, Frame, cmd};
+use resp3_codec::{Command, Frame, cmd, encode_command};
+use smallvec::SmallVec;
 
 pub use self::opt_in::{OptIn, Probe, opt_in_command};
 use self::refusal::{HelloRefusal, field, refusal};
@@ -177,18 +178,9 @@ impl Handshake {
     }
 
     fn write_resp3(&mut self, probe: Probe, peer: &Peer, buffer: &mut BytesMut) {
-        let mut hello = cmd("HELLO").arg(3);
-        if let Some(credentials) = &self.credentials {
-            let user = credentials.user.as_deref().unwrap_or("default");
-            hello = hello.arg("AUTH").arg(user).arg(credentials.password.expose());
-        }
-        if let Some(name) = self.config.client_name() {
-            hello = hello.arg("SETNAME").arg(name);
-        }
-        hello.encode(buffer);
-        self.expected.push_back(Step::Hello);
+        self.write_hello(buffer);
         if probe == Probe::OptIn {
-            opt_in(&self.config, peer).encode(buffer);
+            encode_command(buffer, &opt_in_command(&self.config, peer).map(str::as_bytes));
             self.expected.push_back(Step::OptIn);
         }
         self.write_select(buffer);
@@ -197,9 +189,22 @@ impl Handshake {
             return;
         }
         for (attribute, value) in [("LIB-NAME", "hitless"), ("LIB-VER", env!("CARGO_PKG_VERSION"))] {
-            cmd("CLIENT").arg("SETINFO").arg(attribute).arg(value).encode(buffer);
+            encode_command(buffer, &["CLIENT", "SETINFO", attribute, value].map(str::as_bytes));
             self.expected.push_back(Step::Ignored);
         }
+    }
+
+    fn write_hello(&mut self, buffer: &mut BytesMut) {
+        self.expected.push_back(Step::Hello);
+        let mut hello: SmallVec<[&[u8]; 7]> = SmallVec::from_slice(&[&b"HELLO"[..], b"3"]);
+        if let Some(credentials) = &self.credentials {
+            let user = credentials.user.as_deref().unwrap_or("default");
+            hello.extend([&b"AUTH"[..], user.as_bytes(), credentials.password.expose().as_bytes()]);
+        }
+        if let Some(name) = self.config.client_name() {
+            hello.extend([&b"SETNAME"[..], name.as_bytes()]);
+        }
+        encode_command(buffer, &hello);
     }
 
     /// Ends with a step whose reply is always there, so that a plain RESP2 handshake has one round trip, too. Where something

@@ -202,15 +202,17 @@ impl<K: Id, T> IdMap<K, T> {
         Self { slots: Vec::new(), len: 0, key: std::marker::PhantomData }
     }
 
-    /// Puts `value` under `key`; a value under an older generation of the same slot gives way.
-    pub(crate) fn insert(&mut self, key: K, value: T) {
+    /// Puts `value` under `key`; a value under another generation of the same slot gives way. Returns what was there, with its key.
+    pub(crate) fn insert(&mut self, key: K, value: T) -> Option<(K, T)> {
         let (index, generation) = key.parts();
         if self.slots.len() <= index {
             self.slots.resize_with(index + 1, || None);
         }
-        if self.slots[index].replace((generation, value)).is_none() {
+        let before = self.slots[index].replace((generation, value));
+        if before.is_none() {
             self.len += 1;
         }
+        before.map(|(generation, value)| (K::new(index as u32, generation), value))
     }
 
     pub(crate) fn remove(&mut self, key: K) -> Option<T> {
@@ -261,6 +263,12 @@ impl<K: Id, T> IdMap<K, T> {
     pub(crate) fn iter(&self) -> impl Iterator<Item = (K, &T)> {
         self.slots.iter().enumerate().filter_map(|(index, slot)| {
             slot.as_ref().map(|(generation, value)| (K::new(index as u32, *generation), value))
+        })
+    }
+
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = (K, &mut T)> {
+        self.slots.iter_mut().enumerate().filter_map(|(index, slot)| {
+            slot.as_mut().map(|(generation, value)| (K::new(index as u32, *generation), value))
         })
     }
 }

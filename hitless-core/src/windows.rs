@@ -142,7 +142,10 @@ impl<S: Ord + Clone> Windows<S> {
                 windows.push(Window { cause: cause.clone(), until });
                 self.ends.insert((until, scope.clone()));
                 self.len += 1;
-                self.enforce_limit();
+                if self.len <= self.limit {
+                    return true;
+                }
+                self.give_way();
                 self.scopes
                     .get(&scope)
                     .is_some_and(|windows| windows.iter().any(|window| window.cause == cause))
@@ -234,10 +237,8 @@ impl<S: Ord + Clone> Windows<S> {
             .try_fold(cause, |cause, (opener, seq, shards)| remainder(cause, *opener, *seq, shards))
     }
 
-    fn enforce_limit(&mut self) {
-        if self.len <= self.limit {
-            return;
-        }
+    /// Beyond the limit, one window ends.
+    fn give_way(&mut self) {
         // The first of those that end soonest; the order of scopes decides, so it is the same in every run.
         let Some((soonest, scope)) = self.ends.pop_first() else { return };
         let mut is_found = false;

@@ -6,14 +6,14 @@ mod fingerprint;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use crate::backoff::Reconnect;
 use crate::config::{Config, Credentials};
 use crate::endpoint::Target;
 use crate::error::CredentialsError;
-use crate::ids::ConnId;
+use crate::ids::{ConnId, IdMap};
 use crate::rng::Rng;
 use crate::timer::after;
 
@@ -31,7 +31,7 @@ pub(super) struct Keyring {
     asks: bool,
     /// How long an answer may take that serves no dial.
     limit: Duration,
-    holders: BTreeMap<ConnId, Holder>,
+    holders: IdMap<ConnId, Holder>,
     /// When the dials that wait have waited long enough, in order.
     due: BTreeSet<(Instant, ConnId)>,
     /// The newest credentials, once there have been new ones.
@@ -89,7 +89,7 @@ impl Keyring {
         Self {
             asks: config.asks_for_credentials(),
             limit: config.connect_timeout().map_or(LIMIT, |timeout| timeout / 2),
-            holders: BTreeMap::new(),
+            holders: IdMap::new(),
             due: BTreeSet::new(),
             newest: None,
             known: VecDeque::new(),
@@ -108,7 +108,7 @@ impl Keyring {
         let due = after(now, limit);
         self.due.insert((due, conn));
         let waiting = Waiting { target, until, due, limit, changes: self.changes };
-        self.holders.insert(conn, Holder::Waits(waiting));
+        self.put(conn, Holder::Waits(waiting));
     }
 
     /// The answer for `conn`. Returns what to dial, and until when, if its dial waits. An answer that was asked for before the last
@@ -121,7 +121,7 @@ impl Keyring {
         let Waiting { target, until, changes, .. } = self.end_wait(conn)?;
         self.remember(&credentials);
         let newest = self.newest.clone().filter(|_| changes < self.changes);
-        self.holders.insert(conn, Holder::Has(Some(newest.unwrap_or(credentials))));
+        self.put(conn, Holder::Has(Some(newest.unwrap_or(credentials))));
         Some((target, until))
     }
 
@@ -139,19 +139,19 @@ impl Keyring {
 
     /// `conn` is connected, and its handshake has `credentials`.
     pub(super) fn note_connected(&mut self, conn: ConnId, credentials: Option<Credentials>) {
-        self.holders.insert(conn, Holder::Has(credentials));
+        self.put(conn, Holder::Has(credentials));
     }
 
     /// The server has refused what `conn` was given last: the next change concerns it, whatever that brings.
     pub(super) fn note_refused(&mut self, conn: ConnId) {
-        if let Some(Holder::Has(credentials)) = self.holders.get_mut(&conn) {
+        if let Some(Holder::Has(credentials)) = self.holders.get_mut(conn) {
             *credentials = None;
         }
     }
 
     pub(super) fn forget(&mut self, conn: ConnId) {
         self.end_wait(conn);
-        self.holders.remove(&conn);
+        self.holders.remove(conn);
     }
 
     /// The credentials are said to have changed, or to expire. An answer that is awaited may be older than that.
@@ -183,12 +183,12 @@ impl Keyring {
         self.newest = Some(credentials.clone());
         self.remember(credentials);
         let mut changed = Vec::new();
-        for (conn, holder) in &mut self.holders {
+        for (conn, holder) in self.holders.iter_mut() {
             if let Holder::Has(has) = holder
                 && has.as_ref() != Some(credentials)
             {
                 *has = Some(credentials.clone());
-                changed.push(*conn);
+                changed.push(conn);
             }
         }
         changed
@@ -211,7 +211,7 @@ impl Keyring {
 
     /// `error` without its words if they repeat a password that is known here.
     pub(super) fn without_secrets(&self, error: CredentialsError) -> CredentialsError {
-        let held = self.holders.values().filter_map(|holder| match holder {
+        let held = self.holders.iter().filter_map(|(_, holder)| match holder {
             Holder::Has(credentials) => credentials.as_ref(),
             Holder::Waits(_) => None,
         });
@@ -220,7 +220,7 @@ impl Keyring {
 
     /// What the handshake of `conn` authenticates with, if it was not `configured` for all.
     pub(super) fn credentials(&self, conn: ConnId, configured: Option<&Credentials>) -> Option<Credentials> {
-        match self.holders.get(&conn) {
+        match self.holders.get(conn) {
             Some(Holder::Has(given)) => given.clone(),
             Some(Holder::Waits(_)) | None => self.newest.as_ref().or(configured).cloned(),
         }
@@ -237,7 +237,7 @@ impl Keyring {
     }
 
     pub(super) fn is_waiting(&self, conn: ConnId) -> bool {
-        matches!(self.holders.get(&conn), Some(Holder::Waits(_)))
+        matches!(self.holders.get(conn), Some(Holder::Waits(_)))
     }
 
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
@@ -256,14 +256,23 @@ impl Keyring {
         }
     }
 
+    /// A dial may have the place of one whose end is not told here yet.
+    fn put(&mut self, conn: ConnId, holder: Holder) {
+        if let Some((before, Holder::Waits(waiting))) = self.holders.insert(conn, holder)
+            && before != conn
+        {
+            self.due.remove(&(waiting.due, before));
+        }
+    }
+
     fn end_wait(&mut self, conn: ConnId) -> Option<Waiting> {
-        match self.holders.remove(&conn) {
-            Some(Holder::Waits(waiting)) => {
+        match self.holders.remove(conn)? {
+            Holder::Waits(waiting) => {
                 self.due.remove(&(waiting.due, conn));
                 Some(waiting)
             }
-            other => {
-                self.holders.extend(other.map(|holder| (conn, holder)));
+            has => {
+                self.put(conn, has);
                 None
             }
         }

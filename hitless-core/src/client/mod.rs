@@ -273,8 +273,8 @@ impl Client {
         any
     }
 
-    /// How many frames of `conn` to hand in at a time: 1 if it awaits a single reply; otherwise 2 to 64, and over TLS no fewer than 8, about
-    /// a quarter of the replies that it awaits, or all of them if the server is a node of a cluster; 1 if there is no such connection.
+    /// How many frames of `conn` to hand in at a time, 2 to 64, and over TLS no fewer than 8: about a quarter of the replies that it awaits,
+    /// or all of them if the server is a node of a cluster; 1 if there is no such connection.
     ///
     /// This is advice, for speed alone. A loop that hands in everything at once makes the server wait for the callers, and
     /// then the callers for the server. With parts, a caller that has its reply sends the next request while the loop
@@ -282,6 +282,12 @@ impl Client {
     #[must_use]
     pub fn batch(&self, conn: ConnId) -> usize {
         self.links.connection(conn).map_or(1, Connection::batch)
+    }
+
+    /// How many replies `conn` awaits.
+    #[cfg(feature = "driver")]
+    pub(crate) fn awaited(&self, conn: ConnId) -> usize {
+        self.links.connection(conn).map_or(0, Connection::awaited)
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) has something to do. While actions are pending, this is not in the

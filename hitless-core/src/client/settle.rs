@@ -1,7 +1,7 @@
 //! The exchange between connections and the coordinator: events of connections become facts for the coordinator, and its
 //! directives become calls of connections, pool and requests, until both are quiet.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use resp3_codec::Frame;
 
@@ -271,6 +271,7 @@ impl Client {
             Directive::Emit(event) => {
                 if let Event::MoveStarted { source, .. } = &event {
                     self.tell_holders(now, source);
+                    self.relax_unplaced(now);
                 }
                 self.emit(event);
             }
@@ -322,16 +323,25 @@ impl Client {
 
     fn retime(&mut self, now: Instant, scope: &WindowScope) {
         let concerned: Vec<ConnId> = match scope {
-            WindowScope::Connection(conn) => vec![*conn],
+            // It covers nothing that has no connection.
+            WindowScope::Connection(conn) => return self.retime_one(now, *conn),
             WindowScope::Database => self.links.ids().collect(),
             WindowScope::Peer(peer) => {
                 let there = |conn: &ConnId| self.coordinator.peer(*conn) == Some(peer);
                 self.links.ids().filter(there).collect()
             }
         };
+        // In a window that covers them all, all have its timeout.
+        let common = self.coordinator.relaxed_in(now, scope);
         for conn in concerned {
-            self.retime_one(now, conn);
+            let relaxed = common.or_else(|| self.coordinator.relaxed(now, Some(conn)));
+            self.relax(conn, relaxed);
         }
+        self.relax_unplaced(now);
+    }
+
+    /// Relaxes what waits for a connection. While a move lives, that may take long.
+    fn relax_unplaced(&mut self, now: Instant) {
         if let Some(relaxed) = self.coordinator.relaxed(now, None) {
             self.requests.relax_parked(relaxed);
             self.leases.relax(relaxed);
@@ -341,6 +351,10 @@ impl Client {
 
     pub(super) fn retime_one(&mut self, now: Instant, conn: ConnId) {
         let relaxed = self.coordinator.relaxed(now, Some(conn));
+        self.relax(conn, relaxed);
+    }
+
+    fn relax(&mut self, conn: ConnId, relaxed: Option<Duration>) {
         self.links.retime(conn, relaxed);
         self.relax_blocked(conn, relaxed);
     }

@@ -47,6 +47,8 @@ use crate::write_buffer::WriteBuffer;
 /// decrypt. In `bench client --link encrypted`, 16 callers on one thread, parts of 8 had 1.5 times the rate of parts of 4 (a quarter of
 /// the replies, as without TLS), at 0.7 of the processor time.
 const ENCRYPTED_BATCH: usize = 8;
+/// What a handshake is allocated with: enough for most.
+const HANDSHAKE: usize = 512;
 
 #[derive(Clone, Debug)]
 enum Phase {
@@ -99,7 +101,7 @@ impl Connection {
         probe: Probe,
         peer: &Peer,
     ) -> Self {
-        let mut handshake_bytes = BytesMut::new();
+        let mut handshake_bytes = BytesMut::with_capacity(HANDSHAKE);
         let handshake = Handshake::begin(config, credentials, probe, peer, &mut handshake_bytes);
         Self {
             phase: Phase::Negotiating(handshake),
@@ -373,7 +375,7 @@ impl Connection {
     /// appends counts as written: the server may run it.
     pub fn poll_transmit(&mut self, buffer: &mut WriteBuffer) -> bool {
         if !self.handshake_bytes.is_empty() {
-            buffer.push(&self.handshake_bytes.split().freeze());
+            buffer.push(&std::mem::take(&mut self.handshake_bytes).freeze());
             return true;
         }
         // Each request is whole: those before are written, and the others are not begun.
@@ -494,14 +496,13 @@ impl Connection {
         self.pipeline.awaited()
     }
 
-    /// How many frames to hand in at a time: 1 if a single reply is awaited; otherwise 2 to 64, and over TLS no fewer than 8, about a
-    /// quarter of the replies that are awaited. A
+    /// How many frames to hand in at a time, 2 to 64, and over TLS no fewer than 8: about a quarter of the replies that are awaited. A
     /// caller that has its reply may send the next request, and the server works on that while the other replies are handed in. Of a
     /// node of a cluster it is all of them: next requests go to other nodes, which have work meanwhile, and each part would cost writes to all.
     #[must_use]
     pub fn batch(&self) -> usize {
         let batch = self.pipeline.batch(if self.is_node { 1 } else { PARTS });
-        if self.is_encrypted && batch > 1 { batch.max(ENCRYPTED_BATCH) } else { batch }
+        if self.is_encrypted { batch.max(ENCRYPTED_BATCH) } else { batch }
     }
 
     /// RESP2 has no type for pushes. Who subscribes to nothing gets no such array but as a reply.

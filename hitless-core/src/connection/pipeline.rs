@@ -409,6 +409,9 @@ impl Pipeline {
 
     /// Extends the deadlines of everything here.
     pub(super) fn relax(&mut self, relaxed: Duration) {
+        if self.entries.is_empty() {
+            return;
+        }
         for entry in &mut self.entries {
             if let Kind::Wanted(accepted) = &mut entry.kind {
                 accepted.relax(relaxed);
@@ -503,11 +506,8 @@ impl Pipeline {
     }
 
     /// How many frames to hand in at a time, so that there are `parts`. A request with many replies is answered by the last of them, so
-    /// that few requests make few parts. A single reply is a part by itself.
+    /// that few requests make few parts.
     pub(super) fn batch(&self, parts: usize) -> usize {
-        if self.awaited == 1 {
-            return 1;
-        }
         let parts = parts.min(self.written).max(1);
         (self.awaited / parts).clamp(BATCH.0, BATCH.1)
     }

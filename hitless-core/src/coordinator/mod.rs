@@ -236,14 +236,19 @@ impl Coordinator {
     /// concerns them.
     #[must_use]
     pub fn relaxed(&self, now: Instant, conn: Option<ConnId>) -> Option<Duration> {
-        let peer = conn.and_then(|conn| self.peer(conn)).cloned();
+        let peer = || conn.and_then(|conn| self.peer(conn)).cloned();
         // Without a connection: while an address is being retired, and for some time after, names may still lead to it.
         let waits = conn.is_none() && !self.moves.is_empty();
         let open = waits
-            || self.windows.is_open(now, &WindowScope::Database)
-            || peer.is_some_and(|peer| self.windows.is_open(now, &WindowScope::Peer(peer)))
-            || conn.is_some_and(|conn| self.windows.is_open(now, &WindowScope::Connection(conn)));
+            || conn.is_some_and(|conn| self.windows.is_open(now, &WindowScope::Connection(conn)))
+            || peer().is_some_and(|peer| self.windows.is_open(now, &WindowScope::Peer(peer)))
+            || self.windows.is_open(now, &WindowScope::Database);
         open.then(|| self.config.maintenance().relaxed_timeout())
+    }
+
+    /// The relaxed timeout that a window of `scope` itself puts in force; `None` if there is none, whatever covers it besides.
+    pub(crate) fn relaxed_in(&self, now: Instant, scope: &WindowScope) -> Option<Duration> {
+        self.windows.is_open(now, scope).then(|| self.config.maintenance().relaxed_timeout())
     }
 
     /// The address of `conn`, from its dial on.

@@ -15,8 +15,8 @@ use super::traits::{Runtime, Stream};
 use crate::error::CloseCause;
 use crate::write_buffer::WriteBuffer;
 
-/// How often one poll writes and reads before other tasks run. Only long values take so many turns: otherwise the task
-/// yields earlier.
+/// How often one poll writes and reads before other tasks run. Only long values, and a caller that is alone, take so many turns:
+/// otherwise the task yields earlier.
 const TURNS_PER_POLL: usize = 16;
 
 /// Serves the connection until the machine closes it or the stream ends.
@@ -46,6 +46,8 @@ struct IoTask<R, S> {
     frames: Vec<Frame>,
     /// How many frames one visit hands over to the machine.
     batch: usize,
+    /// A single reply was awaited behind the last write: most likely that is so behind the next one as well.
+    is_alone: bool,
     /// The last batch was full: the decoder may hold another.
     undecoded: bool,
     /// The stream has ended; what arrived before the end is still to be handed over.
@@ -96,6 +98,7 @@ impl<R: Runtime, S: Stream> IoTask<R, S> {
             decoder,
             frames: Vec::new(),
             batch: 1,
+            is_alone: false,
             undecoded: false,
             ended: None,
             outgoing: WriteBuffer::new(),
@@ -118,7 +121,7 @@ impl<R: Runtime, S: Stream> IoTask<R, S> {
 
     /// Writes and reads until there is nothing to do, or other tasks should run.
     fn take_turns(&mut self, cx: &mut Context<'_>) -> Poll<Option<CloseCause>> {
-        let mut has_yielded = std::mem::take(&mut self.has_yielded);
+        let mut may_write = std::mem::take(&mut self.has_yielded);
         for _ in 0..TURNS_PER_POLL {
             if self.conn_task.signals.is_up(CLOSE | REST) {
                 if self.conn_task.signals.is_up(CLOSE) {
@@ -126,14 +129,14 @@ impl<R: Runtime, S: Stream> IoTask<R, S> {
                 }
                 self.rest();
             }
-            let written = self.write(cx, std::mem::take(&mut has_yielded));
+            let written = self.write(cx, std::mem::take(&mut may_write));
             let read = match self.read(cx) {
                 Ok(turn) => turn,
                 Err(cause) => return Poll::Ready(Some(cause)),
             };
             match (written, read) {
                 (Turn::Blocked, Turn::Blocked) => return Poll::Pending,
-                (Turn::Yield, _) | (_, Turn::Yield) if self.is_alone() => has_yielded = true,
+                (Turn::Yield, Turn::Progress | Turn::Blocked) if self.is_alone => may_write = true,
                 (Turn::Yield, _) | (_, Turn::Yield) => break,
                 (Turn::Progress | Turn::Blocked, Turn::Progress | Turn::Blocked) => {}
             }
@@ -141,11 +144,6 @@ impl<R: Runtime, S: Stream> IoTask<R, S> {
         self.has_yielded = true;
         cx.waker().wake_by_ref();
         Poll::Pending
-    }
-
-    /// Whether a single reply was awaited behind the last write: most likely that is so behind the next one as well.
-    fn is_alone(&self) -> bool {
-        self.batch == 1
     }
 
     /// Gives back the memory that nothing is in.
@@ -162,9 +160,9 @@ impl<R: Runtime, S: Stream> IoTask<R, S> {
     }
 
     /// Writes once.
-    fn write(&mut self, cx: &mut Context<'_>, has_yielded: bool) -> Turn {
+    fn write(&mut self, cx: &mut Context<'_>, may_write: bool) -> Turn {
         if self.outgoing.is_empty() {
-            match self.fill(has_yielded) {
+            match self.fill(may_write) {
                 Turn::Progress => {}
                 turn => return turn,
             }
@@ -202,26 +200,28 @@ impl<R: Runtime, S: Stream> IoTask<R, S> {
         self.unflushed = false;
     }
 
-    /// Takes from the machine what there is to write.
-    fn fill(&mut self, has_yielded: bool) -> Turn {
+    /// Takes from the machine what there is to write. `may_write`: others have had the time to join, and what had arrived was read.
+    fn fill(&mut self, may_write: bool) -> Turn {
         match self.writing {
             Writing::Broken(_) => return Turn::Blocked,
             Writing::Idle if !self.conn_task.signals.is_up(WRITE) => return Turn::Blocked,
-            Writing::Idle if !has_yielded => return Turn::Yield,
+            Writing::Idle if !may_write => return Turn::Yield,
             Writing::Idle | Writing::Active => {}
         }
         // Taken down before the visit, so that a `Flush` during the visit raises it again.
         self.conn_task.signals.take(WRITE);
         let taken = self.shared.transmit(self.conn_task.conn, &mut self.outgoing, &mut self.effects);
-        self.batch = taken.batch;
+        (self.batch, self.is_alone) = (taken.batch, taken.is_alone);
         self.writing = if taken.more { Writing::Active } else { Writing::Idle };
         if self.outgoing.is_empty() { Turn::Blocked } else { Turn::Progress }
     }
 
     /// Hands over the rest of the last read, or reads once.
     fn read(&mut self, cx: &mut Context<'_>) -> Result<Turn, CloseCause> {
-        if self.undecoded && self.hand_over(cx)? {
-            return Ok(Turn::Yield);
+        if self.undecoded
+            && let Some(turn) = self.hand_over(cx)?
+        {
+            return Ok(turn);
         }
         if let Some(cause) = self.ended {
             return Err(self.end(cause));
@@ -230,8 +230,8 @@ impl<R: Runtime, S: Stream> IoTask<R, S> {
             Poll::Pending => Ok(Turn::Blocked),
             Poll::Ready(Ok(0)) => Err(self.end(CloseCause::ByServer)),
             Poll::Ready(Ok(_)) => {
-                if self.hand_over(cx)? {
-                    return Ok(Turn::Yield);
+                if let Some(turn) = self.hand_over(cx)? {
+                    return Ok(turn);
                 }
                 // A part of a long reply is no frame, but shows that the server is alive.
                 self.shared.handle_frames(self.conn_task.conn, &mut self.frames, &mut self.effects);
@@ -241,18 +241,23 @@ impl<R: Runtime, S: Stream> IoTask<R, S> {
         }
     }
 
-    /// Decodes one batch and hands it to the machine; false if no frame is complete.
-    fn hand_over(&mut self, cx: &mut Context<'_>) -> Result<bool, CloseCause> {
+    /// Decodes one batch and hands it to the machine; `None` if no frame is complete.
+    fn hand_over(&mut self, cx: &mut Context<'_>) -> Result<Option<Turn>, CloseCause> {
         let decoded = self.decode();
-        let any = !self.frames.is_empty();
+        let turn = match &self.frames[..] {
+            [] => None,
+            // The caller finds the task waiting for its next request.
+            [frame] if self.is_alone && !frame.is_push() => Some(Turn::Progress),
+            _ => Some(Turn::Yield),
+        };
         if self.frames.iter().any(Frame::is_push) {
             self.look_ahead(cx);
         }
-        if any {
+        if turn.is_some() {
             // Also before an error: the frames ahead of it are valid.
             self.shared.handle_frames(self.conn_task.conn, &mut self.frames, &mut self.effects);
         }
-        decoded.map(|()| any)
+        decoded.map(|()| turn)
     }
 
     /// Reads on before a push is handed over: if the stream ends behind it, the push may be old. Pushes are rare, so that

@@ -73,6 +73,8 @@ pub(super) struct Transmitted {
     pub(super) more: bool,
     /// How many frames to hand in at a time from now on.
     pub(super) batch: usize,
+    /// A single reply is awaited.
+    pub(super) is_alone: bool,
 }
 
 /// What the supervisor has to do.
@@ -530,7 +532,8 @@ impl<R: Runtime> Shared<R> {
             while !more && state.machine.poll_transmit(conn, buffer) {
                 more = buffer.len() >= TAKE;
             }
-            Transmitted { more, batch: state.machine.batch(conn) }
+            let (batch, is_alone) = (state.machine.batch(conn), state.machine.awaited(conn) == 1);
+            Transmitted { more, batch, is_alone }
         })
     }
 

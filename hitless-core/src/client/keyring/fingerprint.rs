@@ -21,8 +21,8 @@ impl Fingerprint for Keyring {
             rng: _,
         } = self;
         digest.value(&newest.is_some());
-        digest.each(holders, |digest, (conn, holder)| {
-            digest.part(conn);
+        digest.each(holders.iter(), |digest, (conn, holder)| {
+            digest.part(&conn);
             match holder {
                 Holder::Waits(Waiting { target: _, until, due, limit: _, changes: before }) => {
                     digest.value(&(0, before < changes));

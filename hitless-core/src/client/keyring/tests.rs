@@ -38,6 +38,19 @@ fn a_dial_waits_for_half_of_its_time() {
     }
 }
 
+/// A dial has the place of one that has failed, before the end of that one is told here. RULE-220
+#[test]
+fn a_dial_in_the_place_of_another_one_waits_alone() {
+    let (mut keyring, now) = (keyring(), epoch());
+    let [first, second] = [0, 1].map(|generation| ConnId::from_parts(1, generation));
+    keyring.ask(now, first, target(), Some(now + 2 * SECOND));
+    keyring.ask(now, second, target(), Some(now + 4 * SECOND));
+    keyring.forget(first);
+    assert_eq!(keyring.poll_timeout(), Some(now + 2 * SECOND));
+    assert_eq!(keyring.take_overdue(now + 2 * SECOND), Some((second, 2 * SECOND)));
+    assert_eq!((keyring.take_overdue(now + 9 * SECOND), keyring.poll_timeout()), (None, None));
+}
+
 /// What was asked for before a change may be older than the change. RULE-221
 #[test]
 fn an_answer_from_before_a_change_gives_way_to_the_change() {

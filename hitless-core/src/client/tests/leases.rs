@@ -237,6 +237,26 @@ fn waiting_for_a_lease_is_bounded() {
     assert_eq!(granted(&world, relaxed), Some(Ok(())));
 }
 
+/// A move gives more time to those who wait from its beginning, which may be later than that of its window. RULE-201, RULE-53
+#[test]
+fn a_reviewed_move_relaxes_those_who_wait() {
+    let mut world =
+        World::with(|builder| builder.pool_size(1).max_dedicated(1).lease_timeout(Some(2 * SECOND)));
+    world.client.review_notifications(Some(crate::review::REVIEW_LIMIT));
+    world.answer_dials();
+    lease(&mut world);
+    let late = wish(&mut world);
+    let shared = world.conns()[0];
+    world.push(shared, &["MOVING", "1", "30", "127.0.0.1:2"]);
+    let review = world.reviews.remove(0);
+    world.client.handle_verdict(world.now, review.id, crate::review::Verdict::Continue);
+    world.drain();
+    world.pass(5 * SECOND);
+    assert_eq!(granted(&world, late), None, "10 s while the move lives");
+    world.pass(6 * SECOND);
+    assert!(matches!(granted(&world, late), Some(Err(LeaseError::TimedOut { .. }))));
+}
+
 /// A dial that fails is repeated after a pause while somebody waits, and the error says why there was no connection. RULE-201
 #[test]
 fn a_lease_that_cannot_be_opened_says_why() {

@@ -180,8 +180,7 @@ impl Fifo {
         self.items.iter().all(|item| !item.is_written)
     }
 
-    /// A single reply by itself; otherwise a quarter of the replies that are awaited, or what one request awaits if there are fewer than
-    /// four, from 2 to 64.
+    /// A quarter of the replies that are awaited, or what one request awaits if there are fewer than four, from 2 to 64.
     fn batch(&self) -> usize {
         let awaited: u32 = self.items.iter().filter(|item| item.is_written).map(|item| item.left).sum();
         let requests = self.items.iter().filter(|item| item.is_written).count();
@@ -192,7 +191,6 @@ impl Fifo {
             _ => awaited / 4,
         };
         match part {
-            _ if awaited == 1 => 1,
             0..=2 => 2,
             3..=63 => part as usize,
             _ => 64,

@@ -114,7 +114,7 @@ impl Attempts {
         dial: Dial,
         untried: VecDeque<Target>,
     ) {
-        let Some(attempt) = self.live.get_mut(&conn) else { return };
+        let Some(attempt) = self.live.get_mut(conn) else { return };
         attempt.phase = Phase::Dialing { dial: dial.clone(), beside: None };
         attempt.untried = untried;
         let purpose = attempt.purpose.clone();
@@ -131,7 +131,7 @@ impl Attempts {
         dial: Dial,
         how: Next,
     ) {
-        let Some(attempt) = self.live.get_mut(&conn) else { return };
+        let Some(attempt) = self.live.get_mut(conn) else { return };
         let purpose = attempt.purpose.clone();
         let step = Step::Dial { conn: next, dial: dial.clone(), purpose, after: Some(conn) };
         match (how, &mut attempt.phase) {
@@ -156,7 +156,7 @@ impl Attempts {
     /// The first dial of an attempt that is connected does the handshake.
     pub(in super::super) fn handle_connected(&mut self, now: Instant, conn: ConnId, peer: Peer) {
         let known_by = self.course.attempt_of(conn);
-        let Some(attempt) = self.live.get_mut(&known_by) else { return };
+        let Some(attempt) = self.live.get_mut(known_by) else { return };
         let Phase::Dialing { dial, beside } = &mut attempt.phase else { return };
         let (mut dial, mut loser) = (dial.clone(), None);
         if let Some((second, other)) = beside.take() {
@@ -210,7 +210,9 @@ impl Attempts {
         let known_by = self.course.attempt_of(conn);
         if known_by != conn {
             self.course.forget_beside(conn);
-            if let Some(Attempt { phase: Phase::Dialing { beside, .. }, .. }) = self.live.get_mut(&known_by) {
+            if let Some(Phase::Dialing { beside, .. }) =
+                self.live.get_mut(known_by).map(|attempt| &mut attempt.phase)
+            {
                 *beside = None;
             }
             self.steps.push_back(Step::Left { conn, to: None, failed: None, must_close: false });
@@ -221,7 +223,7 @@ impl Attempts {
     /// Attempts whose dial or handshake takes long go on to their next addresses.
     pub(super) fn leave_slow_ones(&mut self, now: Instant) {
         while let Some(conn) = self.course.patience.fire(now) {
-            let Some(attempt) = self.live.get(&conn) else { continue };
+            let Some(attempt) = self.live.get(conn) else { continue };
             if let Phase::Negotiating { .. } = attempt.phase {
                 let limit = attempt.limit.unwrap_or(HANDSHAKE_WITHOUT_LIMIT);
                 self.fail_from_here(now, conn, ConnectError::HandshakeTimedOut(limit));
@@ -237,7 +239,7 @@ impl Attempts {
         if self.leave(now, conn, must_close) {
             return;
         }
-        let Some(attempt) = self.live.get_mut(&conn) else { return };
+        let Some(attempt) = self.live.get_mut(conn) else { return };
         if let Phase::Negotiating { .. } = attempt.phase {
             self.course.shun(now, attempt);
         }
@@ -257,7 +259,7 @@ impl Attempts {
     /// it. False if there is no other.
     fn leave(&mut self, now: Instant, conn: ConnId, must_close: bool) -> bool {
         let known_by = self.course.attempt_of(conn);
-        let Some(attempt) = self.live.get_mut(&known_by) else { return false };
+        let Some(attempt) = self.live.get_mut(known_by) else { return false };
         let Phase::Dialing { dial, beside } = &mut attempt.phase else { return false };
         let Some((other, second)) = beside.take() else { return false };
         self.course.forget_beside(other);
@@ -275,7 +277,7 @@ impl Attempts {
     }
 
     fn dial_beside(&mut self, conn: ConnId) {
-        let Some(target) = self.live.get_mut(&conn).and_then(|attempt| attempt.untried.pop_front()) else {
+        let Some(target) = self.live.get_mut(conn).and_then(|attempt| attempt.untried.pop_front()) else {
             return;
         };
         self.steps.push_back(Step::Next { conn, target, how: Next::Beside });
@@ -283,7 +285,7 @@ impl Attempts {
 
     /// From now on the attempt `from` is known by the id `to`.
     fn rename(&mut self, from: ConnId, to: ConnId) {
-        let Some(attempt) = self.live.remove(&from) else { return };
+        let Some(attempt) = self.live.remove(from) else { return };
         if let Purpose::Replace { from: replaced, .. } = attempt.purpose {
             self.replacing.insert(replaced, to);
         }
@@ -299,7 +301,9 @@ impl Attempts {
     /// a moment, and two of them, or a handshake, have a share of the time that is left.
     fn be_patient(&mut self, now: Instant, conn: ConnId) {
         self.course.patience.cancel(&conn);
-        let Some(Attempt { phase, until, untried, .. }) = self.live.get(&conn) else { return };
+        let Some(Attempt { phase, until, untried, .. }) = self.live.get(conn).map(Box::as_ref) else {
+            return;
+        };
         let others = u32::try_from(untried.len()).unwrap_or(u32::MAX);
         if others == 0 {
             return;

@@ -8,8 +8,8 @@ impl Fingerprint for Attempts {
     fn fingerprint<H: Hasher>(&self, digest: &mut Digest<'_, H>) {
         // The purposes say what is replaced.
         let Self { live, replacing: _, limits, breakers, course, steps } = self;
-        digest.each(live, |digest, (conn, attempt)| {
-            digest.part(conn);
+        digest.each(live.iter(), |digest, (conn, attempt)| {
+            digest.part(&conn);
             attempt.take_in(breakers, digest);
         });
         digest.part(limits);

@@ -34,7 +34,7 @@ use crate::breaker::{AttemptEnd, BreakerConfig, Denied, Permit};
 use crate::endpoint::{Peer, Target};
 use crate::error::{ConnectError, SystemError, TlsProgress};
 use crate::handshake::{HandshakeError, OptIn, Probe};
-use crate::ids::ConnId;
+use crate::ids::{ConnId, IdMap};
 use crate::notification::MoveTarget;
 use crate::timer::{STOPPED, after, earliest};
 
@@ -42,7 +42,7 @@ use crate::timer::{STOPPED, after, earliest};
 #[derive(Debug)]
 #[cfg_attr(feature = "explore", derive(Clone))]
 pub(super) struct Attempts {
-    live: BTreeMap<ConnId, Attempt>,
+    live: IdMap<ConnId, Box<Attempt>>,
     /// The attempt that is made in the place of each connection. Each occupies a worker.
     replacing: BTreeMap<ConnId, ConnId>,
     limits: Timers<ConnId>,
@@ -231,7 +231,7 @@ pub(super) enum Retry {
 impl Attempts {
     pub(super) fn new(breaker: BreakerConfig) -> Self {
         Self {
-            live: BTreeMap::new(),
+            live: IdMap::new(),
             replacing: BTreeMap::new(),
             limits: Timers::new(),
             breakers: Breakers::new(breaker),
@@ -271,13 +271,13 @@ impl Attempts {
             refusal: None,
             phase: Phase::Undecided,
         };
-        self.live.insert(conn, attempt);
+        self.live.insert(conn, Box::new(attempt));
     }
 
     /// Gives the attempt of `conn` at least so much time from its beginning. One without a limit keeps that.
     pub(super) fn allow(&mut self, conn: ConnId, least: Duration) {
         let conn = self.course.attempt_of(conn);
-        let Some(attempt) = self.live.get_mut(&conn) else { return };
+        let Some(attempt) = self.live.get_mut(conn) else { return };
         let (Some(limit), Some(until)) = (attempt.limit, attempt.until) else { return };
         if limit < least {
             let until = after(until, least - limit);
@@ -288,21 +288,21 @@ impl Attempts {
 
     /// Where the process is stopped while `conn` is under way and its limit rings late, it may go on, but not beyond `latest`.
     pub(super) fn allow_for_a_stop(&mut self, conn: ConnId, latest: Option<Instant>) {
-        if let Some(attempt) = self.live.get_mut(&conn) {
+        if let Some(attempt) = self.live.get_mut(conn) {
             attempt.latest = latest;
         }
     }
 
     /// Lets `conn` hold `permit` until it ends.
     pub(super) fn hold(&mut self, conn: ConnId, permit: TargetPermit) {
-        if let Some(attempt) = self.live.get_mut(&conn) {
+        if let Some(attempt) = self.live.get_mut(conn) {
             attempt.permit = Some(permit);
         }
     }
 
     /// Has `host` looked up, whose addresses are dialled at `port`.
     pub(super) fn resolve(&mut self, conn: ConnId, host: Arc<str>, port: u16, of: Named) {
-        let Some(attempt) = self.live.get_mut(&conn) else { return };
+        let Some(attempt) = self.live.get_mut(conn) else { return };
         attempt.looked_up = Some(Arc::clone(&host));
         attempt.phase = Phase::Resolving { host: Arc::clone(&host), port, of };
         self.steps.push_back(Step::Resolve { conn, host });
@@ -318,7 +318,7 @@ impl Attempts {
             // Too late for the attempt: its limit, which is within the time of the move, is handled next and ends it.
             return;
         }
-        let Some(attempt) = self.live.get_mut(&conn) else { return };
+        let Some(attempt) = self.live.get_mut(conn) else { return };
         let Phase::Resolving { host, port, of } = &attempt.phase else { return };
         let targets = answer.map(|addresses| {
             let target = |ip| Target::new(SocketAddr::new(ip, *port).into(), Some(Arc::clone(host)));
@@ -343,7 +343,7 @@ impl Attempts {
         opt_in: OptIn,
         refusal: Option<ConnectError>,
     ) {
-        let Some(attempt) = self.live.get(&conn) else { return };
+        let Some(attempt) = self.live.get(conn) else { return };
         let Phase::Negotiating { dial, peer, is_ending } = &attempt.phase else { return };
         let retiring = (attempt.avoid.as_ref() == Some(peer)).then_some(ConnectError::Retiring);
         if let Some(error) = retiring.or(refusal) {
@@ -356,7 +356,7 @@ impl Attempts {
 
     /// `error` with the address that the dial `conn` went to, or the name that was looked up.
     fn with_place(&self, conn: ConnId, mut error: ConnectError) -> ConnectError {
-        let looked_up = self.live.get(&conn).and_then(|attempt| attempt.looked_up.as_ref());
+        let looked_up = self.live.get(conn).and_then(|attempt| attempt.looked_up.as_ref());
         match (&mut error, self.peer(conn), looked_up) {
             (ConnectError::Connect(error), Some(peer), _) => error.at(peer),
             (ConnectError::Resolve(error), _, Some(host)) => error.at(host),
@@ -368,7 +368,7 @@ impl Attempts {
     /// The dial `conn` has come so far with TLS.
     pub(super) fn note_tls(&mut self, conn: ConnId, progress: TlsProgress) {
         let known_by = self.course.attempt_of(conn);
-        let Some(attempt) = self.live.get_mut(&known_by) else { return };
+        let Some(attempt) = self.live.get_mut(known_by) else { return };
         let Phase::Dialing { dial, beside } = &mut attempt.phase else { return };
         let dial = if known_by == conn { Some(dial) } else { beside.as_mut().map(|(_, dial)| dial) };
         if let Some(dial) = dial {
@@ -378,14 +378,16 @@ impl Attempts {
 
     /// The server has closed the stream of `conn`.
     pub(super) fn note_end(&mut self, conn: ConnId) {
-        if let Some(Attempt { phase: Phase::Negotiating { is_ending, .. }, .. }) = self.live.get_mut(&conn) {
+        if let Some(Phase::Negotiating { is_ending, .. }) =
+            self.live.get_mut(conn).map(|attempt| &mut attempt.phase)
+        {
             *is_ending = true;
         }
     }
 
     /// From now on `conn` may not land on `peer`; `None` lifts that.
     pub(super) fn avoid(&mut self, conn: ConnId, peer: Option<Peer>) {
-        if let Some(attempt) = self.live.get_mut(&conn) {
+        if let Some(attempt) = self.live.get_mut(conn) {
             attempt.avoid = peer;
         }
     }
@@ -395,7 +397,7 @@ impl Attempts {
             if self.put_off(now, conn) {
                 continue;
             }
-            let Some(attempt) = self.live.get(&conn) else { continue };
+            let Some(attempt) = self.live.get(conn) else { continue };
             self.course.shun(now, attempt);
             let error = attempt.timed_out();
             self.end(now, conn, End::Failed { error, retry: Retry::Later }, true);
@@ -412,22 +414,22 @@ impl Attempts {
     }
 
     pub(super) fn contains(&self, conn: ConnId) -> bool {
-        self.live.contains_key(&conn)
+        self.live.get(conn).is_some()
     }
 
     pub(super) fn purpose(&self, conn: ConnId) -> Option<&Purpose> {
-        Some(&self.live.get(&conn)?.purpose)
+        Some(&self.live.get(conn)?.purpose)
     }
 
     /// When the attempt of `conn` has taken too long.
     pub(super) fn until(&self, conn: ConnId) -> Option<Instant> {
-        self.live.get(&self.course.attempt_of(conn))?.until
+        self.live.get(self.course.attempt_of(conn))?.until
     }
 
     /// The attempts for connections that owners have opened.
     pub(super) fn opening(&self) -> Vec<ConnId> {
         let is_opening = |attempt: &Attempt| matches!(attempt.purpose, Purpose::Open(_));
-        self.live.iter().filter(|(_, attempt)| is_opening(attempt)).map(|(conn, _)| *conn).collect()
+        self.live.iter().filter(|(_, attempt)| is_opening(attempt)).map(|(conn, _)| conn).collect()
     }
 
     /// The attempt that is made in the place of `from`.
@@ -437,13 +439,13 @@ impl Attempts {
 
     /// Whether an address was already dialled.
     pub(super) fn is_dialled(&self, conn: ConnId) -> bool {
-        let phase = self.live.get(&conn).map(|attempt| &attempt.phase);
+        let phase = self.live.get(conn).map(|attempt| &attempt.phase);
         matches!(phase, Some(Phase::Dialing { .. } | Phase::Negotiating { .. }))
     }
 
     /// What is negotiated with, and whether that opts in; `None` before the socket is connected.
     pub(super) fn negotiation(&self, conn: ConnId) -> Option<(&Target, Probe)> {
-        match &self.live.get(&conn)?.phase {
+        match &self.live.get(conn)?.phase {
             Phase::Negotiating { dial, .. } => Some((&dial.target, dial.probe)),
             Phase::Undecided | Phase::Resolving { .. } | Phase::Dialing { .. } => None,
         }
@@ -452,7 +454,7 @@ impl Attempts {
     /// The address of the dial `conn`.
     pub(super) fn peer(&self, conn: ConnId) -> Option<&Peer> {
         let attempt = self.course.attempt_of(conn);
-        match &self.live.get(&attempt)?.phase {
+        match &self.live.get(attempt)?.phase {
             Phase::Undecided | Phase::Resolving { .. } => None,
             Phase::Dialing { dial, .. } if attempt == conn => Some(&dial.target.address),
             Phase::Dialing { beside, .. } => beside.as_ref().map(|(_, dial)| &dial.target.address),
@@ -461,7 +463,7 @@ impl Attempts {
     }
 
     pub(super) fn is_ending(&self, conn: ConnId) -> bool {
-        let phase = self.live.get(&conn).map(|attempt| &attempt.phase);
+        let phase = self.live.get(conn).map(|attempt| &attempt.phase);
         matches!(phase, Some(Phase::Negotiating { is_ending: true, .. }))
     }
 
@@ -472,22 +474,22 @@ impl Attempts {
 
     /// Attempts to get a connection, and dials beside them.
     pub(super) fn count(&self) -> usize {
-        let attempts = self.live.values().filter(|attempt| attempt.purpose != Purpose::Advertised).count();
+        let attempts = self.live.iter().filter(|(_, attempt)| attempt.purpose != Purpose::Advertised).count();
         attempts + self.course.dials_beside()
     }
 
     /// Whether `conn`, which is being looked up for a handoff, should be over by now: the process was stopped meanwhile.
     fn is_overdue(&self, now: Instant, conn: ConnId) -> bool {
-        self.live.get(&conn).is_some_and(|Attempt { purpose, until, phase, .. }| {
-            matches!((purpose, phase), (Purpose::Replace { .. }, Phase::Resolving { .. }))
-                && until.is_some_and(|until| until <= now)
+        self.live.get(conn).is_some_and(|attempt| {
+            matches!((&attempt.purpose, &attempt.phase), (Purpose::Replace { .. }, Phase::Resolving { .. }))
+                && attempt.until.is_some_and(|until| until <= now)
         })
     }
 
     /// The limit of `conn` is over. If it rings so late that the process was stopped, what has been answered meanwhile may not be
     /// read yet: the attempt goes on for as long as it is late, and no longer than it may. True if it does.
     fn put_off(&mut self, now: Instant, conn: ConnId) -> bool {
-        let Some(attempt) = self.live.get_mut(&conn) else { return false };
+        let Some(attempt) = self.live.get_mut(conn) else { return false };
         let (Some(until), Some(latest)) = (attempt.until, attempt.latest) else { return false };
         let late = now.saturating_duration_since(until);
         if late < STOPPED || latest <= now {
@@ -500,7 +502,8 @@ impl Attempts {
     }
 
     fn end(&mut self, now: Instant, conn: ConnId, end: End, must_close: bool) {
-        let Some(Attempt { purpose, permit, phase, refusal, .. }) = self.live.remove(&conn) else { return };
+        let Some(attempt) = self.live.remove(conn) else { return };
+        let Attempt { purpose, permit, phase, refusal, .. } = *attempt;
         let end = end.or_because_of(refusal);
         if let Purpose::Replace { from, .. } = purpose {
             self.replacing.remove(&from);

@@ -654,7 +654,7 @@ proptest! {
                 prop_assert_eq!(attempts.is_dialled(*of), is_dialled);
                 prop_assert_eq!(attempts.negotiation(*of).is_some(), *state == State::Negotiating);
                 prop_assert_eq!(attempts.peer(*of).cloned(), is_dialled.then(|| peer(2)));
-                prop_assert_eq!(attempts.live[of].permit.is_some(), *has_permit);
+                prop_assert_eq!(attempts.live.get(*of).unwrap().permit.is_some(), *has_permit);
                 if let Some(from) = replaces {
                     prop_assert_eq!(attempts.replacing(conn(*from)), Some(*of));
                 }

@@ -60,10 +60,15 @@ impl Moves {
             let until = after(deadline, maintenance.window_cap());
             self.remembered.insert(now, key.clone(), until);
         }
-        self.start(Move::new(now, key, departure, target, maintenance));
-        for conn in residents {
-            self.join(*conn, &source, earlier.get(conn).copied(), is_serving(*conn));
+        let mut a_move = Move::new(now, key, departure, target, maintenance);
+        let (serving, others): (Vec<ConnId>, Vec<ConnId>) =
+            residents.iter().partition(|conn| is_serving(**conn));
+        a_move.enrol_all(&serving, &earlier);
+        others.into_iter().for_each(|conn| a_move.note_awaiting(conn, earlier.get(&conn).copied()));
+        if !a_move.handoffs.is_empty() {
+            self.scoutless.insert(source.clone());
         }
+        self.start(a_move);
         self.report_if_vetoed(now, &source);
     }
 

@@ -156,6 +156,20 @@ impl Move {
         }
     }
 
+    /// [`enrol`](Self::enrol) for all that serve when the move begins. `earlier` has the times that connections have by the word of an
+    /// earlier move.
+    pub(super) fn enrol_all(&mut self, conns: &[ConnId], earlier: &BTreeMap<ConnId, Term>) {
+        debug_assert!(self.handoffs.is_empty(), "the move has not begun");
+        if earlier.is_empty() && !self.takes_nobody() {
+            // A map of thousands is built at once, instead of one by one.
+            self.handoffs = conns.iter().map(|conn| (*conn, Handoff::new(self.term))).collect();
+            return;
+        }
+        for conn in conns {
+            self.enrol(*conn, earlier.get(conn).copied());
+        }
+    }
+
     /// False if `conn` takes part already, or stays. `earlier`: the time that it has by the word of an earlier move, if that is less.
     pub(super) fn enrol(&mut self, conn: ConnId, earlier: Option<Term>) -> bool {
         if self.handoffs.contains_key(&conn) || self.staying.contains_key(&conn) {

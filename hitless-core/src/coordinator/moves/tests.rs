@@ -60,6 +60,29 @@ fn moving(residents: &[u32]) -> Moves {
     moves
 }
 
+/// Those who serve when a move begins take part as those do who come later, one by one.
+#[test]
+fn all_take_part_at_once_as_one_by_one() {
+    let moves = moves();
+    let a_move = |deadline, target: Option<u16>| {
+        let departure = Departure::Quiet { deadline: at(deadline) };
+        let target = target.map(|port| MoveTarget::Endpoint(endpoint(port)));
+        Move::new(at(0), key(1, 1, 2), departure, target, moves.config.maintenance())
+    };
+    let sooner = a_move(5_000, None).term;
+    for target in [Some(2), None] {
+        for earlier in [BTreeMap::new(), BTreeMap::from([(conn(2), sooner)])] {
+            let [mut at_once, mut one_by_one] = [a_move(20_000, target), a_move(20_000, target)];
+            at_once.enrol_all(&[1, 2, 3].map(conn), &earlier);
+            for number in [1, 2, 3].map(conn) {
+                one_by_one.enrol(number, earlier.get(&number).copied());
+            }
+            assert_eq!(format!("{at_once:?}"), format!("{one_by_one:?}"));
+            assert_eq!(at_once.handoffs.len(), if target.is_some() { 3 } else { 0 });
+        }
+    }
+}
+
 /// What was decided, one word or two each.
 fn told(moves: &mut Moves) -> Vec<String> {
     let line = |decision| match decision {

@@ -392,7 +392,7 @@ impl<R: Runtime> Shared<R> {
     /// Notes why `node` could not be opened; nothing if it is open now, or gone.
     pub(super) fn note_cause(&self, node: NodeId, cause: Option<Arc<ConnectError>>) {
         self.enter(|state, _| match cause {
-            Some(cause) => state.causes.insert(node, cause),
+            Some(cause) => drop(state.causes.insert(node, cause)),
             None => drop(state.causes.remove(node)),
         });
     }
