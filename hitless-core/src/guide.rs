@@ -290,7 +290,7 @@
 //! | [`Lost`] | the connection was serving: take it out of your pool, and [`open`] another one after a pause if the replacement is [`Missing`], only then |
 //! | [`Successor`] | switch, and say `handle_switched`; only for connections that you [hold](#connections-that-somebody-holds) |
 //! | [`OptIn`](crate::Directive::OptIn) | opt in on a connection that serves, when nothing is under way there: its server has come to support notifications |
-//! | [`Windows`] | ask [`relaxed`] what the timeouts in flight are now; they only ever grow. For the scope [`Peer`] ask for each connection whose [`peer`](crate::Coordinator::peer) it is, for [`Database`] for all, and for requests without a connection each time |
+//! | [`Windows`] | ask [`relaxed`] what the timeouts in flight are now; they only ever grow. For the scope [`Peer`] ask for each connection whose [`peer`](crate::Coordinator::peer) it is, for [`Database`] for all, and for both what requests without a connection have. Ask for these as well when a move begins ([`MoveStarted`]) |
 //!
 //! ## When a connection is lost or a dial fails
 //!
@@ -384,7 +384,7 @@
 //! ## Timeouts
 //!
 //! A request may take as long as the larger of your timeout and [`relaxed`]`(now, Some(conn))`, or `(now, None)` while it
-//! waits for a connection. Ask when it begins, and again at each [`Windows`]; take the larger answer. A timeout that the
+//! waits for a connection. Ask when it begins, and again at each [`Windows`] and, while it has no connection, at each [`MoveStarted`]; take the larger answer. A timeout that the
 //! caller gave to one call is the caller's: leave it alone.
 //!
 //! ## Settings
@@ -651,6 +651,7 @@
 //! [`poll_timeout`]: crate::Coordinator::poll_timeout
 //! [`release`]: crate::Coordinator::release
 //! [`relaxed`]: crate::Coordinator::relaxed
+//! [`MoveStarted`]: crate::event::Event::MoveStarted
 //! [`review_notifications`]: crate::Coordinator::review_notifications
 //! [`Resolve`]: crate::Directive::Resolve
 //! [`Dial`]: crate::Directive::Dial

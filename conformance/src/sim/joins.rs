@@ -38,19 +38,17 @@ pub(super) fn check(evidence: &Evidence<'_>, requests: &BTreeMap<u64, Asked>) {
                 && history.hears(*conn, asked.entry, other.ended)
         });
         let Some(waits_since) = waits_since.map(|(other, _)| other.sent_at).min() else { continue };
-        // What was read may be handed over in parts, with a pause of the executor between them.
-        let answered = requests.iter().filter(|(other, Asked { ended, fate, .. })| {
-            matches!(fate, Fate::Answered(_) | Fate::Refused)
+        // What was read is handed over in parts. With a pause of the executor between them, one may come just now.
+        let comes_now = requests.iter().any(|(other, Asked { ended, fate, .. })| {
+            *fate == Fate::Answered(asked.sent_at)
                 && *ended < asked.entry
-                && arrivals
-                    .get(other)
-                    .is_some_and(|arrivals| matches!(arrivals[..], [(_, only)] if only == *conn))
+                && arrivals.get(other).is_some_and(|at| at.iter().any(|(_, on)| on == conn))
         });
-        let answered = answered.map(|(_, other)| evidence.entries[other.ended].0).max();
-        let silent_since = waits_since
-            .max(history.heard(*conn, asked.entry))
-            .max(history.changed(asked.entry))
-            .max(answered.unwrap_or(history.began_at));
+        if comes_now {
+            continue;
+        }
+        let silent_since =
+            waits_since.max(history.heard(*conn, asked.entry)).max(history.changed(asked.entry));
         assert!(
             asked.sent_at < silent_since + PAUSE,
             "RULE-157: request {number}, sent at entry {}, joined {conn:?}, which was silent for {:?}",

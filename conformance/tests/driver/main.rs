@@ -526,6 +526,28 @@ fn the_work_of_one_poll_is_bounded() {
     }
 }
 
+/// Whatever arrives with the end of the stream, what is sent behind it did not run, and is said not to have been sent. RULE-449
+#[test]
+fn nothing_is_written_into_a_stream_that_has_ended() {
+    for last in [&b">1\r\n+x\r\n"[..], b":1\r\n"] {
+        let (mut fixture, client) = connected();
+        fixture.answer_nothing();
+        let late = fixture.block_on(client.call(cmd("ECHO").arg("late"))).unwrap_err();
+        assert_eq!(late.delivery(), Some(Delivery::Unknown));
+        let mut pushes = client.pushes();
+        fixture.refuse_dials();
+        fixture.say(last);
+        fixture.end();
+        let error = fixture.block_on(async {
+            if last[0] == b'>' {
+                pushes.next().await.unwrap().unwrap();
+            }
+            client.call(cmd("ECHO").arg("behind it")).await.unwrap_err()
+        });
+        assert_eq!(error.delivery(), Some(Delivery::NotSent), "{error}");
+    }
+}
+
 #[test]
 fn an_observer_of_the_builder_sees_the_pool_open() {
     let mut fixture = fixture();

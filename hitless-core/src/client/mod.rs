@@ -284,10 +284,11 @@ impl Client {
         self.links.connection(conn).map_or(1, Connection::batch)
     }
 
-    /// How many replies `conn` awaits.
+    /// Whether a single reply is awaited on `conn`, and nothing else is to come there.
     #[cfg(feature = "driver")]
-    pub(crate) fn awaited(&self, conn: ConnId) -> usize {
-        self.links.connection(conn).map_or(0, Connection::awaited)
+    pub(crate) fn is_alone(&self, conn: ConnId) -> bool {
+        let connection = self.links.connection(conn);
+        connection.is_some_and(|connection| connection.awaited() == 1 && !connection.carries_subscriptions())
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) has something to do. While actions are pending, this is not in the

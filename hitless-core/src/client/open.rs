@@ -7,7 +7,6 @@ use super::{Action, Client};
 use crate::connection::Connection;
 use crate::coordinator::Redial;
 use crate::error::{CloseCause, ConnectError};
-use crate::handshake::Probe;
 use crate::ids::ConnId;
 
 impl Client {
@@ -21,19 +20,6 @@ impl Client {
         }
         let conn = self.coordinator.open(now, owner.role());
         self.link(conn, owner);
-    }
-
-    /// The coordinator dials for `conn`. False if no owner wants the connection any more.
-    pub(super) fn note_dial(&mut self, conn: ConnId, probe: Probe, replaces: Option<ConnId>) -> bool {
-        if !self.lifecycle.is_open() {
-            return false;
-        }
-        if !self.links.contains(conn) {
-            let Some(owner) = replaces.and_then(|from| self.links.owner(from)) else { return false };
-            self.link(conn, owner);
-        }
-        self.links.dial(conn, probe);
-        true
     }
 
     /// `conn` is ready: its owner uses it from now on.
@@ -249,7 +235,7 @@ impl Client {
         }
     }
 
-    fn link(&mut self, conn: ConnId, owner: Owner) {
+    pub(super) fn link(&mut self, conn: ConnId, owner: Owner) {
         match owner {
             Owner::Slot(slot) => self.pool.assign(slot, conn),
             Owner::Seat(seat) => self.leases.assign(seat, conn),

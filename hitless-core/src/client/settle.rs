@@ -11,7 +11,7 @@ use crate::connection::{Connection, ConnectionEvent};
 use crate::coordinator::{Directive, Redial, Replacement};
 use crate::error::{CloseCause, ConnectError, ProtocolError, RequestError};
 use crate::event::{Event, WindowScope};
-use crate::handshake::{self, Negotiated};
+use crate::handshake::{self, Negotiated, Probe};
 use crate::ids::ConnId;
 use crate::request::Class;
 
@@ -276,6 +276,19 @@ impl Client {
                 self.emit(event);
             }
         }
+    }
+
+    /// The coordinator dials for `conn`. False if no owner wants the connection any more.
+    fn note_dial(&mut self, conn: ConnId, probe: Probe, replaces: Option<ConnId>) -> bool {
+        if !self.lifecycle.is_open() {
+            return false;
+        }
+        if !self.links.contains(conn) {
+            let Some(owner) = replaces.and_then(|from| self.links.owner(from)) else { return false };
+            self.link(conn, owner);
+        }
+        self.links.dial(conn, probe);
+        true
     }
 
     fn opt_in(&mut self, conn: ConnId) {

@@ -221,6 +221,12 @@ impl Connection {
         self.subscribing.get_or_insert_default();
     }
 
+    /// Whether it was made to carry subscriptions.
+    #[cfg(feature = "driver")]
+    pub(crate) fn carries_subscriptions(&self) -> bool {
+        self.subscribing.is_some()
+    }
+
     /// The handshake turns tracking on, as it is configured, or fails.
     pub(crate) fn track(&mut self) {
         if let Phase::Negotiating(handshake) = &mut self.phase {

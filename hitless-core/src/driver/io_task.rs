@@ -136,7 +136,8 @@ impl<R: Runtime, S: Stream> IoTask<R, S> {
             };
             match (written, read) {
                 (Turn::Blocked, Turn::Blocked) => return Poll::Pending,
-                (Turn::Yield, Turn::Progress | Turn::Blocked) if self.is_alone => may_write = true,
+                (Turn::Yield, Turn::Blocked) if self.is_alone => may_write = true,
+                (Turn::Yield, Turn::Progress) if self.is_alone => {}
                 (Turn::Yield, _) | (_, Turn::Yield) => break,
                 (Turn::Progress | Turn::Blocked, Turn::Progress | Turn::Blocked) => {}
             }
@@ -200,9 +201,11 @@ impl<R: Runtime, S: Stream> IoTask<R, S> {
         self.unflushed = false;
     }
 
-    /// Takes from the machine what there is to write. `may_write`: others have had the time to join, and what had arrived was read.
+    /// Takes from the machine what there is to write. `may_write`: others have had the time to join.
     fn fill(&mut self, may_write: bool) -> Turn {
         match self.writing {
+            // Nobody reads it.
+            _ if self.ended.is_some() => return Turn::Blocked,
             Writing::Broken(_) => return Turn::Blocked,
             Writing::Idle if !self.conn_task.signals.is_up(WRITE) => return Turn::Blocked,
             Writing::Idle if !may_write => return Turn::Yield,

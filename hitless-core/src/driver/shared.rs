@@ -532,8 +532,7 @@ impl<R: Runtime> Shared<R> {
             while !more && state.machine.poll_transmit(conn, buffer) {
                 more = buffer.len() >= TAKE;
             }
-            let (batch, is_alone) = (state.machine.batch(conn), state.machine.awaited(conn) == 1);
-            Transmitted { more, batch, is_alone }
+            Transmitted { more, batch: state.machine.batch(conn), is_alone: state.machine.is_alone(conn) }
         })
     }
 

@@ -172,8 +172,13 @@ impl Leases {
         }
     }
 
-    /// A window is open: extends the time of those who wait.
+    /// A window is open: extends the time of those who wait, or come later.
     pub(super) fn relax(&mut self, relaxed: Duration) {
+        for (_, lease) in &self.later {
+            if let Some(Lease::Later { limit: Some(limit), .. }) = self.leases.get_mut(*lease) {
+                *limit = relaxed.max(*limit);
+            }
+        }
         for lease in &self.queue {
             if let Some(Lease::Waiting { since, until: Some(until) }) = self.leases.get_mut(*lease) {
                 *until = after(*since, relaxed).max(*until);

@@ -257,6 +257,20 @@ fn a_reviewed_move_relaxes_those_who_wait() {
     assert!(matches!(granted(&world, late), Some(Err(LeaseError::TimedOut { .. }))));
 }
 
+/// One who comes later has the time that a move gives which begins meanwhile. RULE-53
+#[test]
+fn a_move_relaxes_those_who_come_later() {
+    let mut world =
+        World::with(|builder| builder.pool_size(1).max_dedicated(1).lease_timeout(Some(2 * SECOND)));
+    world.answer_dials();
+    lease(&mut world);
+    let later = world.client.lease_after_loss(world.now, world.now, 1).unwrap().unwrap();
+    let shared = world.conns()[0];
+    world.push(shared, &["MOVING", "1", "30", "127.0.0.1:2"]);
+    world.pass(8 * SECOND);
+    assert_eq!(granted(&world, later), None, "10 s from the end of its pause");
+}
+
 /// A dial that fails is repeated after a pause while somebody waits, and the error says why there was no connection. RULE-201
 #[test]
 fn a_lease_that_cannot_be_opened_says_why() {
