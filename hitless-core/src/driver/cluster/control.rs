@@ -127,15 +127,9 @@ impl<R: Runtime, D: Dialer> Control<R, D> {
                         self.facts.push(Fact::Notified(node, notification));
                     }
                 }
-                NodeFact::Ended => {
-                    self.nodes.forget_gone();
-                    // Somebody else has closed it, through its own handle: the node is opened again.
-                    if self.nodes.is_current(from) {
-                        self.facts.push(Fact::Failed(node));
-                    }
-                }
+                NodeFact::Ended => self.nodes.forget_gone(),
                 _ if !self.nodes.is_current(from) => {}
-                // Somebody closes it through its own handle, and may give it time: another one takes requests.
+                // Somebody closes it through its own handle, and may give it time: the node is opened again.
                 NodeFact::Closing => self.facts.push(Fact::Failed(node)),
                 NodeFact::ReadonlyRefused => self.facts.push(Fact::ReadonlyRefused(node)),
                 // It is opened somewhere else once it can be, or anew.
