@@ -290,7 +290,7 @@
 //! | [`Lost`] | the connection was serving: take it out of your pool, and [`open`] another one after a pause if the replacement is [`Missing`], only then |
 //! | [`Successor`] | switch, and say `handle_switched`; only for connections that you [hold](#connections-that-somebody-holds) |
 //! | [`OptIn`](crate::Directive::OptIn) | opt in on a connection that serves, when nothing is under way there: its server has come to support notifications |
-//! | [`Windows`] | ask [`relaxed`] what the timeouts in flight are now; they only ever grow. For the scope [`Peer`] ask for each connection whose [`peer`](crate::Coordinator::peer) it is, for [`Database`] for all, and for both what requests without a connection have. Ask for these as well when a move begins ([`MoveStarted`]) |
+//! | [`Windows`] | ask [`relaxed`] what the timeouts in flight are now; they only ever grow. For the scope [`Peer`] ask for each connection whose [`peer`](crate::Coordinator::peer) it is, for [`Database`] for all. For both, ask also for requests without a connection; and for these again at each [`MoveStarted`] |
 //!
 //! ## When a connection is lost or a dial fails
 //!

@@ -38,17 +38,19 @@ pub(super) fn check(evidence: &Evidence<'_>, requests: &BTreeMap<u64, Asked>) {
                 && history.hears(*conn, asked.entry, other.ended)
         });
         let Some(waits_since) = waits_since.map(|(other, _)| other.sent_at).min() else { continue };
-        // What was read is handed over in parts. With a pause of the executor between them, one may come just now.
-        let comes_now = requests.iter().any(|(other, Asked { ended, fate, .. })| {
-            *fate == Fate::Answered(asked.sent_at)
-                && *ended < asked.entry
-                && arrivals.get(other).is_some_and(|at| at.iter().any(|(_, on)| on == conn))
+        // What was read is handed over in parts, with a pause of the executor between them. The requests of a burst say when that was only
+        // where it is just now: they are looked at one after the other.
+        let answered = requests.iter().filter(|(other, earlier)| {
+            let there = arrivals.get(other).is_some_and(|arrivals| arrivals.iter().any(|(_, on)| on == conn));
+            there
+                && earlier.ended < asked.entry
+                && (is_surely_awaited(earlier) || earlier.fate == Fate::Answered(asked.sent_at))
         });
-        if comes_now {
-            continue;
-        }
-        let silent_since =
-            waits_since.max(history.heard(*conn, asked.entry)).max(history.changed(asked.entry));
+        let answered = answered.map(|(_, earlier)| evidence.entries[earlier.ended].0).max();
+        let silent_since = waits_since
+            .max(history.heard(*conn, asked.entry))
+            .max(history.changed(asked.entry))
+            .max(answered.unwrap_or(history.began_at));
         assert!(
             asked.sent_at < silent_since + PAUSE,
             "RULE-157: request {number}, sent at entry {}, joined {conn:?}, which was silent for {:?}",

@@ -526,7 +526,8 @@ fn the_work_of_one_poll_is_bounded() {
     }
 }
 
-/// Whatever arrives with the end of the stream, what is sent behind it did not run, and is said not to have been sent. RULE-449
+/// The end of the stream arrives behind a push, or behind a late reply to a caller that is alone: what is sent then did not run, and is said not to
+/// have been sent. RULE-449
 #[test]
 fn nothing_is_written_into_a_stream_that_has_ended() {
     for last in [&b">1\r\n+x\r\n"[..], b":1\r\n"] {

@@ -284,7 +284,7 @@ impl Client {
         self.links.connection(conn).map_or(1, Connection::batch)
     }
 
-    /// Whether a single reply is awaited on `conn`, and nothing else is to come there.
+    /// Whether a single reply is awaited on `conn`, which carries no subscriptions.
     #[cfg(feature = "driver")]
     pub(crate) fn is_alone(&self, conn: ConnId) -> bool {
         let connection = self.links.connection(conn);

@@ -112,7 +112,8 @@ pub enum Directive {
         conn: ConnId,
     },
     /// A window has opened or closed: ask [`Coordinator::relaxed`](super::Coordinator::relaxed) for the connections of
-    /// `scope` and, but for the scope of one connection, for requests without one. Those of an address are the ones that [`Coordinator::peer`](super::Coordinator::peer) connects to it.
+    /// `scope`. If that is not a single connection, ask also for requests without one; and for these again at each
+    /// [`Event::MoveStarted`]. The connections of an address are the ones that [`Coordinator::peer`](super::Coordinator::peer) connects to it.
     Windows {
         /// Whose timeouts changed.
         scope: WindowScope,

@@ -73,7 +73,7 @@ pub(super) struct Transmitted {
     pub(super) more: bool,
     /// How many frames to hand in at a time from now on.
     pub(super) batch: usize,
-    /// A single reply is awaited.
+    /// A single reply is awaited, on a connection without subscriptions.
     pub(super) is_alone: bool,
 }
 

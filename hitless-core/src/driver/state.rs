@@ -309,7 +309,13 @@ impl State {
 
     /// Whether [`settle`](Self::settle) would do nothing.
     pub(super) fn is_settled(&self) -> bool {
-        !self.machine.has_actions() && self.queue.is_empty() && self.earlier_deadline().is_none()
+        let is_quiet = !self.machine.has_actions() && self.queue.is_empty();
+        is_quiet && self.earlier_deadline().is_none() && !self.has_begun_to_close()
+    }
+
+    /// Whether the cluster client has still to be told that this client shuts down.
+    fn has_begun_to_close(&self) -> bool {
+        !self.machine.is_open() && !self.is_closing && self.cluster.is_some()
     }
 
     /// The next deadline, if the alarm is not set or rings later. A later deadline waits for the earlier alarm, which then rings for
@@ -456,12 +462,17 @@ impl State {
         if self.cluster.is_none() {
             return;
         }
-        if !self.machine.is_open() && !std::mem::replace(&mut self.is_closing, true) {
-            self.report(NodeFact::Closing, effects);
-        }
+        self.report_closing(effects);
         let is_cut_off = self.machine.is_cut_off();
         if std::mem::replace(&mut self.is_cut_off, is_cut_off) != is_cut_off {
             self.report(if is_cut_off { NodeFact::CutOff } else { NodeFact::Back }, effects);
+        }
+    }
+
+    fn report_closing(&mut self, effects: &mut Effects) {
+        if self.has_begun_to_close() {
+            self.is_closing = true;
+            self.report(NodeFact::Closing, effects);
         }
     }
 
@@ -562,6 +573,7 @@ impl State {
 
     fn on_terminated(&mut self, effects: &mut Effects) {
         self.terminated = true;
+        self.report_closing(effects);
         self.report(NodeFact::Ended, effects);
         // A machine that has terminated has closed its connections; one whose driver has died may not have.
         let tasks = std::mem::replace(&mut self.tasks, IdMap::new());

@@ -107,15 +107,24 @@ fn a_node_that_wanders_ends_nobody() {
 /// The application closes the client of a node through its own handle, and gives it time: another one is there at once. RULE-384
 #[test]
 fn a_node_that_is_closed_with_a_grace_is_opened_again() {
-    for has_lease in [false, true] {
-        let (mut fixture, _, client) = cluster();
+    for (has_lease, is_busy) in [(false, false), (true, false), (false, true)] {
+        let (mut fixture, nodes) = nodes();
+        let builder = cluster_builder(&fixture, &[6379]).pool_size(1);
+        let client = fixture.block_on(builder.connect()).unwrap();
         let lease = has_lease.then(|| fixture.block_on(client.lease("foo")).unwrap());
         let node = client.node_for("foo").unwrap();
+        // Its only connection owes a reply, and the next alarm is that of the request.
+        let owed = is_busy.then(|| {
+            let silent = Rule::new(Fault::Unanswered).on("ECHO").always();
+            fixture.with_server(|server, _| server.add_rule(silent));
+            node.client().send(echo("x")).unwrap()
+        });
+        fixture.run();
         let mut end = Box::pin(async move { node.client().shutdown(60 * SECOND).await });
         assert!(poll_once(end.as_mut()).is_pending());
         let began_at = fixture.now();
         fixture.block_on(client.call(set("foo", "x"))).unwrap();
-        assert!(fixture.now() - began_at < SECOND, "{has_lease}");
-        drop(lease);
+        assert!(fixture.now() - began_at < SECOND, "{has_lease} {is_busy}");
+        drop((lease, nodes, owed));
     }
 }

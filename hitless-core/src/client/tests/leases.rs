@@ -269,6 +269,8 @@ fn a_move_relaxes_those_who_come_later() {
     world.push(shared, &["MOVING", "1", "30", "127.0.0.1:2"]);
     world.pass(8 * SECOND);
     assert_eq!(granted(&world, later), None, "10 s from the end of its pause");
+    world.pass(5 * SECOND);
+    assert!(matches!(granted(&world, later), Some(Err(LeaseError::TimedOut { .. }))));
 }
 
 /// A dial that fails is repeated after a pause while somebody waits, and the error says why there was no connection. RULE-201

@@ -24,7 +24,7 @@ pub(in super::super) enum NodeFact {
     Notified(Box<Notification>),
     /// The client shuts down: it takes no requests.
     Closing,
-    /// The client has ended.
+    /// The client has ended; it has told before that it shuts down.
     Ended,
 }
 
