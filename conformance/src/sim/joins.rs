@@ -38,8 +38,8 @@ pub(super) fn check(evidence: &Evidence<'_>, requests: &BTreeMap<u64, Asked>) {
                 && history.hears(*conn, asked.entry, other.ended)
         });
         let Some(waits_since) = waits_since.map(|(other, _)| other.sent_at).min() else { continue };
-        // What was read is handed over in parts, with a pause of the executor between them. The requests of a burst say when that was only
-        // where it is just now: they are looked at one after the other.
+        // Replies are handed over in parts, and the executor may pause between two parts, so the last reply counts as well as the last read.
+        // The replies of a burst are noted late, one after the other: one of those counts only if it is noted at this very instant.
         let answered = requests.iter().filter(|(other, earlier)| {
             let there = arrivals.get(other).is_some_and(|arrivals| arrivals.iter().any(|(_, on)| on == conn));
             there

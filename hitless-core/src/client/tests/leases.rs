@@ -237,14 +237,20 @@ fn waiting_for_a_lease_is_bounded() {
     assert_eq!(granted(&world, relaxed), Some(Ok(())));
 }
 
+/// A client whose only dedicated connection is lent, and where one waits 2 s for it.
+fn all_lent() -> World {
+    let mut world =
+        World::with(|builder| builder.pool_size(1).max_dedicated(1).lease_timeout(Some(2 * SECOND)));
+    world.answer_dials();
+    lease(&mut world);
+    world
+}
+
 /// A move gives more time to those who wait from its beginning, which may be later than that of its window. RULE-201, RULE-53
 #[test]
 fn a_reviewed_move_relaxes_those_who_wait() {
-    let mut world =
-        World::with(|builder| builder.pool_size(1).max_dedicated(1).lease_timeout(Some(2 * SECOND)));
+    let mut world = all_lent();
     world.client.review_notifications(Some(crate::review::REVIEW_LIMIT));
-    world.answer_dials();
-    lease(&mut world);
     let late = wish(&mut world);
     let shared = world.conns()[0];
     world.push(shared, &["MOVING", "1", "30", "127.0.0.1:2"]);
@@ -260,10 +266,7 @@ fn a_reviewed_move_relaxes_those_who_wait() {
 /// One who comes later has the time that a move gives which begins meanwhile. RULE-53
 #[test]
 fn a_move_relaxes_those_who_come_later() {
-    let mut world =
-        World::with(|builder| builder.pool_size(1).max_dedicated(1).lease_timeout(Some(2 * SECOND)));
-    world.answer_dials();
-    lease(&mut world);
+    let mut world = all_lent();
     let later = world.client.lease_after_loss(world.now, world.now, 1).unwrap().unwrap();
     let shared = world.conns()[0];
     world.push(shared, &["MOVING", "1", "30", "127.0.0.1:2"]);
