@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use hitless_core::endpoint::Peer;
+use hitless_core::endpoint::{Endpoint, Host, Peer};
 use hitless_core::error::{CloseCause, ConnectError};
 use hitless_core::event::Event;
 use hitless_core::ids::ConnId;
 
-use super::faults::GENTLE_PAUSE;
+use super::faults::{Fault, FaultKind, GENTLE_PAUSE};
 use super::laws::{Asked, Evidence, number_of};
 use super::plan::{Maintenance, MoveStep};
 use super::trace::{RequestKind, What};
@@ -187,13 +187,16 @@ fn moves(entries: &[(Instant, What)]) -> Vec<Finished<'_>> {
     finished
 }
 
-/// A move leads to a node that retires in turn, and takes nobody any more, before the client has gone there, because its process was stopped. So it
-/// is not told where that one's move leads, and waits for the name to say it.
+/// A move leads to a node that retires in turn, and takes nobody any more, before the client has gone there, because its process was stopped or because
+/// the node took no dials for a while. So the client is not told where that one's move leads, and waits for its name to say it. Where it has an address
+/// and no name, it waits until all addresses are good.
 fn nowhere(evidence: &Evidence<'_>, stops: &[(Instant, Duration)]) -> Vec<(Instant, Instant)> {
     let mut connected: BTreeMap<ConnId, &Peer> = BTreeMap::new();
     let mut last: Option<(Instant, &MoveStep)> = None;
     let mut spans = Vec::new();
     let mut begun: Option<(Instant, &MoveStep)> = None;
+    let mut refusals: Vec<(Fault, Instant)> = Vec::new();
+    let has_name = matches!(evidence.config.endpoint(), Endpoint::Tcp { host: Host::Name(_), .. });
     for (at, what) in evidence.entries {
         match what {
             What::Event(Event::ConnectionReady { conn, peer, .. }) => drop(connected.insert(*conn, peer)),
@@ -201,15 +204,22 @@ fn nowhere(evidence: &Evidence<'_>, stops: &[(Instant, Duration)]) -> Vec<(Insta
             What::Maintenance(Maintenance::Moving(step)) => {
                 let there: BTreeSet<&Peer> = connected.values().copied().collect();
                 let is_told = evidence.peers.get(&step.source).is_some_and(|peer| there.contains(peer));
-                let was_stopped = last.is_some_and(|(since, before)| {
-                    before.lands == step.source && !stopped(stops, since, *at).is_zero()
+                let is_refused = |since: Instant| {
+                    let mut there = refusals.iter().filter(|(fault, _)| fault.endpoint == Some(step.source));
+                    there.any(|(fault, from)| since <= *from + fault.lasts)
+                };
+                let was_held_up = last.is_some_and(|(since, before)| {
+                    before.lands == step.source
+                        && (!stopped(stops, since, *at).is_zero() || is_refused(since))
                 });
-                if was_stopped && !is_told && step.retires == Retires::AtOnce {
+                if was_held_up && !is_told && step.retires == Retires::AtOnce {
                     begun = Some((*at, step));
                 }
                 last = Some((*at, step));
             }
-            What::Maintenance(Maintenance::Names(names)) => {
+            What::Fault(fault) if fault.kind == FaultKind::RefusedDials => refusals.push((*fault, *at)),
+            What::Calm => spans.extend(begun.take().map(|(since, _)| (since, *at))),
+            What::Maintenance(Maintenance::Names(names)) if has_name => {
                 if let Some((since, _)) = begun.take_if(|(_, step)| names.contains(&step.lands)) {
                     spans.push((since, *at));
                 }

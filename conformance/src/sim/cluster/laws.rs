@@ -207,8 +207,22 @@ struct Trouble {
     breaks: bool,
 }
 
+impl Trouble {
+    /// Whether it explains that a request which was sent then ended then. From one trouble to the next a request may wait for long, but not when all of
+    /// them are over.
+    fn explains(&self, sent_at: Instant, ended: Instant) -> bool {
+        self.is_met(sent_at, ended) && ended <= self.until + AFTERMATH + LONGEST
+    }
+
+    /// Whether a request that was sent then had to do with it before it ended.
+    fn is_met(&self, sent_at: Instant, ended: Instant) -> bool {
+        self.from <= ended && sent_at <= self.until + AFTERMATH
+    }
+}
+
 /// Whatever fails or takes long does so because something is wrong at that time at a node that has had its keys, or everywhere; where its
-/// link was lost, something that ends links. What needs several keys waits while they are at two nodes. In gentle weather nothing fails. RULE-419
+/// link was lost, something that ends links. What needs several keys waits while they are at two nodes. A request of several parts that has lost one
+/// waits for the others. In gentle weather nothing fails. RULE-419
 fn failures_have_a_reason(evidence: &Evidence<'_>, requests: &BTreeMap<u64, Asked>) {
     let troubles = troubles(evidence);
     let places = Places::of(evidence);
@@ -223,17 +237,25 @@ fn failures_have_a_reason(evidence: &Evidence<'_>, requests: &BTreeMap<u64, Aske
             _ => {}
         }
         let is_lost = matches!(end, What::Failed { error, .. } if is_loss(error));
-        let nodes = places.nodes(names, *ended);
-        let explains = |trouble: &Trouble| {
-            let is_there = trouble.at.is_none_or(|at| names.is_empty() || nodes.contains(&at));
-            // From one trouble to the next a request may wait for long, but not when all of them are over.
-            let over = trouble.until + AFTERMATH;
-            let is_then = trouble.from <= *ended && sent_at <= over && *ended <= over + LONGEST;
-            is_there && is_then && (trouble.breaks || !is_lost)
+        let mut nodes = places.nodes(names, *ended);
+        if !is_lost {
+            nodes.extend(places.witnesses(names, *ended));
+        }
+        let is_there =
+            |trouble: &&Trouble| trouble.at.is_none_or(|at| names.is_empty() || nodes.contains(&at));
+        let explains = |trouble: &Trouble| trouble.explains(sent_at, *ended) && (trouble.breaks || !is_lost);
+        let has_parts =
+            matches!(kind, RequestKind::Pipeline | RequestKind::SplitMset | RequestKind::SplitMget);
+        let loses_a_part = || {
+            let mut there = troubles.iter().filter(is_there);
+            has_parts
+                && there.clone().any(|trouble| trouble.explains(sent_at, *ended))
+                && there.any(|trouble| trouble.breaks && trouble.is_met(sent_at, *ended))
         };
         let needs_both = matches!(kind, RequestKind::Mset | RequestKind::Mget | RequestKind::Atomic);
         let waits = needs_both && !is_lost && places.are_halved(names, sent_at, *ended);
-        let is_excused = evidence.plan.weather == Weather::Rough && (waits || troubles.iter().any(explains));
+        let is_excused = waits || troubles.iter().filter(is_there).any(explains) || loses_a_part();
+        let is_excused = evidence.plan.weather == Weather::Rough && is_excused;
         assert!(is_excused, "RULE-419: request {number} ({kind:?} of {names:?}) took {took:?}: {end:?}");
     }
 }
@@ -438,6 +460,21 @@ impl<'a> Places<'a> {
     fn nodes(&self, names: &[String], until: Instant) -> BTreeSet<EndpointId> {
         let before = self.entries.iter().filter(|(at, _)| *at <= until);
         before.flat_map(|(_, places)| self.places_of(names, places)).flatten().flatten().copied().collect()
+    }
+
+    /// Who alone can tell where these tags are: the only other node there is, where that of the tags has replaced another, of which the client may have
+    /// heard nothing.
+    fn witnesses(&self, names: &[String], until: Instant) -> BTreeSet<EndpointId> {
+        let Some((_, places)) = self.entries.iter().rev().find(|(at, _)| *at <= until) else {
+            return BTreeSet::new();
+        };
+        let owners = |places: &mut dyn Iterator<Item = &[Option<EndpointId>; 2]>| -> BTreeSet<EndpointId> {
+            places.flatten().flatten().copied().collect()
+        };
+        let here = owners(&mut self.places_of(names, places));
+        let has_moved = here.iter().any(|node| self.replaced.values().any(|by| by == node));
+        let others = &owners(&mut places.iter()) - &here;
+        if has_moved && others.len() == 1 { others } else { BTreeSet::new() }
     }
 
     /// Where this tag is from then on; nothing if it is between two nodes.
