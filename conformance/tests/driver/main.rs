@@ -546,6 +546,36 @@ fn nothing_is_written_into_a_stream_that_has_ended() {
             client.call(cmd("ECHO").arg("behind it")).await.unwrap_err()
         });
         assert_eq!(error.delivery(), Some(Delivery::NotSent), "{error}");
+        assert_eq!(fixture.received(), ["ECHO"], "the late one");
+    }
+}
+
+/// As above, where two requests had been written together: the second one was given up, and its reply comes late, before the next request is sent or
+/// while it waits for others to join it. RULE-449
+#[test]
+fn nothing_is_written_behind_a_late_reply_to_one_of_two() {
+    for comes_before in [true, false] {
+        let (mut fixture, client) = connected();
+        fixture.answer_nothing();
+        let answered = client.send(echo("answered")).unwrap();
+        let late = client.send(echo("late")).unwrap();
+        fixture.run();
+        fixture.say(b":1\r\n");
+        fixture.block_on(answered).unwrap();
+        let late = fixture.block_on(late).unwrap_err();
+        assert_eq!(late.delivery(), Delivery::Unknown);
+        fixture.refuse_dials();
+        let mut behind_it = None;
+        if !comes_before {
+            behind_it = Some(client.send(echo("behind it")).unwrap());
+            assert!(fixture.step());
+        }
+        fixture.say(b":2\r\n");
+        fixture.end();
+        let behind_it = behind_it.unwrap_or_else(|| client.send(echo("behind it")).unwrap());
+        let error = fixture.block_on(behind_it).unwrap_err();
+        assert_eq!(error.delivery(), Delivery::NotSent, "{error}");
+        assert_eq!(fixture.received(), ["ECHO", "ECHO"], "the first two");
     }
 }
 

@@ -122,6 +122,7 @@ impl<R: Runtime, S: Stream> IoTask<R, S> {
     /// Writes and reads until there is nothing to do, or other tasks should run.
     fn take_turns(&mut self, cx: &mut Context<'_>) -> Poll<Option<CloseCause>> {
         let mut may_write = std::mem::take(&mut self.has_yielded);
+        let mut looks_first = may_write;
         for _ in 0..TURNS_PER_POLL {
             if self.conn_task.signals.is_up(CLOSE | REST) {
                 if self.conn_task.signals.is_up(CLOSE) {
@@ -129,9 +130,8 @@ impl<R: Runtime, S: Stream> IoTask<R, S> {
                 }
                 self.rest();
             }
-            let written = self.write(cx, std::mem::take(&mut may_write));
-            let read = match self.read(cx) {
-                Ok(turn) => turn,
+            let (written, read) = match self.turn(cx, &mut may_write, std::mem::take(&mut looks_first)) {
+                Ok(turns) => turns,
                 Err(cause) => return Poll::Ready(Some(cause)),
             };
             match (written, read) {
@@ -145,6 +145,19 @@ impl<R: Runtime, S: Stream> IoTask<R, S> {
         self.has_yielded = true;
         cx.waker().wake_by_ref();
         Poll::Pending
+    }
+
+    /// Writes once, and reads once. What was read before the write is not read again, so that its callers have their turn.
+    fn turn(
+        &mut self,
+        cx: &mut Context<'_>,
+        may_write: &mut bool,
+        looks_first: bool,
+    ) -> Result<(Turn, Turn), CloseCause> {
+        let looked = if looks_first { self.look(cx)? } else { Turn::Blocked };
+        let written = self.write(cx, std::mem::take(may_write));
+        let read = if looked == Turn::Blocked { self.read(cx)? } else { looked };
+        Ok((written, read))
     }
 
     /// Gives back the memory that nothing is in.
@@ -204,8 +217,6 @@ impl<R: Runtime, S: Stream> IoTask<R, S> {
     /// Takes from the machine what there is to write. `may_write`: others have had the time to join.
     fn fill(&mut self, may_write: bool) -> Turn {
         match self.writing {
-            // Nobody reads it.
-            _ if self.ended.is_some() => return Turn::Blocked,
             Writing::Broken(_) => return Turn::Blocked,
             Writing::Idle if !self.conn_task.signals.is_up(WRITE) => return Turn::Blocked,
             Writing::Idle if !may_write => return Turn::Yield,
@@ -217,6 +228,30 @@ impl<R: Runtime, S: Stream> IoTask<R, S> {
         (self.batch, self.is_alone) = (taken.batch, taken.is_alone);
         self.writing = if taken.more { Writing::Active } else { Writing::Idle };
         if self.outgoing.is_empty() { Turn::Blocked } else { Turn::Progress }
+    }
+
+    /// Reads before requests are taken to write that have joined while other tasks ran: the stream may have ended meanwhile. A reply with the end behind
+    /// it takes two reads.
+    fn look(&mut self, cx: &mut Context<'_>) -> Result<Turn, CloseCause> {
+        let is_asked = self.writing == Writing::Active || self.conn_task.signals.is_up(WRITE);
+        let mut looked = Turn::Blocked;
+        if !is_asked || !self.outgoing.is_empty() {
+            return Ok(looked);
+        }
+        for _ in 0..2 {
+            // What callers get first lets them send, and the server work on that, while the rest is decoded.
+            if self.undecoded {
+                break;
+            }
+            match self.read(cx)? {
+                Turn::Blocked => break,
+                turn => looked = turn,
+            }
+        }
+        match self.ended {
+            Some(cause) => Err(self.end(cause)),
+            None => Ok(looked),
+        }
     }
 
     /// Hands over the rest of the last read, or reads once.
