@@ -188,7 +188,7 @@ fn scouts_go_first(record: &Record<'_>) {
                 // that it has arrived but a connection of which nothing else is told.
                 let dialled = dialing.iter().find(|(_, (to, ..))| to == conn);
                 let untold = || dialing.iter().find(|(_, (.., is_told))| !is_told);
-                // One connection may take the places of several.
+                // One connection may take the places of several: its dial says for which of them it was dialled.
                 let dialled = dialled.map(|(from, _)| from);
                 let from = dialled.or_else(|| replaced.get(conn)).or_else(|| Some(untold()?.0)).copied();
                 let handoff = from.and_then(|from| dialing.remove(&from));

@@ -8,12 +8,12 @@ use hitless_core::error::{CloseCause, ConnectError};
 use hitless_core::event::Event;
 use hitless_core::ids::ConnId;
 
-use super::faults::{Fault, FaultKind, GENTLE_PAUSE};
+use super::faults::GENTLE_PAUSE;
 use super::laws::{Asked, Evidence, number_of};
 use super::plan::{Maintenance, MoveStep};
 use super::trace::{RequestKind, What};
 use crate::laws::stopped;
-use crate::server::{Event as ServerEvent, Retires};
+use crate::server::{EndpointId, Event as ServerEvent, Retires};
 
 /// A process that was stopped cannot tell from an alarm that is no later than this. What the client takes for lateness, and by
 /// how much the executor is late in gentle weather.
@@ -46,8 +46,7 @@ pub(super) struct Excuses<'a> {
     lost: Vec<(Instant, &'a Peer)>,
     /// When a request timed out on a connection that had not been there for a round trip, and since when that was there.
     too_late: Vec<(Instant, Instant)>,
-    /// From when to when no address answers.
-    nowhere: Vec<(Instant, Instant)>,
+    nowhere: Vec<Nowhere>,
 }
 
 /// A move that is over for all connections to its source.
@@ -86,7 +85,7 @@ impl<'a> Excuses<'a> {
 
     /// For how long the process was stopped, or no address answered, at most.
     pub(super) fn lasted(&self, from: Instant, to: Instant) -> Duration {
-        let spans = self.nowhere.iter().map(|(since, until)| (*since, *until - *since));
+        let spans = self.nowhere.iter().map(|it| (it.unserved_since, it.until - it.unserved_since));
         stopped(self.stops, from, to) + stopped(&spans.collect::<Vec<_>>(), from, to)
     }
 
@@ -141,7 +140,7 @@ impl<'a> Excuses<'a> {
 
     /// No address took anybody when the move was given up.
     fn leads_nowhere(&self, of: &Finished<'_>) -> bool {
-        of.is_turned_away && self.nowhere.iter().any(|(since, until)| *since <= of.at && of.at <= *until)
+        of.is_turned_away && self.nowhere.iter().any(|it| it.since <= of.at && of.at <= it.until)
     }
 
     /// A node that retires closes then, at the deadline of its move, a connection that had gone back there for a link that was killed. It had to stay:
@@ -187,41 +186,69 @@ fn moves(entries: &[(Instant, What)]) -> Vec<Finished<'_>> {
     finished
 }
 
+/// From when to when no address answers.
+struct Nowhere {
+    /// The node retires.
+    since: Instant,
+    /// Requests may wait from then on: the client has no connection, if it waits for its address.
+    unserved_since: Instant,
+    until: Instant,
+}
+
 /// A move leads to a node that retires in turn, and takes nobody any more, before the client has gone there, because its process was stopped or because
-/// the node took no dials for a while. So the client is not told where that one's move leads, and waits for its name to say it. Where it has an address
-/// and no name, it waits until all addresses are good.
-fn nowhere(evidence: &Evidence<'_>, stops: &[(Instant, Duration)]) -> Vec<(Instant, Instant)> {
+/// its last dial had failed, and no other one was due. So the client is not told where that one's move leads, and waits for its name to say it. Where
+/// it has an address and no name, it waits until it is connected again, to another node than that which it was to leave.
+fn nowhere(evidence: &Evidence<'_>, stops: &[(Instant, Duration)]) -> Vec<Nowhere> {
     let mut connected: BTreeMap<ConnId, &Peer> = BTreeMap::new();
     let mut last: Option<(Instant, &MoveStep)> = None;
     let mut spans = Vec::new();
-    let mut begun: Option<(Instant, &MoveStep)> = None;
-    let mut refusals: Vec<(Fault, Instant)> = Vec::new();
+    let mut begun: Option<(Instant, &MoveStep, EndpointId)> = None;
+    let mut unserved_since: Option<Instant> = None;
+    // When a dial of a move failed, and when the next one is due.
+    let mut failed: Option<(Instant, Option<Instant>)> = None;
     let has_name = matches!(evidence.config.endpoint(), Endpoint::Tcp { host: Host::Name(_), .. });
     for (at, what) in evidence.entries {
         match what {
-            What::Event(Event::ConnectionReady { conn, peer, .. }) => drop(connected.insert(*conn, peer)),
-            What::Event(Event::ConnectionClosed { conn, .. }) => drop(connected.remove(conn)),
+            What::Event(Event::ConnectionReady { conn, peer, .. }) => {
+                let is_old = |(_, _, old): &(Instant, &MoveStep, EndpointId)| {
+                    !connected.is_empty() && evidence.peers.get(old) == Some(peer)
+                };
+                if let Some((since, ..)) = begun.take_if(|begun| !has_name && !is_old(begun)) {
+                    let (unserved_since, until) = (unserved_since.unwrap_or(*at), *at);
+                    spans.push(Nowhere { since, unserved_since, until });
+                }
+                unserved_since = None;
+                connected.insert(*conn, peer);
+            }
+            What::Event(Event::ConnectionClosed { conn, .. }) => {
+                connected.remove(conn);
+                if connected.is_empty() {
+                    unserved_since.get_or_insert(*at);
+                }
+            }
+            What::Event(Event::HandoffFailed { error: ConnectError::Connect(_), retry_at, .. }) => {
+                failed = Some((*at, *retry_at));
+            }
             What::Maintenance(Maintenance::Moving(step)) => {
                 let there: BTreeSet<&Peer> = connected.values().copied().collect();
                 let is_told = evidence.peers.get(&step.source).is_some_and(|peer| there.contains(peer));
-                let is_refused = |since: Instant| {
-                    let mut there = refusals.iter().filter(|(fault, _)| fault.endpoint == Some(step.source));
-                    there.any(|(fault, from)| since <= *from + fault.lasts)
-                };
-                let was_held_up = last.is_some_and(|(since, before)| {
-                    before.lands == step.source
-                        && (!stopped(stops, since, *at).is_zero() || is_refused(since))
+                let held_up = last.filter(|(since, before)| {
+                    let is_refused = failed.is_some_and(|(failed, retry_at)| {
+                        *since <= failed && retry_at.is_none_or(|retry_at| *at <= retry_at)
+                    });
+                    before.lands == step.source && (is_refused || !stopped(stops, *since, *at).is_zero())
                 });
-                if was_held_up && !is_told && step.retires == Retires::AtOnce {
-                    begun = Some((*at, step));
+                if let Some((_, before)) = held_up
+                    && !is_told
+                    && step.retires == Retires::AtOnce
+                {
+                    begun = Some((*at, step, before.source));
                 }
                 last = Some((*at, step));
             }
-            What::Fault(fault) if fault.kind == FaultKind::RefusedDials => refusals.push((*fault, *at)),
-            What::Calm => spans.extend(begun.take().map(|(since, _)| (since, *at))),
             What::Maintenance(Maintenance::Names(names)) if has_name => {
-                if let Some((since, _)) = begun.take_if(|(_, step)| names.contains(&step.lands)) {
-                    spans.push((since, *at));
+                if let Some((since, ..)) = begun.take_if(|(_, step, _)| names.contains(&step.lands)) {
+                    spans.push(Nowhere { since, unserved_since: since, until: *at });
                 }
             }
             _ => {}

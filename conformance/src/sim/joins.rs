@@ -41,7 +41,10 @@ pub(super) fn check(evidence: &Evidence<'_>, requests: &BTreeMap<u64, Asked>) {
         // Replies are handed over in parts, and the executor may pause between two parts, so the last reply counts as well as the last read.
         // The replies of a burst are noted late, one after the other: one of those counts only if it is noted at this very instant.
         let answered = requests.iter().filter(|(other, earlier)| {
-            let there = arrivals.get(other).is_some_and(|arrivals| arrivals.iter().any(|(_, on)| on == conn));
+            // One that was sent again was answered where it had arrived last.
+            let ended = evidence.entries[earlier.ended].0;
+            let last = arrivals.get(other).and_then(|them| them.iter().rev().find(|(at, _)| *at <= ended));
+            let there = last.is_some_and(|(_, on)| on == conn);
             there
                 && earlier.ended < asked.entry
                 && (is_surely_awaited(earlier) || earlier.fate == Fate::Answered(asked.sent_at))

@@ -211,18 +211,14 @@ impl Trouble {
     /// Whether it explains that a request which was sent then ended then. From one trouble to the next a request may wait for long, but not when all of
     /// them are over.
     fn explains(&self, sent_at: Instant, ended: Instant) -> bool {
-        self.is_met(sent_at, ended) && ended <= self.until + AFTERMATH + LONGEST
-    }
-
-    /// Whether a request that was sent then had to do with it before it ended.
-    fn is_met(&self, sent_at: Instant, ended: Instant) -> bool {
-        self.from <= ended && sent_at <= self.until + AFTERMATH
+        let over = self.until + AFTERMATH;
+        self.from <= ended && sent_at <= over && ended <= over + LONGEST
     }
 }
 
-/// Whatever fails or takes long does so because something is wrong at that time at a node that has had its keys, or everywhere; where its
-/// link was lost, something that ends links. What needs several keys waits while they are at two nodes. A request of several parts that has lost one
-/// waits for the others. In gentle weather nothing fails. RULE-419
+/// Whatever fails or takes long does so because something is wrong at that time at a node that has had its keys, or everywhere, or because nobody can say
+/// where that node is; where its link was lost, something that ends links. What needs several keys waits while they are at two nodes. A request of several
+/// keys that has lost a part waits for the others. In gentle weather nothing fails. RULE-419
 fn failures_have_a_reason(evidence: &Evidence<'_>, requests: &BTreeMap<u64, Asked>) {
     let troubles = troubles(evidence);
     let places = Places::of(evidence);
@@ -237,25 +233,28 @@ fn failures_have_a_reason(evidence: &Evidence<'_>, requests: &BTreeMap<u64, Aske
             _ => {}
         }
         let is_lost = matches!(end, What::Failed { error, .. } if is_loss(error));
-        let mut nodes = places.nodes(names, *ended);
-        if !is_lost {
-            nodes.extend(places.witnesses(names, *ended));
-        }
+        let nodes = places.nodes(names, *ended);
         let is_there =
             |trouble: &&Trouble| trouble.at.is_none_or(|at| names.is_empty() || nodes.contains(&at));
         let explains = |trouble: &Trouble| trouble.explains(sent_at, *ended) && (trouble.breaks || !is_lost);
-        let has_parts =
-            matches!(kind, RequestKind::Pipeline | RequestKind::SplitMset | RequestKind::SplitMget);
         let loses_a_part = || {
             let mut there = troubles.iter().filter(is_there);
-            has_parts
+            let breaks =
+                |trouble: &Trouble| trouble.breaks && trouble.from <= *ended && sent_at <= trouble.until;
+            names.len() > 1
+                && matches!(kind, RequestKind::Pipeline | RequestKind::SplitMset | RequestKind::SplitMget)
                 && there.clone().any(|trouble| trouble.explains(sent_at, *ended))
-                && there.any(|trouble| trouble.breaks && trouble.is_met(sent_at, *ended))
+                && there.any(breaks)
+        };
+        let is_unheard = || {
+            let witness = places.witness(names, *ended).filter(|_| !is_lost);
+            let is_away = |trouble: &Trouble| trouble.breaks && trouble.explains(sent_at, *ended);
+            witness.is_some() && troubles.iter().filter(|it| it.at == witness).any(is_away)
         };
         let needs_both = matches!(kind, RequestKind::Mset | RequestKind::Mget | RequestKind::Atomic);
         let waits = needs_both && !is_lost && places.are_halved(names, sent_at, *ended);
-        let is_excused = waits || troubles.iter().filter(is_there).any(explains) || loses_a_part();
-        let is_excused = evidence.plan.weather == Weather::Rough && is_excused;
+        let is_excused = evidence.plan.weather == Weather::Rough
+            && (waits || troubles.iter().filter(is_there).any(explains) || loses_a_part() || is_unheard());
         assert!(is_excused, "RULE-419: request {number} ({kind:?} of {names:?}) took {took:?}: {end:?}");
     }
 }
@@ -436,6 +435,8 @@ struct Places<'a> {
     entries: Vec<(Instant, &'a Vec<[Option<EndpointId>; 2]>)>,
     /// Nodes that were replaced, and by whom.
     replaced: BTreeMap<EndpointId, EndpointId>,
+    /// When nodes have replaced others.
+    moved: Vec<(Instant, EndpointId)>,
 }
 
 impl<'a> Places<'a> {
@@ -444,11 +445,18 @@ impl<'a> Places<'a> {
             What::Places(places) => Some((*at, places)),
             _ => None,
         });
-        let replaced = evidence.entries.iter().filter_map(|(_, what)| match what {
-            What::Reshaped(Reshape::Replaced(_), nodes) => Some((*nodes.first()?, *nodes.last()?)),
+        let replaced = evidence.entries.iter().filter_map(|(at, what)| match what {
+            What::Reshaped(Reshape::Replaced(_), nodes) => Some((*at, *nodes.first()?, *nodes.last()?)),
             _ => None,
         });
-        Self { tags: evidence.plan.all_tags(), entries: entries.collect(), replaced: replaced.collect() }
+        let moved = replaced.clone().map(|(at, _, by)| (at, by));
+        let replaced = replaced.map(|(_, node, by)| (node, by));
+        Self {
+            tags: evidence.plan.all_tags(),
+            entries: entries.collect(),
+            replaced: replaced.collect(),
+            moved: moved.collect(),
+        }
     }
 
     /// Whether an endpoint is that of a node, or the one that the node has replaced: whoever is connected there stays until MOVING is obeyed.
@@ -462,19 +470,14 @@ impl<'a> Places<'a> {
         before.flat_map(|(_, places)| self.places_of(names, places)).flatten().flatten().copied().collect()
     }
 
-    /// Who alone can tell where these tags are: the only other node there is, where that of the tags has replaced another, of which the client may have
-    /// heard nothing.
-    fn witnesses(&self, names: &[String], until: Instant) -> BTreeSet<EndpointId> {
-        let Some((_, places)) = self.entries.iter().rev().find(|(at, _)| *at <= until) else {
-            return BTreeSet::new();
-        };
-        let owners = |places: &mut dyn Iterator<Item = &[Option<EndpointId>; 2]>| -> BTreeSet<EndpointId> {
-            places.flatten().flatten().copied().collect()
-        };
-        let here = owners(&mut self.places_of(names, places));
-        let has_moved = here.iter().any(|node| self.replaced.values().any(|by| by == node));
-        let others = &owners(&mut places.iter()) - &here;
-        if has_moved && others.len() == 1 { others } else { BTreeSet::new() }
+    /// The one node that can say where the node of these tags is: that has moved before, and the client may have heard nothing of it.
+    fn witness(&self, names: &[String], until: Instant) -> Option<EndpointId> {
+        let (_, places) = self.entries.iter().rev().find(|(at, _)| *at <= until)?;
+        let here: BTreeSet<EndpointId> = self.places_of(names, places).flatten().flatten().copied().collect();
+        let all: BTreeSet<EndpointId> = places.iter().flatten().flatten().copied().collect();
+        let has_moved = self.moved.iter().any(|(at, node)| *at <= until && here.contains(node));
+        let mut others = all.difference(&here);
+        others.next().filter(|_| has_moved && others.next().is_none()).copied()
     }
 
     /// Where this tag is from then on; nothing if it is between two nodes.

@@ -263,7 +263,7 @@ fn a_reviewed_move_relaxes_those_who_wait() {
     assert!(matches!(granted(&world, late), Some(Err(LeaseError::TimedOut { .. }))));
 }
 
-/// One who comes later has the time that a move gives which begins meanwhile. RULE-53
+/// A caller who waits for a lease behind others has the longer time as well, once a move begins. RULE-53
 #[test]
 fn a_move_relaxes_those_who_come_later() {
     let mut world = all_lent();
