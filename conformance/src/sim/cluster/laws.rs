@@ -208,20 +208,19 @@ struct Trouble {
 }
 
 impl Trouble {
-    /// Whether it explains that a request which was sent then ended then. From one trouble to the next a request may wait for long, but not when all of
-    /// them are over.
-    fn explains(&self, sent_at: Instant, ended: Instant) -> bool {
+    /// Whether the request failed in its time. From one trouble to the next it may wait for long, but not when all of them are over.
+    fn explains(&self, of: &Failure<'_>) -> bool {
         let over = self.until + AFTERMATH;
-        self.from <= ended && sent_at <= over && ended <= over + LONGEST
+        self.from <= of.ended && of.sent_at <= over && of.ended <= over + LONGEST
     }
 }
 
 /// Whatever fails or takes long does so because something is wrong at that time at a node that has had its keys, or everywhere, or because nobody can say
 /// where that node is; where its link was lost, something that ends links. What needs several keys waits while they are at two nodes. A request of several
-/// keys that has lost a part waits for the others. In gentle weather nothing fails. RULE-419
+/// keys that has lost a part waits for the others. A node that is replaced closes at its deadline what something has kept from leaving. In gentle weather
+/// nothing fails. RULE-419
 fn failures_have_a_reason(evidence: &Evidence<'_>, requests: &BTreeMap<u64, Asked>) {
-    let troubles = troubles(evidence);
-    let places = Places::of(evidence);
+    let reasons = Reasons { troubles: troubles(evidence), places: Places::of(evidence) };
     for (number, names) in evidence.accounts.iter().flat_map(|account| &account.asked) {
         let Some(asked) = requests.get(number) else { continue };
         let (kind, fate, sent_at) = (asked.kind, asked.fate, asked.sent_at);
@@ -233,29 +232,77 @@ fn failures_have_a_reason(evidence: &Evidence<'_>, requests: &BTreeMap<u64, Aske
             _ => {}
         }
         let is_lost = matches!(end, What::Failed { error, .. } if is_loss(error));
-        let nodes = places.nodes(names, *ended);
-        let is_there =
-            |trouble: &&Trouble| trouble.at.is_none_or(|at| names.is_empty() || nodes.contains(&at));
-        let explains = |trouble: &Trouble| trouble.explains(sent_at, *ended) && (trouble.breaks || !is_lost);
-        let loses_a_part = || {
-            let mut there = troubles.iter().filter(is_there);
-            let breaks =
-                |trouble: &Trouble| trouble.breaks && trouble.from <= *ended && sent_at <= trouble.until;
-            names.len() > 1
-                && matches!(kind, RequestKind::Pipeline | RequestKind::SplitMset | RequestKind::SplitMget)
-                && there.clone().any(|trouble| trouble.explains(sent_at, *ended))
-                && there.any(breaks)
-        };
-        let is_unheard = || {
-            let witness = places.witness(names, *ended).filter(|_| !is_lost);
-            let is_away = |trouble: &Trouble| trouble.breaks && trouble.explains(sent_at, *ended);
-            witness.is_some() && troubles.iter().filter(|it| it.at == witness).any(is_away)
-        };
-        let needs_both = matches!(kind, RequestKind::Mset | RequestKind::Mget | RequestKind::Atomic);
-        let waits = needs_both && !is_lost && places.are_halved(names, sent_at, *ended);
+        let nodes = reasons.places.nodes(names, *ended);
         let is_excused = evidence.plan.weather == Weather::Rough
-            && (waits || troubles.iter().filter(is_there).any(explains) || loses_a_part() || is_unheard());
+            && reasons.excuse(&Failure { kind, names, nodes, sent_at, ended: *ended, is_lost });
         assert!(is_excused, "RULE-419: request {number} ({kind:?} of {names:?}) took {took:?}: {end:?}");
+    }
+}
+
+/// A request that failed or took long.
+struct Failure<'a> {
+    kind: RequestKind,
+    names: &'a [String],
+    /// Where its keys have been.
+    nodes: BTreeSet<EndpointId>,
+    sent_at: Instant,
+    ended: Instant,
+    /// Its link was lost.
+    is_lost: bool,
+}
+
+/// What may explain failures.
+struct Reasons<'a> {
+    troubles: Vec<Trouble>,
+    places: Places<'a>,
+}
+
+impl Reasons<'_> {
+    fn excuse(&self, of: &Failure<'_>) -> bool {
+        self.waits(of)
+            || self.there(of).any(|trouble| trouble.explains(of) && (trouble.breaks || !of.is_lost))
+            || self.loses_a_part(of)
+            || self.is_left_behind(of)
+            || self.is_unheard(of)
+    }
+
+    /// What was wrong where its keys have been, or everywhere.
+    fn there(&self, of: &Failure<'_>) -> impl Iterator<Item = &Trouble> {
+        self.troubles
+            .iter()
+            .filter(|trouble| trouble.at.is_none_or(|at| of.names.is_empty() || of.nodes.contains(&at)))
+    }
+
+    /// It needs several keys, which are at two nodes.
+    fn waits(&self, of: &Failure<'_>) -> bool {
+        let needs_both = matches!(of.kind, RequestKind::Mset | RequestKind::Mget | RequestKind::Atomic);
+        needs_both && !of.is_lost && self.places.are_halved(of.names, of.sent_at, of.ended)
+    }
+
+    /// One part was lost, and another one waited.
+    fn loses_a_part(&self, of: &Failure<'_>) -> bool {
+        use RequestKind::{Pipeline, SplitMget, SplitMset};
+        let breaks = |trouble: &Trouble| {
+            trouble.breaks && trouble.from <= of.ended && of.sent_at <= trouble.until + LONGEST
+        };
+        of.names.len() > 1
+            && matches!(of.kind, Pipeline | SplitMset | SplitMget)
+            && self.there(of).any(|trouble| trouble.explains(of))
+            && self.there(of).any(breaks)
+    }
+
+    /// Something kept its link from leaving a node that was replaced, which has closed it.
+    fn is_left_behind(&self, of: &Failure<'_>) -> bool {
+        let is_old = |at: EndpointId| of.nodes.iter().any(|node| *node != at && self.places.is_at(at, *node));
+        let mut old = self.troubles.iter().filter(|trouble| trouble.breaks && trouble.at.is_some_and(is_old));
+        old.any(|trouble| trouble.explains(of)) && self.there(of).any(|trouble| trouble.explains(of))
+    }
+
+    /// Its node has moved, and the only one that could say so is away.
+    fn is_unheard(&self, of: &Failure<'_>) -> bool {
+        let witness = self.places.witness(of.names, of.ended);
+        let mut away = self.troubles.iter().filter(|trouble| trouble.breaks && trouble.at == witness);
+        !of.is_lost && witness.is_some() && away.any(|trouble| trouble.explains(of))
     }
 }
 
