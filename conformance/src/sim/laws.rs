@@ -374,12 +374,12 @@ fn silent_links_are_left(evidence: &Evidence<'_>, stops: &[(Instant, Duration)])
         }
         if let (Some(known_at), Some((at, _))) = (known_at, rest.get(end)) {
             let known_at = known_at + stopped(stops, known_at - 3 * timeout, *at);
-            if *at > known_at + SLACK && !carriers.contains(socket) {
+            if *at > known_at + SLACK && !carriers.contains(socket) && !drains(rest, end, known_at + SLACK) {
                 overdue.insert(*socket);
             }
         }
     }
-    // One that drains is closed without another word.
+    // One that drains may be closed without another word.
     let dead: BTreeSet<ConnId> = evidence
         .entries
         .iter()
@@ -393,6 +393,22 @@ fn silent_links_are_left(evidence: &Evidence<'_>, stops: &[(Instant, Duration)])
         .collect();
     let (told, overdue) = (dead.len(), overdue.len());
     assert!(told >= overdue, "RULE-164: {overdue} links were silent for long, and {told} counted as dead");
+}
+
+/// Whether the link that is closed at this entry had been left for another one by a move before `until`, and was closed at the deadline of that.
+fn drains(entries: &[(Instant, What)], closed: usize, until: Instant) -> bool {
+    let Some((at, _)) = entries.get(closed) else { return false };
+    let before = entries[..closed].iter().rev().take_while(|(it, _)| it == at);
+    let mut causes = before.filter_map(|(_, what)| match what {
+        What::Event(Event::ConnectionClosed { conn, cause: CloseCause::MoveDeadline, .. }) => Some(conn),
+        _ => None,
+    });
+    causes.next().is_some_and(|conn| {
+        entries[..closed]
+            .iter()
+            .take_while(|(at, _)| *at <= until)
+            .any(|(_, what)| matches!(what, What::Event(Event::CutOver { from, .. }) if from == conn))
+    })
 }
 
 /// The number of the request of the load that this is a part of, if it tells.
