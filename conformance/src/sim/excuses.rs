@@ -140,7 +140,7 @@ impl<'a> Excuses<'a> {
 
     /// No address took anybody when the move was given up.
     fn leads_nowhere(&self, of: &Finished<'_>) -> bool {
-        of.is_turned_away && self.nowhere.iter().any(|it| it.since <= of.at && of.at <= it.until)
+        of.is_turned_away && self.nowhere.iter().any(|it| it.since <= of.at && of.at <= it.over)
     }
 
     /// A node that retires closes then, at the deadline of its move, a connection that had gone back there for a link that was killed. It had to stay:
@@ -193,10 +193,12 @@ struct Nowhere {
     /// Requests may wait from then on: the client has no connection, if it waits for its address.
     unserved_since: Instant,
     until: Instant,
+    /// Moves may be given up until then.
+    over: Instant,
 }
 
 /// A move leads to a node that retires in turn, and takes nobody any more, before the client has gone there, because its process was stopped or because
-/// its last dial had failed, and no other one was due. So the client is not told where that one's move leads, and waits for its name to say it. Where
+/// its last dial had failed, and the next one was due later, or on its way. So the client is not told where that one's move leads, and waits for its name to say it. Where
 /// it has an address and no name, it waits until it is connected again, to another node than that which it was to leave.
 fn nowhere(evidence: &Evidence<'_>, stops: &[(Instant, Duration)]) -> Vec<Nowhere> {
     let mut connected: BTreeMap<ConnId, &Peer> = BTreeMap::new();
@@ -206,6 +208,7 @@ fn nowhere(evidence: &Evidence<'_>, stops: &[(Instant, Duration)]) -> Vec<Nowher
     let mut unserved_since: Option<Instant> = None;
     // When a dial of a move failed, and when the next one is due.
     let mut failed: Option<(Instant, Option<Instant>)> = None;
+    let calm = evidence.entries.iter().find(|(_, what)| *what == What::Calm).map(|(at, _)| *at);
     let has_name = matches!(evidence.config.endpoint(), Endpoint::Tcp { host: Host::Name(_), .. });
     for (at, what) in evidence.entries {
         match what {
@@ -215,7 +218,8 @@ fn nowhere(evidence: &Evidence<'_>, stops: &[(Instant, Duration)]) -> Vec<Nowher
                 };
                 if let Some((since, ..)) = begun.take_if(|begun| !has_name && !is_old(begun)) {
                     let (unserved_since, until) = (unserved_since.unwrap_or(*at), *at);
-                    spans.push(Nowhere { since, unserved_since, until });
+                    let over = calm.unwrap_or(until);
+                    spans.push(Nowhere { since, unserved_since, until, over });
                 }
                 unserved_since = None;
                 connected.insert(*conn, peer);
@@ -234,7 +238,7 @@ fn nowhere(evidence: &Evidence<'_>, stops: &[(Instant, Duration)]) -> Vec<Nowher
                 let is_told = evidence.peers.get(&step.source).is_some_and(|peer| there.contains(peer));
                 let held_up = last.filter(|(since, before)| {
                     let is_refused = failed.is_some_and(|(failed, retry_at)| {
-                        *since <= failed && retry_at.is_none_or(|retry_at| *at <= retry_at)
+                        *since <= failed && retry_at.is_none_or(|retry_at| *at <= retry_at + ROUND_TRIP)
                     });
                     before.lands == step.source && (is_refused || !stopped(stops, *since, *at).is_zero())
                 });
@@ -248,7 +252,7 @@ fn nowhere(evidence: &Evidence<'_>, stops: &[(Instant, Duration)]) -> Vec<Nowher
             }
             What::Maintenance(Maintenance::Names(names)) if has_name => {
                 if let Some((since, ..)) = begun.take_if(|(_, step, _)| names.contains(&step.lands)) {
-                    spans.push(Nowhere { since, unserved_since: since, until: *at });
+                    spans.push(Nowhere { since, unserved_since: since, until: *at, over: *at });
                 }
             }
             _ => {}

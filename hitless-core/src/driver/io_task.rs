@@ -130,10 +130,11 @@ impl<R: Runtime, S: Stream> IoTask<R, S> {
                 }
                 self.rest();
             }
-            let (written, read) = match self.turn(cx, &mut may_write, std::mem::take(&mut looks_first)) {
-                Ok(turns) => turns,
-                Err(cause) => return Poll::Ready(Some(cause)),
-            };
+            let (written, read) =
+                match self.turn(cx, std::mem::take(&mut may_write), std::mem::take(&mut looks_first)) {
+                    Ok(turns) => turns,
+                    Err(cause) => return Poll::Ready(Some(cause)),
+                };
             match (written, read) {
                 (Turn::Blocked, Turn::Blocked) => return Poll::Pending,
                 (Turn::Yield, Turn::Blocked) if self.is_alone => may_write = true,
@@ -151,12 +152,21 @@ impl<R: Runtime, S: Stream> IoTask<R, S> {
     fn turn(
         &mut self,
         cx: &mut Context<'_>,
-        may_write: &mut bool,
+        mut may_write: bool,
         looks_first: bool,
     ) -> Result<(Turn, Turn), CloseCause> {
-        let looked = if looks_first { self.look(cx)? } else { Turn::Blocked };
-        let written = self.write(cx, std::mem::take(may_write));
-        let read = if looked == Turn::Blocked { self.read(cx)? } else { looked };
+        let mut read = Turn::Blocked;
+        if looks_first {
+            // Who asks from now on has not been looked for.
+            may_write &= self.is_asked_to_write();
+            if may_write {
+                read = self.look(cx)?;
+            }
+        }
+        let written = self.write(cx, may_write);
+        if read == Turn::Blocked {
+            read = self.read(cx)?;
+        }
         Ok((written, read))
     }
 
@@ -230,14 +240,16 @@ impl<R: Runtime, S: Stream> IoTask<R, S> {
         if self.outgoing.is_empty() { Turn::Blocked } else { Turn::Progress }
     }
 
+    /// Whether the next thing to write is still the machine's.
+    fn is_asked_to_write(&self) -> bool {
+        let is_asked = self.writing == Writing::Active || self.conn_task.signals.is_up(WRITE);
+        is_asked && self.outgoing.is_empty()
+    }
+
     /// Reads before requests are taken to write that have joined while other tasks ran: the stream may have ended meanwhile. A reply with the end behind
     /// it takes two reads.
     fn look(&mut self, cx: &mut Context<'_>) -> Result<Turn, CloseCause> {
-        let is_asked = self.writing == Writing::Active || self.conn_task.signals.is_up(WRITE);
         let mut looked = Turn::Blocked;
-        if !is_asked || !self.outgoing.is_empty() {
-            return Ok(looked);
-        }
         for _ in 0..2 {
             // What callers get first lets them send, and the server work on that, while the rest is decoded.
             if self.undecoded {
@@ -245,6 +257,7 @@ impl<R: Runtime, S: Stream> IoTask<R, S> {
             }
             match self.read(cx)? {
                 Turn::Blocked => break,
+                Turn::Progress if looked == Turn::Yield => {}
                 turn => looked = turn,
             }
         }

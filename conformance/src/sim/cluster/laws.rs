@@ -205,6 +205,8 @@ struct Trouble {
     at: Option<EndpointId>,
     /// Links end, or say nothing for so long that the client ends them.
     breaks: bool,
+    /// Nobody is connected meanwhile.
+    takes_nobody: bool,
 }
 
 impl Trouble {
@@ -279,7 +281,7 @@ impl Reasons<'_> {
         needs_both && !of.is_lost && self.places.are_halved(of.names, of.sent_at, of.ended)
     }
 
-    /// One part was lost, and another one waited.
+    /// One part was lost, and another one, with a tag of its own, waited.
     fn loses_a_part(&self, of: &Failure<'_>) -> bool {
         use RequestKind::{Pipeline, SplitMget, SplitMset};
         let breaks = |trouble: &Trouble| {
@@ -291,17 +293,25 @@ impl Reasons<'_> {
             && self.there(of).any(breaks)
     }
 
-    /// Something kept its link from leaving a node that was replaced, which has closed it.
+    /// Something that had begun before kept its link from leaving a node that was replaced, which has closed it.
     fn is_left_behind(&self, of: &Failure<'_>) -> bool {
         let is_old = |at: EndpointId| of.nodes.iter().any(|node| *node != at && self.places.is_at(at, *node));
-        let mut old = self.troubles.iter().filter(|trouble| trouble.breaks && trouble.at.is_some_and(is_old));
-        old.any(|trouble| trouble.explains(of)) && self.there(of).any(|trouble| trouble.explains(of))
+        let closes =
+            |trouble: &&Trouble| trouble.breaks && trouble.at.is_some_and(is_old) && trouble.explains(of);
+        self.troubles.iter().filter(closes).any(|close| {
+            let at_both = self.there(of).chain(self.troubles.iter().filter(|it| it.at == close.at));
+            at_both.into_iter().any(|it| it.from < close.from && close.from <= it.until + AFTERMATH)
+        })
     }
 
-    /// Its node has moved, and the only one that could say so is away.
+    /// Its node has moved, and the only one that could say so is away, or takes no dials.
     fn is_unheard(&self, of: &Failure<'_>) -> bool {
         let witness = self.places.witness(of.names, of.ended);
-        let mut away = self.troubles.iter().filter(|trouble| trouble.breaks && trouble.at == witness);
+        let is_away = |trouble: &&Trouble| {
+            (trouble.breaks && trouble.at == witness)
+                || (trouble.takes_nobody && trouble.at.is_none_or(|at| witness == Some(at)))
+        };
+        let mut away = self.troubles.iter().filter(is_away);
         !of.is_lost && witness.is_some() && away.any(|trouble| trouble.explains(of))
     }
 }
@@ -426,8 +436,9 @@ fn troubles(evidence: &Evidence<'_>) -> Vec<Trouble> {
             _ => continue,
         };
         // Attempts to dial that fail meanwhile have the longest pause behind them.
-        let pause = if breaks || is_no_dial(what) { Reconnect::CAP } else { Duration::ZERO };
-        troubles.push(Trouble { from: *from, until: until + pause, at, breaks });
+        let takes_nobody = is_no_dial(what);
+        let pause = if breaks || takes_nobody { Reconnect::CAP } else { Duration::ZERO };
+        troubles.push(Trouble { from: *from, until: until + pause, at, breaks, takes_nobody });
     }
     troubles.extend(losses(evidence.ledger));
     troubles
@@ -461,7 +472,7 @@ fn losses(ledger: &Ledger) -> Vec<Trouble> {
                 *before += 1;
                 // The aftermath has room for pauses that are not the longest.
                 let until = at + pause.saturating_sub(AFTERMATH);
-                losses.push(Trouble { from: at, until, at: Some(node), breaks: true });
+                losses.push(Trouble { from: at, until, at: Some(node), breaks: true, takes_nobody: false });
             }
             _ => {}
         }
@@ -517,7 +528,7 @@ impl<'a> Places<'a> {
         before.flat_map(|(_, places)| self.places_of(names, places)).flatten().flatten().copied().collect()
     }
 
-    /// The one node that can say where the node of these tags is: that has moved before, and the client may have heard nothing of it.
+    /// The one other node that has tags, which can say where the node of these tags is: that has moved before, and the client may have heard nothing of it.
     fn witness(&self, names: &[String], until: Instant) -> Option<EndpointId> {
         let (_, places) = self.entries.iter().rev().find(|(at, _)| *at <= until)?;
         let here: BTreeSet<EndpointId> = self.places_of(names, places).flatten().flatten().copied().collect();
