@@ -98,7 +98,7 @@ impl<'a> Excuses<'a> {
     /// has closed its connection at the deadline. RULE-165
     pub(super) fn is_torn_down(&self, sent_at: Instant, at: Instant) -> bool {
         self.poisonings.iter().any(|came| sent_at <= *came + GENTLE_PAUSE && *came <= at)
-            || self.is_left_at_deadline(at)
+            || self.is_left_at_deadline(sent_at, at)
     }
 
     /// A request that timed out then had waited for a link that was not there yet, and was sent on it with less time left than a round trip may take.
@@ -143,15 +143,16 @@ impl<'a> Excuses<'a> {
         of.is_turned_away && self.nowhere.iter().any(|it| it.since <= of.at && of.at <= it.over)
     }
 
-    /// A node that retires closes then, at the deadline of its move, a connection that had gone back there for a link that was killed. It had to stay:
-    /// the target of the move retires in turn, and takes nobody.
-    fn is_left_at_deadline(&self, at: Instant) -> bool {
-        let lost = || self.lost.iter().filter(move |(lost, _)| *lost == at);
-        let closes = |of: &Finished<'_>| of.deadline <= at && at <= of.deadline + CLOSES_LATE;
-        let stayed = self.moves.iter().filter(|of| of.stay && of.is_turned_away && of.had_left);
-        stayed
-            .filter(|of| self.is_beside(of.at) && closes(of))
-            .any(|of| lost().any(|(_, peer)| *peer == of.source))
+    /// Meanwhile a node that retires has closed, at the deadline of its move, a connection that had gone back there for a link that was killed. It had to stay:
+    /// the target of the move retires in turn, and takes nobody, or there was no time left to try.
+    fn is_left_at_deadline(&self, sent_at: Instant, at: Instant) -> bool {
+        let had_to = |of: &&Finished<'_>| of.is_turned_away || of.deadline <= of.at + LAST_TRIES;
+        let mut lost = self.lost.iter().filter(|(lost, _)| sent_at <= *lost && *lost <= at);
+        lost.any(|(lost, peer)| {
+            let closes = |of: &Finished<'_>| of.deadline <= *lost && *lost <= of.deadline + CLOSES_LATE;
+            let mut stayed = self.moves.iter().filter(|of| of.stay && of.had_left).filter(had_to);
+            stayed.any(|of| self.is_beside(of.at) && closes(of) && *peer == of.source)
+        })
     }
 }
 
