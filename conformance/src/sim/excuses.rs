@@ -143,8 +143,8 @@ impl<'a> Excuses<'a> {
         of.is_turned_away && self.nowhere.iter().any(|it| it.since <= of.at && of.at <= it.over)
     }
 
-    /// Meanwhile a node that retires has closed, at the deadline of its move, a connection that had gone back there for a link that was killed. It had to stay:
-    /// the target of the move retires in turn, and takes nobody, or there was no time left to try.
+    /// A node that retires has closed a connection at the deadline of its move. The connection had gone back there for a link that was killed, and had to
+    /// stay: the target of the move took nobody, or there was no time left to try.
     fn is_left_at_deadline(&self, sent_at: Instant, at: Instant) -> bool {
         let had_to = |of: &&Finished<'_>| of.is_turned_away || of.deadline <= of.at + LAST_TRIES;
         let mut lost = self.lost.iter().filter(|(lost, _)| sent_at <= *lost && *lost <= at);
@@ -198,9 +198,9 @@ struct Nowhere {
     over: Instant,
 }
 
-/// A move leads to a node that retires in turn, and takes nobody any more, before the client has gone there, because its process was stopped or because
-/// its last dial had failed, and the next one was due later, or on its way. So the client is not told where that one's move leads, and waits for its name to say it. Where
-/// it has an address and no name, it waits until it is connected again, to another node than that which it was to leave.
+/// A move leads to a node that retires in turn before the client has gone there: the process was stopped, or the last dial had failed and the next one was
+/// not over. Nobody tells the client where that node's move leads. A client with a name waits until the name leads there. A client with an address alone
+/// waits until it is connected to a node other than the one that it was to leave.
 fn nowhere(evidence: &Evidence<'_>, stops: &[(Instant, Duration)]) -> Vec<Nowhere> {
     let mut connected: BTreeMap<ConnId, &Peer> = BTreeMap::new();
     let mut last: Option<(Instant, &MoveStep)> = None;

@@ -255,8 +255,13 @@ impl Reader {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Barrier;
+
     use super::*;
     use crate::driver::effects::Unclaimed;
+
+    /// How often a reader races with the end.
+    const RACES: usize = 10_000;
 
     fn keys(names: &[&'static str]) -> Invalidation {
         Invalidation::Keys(names.iter().map(|name| Bytes::from_static(name.as_bytes())).collect())
@@ -335,6 +340,25 @@ mod tests {
         let mut late = readers.read();
         assert_eq!(poll(&mut late), Poll::Ready(Some(Invalidation::All)));
         assert_eq!(poll(&mut late), Poll::Ready(None));
+    }
+
+    /// A reader that is polled all the time while the client ends: it never waits for a word that does not come. RULE-276
+    #[test]
+    fn who_reads_while_the_client_ends_sees_the_end() {
+        for _ in 0..RACES {
+            let readers = Arc::new(Readers::new(8));
+            let mut reader = readers.read();
+            let begin = Barrier::new(2);
+            std::thread::scope(|scope| {
+                scope.spawn(|| {
+                    begin.wait();
+                    while poll(&mut reader).is_pending() {}
+                    assert_eq!(poll(&mut reader), Poll::Ready(None), "nothing else would wake it");
+                });
+                begin.wait();
+                readers.close(&mut Effects::default());
+            });
+        }
     }
 
     /// With a pool that is told everything on each connection, a key counts once. RULE-276, INV-14

@@ -148,7 +148,7 @@ impl<R: Runtime, S: Stream> IoTask<R, S> {
         Poll::Pending
     }
 
-    /// Writes once, and reads once. What was read before the write is not read again, so that its callers have their turn.
+    /// Writes once and reads once, or looks first and then writes. A look that has read something replaces the read: its callers run next.
     fn turn(
         &mut self,
         cx: &mut Context<'_>,
@@ -157,7 +157,7 @@ impl<R: Runtime, S: Stream> IoTask<R, S> {
     ) -> Result<(Turn, Turn), CloseCause> {
         let mut read = Turn::Blocked;
         if looks_first {
-            // Who asks from now on has not been looked for.
+            // A request that comes after this check waits for the next poll, since nobody has looked before it.
             may_write &= self.is_asked_to_write();
             if may_write {
                 read = self.look(cx)?;
@@ -251,7 +251,7 @@ impl<R: Runtime, S: Stream> IoTask<R, S> {
     fn look(&mut self, cx: &mut Context<'_>) -> Result<Turn, CloseCause> {
         let mut looked = Turn::Blocked;
         for _ in 0..2 {
-            // What callers get first lets them send, and the server work on that, while the rest is decoded.
+            // The write goes first: the server works on it while the other replies are decoded.
             if self.undecoded {
                 break;
             }

@@ -293,18 +293,18 @@ impl Reasons<'_> {
             && self.there(of).any(breaks)
     }
 
-    /// Something that had begun before kept its link from leaving a node that was replaced, which has closed it.
+    /// Its node was replaced and closed the link, which an earlier trouble had kept there.
     fn is_left_behind(&self, of: &Failure<'_>) -> bool {
         let is_old = |at: EndpointId| of.nodes.iter().any(|node| *node != at && self.places.is_at(at, *node));
         let closes =
             |trouble: &&Trouble| trouble.breaks && trouble.at.is_some_and(is_old) && trouble.explains(of);
         self.troubles.iter().filter(closes).any(|close| {
-            let at_both = self.there(of).chain(self.troubles.iter().filter(|it| it.at == close.at));
-            at_both.into_iter().any(|it| it.from < close.from && close.from <= it.until + AFTERMATH)
+            let mut at_both = self.there(of).chain(self.troubles.iter().filter(|it| it.at == close.at));
+            at_both.any(|it| it.from < close.from && close.from <= it.until + AFTERMATH)
         })
     }
 
-    /// Its node has moved, and the only one that could say so is away, or takes no dials.
+    /// Its node has moved, and the only other node is away or takes no dials.
     fn is_unheard(&self, of: &Failure<'_>) -> bool {
         let witness = self.places.witness(of.names, of.ended);
         let is_away = |trouble: &&Trouble| {
@@ -528,7 +528,7 @@ impl<'a> Places<'a> {
         before.flat_map(|(_, places)| self.places_of(names, places)).flatten().flatten().copied().collect()
     }
 
-    /// The one other node that has tags, which can say where the node of these tags is: that has moved before, and the client may have heard nothing of it.
+    /// The only other node with tags, if the node of these tags has moved. A client that did not hear of the move can ask nobody else.
     fn witness(&self, names: &[String], until: Instant) -> Option<EndpointId> {
         let (_, places) = self.entries.iter().rev().find(|(at, _)| *at <= until)?;
         let here: BTreeSet<EndpointId> = self.places_of(names, places).flatten().flatten().copied().collect();
